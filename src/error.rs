@@ -1,0 +1,179 @@
+//! One error type for a whole run.
+//!
+//! A run fails as a whole only when it could not do its work at all. What happens to one ref is
+//! that ref's [outcome](crate::Outcome), never an error.
+
+use std::{fmt, time::Duration};
+
+/// The failure of a whole run.
+///
+/// [`kind()`](Error::kind) says what to do about it; the text says what happened; the cause, if
+/// there is one, hangs behind [`source()`](std::error::Error::source) and is not repeated in the
+/// text. No credential is ever part of any of them.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    retry_after: Option<Duration>,
+    source: Option<Box<dyn std::error::Error + Send + Sync + 'static>>,
+}
+
+/// What went wrong, as far as a caller can act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A glob can't be used; the text names it.
+    InvalidGlob,
+    /// The URL can't be used: unknown scheme, no host, or credentials in it.
+    InvalidUrl,
+    /// The options contradict each other or the ends.
+    InvalidOptions,
+    /// The network policy forbids this connection.
+    Forbidden,
+    /// The host name did not resolve.
+    Dns,
+    /// Nobody accepted the connection, or it could not be made in time.
+    Connect,
+    /// The TLS handshake failed: certificate, name or protocol.
+    Tls,
+    /// An established connection broke, stalled or timed out.
+    Network,
+    /// The server wants (other) credentials: HTTP 401.
+    Authentication,
+    /// The credentials are not enough for this repository: HTTP 403.
+    PermissionDenied,
+    /// There is no such repository, or not for these credentials: HTTP 404 or 410.
+    NotFound,
+    /// The server asks to slow down: HTTP 429. See [`Error::retry_after`].
+    RateLimited,
+    /// The server failed: HTTP 5xx. See [`Error::retry_after`].
+    ServerError,
+    /// The server answered with a redirect, and redirects are not followed.
+    Redirected,
+    /// Something answers there, but it does not speak Git's smart HTTP.
+    NotAGitServer,
+    /// The server speaks Git, but broke its rules.
+    Protocol,
+    /// The server refused the request as a whole; the text carries its words.
+    Remote,
+    /// The local path is not a Git repository.
+    NotARepository,
+    /// The two ends use different object formats (SHA-1 and SHA-256).
+    ObjectFormatMismatch,
+    /// An end can't do what this direction of the sync asks of it.
+    Unsupported,
+    /// A limit was exceeded; the text names it and its value.
+    BudgetExceeded,
+    /// The caller cancelled the run.
+    Cancelled,
+    /// The local repository could not be read or written.
+    LocalIo,
+    /// The local repository is damaged.
+    Corrupt,
+}
+
+impl Error {
+    /// An error of `kind` that says `message`. For implementors of [`RefSource`](crate::RefSource).
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error {
+            kind,
+            message: message.into(),
+            retry_after: None,
+            source: None,
+        }
+    }
+
+    /// The same error with its cause behind it.
+    #[must_use]
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync + 'static>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The same error with the time that the server asked to wait.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait;
+        self
+    }
+
+    /// A local file operation on `what` that failed.
+    pub(crate) fn io(what: impl fmt::Display, source: std::io::Error) -> Self {
+        Error::new(ErrorKind::LocalIo, format!("{what} failed")).with_source(source)
+    }
+
+    /// The run was cancelled by the caller.
+    pub(crate) fn cancelled() -> Self {
+        Error::new(ErrorKind::Cancelled, "the run was cancelled")
+    }
+
+    /// What went wrong, as far as a caller can act on it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether the same run may succeed later without any change on the caller's side.
+    pub fn is_retryable(&self) -> bool {
+        self.kind.is_retryable()
+    }
+
+    /// How long the server asked to wait (`Retry-After`, RFC 9110 section 10.2.3), if it did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl ErrorKind {
+    /// Whether the same run may succeed later without any change on the caller's side.
+    pub fn is_retryable(self) -> bool {
+        use ErrorKind::*;
+        match self {
+            Dns | Connect | Network | RateLimited | ServerError => true,
+            InvalidGlob | InvalidUrl | InvalidOptions | Forbidden | Tls | Authentication
+            | PermissionDenied | NotFound | Redirected | NotAGitServer | Protocol | Remote
+            | NotARepository | ObjectFormatMismatch | Unsupported | BudgetExceeded | Cancelled
+            | LocalIo | Corrupt => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn the_cause_is_behind_the_text_and_not_in_it() {
+        let err = Error::io("writing packed-refs", std::io::Error::other("disk on fire"));
+        assert_eq!(err.to_string(), "writing packed-refs failed");
+        assert_eq!(err.source().expect("a cause").to_string(), "disk on fire");
+        assert_eq!(err.kind(), ErrorKind::LocalIo);
+        assert!(!err.is_retryable());
+    }
+
+    #[test]
+    fn only_passing_conditions_are_retryable() {
+        for kind in [
+            ErrorKind::Dns,
+            ErrorKind::Connect,
+            ErrorKind::Network,
+            ErrorKind::RateLimited,
+            ErrorKind::ServerError,
+        ] {
+            assert!(kind.is_retryable(), "{kind:?}");
+        }
+        for kind in [
+            ErrorKind::Authentication,
+            ErrorKind::Tls,
+            ErrorKind::NotFound,
+            ErrorKind::Cancelled,
+            ErrorKind::Protocol,
+        ] {
+            assert!(!kind.is_retryable(), "{kind:?}");
+        }
+    }
+}
