@@ -1,0 +1,63 @@
+//! What a caller can ask of a run: plain data.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use crate::{Progress, RefGlobs, SyncRunStats};
+
+/// How [`sync()`](crate::sync()) goes about a run. The default syncs all branches and tags.
+///
+/// ```
+/// let mut options = refsync::SyncOptions::default();
+/// options.globs = refsync::RefGlobs::new(Some("main"), Some("v1.*"))?;
+/// options.dry_run = true;
+/// # Ok::<_, refsync::Error>(())
+/// ```
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct SyncOptions {
+    /// Which branches and tags take part.
+    pub globs: RefGlobs,
+    /// Whether a tag may move.
+    pub tags: TagPolicy,
+    /// Do everything but write: the stats say what would happen. A pull still receives the objects
+    /// that it needs to decide, and drops them.
+    pub dry_run: bool,
+    /// List the branches and tags that the globs exclude, too, as filtered.
+    pub list_excluded: bool,
+    /// The stats of the run before this one. A ref that was rejected then is not fetched again and
+    /// stays rejected as long as neither end's tip has moved.
+    pub previous: Option<SyncRunStats>,
+    /// Set it to true from any thread to end the run with
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), within a second.
+    pub cancel: Option<Arc<AtomicBool>>,
+    /// Who is told how far the run is.
+    pub progress: Option<Arc<dyn Progress>>,
+}
+
+/// Whether a tag that exists at the destination may move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum TagPolicy {
+    /// A lightweight tag moves like a branch: from commit to descendant. Any other tag stays.
+    #[default]
+    FastForward,
+    /// Tags never move. This is git's own rule (`git fetch`: "would clobber existing tag").
+    Immutable,
+}
+
+impl std::fmt::Debug for SyncOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SyncOptions")
+            .field("globs", &self.globs)
+            .field("tags", &self.tags)
+            .field("dry_run", &self.dry_run)
+            .field("list_excluded", &self.list_excluded)
+            .field(
+                "previous",
+                &self.previous.as_ref().map(|stats| stats.refs.len()),
+            )
+            .field("cancel", &self.cancel)
+            .field("progress", &self.progress.is_some())
+            .finish()
+    }
+}

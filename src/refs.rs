@@ -1,0 +1,197 @@
+//! Refs as an end lists them, and what git allows a ref to be called.
+
+use bstr::{BStr, BString, ByteSlice};
+
+use crate::{Error, ErrorKind, ObjectId};
+
+/// The hash that a repository makes its object ids with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ObjectFormat {
+    /// SHA-1, with collision detection.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+}
+
+impl ObjectFormat {
+    pub(crate) fn from_hash_kind(kind: gix::hash::Kind) -> Result<Self, Error> {
+        match kind {
+            gix::hash::Kind::Sha1 => Ok(ObjectFormat::Sha1),
+            gix::hash::Kind::Sha256 => Ok(ObjectFormat::Sha256),
+            other => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("object format {other} is not supported"),
+            )),
+        }
+    }
+
+    pub(crate) fn hash_kind(self) -> gix::hash::Kind {
+        match self {
+            ObjectFormat::Sha1 => gix::hash::Kind::Sha1,
+            ObjectFormat::Sha256 => gix::hash::Kind::Sha256,
+        }
+    }
+}
+
+/// Git's name for it, as in `extensions.objectFormat`.
+impl std::fmt::Display for ObjectFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ObjectFormat::Sha1 => "sha1",
+            ObjectFormat::Sha256 => "sha256",
+        })
+    }
+}
+
+/// The two namespaces that are synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Namespace {
+    /// `refs/heads/`
+    Branch,
+    /// `refs/tags/`
+    Tag,
+}
+
+impl Namespace {
+    /// Both of them, in the order of their prefixes.
+    pub const ALL: [Namespace; 2] = [Namespace::Branch, Namespace::Tag];
+
+    /// What every full name in this namespace starts with.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Namespace::Branch => "refs/heads/",
+            Namespace::Tag => "refs/tags/",
+        }
+    }
+
+    /// Splits a full ref name into its namespace and its short name; `None` outside of both.
+    pub fn split(full_name: &BStr) -> Option<(Namespace, &BStr)> {
+        Namespace::ALL.into_iter().find_map(|namespace| {
+            full_name
+                .strip_prefix(namespace.prefix().as_bytes())
+                .map(|short| (namespace, short.as_bstr()))
+        })
+    }
+}
+
+/// One ref as an end lists it: an *advertised ref*.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdvertisedRef {
+    /// The full name, such as `refs/heads/main`. It comes from the other side and may be anything.
+    pub name: BString,
+    /// The tip: what the ref points to.
+    pub target: ObjectId,
+    /// For an annotated tag, the object behind it. `None` if the tip is no tag, or if the end
+    /// didn't say.
+    pub peeled: Option<ObjectId>,
+    /// Whether this is a symbolic ref, as far as the end says.
+    pub symbolic: bool,
+}
+
+/// What an end lists, and the rules it has for its refs.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RefList {
+    /// The hash that the end's object ids are made with.
+    pub object_format: ObjectFormat,
+    /// The refs, sorted by name, no name twice.
+    pub refs: Vec<AdvertisedRef>,
+    /// Branches (full names) that a worktree of this end has checked out. They don't move.
+    pub checked_out: Vec<BString>,
+    /// Whether names that differ in case only can't exist side by side (`core.ignoreCase`).
+    pub folds_case: bool,
+    /// The longest path component that a name may have here, in bytes.
+    pub longest_component: usize,
+}
+
+impl RefList {
+    /// A list of `refs` in any order, from an end without rules of its own.
+    ///
+    /// Where a name occurs twice the first one counts.
+    pub fn new(object_format: ObjectFormat, mut refs: Vec<AdvertisedRef>) -> Self {
+        refs.sort_by(|a, b| a.name.cmp(&b.name));
+        refs.dedup_by(|b, a| a.name == b.name);
+        RefList {
+            object_format,
+            refs,
+            checked_out: Vec::new(),
+            folds_case: false,
+            longest_component: usize::MAX,
+        }
+    }
+
+    /// The ref of that full name.
+    pub fn find(&self, name: &BStr) -> Option<&AdvertisedRef> {
+        let found = self.refs.binary_search_by(|r| r.name.as_bstr().cmp(name));
+        found.ok().map(|index| &self.refs[index])
+    }
+}
+
+/// Whether git would accept this full name (`git check-ref-format`).
+pub(crate) fn is_valid_name(full_name: &BStr) -> bool {
+    gix::validate::reference::name(full_name).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_judged_as_git_check_ref_format_does() {
+        for good in [
+            "refs/heads/main",
+            "refs/heads/a/b",
+            "refs/tags/v1.0",
+            "refs/heads/ümlaut",
+            "refs/heads/-x",
+        ] {
+            assert!(is_valid_name(good.into()), "{good}");
+        }
+        for bad in [
+            "refs/heads/",
+            "refs/heads/a..b",
+            "refs/heads/a.lock",
+            "refs/heads/a.lock/b",
+            "refs/heads/.a",
+            "refs/heads/a b",
+            "refs/heads/a~1",
+            "refs/heads/a^",
+            "refs/heads/a:b",
+            "refs/heads/a?",
+            "refs/heads/a*",
+            "refs/heads/[a",
+            "refs/heads/a\\b",
+            "refs/heads/a//b",
+            "refs/heads/a/",
+            "refs/heads/a.",
+            "refs/heads/@{",
+            "refs/heads/a\x7f",
+            "refs/heads/a\x01",
+            "refs/heads/../../config",
+        ] {
+            assert!(!is_valid_name(bad.into()), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_branches_and_tags_have_a_namespace() {
+        assert_eq!(
+            Namespace::split("refs/heads/a/b".into()),
+            Some((Namespace::Branch, "a/b".into()))
+        );
+        assert_eq!(
+            Namespace::split("refs/tags/v1".into()),
+            Some((Namespace::Tag, "v1".into()))
+        );
+        for other in [
+            "HEAD",
+            "refs/notes/x",
+            "refs/heads",
+            "refs/pull/1/head",
+            "heads/main",
+        ] {
+            assert_eq!(Namespace::split(other.into()), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! What a run did, ref by ref.
+
+use std::{collections::HashMap, fmt};
+
+use bstr::{BStr, BString, ByteSlice};
+
+use crate::ObjectId;
+
+/// The result of a run: what happened to every selected ref of the source.
+///
+/// With the feature `serde` this is the `stats` object of the upstream-sync API: `name`, `before`,
+/// `after` and `outcome` are exactly its keys; `source` and `reason` are added to them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct SyncRunStats {
+    /// The source's refs, sorted by name.
+    pub refs: Vec<SyncRunRef>,
+    /// What went over the wire. Not part of the JSON.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub traffic: Traffic,
+}
+
+/// What happened to one ref.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct SyncRunRef {
+    /// The full ref name. In JSON, bytes that are no UTF-8 are replaced.
+    #[cfg_attr(feature = "serde", serde(with = "wire::name"))]
+    pub name: BString,
+    /// The destination's tip before the run; `None` if it had no such ref.
+    #[cfg_attr(feature = "serde", serde(with = "wire::optional_id"))]
+    pub before: Option<ObjectId>,
+    /// The destination's tip after the run, equal to `before` when nothing moved; the null id
+    /// when it still has no such ref. In a dry run: what it would be.
+    #[cfg_attr(feature = "serde", serde(with = "wire::id"))]
+    pub after: ObjectId,
+    /// The source's tip.
+    #[cfg_attr(feature = "serde", serde(with = "wire::id"))]
+    pub source: ObjectId,
+    /// What happened.
+    pub outcome: Outcome,
+    /// Why, for a ref that was filtered or rejected.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            default,
+            with = "wire::reason",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub reason: Option<Reason>,
+}
+
+/// What happened to a ref, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
+pub enum Outcome {
+    /// The destination's ref was created or moved to the source's tip.
+    Updated,
+    /// Both ends had the same tip already.
+    Unchanged,
+    /// The ref takes no part in syncs.
+    Filtered,
+    /// The ref could not be updated safely and was left alone.
+    Rejected,
+}
+
+/// Why a ref was filtered or rejected.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The source's tip is an ancestor of the destination's.
+    DestinationAhead,
+    /// Each side has commits that the other one lacks.
+    Diverged,
+    /// Ancestry can't be known: shallow, missing or corrupt history.
+    HistoryUnknown,
+    /// A branch has to point to a commit, and the source's does not.
+    NotACommit,
+    /// The tag exists with another target, and moving it is no fast-forward between commits.
+    TagExists,
+    /// The name can't exist beside another one, for example `a` beside `a/b`.
+    NameConflict {
+        /// The full name of the ref in the way.
+        with: BString,
+    },
+    /// The destination's ref changed while the run was under way.
+    Raced,
+    /// The branch is checked out in a worktree of the destination.
+    CheckedOut,
+    /// The source lists this tip but doesn't hand it out.
+    Unavailable {
+        /// The source's own words, made safe to print.
+        detail: String,
+    },
+    /// What the source sent for this tip is not all of its history, or not what it claims to be.
+    Incomplete {
+        /// Which object is at fault, and how.
+        detail: String,
+    },
+    /// The destination could not write this ref.
+    NotWritten {
+        /// The system's words.
+        detail: String,
+    },
+    /// Git doesn't allow the name.
+    InvalidName,
+    /// The ref is a symbolic ref at one of the ends.
+    SymbolicRef,
+    /// The destination can't hold a name this long.
+    NameTooLong,
+    /// The globs exclude it.
+    Excluded,
+}
+
+impl Outcome {
+    /// The word that stands for it in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Updated => "updated",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Filtered => "filtered",
+            Outcome::Rejected => "rejected",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Reason {
+    /// Whether the reason follows from the two tips alone, so that it holds as long as they do.
+    pub(crate) fn is_settled_by_tips(&self) -> bool {
+        use Reason::*;
+        matches!(
+            self,
+            DestinationAhead | Diverged | NotACommit | TagExists | Incomplete { .. }
+        )
+    }
+
+    fn code_and_detail(&self) -> (&'static str, Option<&BStr>) {
+        use Reason::*;
+        match self {
+            DestinationAhead => ("destination ahead", None),
+            Diverged => ("diverged", None),
+            HistoryUnknown => ("history unknown", None),
+            NotACommit => ("not a commit", None),
+            TagExists => ("tag exists", None),
+            NameConflict { with } => ("name conflict", Some(with.as_bstr())),
+            Raced => ("raced", None),
+            CheckedOut => ("checked out", None),
+            Unavailable { detail } => ("unavailable", Some(detail.as_bytes().as_bstr())),
+            Incomplete { detail } => ("incomplete", Some(detail.as_bytes().as_bstr())),
+            NotWritten { detail } => ("not written", Some(detail.as_bytes().as_bstr())),
+            InvalidName => ("invalid name", None),
+            SymbolicRef => ("symbolic ref", None),
+            NameTooLong => ("name too long", None),
+            Excluded => ("excluded", None),
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    fn parse(text: &str) -> Option<Reason> {
+        use Reason::*;
+        let (code, detail) = text.split_once(": ").unwrap_or((text, ""));
+        let detail = || detail.to_owned();
+        Some(match code {
+            "destination ahead" => DestinationAhead,
+            "diverged" => Diverged,
+            "history unknown" => HistoryUnknown,
+            "not a commit" => NotACommit,
+            "tag exists" => TagExists,
+            "name conflict" => NameConflict {
+                with: detail().into(),
+            },
+            "raced" => Raced,
+            "checked out" => CheckedOut,
+            "unavailable" => Unavailable { detail: detail() },
+            "incomplete" => Incomplete { detail: detail() },
+            "not written" => NotWritten { detail: detail() },
+            "invalid name" => InvalidName,
+            "symbolic ref" => SymbolicRef,
+            "name too long" => NameTooLong,
+            "excluded" => Excluded,
+            _ => return None,
+        })
+    }
+}
+
+/// A fixed phrase, followed by `: ` and the particulars if there are any. This is also the JSON.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (code, detail) = self.code_and_detail();
+        f.write_str(code)?;
+        detail.map_or(Ok(()), |detail| write!(f, ": {detail}"))
+    }
+}
+
+/// What a run sent and received.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// HTTP requests.
+    pub requests: u64,
+    /// Bytes sent, counted at the socket.
+    pub bytes_sent: u64,
+    /// Bytes received, counted at the socket.
+    pub bytes_received: u64,
+    /// Objects in the packs that were received, thin pack bases not counted.
+    pub objects: u64,
+}
+
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Traffic) {
+        self.requests += other.requests;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+        self.objects += other.objects;
+    }
+}
+
+impl SyncRunStats {
+    /// The refs with this outcome.
+    pub fn with_outcome(&self, outcome: Outcome) -> impl Iterator<Item = &SyncRunRef> {
+        self.refs.iter().filter(move |r| r.outcome == outcome)
+    }
+
+    /// How many refs have this outcome.
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.with_outcome(outcome).count()
+    }
+
+    /// The ref of that full name.
+    pub fn find(&self, name: impl AsRef<[u8]>) -> Option<&SyncRunRef> {
+        self.refs.iter().find(|r| r.name == name.as_ref())
+    }
+
+    /// The rejections that hold as long as the two tips do, by ref name.
+    pub(crate) fn settled_rejections(&self) -> HashMap<&BStr, &SyncRunRef> {
+        let settled = self.with_outcome(Outcome::Rejected).filter(|r| {
+            let reason = r.reason.as_ref();
+            reason.is_some_and(Reason::is_settled_by_tips)
+        });
+        settled.map(|r| (r.name.as_bstr(), r)).collect()
+    }
+}
+
+#[cfg(feature = "serde")]
+mod wire {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    pub(super) mod name {
+        use super::*;
+        use bstr::{BString, ByteSlice};
+
+        pub(crate) fn serialize<S: Serializer>(name: &BString, to: S) -> Result<S::Ok, S::Error> {
+            to.serialize_str(&name.to_str_lossy())
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BString, D::Error> {
+            String::deserialize(from).map(BString::from)
+        }
+    }
+
+    pub(super) mod id {
+        use super::*;
+        use crate::ObjectId;
+
+        pub(crate) fn serialize<S: Serializer>(id: &ObjectId, to: S) -> Result<S::Ok, S::Error> {
+            to.collect_str(id)
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<ObjectId, D::Error> {
+            let hex = String::deserialize(from)?;
+            ObjectId::from_hex(hex.as_bytes())
+                .map_err(|_| D::Error::custom("an object id in hex was expected"))
+        }
+    }
+
+    pub(super) mod optional_id {
+        use super::*;
+        use crate::ObjectId;
+
+        pub(crate) fn serialize<S: Serializer>(
+            id: &Option<ObjectId>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            match id {
+                Some(id) => to.collect_str(id),
+                None => to.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<ObjectId>, D::Error> {
+            #[derive(Deserialize)]
+            struct Id(#[serde(with = "super::id")] ObjectId);
+            Ok(Option::<Id>::deserialize(from)?.map(|id| id.0))
+        }
+    }
+
+    pub(super) mod reason {
+        use super::*;
+        use crate::Reason;
+
+        pub(crate) fn serialize<S: Serializer>(
+            reason: &Option<Reason>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            match reason {
+                Some(reason) => to.collect_str(reason),
+                None => to.serialize_none(),
+            }
+        }
+
+        /// A reason that this version doesn't know (written by a later one) reads as none.
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Reason>, D::Error> {
+            Ok(Option::<String>::deserialize(from)?
+                .as_deref()
+                .and_then(Reason::parse))
+        }
+    }
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+
+    fn id(digit: char) -> ObjectId {
+        ObjectId::from_hex(digit.to_string().repeat(40).as_bytes()).expect("hex")
+    }
+
+    #[test]
+    fn json_is_the_contract_plus_two_keys() {
+        let stats = SyncRunStats {
+            refs: vec![
+                SyncRunRef {
+                    name: "refs/heads/main".into(),
+                    before: None,
+                    after: id('a'),
+                    source: id('a'),
+                    outcome: Outcome::Updated,
+                    reason: None,
+                },
+                SyncRunRef {
+                    name: "refs/tags/a".into(),
+                    before: Some(id('b')),
+                    after: id('b'),
+                    source: id('c'),
+                    outcome: Outcome::Rejected,
+                    reason: Some(Reason::NameConflict {
+                        with: "refs/tags/a/b".into(),
+                    }),
+                },
+            ],
+            traffic: Traffic::default(),
+        };
+        let json = serde_json::to_value(&stats).expect("serializes");
+        let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
+        let expected = serde_json::json!({"refs": [
+            {"name": "refs/heads/main", "before": null, "after": a, "source": a, "outcome": "updated"},
+            {"name": "refs/tags/a", "before": b, "after": b, "source": c, "outcome": "rejected",
+             "reason": "name conflict: refs/tags/a/b"},
+        ]});
+        assert_eq!(json, expected);
+        let back: SyncRunStats = serde_json::from_value(json).expect("reads back");
+        assert_eq!(back, stats);
+    }
+
+    #[test]
+    fn every_reason_reads_back() {
+        let detail = || "object x: y".to_owned();
+        for reason in [
+            Reason::DestinationAhead,
+            Reason::Diverged,
+            Reason::HistoryUnknown,
+            Reason::NotACommit,
+            Reason::TagExists,
+            Reason::NameConflict {
+                with: "refs/heads/a".into(),
+            },
+            Reason::Raced,
+            Reason::CheckedOut,
+            Reason::Unavailable { detail: detail() },
+            Reason::Incomplete { detail: detail() },
+            Reason::NotWritten { detail: detail() },
+            Reason::InvalidName,
+            Reason::SymbolicRef,
+            Reason::NameTooLong,
+            Reason::Excluded,
+        ] {
+            assert_eq!(Reason::parse(&reason.to_string()), Some(reason));
+        }
+        assert_eq!(Reason::parse("from a later version"), None);
+    }
+}
