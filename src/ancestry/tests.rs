@@ -1,0 +1,624 @@
+use super::*;
+use crate::ErrorKind;
+use proptest::prelude::*;
+use std::cell::Cell;
+
+#[test]
+fn small_histories() {
+    use Relation::*;
+    // A commit is followed by its parents, and led by `~` if shallow, by `!` if unreadable.
+    let table = [
+        ("a", "a", "a", Same),
+        ("!a", "a", "a", Same),
+        ("a, ba", "a", "b", FastForward),
+        ("a, ba", "b", "a", Behind),
+        ("a, ba, ca", "b", "c", Diverged),
+        ("a, b", "a", "b", Diverged),
+        ("a, ba, ca, dbc", "b", "d", FastForward),
+        ("a, ba, ca, dbc", "d", "c", Behind),
+        ("a, ba, caaa, dccbb", "a", "d", FastForward),
+        // Criss-cross merges have two merge bases.
+        ("a, ba, ca, dbc, ecb", "d", "e", Diverged),
+        ("a, ba, ca, dbc, ecb, fe", "b", "f", FastForward),
+        // A hole on one side may hide the other side.
+        ("!a, ba, c", "c", "b", Unknown),
+        ("!a, ba, c", "b", "c", Unknown),
+        ("~a, ba, c", "b", "c", Unknown),
+        // A hole that both sides reach can hide neither.
+        ("!a, ba, ca", "b", "c", Diverged),
+        ("~a, ba, cb, db", "c", "d", Diverged),
+        // One that is behind both, and a second one behind only one of them.
+        ("!a, !x, ba, cax", "b", "c", Unknown),
+        // What is found in spite of a hole is found.
+        ("!a, ba, cba", "b", "c", FastForward),
+        // The boundary itself is a commit, and its own history is unknown.
+        ("~a, ba", "a", "b", FastForward),
+        ("~a, ba", "b", "a", Behind),
+        ("~a, b", "a", "b", Unknown),
+        ("~a, ~b", "a", "b", Unknown),
+        // An end that can't be read is unknown, even where its id turns up.
+        ("!a, ba", "a", "b", Unknown),
+        ("!a, ba", "b", "a", Unknown),
+        ("!a, b", "a", "b", Unknown),
+    ];
+    for (commits, old, new, expected) in table {
+        let (mut graph, named) = TestGraph::parse(commits);
+        let pair = (named(old), named(new));
+        let relations = compare(&mut graph, &[pair], &never).expect("not cancelled");
+        assert_eq!(relations, [expected], "{commits}: {old} to {new}");
+    }
+}
+
+#[test]
+fn small_histories_from_several_tips() {
+    use Reach::*;
+    let table = [
+        ("a, ba", "b", "a", Yes),
+        ("a, ba", "a", "b", No),
+        ("a, ba", "b", "b", Yes),
+        ("a, ba, ca, db", "cd", "b", Yes),
+        ("a, ba, ca, db", "c", "b", No),
+        // A target above one tip and below another.
+        ("a, ba, cb", "ac", "b", Yes),
+        ("a, b", "", "b", No),
+        ("!a, ba, c", "b", "c", Unknown),
+        // Holes behind the target hide nothing from the tips.
+        ("!a, b, ca", "b", "c", No),
+        ("~a, b", "b", "a", No),
+        ("~a, ba", "b", "a", Yes),
+        ("!a, ba, ca", "b", "c", No),
+        ("!a, b", "ab", "b", Yes),
+        ("!a, b, c", "ab", "c", Unknown),
+        ("!a, ba, c", "cb", "a", Unknown),
+        ("!a", "a", "a", Yes),
+    ];
+    for (commits, tips, target, expected) in table {
+        let (mut graph, named) = TestGraph::parse(commits);
+        let tips: Vec<_> = tips.split_terminator("").skip(1).map(&named).collect();
+        let reaches = reachable(&mut graph, &tips, &[named(target)], &never);
+        assert_eq!(
+            reaches.expect("not cancelled"),
+            [expected],
+            "{commits}: {target}"
+        );
+    }
+}
+
+#[test]
+fn nothing_asked_is_nothing_looked_up() {
+    let (mut graph, named) = TestGraph::parse("a, ba");
+    assert_eq!(compare(&mut graph, &[], &never).expect("not cancelled"), []);
+    let same = (named("b"), named("b"));
+    compare(&mut graph, &[same, same], &never).expect("not cancelled");
+    reachable(&mut graph, &[same.0], &[same.0], &never).expect("not cancelled");
+    assert_eq!(graph.lookups, [0, 0]);
+}
+
+#[test]
+fn a_short_step_in_a_long_history_looks_at_a_handful_of_commits() {
+    for generations in [false, true] {
+        let mut chain = Chain::new(1_000_000, generations);
+        let pairs = [(id(999_998), id(999_999)), (id(999_997), id(999_995))];
+        let relations = compare(&mut chain, &pairs, &never).expect("not cancelled");
+        assert_eq!(relations, [Relation::FastForward, Relation::Behind]);
+        assert!(chain.lookups <= 7, "{}", chain.lookups);
+    }
+}
+
+#[test]
+fn diverged_branches_stop_near_their_merge_base() {
+    for generations in [false, true] {
+        let mut chain = Chain::new(1_000_000, generations);
+        // The odd commits of the last hundred make a branch of their own.
+        chain.fork_at = 999_900;
+        let pair = [(id(999_998), id(999_999))];
+        let relations = compare(&mut chain, &pair, &never).expect("not cancelled");
+        assert_eq!(relations, [Relation::Diverged]);
+        assert!(chain.lookups <= 110, "{}", chain.lookups);
+    }
+}
+
+#[test]
+fn generations_bound_what_dates_can_not() {
+    let mut chain = Chain::new(1_000_000, true);
+    chain.date = |_| 0;
+    let (tips, targets) = ([id(999_000)], [id(999_999), id(998_990)]);
+    let reaches = reachable(&mut chain, &tips, &targets, &never).expect("not cancelled");
+    assert_eq!(reaches, [Reach::No, Reach::Yes]);
+    assert!(chain.lookups <= 15, "{}", chain.lookups);
+}
+
+#[test]
+fn a_long_history_is_walked_to_its_root() {
+    let mut chain = Chain::new(1_000_000, false);
+    let relations = compare(&mut chain, &[(id(0), id(999_999))], &never).expect("not cancelled");
+    assert_eq!(relations, [Relation::FastForward]);
+}
+
+#[test]
+fn dates_that_run_backwards_cost_no_walk_per_pair() {
+    let mut chain = Chain::new(20_000, false);
+    chain.date = |number| -(number as i64);
+    let pairs: Vec<_> = (1..=64).map(|pair| (id(0), id(300 * pair))).collect();
+    let (relations, steps) = compare_counting_steps(&mut chain, &pairs);
+    assert_eq!(relations, [Relation::FastForward; 64]);
+    assert!(steps < 8 * 20_000, "{steps}");
+}
+
+#[test]
+fn what_is_found_is_not_walked_on() {
+    let mut chain = Chain::new(10_000, false);
+    // The tip looks so old that half the history is seen from the other end before it.
+    chain.date = |number| {
+        if number == 9_999 {
+            5_000
+        } else {
+            number as i64
+        }
+    };
+    let (old, new) = (id(9_998), id(9_999));
+    let (relations, steps) = compare_counting_steps(&mut chain, &[(old, new)]);
+    assert_eq!(relations, [Relation::FastForward]);
+    let (relations, steps_back) = compare_counting_steps(&mut chain, &[(new, old)]);
+    assert_eq!(relations, [Relation::Behind]);
+    // A lookup and a visit for each of that half.
+    assert!(steps.max(steps_back) < 11_000, "{steps}, {steps_back}");
+}
+
+#[test]
+fn levels_put_every_child_before_its_parents() {
+    let (mut graph, named) = TestGraph::parse("a, ba, cb, dac, e, fed, !g, hgf");
+    for (number, commit) in graph.commits.iter_mut().enumerate() {
+        commit.date = -(number as i64);
+    }
+    graph.commits[4].generation = Some(1);
+    let mut history = History::new(&mut graph, &never);
+    let tip = history.look_up(&named("h")).expect("not cancelled");
+    history
+        .rank_by_level(vec![tip, tip])
+        .expect("not cancelled");
+    let mut priority = |name| {
+        let index = history.look_up(&named(name)).expect("not cancelled");
+        history.priority(index)
+    };
+    for (child, parent) in
+        ["ba", "cb", "da", "dc", "fe", "fd", "hg", "hf"].map(|edge| edge.split_at(1))
+    {
+        assert!(priority(child) > priority(parent), "{child} to {parent}");
+    }
+}
+
+#[test]
+fn an_octopus_with_its_parents_named_twice() {
+    let mut graph = TestGraph::default();
+    for number in 0..3000 {
+        graph.add(&[], number);
+    }
+    let twice: Vec<_> = (0..3000).chain(0..3000).collect();
+    let octopus = id(graph.add(&twice, 3000));
+    let pairs: Vec<_> = (0..3000).map(|number| (id(number), octopus)).collect();
+    let relations = compare(&mut graph, &pairs, &never).expect("not cancelled");
+    assert_eq!(relations, [Relation::FastForward; 3000]);
+    assert_eq!(graph.lookups, [1; 3001]);
+}
+
+#[test]
+fn the_caller_can_cancel() {
+    let mut chain = Chain::new(1_000_000, false);
+    let checks = Cell::new(0);
+    let tenth_time = || {
+        checks.set(checks.get() + 1);
+        checks.get() >= 10
+    };
+    let pair = (id(0), id(999_999));
+    let err = compare(&mut chain, &[pair], &tenth_time).expect_err("cancelled");
+    assert_eq!(err.kind(), ErrorKind::Cancelled);
+    assert!(chain.lookups < 1000, "{}", chain.lookups);
+
+    let mut chain = Chain::new(1_000_000, false);
+    let err = reachable(&mut chain, &[pair.1], &[pair.0], &|| true).expect_err("cancelled");
+    assert_eq!(err.kind(), ErrorKind::Cancelled);
+    assert_eq!(chain.lookups, 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn compare_agrees_with_the_closure(drawn in drawn_graph()) {
+        let mut graph = drawn.build(Generations::AsPromised);
+        let oracle = Oracle::new(&graph);
+        let all = 0..graph.commits.len();
+        let numbers: Vec<_> = all.clone().flat_map(|old| all.clone().map(move |new| (old, new))).collect();
+        let pairs: Vec<_> = numbers.iter().map(|(old, new)| (id(*old), id(*new))).collect();
+
+        let relations = compare(&mut graph, &pairs, &never).expect("not cancelled");
+        prop_assert!(graph.lookups.iter().all(|lookups| *lookups <= 1));
+        for ((old, new), relation) in numbers.iter().zip(&relations) {
+            prop_assert_eq!(*relation, oracle.relation(*old, *new), "{} to {}", old, new);
+        }
+        for (pair, relation) in pairs.iter().zip(&relations).step_by(7) {
+            let alone = compare(&mut graph, &[*pair], &never).expect("not cancelled");
+            prop_assert_eq!(alone, [*relation], "{:?}", pair);
+        }
+    }
+
+    #[test]
+    fn reachable_agrees_with_the_closure(drawn in drawn_graph(), tips in tips()) {
+        let mut graph = drawn.build(Generations::AsPromised);
+        let oracle = Oracle::new(&graph);
+        let tips: Vec<_> = tips.iter().map(|tip| tip.index(graph.commits.len())).collect();
+        let tip_ids: Vec<_> = tips.iter().map(|tip| id(*tip)).collect();
+        let targets: Vec<_> = (0..graph.commits.len()).map(id).collect();
+
+        let reaches = reachable(&mut graph, &tip_ids, &targets, &never).expect("not cancelled");
+        prop_assert!(graph.lookups.iter().all(|lookups| *lookups <= 1));
+        for (target, reach) in reaches.iter().enumerate() {
+            prop_assert_eq!(*reach, oracle.reach(&tips, target), "{}", target);
+            let alone = reachable(&mut graph, &tip_ids, &[id(target)], &never);
+            prop_assert_eq!(alone.expect("not cancelled"), [*reach], "{}", target);
+        }
+    }
+
+    /// Generations above a hole break the promise, and may turn a no into an unknown or back;
+    /// what is said for sure is true nevertheless.
+    #[test]
+    fn no_hole_makes_an_answer_wrong(drawn in drawn_graph()) {
+        let mut graph = drawn.build(Generations::EvenAboveHoles);
+        let mut whole = drawn.build(Generations::EvenAboveHoles);
+        whole.commits.iter_mut().for_each(|commit| commit.hole = None);
+        let (seen, truth) = (Oracle::new(&graph), Oracle::new(&whole));
+        for old in 0..graph.commits.len() {
+            for new in 0..graph.commits.len() {
+                let relation = compare(&mut graph, &[(id(old), id(new))], &never).expect("not cancelled")[0];
+                if relation != Relation::Unknown {
+                    prop_assert_eq!(relation, truth.relation(old, new));
+                }
+                let visible = seen.relation(old, new);
+                if visible == Relation::FastForward || visible == Relation::Behind {
+                    prop_assert_eq!(relation, visible);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_graph_with_cycles_ends_too(
+        commits in prop::collection::vec(
+            (prop::collection::vec(any::<prop::sample::Index>(), 0..4), prop::option::of(0..9u32), 0..9i64),
+            1..20,
+        )
+    ) {
+        let mut graph = TestGraph::default();
+        for (parents, generation, date) in &commits {
+            let parents: Vec<_> = parents.iter().map(|parent| parent.index(commits.len())).collect();
+            let number = graph.add(&parents, *date);
+            graph.commits[number].generation = *generation;
+        }
+        let ids: Vec<_> = (0..commits.len()).map(id).collect();
+        let pairs: Vec<_> = ids.iter().flat_map(|old| ids.iter().map(|new| (*old, *new))).collect();
+        compare(&mut graph, &pairs, &never).expect("not cancelled");
+        prop_assert!(graph.lookups.iter().all(|lookups| *lookups <= 1));
+    }
+}
+
+fn compare_counting_steps(
+    graph: &mut Chain,
+    pairs: &[(ObjectId, ObjectId)],
+) -> (Vec<Relation>, usize) {
+    let checks = Cell::new(0);
+    let counting = || {
+        checks.set(checks.get() + 1);
+        false
+    };
+    let relations = compare(graph, pairs, &counting).expect("not cancelled");
+    (
+        relations,
+        checks.get() * history::STEPS_PER_CANCEL_CHECK as usize,
+    )
+}
+
+fn never() -> bool {
+    false
+}
+
+/// The id of a commit by its number, spread like a real one.
+fn id(number: usize) -> ObjectId {
+    let mut bytes = [0; 20];
+    bytes[..8].copy_from_slice(
+        &(number as u64 + 1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .to_le_bytes(),
+    );
+    bytes[12..].copy_from_slice(&(number as u64).to_be_bytes());
+    ObjectId::Sha1(bytes)
+}
+
+fn number(id: &oid) -> usize {
+    let (_, number) = id.as_bytes().split_at(12);
+    u64::from_be_bytes(number.try_into().expect("eight bytes")) as usize
+}
+
+#[derive(Default)]
+struct TestGraph {
+    commits: Vec<TestCommit>,
+    lookups: Vec<usize>,
+}
+
+struct TestCommit {
+    parents: Vec<usize>,
+    generation: Option<u32>,
+    date: i64,
+    hole: Option<Hole>,
+}
+
+impl TestGraph {
+    fn parse(commits: &str) -> (Self, impl Fn(&str) -> ObjectId) {
+        let mut graph = TestGraph::default();
+        let mut names: Vec<char> = Vec::new();
+        for commit in commits.split(", ") {
+            let mut letters = commit.trim_start_matches(['~', '!']).chars();
+            let name = letters.next().expect("a name");
+            let named = |parent| {
+                names
+                    .iter()
+                    .position(|name| *name == parent)
+                    .expect("a commit")
+            };
+            let parents: Vec<_> = letters.map(named).collect();
+            let number = graph.add(&parents, 0);
+            graph.commits[number].hole = match &commit[..1] {
+                "~" => Some(Hole::Shallow),
+                "!" => Some(Hole::Unreadable),
+                _ => None,
+            };
+            names.push(name);
+        }
+        let named = move |name: &str| {
+            id(names
+                .iter()
+                .position(|known| name.starts_with(*known))
+                .expect("a commit"))
+        };
+        (graph, named)
+    }
+
+    fn add(&mut self, parents: &[usize], date: i64) -> usize {
+        self.commits.push(TestCommit {
+            parents: parents.to_vec(),
+            generation: None,
+            date,
+            hole: None,
+        });
+        self.lookups.push(0);
+        self.commits.len() - 1
+    }
+}
+
+impl CommitGraph for TestGraph {
+    fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+        assert!(parents.is_empty());
+        self.lookups[number(id)] += 1;
+        let commit = &self.commits[number(id)];
+        // A hole may have been noticed late.
+        parents.extend(commit.parents.iter().copied().map(self::id));
+        match commit.hole {
+            Some(hole) => Err(hole),
+            None => Ok(Commit {
+                generation: commit.generation,
+                date: commit.date,
+            }),
+        }
+    }
+}
+
+/// Each commit's parent is the one before, or the one before that from `fork_at` on.
+struct Chain {
+    len: usize,
+    generations: bool,
+    date: fn(usize) -> i64,
+    fork_at: usize,
+    lookups: usize,
+}
+
+impl Chain {
+    fn new(len: usize, generations: bool) -> Self {
+        Chain {
+            len,
+            generations,
+            date: |number| number as i64,
+            fork_at: len,
+            lookups: 0,
+        }
+    }
+}
+
+impl CommitGraph for Chain {
+    fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+        self.lookups += 1;
+        let number = number(id);
+        assert!(number < self.len);
+        let step = if number > self.fork_at { 2 } else { 1 };
+        parents.extend(number.checked_sub(step).map(self::id));
+        let generation = self.generations.then_some(number as u32 + 1);
+        Ok(Commit {
+            generation,
+            date: (self.date)(number),
+        })
+    }
+}
+
+/// What can be seen from each commit, the slow way.
+struct Oracle {
+    /// `sees[a][b]`: a path of commits that are no holes leads from `a` to `b`.
+    sees: Vec<Vec<bool>>,
+    holes: Vec<Option<Hole>>,
+}
+
+impl Oracle {
+    fn new(graph: &TestGraph) -> Self {
+        let mut sees: Vec<Vec<bool>> = Vec::new();
+        for (number, commit) in graph.commits.iter().enumerate() {
+            let mut seen = vec![false; graph.commits.len()];
+            seen[number] = true;
+            for parent in commit.parents.iter().filter(|_| commit.hole.is_none()) {
+                (0..number).for_each(|other| seen[other] |= sees[*parent][other]);
+            }
+            sees.push(seen);
+        }
+        let holes = graph.commits.iter().map(|commit| commit.hole).collect();
+        Oracle { sees, holes }
+    }
+
+    fn relation(&self, old: usize, new: usize) -> Relation {
+        if old == new {
+            return Relation::Same;
+        }
+        if self.unreadable(old) || self.unreadable(new) {
+            return Relation::Unknown;
+        }
+        match (self.sees[new][old], self.sees[old][new]) {
+            (true, _) => Relation::FastForward,
+            (_, true) => Relation::Behind,
+            _ if self.may_hide(new, old) || self.may_hide(old, new) => Relation::Unknown,
+            _ => Relation::Diverged,
+        }
+    }
+
+    fn reach(&self, tips: &[usize], target: usize) -> Reach {
+        if tips.contains(&target) {
+            return Reach::Yes;
+        }
+        if self.unreadable(target) {
+            return Reach::Unknown;
+        }
+        if tips.iter().any(|tip| self.sees[*tip][target]) {
+            return Reach::Yes;
+        }
+        match tips.iter().any(|tip| self.may_hide(*tip, target)) {
+            true => Reach::Unknown,
+            false => Reach::No,
+        }
+    }
+
+    /// Whether some hole that `from` sees could have `to` as its parent without making a cycle.
+    fn may_hide(&self, from: usize, to: usize) -> bool {
+        (0..self.holes.len())
+            .any(|at| self.holes[at].is_some() && self.sees[from][at] && !self.sees[to][at])
+    }
+
+    fn unreadable(&self, number: usize) -> bool {
+        self.holes[number] == Some(Hole::Unreadable)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct DrawnGraph {
+    commits: Vec<DrawnCommit>,
+    dates: Dates,
+    /// One in so many commits is a hole; none if 0.
+    holes: u8,
+    /// One in so many commits that may have a generation lends one to its history; none if 0.
+    generations: u8,
+}
+
+#[derive(Debug, Clone)]
+struct DrawnCommit {
+    /// How far back each parent is.
+    parents: Vec<u8>,
+    date: i64,
+    hole: u8,
+    generation: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Dates {
+    Equal,
+    Right,
+    Backwards,
+    Random,
+}
+
+#[derive(PartialEq)]
+enum Generations {
+    AsPromised,
+    EvenAboveHoles,
+}
+
+fn drawn_graph() -> impl Strategy<Value = DrawnGraph> {
+    let commit = (
+        prop::collection::vec(0..12u8, 0..4),
+        any::<i64>(),
+        any::<u8>(),
+        any::<u8>(),
+    )
+        .prop_map(|(parents, date, hole, generation)| DrawnCommit {
+            parents,
+            date,
+            hole,
+            generation,
+        });
+    let dates = prop_oneof![
+        Just(Dates::Equal),
+        Just(Dates::Right),
+        Just(Dates::Backwards),
+        Just(Dates::Random)
+    ];
+    let rate = || prop_oneof![Just(0), Just(1), Just(4), Just(12)];
+    let holes = prop_oneof![Just(0), Just(4), Just(12)];
+    (prop::collection::vec(commit, 1..40), dates, holes, rate()).prop_map(
+        |(commits, dates, holes, generations)| DrawnGraph {
+            commits,
+            dates,
+            holes,
+            generations,
+        },
+    )
+}
+
+fn tips() -> impl Strategy<Value = Vec<prop::sample::Index>> {
+    prop::collection::vec(any::<prop::sample::Index>(), 0..5)
+}
+
+impl DrawnGraph {
+    fn build(&self, generations: Generations) -> TestGraph {
+        let one_in = |rate: u8, drawn: u8| drawn.checked_rem(rate) == Some(0);
+        let mut graph = TestGraph::default();
+        let mut levels: Vec<Option<u32>> = Vec::new();
+        for (number, drawn) in self.commits.iter().enumerate() {
+            let back = drawn.parents.iter().map(|back| usize::from(*back) + 1);
+            let parents: Vec<_> = back.filter_map(|back| number.checked_sub(back)).collect();
+            let date = match self.dates {
+                Dates::Equal => 0,
+                Dates::Right => number as i64,
+                Dates::Backwards => -(number as i64),
+                Dates::Random => drawn.date,
+            };
+            graph.add(&parents, date);
+            if one_in(self.holes, drawn.hole) {
+                let shallow = drawn.hole.is_multiple_of(8);
+                graph.commits[number].hole = Some(if shallow {
+                    Hole::Shallow
+                } else {
+                    Hole::Unreadable
+                });
+            }
+            let allowed =
+                graph.commits[number].hole.is_none() || generations == Generations::EvenAboveHoles;
+            let above = parents
+                .iter()
+                .try_fold(0, |above, parent| Some(levels[*parent]?.max(above)));
+            levels.push(above.filter(|_| allowed).map(|above| above + 1));
+        }
+        for (number, drawn) in self.commits.iter().enumerate().rev() {
+            let lends = one_in(self.generations, drawn.generation) && levels[number].is_some();
+            if lends || graph.commits[number].generation.is_some() {
+                graph.commits[number].generation = levels[number];
+                for parent in graph.commits[number].parents.clone() {
+                    graph.commits[parent].generation = levels[parent];
+                }
+            }
+        }
+        graph
+    }
+}
