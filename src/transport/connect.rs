@@ -1,0 +1,372 @@
+use std::{
+    fmt, io,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream, ToSocketAddrs as _},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    pki_types::{CertificateDer, ServerName},
+};
+use ureq::{
+    config::Config,
+    http::Uri,
+    unversioned::{
+        resolver::{ResolvedSocketAddrs, Resolver},
+        transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
+    },
+};
+
+use super::{
+    NetworkPolicy, Origin,
+    socket::{Deadline, Link, POLL, Socket, connection_broke},
+};
+use crate::{Error, ErrorKind};
+
+/// Makes connections, from the name lookup to the end of the TLS handshake.
+///
+/// One place for all of it, so that the policy sees exactly the addresses that are connected to.
+pub(super) struct Dialer {
+    pub(super) link: Arc<Link>,
+    pub(super) policy: NetworkPolicy,
+    pub(super) tls: Arc<ClientConfig>,
+}
+
+impl Dialer {
+    fn dial(&self, origin: &Origin) -> Result<Stream, Error> {
+        self.policy.check_scheme(origin)?;
+        let deadline = Deadline::after(self.link.timeouts.connect);
+        let addresses = self.resolve(origin, deadline)?;
+        let mut socket = self.connect(origin, addresses, deadline)?;
+        if !origin.is_https() {
+            socket.established();
+            return Ok(Stream::Plain(socket));
+        }
+        let mut tls = self.handshake(origin, socket)?;
+        tls.sock.established();
+        Ok(Stream::Tls(Box::new(tls)))
+    }
+
+    fn resolve(&self, origin: &Origin, deadline: Deadline) -> Result<Vec<SocketAddr>, Error> {
+        let host = (origin.host().to_owned(), origin.port());
+        let doing = format!("looking up {}", origin.host());
+        let answer = self.in_background(deadline, ErrorKind::Dns, &doing, move || {
+            host.to_socket_addrs()
+        })?;
+        let mut addresses: Vec<_> = answer
+            .map_err(|err| Error::new(ErrorKind::Dns, format!("{doing} failed")).with_source(err))?
+            .collect();
+        if addresses.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Dns,
+                format!("{doing} gave no address"),
+            ));
+        }
+        addresses.retain(|address| self.policy.allows(address.ip()));
+        if addresses.is_empty() {
+            // Where a name inside of the caller's network leads is not for the text.
+            return Err(Error::new(
+                ErrorKind::Forbidden,
+                format!(
+                    "the network policy does not allow the address of {}",
+                    origin.host()
+                ),
+            ));
+        }
+        Ok(addresses)
+    }
+
+    fn connect(
+        &self,
+        origin: &Origin,
+        addresses: Vec<SocketAddr>,
+        deadline: Deadline,
+    ) -> Result<Socket, Error> {
+        let doing = format!("connecting to {origin}");
+        let connected = self.in_background(deadline, ErrorKind::Connect, &doing, move || {
+            connect_to_any(&addresses, deadline)
+        })?;
+        connected
+            .and_then(|stream| Socket::new(stream, self.link.clone(), deadline))
+            .map_err(|err| {
+                Error::new(ErrorKind::Connect, format!("{doing} failed")).with_source(err)
+            })
+    }
+
+    fn handshake(
+        &self,
+        origin: &Origin,
+        mut socket: Socket,
+    ) -> Result<StreamOwned<ClientConnection, Socket>, Error> {
+        let failed = || {
+            Error::new(
+                ErrorKind::Tls,
+                format!("the TLS handshake with {origin} failed"),
+            )
+        };
+        let name = ServerName::try_from(origin.host().to_owned())
+            .map_err(|err| failed().with_source(err))?;
+        let mut connection = ClientConnection::new(self.tls.clone(), name)
+            .map_err(|err| failed().with_source(err))?;
+        match connection.complete_io(&mut socket) {
+            Ok(_) => Ok(StreamOwned::new(connection, socket)),
+            Err(err) if is_tls(&err) => Err(failed().with_source(err)),
+            Err(err) => Err(connection_broke().with_source(err)),
+        }
+    }
+
+    /// Runs what can't be interrupted on a thread of its own, which is left to itself if the run is
+    /// cancelled or out of time before it is done.
+    fn in_background<T: Send + 'static>(
+        &self,
+        deadline: Deadline,
+        kind: ErrorKind,
+        doing: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        thread::Builder::new()
+            .name("refsync-connect".into())
+            .spawn(move || sender.send(work()))
+            .map_err(|err| Error::io("starting a thread", err))?;
+        loop {
+            self.link.cancel.check()?;
+            match receiver.recv_timeout(POLL) {
+                Ok(done) => return Ok(done),
+                Err(_) if deadline.is_over() => return Err(deadline.exceeded(kind, doing)),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(Error::new(kind, format!("{doing} failed")));
+                }
+            }
+        }
+    }
+}
+
+/// The first connection that succeeds. Each address gets a fair share of the time that is left.
+fn connect_to_any(addresses: &[SocketAddr], deadline: Deadline) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for (index, address) in addresses.iter().enumerate() {
+        let remaining = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+        let share = (deadline.left() / remaining).max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(address, share) {
+            Ok(stream) => return Ok(stream),
+            Err(err) => last = err,
+        }
+    }
+    Err(last)
+}
+
+/// Trust in the public certificate authorities and in `extra_roots`.
+pub(super) fn tls_config(extra_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, Error> {
+    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    for root in extra_roots {
+        roots.add(root).map_err(|err| {
+            Error::new(
+                ErrorKind::InvalidOptions,
+                "an extra root certificate can't be used",
+            )
+            .with_source(err)
+        })?;
+    }
+    // Named explicitly: the process-wide default is the embedding application's business.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|err| Error::new(ErrorKind::Tls, "TLS is not available").with_source(err))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
+}
+
+fn is_tls(err: &io::Error) -> bool {
+    err.get_ref()
+        .is_some_and(|cause| cause.is::<rustls::Error>())
+}
+
+impl Connector for Dialer {
+    type Out = Wire;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _chained: Option<()>,
+    ) -> Result<Option<Wire>, ureq::Error> {
+        let origin = Origin::of(details.uri).ok_or(ureq::Error::HostNotFound)?;
+        let stream = self
+            .dial(&origin)
+            .map_err(|err| self.link.failure.record(err))?;
+        Ok(Some(Wire {
+            stream,
+            link: self.link.clone(),
+            buffers: LazyBuffers::new(
+                details.config.input_buffer_size(),
+                details.config.output_buffer_size(),
+            ),
+        }))
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Resolves nothing. ureq asks for addresses before it looks for a pooled connection; [`Dialer`]
+/// looks them up when there is none.
+#[derive(Debug)]
+pub(super) struct NoResolver;
+
+impl Resolver for NoResolver {
+    fn resolve(
+        &self,
+        _uri: &Uri,
+        _config: &Config,
+        _timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
+/// An established connection, as ureq wants it.
+///
+/// ureq's own timeouts are not in use: the socket has the time in hand.
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: Stream,
+    link: Arc<Link>,
+    buffers: LazyBuffers,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(Socket),
+    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+}
+
+impl Wire {
+    fn broken(&self, err: io::Error) -> ureq::Error {
+        let kept = if is_tls(&err) {
+            Error::new(ErrorKind::Tls, "the TLS connection failed")
+        } else {
+            connection_broke()
+        };
+        self.link.failure.record(kept.with_source(err)).into()
+    }
+}
+
+impl Transport for Wire {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        let output = &self.buffers.output()[..amount];
+        let sent = match &mut self.stream {
+            Stream::Plain(socket) => socket.write_all(output),
+            Stream::Tls(tls) => tls.write_all(output).and_then(|()| tls.flush()),
+        };
+        sent.map_err(|err| self.broken(err))
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+        let input = self.buffers.input_append_buf();
+        // An end without TLS's close_notify is an error here. ureq would take it for the regular end
+        // of a body that has no length, which anyone on the way could forge.
+        let received = match &mut self.stream {
+            Stream::Plain(socket) => socket.read(input),
+            Stream::Tls(tls) => tls.read(input),
+        };
+        let received = received.map_err(|err| self.broken(err))?;
+        self.buffers.input_appended(received);
+        Ok(received > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        match &self.stream {
+            Stream::Plain(socket) => socket.is_open(),
+            Stream::Tls(tls) => tls.sock.is_open(),
+        }
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::TcpListener,
+        sync::{
+            atomic::{AtomicBool, Ordering},
+            mpsc::channel,
+        },
+    };
+
+    use super::*;
+    use crate::transport::{CancelFlag, Meter, Timeouts, failure::Failure};
+
+    fn dialer() -> Dialer {
+        Dialer {
+            link: Arc::new(Link {
+                cancel: CancelFlag::default(),
+                meter: Arc::new(Meter::default()),
+                failure: Failure::default(),
+                timeouts: Timeouts::default(),
+            }),
+            policy: NetworkPolicy::any(),
+            tls: Arc::new(tls_config(Vec::new()).expect("a TLS configuration")),
+        }
+    }
+
+    #[test]
+    fn a_lookup_that_never_returns_is_left_behind_when_cancelled() {
+        let dialer = dialer();
+        let flag = Arc::new(AtomicBool::new(false));
+        dialer.link.cancel.set(Some(flag.clone()));
+        let (_never_used, never) = channel::<()>();
+        let day = Deadline::after(Duration::from_secs(86_400));
+        let err = dialer
+            .in_background(day, ErrorKind::Dns, "looking up x", move || {
+                flag.store(true, Ordering::Relaxed);
+                never.recv()
+            })
+            .expect_err("cancelled");
+        assert_eq!(err.kind(), ErrorKind::Cancelled);
+    }
+
+    #[test]
+    fn a_lookup_that_never_returns_is_left_behind_at_the_deadline() {
+        let (_never_used, never) = channel::<()>();
+        let err = dialer()
+            .in_background(
+                Deadline::after(Duration::ZERO),
+                ErrorKind::Dns,
+                "looking up x",
+                move || never.recv(),
+            )
+            .expect_err("too late");
+        assert_eq!(err.kind(), ErrorKind::Dns);
+        assert_eq!(err.to_string(), "timed out after 0ns: looking up x");
+    }
+
+    #[test]
+    fn the_next_address_is_tried_when_one_refuses() {
+        let gone = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let refuses = gone.local_addr().expect("an address");
+        drop(gone);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listens = listener.local_addr().expect("an address");
+        let day = Deadline::after(Duration::from_secs(86_400));
+        let stream = connect_to_any(&[refuses, listens], day).expect("connected");
+        assert_eq!(stream.peer_addr().expect("an address"), listens);
+        assert!(connect_to_any(&[refuses], day).is_err());
+    }
+}

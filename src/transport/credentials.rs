@@ -1,0 +1,147 @@
+use std::fmt;
+
+use base64::Engine as _;
+use ureq::http::HeaderValue;
+
+use crate::{Error, ErrorKind};
+
+/// What to log in with at the remote: a token, or a username and a password.
+///
+/// Both are sent as HTTP Basic authentication (RFC 7617) with every request, but only to the origin
+/// (scheme, host and port) of the URL that they are used with. Secrets are part of no `Debug` output,
+/// error or log.
+///
+/// A username with a `:`, and a control character or an empty secret anywhere, are refused with
+/// [`ErrorKind::InvalidOptions`] before anything is sent.
+#[derive(Clone)]
+pub struct Credentials(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Token { token: String, username: String },
+    UsernamePassword { username: String, password: String },
+}
+
+impl Credentials {
+    /// Log in with `token`, under the username `x-access-token` that the large forges understand.
+    pub fn token(token: impl Into<String>) -> Self {
+        Credentials(Kind::Token {
+            token: token.into(),
+            username: "x-access-token".into(),
+        })
+    }
+
+    /// Log in with `username` and `password`.
+    pub fn username_password(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Credentials(Kind::UsernamePassword {
+            username: username.into(),
+            password: password.into(),
+        })
+    }
+
+    /// The same credentials under another username, for servers that want a certain one with a token.
+    #[must_use]
+    pub fn with_username(mut self, name: impl Into<String>) -> Self {
+        match &mut self.0 {
+            Kind::Token { username, .. } | Kind::UsernamePassword { username, .. } => {
+                *username = name.into();
+            }
+        }
+        self
+    }
+
+    /// The value of the `Authorization` header, marked as sensitive.
+    pub(super) fn authorization(&self) -> Result<HeaderValue, Error> {
+        let (username, secret) = match &self.0 {
+            Kind::Token { token, username } => (username, token),
+            Kind::UsernamePassword { username, password } => (username, password),
+        };
+        if let Some(complaint) = complaint(username, secret) {
+            return Err(Error::new(ErrorKind::InvalidOptions, complaint));
+        }
+        let encoded =
+            base64::engine::general_purpose::STANDARD.encode(format!("{username}:{secret}"));
+        let mut value = HeaderValue::try_from(format!("Basic {encoded}"))
+            .map_err(|_| Error::new(ErrorKind::InvalidOptions, "the credentials are too long"))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+fn complaint(username: &str, secret: &str) -> Option<&'static str> {
+    if username.contains(':') {
+        return Some("the username contains a colon");
+    }
+    if username.chars().any(char::is_control) {
+        return Some("the username contains a control character");
+    }
+    if secret.is_empty() {
+        return Some("the token or password is empty");
+    }
+    if secret.chars().any(char::is_control) {
+        return Some("the token or password contains a control character, such as a line break");
+    }
+    None
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Token { .. } => "Credentials::Token(..)",
+            Kind::UsernamePassword { .. } => "Credentials::UsernamePassword(..)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_become_basic_authentication() {
+        let cases = [
+            (
+                Credentials::token("t0k3n"),
+                "Basic eC1hY2Nlc3MtdG9rZW46dDBrM24=",
+            ),
+            (
+                Credentials::token("t0k3n").with_username("oauth2"),
+                "Basic b2F1dGgyOnQwazNu",
+            ),
+            (
+                Credentials::username_password("me", "pass:word"),
+                "Basic bWU6cGFzczp3b3Jk",
+            ),
+        ];
+        for (credentials, expected) in cases {
+            let value = credentials.authorization().expect("valid");
+            assert_eq!(value, expected);
+            assert!(value.is_sensitive());
+        }
+    }
+
+    #[test]
+    fn what_a_header_cannot_carry_is_refused_without_repeating_it() {
+        let cases = [
+            Credentials::username_password("can:ary", "canary"),
+            Credentials::username_password("can\r\nary", "canary"),
+            Credentials::username_password("canary", "can\nary"),
+            Credentials::token("canary\n"),
+            Credentials::token("canary").with_username("can:ary"),
+            Credentials::token(""),
+        ];
+        for credentials in cases {
+            let err = credentials.authorization().expect_err("refused");
+            assert_eq!(err.kind(), ErrorKind::InvalidOptions);
+            assert!(!format!("{err} {err:?}").contains("ary"), "{err:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_the_kind_alone() {
+        let token = Credentials::token("canary").with_username("canary");
+        let password = Credentials::username_password("canary", "canary");
+        assert_eq!(format!("{token:?}"), "Credentials::Token(..)");
+        assert_eq!(format!("{password:?}"), "Credentials::UsernamePassword(..)");
+    }
+}

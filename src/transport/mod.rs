@@ -1,0 +1,33 @@
+//! Smart HTTP's lower half: policy, deadlines, credentials, cancellation and errors with a kind.
+//!
+//! [`HttpClient`] is what `gix_transport` sends its requests through. Everything that a hostile URL,
+//! name server or Git server could try against the embedding process is decided here:
+//!
+//! - a [`RemoteUrl`] is `http(s)` and carries no credentials;
+//! - the [`NetworkPolicy`] is asked about every address, right before it is connected to;
+//! - no redirect is followed and no proxy taken from the environment;
+//! - [`Credentials`] go to the origin that they were given for and nowhere else;
+//! - every wait ends with the [`Timeouts`] or with the caller's [`CancelFlag`].
+
+mod cancel;
+mod client;
+mod connect;
+mod credentials;
+mod failure;
+mod meter;
+mod policy;
+mod response;
+mod socket;
+mod timeouts;
+mod url;
+
+pub(crate) use cancel::CancelFlag;
+pub(crate) use client::{ClientOptions, HttpClient};
+pub use credentials::Credentials;
+pub(crate) use meter::Meter;
+pub use policy::NetworkPolicy;
+pub use timeouts::Timeouts;
+pub use url::{Origin, RemoteUrl};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::Origin;
+use crate::{Error, ErrorKind};
+
+/// Which connections may be made at all.
+///
+/// The default is [`public()`](NetworkPolicy::public), which suits URLs that come from strangers.
+/// The rule on addresses holds for each address that is about to be connected to, whatever name or
+/// notation it came from. What the policy forbids fails with [`ErrorKind::Forbidden`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NetworkPolicy {
+    /// Whether unencrypted `http` is allowed. Credentials then travel in clear text.
+    pub allow_plain_http: bool,
+    /// Whether addresses outside of the public internet are allowed: this machine, private networks,
+    /// and everything else that the special-purpose registries of IANA (RFC 6890) list as not
+    /// globally reachable.
+    pub allow_private_networks: bool,
+}
+
+impl NetworkPolicy {
+    /// `https` to public addresses only.
+    pub fn public() -> Self {
+        NetworkPolicy {
+            allow_plain_http: false,
+            allow_private_networks: false,
+        }
+    }
+
+    /// Everything: private networks, this machine, and plain `http`.
+    pub fn any() -> Self {
+        NetworkPolicy {
+            allow_plain_http: true,
+            allow_private_networks: true,
+        }
+    }
+
+    pub(super) fn check_scheme(self, origin: &Origin) -> Result<(), Error> {
+        if origin.is_https() || self.allow_plain_http {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Forbidden,
+            "the network policy does not allow plain http",
+        ))
+    }
+
+    pub(super) fn allows(self, address: IpAddr) -> bool {
+        self.allow_private_networks || is_public(address)
+    }
+}
+
+impl Default for NetworkPolicy {
+    fn default() -> Self {
+        NetworkPolicy::public()
+    }
+}
+
+/// Whether `address` is one of the public internet.
+///
+/// In doubt it is not: IPv6 addresses that embed an IPv4 address are refused whatever they embed,
+/// because where they lead is up to a translator that this process knows nothing about.
+pub(super) fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !NOT_PUBLIC_V4
+            .iter()
+            .any(|&(network, bits)| same_prefix(v4.into(), network.into(), 32 - bits)),
+        IpAddr::V6(v6) => {
+            let is_in = |&(network, bits): &(Ipv6Addr, u32)| {
+                v6.to_bits() >> (128 - bits) == network.to_bits() >> (128 - bits)
+            };
+            is_in(&GLOBAL_UNICAST_V6) && !NOT_PUBLIC_V6.iter().any(is_in)
+        }
+    }
+}
+
+fn same_prefix(a: u32, b: u32, ignored_bits: u32) -> bool {
+    a >> ignored_bits == b >> ignored_bits
+}
+
+/// IANA IPv4 Special-Purpose Address Registry, and multicast (RFC 5771).
+const NOT_PUBLIC_V4: &[(Ipv4Addr, u32)] = &[
+    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 0, 0, 0), 24),
+    (Ipv4Addr::new(192, 0, 2, 0), 24),
+    (Ipv4Addr::new(192, 88, 99, 0), 24),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(198, 18, 0, 0), 15),
+    (Ipv4Addr::new(198, 51, 100, 0), 24),
+    (Ipv4Addr::new(203, 0, 113, 0), 24),
+    (Ipv4Addr::new(224, 0, 0, 0), 4),
+    (Ipv4Addr::new(240, 0, 0, 0), 4),
+];
+
+/// All that IANA has given out as global unicast. Loopback, ULA, link-local, multicast, IPv4-mapped
+/// and NAT64 (64:ff9b::/96, 64:ff9b:1::/48) addresses are outside of it.
+const GLOBAL_UNICAST_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+
+/// IANA IPv6 Special-Purpose Address Registry, as far as it is inside of global unicast.
+const NOT_PUBLIC_V6: &[(Ipv6Addr, u32)] = &[
+    // Protocol assignments: Teredo, benchmarking, ORCHID.
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
+    // Documentation.
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
+    // 6to4, with an IPv4 address inside.
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
+    // Documentation.
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_public_internet() {
+        let cases = [
+            ("1.1.1.1", true),
+            ("9.255.255.255", true),
+            ("100.63.255.255", true),
+            ("100.128.0.0", true),
+            ("126.255.255.255", true),
+            ("128.0.0.1", true),
+            ("140.82.121.3", true),
+            ("169.253.255.255", true),
+            ("172.15.255.255", true),
+            ("172.32.0.0", true),
+            ("192.0.1.0", true),
+            ("192.167.255.255", true),
+            ("198.17.255.255", true),
+            ("198.20.0.0", true),
+            ("223.255.255.255", true),
+            ("2001:200::1", true),
+            ("2001:db7::1", true),
+            ("2606:4700:4700::1111", true),
+            ("2a00:1450:4001::1", true),
+            ("0.0.0.0", false),
+            ("0.1.2.3", false),
+            ("10.0.0.1", false),
+            ("10.255.255.255", false),
+            ("100.64.0.1", false),
+            ("100.127.255.255", false),
+            ("127.0.0.1", false),
+            ("127.255.255.255", false),
+            ("169.254.169.254", false),
+            ("172.16.0.1", false),
+            ("172.31.255.255", false),
+            ("192.0.0.8", false),
+            ("192.0.2.1", false),
+            ("192.88.99.1", false),
+            ("192.168.0.1", false),
+            ("198.18.0.1", false),
+            ("198.19.255.255", false),
+            ("198.51.100.1", false),
+            ("203.0.113.1", false),
+            ("224.0.0.1", false),
+            ("239.255.255.255", false),
+            ("240.0.0.1", false),
+            ("255.255.255.255", false),
+            ("::", false),
+            ("::1", false),
+            ("::1.1.1.1", false),
+            ("::ffff:1.1.1.1", false),
+            ("::ffff:127.0.0.1", false),
+            ("64:ff9b::101:101", false),
+            ("64:ff9b::7f00:1", false),
+            ("64:ff9b:1::1", false),
+            ("100::1", false),
+            ("2001::1", false),
+            ("2001:2::1", false),
+            ("2001:20::1", false),
+            ("2001:db8::1", false),
+            ("2002:101:101::1", false),
+            ("2002:7f00:1::1", false),
+            ("3fff::1", false),
+            ("4000::1", false),
+            ("5f00::1", false),
+            ("fc00::1", false),
+            ("fd00:ec2::254", false),
+            ("fe80::1", false),
+            ("fec0::1", false),
+            ("ff02::1", false),
+        ];
+        for (text, expected) in cases {
+            let address: IpAddr = text.parse().expect(text);
+            assert_eq!(is_public(address), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_policies() {
+        let private: IpAddr = "10.0.0.1".parse().expect("an address");
+        let public: IpAddr = "1.1.1.1".parse().expect("an address");
+        assert_eq!(NetworkPolicy::default(), NetworkPolicy::public());
+        assert!(NetworkPolicy::public().allows(public));
+        assert!(!NetworkPolicy::public().allows(private));
+        assert!(NetworkPolicy::any().allows(private));
+    }
+}

@@ -1,0 +1,187 @@
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{CancelFlag, Meter, Timeouts, failure::Failure};
+use crate::{Error, ErrorKind};
+
+/// How often a wait looks at the cancel flag and the clock.
+pub(super) const POLL: Duration = Duration::from_millis(50);
+
+/// What a client shares with all of its connections.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) cancel: CancelFlag,
+    pub(super) meter: Arc<Meter>,
+    pub(super) failure: Failure,
+    pub(super) timeouts: Timeouts,
+}
+
+/// A TCP connection whose reads and writes end when the run is cancelled or nothing moves.
+///
+/// Its errors are in [`Link::failure`] by the time they are returned.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+    link: Arc<Link>,
+    /// Until when the connection must be established, while it isn't.
+    setup: Option<Deadline>,
+    /// rustls swallows the error of a write and comes back. It must not wait a second time.
+    broken: bool,
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, link: Arc<Link>, setup: Deadline) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(POLL))?;
+        stream.set_write_timeout(Some(POLL))?;
+        Ok(Socket {
+            stream,
+            link,
+            setup: Some(setup),
+            broken: false,
+        })
+    }
+
+    pub(super) fn established(&mut self) {
+        self.setup = None;
+    }
+
+    /// Whether the peer has neither closed the connection nor sent what nobody asked for.
+    pub(super) fn is_open(&self) -> bool {
+        let is_silent = || -> io::Result<bool> {
+            self.stream.set_nonblocking(true)?;
+            let peeked = self.stream.peek(&mut [0]);
+            self.stream.set_nonblocking(false)?;
+            Ok(matches!(peeked, Err(err) if err.kind() == io::ErrorKind::WouldBlock))
+        };
+        !self.broken && is_silent().unwrap_or(false)
+    }
+
+    fn poll(&mut self, op: impl FnMut(&TcpStream) -> io::Result<usize>) -> io::Result<usize> {
+        if self.broken {
+            return Err(io::Error::other("the connection failed before"));
+        }
+        self.try_poll(op).map_err(|err| {
+            self.broken = true;
+            self.link.failure.record(err)
+        })
+    }
+
+    fn try_poll(
+        &self,
+        mut op: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Result<usize, Error> {
+        use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+        let idle = Deadline::after(self.link.timeouts.idle);
+        loop {
+            self.link.cancel.check()?;
+            match op(&self.stream) {
+                Ok(moved) => return Ok(moved),
+                Err(err) if matches!(err.kind(), WouldBlock | TimedOut | Interrupted) => {}
+                Err(err) => return Err(connection_broke().with_source(err)),
+            }
+            if let Some(setup) = &self.setup
+                && setup.is_over()
+            {
+                return Err(setup.exceeded(ErrorKind::Connect, "the TLS handshake"));
+            }
+            if idle.is_over() {
+                return Err(idle.exceeded(ErrorKind::Network, "waiting for the server"));
+            }
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let received = self.poll(|mut stream| stream.read(buf))?;
+        self.link.meter.count_received(received);
+        Ok(received)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let sent = self.poll(|mut stream| stream.write(buf))?;
+        self.link.meter.count_sent(sent);
+        Ok(sent)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) fn connection_broke() -> Error {
+    Error::new(
+        ErrorKind::Network,
+        "the connection broke before the answer was complete",
+    )
+}
+
+/// A point in time that remembers how it came about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    start: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    pub(super) fn after(limit: Duration) -> Self {
+        Deadline {
+            start: Instant::now(),
+            limit,
+        }
+    }
+
+    pub(super) fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.start.elapsed())
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    pub(super) fn exceeded(&self, kind: ErrorKind, doing: &str) -> Error {
+        Error::new(kind, format!("timed out after {:?}: {doing}", self.limit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_failed_once_stays_failed() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let stream = TcpStream::connect(address).expect("connected");
+        let (mut peer, _) = listener.accept().expect("a connection");
+        let link = Arc::new(Link {
+            cancel: CancelFlag::default(),
+            meter: Arc::new(Meter::default()),
+            failure: Failure::default(),
+            timeouts: Timeouts {
+                idle: POLL,
+                ..Timeouts::default()
+            },
+        });
+        let mut socket =
+            Socket::new(stream, link.clone(), Deadline::after(Duration::MAX)).expect("a socket");
+        assert!(socket.is_open());
+        socket.read(&mut [0]).expect_err("nothing was sent");
+        let failure = link.failure.take().map(|err| err.kind());
+        assert_eq!(failure, Some(ErrorKind::Network));
+
+        peer.write_all(b"too late").expect("sent");
+        socket.read(&mut [0]).expect_err("failed for good");
+        assert!(!socket.is_open());
+        assert_eq!(link.meter.bytes_received(), 0);
+    }
+}

@@ -1,0 +1,167 @@
+//! What the server answers, or doesn't, and what becomes of it.
+
+use super::*;
+
+#[test]
+fn requests_share_a_connection_and_are_metered() {
+    let server = Server::start([Step::Answer(ok("one")), Step::Answer(ok("two"))]);
+    let options = options(&server.url());
+    let meter = options.meter.clone();
+    let client = HttpClient::new(options).expect("a client");
+    assert_eq!(get(&client, &server.url()).expect("an answer"), "one");
+    assert_eq!(get(&client, &server.url()).expect("an answer"), "two");
+
+    assert_eq!(server.connections(), 1);
+    assert_eq!(meter.requests(), 2);
+    assert_eq!(
+        meter.bytes_received(),
+        (ok("one").len() + ok("two").len()) as u64
+    );
+    let sent: usize = server.requests().iter().map(|text| text.len()).sum();
+    assert!(meter.bytes_sent() >= sent as u64, "{}", meter.bytes_sent());
+}
+
+#[test]
+fn a_chunked_answer_leaves_a_usable_connection() {
+    let chunked = ok_head("Transfer-Encoding: chunked\r\n") + "3\r\none\r\n0\r\n\r\n";
+    let server = Server::start([Step::Answer(chunked.into()), Step::Answer(ok("two"))]);
+    let client = client(&server.url());
+    assert_eq!(get(&client, &server.url()).expect("an answer"), "one");
+    assert_eq!(get(&client, &server.url()).expect("an answer"), "two");
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn each_refusal_has_a_kind_and_the_next_request_is_unharmed() {
+    use ErrorKind::*;
+    let cases = [
+        ("401 Unauthorized", Authentication),
+        ("403 Forbidden", PermissionDenied),
+        ("404 Not Found", NotFound),
+        ("410 Gone", NotFound),
+        ("413 Content Too Large", Remote),
+        ("429 Too Many Requests", RateLimited),
+        ("500 Internal Server Error", ServerError),
+        ("503 Service Unavailable", ServerError),
+    ];
+    for (status, kind) in cases {
+        // A body that never comes must not be waited for.
+        let refusal =
+            format!("HTTP/1.1 {status}\r\nRetry-After: 7\r\nContent-Length: 1000000\r\n\r\n");
+        let server = Server::start([
+            Step::Stall(refusal.into(), Box::new(|| {})),
+            Step::Answer(ok("fine")),
+        ]);
+        let client = client(&server.url());
+        let err = get(&client, &server.url()).expect_err(status);
+        assert_eq!(err.kind(), kind, "{status}");
+        assert_eq!(err.retry_after(), Some(Duration::from_secs(7)));
+        assert!(err.to_string().contains(&status[..3]), "{err}");
+        assert_eq!(get(&client, &server.url()).expect("an answer"), "fine");
+    }
+}
+
+#[test]
+fn what_is_no_git_server() {
+    let cases = [
+        response("200 OK", &["Content-Type: text/html"], "<html>"),
+        response("200 OK", &["Content-Type: text/plain"], "dumb protocol"),
+        response("204 No Content", &[], ""),
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec(),
+    ];
+    for answer in cases {
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let server = Server::start([Step::Close(answer)]);
+        assert_eq!(
+            kind_of_get(&server.url()),
+            ErrorKind::NotAGitServer,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn headers_without_end_exceed_a_limit() {
+    let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(64 * 1024));
+    let server = Server::start([Step::Stall(endless.into(), Box::new(|| {}))]);
+    assert_eq!(kind_of_get(&server.url()), ErrorKind::BudgetExceeded);
+}
+
+#[test]
+fn an_answer_cut_short_is_a_network_error() {
+    let cases = [
+        String::new(),
+        "HTTP/1.1 200".to_owned(),
+        ok_head("Content-Length: 100\r\n"),
+        ok_head("Content-Length: 100\r\n") + "some",
+        ok_head("Transfer-Encoding: chunked\r\n"),
+        ok_head("Transfer-Encoding: chunked\r\n") + "4\r\nso",
+        ok_head("Transfer-Encoding: chunked\r\n") + "4\r\nsome\r\n",
+        ok_head("Transfer-Encoding: chunked\r\n") + "4\r\nsome\r\n1",
+    ];
+    for answer in cases {
+        let server = Server::start([Step::Close(answer.clone().into())]);
+        assert_eq!(kind_of_get(&server.url()), ErrorKind::Network, "{answer}");
+    }
+}
+
+#[test]
+fn chunks_that_are_none_are_a_protocol_error() {
+    let answer = ok_head("Transfer-Encoding: chunked\r\n") + "4\r\nsome\r\nnonsense\r\n";
+    let server = Server::start([Step::Close(answer.into())]);
+    assert_eq!(kind_of_get(&server.url()), ErrorKind::Protocol);
+}
+
+#[test]
+fn a_body_that_broke_does_not_look_ended_when_read_again() {
+    let answer = ok_head("Content-Length: 100\r\n") + "some";
+    let server = Server::start([Step::Close(answer.into())]);
+    let url = server.url();
+    let mut response = client(&url)
+        .get(
+            &format!("{url}/info/refs?service=git-upload-pack"),
+            &url,
+            [""; 0],
+        )
+        .expect("requests are sent when their answer is read");
+    let mut body = Vec::new();
+    response.body.read_to_end(&mut body).expect_err("cut short");
+    assert_eq!(body, b"some");
+    response
+        .body
+        .read_to_end(&mut body)
+        .expect_err("still cut short");
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up() {
+    for sent in [
+        String::new(),
+        ok_head("Content-Length: 100\r\n") + "some",
+        ok_head("Transfer-Encoding: chunked\r\n"),
+    ] {
+        let server = Server::start([Step::Stall(sent.into(), Box::new(|| {}))]);
+        let mut options = options(&server.url());
+        options.timeouts.idle = Duration::from_millis(150);
+        let client = HttpClient::new(options).expect("a client");
+        let err = get(&client, &server.url()).expect_err("silence");
+        assert_eq!(err.kind(), ErrorKind::Network);
+        assert_eq!(
+            err.to_string(),
+            "timed out after 150ms: waiting for the server"
+        );
+    }
+}
+
+#[test]
+fn nobody_there() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    drop(listener);
+    let refused = format!("http://127.0.0.1:{port}/repo.git");
+    assert_eq!(kind_of_get(&refused), ErrorKind::Connect);
+    assert_eq!(
+        kind_of_get("http://does-not-exist.invalid/"),
+        ErrorKind::Dns
+    );
+}
