@@ -1,0 +1,332 @@
+//! Is everything there that a tip needs?
+//!
+//! A walk from the tips over every object that is not behind a verified ref. It goes depth-first
+//! so that an object counts as complete only once everything behind it does, and each object is
+//! read at most once however many tips lead to it.
+//!
+//! Trees are read side by side with those of the commit's parents, which are complete by then: an
+//! entry that a parent has under the same name needs no second look. Without that, one new commit
+//! would cost a walk over its whole tree.
+
+use std::cmp::Ordering;
+
+use gix::{
+    ObjectId,
+    hashtable::HashMap,
+    objs::{
+        CommitRefIter, Exists, Find, FindHeader, Kind, TagRefIter, TreeRefIter,
+        tree::{EntryKind, EntryRef},
+    },
+};
+use gix_pack::index;
+
+use super::commits::{StoreCommits, VerifiedHistory};
+use crate::{Error, Phase, Run};
+
+/// What the walk reads from.
+pub(crate) struct Objects<'a> {
+    /// The store and the quarantine.
+    pub commits: StoreCommits<'a>,
+    /// What has just arrived: not verified, wherever else it may be.
+    pub arrived: Option<&'a index::File>,
+    /// What refs vouch for.
+    pub verified: &'a mut VerifiedHistory,
+}
+
+/// Those of `tips` that aren't complete, each with the first fault that was found.
+pub(crate) fn faults(
+    objects: Objects<'_>,
+    tips: &[ObjectId],
+    run: &Run,
+) -> Result<Vec<(ObjectId, String)>, Error> {
+    let mut walk = Walk {
+        objects,
+        run,
+        states: HashMap::default(),
+        stack: Vec::new(),
+        visited: 0,
+    };
+    let mut faults = Vec::new();
+    for tip in tips {
+        if let Some(fault) = walk.check(tip)? {
+            faults.push((*tip, fault));
+        }
+    }
+    run.advance(Phase::Verify, walk.visited, Some(walk.visited));
+    Ok(faults)
+}
+
+struct Walk<'a> {
+    objects: Objects<'a>,
+    run: &'a Run,
+    states: HashMap<ObjectId, State>,
+    stack: Vec<Visit>,
+    visited: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Entered,
+    Complete(Kind),
+    Broken,
+}
+
+enum Visit {
+    /// A tip, or what a tag is about.
+    Any(ObjectId),
+    Commit(ObjectId),
+    /// The tree of a commit with these parents.
+    RootTree {
+        tree: ObjectId,
+        parents: Vec<ObjectId>,
+    },
+    /// A tree that a complete commit has in other versions under the same path.
+    Tree {
+        tree: ObjectId,
+        others: Vec<ObjectId>,
+    },
+    Blob(ObjectId),
+    /// Everything behind the object has been visited.
+    Leave(ObjectId, Kind),
+}
+
+/// Why an object isn't complete.
+type Fault = String;
+
+impl Walk<'_> {
+    fn check(&mut self, tip: &ObjectId) -> Result<Option<Fault>, Error> {
+        self.stack.push(Visit::Any(*tip));
+        while let Some(visit) = self.stack.pop() {
+            self.visited += 1;
+            if self.visited.is_multiple_of(256) {
+                self.run.check()?;
+                self.run.advance(Phase::Verify, self.visited, None);
+            }
+            if let Some(fault) = self.visit(visit)? {
+                self.abandon();
+                return Ok(Some(fault));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What has been entered and not left is on the way from the tip to the fault.
+    fn abandon(&mut self) {
+        for visit in self.stack.drain(..) {
+            if let Visit::Leave(id, _) = visit {
+                self.states.insert(id, State::Broken);
+            }
+        }
+    }
+
+    fn visit(&mut self, visit: Visit) -> Result<Option<Fault>, Error> {
+        let (id, expected) = match &visit {
+            Visit::Leave(id, kind) => {
+                self.states.insert(*id, State::Complete(*kind));
+                return Ok(None);
+            }
+            Visit::Any(id) => (*id, None),
+            Visit::Commit(id) => (*id, Some(Kind::Commit)),
+            Visit::RootTree { tree, .. } | Visit::Tree { tree, .. } => (*tree, Some(Kind::Tree)),
+            Visit::Blob(id) => (*id, Some(Kind::Blob)),
+        };
+        match self.states.get(&id) {
+            Some(State::Complete(kind)) if expected.is_some_and(|expected| expected != *kind) => {
+                return Ok(Some(format!(
+                    "{id} is a {kind} where a {} is needed",
+                    expected.unwrap_or(*kind)
+                )));
+            }
+            Some(State::Complete(_) | State::Entered) => return Ok(None),
+            Some(State::Broken) => return Ok(Some(format!("{id} is not complete"))),
+            None => {}
+        }
+        let has_arrived = self
+            .objects
+            .arrived
+            .is_some_and(|pack| pack.lookup(id).is_some());
+        if !has_arrived && self.is_verified(&id, expected)? {
+            return Ok(None);
+        }
+        Ok(match visit {
+            Visit::Blob(id) => self.enter_blob(id),
+            Visit::RootTree { tree, parents } => {
+                let others = parents
+                    .iter()
+                    .filter_map(|parent| self.tree_of(parent))
+                    .collect();
+                self.enter(tree, expected, others)
+            }
+            Visit::Tree { tree, others } => self.enter(tree, expected, others),
+            _ => self.enter(id, expected, Vec::new()),
+        })
+    }
+
+    fn is_verified(&mut self, id: &ObjectId, expected: Option<Kind>) -> Result<bool, Error> {
+        let Objects {
+            commits, verified, ..
+        } = &mut self.objects;
+        let is_commit = match expected {
+            Some(kind) => kind == Kind::Commit && commits.odb.exists(id),
+            None if verified.tips().contains(id) => return Ok(true),
+            None => commits
+                .odb
+                .try_header(id)
+                .is_ok_and(|header| header.is_some_and(|h| h.kind == Kind::Commit)),
+        };
+        Ok(is_commit && verified.contains(id, commits, self.run)?)
+    }
+
+    /// A blob leads nowhere, so its header is enough.
+    fn enter_blob(&mut self, id: ObjectId) -> Option<Fault> {
+        match self.objects.commits.odb.try_header(&id) {
+            Ok(Some(header)) if header.kind == Kind::Blob => {
+                self.states.insert(id, State::Complete(Kind::Blob));
+                None
+            }
+            Ok(Some(header)) => Some(format!("{id} is a {} where a blob is needed", header.kind)),
+            Ok(None) => Some(format!("blob {id} is missing")),
+            Err(_) => Some(format!("blob {id} can't be read")),
+        }
+    }
+
+    fn enter(
+        &mut self,
+        id: ObjectId,
+        expected: Option<Kind>,
+        others: Vec<ObjectId>,
+    ) -> Option<Fault> {
+        let name = expected.map_or("object".to_owned(), |kind| kind.to_string());
+        let mut buffer = Vec::new();
+        let object = match self.objects.commits.odb.try_find(&id, &mut buffer) {
+            Ok(Some(object)) => object,
+            Ok(None) => return Some(format!("{name} {id} is missing")),
+            Err(_) => return Some(format!("{name} {id} can't be read")),
+        };
+        if expected.is_some_and(|expected| expected != object.kind) {
+            return Some(format!(
+                "{id} is a {} where a {name} is needed",
+                object.kind
+            ));
+        }
+        self.states.insert(id, State::Entered);
+        self.stack.push(Visit::Leave(id, object.kind));
+        let pushed = match object.kind {
+            Kind::Blob => Some(()),
+            Kind::Tag => self.push_target(object.data, id),
+            Kind::Commit => self.push_commit(object.data, id),
+            Kind::Tree => self.push_entries(object.data, id, others),
+        };
+        pushed
+            .is_none()
+            .then(|| format!("{} {id} can't be parsed", object.kind))
+    }
+
+    fn push_target(&mut self, tag: &[u8], id: ObjectId) -> Option<()> {
+        let mut tokens = TagRefIter::from_bytes(tag, id.kind());
+        let target = tokens.target_id().ok()?;
+        let kind = tokens.find_map(|token| match token.ok()? {
+            gix::objs::tag::ref_iter::Token::TargetKind(kind) => Some(kind),
+            _ => None,
+        })?;
+        self.stack.push(match kind {
+            Kind::Commit => Visit::Commit(target),
+            Kind::Tree => Visit::Tree {
+                tree: target,
+                others: Vec::new(),
+            },
+            Kind::Blob => Visit::Blob(target),
+            Kind::Tag => Visit::Any(target),
+        });
+        Some(())
+    }
+
+    /// The parents end on top of the tree, so that they are complete when it is visited.
+    fn push_commit(&mut self, commit: &[u8], id: ObjectId) -> Option<()> {
+        let mut tokens = CommitRefIter::from_bytes(commit, id.kind());
+        let tree = tokens.tree_id().ok()?;
+        let is_shallow = self.objects.commits.shallow.contains(&id);
+        let parents: Vec<_> = tokens.parent_ids().take_while(|_| !is_shallow).collect();
+        self.stack.push(Visit::RootTree {
+            tree,
+            parents: parents.clone(),
+        });
+        self.stack.extend(parents.into_iter().map(Visit::Commit));
+        Some(())
+    }
+
+    fn push_entries(&mut self, tree: &[u8], id: ObjectId, others: Vec<ObjectId>) -> Option<()> {
+        let others: Vec<_> = others
+            .iter()
+            .filter_map(|other| self.read_tree(other))
+            .collect();
+        let mut others: Vec<_> = others
+            .iter()
+            .map(|data| TreeRefIter::from_bytes(data, id.kind()).peekable())
+            .collect();
+        for entry in TreeRefIter::from_bytes(tree, id.kind()) {
+            let entry = entry.ok()?;
+            let mut same_name = Vec::new();
+            let mut unchanged = false;
+            for other in &mut others {
+                let Some(other) = advance_to(other, &entry) else {
+                    continue;
+                };
+                unchanged |= other.oid == entry.oid && other.mode == entry.mode;
+                if other.mode.is_tree() {
+                    same_name.push(other.oid.to_owned());
+                }
+            }
+            if unchanged {
+                continue;
+            }
+            self.stack.push(match entry.mode.kind() {
+                EntryKind::Commit => continue,
+                EntryKind::Tree => Visit::Tree {
+                    tree: entry.oid.to_owned(),
+                    others: same_name,
+                },
+                EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link => {
+                    Visit::Blob(entry.oid.to_owned())
+                }
+            });
+        }
+        Some(())
+    }
+
+    /// The tree of a commit that is complete.
+    fn tree_of(&self, commit: &ObjectId) -> Option<ObjectId> {
+        let mut buffer = Vec::new();
+        let object = self
+            .objects
+            .commits
+            .odb
+            .try_find(commit, &mut buffer)
+            .ok()??;
+        CommitRefIter::from_bytes(object.data, commit.kind())
+            .tree_id()
+            .ok()
+    }
+
+    fn read_tree(&self, id: &ObjectId) -> Option<Vec<u8>> {
+        let mut buffer = Vec::new();
+        self.objects.commits.odb.try_find(id, &mut buffer).ok()??;
+        Some(buffer)
+    }
+}
+
+/// Moves `entries` on to the one with the name of `sought`. Only where both trees are sorted as
+/// they must be does this find all there is; otherwise the walk just reads more than it had to.
+fn advance_to<'a>(
+    entries: &mut std::iter::Peekable<TreeRefIter<'a>>,
+    sought: &EntryRef<'_>,
+) -> Option<EntryRef<'a>> {
+    loop {
+        let next = *entries.peek()?.as_ref().ok()?;
+        match next.cmp(sought) {
+            Ordering::Less => drop(entries.next()),
+            Ordering::Equal => return Some(next),
+            Ordering::Greater => return (next.filename == sought.filename).then_some(next),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A store's commits, for walks over its history.
+
+use std::collections::{BinaryHeap, HashSet};
+
+use gix::{
+    ObjectId,
+    objs::{CommitRefIter, Find, Kind, TagRefIter},
+    oid,
+};
+
+use crate::{
+    Error, Run,
+    ancestry::{Commit, CommitGraph, Hole},
+};
+
+/// Commits from an object database and, where there are any, its commit-graph files.
+pub(crate) struct StoreCommits<'a> {
+    pub odb: &'a gix::odb::Handle,
+    pub graph: Option<&'a gix::commitgraph::Graph>,
+    pub shallow: &'a HashSet<ObjectId>,
+    pub buffer: Vec<u8>,
+}
+
+/// A generation above this one is git's way to say "not computed" (gitformat-commit-graph).
+const GENERATION_MAX: u32 = 0x3fff_ffff;
+
+impl CommitGraph for StoreCommits<'_> {
+    fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+        if self.shallow.contains(id) {
+            return Err(Hole::Shallow);
+        }
+        match self
+            .graph
+            .and_then(|graph| Some((graph, graph.commit_by_id(id)?)))
+        {
+            Some((graph, commit)) => from_graph(graph, commit, parents),
+            None => self.read(id, parents),
+        }
+        .ok_or(Hole::Unreadable)
+    }
+}
+
+fn from_graph(
+    graph: &gix::commitgraph::Graph,
+    commit: gix::commitgraph::file::Commit<'_>,
+    parents: &mut Vec<ObjectId>,
+) -> Option<Commit> {
+    for parent in commit.iter_parents() {
+        parents.push(graph.id_at(parent.ok()?).to_owned());
+    }
+    let generation = commit.generation();
+    Some(Commit {
+        generation: (1..GENERATION_MAX)
+            .contains(&generation)
+            .then_some(generation),
+        date: commit.committer_timestamp().try_into().unwrap_or(i64::MAX),
+    })
+}
+
+impl StoreCommits<'_> {
+    fn read(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Option<Commit> {
+        let object = self.odb.try_find(id, &mut self.buffer).ok()??;
+        if object.kind != Kind::Commit {
+            return None;
+        }
+        let mut tokens = CommitRefIter::from_bytes(object.data, id.kind());
+        tokens.clone().tree_id().ok()?;
+        parents.extend(tokens.parent_ids());
+        // The date only orders a walk, so a malformed one is as good as any.
+        let date = tokens.find_map(committer_date).unwrap_or_default();
+        Some(Commit {
+            generation: None,
+            date,
+        })
+    }
+
+    /// Follows tags to what they are about.
+    pub(crate) fn peel(&mut self, id: ObjectId) -> ObjectId {
+        let mut id = id;
+        while let Ok(Some(object)) = self.odb.try_find(&id, &mut self.buffer)
+            && object.kind == Kind::Tag
+            && let Ok(target) = TagRefIter::from_bytes(object.data, id.kind()).target_id()
+        {
+            id = target;
+        }
+        id
+    }
+}
+
+fn committer_date(token: gix::Result<gix::objs::commit::ref_iter::Token<'_>>) -> Option<i64> {
+    match token.ok()? {
+        gix::objs::commit::ref_iter::Token::Committer { signature } => Some(signature.seconds()),
+        _ => None,
+    }
+}
+
+/// The history behind a store's refs, explored only as far as it is asked about.
+///
+/// Refs are what vouches for completeness: git never lets one point to something that isn't all
+/// there, while an object that merely exists may be the debris of a fetch that was cut off.
+pub(crate) struct VerifiedHistory {
+    tips: HashSet<ObjectId>,
+    seen: HashSet<ObjectId>,
+    /// Commits that are in `seen` while their parents may not be. `None` until it is needed.
+    frontier: Option<BinaryHeap<Explored>>,
+}
+
+/// Ordered by generation first, then by date: the highest comes out of the heap first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Explored {
+    /// The highest there is for a commit without one: a commit that has one can't reach it.
+    generation: u32,
+    date: i64,
+    parents: Vec<ObjectId>,
+}
+
+impl VerifiedHistory {
+    pub(crate) fn new(tips: HashSet<ObjectId>) -> Self {
+        VerifiedHistory {
+            tips,
+            seen: HashSet::new(),
+            frontier: None,
+        }
+    }
+
+    pub(crate) fn tips(&self) -> &HashSet<ObjectId> {
+        &self.tips
+    }
+
+    /// Whether a ref points to `id`, or to a descendant of it.
+    pub(crate) fn contains(
+        &mut self,
+        id: &ObjectId,
+        commits: &mut StoreCommits<'_>,
+        run: &Run,
+    ) -> Result<bool, Error> {
+        if self.tips.contains(id) || self.seen.contains(id) {
+            return Ok(true);
+        }
+        let lowest = commits
+            .explore(id)
+            .map_or(u32::MAX, |sought| sought.generation);
+        let frontier = match &mut self.frontier {
+            Some(frontier) => frontier,
+            none => {
+                let mut frontier = BinaryHeap::new();
+                for tip in &self.tips {
+                    run.check()?;
+                    let commit = commits.peel(*tip);
+                    frontier.extend(commits.explore_once(commit, &mut self.seen));
+                }
+                none.insert(frontier)
+            }
+        };
+        while !self.seen.contains(id)
+            && frontier
+                .peek()
+                .is_some_and(|highest| highest.generation >= lowest)
+            && let Some(next) = frontier.pop()
+        {
+            run.check()?;
+            for parent in next.parents {
+                frontier.extend(commits.explore_once(parent, &mut self.seen));
+            }
+        }
+        Ok(self.seen.contains(id))
+    }
+}
+
+impl StoreCommits<'_> {
+    fn explore_once(&mut self, id: ObjectId, seen: &mut HashSet<ObjectId>) -> Option<Explored> {
+        seen.insert(id).then(|| self.explore(&id))?
+    }
+
+    /// A commit that can't be read leads nowhere.
+    fn explore(&mut self, id: &oid) -> Option<Explored> {
+        let mut parents = Vec::new();
+        let commit = self.commit(id, &mut parents).ok()?;
+        Some(Explored {
+            generation: commit.generation.unwrap_or(u32::MAX),
+            date: commit.date,
+            parents,
+        })
+    }
+}

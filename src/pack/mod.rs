@@ -1,0 +1,6 @@
+//! Objects on the move: the quarantine that a pack is received into, and what makes it complete.
+
+pub(crate) mod closure;
+pub(crate) mod commits;
+pub(crate) mod incoming;
+mod leftovers;

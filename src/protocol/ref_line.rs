@@ -1,0 +1,196 @@
+//! The lines in which a server lists its refs.
+
+use bstr::{BStr, ByteSlice};
+
+use crate::{AdvertisedRef, ObjectFormat, ObjectId};
+
+/// One line of a v2 `ls-refs` answer (gitprotocol-v2, "ls-refs"):
+/// `<oid> <name>[ symref-target:<name>][ peeled:<oid>]`.
+///
+/// `Some(None)` for a line that lists no ref: a symbolic ref to a branch that isn't born yet.
+/// `None` for a line that breaks the grammar.
+pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<AdvertisedRef>> {
+    let mut words = line.trim_end_with(|c| c == '\n').split_str(" ");
+    let (id, name) = (words.next()?, words.next()?);
+    if name.is_empty() {
+        return None;
+    }
+    let mut found = AdvertisedRef {
+        name: name.into(),
+        target: null(format),
+        peeled: None,
+        symbolic: false,
+    };
+    for attribute in words {
+        if let Some(peeled) = attribute.strip_prefix(b"peeled:") {
+            found.peeled = Some(object_id(peeled, format)?);
+        } else if attribute.starts_with(b"symref-target:") {
+            found.symbolic = true;
+        }
+    }
+    if id == b"unborn" {
+        return Some(None);
+    }
+    found.target = object_id(id, format)?;
+    Some(Some(found))
+}
+
+/// The lines of a v0 or v1 advertisement (gitprotocol-pack, "Reference Discovery"), without the
+/// capabilities: `<oid> <name>`, where a line for `<name>^{}` gives what the tag before it is about.
+#[derive(Default)]
+pub(crate) struct V0Lines {
+    pub(crate) refs: Vec<AdvertisedRef>,
+    /// The server is a shallow clone itself: its history has holes.
+    pub(crate) is_shallow: bool,
+}
+
+impl V0Lines {
+    /// Takes in the next line; `None` if it breaks the grammar.
+    pub(crate) fn push(&mut self, line: &BStr, format: ObjectFormat) -> Option<()> {
+        let line = line.trim_end_with(|c| c == '\n');
+        if line.starts_with(b"shallow ") {
+            self.is_shallow = true;
+            return Some(());
+        }
+        let (id, name) = line.split_once_str(" ")?;
+        let id = object_id(id, format)?;
+        match name.strip_suffix(b"^{}") {
+            // How an empty repository lists its capabilities.
+            Some(b"capabilities") if id.is_null() => {}
+            Some(tag) => self.refs.last_mut().filter(|last| last.name == tag)?.peeled = Some(id),
+            None if name.is_empty() => return None,
+            None => self.refs.push(AdvertisedRef {
+                name: name.into(),
+                target: id,
+                peeled: None,
+                symbolic: false,
+            }),
+        }
+        Some(())
+    }
+}
+
+fn object_id(hex: &[u8], format: ObjectFormat) -> Option<ObjectId> {
+    ObjectId::from_hex(hex)
+        .ok()
+        .filter(|id| id.kind() == format.hash_kind())
+}
+
+fn null(format: ObjectFormat) -> ObjectId {
+    ObjectId::null(format.hash_kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    const NULL: &str = "0000000000000000000000000000000000000000";
+
+    fn id(hex: &str) -> ObjectId {
+        ObjectId::from_hex(hex.as_bytes()).expect("hex")
+    }
+
+    fn listed(name: &str, peeled: Option<&str>, symbolic: bool) -> AdvertisedRef {
+        AdvertisedRef {
+            name: name.into(),
+            target: id(A),
+            peeled: peeled.map(id),
+            symbolic,
+        }
+    }
+
+    #[test]
+    fn ls_refs_lines() {
+        let table = [
+            (
+                format!("{A} refs/heads/main\n"),
+                Some(Some(listed("refs/heads/main", None, false))),
+            ),
+            (
+                format!("{A} refs/heads/main"),
+                Some(Some(listed("refs/heads/main", None, false))),
+            ),
+            (
+                format!("{A} refs/tags/v1 peeled:{B}\n"),
+                Some(Some(listed("refs/tags/v1", Some(B), false))),
+            ),
+            (
+                format!("{A} HEAD symref-target:refs/heads/main\n"),
+                Some(Some(listed("HEAD", None, true))),
+            ),
+            (
+                format!("{A} x symref-target:y peeled:{B} new:z\n"),
+                Some(Some(listed("x", Some(B), true))),
+            ),
+            (
+                "unborn HEAD symref-target:refs/heads/main\n".into(),
+                Some(None),
+            ),
+            (String::new(), None),
+            ("\n".into(), None),
+            (format!("{A}\n"), None),
+            (format!("{A} \n"), None),
+            (format!("{A}refs/heads/main\n"), None),
+            (
+                format!("{}f refs/heads/main\n", &A[1..].replace('a', "g")),
+                None,
+            ),
+            (format!("{A}{} refs/heads/sha256\n", &A[..24]), None),
+            (format!("{A} refs/tags/v1 peeled:bad\n"), None),
+        ];
+        for (line, expected) in table {
+            assert_eq!(
+                parse_v2(line.as_str().into(), ObjectFormat::Sha1),
+                expected,
+                "{line:?}"
+            );
+        }
+    }
+
+    fn v0(lines: &[String]) -> Option<V0Lines> {
+        let mut parsed = V0Lines::default();
+        for line in lines {
+            parsed.push(line.as_str().into(), ObjectFormat::Sha1)?;
+        }
+        Some(parsed)
+    }
+
+    #[test]
+    fn v0_lines() {
+        let lines = [
+            format!("{A} HEAD\n"),
+            format!("{A} refs/tags/v1\n"),
+            format!("{B} refs/tags/v1^{{}}\n"),
+            format!("{A} refs/tags/v2"),
+            format!("shallow {B}\n"),
+        ];
+        let parsed = v0(&lines).expect("a good advertisement");
+        let expected = [
+            listed("HEAD", None, false),
+            listed("refs/tags/v1", Some(B), false),
+            listed("refs/tags/v2", None, false),
+        ];
+        assert_eq!(parsed.refs, expected);
+        assert!(parsed.is_shallow);
+        let empty = v0(&[format!("{NULL} capabilities^{{}}\n")]).expect("an empty repository");
+        assert_eq!(empty.refs, []);
+        assert!(!empty.is_shallow);
+    }
+
+    #[test]
+    fn v0_lines_out_of_order() {
+        let orphan = format!("{B} refs/tags/v1^{{}}\n");
+        assert!(
+            v0(std::slice::from_ref(&orphan)).is_none(),
+            "peeled without a tag"
+        );
+        assert!(
+            v0(&[format!("{A} refs/tags/v2\n"), orphan]).is_none(),
+            "peeled for another tag"
+        );
+        assert!(v0(&["nonsense\n".into()]).is_none());
+        assert!(v0(&[format!("{A} \n")]).is_none());
+    }
+}

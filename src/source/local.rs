@@ -1,0 +1,156 @@
+//! A Git repository on disk as an end of a sync.
+
+use std::path::{Path, PathBuf};
+
+use bstr::{BStr, BString, ByteSlice};
+use gix::path::RelativePath;
+
+use super::{Quarantine, RefSource, checked_out, quarantine::LocalQuarantine};
+use crate::{
+    AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, refs::Namespace,
+};
+
+/// What git appends to a ref's file name to lock it.
+const LOCK_SUFFIX: &str = ".lock";
+/// The longest file name that common file systems take, in bytes.
+const NAME_MAX: usize = 255;
+
+/// A local repository: bare or not, SHA-1 or SHA-256, with loose and packed refs and objects,
+/// alternates and linked worktrees.
+///
+/// Only the repository's own configuration is read, never a system's or a user's, and no
+/// environment variables. Replace refs and grafts are not followed.
+#[derive(Clone)]
+pub struct LocalStore {
+    repo: gix::ThreadSafeRepository,
+    path: PathBuf,
+    object_format: ObjectFormat,
+}
+
+impl LocalStore {
+    /// Opens the repository at `path`: a bare one, a worktree, or a `.git` folder.
+    ///
+    /// Fails with [`ErrorKind::NotARepository`] if there is none, and with
+    /// [`ErrorKind::Unsupported`] if it keeps its refs as a reftable.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref().to_owned();
+        let repo = gix::open::Options::isolated().open(&path).map_err(|err| {
+            let text = format!("{} is not a repository that can be used", path.display());
+            Error::new(ErrorKind::NotARepository, text).with_source(err)
+        })?;
+        let local = repo.to_thread_local();
+        let config = local.config_snapshot();
+        if config
+            .string("extensions.refStorage")
+            .is_some_and(|storage| storage.as_bstr() != "files")
+        {
+            let text = format!(
+                "{} keeps its refs in a format other than files",
+                path.display()
+            );
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        let object_format = ObjectFormat::from_hash_kind(local.object_hash())?;
+        Ok(LocalStore {
+            repo,
+            path,
+            object_format,
+        })
+    }
+
+    /// The path that it was opened at.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The hash that its object ids are made with.
+    pub fn object_format(&self) -> ObjectFormat {
+        self.object_format
+    }
+}
+
+impl std::fmt::Debug for LocalStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalStore")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RefSource for LocalStore {
+    fn list(&self, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+        let repo = self.repo.to_thread_local();
+        let mut refs = Vec::new();
+        let platform = repo
+            .refs
+            .iter()
+            .map_err(|err| unreadable_refs(&self.path, err))?;
+        for prefix in listable(prefixes) {
+            let found = platform
+                .prefixed(prefix)
+                .map_err(|err| Error::io("listing refs", err))?;
+            for found in found {
+                run.check()?;
+                match found {
+                    Ok(found) => refs.extend(advertise(&repo, found)),
+                    Err(err) => tracing::warn!(%err, "skipping a ref that can't be read"),
+                }
+            }
+        }
+        let config = repo.config_snapshot();
+        let mut list = RefList::new(self.object_format, refs);
+        list.checked_out = checked_out::branches(
+            repo.common_dir(),
+            config.boolean("core.bare").unwrap_or(false),
+        );
+        list.folds_case = config.boolean("core.ignoreCase").unwrap_or(false);
+        list.longest_component = NAME_MAX - LOCK_SUFFIX.len();
+        Ok(list)
+    }
+
+    fn receive_pack(&self, _run: &Run) -> Result<Box<dyn Quarantine + '_>, Error> {
+        Ok(Box::new(LocalQuarantine::open(
+            self.repo.to_thread_local(),
+        )?))
+    }
+}
+
+/// The prefixes as paths. One that is no path (a glob may well start with `../`) matches no ref,
+/// and neither does one outside of the two namespaces.
+fn listable(prefixes: &[BString]) -> impl Iterator<Item = &RelativePath> {
+    let ours = |prefix: &&BString| {
+        let prefix: &BStr = prefix.as_ref();
+        Namespace::ALL.iter().any(|namespace| {
+            prefix.starts_with(namespace.prefix().trim_end_matches('/').as_bytes())
+        })
+    };
+    prefixes
+        .iter()
+        .filter(ours)
+        .filter_map(|prefix| prefix.as_bstr().try_into().ok())
+}
+
+/// Nothing for a symbolic ref to a branch that isn't born yet.
+fn advertise(repo: &gix::Repository, found: gix::refs::Reference) -> Option<AdvertisedRef> {
+    let (target, symbolic) = match &found.target {
+        gix::refs::Target::Object(id) => (*id, false),
+        gix::refs::Target::Symbolic(_) => (follow(repo, &found.name)?, true),
+    };
+    let peeled = found.peeled.filter(|peeled| *peeled != target);
+    Some(AdvertisedRef {
+        name: found.name.into_inner(),
+        target,
+        peeled,
+        symbolic,
+    })
+}
+
+fn follow(repo: &gix::Repository, name: &gix::refs::FullName) -> Option<ObjectId> {
+    let mut reference = repo.find_reference(name.as_ref()).ok()?;
+    reference.follow_to_object().ok().map(|id| id.detach())
+}
+
+fn unreadable_refs(path: &Path, err: gix::Error) -> Error {
+    let text = format!("the refs of {} can't be read", path.display());
+    Error::new(ErrorKind::Corrupt, text).with_source(err)
+}

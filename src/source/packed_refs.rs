@@ -1,0 +1,185 @@
+//! Creating many refs at once, in the `packed-refs` file.
+//!
+//! The file is read, merged and replaced under its lock, which `git pack-refs` takes as well. A
+//! loose ref that somebody makes meanwhile takes precedence over a packed one of the same name, so
+//! nothing of theirs is lost; ours is reported as raced.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bstr::{BStr, BString, ByteSlice};
+use gix::{
+    ObjectId,
+    lock::acquire::Fail,
+    objs::{Find, Kind, TagRefIter},
+};
+
+use super::{RefUpdate, ref_update::current};
+use crate::{Error, Reason, Run, pack::incoming::sync_directory};
+
+/// What git writes at the top; it says what a reader may rely on (`refs/packed-backend.c`).
+const TRAITS: &[u8] = b" peeled fully-peeled sorted ";
+const HEADER: &[u8] = b"# pack-refs with:";
+
+/// Creates refs that must not exist. One answer per update, in order.
+pub(super) fn create(
+    repo: &gix::Repository,
+    odb: &gix::odb::Handle,
+    updates: &[&RefUpdate],
+    wait: Duration,
+    run: &Run,
+) -> Result<Vec<Result<(), Reason>>, Error> {
+    let path = repo.common_dir().join("packed-refs");
+    let failed = |err| Error::io(format!("writing {}", path.display()), err);
+    let lock = gix::lock::File::acquire_to_update_resource(
+        &path,
+        Fail::AfterDurationWithBackoff(wait),
+        None,
+        0,
+    );
+    let mut lock = lock.map_err(|err| failed(io::Error::other(err)))?;
+    let present = read(&path).map_err(failed)?;
+    let present = PackedRefs::parse(&present);
+
+    let mut answers = Vec::with_capacity(updates.len());
+    let mut added = Vec::new();
+    for update in updates {
+        run.check()?;
+        let exists = present.find(update.name.as_bstr()).is_some()
+            || loose(repo, update.name.as_bstr()).exists();
+        if !exists {
+            added.push(Line::new(
+                update.name.as_bstr(),
+                update.new,
+                peeled(odb, update.new),
+            ));
+        }
+        answers.push(if exists { Err(Reason::Raced) } else { Ok(()) });
+    }
+    lock.with_mut(|file| {
+        let mut out = io::BufWriter::new(&mut *file);
+        present.write_with(added, &mut out)?;
+        out.flush()?;
+        drop(out);
+        file.sync_all()
+    })
+    .map_err(failed)?;
+    lock.commit().map_err(|err| failed(err.error))?;
+    sync_directory(repo.common_dir()).map_err(failed)?;
+
+    for (update, answer) in updates.iter().zip(&mut answers) {
+        let shadowed = answer.is_ok() && loose(repo, update.name.as_bstr()).exists();
+        if shadowed && current(repo, update.name.as_bstr()) != Some(update.new) {
+            *answer = Err(Reason::Raced);
+        }
+    }
+    Ok(answers)
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+fn loose(repo: &gix::Repository, name: &BStr) -> PathBuf {
+    repo.common_dir()
+        .join(gix::path::from_bstr(name).unwrap_or_default())
+}
+
+/// What is behind an annotated tag, however many tags deep; `None` for anything else.
+fn peeled(odb: &gix::odb::Handle, tip: ObjectId) -> Option<ObjectId> {
+    let mut buffer = Vec::new();
+    let mut id = tip;
+    loop {
+        let object = odb.try_find(&id, &mut buffer).ok()??;
+        if object.kind != Kind::Tag {
+            return (id != tip).then_some(id);
+        }
+        id = TagRefIter::from_bytes(object.data, id.kind())
+            .target_id()
+            .ok()?;
+    }
+}
+
+/// The lines of a `packed-refs` file, sorted by name.
+struct PackedRefs<'a> {
+    traits: &'a [u8],
+    lines: Vec<Line<'a>>,
+}
+
+struct Line<'a> {
+    name: &'a BStr,
+    /// The line itself and the peeled one after it, as they are in the file.
+    text: std::borrow::Cow<'a, BStr>,
+}
+
+impl<'a> Line<'a> {
+    fn new(name: &'a BStr, tip: ObjectId, peeled: Option<ObjectId>) -> Self {
+        let mut text = BString::from(format!("{tip} "));
+        text.extend_from_slice(name);
+        text.push(b'\n');
+        if let Some(peeled) = peeled {
+            text.extend_from_slice(format!("^{peeled}\n").as_bytes());
+        }
+        Line {
+            name,
+            text: text.into(),
+        }
+    }
+}
+
+impl<'a> PackedRefs<'a> {
+    fn parse(file: &'a [u8]) -> Self {
+        let mut traits = TRAITS;
+        let mut lines: Vec<Line<'a>> = Vec::new();
+        let mut start = 0;
+        let mut name = None;
+        let mut end = 0;
+        for line in file.lines_with_terminator() {
+            let at = end;
+            end += line.len();
+            if let Some(found) = line.strip_prefix(HEADER) {
+                traits = found.trim_end_with(|c| c == '\n');
+                start = end;
+            } else if !line.starts_with(b"^") {
+                lines.extend(name.take().map(|name| Line {
+                    name,
+                    text: file[start..at].as_bstr().into(),
+                }));
+                start = at;
+                let (_, rest) = line.split_once_str(" ").unwrap_or_default();
+                name = Some(rest.trim_end_with(|c| c == '\n').as_bstr());
+            }
+        }
+        lines.extend(name.map(|name| Line {
+            name,
+            text: file[start..end].as_bstr().into(),
+        }));
+        lines.sort_by_key(|line| line.name);
+        PackedRefs { traits, lines }
+    }
+
+    fn find(&self, name: &BStr) -> Option<&Line<'a>> {
+        let found = self.lines.binary_search_by_key(&name, |line| line.name);
+        found.ok().map(|index| &self.lines[index])
+    }
+
+    fn write_with(self, added: Vec<Line<'a>>, out: &mut impl Write) -> io::Result<()> {
+        let mut lines = self.lines;
+        lines.extend(added);
+        lines.sort_by_key(|line| line.name);
+        out.write_all(HEADER)?;
+        out.write_all(self.traits)?;
+        if !self.traits.contains_str("sorted") {
+            out.write_all(b"sorted ")?;
+        }
+        out.write_all(b"\n")?;
+        lines.iter().try_for_each(|line| out.write_all(&line.text))
+    }
+}
