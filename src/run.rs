@@ -26,10 +26,8 @@ pub trait Progress: Send + Sync {
 pub enum Phase {
     /// Listing the refs of both ends. Counts refs.
     List,
-    /// Receiving a pack. Counts bytes.
+    /// Receiving a pack and, once it is all there, resolving its deltas. Counts bytes.
     Receive,
-    /// Resolving the deltas of the pack that was received. Counts objects.
-    Resolve,
     /// Checking that what arrived is complete. Counts objects.
     Verify,
     /// Comparing the history of the two ends. Counts refs.

@@ -137,9 +137,6 @@ impl VerifiedHistory {
         if self.tips.contains(id) || self.seen.contains(id) {
             return Ok(true);
         }
-        let lowest = commits
-            .explore(id)
-            .map_or(u32::MAX, |sought| sought.generation);
         let frontier = match &mut self.frontier {
             Some(frontier) => frontier,
             none => {
@@ -152,6 +149,11 @@ impl VerifiedHistory {
                 none.insert(frontier)
             }
         };
+        if frontier.is_empty() || self.seen.contains(id) {
+            return Ok(self.seen.contains(id));
+        }
+        let sought = commits.explore(id);
+        let lowest = sought.map_or(u32::MAX, |sought| sought.generation);
         while !self.seen.contains(id)
             && frontier
                 .peek()

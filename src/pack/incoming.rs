@@ -29,11 +29,10 @@ struct ReceivedPack {
 }
 
 impl Incoming {
-    /// Sweeps what dead runs left in the store and opens a new quarantine.
+    /// Opens a new quarantine.
     ///
     /// `alternates` are the store's own, resolved.
     pub(crate) fn open(store_objects: &Path, alternates: &[PathBuf]) -> Result<Self, Error> {
-        leftovers::sweep(store_objects)?;
         let (objects, lock) = create_locked(store_objects).map_err(|err| {
             Error::io(
                 format!("creating a quarantine in {}", store_objects.display()),
@@ -174,22 +173,23 @@ impl Drop for Incoming {
     }
 }
 
-/// A new directory can be swept before its lock is in place; then another one is made.
+/// Until its lock is held, a new directory looks like a dead run's and may be swept; then another
+/// one is made. A sweeper holds the lock while it works, so what is still there once we have it
+/// stays.
 fn create_locked(store_objects: &Path) -> io::Result<(tempfile::TempDir, File)> {
     loop {
         let directory = tempfile::Builder::new()
             .prefix(QUARANTINE_PREFIX)
             .tempdir_in(store_objects)?;
-        match File::options()
-            .write(true)
-            .create_new(true)
-            .open(directory.path().join(LOCK_NAME))
-        {
+        let path = directory.path().join(LOCK_NAME);
+        match File::options().write(true).create_new(true).open(&path) {
             Ok(lock) => {
                 lock.lock()?;
-                return Ok((directory, lock));
+                if path.exists() {
+                    return Ok((directory, lock));
+                }
             }
-            Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             Err(err) => return Err(err),
         }
     }
@@ -272,12 +272,7 @@ impl Read for Counted<'_> {
         let header_bytes = read.min(12 - self.header.len());
         self.header.extend_from_slice(&buf[..header_bytes]);
         self.bytes += read as u64;
-        match read {
-            0 => self
-                .run
-                .advance(Phase::Resolve, 0, Some(self.announced_objects())),
-            _ => self.run.advance(Phase::Receive, self.bytes, None),
-        }
+        self.run.advance(Phase::Receive, self.bytes, None);
         Ok(read)
     }
 }

@@ -21,7 +21,7 @@ pub(super) const LOCK_NAME: &str = "lock";
 pub(super) const KEEP_PREFIX: &str = "refsync ";
 
 /// Removes the quarantines and `.keep` files of runs that are no more.
-pub(super) fn sweep(objects: &Path) -> Result<(), Error> {
+pub(crate) fn sweep(objects: &Path) -> Result<(), Error> {
     sweep_quarantines(objects).map_err(|err| Error::io("sweeping dead quarantines", err))?;
     sweep_keeps(objects).map_err(|err| Error::io("sweeping .keep files of dead runs", err))
 }

@@ -3,4 +3,4 @@
 pub(crate) mod closure;
 pub(crate) mod commits;
 pub(crate) mod incoming;
-mod leftovers;
+pub(crate) mod leftovers;

@@ -1,6 +1,7 @@
 //! Git's wire grammar as pure functions over bytes. Nothing here touches a socket.
 
 pub(crate) mod fetch;
+pub(crate) mod last_words;
 pub(crate) mod ref_line;
 
 /// How much of a remote's words is passed on, in characters.

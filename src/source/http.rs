@@ -23,6 +23,7 @@ use crate::{
     Run, Timeouts, Traffic,
     protocol::{
         fetch::{OneRound, refused_want},
+        last_words::LastWords,
         printable,
         ref_line::{self, V0Lines},
     },
@@ -299,6 +300,7 @@ impl Session {
         let is_v2 = handshake.server_protocol_version == Protocol::V2;
         let no_progress = is_v2 || handshake.capabilities.contains("no-progress");
         let mut refused_pack = None;
+        let words = LastWords::default();
         let outcome = gix_protocol::fetch(
             &mut OneRound {
                 request,
@@ -311,7 +313,7 @@ impl Session {
                     Err(gix::error::message("the pack was not taken in").into())
                 }
             },
-            gix::progress::Discard,
+            words.clone(),
             run.cancel_flag(),
             Context {
                 handshake,
@@ -342,7 +344,15 @@ impl Session {
         }
         // A pack that breaks off is the network's fault before it is the pack's.
         let network = self.client.take_failure();
+        let remote = || {
+            let words = words.take()?;
+            Some(Error::new(
+                ErrorKind::Remote,
+                format!("the server gave up on the pack: {words}"),
+            ))
+        };
         Err(network
+            .or_else(remote)
             .or(refused_pack)
             .unwrap_or_else(|| failed(&self.client, "receiving a pack", err)))
     }

@@ -34,7 +34,9 @@ impl LocalStore {
     /// [`ErrorKind::Unsupported`] if it keeps its refs as a reftable.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
-        let repo = gix::open::Options::isolated().open(&path).map_err(|err| {
+        // Whoever names the path vouches for it, whoever owns it.
+        let options = gix::open::Options::isolated().with(gix::sec::Trust::Full);
+        let repo = options.open(&path).map_err(|err| {
             let text = format!("{} is not a repository that can be used", path.display());
             Error::new(ErrorKind::NotARepository, text).with_source(err)
         })?;
@@ -99,10 +101,10 @@ impl RefSource for LocalStore {
         }
         let config = repo.config_snapshot();
         let mut list = RefList::new(self.object_format, refs);
-        list.checked_out = checked_out::branches(
-            repo.common_dir(),
-            config.boolean("core.bare").unwrap_or(false),
-        );
+        let common_dir = repo.common_dir();
+        let is_bare = config.boolean("core.bare");
+        let is_bare = is_bare.unwrap_or_else(|| !common_dir.ends_with(".git"));
+        list.checked_out = checked_out::branches(common_dir, is_bare);
         list.folds_case = config.boolean("core.ignoreCase").unwrap_or(false);
         list.longest_component = NAME_MAX - LOCK_SUFFIX.len();
         Ok(list)

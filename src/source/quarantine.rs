@@ -20,6 +20,7 @@ use crate::{
         closure,
         commits::{StoreCommits, VerifiedHistory},
         incoming::Incoming,
+        leftovers,
     },
 };
 
@@ -52,6 +53,7 @@ impl LocalQuarantine {
     pub(super) fn open(repo: gix::Repository) -> Result<Self, Error> {
         let object_format = ObjectFormat::from_hash_kind(repo.object_hash())?;
         let objects = repo.common_dir().join("objects");
+        leftovers::sweep(&objects)?;
         let alternates = gix::odb::alternate::resolve(objects.clone(), repo.current_dir())
             .map_err(|err| {
                 Error::new(ErrorKind::Corrupt, "objects/info/alternates is unusable")
@@ -250,7 +252,7 @@ fn shallow_boundary(repo: &gix::Repository) -> Result<Vec<ObjectId>, Error> {
         .collect())
 }
 
-/// What the refs of the store and of its alternates point to, `HEAD`s included.
+/// What the refs of the store and of its alternates point to.
 fn ref_tips(repo: &gix::Repository, alternates: &[PathBuf]) -> Result<HashSet<ObjectId>, Error> {
     let mut tips = tips_of(&repo.refs)
         .map_err(|err| Error::new(ErrorKind::Corrupt, "the refs can't be read").with_source(err))?;

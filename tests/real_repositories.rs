@@ -1,0 +1,98 @@
+//! Full pulls of real repositories with their whole history.
+//!
+//! ```sh
+//! REFSYNC_MIRRORS=/path/to/mirrors cargo test --release --test real_repositories -- --ignored --nocapture
+//! ```
+//! `REFSYNC_MIRRORS` holds bare repositories as `OWNER+NAME/repo`.
+
+#![allow(clippy::print_stderr, reason = "figures are what this is run for")]
+
+mod support;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use refsync::{LocalStore, NetworkPolicy, Outcome, Phase, Progress, SmartHttp, SyncOptions, sync};
+use support::{GitServer, ObjectFormat, Repo, Sandbox};
+
+const REPOSITORIES: [&str; 3] = ["git+git", "jj-vcs+jj", "BurntSushi+ripgrep"];
+
+#[test]
+#[ignore = "needs REFSYNC_MIRRORS, a folder of bare repositories with their full history"]
+fn are_pulled_as_they_are() {
+    let mirrors = std::env::var_os("REFSYNC_MIRRORS").expect("REFSYNC_MIRRORS is set");
+    for name in REPOSITORIES {
+        pull(&PathBuf::from(&mirrors).join(name), name);
+    }
+}
+
+fn pull(mirror: &Path, name: &str) {
+    let sandbox = Sandbox::new();
+    let upstream = Repo::at(mirror.join("repo"));
+    let destination = sandbox.init_bare("destination.git", ObjectFormat::Sha1);
+    let server = GitServer::builder(mirror).start();
+    let source = SmartHttp::new(&server.url("repo")).expect("a URL");
+    let source = source.with_network_policy(NetworkPolicy::any());
+    let store = LocalStore::open(&destination.path).expect("a repository");
+
+    let phases = Arc::new(Phases::default());
+    let mut options = SyncOptions::default();
+    options.progress = Some(phases.clone());
+    let start = Instant::now();
+    let first = sync(&source, &store, &options).expect("a first pull");
+    let took = start.elapsed();
+    assert_eq!(first.count(Outcome::Updated), first.refs.len());
+    assert_eq!(destination.for_each_ref(), upstream.for_each_ref());
+    destination.git(&["fsck", "--connectivity-only"]);
+
+    server.reset_counts();
+    let second = sync(&source, &store, &SyncOptions::default()).expect("a second pull");
+    assert_eq!(second.count(Outcome::Unchanged), first.refs.len());
+    let requests = server.requests();
+    assert!(requests.len() <= 2, "{requests:?}");
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.command.as_deref() != Some("fetch"))
+    );
+    eprintln!(
+        "{name}: {} refs, {} objects, {} bytes in {took:.1?}; a second run made {} requests",
+        first.refs.len(),
+        first.traffic.objects,
+        first.traffic.bytes_received,
+        requests.len(),
+    );
+    eprintln!("{name}: {:.1?}", phases.durations());
+}
+
+/// When each phase began.
+#[derive(Default)]
+struct Phases(Mutex<Vec<(Phase, Instant)>>);
+
+impl Phases {
+    fn durations(&self) -> Vec<(Phase, Duration)> {
+        let begun = self.0.lock().expect("no panic while locked");
+        let ends = begun
+            .iter()
+            .skip(1)
+            .map(|(_, at)| *at)
+            .chain([Instant::now()]);
+        begun
+            .iter()
+            .zip(ends)
+            .map(|((phase, at), end)| (*phase, end - *at))
+            .collect()
+    }
+}
+
+impl Progress for Phases {
+    fn advance(&self, phase: Phase, _done: u64, _total: Option<u64>) {
+        let mut begun = self.0.lock().expect("no panic while locked");
+        if begun.last().is_none_or(|(last, _)| *last != phase) {
+            begun.push((phase, Instant::now()));
+        }
+    }
+}
