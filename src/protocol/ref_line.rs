@@ -193,4 +193,90 @@ mod tests {
         assert!(v0(&["nonsense\n".into()]).is_none());
         assert!(v0(&[format!("{A} \n")]).is_none());
     }
+
+    /// The bytes that real git sends, and what it says they mean: see `fixtures/record-wire`.
+    macro_rules! recorded {
+        ($protocol:literal, $format:literal) => {
+            include_bytes!(concat!("../../fixtures/wire/", $protocol, "-", $format)).as_slice()
+        };
+    }
+
+    fn pkt_lines(bytes: &[u8], mut take: impl FnMut(&BStr)) {
+        use gix_transport::packetline::{PacketLineRef, blocking_io::StreamingPeekableIter};
+        let mut lines = StreamingPeekableIter::new(bytes, &[PacketLineRef::Flush], false);
+        while let Some(line) = lines.read_line() {
+            take(
+                line.expect("no I/O")
+                    .expect("a pkt-line")
+                    .as_bstr()
+                    .expect("text"),
+            );
+        }
+    }
+
+    fn said_by_git(refs: &[u8]) -> Vec<AdvertisedRef> {
+        let parse = |line: &[u8]| {
+            let [name, target, peeled, symref] = line.split_str(" ").collect::<Vec<_>>()[..] else {
+                panic!("four columns: {}", line.as_bstr());
+            };
+            AdvertisedRef {
+                name: name.into(),
+                target: ObjectId::from_hex(target).expect("hex"),
+                peeled: ObjectId::from_hex(peeled).ok(),
+                symbolic: !symref.is_empty(),
+            }
+        };
+        refs.lines().map(parse).collect()
+    }
+
+    #[test]
+    fn recorded_ls_refs_answers_say_what_git_says() {
+        for (format, bytes, refs) in [
+            (
+                ObjectFormat::Sha1,
+                recorded!("v2", "sha1"),
+                recorded!("refs", "sha1"),
+            ),
+            (
+                ObjectFormat::Sha256,
+                recorded!("v2", "sha256"),
+                recorded!("refs", "sha256"),
+            ),
+        ] {
+            let mut found = Vec::new();
+            pkt_lines(bytes, |line| {
+                found.extend(parse_v2(line, format).expect("a ref line"))
+            });
+            assert_eq!(found, said_by_git(refs), "{format}");
+        }
+    }
+
+    #[test]
+    fn recorded_v0_advertisements_say_what_git_says_but_for_symbolic_refs() {
+        for (format, bytes, refs) in [
+            (
+                ObjectFormat::Sha1,
+                recorded!("v0", "sha1"),
+                recorded!("refs", "sha1"),
+            ),
+            (
+                ObjectFormat::Sha256,
+                recorded!("v0", "sha256"),
+                recorded!("refs", "sha256"),
+            ),
+        ] {
+            let mut found = V0Lines::default();
+            pkt_lines(bytes, |line| {
+                // The first line carries the capabilities, which gix cuts off.
+                let line = line.split_str("\0").next().expect("at least one");
+                found.push(line.as_bstr(), format).expect("a ref line");
+            });
+            assert_eq!(found.refs.remove(0).name, "HEAD");
+            let expected = said_by_git(refs).into_iter().map(|r| AdvertisedRef {
+                symbolic: false,
+                ..r
+            });
+            assert_eq!(found.refs, expected.collect::<Vec<_>>(), "{format}");
+        }
+    }
 }

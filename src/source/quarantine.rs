@@ -89,6 +89,20 @@ impl LocalQuarantine {
         }
     }
 
+    fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, String)>, Error> {
+        let objects = closure::Objects {
+            commits: StoreCommits {
+                odb: &self.odb,
+                graph: self.graph.as_ref(),
+                shallow: &self.shallow_set,
+                buffer: Vec::new(),
+            },
+            arrived: self.arrived.as_ref(),
+            verified: &mut self.verified,
+        };
+        closure::faults(objects, tips, run)
+    }
+
     /// Newest first; of very many tips, the newest among some of them.
     fn newest_tips(&self, run: &Run) -> Result<Vec<ObjectId>, Error> {
         let mut commits = self.store_commits();
@@ -179,17 +193,14 @@ impl Quarantine for LocalQuarantine {
         tips: &[ObjectId],
         run: &Run,
     ) -> Result<Vec<(ObjectId, String)>, Error> {
-        let objects = closure::Objects {
-            commits: StoreCommits {
-                odb: &self.odb,
-                graph: self.graph.as_ref(),
-                shallow: &self.shallow_set,
-                buffer: Vec::new(),
-            },
-            arrived: self.arrived.as_ref(),
-            verified: &mut self.verified,
+        let faults = self.faults(tips, run)?;
+        let Some(incoming) = self.incoming.as_ref().filter(|_| !faults.is_empty()) else {
+            return Ok(faults);
         };
-        closure::faults(objects, tips, run)
+        // What looks missing may have been repacked while it was being looked for.
+        self.odb = open_odb(incoming.objects(), self.object_format)?;
+        let tips: Vec<_> = faults.into_iter().map(|(tip, _)| tip).collect();
+        self.faults(&tips, run)
     }
 
     fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error> {

@@ -1,0 +1,126 @@
+//! What a service that embeds the crate relies on.
+
+mod support;
+
+use std::{
+    io::{BufReader, Write},
+    process::Stdio,
+};
+
+use bstr::BString;
+use refsync::{
+    AdvertisedRef, Error, LocalStore, ObjectFormat, ObjectId, Outcome, PackAnswer, PackReceiver,
+    PackRequest, RefList, RefSource, Run, SyncOptions, SyncRunStats, sync,
+};
+use support::{Repo, Sandbox};
+
+/// Work for `spawn_blocking`, and ends that are shared between its threads.
+#[test]
+fn public_types_cross_threads() {
+    fn crosses<T: Send + Sync + 'static>() {}
+    crosses::<Error>();
+    crosses::<LocalStore>();
+    crosses::<SyncOptions>();
+    crosses::<SyncRunStats>();
+    crosses::<RefList>();
+    crosses::<PackRequest>();
+    crosses::<Run>();
+    crosses::<Box<dyn RefSource>>();
+    #[cfg(feature = "http")]
+    {
+        crosses::<refsync::SmartHttp>();
+        crosses::<refsync::RemoteUrl>();
+        crosses::<refsync::Credentials>();
+        crosses::<refsync::NetworkPolicy>();
+        crosses::<refsync::Timeouts>();
+    }
+}
+
+/// A source whose refs and objects come from wherever the service keeps them.
+struct OwnSource(Repo);
+
+impl RefSource for OwnSource {
+    fn list(&self, _prefixes: &[BString], _run: &Run) -> Result<RefList, Error> {
+        let advertise = |(name, id): (String, String)| AdvertisedRef {
+            name: name.into(),
+            target: ObjectId::from_hex(id.as_bytes()).expect("hex"),
+            peeled: None,
+            symbolic: false,
+        };
+        let refs = self.0.for_each_ref().into_iter().map(advertise).collect();
+        Ok(RefList::new(ObjectFormat::Sha1, refs))
+    }
+
+    fn upload_pack(
+        &self,
+        request: &PackRequest,
+        receive: &mut PackReceiver<'_>,
+        _run: &Run,
+    ) -> Result<PackAnswer, Error> {
+        let mut revs: String = request.wants.iter().map(|id| format!("{id}\n")).collect();
+        revs.push_str("--not\n");
+        revs.extend(request.haves.iter().map(|id| format!("{id}\n")));
+        let mut packer = support::git::command(&self.0.path)
+            .args(["pack-objects", "--revs", "--thin", "--stdout", "-q"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("git runs");
+        let mut stdin = packer.stdin.take().expect("piped");
+        stdin.write_all(revs.as_bytes()).expect("git reads");
+        drop(stdin);
+        let pack = packer.stdout.take().expect("piped");
+        receive(&mut BufReader::new(pack))?;
+        assert!(packer.wait().expect("git ends").success());
+        Ok(PackAnswer::Sent)
+    }
+}
+
+#[test]
+fn a_service_can_bring_its_own_source() {
+    let sandbox = Sandbox::new();
+    let upstream = sandbox.init_bare("upstream.git", support::ObjectFormat::Sha1);
+    let one = upstream.commit("main", &[], "one", &[("a", "1"), ("dir/b", "2")], 1_000);
+    let destination = sandbox.init_bare("destination.git", support::ObjectFormat::Sha1);
+    let store = LocalStore::open(&destination.path).expect("a repository");
+    let source = OwnSource(upstream.clone());
+
+    let first = sync(&source, &store, &SyncOptions::default()).expect("a pull");
+    assert_eq!(first.count(Outcome::Updated), 1);
+    assert_eq!(first.traffic.objects, 5, "a commit, two trees, two blobs");
+
+    upstream.commit("main", &[&one], "two", &[("a", "3")], 2_000);
+    let second = sync(&source, &store, &SyncOptions::default()).expect("a pull");
+    assert_eq!(second.traffic.objects, 3, "a commit, a tree, a blob");
+    assert_eq!(destination.for_each_ref(), upstream.for_each_ref());
+    assert_eq!(second.traffic.requests, 0, "nothing went over a network");
+    destination.fsck();
+}
+
+#[test]
+fn an_end_that_cannot_do_its_part_says_so() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.init_bare("one.git", support::ObjectFormat::Sha1);
+    repo.commit("main", &[], "one", &[("a", "1")], 1_000);
+    let empty = sandbox.init_bare("two.git", support::ObjectFormat::Sha1);
+    let before = empty.files();
+    let store = LocalStore::open(&empty.path).expect("a repository");
+    let nothing_to_do = sync(&store, &OwnSource(repo.clone()), &SyncOptions::default());
+    assert_eq!(nothing_to_do.expect("an empty source").refs, []);
+
+    let no_destination = sync(
+        &OwnSource(repo.clone()),
+        &OwnSource(empty.clone()),
+        &SyncOptions::default(),
+    );
+    let err = no_destination.expect_err("it takes no objects");
+    assert_eq!(err.kind(), refsync::ErrorKind::Unsupported);
+    let no_source = sync(
+        &LocalStore::open(&repo.path).expect("a repository"),
+        &store,
+        &SyncOptions::default(),
+    );
+    let err = no_source.expect_err("it gives no objects yet");
+    assert_eq!(err.kind(), refsync::ErrorKind::Unsupported);
+    assert_eq!(empty.files(), before);
+}
