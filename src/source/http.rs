@@ -219,7 +219,7 @@ impl Session {
             Ok(answer) => answer,
             Err(err) => return Err(failed(&self.client, "the handshake", err.into())),
         };
-        let mut handshake = Handshake {
+        let handshake = Handshake {
             server_protocol_version: answer.actual_protocol,
             capabilities: answer.capabilities,
             refs: None,
@@ -238,8 +238,6 @@ impl Session {
             }
             advertised = Some(parsed.refs);
         }
-        // What tells gix that there is nothing more to be listed.
-        handshake.refs = advertised.as_ref().map(|_| Vec::new());
         self.handshake = Some(handshake);
         Ok(advertised)
     }
