@@ -443,6 +443,13 @@ fn failed(client: &HttpClient, what: &str, err: gix::Error) -> Error {
 
 /// The text of an `ERR` packet, which ends any answer (gitprotocol-common).
 fn err_line(err: &gix::Error) -> Option<BString> {
-    err.downcast_any_ref::<packetline::read::Error>()
-        .map(|err| err.message.clone())
+    if let Some(err) = err.downcast_any_ref::<packetline::read::Error>() {
+        return Some(err.message.clone());
+    }
+    // In the answer to a v2 fetch gix takes it for the headline of a section, and quotes that.
+    err.iter_errors().find_map(|err| {
+        let text = err.to_string();
+        let (_, line) = text.split_once(r#"header: "ERR "#)?;
+        Some(line.strip_suffix('"').unwrap_or(line).into())
+    })
 }
