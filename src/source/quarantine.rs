@@ -8,7 +8,7 @@ use std::{
 
 use gix::{
     ObjectId,
-    objs::{FindHeader, Kind},
+    objs::{Exists, FindHeader, Kind},
 };
 use gix_pack::{cache, index};
 
@@ -147,9 +147,11 @@ impl Quarantine for LocalQuarantine {
         limit: usize,
         run: &Run,
     ) -> Result<Vec<ObjectId>, Error> {
+        // A ref can point to what is lost. Asked for without it, the source may send it again.
         let near: Vec<_> = near
             .iter()
             .map(|tip| self.store_commits().peel(*tip))
+            .filter(|tip| self.odb.exists(tip))
             .collect();
         let newest = self.newest_tips(run)?;
         // A tip that the source never saw says nothing to it, but some ancestor will.
