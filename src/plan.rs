@@ -235,7 +235,7 @@ impl<'a> TakenNames<'a> {
 }
 
 /// The directories that a name needs below its namespace, outermost first, and the name itself.
-fn paths_of(name: &BStr) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn paths_of(name: &BStr) -> impl Iterator<Item = &[u8]> {
     let bytes: &[u8] = name;
     let below = Namespace::split(name).map_or(0, |(namespace, _)| namespace.prefix().len());
     let directories = name

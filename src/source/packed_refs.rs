@@ -19,7 +19,7 @@ use gix::{
 };
 
 use super::{RefUpdate, ref_update::current};
-use crate::{Error, Reason, Run, pack::incoming::sync_directory};
+use crate::{Error, Reason, Run, pack::incoming::sync_directory, plan};
 
 /// What git writes at the top; it says what a reader may rely on (`refs/packed-backend.c`).
 const TRAITS: &[u8] = b" peeled fully-peeled sorted ";
@@ -49,16 +49,12 @@ pub(super) fn create(
     let mut added = Vec::new();
     for update in updates {
         run.check()?;
-        let exists = present.find(update.name.as_bstr()).is_some()
-            || loose(repo, update.name.as_bstr()).exists();
-        if !exists {
-            added.push(Line::new(
-                update.name.as_bstr(),
-                update.new,
-                peeled(odb, update.new),
-            ));
+        let name = update.name.as_bstr();
+        let answer = may_create(repo, &present, name);
+        if answer.is_ok() {
+            added.push(Line::new(name, update.new, peeled(odb, update.new)));
         }
-        answers.push(if exists { Err(Reason::Raced) } else { Ok(()) });
+        answers.push(answer);
     }
     lock.with_mut(|file| {
         let mut out = io::BufWriter::new(&mut *file);
@@ -72,12 +68,45 @@ pub(super) fn create(
     sync_directory(repo.common_dir()).map_err(failed)?;
 
     for (update, answer) in updates.iter().zip(&mut answers) {
-        let shadowed = answer.is_ok() && loose(repo, update.name.as_bstr()).exists();
+        let shadowed = answer.is_ok() && loose(repo, update.name.as_bstr()).is_file();
         if shadowed && current(repo, update.name.as_bstr()) != Some(update.new) {
             *answer = Err(Reason::Raced);
         }
     }
     Ok(answers)
+}
+
+/// Names have been compared before, but that was when the refs were listed.
+fn may_create(repo: &gix::Repository, present: &PackedRefs<'_>, name: &BStr) -> Result<(), Reason> {
+    if present.find(name).is_some() || loose(repo, name).is_file() {
+        return Err(Reason::Raced);
+    }
+    let above = plan::paths_of(name)
+        .map(BStr::new)
+        .find(|above| present.find(above).is_some() || loose(repo, above).is_file());
+    let below = || present.find_below(name);
+    let with = above.or_else(below).map(ToOwned::to_owned);
+    match with.or_else(|| first_loose_below(repo, name)) {
+        Some(with) => Err(Reason::NameConflict { with }),
+        None => Ok(()),
+    }
+}
+
+/// Git leaves empty directories behind; they are in nobody's way.
+fn first_loose_below(repo: &gix::Repository, name: &BStr) -> Option<BString> {
+    let file = first_file(&loose(repo, name))?;
+    let below = file.strip_prefix(repo.common_dir()).ok()?;
+    let below = gix::path::into_bstr(below).ok()?;
+    Some(gix::path::to_unix_separators_on_windows(below).into_owned())
+}
+
+fn first_file(directory: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(directory).ok()?;
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.find_map(|path| match path.is_dir() {
+        true => first_file(&path),
+        false => Some(path),
+    })
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -168,6 +197,14 @@ impl<'a> PackedRefs<'a> {
     fn find(&self, name: &BStr) -> Option<&Line<'a>> {
         let found = self.lines.binary_search_by_key(&name, |line| line.name);
         found.ok().map(|index| &self.lines[index])
+    }
+
+    /// A ref that needs `name` as a directory.
+    fn find_below(&self, name: &BStr) -> Option<&'a BStr> {
+        let directory = [name.as_bytes(), b"/"].concat();
+        let at = self.lines.partition_point(|line| *line.name < *directory);
+        let next = self.lines.get(at)?.name;
+        next.starts_with(&directory).then_some(next)
     }
 
     fn write_with(self, added: Vec<Line<'a>>, out: &mut impl Write) -> io::Result<()> {
