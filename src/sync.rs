@@ -55,16 +55,18 @@ fn list(
 ) -> Result<(RefList, RefList), Error> {
     let _span = tracing::debug_span!("list").entered();
     run.advance(Phase::List, 0, None);
-    // The destination first: it is the cheaper one to be wrong about.
-    let held = destination.list(&options.globs.prefixes_with_parents(), run)?;
-    run.check()?;
-    let offered = match options.list_excluded {
-        true => source.list(
-            &Namespace::ALL.map(|namespace| namespace.prefix().into()),
-            run,
-        )?,
-        false => source.list(&options.globs.prefixes(), run)?,
+    let all = || Namespace::ALL.map(|namespace| namespace.prefix().into());
+    let (wanted, present) = match options.list_excluded {
+        true => (all().into(), all().into()),
+        false => (
+            options.globs.prefixes(),
+            options.globs.prefixes_with_parents(),
+        ),
     };
+    let held = destination.list(&present, run)?;
+    // The destination first: it is the cheaper one to be wrong about.
+    run.check()?;
+    let offered = source.list(&wanted, run)?;
     run.check()?;
     run.advance(
         Phase::List,
