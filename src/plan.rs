@@ -18,7 +18,11 @@ pub(crate) struct PlannedRef {
     pub name: BString,
     pub namespace: Namespace,
     pub source: ObjectId,
+    /// The destination's tip before the run.
     pub before: Option<ObjectId>,
+    /// The destination's tip after the run if the ref does not move: another one than before if
+    /// somebody else moved it meanwhile.
+    pub held: Option<ObjectId>,
     pub step: Step,
 }
 
@@ -80,7 +84,8 @@ pub(crate) fn plan(
             name: offered.name.clone(),
             namespace,
             source: offered.target,
-            before: held.map(|held| held.target),
+            before: held.and_then(tip),
+            held: held.and_then(tip),
             step,
         });
     }
@@ -104,17 +109,20 @@ impl<'a> Planner<'a> {
         held: Option<&AdvertisedRef>,
     ) -> Step {
         let name = offered.name.as_bstr();
-        let before = held.map(|held| held.target);
+        let before = held.and_then(tip);
         if !self.options.globs.matches(name) {
             return Step::Settled(Outcome::Filtered, Some(Reason::Excluded));
         }
-        if let Some(reason) = takes_no_part(offered, held, self.destination.longest_component) {
+        if let Some(reason) = takes_no_part(offered, held, self.destination) {
             return Step::Settled(Outcome::Filtered, Some(reason));
         }
         if before == Some(offered.target) {
             return Step::Settled(Outcome::Unchanged, None);
         }
         let rejected = |reason| Step::Settled(Outcome::Rejected, Some(reason));
+        if held.is_some() && before.is_none() {
+            return rejected(Reason::HistoryUnknown);
+        }
         if let Some(held) = held {
             if self.checked_out.contains(name) {
                 return rejected(Reason::CheckedOut);
@@ -138,11 +146,15 @@ impl<'a> Planner<'a> {
     }
 }
 
+fn tip(held: &AdvertisedRef) -> Option<ObjectId> {
+    (!held.target.is_null()).then_some(held.target)
+}
+
 /// Refs that take no part, whatever their tips are.
 fn takes_no_part(
     offered: &AdvertisedRef,
     held: Option<&AdvertisedRef>,
-    longest_component: usize,
+    destination: &RefList,
 ) -> Option<Reason> {
     if !refs::is_valid_name(offered.name.as_bstr()) {
         return Some(Reason::InvalidName);
@@ -150,10 +162,9 @@ fn takes_no_part(
     if offered.symbolic || held.is_some_and(|held| held.symbolic) {
         return Some(Reason::SymbolicRef);
     }
-    let too_long = offered
-        .name
-        .split_str("/")
-        .any(|component| component.len() > longest_component);
+    let mut components = offered.name.split_str("/");
+    let too_long = components.any(|component| component.len() > destination.longest_component)
+        || offered.name.len() > destination.longest_name;
     too_long.then_some(Reason::NameTooLong)
 }
 

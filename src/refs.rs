@@ -80,7 +80,8 @@ impl Namespace {
 pub struct AdvertisedRef {
     /// The full name, such as `refs/heads/main`. It comes from the other side and may be anything.
     pub name: BString,
-    /// The tip: what the ref points to.
+    /// The tip: what the ref points to. The null id if the ref exists but leads nowhere: it is
+    /// damaged, or a symbolic ref to one that isn't born yet.
     pub target: ObjectId,
     /// For an annotated tag, the object behind it. `None` if the tip is no tag, or if the end
     /// didn't say.
@@ -103,6 +104,8 @@ pub struct RefList {
     pub folds_case: bool,
     /// The longest path component that a name may have here, in bytes.
     pub longest_component: usize,
+    /// The longest name that a ref may have here, in bytes.
+    pub longest_name: usize,
 }
 
 impl RefList {
@@ -118,6 +121,7 @@ impl RefList {
             checked_out: Vec::new(),
             folds_case: false,
             longest_component: usize::MAX,
+            longest_name: usize::MAX,
         }
     }
 

@@ -42,6 +42,7 @@ pub fn sync(
         compare(&mut *quarantine, &mut planned, options, &run)?;
         if !options.dry_run {
             apply(&mut *quarantine, &mut planned, &run)?;
+            look_again(destination, &mut planned, options, &run);
         }
     }
     Ok(stats(planned, &run))
@@ -63,8 +64,8 @@ fn list(
             options.globs.prefixes_with_parents(),
         ),
     };
-    let held = destination.list(&present, run)?;
     // The destination first: it is the cheaper one to be wrong about.
+    let held = destination.list(&present, run)?;
     run.check()?;
     let offered = source.list(&wanted, run)?;
     run.check()?;
@@ -264,6 +265,32 @@ fn apply(
     Ok(())
 }
 
+/// Learns where somebody else has moved the refs that they raced us for.
+fn look_again(
+    destination: &dyn RefSource,
+    planned: &mut [PlannedRef],
+    options: &SyncOptions,
+    run: &Run,
+) {
+    let is_raced = |planned: &PlannedRef| {
+        matches!(
+            planned.step,
+            Step::Settled(Outcome::Rejected, Some(Reason::Raced))
+        )
+    };
+    if !planned.iter().any(is_raced) {
+        return;
+    }
+    // Refs have moved by now: a run that did its work doesn't fail for want of a better report.
+    let Ok(now) = destination.list(&options.globs.prefixes(), run) else {
+        return;
+    };
+    for planned in planned.iter_mut().filter(|planned| is_raced(planned)) {
+        let found = now.find(planned.name.as_ref());
+        planned.held = found.map(|found| found.target);
+    }
+}
+
 /// A ref that is still open by now has moved, or would have in a dry run.
 fn stats(planned: Vec<PlannedRef>, run: &Run) -> SyncRunStats {
     let outcome = |planned: PlannedRef| {
@@ -273,7 +300,7 @@ fn stats(planned: Vec<PlannedRef>, run: &Run) -> SyncRunStats {
         };
         tracing::debug!(name = %planned.name, %outcome, reason = reason.as_ref().map(tracing::field::display));
         let stayed = planned
-            .before
+            .held
             .unwrap_or_else(|| ObjectId::null(planned.source.kind()));
         SyncRunRef {
             name: planned.name,

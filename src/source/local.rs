@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bstr::{BStr, BString, ByteSlice};
-use gix::path::RelativePath;
+use gix::{path::RelativePath, refs::file::find::ReferenceDecode};
 
 use super::{Quarantine, RefSource, checked_out, quarantine::LocalQuarantine};
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
 const LOCK_SUFFIX: &str = ".lock";
 /// The longest file name that common file systems take, in bytes.
 const NAME_MAX: usize = 255;
+/// The longest path that Linux takes, in bytes; others take less.
+const PATH_MAX: usize = 4095;
 
 /// A local repository: bare or not, SHA-1 or SHA-256, with loose and packed refs and objects,
 /// alternates and linked worktrees.
@@ -87,6 +89,11 @@ impl RefSource for LocalStore {
             .refs
             .iter()
             .map_err(|err| unreadable_refs(&self.path, err))?;
+        let config = repo.config_snapshot();
+        let folds_case = config.boolean("core.ignoreCase").unwrap_or(false);
+        // A name that stands in the way in another case may begin in another case.
+        let both = Namespace::ALL.map(|namespace| namespace.prefix().into());
+        let prefixes = if folds_case { &both } else { prefixes };
         for prefix in listable(prefixes) {
             let found = platform
                 .prefixed(prefix)
@@ -94,19 +101,20 @@ impl RefSource for LocalStore {
             for found in found {
                 run.check()?;
                 match found {
-                    Ok(found) => refs.extend(advertise(&repo, found)),
-                    Err(err) => tracing::warn!(%err, "skipping a ref that can't be read"),
+                    Ok(found) => refs.push(advertise(&repo, found)),
+                    Err(err) => refs.extend(damaged(self.object_format, &err)),
                 }
             }
         }
-        let config = repo.config_snapshot();
         let mut list = RefList::new(self.object_format, refs);
         let common_dir = repo.common_dir();
         let is_bare = config.boolean("core.bare");
         let is_bare = is_bare.unwrap_or_else(|| !common_dir.ends_with(".git"));
         list.checked_out = checked_out::branches(common_dir, is_bare);
-        list.folds_case = config.boolean("core.ignoreCase").unwrap_or(false);
+        list.folds_case = folds_case;
         list.longest_component = NAME_MAX - LOCK_SUFFIX.len();
+        let beside_the_name = common_dir.as_os_str().len() + "/".len() + LOCK_SUFFIX.len();
+        list.longest_name = PATH_MAX.saturating_sub(beside_the_name);
         Ok(list)
     }
 
@@ -132,18 +140,34 @@ fn listable(prefixes: &[BString]) -> impl Iterator<Item = &RelativePath> {
         .filter_map(|prefix| prefix.as_bstr().try_into().ok())
 }
 
-/// Nothing for a symbolic ref to a branch that isn't born yet.
-fn advertise(repo: &gix::Repository, found: gix::refs::Reference) -> Option<AdvertisedRef> {
+fn advertise(repo: &gix::Repository, found: gix::refs::Reference) -> AdvertisedRef {
     let (target, symbolic) = match &found.target {
         gix::refs::Target::Object(id) => (*id, false),
-        gix::refs::Target::Symbolic(_) => (follow(repo, &found.name)?, true),
+        gix::refs::Target::Symbolic(_) => {
+            let nowhere = || ObjectId::null(repo.object_hash());
+            (follow(repo, &found.name).unwrap_or_else(nowhere), true)
+        }
     };
     let peeled = found.peeled.filter(|peeled| *peeled != target);
-    Some(AdvertisedRef {
+    AdvertisedRef {
         name: found.name.into_inner(),
         target,
         peeled,
         symbolic,
+    }
+}
+
+/// A ref that is there but says nothing. To leave it out would be to create it, and gix writes over
+/// a file that it can't make sense of.
+fn damaged(format: ObjectFormat, err: &gix::Error) -> Option<AdvertisedRef> {
+    tracing::warn!(%err, "a ref can't be read");
+    let path = &err.downcast_any_ref::<ReferenceDecode>()?.relative_path;
+    let name = gix::path::into_bstr(path.as_path()).ok()?;
+    Some(AdvertisedRef {
+        name: gix::path::to_unix_separators_on_windows(name).into_owned(),
+        target: ObjectId::null(format.hash_kind()),
+        peeled: None,
+        symbolic: false,
     })
 }
 
