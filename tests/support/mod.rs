@@ -11,7 +11,10 @@ pub mod fast_import;
 pub mod git;
 pub mod listing;
 pub mod mirror;
+#[cfg(feature = "http")]
+pub mod pull;
 pub mod server;
+pub mod wire;
 
 pub use fast_import::{FastImport, Imported, Mark};
 pub use git::{ObjectFormat, Repo, Sandbox};

@@ -1,0 +1,16 @@
+//! Every row of the outcome table that a pull can meet, between a real upstream and a real
+//! destination. In each run a second branch goes through, whatever becomes of the one in question.
+#![cfg(feature = "http")]
+
+mod branches;
+mod checked_out;
+mod filtered;
+mod name_conflicts;
+mod not_a_commit;
+mod raced;
+mod tags;
+mod unknown_history;
+mod unobtainable;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,150 @@
+//! Somebody else moves the destination's refs while the run is under way.
+
+use crate::support::git::Repo;
+use crate::support::pull::{Pair, Pulled, created, grow, moved};
+use refsync::{Outcome, Reason, SyncOptions};
+
+const MAIN: &str = "refs/heads/main";
+const TOPIC: &str = "refs/heads/topic";
+
+/// Runs while `race` happens at the destination, between its listing and the fetch.
+fn pull_in_a_race(pair: &Pair, race: impl Fn(&Repo) + Send + Sync + 'static) -> Pulled {
+    let destination = pair.destination.clone();
+    pair.before_fetch(move || race(&destination));
+    pair.pull_with(&SyncOptions::default())
+}
+
+/// `after` is what the racer made of the ref, which [`Pair::pull_with`] compares with git.
+#[track_caller]
+fn assert_raced(pulled: &Pulled, name: &str, before: Option<&str>, theirs: &str) {
+    let found = pulled.stats.find(name).unwrap();
+    assert_eq!(
+        (found.outcome, &found.reason),
+        (Outcome::Rejected, &Some(Reason::Raced))
+    );
+    assert_eq!(found.before.map(|id| id.to_string()).as_deref(), before);
+    assert_eq!(found.source.to_string(), theirs);
+}
+
+fn pack_refs(repo: &Repo) {
+    repo.git(&["pack-refs", "--all"]);
+}
+
+fn many_new_branches(pair: &Pair, tip: &str) -> Vec<String> {
+    let names: Vec<_> = (0..70).map(|n| format!("refs/heads/many/{n}")).collect();
+    pair.upstream
+        .set_refs(names.iter().map(|name| (name.as_str(), tip)));
+    names
+}
+
+#[test]
+fn a_branch_that_moved_meanwhile() {
+    let pair = Pair::in_step();
+    let theirs = grow(&pair.upstream, "main", &[&pair.tip]);
+    let (tip, root) = (pair.tip.clone(), pair.root.clone());
+    let pulled = pull_in_a_race(&pair, move |repo| repo.set_ref(MAIN, &root));
+    assert_raced(&pulled, MAIN, Some(&tip), &theirs);
+}
+
+#[test]
+fn a_branch_that_was_packed_meanwhile_is_still_moved() {
+    let pair = Pair::in_step();
+    let theirs = grow(&pair.upstream, "main", &[&pair.tip]);
+    let pulled = pull_in_a_race(&pair, |repo| pack_refs(repo));
+    assert_eq!(pulled.fate_of(MAIN), moved(&pair.tip, &theirs));
+}
+
+#[test]
+fn a_branch_that_was_deleted_meanwhile_stays_deleted() {
+    let pair = Pair::in_step();
+    let theirs = grow(&pair.upstream, "main", &[&pair.tip]);
+    let pulled = pull_in_a_race(&pair, |repo| repo.delete_ref(MAIN));
+    assert_raced(&pulled, MAIN, Some(&pair.tip), &theirs);
+}
+
+#[test]
+fn a_branch_that_was_created_meanwhile() {
+    let pair = Pair::in_step();
+    let theirs = grow(&pair.upstream, "topic", &[&pair.tip]);
+    let root = pair.root.clone();
+    let pulled = pull_in_a_race(&pair, move |repo| repo.set_ref(TOPIC, &root));
+    assert_raced(&pulled, TOPIC, None, &theirs);
+}
+
+#[test]
+fn one_of_many_new_branches_that_was_created_loose_meanwhile() {
+    let pair = Pair::in_step();
+    let theirs = grow(&pair.upstream, "topic", &[&pair.tip]);
+    let names = many_new_branches(&pair, &theirs);
+    let (raced, root) = (names[7].clone(), pair.root.clone());
+    let pulled = pull_in_a_race(&pair, move |repo| repo.set_ref(&raced, &root));
+    assert_raced(&pulled, &names[7], None, &theirs);
+    let others = names.iter().filter(|name| **name != names[7]);
+    for other in others {
+        assert_eq!(pulled.fate_of(other), created(&theirs));
+    }
+}
+
+#[test]
+fn one_of_many_new_branches_that_was_created_and_packed_meanwhile() {
+    let pair = Pair::in_step();
+    let theirs = grow(&pair.upstream, "topic", &[&pair.tip]);
+    let names = many_new_branches(&pair, &theirs);
+    let (raced, root) = (names[7].clone(), pair.root.clone());
+    let pulled = pull_in_a_race(&pair, move |repo| {
+        repo.set_ref(&raced, &root);
+        pack_refs(repo);
+    });
+    assert_raced(&pulled, &names[7], None, &theirs);
+    assert_eq!(
+        pulled.stats.count(Outcome::Updated),
+        71,
+        "the others, topic and bystander"
+    );
+}
+
+/// A directory where the ref would have to be, or a ref where its directory would.
+#[test]
+fn a_conflicting_name_that_was_created_meanwhile_is_not_overwritten() {
+    for many in [false, true] {
+        for (offered, made) in [("topic", "topic/below"), ("topic/below", "topic")] {
+            let pair = Pair::in_step();
+            let theirs = grow(&pair.upstream, offered, &[&pair.tip]);
+            if many {
+                many_new_branches(&pair, &theirs);
+            }
+            let (made, root) = (format!("refs/heads/{made}"), pair.root.clone());
+            let racing = made.clone();
+            let pulled = pull_in_a_race(&pair, move |repo| repo.set_ref(&racing, &root));
+            let offered = pulled.stats.find(format!("refs/heads/{offered}")).unwrap();
+            assert_eq!(offered.outcome, Outcome::Rejected, "{many} {offered:?}");
+            assert_eq!(pair.destination.git(&["rev-parse", &made]), pair.root);
+        }
+    }
+}
+
+#[test]
+fn a_race_lost_to_the_same_tip_is_said_to_be_one() {
+    let pair = Pair::in_step();
+    pair.upstream.set_ref(MAIN, &pair.root);
+    pair.destination.set_ref(MAIN, &pair.root);
+    pair.upstream.set_ref(MAIN, &pair.tip);
+    grow(&pair.upstream, "topic", &[&pair.tip]);
+    let tip = pair.tip.clone();
+    let pulled = pull_in_a_race(&pair, move |repo| repo.set_ref(MAIN, &tip));
+    assert_raced(&pulled, MAIN, Some(&pair.root), &pair.tip);
+}
+
+#[test]
+fn the_next_run_makes_up_for_a_race() {
+    let pair = Pair::in_step();
+    let theirs = grow(&pair.upstream, "topic", &[&pair.tip]);
+    let root = pair.root.clone();
+    let pulled = pull_in_a_race(&pair, move |repo| repo.set_ref(TOPIC, &root));
+    let mut options = SyncOptions::default();
+    options.previous = Some(pulled.stats);
+    assert_eq!(
+        pair.pull_into_any(&options).fate_of(TOPIC),
+        moved(&pair.root, &theirs)
+    );
+}
