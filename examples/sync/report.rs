@@ -1,0 +1,92 @@
+//! What a run did, or why it failed, as text.
+
+use std::{error::Error as _, fmt::Write};
+
+use indicatif::HumanBytes;
+use refsync::{Error, ObjectId, Outcome, SyncRunRef, SyncRunStats};
+
+/// One line for each ref, then the totals.
+pub(crate) fn table(stats: &SyncRunStats, dry_run: bool) -> String {
+    let names = stats.refs.iter().map(|r| printable(&r.name.to_string()));
+    let names: Vec<_> = names.collect();
+    let width = names.iter().map(|name| name.chars().count()).max();
+    let width = width.unwrap_or(0);
+    let mut text = String::new();
+    for (name, r) in names.iter().zip(&stats.refs) {
+        text += line(name, width, r).trim_end();
+        text += "\n";
+    }
+    text + &totals(stats, dry_run)
+}
+
+fn line(name: &str, width: usize, r: &SyncRunRef) -> String {
+    let before = r.before.map_or("-".to_owned(), short);
+    let after = short(r.after);
+    let reason = r.reason.as_ref().map(|reason| reason.to_string());
+    let reason = printable(&reason.unwrap_or_default());
+    let outcome = r.outcome;
+    format!("{name:width$}  {before:7}  {after:7}  {outcome:9}  {reason}")
+}
+
+fn totals(stats: &SyncRunStats, dry_run: bool) -> String {
+    let counts = [
+        Outcome::Updated,
+        Outcome::Unchanged,
+        Outcome::Filtered,
+        Outcome::Rejected,
+    ]
+    .map(|outcome| format!("{} {outcome}", stats.count(outcome)))
+    .join(", ");
+    let traffic = stats.traffic;
+    let mut text = format!(
+        "{counts}; {} requests, {} sent, {} received, {} objects\n",
+        traffic.requests,
+        HumanBytes(traffic.bytes_sent),
+        HumanBytes(traffic.bytes_received),
+        traffic.objects,
+    );
+    if dry_run {
+        text.insert_str(0, "dry run, nothing was changed: ");
+    }
+    text
+}
+
+fn short(id: ObjectId) -> String {
+    match id.is_null() {
+        true => "-".to_owned(),
+        false => id.to_hex_with_len(7).to_string(),
+    }
+}
+
+/// Names come from the other side: one that is invalid may hold what a terminal obeys.
+fn printable(text: &str) -> String {
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
+
+/// The error, what caused it, and what to do about it.
+pub(crate) fn failure(err: &Error) -> String {
+    let mut said = printable(&err.to_string());
+    let mut text = format!("error: {said}\n");
+    let mut cause = err.source();
+    while let Some(err) = cause {
+        let next = printable(&err.to_string());
+        // Not every library leaves its cause's words out of its own.
+        if !said.contains(&next) {
+            writeln!(text, "  caused by: {next}").expect("memory takes it");
+            said = next;
+        }
+        cause = err.source();
+    }
+    text += match err.is_retryable() {
+        true => "The same run may succeed later.\n",
+        false => "The same run will fail again until something is changed.\n",
+    };
+    if let Some(wait) = err.retry_after() {
+        writeln!(text, "The server asks to wait {} s.", wait.as_secs()).expect("memory takes it");
+    }
+    text
+}
