@@ -68,7 +68,7 @@ fn sync(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         .expect("the example runs")
 }
 
-/// Cargo builds examples together with the tests, beside their directory.
+/// Plain `cargo test` builds the examples too, beside the directory of the tests.
 fn program() -> PathBuf {
     let this = env::current_exe().expect("the path of this test");
     let profile = this.parent().and_then(|deps| deps.parent());
@@ -77,7 +77,10 @@ fn program() -> PathBuf {
         .expect("target/<profile>/deps")
         .join("examples")
         .join(name);
-    assert!(program.exists(), "build it: cargo build --example sync");
+    assert!(
+        program.exists(),
+        "`cargo test --test` builds no examples: run `cargo build --example sync` first"
+    );
     program
 }
 

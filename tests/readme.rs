@@ -1,0 +1,40 @@
+//! What the README says about outcomes is what the stats say.
+
+use refsync::{Outcome, Reason};
+
+#[test]
+fn the_outcome_table_has_every_reason_in_its_words() {
+    let detail = String::new;
+    let reasons = [
+        (Outcome::Rejected, Reason::DestinationAhead),
+        (Outcome::Rejected, Reason::Diverged),
+        (Outcome::Rejected, Reason::HistoryUnknown),
+        (Outcome::Rejected, Reason::NotACommit),
+        (Outcome::Rejected, Reason::TagExists),
+        (Outcome::Rejected, Reason::NameConflict { with: "".into() }),
+        (Outcome::Rejected, Reason::Raced),
+        (Outcome::Rejected, Reason::CheckedOut),
+        (Outcome::Rejected, Reason::Unavailable { detail: detail() }),
+        (Outcome::Rejected, Reason::Incomplete { detail: detail() }),
+        (Outcome::Rejected, Reason::NotWritten { detail: detail() }),
+        (Outcome::Filtered, Reason::InvalidName),
+        (Outcome::Filtered, Reason::SymbolicRef),
+        (Outcome::Filtered, Reason::NameTooLong),
+        (Outcome::Filtered, Reason::Excluded),
+    ];
+    let expected = reasons.map(|(outcome, reason)| {
+        let text = reason.to_string();
+        (outcome.to_string(), text.trim_end_matches(": ").to_owned())
+    });
+    assert_eq!(rows(include_str!("../README.md")), expected);
+}
+
+/// The outcome and the reason of each row of the table that has a reason.
+fn rows(readme: &str) -> Vec<(String, String)> {
+    let row = |line: &str| {
+        let (rest, reason) = line.strip_suffix("` |")?.rsplit_once(" | `")?;
+        let (_, outcome) = rest.rsplit_once(" | ")?;
+        Some((outcome.to_owned(), reason.to_owned()))
+    };
+    readme.lines().filter_map(row).collect()
+}
