@@ -1,4 +1,4 @@
-//! What the README says about outcomes is what the stats say.
+//! What the README says is what the code says.
 
 use refsync::{Outcome, Reason};
 
@@ -27,6 +27,13 @@ fn the_outcome_table_has_every_reason_in_its_words() {
         (outcome.to_string(), text.trim_end_matches(": ").to_owned())
     });
     assert_eq!(rows(include_str!("../README.md")), expected);
+}
+
+#[test]
+fn the_minimum_rust_version_is_that_of_the_manifest() {
+    let version = env!("CARGO_PKG_RUST_VERSION");
+    let sentence = format!("The minimum supported Rust version is {version}.\n");
+    assert!(include_str!("../README.md").contains(&sentence));
 }
 
 /// The outcome and the reason of each row of the table that has a reason.
