@@ -28,7 +28,6 @@ impl Progress for Bar {
         self.0.set_message(match phase {
             Phase::List => format!("listing refs: {done}"),
             Phase::Receive => format!("receiving objects: {}", HumanBytes(done)),
-            Phase::Resolve => format!("resolving deltas: {done}"),
             Phase::Verify => format!("verifying objects: {done}"),
             Phase::Compare => format!("comparing refs: {done}"),
             Phase::Apply => format!("updating refs: {done}"),
