@@ -24,8 +24,9 @@ pub struct SyncOptions {
     pub dry_run: bool,
     /// List the branches and tags that the globs exclude, too, as filtered.
     pub list_excluded: bool,
-    /// The stats of the run before this one. A ref that was rejected then is not fetched again and
-    /// stays rejected as long as neither end's tip has moved.
+    /// The stats of the run before this one, made with the same tag policy. A ref that was rejected
+    /// then for what its tips are is not fetched again and stays rejected as long as neither of
+    /// them moves. Leave the stats out to have everything looked at anew.
     pub previous: Option<SyncRunStats>,
     /// Set it to true from any thread to end the run with
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), within a second.

@@ -222,8 +222,6 @@ fn the_caller_can_cancel() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     #[test]
     fn compare_agrees_with_the_closure(drawn in drawn_graph()) {
         let mut graph = drawn.build(Generations::AsPromised);
