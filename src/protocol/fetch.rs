@@ -38,8 +38,14 @@ impl Negotiate for OneRound<'_> {
         &mut self,
         _: &mut State,
         arguments: &mut Arguments,
-        _: Option<&Response>,
+        answer: Option<&Response>,
     ) -> gix::Result<(Round, bool)> {
+        // Everything has been said. The same again would go on for as long as the server likes.
+        if answer.is_some() {
+            return Err(
+                gix::error::message("the server was told \"done\" and sent no pack").into(),
+            );
+        }
         self.request.haves.iter().for_each(|id| arguments.have(id));
         let round = Round {
             haves_sent: self.request.haves.len(),
