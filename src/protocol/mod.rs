@@ -7,6 +7,14 @@ pub(crate) mod ref_line;
 /// How much of a remote's words is passed on, in characters.
 const MAX_REMOTE_TEXT: usize = 400;
 
+/// The text of an `ERR` packet at the start of an answer, which is then all of it
+/// (gitprotocol-common(5)).
+pub(crate) fn err_packet(answer: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = answer.split_first_chunk::<4>()?;
+    let length = usize::from_str_radix(str::from_utf8(length).ok()?, 16).ok()?;
+    rest.get(..length.checked_sub(4)?)?.strip_prefix(b"ERR ")
+}
+
 /// What a remote said, made safe to print: one line, no control characters, of bounded length.
 pub(crate) fn printable(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
@@ -25,7 +33,24 @@ fn is_invisible(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{err_packet, printable};
+
+    #[test]
+    fn an_err_packet_is_told_from_the_rest() {
+        assert_eq!(err_packet(b"000bERR no!"), Some(&b"no!"[..]));
+        assert_eq!(err_packet(b"000bERR no!0000"), Some(&b"no!"[..]));
+        assert_eq!(err_packet(b"000cERR no!"), None, "cut off");
+        for other in [
+            &b"0000"[..],
+            b"",
+            b"ERR no!",
+            b"0003ERR ",
+            b"000dpackfile\n",
+            b"zzzzERR no!",
+        ] {
+            assert_eq!(err_packet(other), None, "{other:?}");
+        }
+    }
 
     #[test]
     fn what_a_remote_says_cannot_play_tricks_on_a_terminal() {

@@ -22,6 +22,9 @@ use crate::{Error, ErrorKind};
 /// GitHub and others decide by the prefix whether a Git client is talking to them.
 const USER_AGENT: &str = concat!("git/refsync-", env!("CARGO_PKG_VERSION"));
 
+/// How much of an answer's body is remembered: an `ERR` packet is a line of text.
+const BEGINNING: usize = 1024;
+
 /// Smart HTTP answers have a handful of headers.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
@@ -105,6 +108,15 @@ impl HttpClient {
     /// The first error of the last request. To be preferred over what gix makes of it.
     pub(crate) fn take_failure(&self) -> Option<Error> {
         self.0.link.failure.take()
+    }
+
+    /// How the body of the last answer began, as far as it has been read.
+    pub(crate) fn beginning(&self) -> Vec<u8> {
+        let last = lock(&self.0.last).clone();
+        last.map_or_else(Vec::new, |exchange| match &*lock(&exchange.0) {
+            State::Answered(answer) => answer.beginning.clone(),
+            State::Pending(_) | State::Over => Vec::new(),
+        })
     }
 
     /// Ends a run that went well, so that the next one finds its connection.
@@ -206,6 +218,7 @@ struct Pending {
 struct Answer {
     link: Arc<Link>,
     headers: Cursor<String>,
+    beginning: Vec<u8>,
     body: ureq::BodyReader<'static>,
 }
 
@@ -298,6 +311,7 @@ impl Pending {
         .check(&expected, SystemTime::now())?;
         Ok(Answer {
             headers: Cursor::new(format!("Content-Type: {expected}\n")),
+            beginning: Vec::new(),
             body: response.into_body().into_reader(),
             link: link.clone(),
         })
@@ -319,10 +333,13 @@ pub(crate) struct ResponseBody(Exchange);
 impl Read for ResponseBody {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.answer(|answer| {
-            answer.body.read(buf).map_err(|err| {
+            let read = answer.body.read(buf).map_err(|err| {
                 let err = incomplete(ureq::Error::from(err), ErrorKind::Protocol);
                 answer.link.failure.record(err)
-            })
+            })?;
+            let wanted = read.min(BEGINNING - answer.beginning.len());
+            answer.beginning.extend_from_slice(&buf[..wanted]);
+            Ok(read)
         })
     }
 }
