@@ -99,8 +99,10 @@ impl Incoming {
         if let Some(keep) = outcome.keep_path {
             let _ = fs::remove_file(keep);
         }
+        let objects = pack.announced_objects();
+        run.advance(Phase::Resolve, objects, Some(objects));
         Ok(Traffic {
-            objects: pack.announced_objects(),
+            objects,
             ..Traffic::default()
         })
     }

@@ -50,6 +50,7 @@ pub(super) struct LocalQuarantine {
 }
 
 impl LocalQuarantine {
+    /// Begins by sweeping what dead runs left in the store.
     pub(super) fn open(repo: gix::Repository) -> Result<Self, Error> {
         let object_format = ObjectFormat::from_hash_kind(repo.object_hash())?;
         let objects = repo.common_dir().join("objects");
@@ -173,7 +174,9 @@ impl Quarantine for LocalQuarantine {
             Some(incoming) => incoming,
             none => none.insert(Incoming::open(&self.objects, &self.alternates)?),
         };
-        let traffic = incoming.receive(pack, &self.odb, self.object_format, run)?;
+        // Since the store was opened a `git gc` may have put the bases elsewhere.
+        let bases = open_odb(&self.objects, self.object_format)?;
+        let traffic = incoming.receive(pack, &bases, self.object_format, run)?;
         self.odb = open_odb(incoming.objects(), self.object_format)?;
         let open = |path: &Path| index::File::at(path, self.object_format.hash_kind());
         self.arrived = incoming
