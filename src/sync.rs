@@ -242,7 +242,6 @@ fn apply(
     run: &Run,
 ) -> Result<(), Error> {
     let _span = tracing::debug_span!("apply").entered();
-    run.check()?;
     let open = planned.iter_mut().filter(|planned| planned.is_open());
     let (mut open, updates): (Vec<_>, Vec<_>) = open
         .map(|planned| {
@@ -257,6 +256,9 @@ fn apply(
     if updates.is_empty() {
         return Ok(());
     }
+    // The last chance to cancel: a run that has begun to move refs moves them all.
+    run.advance(Phase::Apply, 0, Some(updates.len() as u64));
+    run.check()?;
     for (planned, answer) in open.iter_mut().zip(quarantine.apply(&updates, run)?) {
         if let Err(reason) = answer {
             planned.reject(reason);

@@ -19,7 +19,7 @@ use gix::{
 };
 
 use super::{RefUpdate, ref_update::current};
-use crate::{Error, Reason, Run, pack::incoming::sync_directory, plan};
+use crate::{Error, Reason, pack::incoming::sync_directory, plan};
 
 /// What git writes at the top; it says what a reader may rely on (`refs/packed-backend.c`).
 const TRAITS: &[u8] = b" peeled fully-peeled sorted ";
@@ -31,7 +31,6 @@ pub(super) fn create(
     odb: &gix::odb::Handle,
     updates: &[&RefUpdate],
     wait: Duration,
-    run: &Run,
 ) -> Result<Vec<Result<(), Reason>>, Error> {
     let path = repo.common_dir().join("packed-refs");
     let failed = |err| Error::io(format!("writing {}", path.display()), err);
@@ -48,7 +47,6 @@ pub(super) fn create(
     let mut answers = Vec::with_capacity(updates.len());
     let mut added = Vec::new();
     for update in updates {
-        run.check()?;
         let name = update.name.as_bstr();
         let answer = may_create(repo, &present, name);
         if answer.is_ok() {

@@ -37,7 +37,7 @@ pub(super) fn apply(
     let new = updates.iter().filter(|update| update.expected.is_none());
     let bulk = new.clone().count() >= PACKED_FROM;
     let mut created = match bulk {
-        true => packed_refs::create(repo, odb, &new.collect::<Vec<_>>(), LOCK_WAIT, run)?,
+        true => packed_refs::create(repo, odb, &new.collect::<Vec<_>>(), LOCK_WAIT)?,
         false => Vec::new(),
     }
     .into_iter();
