@@ -10,6 +10,16 @@ use crate::{
     AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, refs::Namespace,
 };
 
+/// Those that change nothing about how objects and refs are read or written, or that are looked at.
+const KNOWN_EXTENSIONS: [&str; 7] = [
+    "noop",
+    "objectFormat",
+    "partialClone",
+    "preciousObjects",
+    "refStorage",
+    "relativeWorktrees",
+    "worktreeConfig",
+];
 /// What git appends to a ref's file name to lock it.
 const LOCK_SUFFIX: &str = ".lock";
 /// The longest file name that common file systems take, in bytes.
@@ -50,6 +60,13 @@ impl LocalStore {
         {
             let text = format!(
                 "{} keeps its refs in a format other than files",
+                path.display()
+            );
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        if let Some(extension) = unknown_extension(&config) {
+            let text = format!(
+                "{} uses an extension that is not known: {extension}",
                 path.display()
             );
             return Err(Error::new(ErrorKind::Unsupported, text));
@@ -123,6 +140,22 @@ impl RefSource for LocalStore {
             self.repo.to_thread_local(),
         )?))
     }
+}
+
+/// gitrepository-layout(5): who doesn't know an extension must not touch the repository.
+fn unknown_extension(config: &gix::config::Snapshot<'_>) -> Option<String> {
+    if config.integer("core.repositoryFormatVersion") < Some(1) {
+        return None;
+    }
+    let sections = config.plumbing().sections_by_name("extensions");
+    let mut names = sections.into_iter().flatten().flat_map(|section| {
+        let names = section.value_names();
+        names.map(|name| name.to_string()).collect::<Vec<_>>()
+    });
+    names.find(|name| {
+        let mut known = KNOWN_EXTENSIONS.iter();
+        !known.any(|known| known.eq_ignore_ascii_case(name))
+    })
 }
 
 /// The prefixes as paths. One that is no path (a glob may well start with `../`) matches no ref,
