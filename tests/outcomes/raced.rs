@@ -50,7 +50,7 @@ fn a_branch_that_moved_meanwhile() {
 fn a_branch_that_was_packed_meanwhile_is_still_moved() {
     let pair = Pair::in_step();
     let theirs = grow(&pair.upstream, "main", &[&pair.tip]);
-    let pulled = pull_in_a_race(&pair, |repo| pack_refs(repo));
+    let pulled = pull_in_a_race(&pair, pack_refs);
     assert_eq!(pulled.fate_of(MAIN), moved(&pair.tip, &theirs));
 }
 

@@ -1,0 +1,34 @@
+//! What every pair of ends has to do alike, whatever lies between them and however they store it.
+
+pub mod cancellation;
+pub mod ends;
+pub mod pulling;
+pub mod wire_use;
+
+pub use ends::{Destination, Setup};
+
+/// Runs the whole suite over a pair of ends, each scenario a test of its own.
+#[macro_export]
+macro_rules! conforms {
+    ($($pair:ident => $setup:expr;)*) => { $(
+        mod $pair {
+            use super::*;
+            $crate::conforms! { @scenarios $setup,
+                pulling: first_pull, nothing_to_do, one_commit_more, a_new_tag_on_a_known_commit,
+                    a_branch_that_diverged, very_many_new_refs, a_dry_run_predicts_the_run,
+                    a_tip_that_is_gone, an_empty_upstream;
+                wire_use: globs_narrow_the_listing, a_previous_run_spares_the_fetch,
+                    the_connection_is_kept, traffic_is_counted_at_the_socket,
+                    progress_is_told_in_order;
+                cancellation: before_the_start, in_every_phase, too_late_to_matter,
+                    while_the_server_stalls;
+            }
+        }
+    )* };
+    (@scenarios $setup:expr, $($theme:ident: $($scenario:ident),*;)*) => { $($(
+        #[test]
+        fn $scenario() {
+            $crate::support::conformance::$theme::$scenario(&$setup);
+        }
+    )*)* };
+}

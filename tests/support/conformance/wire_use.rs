@@ -1,0 +1,123 @@
+//! What a run asks for, what it says of that, and how it saves asking.
+
+use super::Setup;
+use crate::support::pull::{created, grow, rejected};
+use refsync::{Phase, Progress, Reason, RefGlobs, SyncOptions};
+use std::sync::{Arc, Mutex};
+
+pub fn globs_narrow_the_listing(setup: &Setup) {
+    let ends = setup.ends();
+    let listings = Arc::new(Mutex::new(Vec::new()));
+    let recorded = Arc::clone(&listings);
+    ends.server.intercept(move |head| {
+        if head.command().as_deref() == Some("ls-refs") {
+            let body = String::from_utf8_lossy(&head.plain_body()).into_owned();
+            recorded.lock().unwrap().push(body);
+        }
+        None
+    });
+    let mut options = SyncOptions::default();
+    options.globs = RefGlobs::new(Some("topic/*"), None).unwrap();
+    let pulled = ends.pull_with(&options);
+    assert_eq!(pulled.stats.refs.len(), 1);
+    let side = ends.tip("topic/side");
+    assert_eq!(pulled.fate_of("refs/heads/topic/side"), created(&side));
+    let listings = listings.lock().unwrap();
+    assert_eq!(listings.len(), usize::from(ends.speaks_v2()));
+    for listing in listings.iter() {
+        assert!(
+            listing.contains("ref-prefix refs/heads/topic/\n"),
+            "{listing:?}"
+        );
+        assert_eq!(listing.matches("ref-prefix ").count(), 1, "{listing:?}");
+    }
+    let objects = ends.upstream.git(&["rev-list", "--objects", "topic/side"]);
+    assert_eq!(pulled.stats.traffic.objects, objects.lines().count() as u64);
+}
+
+pub fn a_previous_run_spares_the_fetch(setup: &Setup) {
+    let ends = setup.ends();
+    ends.pull();
+    let name = "refs/heads/trunk";
+    let ours = grow(&ends.destination, "trunk", &[&ends.tip("trunk")]);
+    let theirs = ends.advance("trunk");
+    let first = ends.pull();
+    assert_eq!(first.asked, ends.listing_and(&["fetch"]));
+    let mut options = SyncOptions::default();
+    options.previous = Some(first.stats);
+    let again = ends.pull_with(&options);
+    assert_eq!(again.asked, ends.listing_and(&[]));
+    assert_eq!(
+        again.fate_of(name),
+        rejected(&*ours, &theirs, Reason::Diverged)
+    );
+
+    let further = ends.advance("trunk");
+    let moved_on = ends.pull_with(&options);
+    assert_eq!(moved_on.asked, ends.listing_and(&["fetch"]));
+    assert_eq!(
+        moved_on.fate_of(name),
+        rejected(&*ours, &further, Reason::Diverged)
+    );
+}
+
+pub fn the_connection_is_kept(setup: &Setup) {
+    let ends = setup.ends();
+    ends.pull();
+    let first = ends.server.requests();
+    ends.advance("trunk");
+    ends.pull();
+    for request in first.iter().chain(&ends.server.requests()) {
+        assert_eq!(request.connection, first[0].connection);
+    }
+}
+
+pub fn traffic_is_counted_at_the_socket(setup: &Setup) {
+    let ends = setup.ends();
+    let traffic = ends.pull().stats.traffic;
+    assert_eq!(traffic.requests, ends.server.requests().len() as u64);
+    assert_eq!(
+        ends.server.wire_bytes(),
+        (traffic.bytes_sent, traffic.bytes_received)
+    );
+}
+
+/// Everything it is told.
+#[derive(Default)]
+struct Notes(Mutex<Vec<(Phase, u64, Option<u64>)>>);
+
+impl Progress for Notes {
+    fn advance(&self, phase: Phase, done: u64, total: Option<u64>) {
+        self.0.lock().unwrap().push((phase, done, total));
+    }
+}
+
+pub fn progress_is_told_in_order(setup: &Setup) {
+    let ends = setup.ends();
+    let notes = Arc::new(Notes::default());
+    let mut options = SyncOptions::default();
+    options.progress = Some(notes.clone());
+    let pulled = ends.pull_with(&options);
+    let notes = notes.0.lock().unwrap();
+    let mut phases: Vec<_> = notes.iter().map(|(phase, ..)| *phase).collect();
+    phases.dedup();
+    use Phase::*;
+    // What is missing is found out by the same walk that verifies what has arrived.
+    assert_eq!(
+        phases,
+        [List, Verify, Receive, Resolve, Verify, Compare, Apply]
+    );
+    for (phase, done, total) in notes.iter() {
+        assert!(
+            total.is_none_or(|total| *done <= total),
+            "{phase:?} {done} {total:?}"
+        );
+    }
+    let refs = Some(4);
+    for phase in [List, Compare, Apply] {
+        let last = notes.iter().rfind(|(found, ..)| *found == phase);
+        assert_eq!(last, Some(&(phase, 4, refs)));
+    }
+    let resolved = notes.iter().rfind(|(found, ..)| *found == Resolve).unwrap();
+    assert_eq!(resolved.2, Some(pulled.stats.traffic.objects));
+}
