@@ -360,6 +360,16 @@ mod tests {
                 settled(Filtered, Reason::SymbolicRef),
             ),
             (
+                "refs/heads/a=1",
+                &["refs/heads/a@0"],
+                settled(Filtered, Reason::SymbolicRef),
+            ),
+            (
+                "refs/heads/a=1",
+                &["refs/heads/a=0"],
+                settled(Rejected, Reason::HistoryUnknown),
+            ),
+            (
                 "refs/heads/a..b=1",
                 &[],
                 settled(Filtered, Reason::InvalidName),

@@ -19,6 +19,8 @@ fn no_such_repository() {
 
 #[test]
 fn a_status_for_every_request() {
+    let pair = Pair::in_step();
+    grow(&pair.upstream, "topic", &[&pair.tip]);
     for (status, kind) in [
         (400, ErrorKind::Remote),
         (401, ErrorKind::Authentication),
@@ -31,8 +33,6 @@ fn a_status_for_every_request() {
         (503, ErrorKind::ServerError),
     ] {
         for refused in ["info/refs", "ls-refs", "fetch"] {
-            let pair = Pair::in_step();
-            grow(&pair.upstream, "topic", &[&pair.tip]);
             pair.server.intercept(move |head| {
                 let command = head.command().unwrap_or("info/refs".to_owned());
                 (command == refused).then(|| Answer::status(status))
@@ -41,6 +41,7 @@ fn a_status_for_every_request() {
             assert!(err.to_string().contains(&status.to_string()), "{err}");
             assert_eq!(err.retry_after(), None);
             let requests = asked(&pair.server.requests());
+            pair.server.reset_counts();
             assert_eq!(requests.last().unwrap(), refused, "nothing is tried again");
         }
     }
@@ -74,8 +75,8 @@ fn credentials_that_the_server_does_not_know() {
 
 #[test]
 fn a_redirect_is_not_followed() {
+    let pair = Pair::in_step();
     for status in [301, 302, 303, 307, 308] {
-        let pair = Pair::in_step();
         let elsewhere = pair
             .server
             .url("elsewhere.git/info/refs?service=git-upload-pack");
@@ -84,6 +85,7 @@ fn a_redirect_is_not_followed() {
         let err = fails(&pair, ErrorKind::Redirected);
         assert!(err.to_string().contains("elsewhere.git"), "{err}");
         assert_eq!(asked(&pair.server.requests()), FIRST);
+        pair.server.reset_counts();
     }
 }
 
@@ -100,6 +102,7 @@ fn a_web_page() {
 
 #[test]
 fn a_body_that_is_no_advertisement() {
+    let pair = Pair::in_step();
     for body in [
         &b""[..],
         b"0000",
@@ -114,7 +117,6 @@ fn a_body_that_is_no_advertisement() {
         b"000eversion 3\n0000",
         b"000eversion 2\n",
     ] {
-        let pair = Pair::in_step();
         pair.server
             .intercept(|_| Some(wire::advertisement(body.to_vec())));
         let err = fails(&pair, ErrorKind::Protocol);
@@ -124,6 +126,7 @@ fn a_body_that_is_no_advertisement() {
 
 #[test]
 fn a_body_that_is_no_listing() {
+    let pair = Pair::in_step();
     for body in [
         &b""[..],
         b"<html>welcome</html>",
@@ -133,7 +136,6 @@ fn a_body_that_is_no_listing() {
         b"0010nonsense\n0000",
         b"0009ACK \n0000",
     ] {
-        let pair = Pair::in_step();
         pair.server
             .intercept(|head| (head.command()? == "ls-refs").then(|| wire::result(body.to_vec())));
         let err = fails(&pair, ErrorKind::Protocol);
@@ -153,9 +155,9 @@ fn a_listing_without_its_end() {
 
 #[test]
 fn a_connection_that_breaks_off() {
+    let pair = Pair::in_step();
     for at in ["info/refs", "ls-refs"] {
         for length in [0, 1, 4, 20, 70] {
-            let pair = Pair::in_step();
             pair.server.intercept(move |head| {
                 let command = head.command().unwrap_or("info/refs".to_owned());
                 (command == at).then_some(Answer::TruncateAfter(length))
@@ -180,9 +182,9 @@ fn an_old_server_whose_listing_breaks_off() {
 /// The server's own words come through, without what could play tricks on a terminal.
 #[test]
 fn an_err_line_at_every_step() {
+    let pair = Pair::in_step();
+    grow(&pair.upstream, "topic", &[&pair.tip]);
     for at in ["info/refs", "ls-refs", "fetch"] {
-        let pair = Pair::in_step();
-        grow(&pair.upstream, "topic", &[&pair.tip]);
         pair.server.intercept(move |head| {
             let command = head.command().unwrap_or("info/refs".to_owned());
             let line = wire::err_line("access denied\x1b[2J, or so");
