@@ -1,10 +1,12 @@
 //! One suite for every pair of ends: see `support/conformance`.
 #![cfg(feature = "http")]
 
+#[path = "support/conformance/mod.rs"]
+mod conformance;
 mod support;
 
+use conformance::{Destination, Setup};
 use support::ObjectFormat::Sha256;
-use support::conformance::{Destination, Setup};
 
 conforms! {
     http_v2 => Setup::default();

@@ -99,10 +99,8 @@ impl Incoming {
         if let Some(keep) = outcome.keep_path {
             let _ = fs::remove_file(keep);
         }
-        let objects = pack.announced_objects();
-        run.advance(Phase::Resolve, objects, Some(objects));
         Ok(Traffic {
-            objects,
+            objects: pack.announced_objects(),
             ..Traffic::default()
         })
     }

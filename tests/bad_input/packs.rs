@@ -135,10 +135,14 @@ fn an_answer_that_is_no_pack() {
 #[test]
 fn an_error_on_the_side_band() {
     let (pair, _) = with_news();
-    let fatal = wire::packet(b"\x03out of memory\n");
+    let fatal = wire::packet(b"\x03out of \x1b[31mmemory\n");
     let body = [wire::packet(b"packfile\n"), fatal, b"0000".to_vec()].concat();
     pair.on_fetch(move |_| Some(wire::result(body.clone())));
-    fails(&pair, ErrorKind::Protocol);
+    let err = fails(&pair, ErrorKind::Remote);
+    assert_eq!(
+        err.to_string(),
+        "the server gave up on the pack: out of  [31mmemory"
+    );
     works_again(&pair);
 }
 

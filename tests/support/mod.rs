@@ -7,8 +7,6 @@
     reason = "every test, example and bench that includes this module uses another part of it"
 )]
 
-#[cfg(feature = "http")]
-pub mod conformance;
 pub mod fast_import;
 pub mod git;
 pub mod listing;

@@ -1,5 +1,7 @@
 //! What every pair of ends has to do alike, whatever lies between them and however they store it.
 
+#![allow(unreachable_pub, reason = "the scenarios are the suite's interface")]
+
 pub mod cancellation;
 pub mod ends;
 pub mod pulling;
@@ -28,7 +30,7 @@ macro_rules! conforms {
     (@scenarios $setup:expr, $($theme:ident: $($scenario:ident),*;)*) => { $($(
         #[test]
         fn $scenario() {
-            $crate::support::conformance::$theme::$scenario(&$setup);
+            $crate::conformance::$theme::$scenario(&$setup);
         }
     )*)* };
 }
