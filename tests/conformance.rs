@@ -10,6 +10,7 @@ use support::ObjectFormat::Sha256;
 
 conforms! {
     http_v2 => Setup::default();
+    http_v1 => Setup { protocol: 1, ..Setup::default() };
     http_v0 => Setup { protocol: 0, ..Setup::default() };
     https_with_auth => Setup { tls: true, auth: true, ..Setup::default() };
     https_v0_with_auth => Setup { tls: true, auth: true, protocol: 0, ..Setup::default() };

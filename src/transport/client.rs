@@ -219,7 +219,7 @@ struct Answer {
     link: Arc<Link>,
     headers: Cursor<String>,
     beginning: Vec<u8>,
-    body: ureq::BodyReader<'static>,
+    body: io::Chain<Cursor<Vec<u8>>, ureq::BodyReader<'static>>,
 }
 
 impl Exchange {
@@ -294,7 +294,8 @@ impl Pending {
         let _in_span = span.enter();
         link.cancel.check()?;
         link.meter.count_request();
-        let response = if request.method() == Method::GET {
+        let is_listing = request.method() == Method::GET;
+        let response = if is_listing {
             agent.run(request.map(|_| ()))
         } else {
             agent.run(request)
@@ -309,13 +310,34 @@ impl Pending {
             authorized: authorization.is_some(),
         }
         .check(&expected, SystemTime::now())?;
+        let mut body = response.into_body().into_reader();
+        let start = if is_listing {
+            start_of_listing(&mut body)
+        } else {
+            Ok(Vec::new())
+        };
+        let start = start.map_err(|err| incomplete(err.into(), ErrorKind::Protocol))?;
         Ok(Answer {
             headers: Cursor::new(format!("Content-Type: {expected}\n")),
             beginning: Vec::new(),
-            body: response.into_body().into_reader(),
+            body: Cursor::new(start).chain(body),
             link: link.clone(),
         })
     }
+}
+
+/// A server that answers in protocol v1 says so in a packet of its own, and goes on as in v0
+/// (gitprotocol-pack(5)). gix doesn't know that packet, so it is left out.
+fn start_of_listing(body: &mut impl Read) -> io::Result<Vec<u8>> {
+    const ANNOUNCED: &[u8] = b"001e# service=git-upload-pack\n0000";
+    const VERSION_1: &[u8] = b"000eversion 1\n";
+    let mut start = Vec::new();
+    let most = ANNOUNCED.len() + VERSION_1.len();
+    body.take(most as u64).read_to_end(&mut start)?;
+    if start.ends_with(VERSION_1) && start.starts_with(ANNOUNCED) {
+        start.truncate(ANNOUNCED.len());
+    }
+    Ok(start)
 }
 
 /// The one header that gix looks at.

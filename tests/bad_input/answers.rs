@@ -216,16 +216,6 @@ fn an_err_line_of_an_old_server() {
     assert!(err.to_string().contains("access denied"), "{err}");
 }
 
-/// Git's servers answer so only if asked for version 1, which nobody does here.
-#[test]
-fn a_server_that_answers_in_protocol_version_1() {
-    let mut pair = Pair::in_step();
-    pair.server = GitServer::builder(pair.sandbox.path())
-        .max_protocol(1)
-        .start();
-    fails(&pair, ErrorKind::Protocol);
-}
-
 #[test]
 fn a_listing_in_another_object_format_than_announced() {
     let pair = Pair::in_step();

@@ -114,7 +114,9 @@ fn chunks_that_are_none_are_a_protocol_error() {
 
 #[test]
 fn a_body_that_broke_does_not_look_ended_when_read_again() {
-    let answer = ok_head("Content-Length: 100\r\n") + "some";
+    // More than is read ahead to see the protocol's version.
+    let some = "some ".repeat(12);
+    let answer = ok_head("Content-Length: 100\r\n") + &some;
     let server = Server::start([Step::Close(answer.into())]);
     let url = server.url();
     let mut response = client(&url)
@@ -126,7 +128,7 @@ fn a_body_that_broke_does_not_look_ended_when_read_again() {
         .expect("requests are sent when their answer is read");
     let mut body = Vec::new();
     response.body.read_to_end(&mut body).expect_err("cut short");
-    assert_eq!(body, b"some");
+    assert_eq!(body, some.as_bytes());
     response
         .body
         .read_to_end(&mut body)
