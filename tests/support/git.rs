@@ -4,6 +4,7 @@ use super::fast_import::{FastImport, Imported};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::{env, fs, thread};
 use tempfile::{NamedTempFile, TempDir};
 
@@ -218,7 +219,7 @@ impl Repo {
 
 /// Git in `dir`, with nothing of this process's environment but `PATH`.
 pub fn command(dir: &Path) -> Command {
-    let mut git = Command::new("git");
+    let mut git = Command::new(program());
     git.current_dir(dir).env_clear().stdin(Stdio::null());
     if let Some(path) = env::var_os("PATH") {
         git.env("PATH", path);
@@ -247,6 +248,19 @@ pub fn command(dir: &Path) -> Command {
         ("GIT_CONFIG_VALUE_1", "false"),
     ]);
     git
+}
+
+/// With its path: a bare name beside a changed environment makes the standard library fork, which
+/// costs more than all of git does once the tests have a few hundred threads behind them.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let name = format!("git{}", env::consts::EXE_SUFFIX);
+        let mut candidates = env::split_paths(&path).map(|dir| dir.join(&name));
+        let found = candidates.find(|candidate| candidate.is_absolute() && candidate.is_file());
+        found.unwrap_or_else(|| name.into())
+    })
 }
 
 fn output(git: &mut Command) -> Output {

@@ -30,8 +30,15 @@ use tls::Identity;
 pub struct GitServer {
     shared: Arc<Shared>,
     address: SocketAddr,
-    /// Ends with the threads of all connections that it took.
-    accepting: Option<JoinHandle<Vec<JoinHandle<()>>>>,
+    accepting: Option<JoinHandle<Accepted>>,
+}
+
+/// The threads of the connections that were taken.
+#[derive(Default)]
+struct Accepted {
+    threads: Vec<JoinHandle<()>>,
+    /// Whether one that is no longer among them did.
+    panicked: bool,
 }
 
 pub struct Builder {
@@ -185,13 +192,13 @@ impl Drop for GitServer {
         // Wakes the accepting thread, which then sees that it is over.
         TcpStream::connect(self.address).ok();
         let accepting = self.accepting.take().expect("dropped once");
-        let connections = accepting.join();
+        let accepted = accepting.join();
         self.shared.connections.cut_all();
         self.shared.backends.kill_all();
-        let mut panicked = connections.is_err();
-        for connection in connections.into_iter().flatten() {
-            panicked |= connection.join().is_err();
-        }
+        let panicked = accepted.map_or(true, |mut accepted| {
+            accepted.join(|_| true);
+            accepted.panicked
+        });
         assert!(
             !panicked || thread::panicking(),
             "a thread of the server panicked"
@@ -199,19 +206,28 @@ impl Drop for GitServer {
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
-    let mut threads = Vec::new();
-    for socket in listener.incoming() {
+impl Accepted {
+    /// A thread that has ended keeps its stack until it is joined.
+    fn join(&mut self, which: impl Fn(&JoinHandle<()>) -> bool) {
+        for thread in self.threads.extract_if(.., |thread| which(thread)) {
+            self.panicked |= thread.join().is_err();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) -> Accepted {
+    let mut accepted = Accepted::default();
+    for (number, socket) in listener.incoming().enumerate() {
         if shared.stopping.load(Ordering::SeqCst) {
             break;
         }
         let Ok(socket) = socket else { continue };
         let shared = Arc::clone(shared);
-        let number = threads.len();
         shared.connections.add(number, &socket);
-        threads.push(thread::spawn(move || {
+        accepted.join(JoinHandle::is_finished);
+        accepted.threads.push(thread::spawn(move || {
             connection::serve(&shared, number, socket)
         }));
     }
-    threads
+    accepted
 }
