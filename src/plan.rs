@@ -116,10 +116,14 @@ impl<'a> Planner<'a> {
         if let Some(reason) = takes_no_part(offered, held, self.destination) {
             return Step::Settled(Outcome::Filtered, Some(reason));
         }
+        let rejected = |reason| Step::Settled(Outcome::Rejected, Some(reason));
+        if offered.target.is_null() {
+            let detail = "the source lists no tip for it".to_owned();
+            return rejected(Reason::Unavailable { detail });
+        }
         if before == Some(offered.target) {
             return Step::Settled(Outcome::Unchanged, None);
         }
-        let rejected = |reason| Step::Settled(Outcome::Rejected, Some(reason));
         if held.is_some() && before.is_none() {
             return rejected(Reason::HistoryUnknown);
         }
@@ -320,6 +324,8 @@ mod tests {
     #[test]
     fn the_listings_alone_decide_what_they_can() {
         use Outcome::{Filtered, Rejected, Unchanged};
+        let detail = "the source lists no tip for it".to_owned();
+        let nowhere = settled(Rejected, Reason::Unavailable { detail });
         let table: &[(&str, &[&str], Step)] = &[
             ("refs/heads/a=1", &[], Step::Create),
             (
@@ -328,6 +334,8 @@ mod tests {
                 Step::Settled(Unchanged, None),
             ),
             ("refs/heads/a=1", &["refs/heads/a=2"], Step::Compare),
+            ("refs/heads/a=0", &[], nowhere.clone()),
+            ("refs/heads/a=0", &["refs/heads/a=2"], nowhere),
             ("refs/tags/a=1", &["refs/tags/a=2"], Step::Compare),
             (
                 "refs/tags/a=1^3",
