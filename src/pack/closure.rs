@@ -24,6 +24,10 @@ use gix_pack::index;
 use super::commits::{StoreCommits, VerifiedHistory};
 use crate::{Error, Phase, Run};
 
+/// How many of a merge's parents have their trees read beside its own. A commit can name very many
+/// parents, and comparing with some of them already spares almost all of the work.
+const MAX_COMPARED: usize = 8;
+
 /// What the walk reads from.
 pub(crate) struct Objects<'a> {
     /// The store and the quarantine.
@@ -76,7 +80,7 @@ enum Visit {
     /// A tip, or what a tag is about.
     Any(ObjectId),
     Commit(ObjectId),
-    /// The tree of a commit with these parents.
+    /// The tree of a commit with these parents, among others.
     RootTree {
         tree: ObjectId,
         parents: Vec<ObjectId>,
@@ -250,7 +254,7 @@ impl Walk<'_> {
         let parents: Vec<_> = tokens.parent_ids().take_while(|_| !is_shallow).collect();
         self.stack.push(Visit::RootTree {
             tree,
-            parents: parents.clone(),
+            parents: parents.iter().take(MAX_COMPARED).copied().collect(),
         });
         self.stack.extend(parents.into_iter().map(Visit::Commit));
         Some(())

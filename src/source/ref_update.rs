@@ -4,7 +4,7 @@
 //! refs are written in one go into `packed-refs`, as `git clone` does: one file for each would cost
 //! a lock, a write and a rename for every one of them.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, io, time::Duration};
 
 use bstr::{BStr, ByteSlice};
 use gix::{
@@ -56,10 +56,8 @@ pub(super) fn apply(
 
 fn move_one(repo: &gix::Repository, update: &RefUpdate) -> Result<(), Reason> {
     let Err(err) = commit(repo, update) else {
-        let path = repo
-            .common_dir()
-            .join(gix::path::from_bstr(update.name.as_bstr()).unwrap_or_default());
-        return sync(&path).map_err(|err| not_written(&err));
+        sync(repo, update.name.as_bstr());
+        return Ok(());
     };
     match current(repo, update.name.as_bstr()) {
         found if found != update.expected => Err(Reason::Raced),
@@ -102,9 +100,20 @@ pub(super) fn current(repo: &gix::Repository, name: &BStr) -> Option<ObjectId> {
     found.target.try_into_id().ok()
 }
 
-fn sync(path: &Path) -> io::Result<()> {
-    fs::File::open(path)?.sync_all()?;
-    path.parent().map_or(Ok(()), sync_directory)
+/// The ref has moved, whatever becomes of this. Somebody may have packed it meanwhile, too.
+fn sync(repo: &gix::Repository, name: &BStr) {
+    let path = gix::path::from_bstr(name).unwrap_or_default();
+    let path = repo.common_dir().join(path);
+    let synced = fs::File::open(&path).and_then(|file| {
+        file.sync_all()?;
+        path.parent().map_or(Ok(()), sync_directory)
+    });
+    match synced {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%name, %err, "the ref may not outlive a power failure");
+        }
+        _ => {}
+    }
 }
 
 pub(super) fn not_written(err: &dyn std::error::Error) -> Reason {
