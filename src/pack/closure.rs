@@ -21,7 +21,7 @@ use gix::{
 };
 use gix_pack::index;
 
-use super::commits::{StoreCommits, VerifiedHistory};
+use super::commits::{StoreCommits, VerifiedHistory, tree_and_parents};
 use crate::{Error, Phase, Run};
 
 /// How many of a merge's parents have their trees read beside its own. A commit can name very many
@@ -103,8 +103,8 @@ impl Walk<'_> {
         self.stack.push(Visit::Any(*tip));
         while let Some(visit) = self.stack.pop() {
             self.visited += 1;
+            self.run.check()?;
             if self.visited.is_multiple_of(256) {
-                self.run.check()?;
                 self.run.advance(Phase::Verify, self.visited, None);
             }
             if let Some(fault) = self.visit(visit)? {
@@ -173,7 +173,7 @@ impl Walk<'_> {
         } = &mut self.objects;
         let is_commit = match expected {
             Some(kind) => kind == Kind::Commit && commits.odb.exists(id),
-            None if verified.tips().contains(id) => return Ok(true),
+            None if verified.tips().contains(id) => return Ok(commits.odb.exists(id)),
             None => commits
                 .odb
                 .try_header(id)
@@ -243,15 +243,18 @@ impl Walk<'_> {
             Kind::Blob => Visit::Blob(target),
             Kind::Tag => Visit::Any(target),
         });
-        Some(())
+        // Without a name git can't read the tag at all (`tag.c:parse_tag_buffer()`).
+        let name = tag.lines().nth(2)?;
+        name.starts_with(b"tag ").then_some(())
     }
 
     /// The parents end on top of the tree, so that they are complete when it is visited.
     fn push_commit(&mut self, commit: &[u8], id: ObjectId) -> Option<()> {
-        let mut tokens = CommitRefIter::from_bytes(commit, id.kind());
-        let tree = tokens.tree_id().ok()?;
-        let is_shallow = self.objects.commits.shallow.contains(&id);
-        let parents: Vec<_> = tokens.parent_ids().take_while(|_| !is_shallow).collect();
+        let mut parents = Vec::new();
+        let tree = tree_and_parents(commit, id.kind(), &mut parents)?;
+        if self.objects.commits.shallow.contains(&id) {
+            parents.clear();
+        }
         self.stack.push(Visit::RootTree {
             tree,
             parents: parents.iter().take(MAX_COMPARED).copied().collect(),
@@ -281,7 +284,7 @@ impl Walk<'_> {
             if others.iter_mut().any(|other| other.skip(raw)) {
                 continue;
             }
-            let entry = decode(raw, id.kind())?;
+            let entry = decode(raw, id.kind()).filter(|entry| is_readable(raw, entry))?;
             let same_name: Vec<_> = others
                 .iter_mut()
                 .filter_map(|other| other.advance_to(&entry))
@@ -371,6 +374,32 @@ impl<'a> Entries<'a> {
     }
 }
 
+/// Git reads no tree with an entry that has no mode or no name (`tree-walk.c:decode_tree_entry()`).
+fn is_readable(raw: &[u8], entry: &EntryRef<'_>) -> bool {
+    !raw.starts_with(b" ") && !entry.filename.is_empty()
+}
+
 fn decode(raw: &[u8], format: gix::hash::Kind) -> Option<EntryRef<'_>> {
     TreeRefIter::from_bytes(raw, format).next()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_git_cannot_read_is_unreadable() {
+        let id = [7; 20];
+        for (entry, readable) in [
+            (&b"100644 a\0"[..], true),
+            (b"40000 a b \0", true),
+            (b"100644 \0", false),
+            (b" a\0", false),
+        ] {
+            let raw = [entry, &id].concat();
+            let decoded = decode(&raw, gix::hash::Kind::Sha1);
+            let found = decoded.is_some_and(|entry| is_readable(&raw, &entry));
+            assert_eq!(found, readable, "{}", entry.as_bstr());
+        }
+    }
 }

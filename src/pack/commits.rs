@@ -2,6 +2,7 @@
 
 use std::collections::{BinaryHeap, HashSet};
 
+use bstr::ByteSlice;
 use gix::{
     ObjectId,
     objs::{CommitRefIter, Find, Kind, TagRefIter},
@@ -46,7 +47,11 @@ fn from_graph(
     parents: &mut Vec<ObjectId>,
 ) -> Option<Commit> {
     for parent in commit.iter_parents() {
-        parents.push(graph.id_at(parent.ok()?).to_owned());
+        let position = parent.ok()?;
+        if position.0 >= graph.num_commits() {
+            return None;
+        }
+        parents.push(graph.id_at(position).to_owned());
     }
     let generation = commit.generation();
     Some(Commit {
@@ -63,9 +68,8 @@ impl StoreCommits<'_> {
         if object.kind != Kind::Commit {
             return None;
         }
+        tree_and_parents(object.data, id.kind(), parents)?;
         let mut tokens = CommitRefIter::from_bytes(object.data, id.kind());
-        tokens.clone().tree_id().ok()?;
-        parents.extend(tokens.parent_ids());
         // The date only orders a walk, so a malformed one is as good as any.
         let date = tokens.find_map(committer_date).unwrap_or_default();
         Some(Commit {
@@ -85,6 +89,23 @@ impl StoreCommits<'_> {
         }
         id
     }
+}
+
+/// The tree of a commit; its parents go into `parents`, which is empty at the call.
+///
+/// `None` where git would not read them (`commit.c:parse_commit_buffer()`): gix stops without a
+/// word at a parent line that makes no sense, and what it leaves out, nobody would verify.
+pub(super) fn tree_and_parents(
+    commit: &[u8],
+    format: gix::hash::Kind,
+    parents: &mut Vec<ObjectId>,
+) -> Option<ObjectId> {
+    let mut tokens = CommitRefIter::from_bytes(commit, format);
+    let tree = tokens.tree_id().ok()?;
+    parents.extend(tokens.parent_ids());
+    let lines = commit.lines().skip(1);
+    let named = lines.take_while(|line| line.starts_with(b"parent "));
+    (named.count() == parents.len()).then_some(tree)
 }
 
 fn committer_date(token: gix::Result<gix::objs::commit::ref_iter::Token<'_>>) -> Option<i64> {
@@ -183,5 +204,32 @@ impl StoreCommits<'_> {
             date: commit.date,
             parents,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_with_a_parent_that_git_cannot_read_is_unreadable() {
+        let (tree, one, two) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
+        let rest = "author A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nparent of all\n";
+        let table = [
+            (String::new(), Some(0)),
+            (format!("parent {one}\n"), Some(1)),
+            (format!("parent {one}\nparent {two}\n"), Some(2)),
+            (format!("parent {one}\nparent zz\n"), None),
+            (format!("parent zz\nparent {one}\n"), None),
+            (format!("parent {one}0\n"), None),
+            (format!("parent {}\n", &one[1..]), None),
+            ("parent \n".to_owned(), None),
+        ];
+        for (named, expected) in table {
+            let commit = format!("tree {tree}\n{named}{rest}");
+            let mut parents = Vec::new();
+            let found = tree_and_parents(commit.as_bytes(), gix::hash::Kind::Sha1, &mut parents);
+            assert_eq!(found.map(|_| parents.len()), expected, "{named:?}");
+        }
     }
 }
