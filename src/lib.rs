@@ -66,6 +66,7 @@ mod sync;
 #[cfg(feature = "http")]
 mod transport;
 
+pub use bstr::{BStr, BString};
 pub use gix::{ObjectId, oid};
 
 pub use globs::RefGlobs;

@@ -29,7 +29,8 @@ pub struct SyncOptions {
     /// them moves. Leave the stats out to have everything looked at anew.
     pub previous: Option<SyncRunStats>,
     /// Set it to true from any thread to end the run with
-    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), within a second.
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), within a second. A run that has begun
+    /// to move objects and refs into the destination ends by itself and does not fail.
     pub cancel: Option<Arc<AtomicBool>>,
     /// Who is told how far the run is.
     pub progress: Option<Arc<dyn Progress>>,

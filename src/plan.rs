@@ -63,7 +63,7 @@ pub(crate) fn plan(
         checked_out: destination
             .checked_out
             .iter()
-            .map(|name| name.as_bstr())
+            .map(|name| destination.fold(name))
             .collect(),
         known: known.unwrap_or_default(),
         names: None,
@@ -95,7 +95,7 @@ pub(crate) fn plan(
 struct Planner<'a> {
     options: &'a SyncOptions,
     destination: &'a RefList,
-    checked_out: HashSet<&'a BStr>,
+    checked_out: HashSet<Cow<'a, [u8]>>,
     known: HashMap<&'a BStr, &'a SyncRunRef>,
     /// Filled at the first ref to create: most runs create none.
     names: Option<TakenNames<'a>>,
@@ -128,7 +128,7 @@ impl<'a> Planner<'a> {
             return rejected(Reason::HistoryUnknown);
         }
         if let Some(held) = held {
-            if self.checked_out.contains(name) {
+            if self.checked_out.contains(&self.destination.fold(name)) {
                 return rejected(Reason::CheckedOut);
             }
             if tag_stays(namespace, self.options.tags, held, offered) {
@@ -187,7 +187,7 @@ fn tag_stays(
 struct TakenNames<'a> {
     /// Every name and every directory that a name needs, case-folded where the destination is.
     paths: HashMap<Cow<'a, [u8]>, Taken<'a>>,
-    folds_case: bool,
+    destination: &'a RefList,
 }
 
 struct Taken<'a> {
@@ -200,7 +200,7 @@ impl<'a> TakenNames<'a> {
     fn new(destination: &'a RefList) -> Self {
         let mut taken = TakenNames {
             paths: HashMap::new(),
-            folds_case: destination.folds_case,
+            destination,
         };
         for held in &destination.refs {
             taken.insert(held.name.as_bstr());
@@ -224,7 +224,7 @@ impl<'a> TakenNames<'a> {
     /// A ref at a directory of `name`, a ref below `name`, or one that differs in case only.
     fn in_the_way(&self, name: &'a BStr) -> Option<&'a BStr> {
         paths_of(name).find_map(|path| {
-            let taken = self.paths.get(&self.key(path))?;
+            let taken = self.paths.get(&self.destination.fold(path))?;
             let is_a_ref = taken.owner.len() == path.len();
             let is_the_name_itself = path.len() == name.len();
             (is_a_ref || is_the_name_itself || taken.spelling != path).then_some(taken.owner)
@@ -233,18 +233,11 @@ impl<'a> TakenNames<'a> {
 
     fn insert(&mut self, name: &'a BStr) {
         for path in paths_of(name) {
-            let key = self.key(path);
+            let key = self.destination.fold(path);
             self.paths.entry(key).or_insert(Taken {
                 spelling: path,
                 owner: name,
             });
-        }
-    }
-
-    fn key(&self, path: &'a [u8]) -> Cow<'a, [u8]> {
-        match self.folds_case {
-            true => Cow::Owned(path.to_str_lossy().to_lowercase().into_bytes()),
-            false => Cow::Borrowed(path),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Refs as an end lists them, and what git allows a ref to be called.
 
+use std::borrow::Cow;
+
 use bstr::{BStr, BString, ByteSlice};
 
 use crate::{Error, ErrorKind, ObjectId};
@@ -122,6 +124,14 @@ impl RefList {
             folds_case: false,
             longest_component: usize::MAX,
             longest_name: usize::MAX,
+        }
+    }
+
+    /// What two names have in common that are one and the same here.
+    pub(crate) fn fold<'a>(&self, name: &'a [u8]) -> Cow<'a, [u8]> {
+        match self.folds_case {
+            true => Cow::Owned(name.to_str_lossy().to_lowercase().into_bytes()),
+            false => Cow::Borrowed(name),
         }
     }
 

@@ -138,7 +138,8 @@ impl fmt::Display for Outcome {
 }
 
 impl Reason {
-    /// Whether the reason follows from the two tips alone, so that it holds as long as they do.
+    /// Whether the reason is taken to hold as long as the two tips do. Most follow from them; what
+    /// a source sent incomplete it is not asked for again, since it may be large.
     pub(crate) fn is_settled_by_tips(&self) -> bool {
         use Reason::*;
         matches!(

@@ -14,8 +14,11 @@ use crate::{
 /// finding the exact common ancestors in several.
 const MAX_HAVES: usize = 256;
 
-/// How often the source is asked again after it, or its pack, turned out to lack a tip.
-const MAX_FETCHES: usize = 8;
+/// How many packs are asked for, should one after the other turn out to lack a tip.
+const MAX_PACKS: usize = 8;
+
+/// How often the source may say that it doesn't hand out a tip, each time another one.
+const MAX_REFUSALS: usize = 64;
 
 /// Brings the destination's branches and tags up to the source's, wherever that is safe.
 ///
@@ -95,10 +98,8 @@ fn move_objects(
     let _span = tracing::debug_span!("move objects").entered();
     let mut wants = missing(quarantine, planned, run)?;
     let mut haves = None;
-    for _ in 0..MAX_FETCHES {
-        if wants.is_empty() {
-            return Ok(());
-        }
+    let (mut packs, mut refusals) = (0, 0);
+    while !wants.is_empty() && packs < MAX_PACKS && refusals < MAX_REFUSALS {
         let haves = match &haves {
             Some(haves) => haves,
             None => haves.insert(quarantine.haves(&tips_to_move(planned), MAX_HAVES, run)?),
@@ -112,8 +113,12 @@ fn move_objects(
             source.upload_pack(&request, &mut |pack| take_in(quarantine, pack, run), run)?;
         run.check()?;
         let faults = match answer {
-            PackAnswer::Sent => incomplete(quarantine, &request.wants, run)?,
+            PackAnswer::Sent => {
+                packs += 1;
+                incomplete(quarantine, &request.wants, run)?
+            }
             PackAnswer::Unavailable { tip, detail } => {
+                refusals += 1;
                 HashMap::from([(tip, Reason::Unavailable { detail })])
             }
         };
@@ -126,16 +131,11 @@ fn move_objects(
         request.wants.retain(|want| !faults.contains_key(want));
         wants = request.wants;
     }
-    let detail = format!("given up after {MAX_FETCHES} requests in which another tip was at fault");
-    let rest = wants.into_iter().map(|want| {
-        (
-            want,
-            Reason::Unavailable {
-                detail: detail.clone(),
-            },
-        )
-    });
-    reject(planned, &rest.collect());
+    let given_up = |want| {
+        let detail = "given up: each time it was asked for, another tip was at fault".to_owned();
+        (want, Reason::Unavailable { detail })
+    };
+    reject(planned, &wants.into_iter().map(given_up).collect());
     Ok(())
 }
 
@@ -300,7 +300,7 @@ fn stats(planned: Vec<PlannedRef>, run: &Run) -> SyncRunStats {
             Step::Settled(outcome, reason) => (outcome, reason),
             Step::Create | Step::Compare => (Outcome::Updated, None),
         };
-        tracing::debug!(name = %planned.name, %outcome, reason = reason.as_ref().map(tracing::field::display));
+        tracing::debug!(name = ?planned.name, %outcome, ?reason);
         let stayed = planned
             .held
             .unwrap_or_else(|| ObjectId::null(planned.source.kind()));

@@ -129,12 +129,12 @@ impl Incoming {
                 packs.join(file_name(&pack.data)),
                 packs.join(file_name(&pack.index)),
             );
+            self.keeps.extend(self.keep(&data)?);
             if index.exists() && data.exists() {
                 return Ok(());
             }
-            seal(&pack.data)?;
-            seal(&pack.index)?;
-            self.keeps.push(self.keep(&data)?);
+            seal(&pack.data, &packs)?;
+            seal(&pack.index, &packs)?;
             fs::rename(&pack.data, &data)?;
             fs::rename(&pack.index, &index)?;
             sync_directory(&packs)
@@ -142,34 +142,36 @@ impl Incoming {
         migrate().map_err(|err| Error::io(format!("moving a pack into {}", packs.display()), err))
     }
 
-    fn keep(&self, data: &Path) -> io::Result<PathBuf> {
+    /// Nothing to do if somebody holds the same pack already.
+    fn keep(&self, data: &Path) -> io::Result<Option<PathBuf>> {
         let keep = data.with_extension("keep");
-        let mut file = File::options().write(true).create_new(true).open(&keep)?;
+        let mut file = match File::options().write(true).create_new(true).open(&keep) {
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+            opened => opened?,
+        };
         writeln!(
             file,
             "{KEEP_PREFIX}{}",
             file_name(self.objects.path()).display()
         )?;
         file.sync_all()?;
-        Ok(keep)
+        Ok(Some(keep))
     }
 
-    /// Lets go of the packs, once refs point to them, and removes the quarantine.
-    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+    /// Lets go of the packs, once refs point to them.
+    pub(crate) fn finish(&mut self) {
         for keep in self.keeps.drain(..) {
-            leftovers::ignore_missing(fs::remove_file(&keep))
-                .map_err(|err| Error::io(format!("removing {}", keep.display()), err))?;
+            if let Err(err) = leftovers::ignore_missing(fs::remove_file(&keep)) {
+                tracing::warn!(keep = %keep.display(), %err, "a .keep file stays until the next run");
+            }
         }
-        Ok(())
     }
 }
 
 /// A run that fails after its pack was migrated leaves no `.keep` file either.
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if let Err(err) = self.finish() {
-            tracing::warn!(%err, "a .keep file stays until the next run");
-        }
+        self.finish();
     }
 }
 
@@ -209,14 +211,21 @@ fn file_name(path: &Path) -> &Path {
     Path::new(path.file_name().unwrap_or_default())
 }
 
-/// Read-only for everybody as git leaves its packs, and on disk.
-fn seal(path: &Path) -> io::Result<()> {
+/// Read-only, for those who may look into the directory that it goes to, and on disk.
+fn seal(path: &Path, directory: &Path) -> io::Result<()> {
     let file = File::open(path)?;
     let mut permissions = file.metadata()?.permissions();
     #[cfg(unix)]
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o444);
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let readers = directory.metadata()?.permissions().mode();
+        permissions.set_mode(0o444 & readers);
+    }
     #[cfg(not(unix))]
-    permissions.set_readonly(true);
+    {
+        let _ = directory;
+        permissions.set_readonly(true);
+    }
     file.set_permissions(permissions)?;
     file.sync_all()
 }

@@ -75,6 +75,10 @@ fn sweep_keeps(objects: &Path) -> io::Result<()> {
             .is_some_and(|extension| extension == "keep")
             && is_orphaned(&path, objects)
         {
+            // Its run died between moving the pack and moving its index.
+            if !path.with_extension("idx").exists() {
+                ignore_missing(std::fs::remove_file(path.with_extension("pack")))?;
+            }
             ignore_missing(std::fs::remove_file(path))?;
         }
     }

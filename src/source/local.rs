@@ -11,17 +11,16 @@ use crate::{
 };
 
 /// Those that change nothing about how objects and refs are read or written, or that are looked at.
-const KNOWN_EXTENSIONS: [&str; 7] = [
+const KNOWN_EXTENSIONS: [&str; 6] = [
     "noop",
     "objectFormat",
-    "partialClone",
     "preciousObjects",
     "refStorage",
     "relativeWorktrees",
     "worktreeConfig",
 ];
 /// What git appends to a ref's file name to lock it.
-const LOCK_SUFFIX: &str = ".lock";
+pub(super) const LOCK_SUFFIX: &str = ".lock";
 /// The longest file name that common file systems take, in bytes.
 const NAME_MAX: usize = 255;
 /// The longest path that Linux takes, in bytes; others take less.

@@ -18,11 +18,14 @@ use gix::{
     objs::{Find, Kind, TagRefIter},
 };
 
-use super::{RefUpdate, ref_update::current};
-use crate::{Error, Reason, pack::incoming::sync_directory, plan};
+use super::{
+    RefUpdate,
+    ref_update::{current, loose, not_written},
+};
+use crate::{Reason, pack::incoming::sync_directory, plan};
 
 /// What git writes at the top; it says what a reader may rely on (`refs/packed-backend.c`).
-const TRAITS: &[u8] = b" peeled fully-peeled sorted ";
+const TRAITS: &[u8] = b" peeled fully-peeled sorted";
 const HEADER: &[u8] = b"# pack-refs with:";
 
 /// Creates refs that must not exist. One answer per update, in order.
@@ -31,28 +34,52 @@ pub(super) fn create(
     odb: &gix::odb::Handle,
     updates: &[&RefUpdate],
     wait: Duration,
-) -> Result<Vec<Result<(), Reason>>, Error> {
-    let path = repo.common_dir().join("packed-refs");
-    let failed = |err| Error::io(format!("writing {}", path.display()), err);
-    let lock = gix::lock::File::acquire_to_update_resource(
-        &path,
-        Fail::AfterDurationWithBackoff(wait),
-        None,
-        0,
-    );
-    let mut lock = lock.map_err(|err| failed(io::Error::other(err)))?;
-    let present = read(&path).map_err(failed)?;
-    let present = PackedRefs::parse(&present);
-
-    let mut answers = Vec::with_capacity(updates.len());
-    let mut added = Vec::new();
-    for update in updates {
+) -> Vec<Result<(), Reason>> {
+    // Not under the lock: a tag may be about a tag about a tag.
+    let lines = updates.iter().map(|update| {
+        let peeled = peeled(odb, update.new);
+        Line::new(update.name.as_bstr(), update.new, peeled)
+    });
+    let mut answers = match add(repo, lines.collect(), wait) {
+        Ok(answers) => answers,
+        Err(err) => return vec![Err(not_written(&err)); updates.len()],
+    };
+    if let Err(err) = sync_directory(repo.common_dir()) {
+        tracing::warn!(%err, "the new refs may not outlive a power failure");
+    }
+    for (update, answer) in updates.iter().zip(&mut answers) {
         let name = update.name.as_bstr();
-        let answer = may_create(repo, &present, name);
-        if answer.is_ok() {
-            added.push(Line::new(name, update.new, peeled(odb, update.new)));
+        let shadowed = answer.is_ok() && loose(repo, name).is_file();
+        if shadowed && !current(repo, name).is_ok_and(|tip| tip == Some(update.new)) {
+            *answer = Err(Reason::Raced);
         }
-        answers.push(answer);
+    }
+    answers
+}
+
+/// Adds the lines that may be added. An error means that nothing has changed.
+fn add(
+    repo: &gix::Repository,
+    lines: Vec<Line<'_>>,
+    wait: Duration,
+) -> io::Result<Vec<Result<(), Reason>>> {
+    let path = repo.common_dir().join("packed-refs");
+    let wait = Fail::AfterDurationWithBackoff(wait);
+    let lock = gix::lock::File::acquire_to_update_resource(&path, wait, None, 0);
+    let mut lock = lock.map_err(io::Error::other)?;
+    let present = read(&path)?;
+    let present = PackedRefs::parse(&present);
+    let judged = lines
+        .into_iter()
+        .map(|line| (may_create(repo, &present, line.name), line));
+    let (answers, lines): (Vec<_>, Vec<_>) = judged.unzip();
+    let allowed = lines
+        .into_iter()
+        .zip(&answers)
+        .filter(|(_, answer)| answer.is_ok());
+    let added: Vec<_> = allowed.map(|(line, _)| line).collect();
+    if added.is_empty() {
+        return Ok(answers);
     }
     lock.with_mut(|file| {
         let mut out = io::BufWriter::new(&mut *file);
@@ -60,17 +87,8 @@ pub(super) fn create(
         out.flush()?;
         drop(out);
         file.sync_all()
-    })
-    .map_err(failed)?;
-    lock.commit().map_err(|err| failed(err.error))?;
-    sync_directory(repo.common_dir()).map_err(failed)?;
-
-    for (update, answer) in updates.iter().zip(&mut answers) {
-        let shadowed = answer.is_ok() && loose(repo, update.name.as_bstr()).is_file();
-        if shadowed && current(repo, update.name.as_bstr()) != Some(update.new) {
-            *answer = Err(Reason::Raced);
-        }
-    }
+    })?;
+    lock.commit().map_err(|err| err.error)?;
     Ok(answers)
 }
 
@@ -112,11 +130,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other,
     }
-}
-
-fn loose(repo: &gix::Repository, name: &BStr) -> PathBuf {
-    repo.common_dir()
-        .join(gix::path::from_bstr(name).unwrap_or_default())
 }
 
 /// What is behind an annotated tag, however many tags deep; `None` for anything else.
@@ -163,7 +176,8 @@ impl<'a> Line<'a> {
 
 impl<'a> PackedRefs<'a> {
     fn parse(file: &'a [u8]) -> Self {
-        let mut traits = TRAITS;
+        // A file without a header promises nothing.
+        let mut traits: &[u8] = if file.is_empty() { TRAITS } else { b"" };
         let mut lines: Vec<Line<'a>> = Vec::new();
         let mut start = 0;
         let mut name = None;
@@ -210,11 +224,71 @@ impl<'a> PackedRefs<'a> {
         lines.extend(added);
         lines.sort_by_key(|line| line.name);
         out.write_all(HEADER)?;
-        out.write_all(self.traits)?;
-        if !self.traits.contains_str("sorted") {
-            out.write_all(b"sorted ")?;
+        out.write_all(self.traits.trim_end())?;
+        if !self.traits.fields().any(|word| word == b"sorted") {
+            out.write_all(b" sorted")?;
         }
-        out.write_all(b"\n")?;
-        lines.iter().try_for_each(|line| out.write_all(&line.text))
+        out.write_all(b" \n")?;
+        for line in lines {
+            out.write_all(&line.text)?;
+            if !line.text.ends_with(b"\n") {
+                out.write_all(b"\n")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_b(file: &str) -> String {
+        let id = ObjectId::from_hex("b".repeat(40).as_bytes()).expect("hex");
+        let added = Line::new("refs/heads/b".into(), id, None);
+        let mut out = Vec::new();
+        let parsed = PackedRefs::parse(file.as_bytes());
+        parsed.write_with(vec![added], &mut out).expect("memory");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn a_ref_is_added_in_its_place_and_nothing_else_is_promised() {
+        let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
+        let a = format!("{a} refs/heads/a\n");
+        let b = format!("{b} refs/heads/b\n");
+        let c = format!("{c} refs/tags/c\n^{c}\n");
+        let all = " peeled fully-peeled sorted \n";
+        let table = [
+            ("", all, ""),
+            (all, all, "\n"),
+            ("", " sorted \n", "\n"),
+            (" peeled\n", " peeled sorted \n", "\n"),
+            (" peeled \n", " peeled sorted \n", "\n"),
+        ];
+        for (traits, expected, refs) in table {
+            let header = |traits: &str| match traits {
+                "" => String::new(),
+                traits => format!("# pack-refs with:{traits}"),
+            };
+            let (before, after) = if refs.is_empty() {
+                ("", "")
+            } else {
+                (&*a, &*c)
+            };
+            let file = format!("{}{before}{after}", header(traits));
+            assert_eq!(
+                with_b(&file),
+                format!("{}{before}{b}{after}", header(expected))
+            );
+        }
+    }
+
+    #[test]
+    fn refs_out_of_order_and_a_last_line_without_its_end_are_put_right() {
+        let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
+        let file = format!("{c} refs/heads/c\n{a} refs/heads/a");
+        let lines = format!("{a} refs/heads/a\n{b} refs/heads/b\n{c} refs/heads/c\n");
+        assert_eq!(with_b(&file), format!("# pack-refs with: sorted \n{lines}"));
     }
 }

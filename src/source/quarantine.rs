@@ -235,8 +235,10 @@ impl Quarantine for LocalQuarantine {
             incoming.migrate()?;
             self.odb = open_odb(&self.objects, self.object_format)?;
         }
-        let answers = ref_update::apply(&self.repo, &self.odb, updates, run)?;
-        self.incoming.as_mut().map_or(Ok(()), Incoming::finish)?;
+        let answers = ref_update::apply(&self.repo, &self.odb, updates, run);
+        if let Some(incoming) = &mut self.incoming {
+            incoming.finish();
+        }
         Ok(answers)
     }
 }
@@ -276,6 +278,9 @@ fn ref_tips(repo: &gix::Repository, alternates: &[PathBuf]) -> Result<HashSet<Ob
         let Some(git_dir) = objects.parent() else {
             continue;
         };
+        if git_dir.join("shallow").exists() {
+            continue;
+        }
         // An alternate without refs of its own, or one that is gone, vouches for nothing.
         let found = tips_of(&gix::refs::file::Store::at(
             git_dir.to_owned(),

@@ -3,6 +3,7 @@
 //! `PROPTEST_CASES` pairs in all, an equal share to each test below. A failure names its seed;
 //! with that in `PROPTEST_RNG_SEED` the test makes the same pairs again. Many pairs are best made
 //! in a `TMPDIR` in memory: every pull waits for its files to be on disk.
+#![cfg(feature = "http")]
 
 mod check;
 mod expect;
