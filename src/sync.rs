@@ -23,11 +23,10 @@ const MAX_REFUSALS: usize = 64;
 /// Brings the destination's branches and tags up to the source's, wherever that is safe.
 ///
 /// Refs are created and fast-forwarded; never deleted, never forced. A ref that can't be updated
-/// safely is left alone, its reason is in the stats, and the others go through. The source is a
-/// remote for a pull.
+/// safely is left alone, its reason is in the stats, and the others go through.
 ///
 /// An error means that the run as a whole could not do its work; refs are moved at the very end,
-/// so none has moved then, unless the error says so.
+/// so none has moved then.
 pub fn sync(
     source: &dyn RefSource,
     destination: &dyn RefSource,
@@ -97,13 +96,12 @@ fn move_objects(
 ) -> Result<(), Error> {
     let _span = tracing::debug_span!("move objects").entered();
     let mut wants = missing(quarantine, planned, run)?;
-    let mut haves = None;
+    if wants.is_empty() {
+        return Ok(());
+    }
+    let haves = quarantine.haves(&tips_to_move(planned), MAX_HAVES, run)?;
     let (mut packs, mut refusals) = (0, 0);
     while !wants.is_empty() && packs < MAX_PACKS && refusals < MAX_REFUSALS {
-        let haves = match &haves {
-            Some(haves) => haves,
-            None => haves.insert(quarantine.haves(&tips_to_move(planned), MAX_HAVES, run)?),
-        };
         let mut request = PackRequest {
             wants,
             haves: haves.clone(),

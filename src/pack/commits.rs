@@ -17,9 +17,24 @@ use crate::{
 /// Commits from an object database and, where there are any, its commit-graph files.
 pub(crate) struct StoreCommits<'a> {
     pub odb: &'a gix::odb::Handle,
-    pub graph: Option<&'a gix::commitgraph::Graph>,
+    graph: Option<&'a gix::commitgraph::Graph>,
     pub shallow: &'a HashSet<ObjectId>,
-    pub buffer: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> StoreCommits<'a> {
+    pub(crate) fn new(
+        odb: &'a gix::odb::Handle,
+        graph: Option<&'a gix::commitgraph::Graph>,
+        shallow: &'a HashSet<ObjectId>,
+    ) -> Self {
+        StoreCommits {
+            odb,
+            graph,
+            shallow,
+            buffer: Vec::new(),
+        }
+    }
 }
 
 /// A generation above this one is git's way to say "not computed" (gitformat-commit-graph).
@@ -78,17 +93,21 @@ impl StoreCommits<'_> {
         })
     }
 
-    /// Follows tags to what they are about.
     pub(crate) fn peel(&mut self, id: ObjectId) -> ObjectId {
-        let mut id = id;
-        while let Ok(Some(object)) = self.odb.try_find(&id, &mut self.buffer)
-            && object.kind == Kind::Tag
-            && let Ok(target) = TagRefIter::from_bytes(object.data, id.kind()).target_id()
-        {
-            id = target;
-        }
-        id
+        peel(self.odb, id, &mut self.buffer)
     }
+}
+
+/// Follows tags to what they are about.
+pub(crate) fn peel(odb: &gix::odb::Handle, id: ObjectId, buffer: &mut Vec<u8>) -> ObjectId {
+    let mut id = id;
+    while let Ok(Some(object)) = odb.try_find(&id, buffer)
+        && object.kind == Kind::Tag
+        && let Ok(target) = TagRefIter::from_bytes(object.data, id.kind()).target_id()
+    {
+        id = target;
+    }
+    id
 }
 
 /// The tree of a commit; its parents go into `parents`, which is empty at the call.

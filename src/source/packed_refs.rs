@@ -12,17 +12,17 @@ use std::{
 };
 
 use bstr::{BStr, BString, ByteSlice};
-use gix::{
-    ObjectId,
-    lock::acquire::Fail,
-    objs::{Find, Kind, TagRefIter},
-};
+use gix::{ObjectId, lock::acquire::Fail};
 
 use super::{
     RefUpdate,
     ref_update::{current, loose, not_written},
 };
-use crate::{Reason, pack::incoming::sync_directory, plan};
+use crate::{
+    Reason,
+    pack::{commits::peel, incoming::sync_directory},
+    plan,
+};
 
 /// What git writes at the top; it says what a reader may rely on (`refs/packed-backend.c`).
 const TRAITS: &[u8] = b" peeled fully-peeled sorted";
@@ -35,9 +35,11 @@ pub(super) fn create(
     updates: &[&RefUpdate],
     wait: Duration,
 ) -> Vec<Result<(), Reason>> {
+    let mut buffer = Vec::new();
     // Not under the lock: a tag may be about a tag about a tag.
     let lines = updates.iter().map(|update| {
-        let peeled = peeled(odb, update.new);
+        let peeled = peel(odb, update.new, &mut buffer);
+        let peeled = Some(peeled).filter(|peeled| *peeled != update.new);
         Line::new(update.name.as_bstr(), update.new, peeled)
     });
     let mut answers = match add(repo, lines.collect(), wait) {
@@ -129,21 +131,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     match fs::read(path) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other,
-    }
-}
-
-/// What is behind an annotated tag, however many tags deep; `None` for anything else.
-fn peeled(odb: &gix::odb::Handle, tip: ObjectId) -> Option<ObjectId> {
-    let mut buffer = Vec::new();
-    let mut id = tip;
-    loop {
-        let object = odb.try_find(&id, &mut buffer).ok()??;
-        if object.kind != Kind::Tag {
-            return (id != tip).then_some(id);
-        }
-        id = TagRefIter::from_bytes(object.data, id.kind())
-            .target_id()
-            .ok()?;
     }
 }
 

@@ -82,22 +82,12 @@ impl LocalQuarantine {
     }
 
     fn store_commits(&self) -> StoreCommits<'_> {
-        StoreCommits {
-            odb: &self.odb,
-            graph: self.graph.as_ref(),
-            shallow: &self.shallow_set,
-            buffer: Vec::new(),
-        }
+        StoreCommits::new(&self.odb, self.graph.as_ref(), &self.shallow_set)
     }
 
     fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, String)>, Error> {
         let objects = closure::Objects {
-            commits: StoreCommits {
-                odb: &self.odb,
-                graph: self.graph.as_ref(),
-                shallow: &self.shallow_set,
-                buffer: Vec::new(),
-            },
+            commits: StoreCommits::new(&self.odb, self.graph.as_ref(), &self.shallow_set),
             arrived: self.arrived.as_ref(),
             verified: &mut self.verified,
         };
@@ -149,19 +139,23 @@ impl Quarantine for LocalQuarantine {
         run: &Run,
     ) -> Result<Vec<ObjectId>, Error> {
         // A ref can point to what is lost. Asked for without it, the source may send it again.
+        // Room is kept for the others, should very many refs be about to move.
         let near: Vec<_> = near
             .iter()
             .map(|tip| self.store_commits().peel(*tip))
             .filter(|tip| self.odb.exists(tip))
+            .take(limit / 2)
             .collect();
         let newest = self.newest_tips(run)?;
         // A tip that the source never saw says nothing to it, but some ancestor will.
         let ends = near.iter().chain(&newest).take(MAX_STEPPED_TIPS);
         let back: Vec<_> = ends.flat_map(|tip| self.steps_back(*tip)).collect();
-        // Room is kept for the others, should very many refs be about to move.
-        let near = near.into_iter().take(limit / 2);
         let mut seen = HashSet::new();
-        let all = near.chain(back).chain(newest).filter(|id| seen.insert(*id));
+        let all = near
+            .into_iter()
+            .chain(back)
+            .chain(newest)
+            .filter(|id| seen.insert(*id));
         Ok(all.take(limit).collect())
     }
 
