@@ -5,6 +5,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::SyncRunStats;
+
 /// The failure of a whole run.
 ///
 /// [`kind()`](Error::kind) says what to do about it; the text says what happened; the cause, if
@@ -16,6 +18,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     retry_after: Option<Duration>,
+    stats: Option<Box<SyncRunStats>>,
     source: Option<Box<dyn std::error::Error + Send + Sync + 'static>>,
 }
 
@@ -80,6 +83,7 @@ impl Error {
             kind,
             message: message.into(),
             retry_after: None,
+            stats: None,
             source: None,
         }
     }
@@ -101,6 +105,13 @@ impl Error {
         self
     }
 
+    /// The same error with what the run did before it failed.
+    #[must_use]
+    pub(crate) fn with_stats(mut self, stats: SyncRunStats) -> Self {
+        self.stats = Some(Box::new(stats));
+        self
+    }
+
     /// A local file operation on `what` that failed.
     pub(crate) fn io(what: impl fmt::Display, source: std::io::Error) -> Self {
         Error::new(ErrorKind::LocalIo, format!("{what} failed")).with_source(source)
@@ -119,6 +130,13 @@ impl Error {
     /// Whether the same run may succeed later without any change on the caller's side.
     pub fn is_retryable(&self) -> bool {
         self.kind.is_retryable()
+    }
+
+    /// What became of each ref, where the run failed only after refs may have moved: a remote's
+    /// answer to a push was lost, and so was the attempt to list its refs again. The refs that are
+    /// uncertain have the reason [`Unconfirmed`](crate::Reason::Unconfirmed).
+    pub fn stats(&self) -> Option<&SyncRunStats> {
+        self.stats.as_deref()
     }
 
     /// How long the server asked to wait (`Retry-After`, RFC 9110 section 10.2.3), if it did.

@@ -58,6 +58,8 @@ mod pack;
 mod plan;
 #[cfg(feature = "http")]
 mod protocol;
+mod pull;
+mod push;
 mod refs;
 mod run;
 mod source;
@@ -87,7 +89,10 @@ pub use ancestry::Relation;
 pub use classify::TipKind;
 pub use refs::{AdvertisedRef, Namespace, ObjectFormat, RefList};
 pub use run::Run;
-pub use source::{PackAnswer, PackReceiver, PackRequest, Quarantine, RefSource, RefUpdate};
+pub use source::{
+    Objects, PackAnswer, PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, Quarantine,
+    ReceivePack, RefSource, RefUpdate, Service,
+};
 
 /// Compiles the README's example.
 #[cfg(all(doctest, feature = "http"))]

@@ -1,6 +1,9 @@
 //! What a caller can ask of a run: plain data.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use crate::{Progress, RefGlobs, SyncRunStats};
 
@@ -12,7 +15,7 @@ use crate::{Progress, RefGlobs, SyncRunStats};
 /// options.dry_run = true;
 /// # Ok::<_, refsync::Error>(())
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct SyncOptions {
     /// Which branches and tags take part.
@@ -28,6 +31,13 @@ pub struct SyncOptions {
     /// then for what its tips are is not fetched again and stays rejected as long as neither of
     /// them moves. Leave the stats out to have everything looked at anew.
     pub previous: Option<SyncRunStats>,
+    /// How many more pushes a run may make, each with half of the refs of one before it, where a
+    /// remote has declined a whole push: its `pre-receive` hook or its check of the pack speaks for
+    /// all refs at once, and may object to one of them. 32 by default; with 0 all are rejected.
+    pub max_repeated_pushes: usize,
+    /// The folder for the temporary repository through which two remotes are synced. The system's
+    /// one for temporary files if there is none.
+    pub scratch: Option<PathBuf>,
     /// Set it to true from any thread to end the run with
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), within a second. A run that has begun
     /// to move objects and refs into the destination ends by itself and does not fail.
@@ -47,6 +57,22 @@ pub enum TagPolicy {
     Immutable,
 }
 
+impl Default for SyncOptions {
+    fn default() -> Self {
+        SyncOptions {
+            globs: RefGlobs::default(),
+            tags: TagPolicy::default(),
+            dry_run: false,
+            list_excluded: false,
+            previous: None,
+            max_repeated_pushes: 32,
+            scratch: None,
+            cancel: None,
+            progress: None,
+        }
+    }
+}
+
 impl std::fmt::Debug for SyncOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SyncOptions")
@@ -58,6 +84,8 @@ impl std::fmt::Debug for SyncOptions {
                 "previous",
                 &self.previous.as_ref().map(|stats| stats.refs.len()),
             )
+            .field("max_repeated_pushes", &self.max_repeated_pushes)
+            .field("scratch", &self.scratch)
             .field("cancel", &self.cancel)
             .field("progress", &self.progress.is_some())
             .finish()

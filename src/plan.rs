@@ -8,7 +8,7 @@ use std::{
 use bstr::{BStr, BString, ByteSlice};
 
 use crate::{
-    ObjectId, Outcome, Reason, SyncOptions, SyncRunRef, TagPolicy,
+    ObjectId, Outcome, Reason, RefUpdate, SyncOptions, SyncRunRef, TagPolicy,
     refs::{self, AdvertisedRef, Namespace, RefList},
 };
 
@@ -40,6 +40,15 @@ pub(crate) enum Step {
 impl PlannedRef {
     pub(crate) fn is_open(&self) -> bool {
         !matches!(self.step, Step::Settled(..))
+    }
+
+    /// What the destination is asked for.
+    pub(crate) fn update(&self) -> RefUpdate {
+        RefUpdate {
+            name: self.name.clone(),
+            expected: self.before,
+            new: self.source,
+        }
     }
 
     pub(crate) fn reject(&mut self, reason: Reason) {

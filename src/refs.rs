@@ -100,6 +100,9 @@ pub struct RefList {
     pub object_format: ObjectFormat,
     /// The refs, sorted by name, no name twice.
     pub refs: Vec<AdvertisedRef>,
+    /// What the end says to have beside that, with everything behind it (`.have` lines, refs of
+    /// other namespaces).
+    pub haves: Vec<ObjectId>,
     /// Branches (full names) that a worktree of this end has checked out. They don't move.
     pub checked_out: Vec<BString>,
     /// Whether names that differ in case only can't exist side by side (`core.ignoreCase`).
@@ -120,6 +123,7 @@ impl RefList {
         RefList {
             object_format,
             refs,
+            haves: Vec::new(),
             checked_out: Vec::new(),
             folds_case: false,
             longest_component: usize::MAX,

@@ -32,7 +32,11 @@ pub enum Phase {
     Verify,
     /// Comparing the history of the two ends. Counts refs.
     Compare,
-    /// Writing refs. Counts refs.
+    /// Finding out which objects to send, and as what. Counts objects.
+    Count,
+    /// Sending a pack. Counts objects.
+    Send,
+    /// Writing refs, or having them written by a remote. Counts refs.
     Apply,
 }
 

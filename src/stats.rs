@@ -81,6 +81,8 @@ pub enum Reason {
     Diverged,
     /// Ancestry can't be known: shallow, missing or corrupt history.
     HistoryUnknown,
+    /// The destination's tip is not in the source, so nobody knows how they relate. Pull first.
+    DestinationUnknown,
     /// A branch has to point to a commit, and the source's does not.
     NotACommit,
     /// The tag exists with another target, and moving it is no fast-forward between commits.
@@ -107,6 +109,17 @@ pub enum Reason {
     /// The destination could not write this ref.
     NotWritten {
         /// The system's words.
+        detail: String,
+    },
+    /// The destination, a remote, refused to update this ref: a hook, a protected branch.
+    Remote {
+        /// The remote's own words, made safe to print.
+        text: String,
+    },
+    /// The destination, a remote, did not say what became of this ref, and does not have the
+    /// source's tip now. The update may still be under way there.
+    Unconfirmed {
+        /// What was wrong with its answer.
         detail: String,
     },
     /// Git doesn't allow the name.
@@ -154,6 +167,7 @@ impl Reason {
             DestinationAhead => ("destination ahead", None),
             Diverged => ("diverged", None),
             HistoryUnknown => ("history unknown", None),
+            DestinationUnknown => ("destination unknown", None),
             NotACommit => ("not a commit", None),
             TagExists => ("tag exists", None),
             NameConflict { with } => ("name conflict", Some(with.as_bstr())),
@@ -162,6 +176,8 @@ impl Reason {
             Unavailable { detail } => ("unavailable", Some(detail.as_bytes().as_bstr())),
             Incomplete { detail } => ("incomplete", Some(detail.as_bytes().as_bstr())),
             NotWritten { detail } => ("not written", Some(detail.as_bytes().as_bstr())),
+            Remote { text } => ("remote", Some(text.as_bytes().as_bstr())),
+            Unconfirmed { detail } => ("unconfirmed", Some(detail.as_bytes().as_bstr())),
             InvalidName => ("invalid name", None),
             SymbolicRef => ("symbolic ref", None),
             NameTooLong => ("name too long", None),
@@ -178,6 +194,7 @@ impl Reason {
             "destination ahead" => DestinationAhead,
             "diverged" => Diverged,
             "history unknown" => HistoryUnknown,
+            "destination unknown" => DestinationUnknown,
             "not a commit" => NotACommit,
             "tag exists" => TagExists,
             "name conflict" => NameConflict {
@@ -188,6 +205,8 @@ impl Reason {
             "unavailable" => Unavailable { detail: detail() },
             "incomplete" => Incomplete { detail: detail() },
             "not written" => NotWritten { detail: detail() },
+            "remote" => Remote { text: detail() },
+            "unconfirmed" => Unconfirmed { detail: detail() },
             "invalid name" => InvalidName,
             "symbolic ref" => SymbolicRef,
             "name too long" => NameTooLong,
@@ -216,7 +235,7 @@ pub struct Traffic {
     pub bytes_sent: u64,
     /// Bytes received, counted at the socket.
     pub bytes_received: u64,
-    /// Objects in the packs that were received, thin pack bases not counted.
+    /// Objects in the packs that were sent or received, thin pack bases not counted.
     pub objects: u64,
 }
 
@@ -389,6 +408,7 @@ mod tests {
             Reason::DestinationAhead,
             Reason::Diverged,
             Reason::HistoryUnknown,
+            Reason::DestinationUnknown,
             Reason::NotACommit,
             Reason::TagExists,
             Reason::NameConflict {
@@ -399,6 +419,8 @@ mod tests {
             Reason::Unavailable { detail: detail() },
             Reason::Incomplete { detail: detail() },
             Reason::NotWritten { detail: detail() },
+            Reason::Remote { text: detail() },
+            Reason::Unconfirmed { detail: detail() },
             Reason::InvalidName,
             Reason::SymbolicRef,
             Reason::NameTooLong,

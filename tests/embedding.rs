@@ -10,7 +10,7 @@ use std::{
 use bstr::BString;
 use refsync::{
     AdvertisedRef, Error, LocalStore, ObjectFormat, ObjectId, Outcome, PackAnswer, PackReceiver,
-    PackRequest, RefList, RefSource, Run, SyncOptions, SyncRunStats, sync,
+    PackRequest, RefList, RefSource, Run, Service, SyncOptions, SyncRunStats, sync,
 };
 use support::{Repo, Sandbox};
 
@@ -40,7 +40,7 @@ fn public_types_cross_threads() {
 struct OwnSource(Repo);
 
 impl RefSource for OwnSource {
-    fn list(&self, _prefixes: &[BString], _run: &Run) -> Result<RefList, Error> {
+    fn list(&self, _service: Service, _prefixes: &[BString], _run: &Run) -> Result<RefList, Error> {
         let advertise = |(name, id): (String, String)| AdvertisedRef {
             name: name.into(),
             target: ObjectId::from_hex(id.as_bytes()).expect("hex"),

@@ -17,7 +17,7 @@ use gix_transport::{
 };
 use rustls::pki_types::CertificateDer;
 
-use super::{PackAnswer, PackReceiver, PackRequest, RefSource};
+use super::{PackAnswer, PackReceiver, PackRequest, RefSource, Service as EndService};
 use crate::{
     AdvertisedRef, Credentials, Error, ErrorKind, NetworkPolicy, ObjectFormat, RefList, RemoteUrl,
     Run, Timeouts, Traffic,
@@ -176,7 +176,12 @@ impl std::fmt::Debug for SmartHttp {
 }
 
 impl RefSource for SmartHttp {
-    fn list(&self, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+    fn list(
+        &self,
+        _service: EndService,
+        prefixes: &[BString],
+        run: &Run,
+    ) -> Result<RefList, Error> {
         let _span = tracing::debug_span!("list remote", url = %self.url).entered();
         self.in_session(run, |session| {
             let advertised = session.shake_hands()?;

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use bstr::{BStr, BString, ByteSlice};
 use gix::{path::RelativePath, refs::file::find::ReferenceDecode};
 
-use super::{Quarantine, RefSource, checked_out, quarantine::LocalQuarantine};
+use super::{
+    Objects, ReceivePack, RefSource, Service, checked_out, objects::LocalObjects,
+    quarantine::LocalQuarantine,
+};
 use crate::{
     AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, refs::Namespace,
 };
@@ -33,7 +36,7 @@ const PATH_MAX: usize = 4095;
 /// environment variables. Replace refs and grafts are not followed.
 #[derive(Clone)]
 pub struct LocalStore {
-    repo: gix::ThreadSafeRepository,
+    pub(super) repo: gix::ThreadSafeRepository,
     path: PathBuf,
     object_format: ObjectFormat,
 }
@@ -87,6 +90,10 @@ impl LocalStore {
     pub fn object_format(&self) -> ObjectFormat {
         self.object_format
     }
+
+    pub(crate) fn quarantine(&self) -> Result<LocalQuarantine, Error> {
+        LocalQuarantine::open(self.repo.to_thread_local())
+    }
 }
 
 impl std::fmt::Debug for LocalStore {
@@ -98,7 +105,7 @@ impl std::fmt::Debug for LocalStore {
 }
 
 impl RefSource for LocalStore {
-    fn list(&self, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+    fn list(&self, _service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
         let repo = self.repo.to_thread_local();
         let mut refs = Vec::new();
         let platform = repo
@@ -134,10 +141,13 @@ impl RefSource for LocalStore {
         Ok(list)
     }
 
-    fn receive_pack(&self, _run: &Run) -> Result<Box<dyn Quarantine + '_>, Error> {
-        Ok(Box::new(LocalQuarantine::open(
-            self.repo.to_thread_local(),
-        )?))
+    fn objects(&self, _run: &Run) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+        let objects = LocalObjects::open(&self.repo.to_thread_local())?;
+        Ok(Some(Box::new(objects)))
+    }
+
+    fn receive_pack(&self, _run: &Run) -> Result<ReceivePack<'_>, Error> {
+        Ok(ReceivePack::Quarantine(Box::new(self.quarantine()?)))
     }
 }
 

@@ -12,13 +12,16 @@ mod checked_out;
 #[cfg(feature = "http")]
 mod http;
 mod local;
+mod objects;
 mod packed_refs;
 mod quarantine;
 mod ref_update;
+mod scratch;
 
 #[cfg(feature = "http")]
 pub use http::SmartHttp;
 pub use local::LocalStore;
+pub(crate) use scratch::Scratch;
 
 /// One end of a sync.
 ///
@@ -29,14 +32,24 @@ pub use local::LocalStore;
 ///
 /// Ends are shared between threads and between runs; what belongs to one run is in [`Run`].
 pub trait RefSource: Send + Sync {
-    /// Lists the refs whose full name starts with one of `prefixes`.
+    /// Lists the refs whose full name starts with one of `prefixes`, as `service` does: what an end
+    /// shows to those who fetch can differ from what it shows to those who push.
     ///
     /// An end may list more than that; names outside of `refs/heads/` and `refs/tags/` are ignored.
-    fn list(&self, prefixes: &[BString], run: &Run) -> Result<RefList, Error>;
+    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error>;
+
+    /// The objects of an end that has them at hand; the default is for one that doesn't.
+    ///
+    /// A source needs them where the destination wants to be told what to do, as remotes do.
+    fn objects(&self, run: &Run) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+        let _ = run;
+        Ok(None)
+    }
 
     /// Gives one pack with everything behind `request.wants` that isn't behind `request.haves`.
     ///
     /// The pack is handed to `receive` as a stream; its error ends the request and is returned.
+    /// `receive` is called at most once, and not before it is known that every object is there.
     /// The default is for an end that can't be a source.
     fn upload_pack(
         &self,
@@ -54,13 +67,31 @@ pub trait RefSource: Send + Sync {
     /// Starts to take objects and ref updates.
     ///
     /// The default is for an end that can't be a destination.
-    fn receive_pack(&self, run: &Run) -> Result<Box<dyn Quarantine + '_>, Error> {
+    fn receive_pack(&self, run: &Run) -> Result<ReceivePack<'_>, Error> {
         let _ = run;
         Err(Error::new(
             ErrorKind::Unsupported,
             "this end can't take objects: it can't be a destination",
         ))
     }
+}
+
+/// What an end is asked to do: git's two services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// To give objects: the end is the source.
+    UploadPack,
+    /// To take objects and ref updates: the end is the destination.
+    ReceivePack,
+}
+
+/// How a destination takes objects and ref updates.
+#[non_exhaustive]
+pub enum ReceivePack<'a> {
+    /// Objects first: what they turn out to be decides about the refs.
+    Quarantine(Box<dyn Quarantine + 'a>),
+    /// Ref updates first, decided by the source's objects, and the pack after them.
+    Push(Box<dyn Push + 'a>),
 }
 
 /// Takes the pack that [`RefSource::upload_pack`] streams.
@@ -77,6 +108,10 @@ pub struct PackRequest {
     pub haves: Vec<ObjectId>,
     /// The receiver's shallow boundary: commits that it has without their parents.
     pub shallow: Vec<ObjectId>,
+    /// Whether deltas may have bases that the receiver has and the pack lacks.
+    pub thin: bool,
+    /// Whether a delta may name its base by its distance in the pack, which is shorter than an id.
+    pub ofs_delta: bool,
 }
 
 /// How an end answered a [`PackRequest`].
@@ -94,11 +129,21 @@ pub enum PackAnswer {
     },
 }
 
-/// The place where a destination keeps what it receives until it has been verified.
+/// What can be asked about objects to decide whether a ref may move.
+pub trait Objects {
+    /// What kind of object a tip is.
+    fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error>;
+
+    /// The history behind the tips.
+    fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error>;
+}
+
+/// The place where a destination keeps what it receives until it has been verified. Its objects are
+/// those of the store and those that were received.
 ///
 /// Dropping it abandons everything that was received; only [`apply`](Quarantine::apply) makes
 /// objects and refs visible to others.
-pub trait Quarantine {
+pub trait Quarantine: Objects {
     /// Commits to offer to the other side, at most `limit`, best ones first. `near` are the tips
     /// of the refs that are about to move.
     ///
@@ -126,17 +171,58 @@ pub trait Quarantine {
         run: &Run,
     ) -> Result<Vec<(ObjectId, String)>, Error>;
 
-    /// What kind of object a tip is.
-    fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error>;
-
-    /// The commits of the store and of what was received.
-    fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error>;
-
     /// Makes the objects that were received part of the store, then moves the refs, each by
     /// compare-and-swap. One answer per update, in order; an update that fails changes nothing and
     /// stops none of the others.
     fn apply(&mut self, updates: &[RefUpdate], run: &Run)
     -> Result<Vec<Result<(), Reason>>, Error>;
+}
+
+/// A destination that is told which refs to update and given the objects for that.
+pub trait Push {
+    /// The forms of delta that it understands: goes into [`PackRequest::thin`] and
+    /// [`PackRequest::ofs_delta`].
+    fn takes(&self) -> PackFeatures;
+
+    /// Sends the updates, each a compare-and-swap, and the pack that they need. One answer per
+    /// update, in order.
+    ///
+    /// An error means that certainly none of them was applied. Where that is in doubt, each update
+    /// is [`PushAnswer::Unclear`].
+    fn push(
+        &mut self,
+        updates: &[RefUpdate],
+        pack: &mut dyn BufRead,
+        run: &Run,
+    ) -> Result<Vec<PushAnswer>, Error>;
+}
+
+/// The forms of delta that a receiver understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PackFeatures {
+    /// See [`PackRequest::thin`].
+    pub thin: bool,
+    /// See [`PackRequest::ofs_delta`].
+    pub ofs_delta: bool,
+}
+
+/// What became of one pushed update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PushAnswer {
+    /// The ref is where it should be.
+    Done,
+    /// The destination didn't want it.
+    Refused {
+        /// The destination's own words, safe to print.
+        text: String,
+    },
+    /// The answer was lost or makes no sense.
+    Unclear {
+        /// What is wrong with it.
+        detail: String,
+    },
 }
 
 /// One ref to create or to move.

@@ -6,27 +6,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gix::{
-    ObjectId,
-    objs::{Exists, FindHeader, Kind},
-};
-use gix_pack::{cache, index};
+use gix::{ObjectId, objs::Exists};
+use gix_pack::index;
 
-use super::{Quarantine, RefUpdate, ref_update};
+use super::{
+    Objects, Quarantine, RefUpdate,
+    objects::{LocalObjects, open_odb},
+    ref_update,
+};
 use crate::{
     Error, ErrorKind, ObjectFormat, Reason, Run, TipKind, Traffic,
     ancestry::CommitGraph,
-    pack::{
-        closure,
-        commits::{StoreCommits, VerifiedHistory},
-        incoming::Incoming,
-        leftovers,
-    },
+    pack::{closure, commits::VerifiedHistory, incoming::Incoming, leftovers},
 };
-
-/// Decoded objects that are kept at hand: the trees and delta bases that a walk comes back to.
-const OBJECT_CACHE: usize = 32 * 1024 * 1024;
-const DELTA_BASE_CACHE: usize = 64 * 1024 * 1024;
 
 /// How many tips are read to find the newest ones, where no commit-graph makes that cheap.
 const MAX_DATED_TIPS: usize = 4096;
@@ -34,18 +26,16 @@ const MAX_DATED_TIPS: usize = 4096;
 const MAX_STEPPED_TIPS: usize = 8;
 const MAX_STEPS_BACK: usize = 1024;
 
-pub(super) struct LocalQuarantine {
+pub(crate) struct LocalQuarantine {
     repo: gix::Repository,
     object_format: ObjectFormat,
     objects: PathBuf,
     alternates: Vec<PathBuf>,
     /// Dropped before `incoming`, whose files it has mapped.
-    odb: gix::odb::Handle,
+    view: LocalObjects,
     arrived: Option<index::File>,
     incoming: Option<Incoming>,
-    graph: Option<gix::commitgraph::Graph>,
     shallow: Vec<ObjectId>,
-    shallow_set: HashSet<ObjectId>,
     verified: VerifiedHistory,
 }
 
@@ -60,34 +50,24 @@ impl LocalQuarantine {
                 Error::new(ErrorKind::Corrupt, "objects/info/alternates is unusable")
                     .with_source(err)
             })?;
-        let shallow = shallow_boundary(&repo)?;
-        // Parents are cut off at the boundary, but commit-graph files know them all.
-        let graph = shallow
-            .is_empty()
-            .then(|| gix::commitgraph::at(objects.join("info"), repo.object_hash(), None).ok());
+        let view = LocalObjects::open(&repo)?;
         let verified = VerifiedHistory::new(ref_tips(&repo, &alternates)?);
         Ok(LocalQuarantine {
-            odb: open_odb(&objects, object_format)?,
             object_format,
             objects,
             alternates,
             arrived: None,
             incoming: None,
-            graph: graph.flatten(),
-            shallow_set: shallow.iter().copied().collect(),
-            shallow,
+            shallow: view.shallow().iter().copied().collect(),
+            view,
             verified,
             repo,
         })
     }
 
-    fn store_commits(&self) -> StoreCommits<'_> {
-        StoreCommits::new(&self.odb, self.graph.as_ref(), &self.shallow_set)
-    }
-
     fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, String)>, Error> {
         let objects = closure::Objects {
-            commits: StoreCommits::new(&self.odb, self.graph.as_ref(), &self.shallow_set),
+            commits: self.view.commits(),
             arrived: self.arrived.as_ref(),
             verified: &mut self.verified,
         };
@@ -96,9 +76,13 @@ impl LocalQuarantine {
 
     /// Newest first; of very many tips, the newest among some of them.
     fn newest_tips(&self, run: &Run) -> Result<Vec<ObjectId>, Error> {
-        let mut commits = self.store_commits();
+        let mut commits = self.view.commits();
         let mut dated = Vec::new();
-        let most = self.graph.as_ref().map_or(MAX_DATED_TIPS, |_| usize::MAX);
+        let most = if self.view.has_graph() {
+            usize::MAX
+        } else {
+            MAX_DATED_TIPS
+        };
         let tips: BTreeSet<_> = self.verified.tips().iter().collect();
         for tip in tips.into_iter().take(most) {
             run.check()?;
@@ -112,7 +96,7 @@ impl LocalQuarantine {
 
     /// The ancestors of `tip` that are 1, 2, 4, 8, ... first-parent steps back.
     fn steps_back(&self, tip: ObjectId) -> Vec<ObjectId> {
-        let mut commits = self.store_commits();
+        let mut commits = self.view.commits();
         let mut parents = Vec::new();
         let mut at = tip;
         let mut out = Vec::new();
@@ -131,6 +115,16 @@ impl LocalQuarantine {
     }
 }
 
+impl Objects for LocalQuarantine {
+    fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error> {
+        self.view.kind(tip)
+    }
+
+    fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
+        Objects::commits(&mut self.view)
+    }
+}
+
 impl Quarantine for LocalQuarantine {
     fn haves(
         &mut self,
@@ -142,8 +136,8 @@ impl Quarantine for LocalQuarantine {
         // Room is kept for the others, should very many refs be about to move.
         let near: Vec<_> = near
             .iter()
-            .map(|tip| self.store_commits().peel(*tip))
-            .filter(|tip| self.odb.exists(tip))
+            .map(|tip| self.view.commits().peel(*tip))
+            .filter(|tip| self.view.odb.exists(tip))
             .take(limit / 2)
             .collect();
         let newest = self.newest_tips(run)?;
@@ -171,7 +165,7 @@ impl Quarantine for LocalQuarantine {
         // Since the store was opened a `git gc` may have put the bases elsewhere.
         let bases = open_odb(&self.objects, self.object_format)?;
         let traffic = incoming.receive(pack, &bases, self.object_format, run)?;
-        self.odb = open_odb(incoming.objects(), self.object_format)?;
+        self.view.odb = open_odb(incoming.objects(), self.object_format)?;
         let open = |path: &Path| index::File::at(path, self.object_format.hash_kind());
         self.arrived = incoming
             .index()
@@ -183,7 +177,7 @@ impl Quarantine for LocalQuarantine {
 
     fn discard(&mut self) -> Result<(), Error> {
         self.arrived = None;
-        self.odb = open_odb(&self.objects, self.object_format)?;
+        self.view.odb = open_odb(&self.objects, self.object_format)?;
         self.incoming.as_mut().map_or(Ok(()), Incoming::discard)
     }
 
@@ -197,25 +191,9 @@ impl Quarantine for LocalQuarantine {
             return Ok(faults);
         };
         // What looks missing may have been repacked while it was being looked for.
-        self.odb = open_odb(incoming.objects(), self.object_format)?;
+        self.view.odb = open_odb(incoming.objects(), self.object_format)?;
         let tips: Vec<_> = faults.into_iter().map(|(tip, _)| tip).collect();
         self.faults(&tips, run)
-    }
-
-    fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error> {
-        Ok(match self.odb.try_header(tip) {
-            Ok(Some(header)) => match header.kind {
-                Kind::Commit => TipKind::Commit,
-                Kind::Tag => TipKind::Tag,
-                Kind::Tree => TipKind::Tree,
-                Kind::Blob => TipKind::Blob,
-            },
-            Ok(None) | Err(_) => TipKind::Unknown,
-        })
-    }
-
-    fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
-        Ok(Box::new(self.store_commits()))
     }
 
     fn apply(
@@ -227,41 +205,14 @@ impl Quarantine for LocalQuarantine {
         self.arrived = None;
         if let Some(incoming) = &mut self.incoming {
             incoming.migrate()?;
-            self.odb = open_odb(&self.objects, self.object_format)?;
+            self.view.odb = open_odb(&self.objects, self.object_format)?;
         }
-        let answers = ref_update::apply(&self.repo, &self.odb, updates, run);
+        let answers = ref_update::apply(&self.repo, &self.view.odb, updates, run);
         if let Some(incoming) = &mut self.incoming {
             incoming.finish();
         }
         Ok(answers)
     }
-}
-
-/// Replacements are not for us: what is synced is what the ids say.
-fn open_odb(objects: &Path, format: ObjectFormat) -> Result<gix::odb::Handle, Error> {
-    let mut odb = gix::odb::at(objects, format.hash_kind()).map_err(|err| {
-        Error::io(
-            format!("opening the object database {}", objects.display()),
-            err,
-        )
-    })?;
-    // A missing object is an answer here, and not worth another look at the disk each time.
-    odb.refresh_never();
-    odb.prevent_pack_unload();
-    odb.set_pack_cache(|| Box::new(cache::lru::MemoryCappedHashmap::new(DELTA_BASE_CACHE)));
-    odb.set_object_cache(|| Box::new(cache::object::MemoryCappedHashmap::new(OBJECT_CACHE)));
-    Ok(odb)
-}
-
-fn shallow_boundary(repo: &gix::Repository) -> Result<Vec<ObjectId>, Error> {
-    let boundary = repo.shallow_commits();
-    let boundary = boundary.map_err(|err| {
-        Error::new(ErrorKind::Corrupt, "the shallow file is unusable").with_source(err)
-    })?;
-    Ok(boundary
-        .iter()
-        .flat_map(|boundary| boundary.iter().copied())
-        .collect())
 }
 
 /// What the refs of the store and of its alternates point to.

@@ -1,0 +1,188 @@
+//! Moving objects and refs into a destination that keeps what it receives in a quarantine.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::{
+    Error, LocalStore, ObjectId, Outcome, PackAnswer, PackRequest, Phase, Quarantine, Reason,
+    RefSource, Run, Service, SyncOptions,
+    plan::{PlannedRef, Step},
+};
+
+/// How many commits are offered to the source. One round with the newest ones costs less than
+/// finding the exact common ancestors in several.
+const MAX_HAVES: usize = 256;
+
+/// How many packs are asked for, should one after the other turn out to lack a tip.
+const MAX_PACKS: usize = 8;
+
+/// How often the source may say that it doesn't hand out a tip, each time another one.
+pub(crate) const MAX_REFUSALS: usize = 64;
+
+/// Fetches what the open refs need and the destination lacks. A tip that can't be had, or that
+/// arrives without all of its history, is rejected, and the others are fetched without it.
+pub(crate) fn move_objects(
+    source: &dyn RefSource,
+    quarantine: &mut dyn Quarantine,
+    planned: &mut [PlannedRef],
+    run: &Run,
+) -> Result<(), Error> {
+    let _span = tracing::debug_span!("move objects").entered();
+    let mut wants = missing(quarantine, planned, run)?;
+    if wants.is_empty() {
+        return Ok(());
+    }
+    let haves = quarantine.haves(&tips_to_move(planned), MAX_HAVES, run)?;
+    let (mut packs, mut refusals) = (0, 0);
+    while !wants.is_empty() && packs < MAX_PACKS && refusals < MAX_REFUSALS {
+        let mut request = PackRequest {
+            wants,
+            haves: haves.clone(),
+            shallow: quarantine.shallow().to_vec(),
+            thin: true,
+            ofs_delta: true,
+        };
+        let answer =
+            source.upload_pack(&request, &mut |pack| take_in(quarantine, pack, run), run)?;
+        run.check()?;
+        let faults = match answer {
+            PackAnswer::Sent => {
+                packs += 1;
+                incomplete(quarantine, &request.wants, run)?
+            }
+            PackAnswer::Unavailable { tip, detail } => {
+                refusals += 1;
+                HashMap::from([(tip, Reason::Unavailable { detail })])
+            }
+        };
+        if faults.is_empty() {
+            return Ok(());
+        }
+        // A pack with a broken tip in it is not worth keeping: none of it has been let in yet.
+        quarantine.discard()?;
+        reject(planned, &faults);
+        request.wants.retain(|want| !faults.contains_key(want));
+        wants = request.wants;
+    }
+    let given_up = |want| {
+        let detail = "given up: each time it was asked for, another tip was at fault".to_owned();
+        (want, Reason::Unavailable { detail })
+    };
+    reject(planned, &wants.into_iter().map(given_up).collect());
+    Ok(())
+}
+
+/// The tips to ask for, each once, in the order of the refs.
+fn missing(
+    quarantine: &mut dyn Quarantine,
+    planned: &[PlannedRef],
+    run: &Run,
+) -> Result<Vec<ObjectId>, Error> {
+    let mut seen = HashSet::new();
+    let open = planned.iter().filter(|planned| planned.is_open());
+    let tips: Vec<_> = open
+        .map(|planned| planned.source)
+        .filter(|tip| seen.insert(*tip))
+        .collect();
+    let incomplete = quarantine.incomplete(&tips, run)?;
+    Ok(incomplete.into_iter().map(|(tip, _)| tip).collect())
+}
+
+fn tips_to_move(planned: &[PlannedRef]) -> Vec<ObjectId> {
+    let open = planned.iter().filter(|planned| planned.is_open());
+    open.filter_map(|planned| planned.before).collect()
+}
+
+fn take_in(
+    quarantine: &mut dyn Quarantine,
+    pack: &mut dyn std::io::BufRead,
+    run: &Run,
+) -> Result<(), Error> {
+    let received = quarantine.receive(pack, run)?;
+    run.add_traffic(received);
+    Ok(())
+}
+
+fn incomplete(
+    quarantine: &mut dyn Quarantine,
+    tips: &[ObjectId],
+    run: &Run,
+) -> Result<HashMap<ObjectId, Reason>, Error> {
+    let faults = quarantine.incomplete(tips, run)?.into_iter();
+    Ok(faults
+        .map(|(tip, detail)| (tip, Reason::Incomplete { detail }))
+        .collect())
+}
+
+pub(crate) fn reject(planned: &mut [PlannedRef], faults: &HashMap<ObjectId, Reason>) {
+    for planned in planned.iter_mut().filter(|planned| planned.is_open()) {
+        if let Some(reason) = faults.get(&planned.source) {
+            planned.reject(reason.clone());
+        }
+    }
+}
+
+/// Brings what the open refs need into a repository that has no refs, for a push from there.
+pub(crate) fn into_scratch(
+    source: &dyn RefSource,
+    scratch: &LocalStore,
+    planned: &mut [PlannedRef],
+    run: &Run,
+) -> Result<(), Error> {
+    let mut quarantine = scratch.quarantine()?;
+    move_objects(source, &mut quarantine, planned, run)?;
+    quarantine.apply(&[], run)?;
+    Ok(())
+}
+
+pub(crate) fn apply(
+    quarantine: &mut dyn Quarantine,
+    planned: &mut [PlannedRef],
+    run: &Run,
+) -> Result<(), Error> {
+    let _span = tracing::debug_span!("apply").entered();
+    let open = planned.iter_mut().filter(|planned| planned.is_open());
+    let (mut open, updates): (Vec<_>, Vec<_>) = open
+        .map(|planned| {
+            let update = planned.update();
+            (planned, update)
+        })
+        .unzip();
+    if updates.is_empty() {
+        return Ok(());
+    }
+    // The last chance to cancel: a run that has begun to move refs moves them all.
+    run.advance(Phase::Apply, 0, Some(updates.len() as u64));
+    run.check()?;
+    for (planned, answer) in open.iter_mut().zip(quarantine.apply(&updates, run)?) {
+        if let Err(reason) = answer {
+            planned.reject(reason);
+        }
+    }
+    Ok(())
+}
+
+/// Learns where somebody else has moved the refs that they raced us for.
+pub(crate) fn look_again(
+    destination: &dyn RefSource,
+    planned: &mut [PlannedRef],
+    options: &SyncOptions,
+    run: &Run,
+) {
+    let is_raced = |planned: &PlannedRef| {
+        matches!(
+            planned.step,
+            Step::Settled(Outcome::Rejected, Some(Reason::Raced))
+        )
+    };
+    if !planned.iter().any(is_raced) {
+        return;
+    }
+    // Refs have moved by now: a run that did its work doesn't fail for want of a better report.
+    let Ok(now) = destination.list(Service::ReceivePack, &options.globs.prefixes(), run) else {
+        return;
+    };
+    for planned in planned.iter_mut().filter(|planned| is_raced(planned)) {
+        let found = now.find(planned.name.as_ref());
+        planned.held = found.map(|found| found.target);
+    }
+}

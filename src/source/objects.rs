@@ -1,0 +1,99 @@
+//! The objects of a local repository.
+
+use std::{collections::HashSet, path::Path};
+
+use gix::{
+    ObjectId,
+    objs::{FindHeader, Kind},
+};
+use gix_pack::cache;
+
+use super::Objects;
+use crate::{
+    Error, ErrorKind, ObjectFormat, TipKind, ancestry::CommitGraph, pack::commits::StoreCommits,
+};
+
+/// Decoded objects that are kept at hand: the trees and delta bases that a walk comes back to.
+const OBJECT_CACHE: usize = 32 * 1024 * 1024;
+const DELTA_BASE_CACHE: usize = 64 * 1024 * 1024;
+
+pub(super) struct LocalObjects {
+    pub(super) odb: gix::odb::Handle,
+    graph: Option<gix::commitgraph::Graph>,
+    shallow: HashSet<ObjectId>,
+}
+
+impl LocalObjects {
+    pub(super) fn open(repo: &gix::Repository) -> Result<Self, Error> {
+        let objects = repo.common_dir().join("objects");
+        let format = ObjectFormat::from_hash_kind(repo.object_hash())?;
+        let shallow = shallow_boundary(repo)?;
+        // Parents are cut off at the boundary, but commit-graph files know them all.
+        let graph = shallow
+            .is_empty()
+            .then(|| gix::commitgraph::at(objects.join("info"), repo.object_hash(), None).ok());
+        Ok(LocalObjects {
+            odb: open_odb(&objects, format)?,
+            graph: graph.flatten(),
+            shallow,
+        })
+    }
+
+    pub(super) fn commits(&self) -> StoreCommits<'_> {
+        StoreCommits::new(&self.odb, self.graph.as_ref(), &self.shallow)
+    }
+
+    pub(super) fn has_graph(&self) -> bool {
+        self.graph.is_some()
+    }
+
+    /// Commits that are there without their parents.
+    pub(super) fn shallow(&self) -> &HashSet<ObjectId> {
+        &self.shallow
+    }
+}
+
+impl Objects for LocalObjects {
+    fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error> {
+        Ok(match self.odb.try_header(tip) {
+            Ok(Some(header)) => match header.kind {
+                Kind::Commit => TipKind::Commit,
+                Kind::Tag => TipKind::Tag,
+                Kind::Tree => TipKind::Tree,
+                Kind::Blob => TipKind::Blob,
+            },
+            Ok(None) | Err(_) => TipKind::Unknown,
+        })
+    }
+
+    fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
+        Ok(Box::new(LocalObjects::commits(self)))
+    }
+}
+
+/// Replacements are not for us: what is synced is what the ids say.
+pub(super) fn open_odb(objects: &Path, format: ObjectFormat) -> Result<gix::odb::Handle, Error> {
+    let mut odb = gix::odb::at(objects, format.hash_kind()).map_err(|err| {
+        Error::io(
+            format!("opening the object database {}", objects.display()),
+            err,
+        )
+    })?;
+    // A missing object is an answer here, and not worth another look at the disk each time.
+    odb.refresh_never();
+    odb.prevent_pack_unload();
+    odb.set_pack_cache(|| Box::new(cache::lru::MemoryCappedHashmap::new(DELTA_BASE_CACHE)));
+    odb.set_object_cache(|| Box::new(cache::object::MemoryCappedHashmap::new(OBJECT_CACHE)));
+    Ok(odb)
+}
+
+fn shallow_boundary(repo: &gix::Repository) -> Result<HashSet<ObjectId>, Error> {
+    let boundary = repo.shallow_commits();
+    let boundary = boundary.map_err(|err| {
+        Error::new(ErrorKind::Corrupt, "the shallow file is unusable").with_source(err)
+    })?;
+    Ok(boundary
+        .iter()
+        .flat_map(|boundary| boundary.iter().copied())
+        .collect())
+}

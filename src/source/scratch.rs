@@ -1,0 +1,51 @@
+//! A repository for the time of one run, between two ends that both have no objects at hand.
+
+use std::{fs, path::Path};
+
+use super::{LocalStore, Objects, objects::LocalObjects};
+use crate::{Error, ObjectFormat};
+
+pub(crate) struct Scratch {
+    store: LocalStore,
+    /// Removed with everything in it when it is dropped.
+    _folder: tempfile::TempDir,
+}
+
+impl Scratch {
+    /// An empty bare repository in a new folder in `parent`, or in the system's for such things.
+    pub(crate) fn create(parent: Option<&Path>, format: ObjectFormat) -> Result<Self, Error> {
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix("refsync-scratch-");
+        let folder = match parent {
+            Some(parent) => builder.tempdir_in(parent),
+            None => builder.tempdir(),
+        };
+        let folder = folder.map_err(|err| Error::io("making a folder for a scratch store", err))?;
+        lay_out(folder.path(), format)
+            .map_err(|err| Error::io("laying out a scratch store", err))?;
+        Ok(Scratch {
+            store: LocalStore::open(folder.path())?,
+            _folder: folder,
+        })
+    }
+
+    pub(crate) fn store(&self) -> &LocalStore {
+        &self.store
+    }
+
+    pub(crate) fn objects(&self) -> Result<Box<dyn Objects + '_>, Error> {
+        let objects = LocalObjects::open(&self.store.repo.to_thread_local())?;
+        Ok(Box::new(objects))
+    }
+}
+
+/// gitrepository-layout(5).
+fn lay_out(path: &Path, format: ObjectFormat) -> std::io::Result<()> {
+    fs::create_dir(path.join("objects"))?;
+    fs::create_dir(path.join("refs"))?;
+    fs::write(path.join("HEAD"), "ref: refs/heads/main\n")?;
+    let config = format!(
+        "[core]\n\trepositoryFormatVersion = 1\n\tbare = true\n[extensions]\n\tobjectFormat = {format}\n"
+    );
+    fs::write(path.join("config"), config)
+}
