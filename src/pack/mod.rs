@@ -4,3 +4,4 @@ pub(crate) mod closure;
 pub(crate) mod commits;
 pub(crate) mod incoming;
 pub(crate) mod leftovers;
+pub(crate) mod outgoing;
