@@ -4,4 +4,5 @@
 #![allow(dead_code)]
 
 pub(crate) mod delta;
+pub(crate) mod search;
 pub(crate) mod zlib;
