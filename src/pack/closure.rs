@@ -8,20 +8,18 @@
 //! entry that a parent has under the same name needs no second look. Without that, one new commit
 //! would cost a walk over its whole tree.
 
-use std::cmp::Ordering;
-
 use bstr::ByteSlice;
 use gix::{
     ObjectId,
     hashtable::HashMap,
-    objs::{
-        CommitRefIter, Exists, Find, FindHeader, Kind, TagRefIter, TreeRefIter,
-        tree::{EntryKind, EntryRef},
-    },
+    objs::{CommitRefIter, Exists, Find, FindHeader, Kind, TagRefIter, tree::EntryKind},
 };
 use gix_pack::index;
 
-use super::commits::{StoreCommits, VerifiedHistory, tree_and_parents};
+use super::{
+    commits::{StoreCommits, VerifiedHistory, tree_and_parents},
+    entries::{Entries, decode, is_readable},
+};
 use crate::{Error, Phase, Run};
 
 /// How many of a merge's parents have their trees read beside its own. A commit can name very many
@@ -34,6 +32,8 @@ pub(crate) struct Objects<'a> {
     pub commits: StoreCommits<'a>,
     /// What has just arrived: not verified, wherever else it may be.
     pub arrived: Option<&'a index::File>,
+    /// Is known to be damaged in a way that only its content shows.
+    pub bad: Option<ObjectId>,
     /// What refs vouch for.
     pub verified: &'a mut VerifiedHistory,
 }
@@ -145,6 +145,9 @@ impl Walk<'_> {
             Some(State::Complete(_) | State::Entered) => return Ok(None),
             Some(State::Broken) => return Ok(Some(format!("{id} is not complete"))),
             None => {}
+        }
+        if self.objects.bad == Some(id) {
+            return Ok(Some(format!("{id} can't be read")));
         }
         let has_arrived = self
             .objects
@@ -328,78 +331,5 @@ impl Walk<'_> {
         let mut buffer = Vec::new();
         self.objects.commits.odb.try_find(id, &mut buffer).ok()??;
         Some(buffer)
-    }
-}
-
-/// What is left of a tree's entries, each `<mode> <name>\0<id>`.
-///
-/// Most entries are the same in two versions of a tree, and comparing their bytes is several times
-/// as fast as parsing them. Only where both trees are sorted as they must be does this find all
-/// that is the same; otherwise the walk just reads more than it had to.
-struct Entries<'a> {
-    rest: &'a [u8],
-    format: gix::hash::Kind,
-}
-
-impl<'a> Entries<'a> {
-    fn next_raw(&mut self) -> Option<&'a [u8]> {
-        let length = self.rest.find_byte(0)? + 1 + self.format.len_in_bytes();
-        let (raw, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(raw)
-    }
-
-    /// Moves past the next entry if it is this one.
-    fn skip(&mut self, raw: &[u8]) -> bool {
-        let rest = self.rest.strip_prefix(raw);
-        self.rest = rest.unwrap_or(self.rest);
-        rest.is_some()
-    }
-
-    /// Moves up to the entry with the name of `sought`, and past it.
-    fn advance_to(&mut self, sought: &EntryRef<'_>) -> Option<EntryRef<'a>> {
-        loop {
-            let before = self.rest;
-            let next = decode(self.next_raw()?, self.format)?;
-            match next.cmp(sought) {
-                Ordering::Less => continue,
-                Ordering::Equal => return Some(next),
-                Ordering::Greater => {
-                    self.rest = before;
-                    // A file that became a folder sorts elsewhere; it has nothing to compare to.
-                    return None;
-                }
-            }
-        }
-    }
-}
-
-/// Git reads no tree with an entry that has no mode or no name (`tree-walk.c:decode_tree_entry()`).
-fn is_readable(raw: &[u8], entry: &EntryRef<'_>) -> bool {
-    !raw.starts_with(b" ") && !entry.filename.is_empty()
-}
-
-fn decode(raw: &[u8], format: gix::hash::Kind) -> Option<EntryRef<'_>> {
-    TreeRefIter::from_bytes(raw, format).next()?.ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entry_that_git_cannot_read_is_unreadable() {
-        let id = [7; 20];
-        for (entry, readable) in [
-            (&b"100644 a\0"[..], true),
-            (b"40000 a b \0", true),
-            (b"100644 \0", false),
-            (b" a\0", false),
-        ] {
-            let raw = [entry, &id].concat();
-            let decoded = decode(&raw, gix::hash::Kind::Sha1);
-            let found = decoded.is_some_and(|entry| is_readable(&raw, &entry));
-            assert_eq!(found, readable, "{}", entry.as_bstr());
-        }
     }
 }

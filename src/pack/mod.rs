@@ -2,6 +2,7 @@
 
 pub(crate) mod closure;
 pub(crate) mod commits;
+mod entries;
 pub(crate) mod incoming;
 pub(crate) mod leftovers;
 pub(crate) mod outgoing;

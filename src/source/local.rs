@@ -6,11 +6,12 @@ use bstr::{BStr, BString, ByteSlice};
 use gix::{path::RelativePath, refs::file::find::ReferenceDecode};
 
 use super::{
-    Objects, ReceivePack, RefSource, Service, checked_out, objects::LocalObjects,
-    quarantine::LocalQuarantine,
+    Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service, checked_out,
+    objects::LocalObjects, quarantine::LocalQuarantine,
 };
 use crate::{
-    AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, refs::Namespace,
+    AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, pack::outgoing,
+    refs::Namespace,
 };
 
 /// Those that change nothing about how objects and refs are read or written, or that are looked at.
@@ -146,9 +147,48 @@ impl RefSource for LocalStore {
         Ok(Some(Box::new(objects)))
     }
 
+    fn upload_pack(
+        &self,
+        request: &PackRequest,
+        receive: &mut PackReceiver<'_>,
+        run: &Run,
+    ) -> Result<PackAnswer, Error> {
+        let _span = tracing::debug_span!(
+            "make pack",
+            wants = request.wants.len(),
+            haves = request.haves.len()
+        )
+        .entered();
+        let repo = self.repo.to_thread_local();
+        let objects = LocalObjects::open(&repo)?;
+        let mut folders = vec![repo.common_dir().join("objects")];
+        folders.extend(alternates(&repo)?);
+        match outgoing::prepare(objects.commits(), &folders, request, run)? {
+            Ok(mut pack) => {
+                receive(&mut pack)?;
+                Ok(PackAnswer::Sent)
+            }
+            Err(fault) => {
+                let tip = objects.tip_of(&fault, request, run)?;
+                Ok(PackAnswer::Unavailable {
+                    tip,
+                    detail: fault.detail,
+                })
+            }
+        }
+    }
+
     fn receive_pack(&self, _run: &Run) -> Result<ReceivePack<'_>, Error> {
         Ok(ReceivePack::Quarantine(Box::new(self.quarantine()?)))
     }
+}
+
+/// The `objects` folders that the repository borrows from.
+pub(super) fn alternates(repo: &gix::Repository) -> Result<Vec<PathBuf>, Error> {
+    let objects = repo.common_dir().join("objects");
+    gix::odb::alternate::resolve(objects, repo.current_dir()).map_err(|err| {
+        Error::new(ErrorKind::Corrupt, "objects/info/alternates is unusable").with_source(err)
+    })
 }
 
 /// gitrepository-layout(5): who doesn't know an extension must not touch the repository.

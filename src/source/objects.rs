@@ -4,13 +4,19 @@ use std::{collections::HashSet, path::Path};
 
 use gix::{
     ObjectId,
-    objs::{FindHeader, Kind},
+    objs::{Exists, FindHeader, Kind},
 };
 use gix_pack::cache;
 
 use super::Objects;
 use crate::{
-    Error, ErrorKind, ObjectFormat, TipKind, ancestry::CommitGraph, pack::commits::StoreCommits,
+    Error, ErrorKind, ObjectFormat, PackRequest, Run, TipKind,
+    ancestry::CommitGraph,
+    pack::{
+        closure,
+        commits::{StoreCommits, VerifiedHistory},
+        outgoing::Fault,
+    },
 };
 
 /// Decoded objects that are kept at hand: the trees and delta bases that a walk comes back to.
@@ -41,6 +47,28 @@ impl LocalObjects {
 
     pub(super) fn commits(&self) -> StoreCommits<'_> {
         StoreCommits::new(&self.odb, self.graph.as_ref(), &self.shallow)
+    }
+
+    /// One of the wants that needs the object at fault.
+    pub(super) fn tip_of(
+        &self,
+        fault: &Fault,
+        request: &PackRequest,
+        run: &Run,
+    ) -> Result<ObjectId, Error> {
+        let haves = request.haves.iter().copied();
+        let mut known = VerifiedHistory::new(haves.filter(|have| self.odb.exists(have)).collect());
+        let objects = closure::Objects {
+            commits: self.commits(),
+            arrived: None,
+            bad: Some(fault.object),
+            verified: &mut known,
+        };
+        let faults = closure::faults(objects, &request.wants, run)?;
+        let found = faults.into_iter().map(|(tip, _)| tip).next();
+        found
+            .or(request.wants.first().copied())
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("object {}", fault.detail)))
     }
 
     pub(super) fn has_graph(&self) -> bool {

@@ -11,6 +11,7 @@ use gix_pack::index;
 
 use super::{
     Objects, Quarantine, RefUpdate,
+    local::alternates,
     objects::{LocalObjects, open_odb},
     ref_update,
 };
@@ -45,11 +46,7 @@ impl LocalQuarantine {
         let object_format = ObjectFormat::from_hash_kind(repo.object_hash())?;
         let objects = repo.common_dir().join("objects");
         leftovers::sweep(&objects)?;
-        let alternates = gix::odb::alternate::resolve(objects.clone(), repo.current_dir())
-            .map_err(|err| {
-                Error::new(ErrorKind::Corrupt, "objects/info/alternates is unusable")
-                    .with_source(err)
-            })?;
+        let alternates = alternates(&repo)?;
         let view = LocalObjects::open(&repo)?;
         let verified = VerifiedHistory::new(ref_tips(&repo, &alternates)?);
         Ok(LocalQuarantine {
@@ -69,6 +66,7 @@ impl LocalQuarantine {
         let objects = closure::Objects {
             commits: self.view.commits(),
             arrived: self.arrived.as_ref(),
+            bad: None,
             verified: &mut self.verified,
         };
         closure::faults(objects, tips, run)

@@ -11,6 +11,7 @@ pub mod fast_import;
 pub mod git;
 pub mod listing;
 pub mod mirror;
+pub mod pack;
 #[cfg(feature = "http")]
 pub mod pull;
 pub mod server;

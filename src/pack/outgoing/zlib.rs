@@ -7,7 +7,7 @@ use gix::zlib::{
 
 /// Git's default is 6. The 6 of zlib-rs is another algorithm, whose streams are up to 0.4 % larger;
 /// with its 7 they are up to 0.6 % smaller than git's.
-const LEVEL: i32 = 7;
+pub(super) const LEVEL: i32 = 7;
 
 /// Compresses one entry after the other. Making one allocates, so keep it.
 pub(crate) struct Deflater(Compress);

@@ -1,0 +1,246 @@
+//! Which commits the receiver lacks: those behind the wants that aren't behind the haves.
+//!
+//! A walk from both sides at once, the highest commits first, until everything that is left is
+//! known to be the receiver's. Commits are ordered by generation where a commit-graph has one and by
+//! date elsewhere. A wrong date can make the walk stop too early, and then a commit is sent that the
+//! receiver has; never the other way round.
+
+use std::collections::BinaryHeap;
+
+use gix::{
+    ObjectId,
+    hashtable::{HashMap, HashSet},
+    objs::{Exists, Find, Kind, TagRefIter},
+};
+
+use super::Fault;
+use crate::{
+    Error, Run,
+    ancestry::{CommitGraph, Hole},
+    pack::commits::StoreCommits,
+};
+
+/// How many commits of the receiver's the walk looks at beyond the first at which it could stop if
+/// dates were right. Git does the same with 5 (`revision.c`, `SLOP`).
+const SLOP: usize = 64;
+
+/// How many of the receiver's tips are looked at for objects that they share with what is new.
+const MAX_KNOWN: usize = 32;
+
+/// What the receiver lacks, down to where it joins what the receiver has.
+#[derive(Default)]
+pub(super) struct Frontier {
+    /// Annotated tags, outermost first.
+    pub(super) tags: Vec<ObjectId>,
+    /// Children before their parents as far as their dates say, each with all of its parents.
+    pub(super) commits: Vec<(ObjectId, Vec<ObjectId>)>,
+    /// Trees and blobs that are wanted for themselves.
+    pub(super) others: Vec<(ObjectId, Kind)>,
+    /// The newest tips of the receiver's.
+    pub(super) known: Vec<ObjectId>,
+}
+
+pub(super) fn find(
+    commits: &mut StoreCommits<'_>,
+    wants: &[ObjectId],
+    haves: &[ObjectId],
+    run: &Run,
+) -> Result<Result<Frontier, Fault>, Error> {
+    let has: HashSet<ObjectId> = haves.iter().copied().collect();
+    let mut frontier = Frontier::default();
+    let mut walk = Walk::new(commits);
+    let mut seen = HashSet::default();
+    for want in wants {
+        match peel(walk.commits.odb, *want, &has, &mut seen, &mut frontier.tags) {
+            Ok(Some((commit, Kind::Commit))) => walk.paint(&commit, Side::Sender),
+            Ok(Some(other)) => frontier.others.push(other),
+            Ok(None) => {}
+            Err(fault) => return Ok(Err(fault)),
+        }
+    }
+    for have in &has {
+        run.check()?;
+        if walk.wanted_in_queue == 0 {
+            break;
+        }
+        walk.paint_have(have);
+    }
+    frontier.known = walk.newest_known();
+    walk.run(&mut frontier, run)?;
+    let Walk {
+        commits, states, ..
+    } = walk;
+    let is_wanted = |id: &ObjectId| {
+        states
+            .get(id)
+            .is_some_and(|state| state.side == Side::Sender)
+    };
+    frontier.commits.retain(|(id, _)| is_wanted(id));
+    let mut holes = states
+        .iter()
+        .filter(|(_, state)| state.side == Side::Sender);
+    let fault = holes.find_map(|(id, state)| Some(fault_of(*id, state.hole?, commits.odb)));
+    Ok(fault.map_or(Ok(frontier), Err))
+}
+
+/// What a want is about, if the receiver lacks it; the tags on the way there go into `tags`.
+fn peel(
+    odb: &gix::odb::Handle,
+    want: ObjectId,
+    has: &HashSet<ObjectId>,
+    seen: &mut HashSet<ObjectId>,
+    tags: &mut Vec<ObjectId>,
+) -> Result<Option<(ObjectId, Kind)>, Fault> {
+    let mut id = want;
+    let mut buffer = Vec::new();
+    while !has.contains(&id) && seen.insert(id) {
+        let object = match odb.try_find(&id, &mut buffer) {
+            Ok(Some(object)) => object,
+            Ok(None) => return Err(Fault::missing(id)),
+            Err(_) => return Err(Fault::unreadable(id)),
+        };
+        if object.kind != Kind::Tag {
+            return Ok(Some((id, object.kind)));
+        }
+        tags.push(id);
+        let target = TagRefIter::from_bytes(object.data, id.kind()).target_id();
+        id = target.map_err(|_| Fault::unreadable(id))?;
+    }
+    Ok(None)
+}
+
+/// Whose history a commit is part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Sender,
+    /// The receiver's, whether or not it is the sender's, too.
+    Receiver,
+}
+
+struct Walk<'a, 'b> {
+    commits: &'a mut StoreCommits<'b>,
+    states: HashMap<ObjectId, State>,
+    queue: BinaryHeap<Queued>,
+    /// How many of the queued commits are to be sent for all that is known.
+    wanted_in_queue: usize,
+}
+
+struct State {
+    side: Side,
+    queued: bool,
+    /// Why its parents aren't known. A fault, unless it turns out to be the receiver's.
+    hole: Option<Hole>,
+}
+
+/// Ordered by generation first, then by date: the highest comes out of the queue first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Queued {
+    height: Height,
+    id: ObjectId,
+    parents: Vec<ObjectId>,
+}
+
+/// A commit without a generation is newer than the commit-graph.
+type Height = (u32, i64);
+
+impl<'a, 'b> Walk<'a, 'b> {
+    fn new(commits: &'a mut StoreCommits<'b>) -> Self {
+        Walk {
+            commits,
+            states: HashMap::default(),
+            queue: BinaryHeap::new(),
+            wanted_in_queue: 0,
+        }
+    }
+
+    fn run(&mut self, frontier: &mut Frontier, run: &Run) -> Result<(), Error> {
+        let mut lowest_sent = (u32::MAX, i64::MAX);
+        let mut slop = SLOP;
+        while let Some(next) = self.queue.pop() {
+            run.check()?;
+            let Some(state) = self.states.get_mut(&next.id) else {
+                continue;
+            };
+            state.queued = false;
+            let side = state.side;
+            if side == Side::Sender {
+                self.wanted_in_queue -= 1;
+                lowest_sent = lowest_sent.min(next.height);
+                slop = SLOP;
+            } else if self.wanted_in_queue == 0 && next.height < lowest_sent {
+                let is_certain = next.height.0 < lowest_sent.0;
+                slop -= 1;
+                if is_certain || slop == 0 {
+                    break;
+                }
+            }
+            for parent in &next.parents {
+                self.paint(parent, side);
+            }
+            if side == Side::Sender {
+                frontier.commits.push((next.id, next.parents));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the receiver has and the sender doesn't know is of no use.
+    fn paint_have(&mut self, have: &ObjectId) {
+        if !self.commits.odb.exists(have) {
+            return;
+        }
+        let commit = self.commits.peel(*have);
+        self.paint(&commit, Side::Receiver);
+    }
+
+    /// A commit that turns out to be the receiver's is visited again, and so are its ancestors.
+    fn paint(&mut self, id: &ObjectId, side: Side) {
+        let mut was_queued = false;
+        if let Some(state) = self.states.get_mut(id) {
+            if state.side == side || state.side == Side::Receiver {
+                return;
+            }
+            state.side = side;
+            was_queued = state.queued;
+        }
+        if was_queued {
+            self.wanted_in_queue -= 1;
+            return;
+        }
+        let mut parents = Vec::new();
+        let read = self.commits.commit(id, &mut parents);
+        let state = State {
+            side,
+            queued: read.is_ok(),
+            hole: read.as_ref().err().copied(),
+        };
+        self.states.insert(*id, state);
+        if let Ok(commit) = read {
+            self.wanted_in_queue += usize::from(side == Side::Sender);
+            self.queue.push(Queued {
+                height: (commit.generation.unwrap_or(u32::MAX), commit.date),
+                id: *id,
+                parents,
+            });
+        }
+    }
+
+    fn newest_known(&self) -> Vec<ObjectId> {
+        let known = self.queue.iter().filter(|queued| {
+            let state = self.states.get(&queued.id);
+            state.is_some_and(|state| state.side == Side::Receiver)
+        });
+        let mut known: Vec<_> = known.collect();
+        known.sort_unstable_by(|a, b| b.cmp(a));
+        known.truncate(MAX_KNOWN);
+        known.into_iter().map(|queued| queued.id).collect()
+    }
+}
+
+fn fault_of(id: ObjectId, hole: Hole, odb: &gix::odb::Handle) -> Fault {
+    match hole {
+        Hole::Shallow => Fault::new(id, "its history is cut off here: this is a shallow clone"),
+        Hole::Unreadable if odb.exists(&id) => Fault::unreadable(id),
+        Hole::Unreadable => Fault::missing(id),
+    }
+}

@@ -1,0 +1,352 @@
+//! In which form each object of a pack is sent, and in which order.
+//!
+//! What lies in a pack as a delta of something that is sent, or that the receiver has, is sent as it
+//! lies there. For the rest a delta is sought, and what remains is sent whole.
+
+use std::{
+    mem,
+    sync::{Mutex, PoisonError},
+};
+
+use gix::{
+    ObjectId,
+    hashtable::HashMap,
+    objs::{Find, FindHeader},
+    oid,
+};
+
+use super::{
+    Fault,
+    search::{self, Candidate, Delta, Limits},
+    selection::{Selected, Selection},
+    stored::{Form, Place, StoredPacks},
+};
+use crate::{Error, ErrorKind, Phase, Run};
+
+/// An object and how it is sent.
+pub(super) struct Item {
+    pub(super) object: Selected,
+    pub(super) sent_as: SentAs,
+}
+
+pub(super) enum SentAs {
+    /// Compressed when its turn comes.
+    Whole,
+    /// Whole, as it lies in a pack.
+    StoredWhole(Place),
+    /// A delta, as it lies in a pack.
+    StoredDelta(Place, Base),
+    /// A delta that was made for this pack.
+    Delta(Delta, Base),
+}
+
+/// What a delta is one of.
+#[derive(Clone, Copy)]
+pub(super) enum Base {
+    /// Another item, which comes before.
+    Item(u32),
+    /// An object that the receiver has.
+    AtReceiver(ObjectId),
+}
+
+/// The objects of a pack in the order in which they are written.
+pub(super) fn lay_out(
+    odb: &gix::odb::Handle,
+    packs: &StoredPacks,
+    selection: Selection,
+    thin: bool,
+    run: &Run,
+) -> Result<Result<Vec<Item>, Fault>, Error> {
+    let Selection { objects, bases } = selection;
+    let bases = if thin { bases } else { Vec::new() };
+    let sources = Sources { odb, packs };
+    let mut items = match sources.stored_forms(objects, &bases, run)? {
+        Ok(items) => items,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    break_cycles(&mut items);
+    if let Err(fault) = sources.find_deltas(&mut items, &bases, run)? {
+        return Ok(Err(fault));
+    }
+    if let Err(fault) = sources.check_readable(&items, run)? {
+        return Ok(Err(fault));
+    }
+    Ok(Ok(order(items)))
+}
+
+struct Sources<'a> {
+    odb: &'a gix::odb::Handle,
+    packs: &'a StoredPacks,
+}
+
+impl Sources<'_> {
+    fn stored_forms(
+        &self,
+        objects: Vec<Selected>,
+        bases: &[Selected],
+        run: &Run,
+    ) -> Result<Result<Vec<Item>, Fault>, Error> {
+        let numbers: HashMap<ObjectId, u32> =
+            objects.iter().map(|object| object.id).zip(0..).collect();
+        let bases: gix::hashtable::HashSet = bases.iter().map(|base| base.id).collect();
+        let base_of = |id: ObjectId| match numbers.get(&id) {
+            Some(number) => Some(Base::Item(*number)),
+            None => bases.contains(&id).then_some(Base::AtReceiver(id)),
+        };
+        let total = Some(objects.len() as u64);
+        let mut items = Vec::with_capacity(objects.len());
+        for object in objects {
+            run.check()?;
+            if items.len().is_multiple_of(1024) {
+                run.advance(Phase::Count, items.len() as u64, total);
+            }
+            match self.stored_form(&object, base_of) {
+                Ok(sent_as) => items.push(Item { object, sent_as }),
+                Err(fault) => return Ok(Err(fault)),
+            }
+        }
+        Ok(Ok(items))
+    }
+
+    /// A copy that is a delta is preferred to one that is whole.
+    fn stored_form(
+        &self,
+        object: &Selected,
+        base_of: impl Fn(ObjectId) -> Option<Base>,
+    ) -> Result<SentAs, Fault> {
+        let mut best = None;
+        let mut is_damaged = false;
+        for place in self.packs.find(&object.id) {
+            let form = match self.packs.form(place) {
+                Some((Form::Whole(kind), _)) if kind == object.kind => SentAs::StoredWhole(place),
+                Some((Form::Whole(_), _)) => {
+                    return Err(Fault::new(object.id, "is not what it should be"));
+                }
+                Some((Form::Delta(base), _)) => match base_of(base) {
+                    Some(base) => SentAs::StoredDelta(place, base),
+                    None => SentAs::Whole,
+                },
+                None => {
+                    is_damaged = true;
+                    continue;
+                }
+            };
+            if !self.packs.is_intact(place) {
+                is_damaged = true;
+                continue;
+            }
+            if matches!(form, SentAs::StoredDelta(..)) {
+                return Ok(form);
+            }
+            best = match (best, form) {
+                (Some(SentAs::StoredWhole(place)), _) => Some(SentAs::StoredWhole(place)),
+                (_, form) => Some(form),
+            };
+        }
+        match best {
+            Some(form) => Ok(form),
+            // What can't be read in one place may be fine in another, if there is one.
+            None => match self.odb.try_header(&object.id) {
+                Ok(Some(header)) if header.kind == object.kind => Ok(SentAs::Whole),
+                Ok(Some(_)) => Err(Fault::new(object.id, "is not what it should be")),
+                Ok(None) if !is_damaged => Err(Fault::missing(object.id)),
+                Ok(None) | Err(_) => Err(Fault::unreadable(object.id)),
+            },
+        }
+    }
+
+    /// Seeks a delta for everything that isn't one.
+    fn find_deltas(
+        &self,
+        items: &mut [Item],
+        bases: &[Selected],
+        run: &Run,
+    ) -> Result<Result<(), Fault>, Error> {
+        let heights = heights(items);
+        let mut candidates = Vec::new();
+        let mut numbers = Vec::new();
+        for (number, item) in items.iter().enumerate() {
+            run.check()?;
+            let whole_in = match item.sent_as {
+                SentAs::Whole => None,
+                SentAs::StoredWhole(place) => Some(place),
+                SentAs::StoredDelta(..) | SentAs::Delta(..) => continue,
+            };
+            let Some(size) = self.size(&item.object.id, whole_in) else {
+                return Ok(Err(Fault::unreadable(item.object.id)));
+            };
+            let height = heights[number];
+            let whole_in = whole_in.map(|place| place.pack);
+            candidates.push(candidate(&item.object, size, false, whole_in, height));
+            numbers.push(Base::Item(number as u32));
+        }
+        if numbers.is_empty() {
+            return Ok(Ok(()));
+        }
+        for base in bases {
+            run.check()?;
+            // One that can't be read is as good as none.
+            if let Some(size) = self.size(&base.id, None) {
+                candidates.push(candidate(base, size, true, None, 0));
+                numbers.push(Base::AtReceiver(base.id));
+            }
+        }
+        let fault = Mutex::new(None);
+        // A handle can go to another thread, but not be shared with it.
+        let odb = Mutex::new(self.odb.clone());
+        let open = || {
+            let odb = odb.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let fault = &fault;
+            move |id: &oid, content: &mut Vec<u8>| match odb.try_find(id, content) {
+                Ok(Some(_)) => Ok(()),
+                _ => {
+                    let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
+                    *fault = Some(Fault::unreadable(id.to_owned()));
+                    Err(Error::new(ErrorKind::Corrupt, "an object can't be read"))
+                }
+            }
+        };
+        let found = search::search(&candidates, open, &Limits::default(), run);
+        if let Some(fault) = fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Err(fault));
+        }
+        for (number, delta) in numbers.iter().zip(found?) {
+            if let (Base::Item(number), Some(delta)) = (number, delta) {
+                let base = numbers[delta.base];
+                items[*number as usize].sent_as = SentAs::Delta(delta, base);
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn size(&self, id: &oid, whole_in: Option<Place>) -> Option<u64> {
+        if let Some((Form::Whole(_), size)) = whole_in.and_then(|place| self.packs.form(place)) {
+            return Some(size);
+        }
+        Some(self.odb.try_header(id).ok()??.size)
+    }
+
+    /// Reads what nobody has read so far: a pack that has begun can only be broken off.
+    fn check_readable(&self, items: &[Item], run: &Run) -> Result<Result<(), Fault>, Error> {
+        let mut buffer = Vec::new();
+        for item in items
+            .iter()
+            .filter(|item| matches!(item.sent_as, SentAs::Whole))
+        {
+            run.check()?;
+            if !matches!(self.odb.try_find(&item.object.id, &mut buffer), Ok(Some(_))) {
+                return Ok(Err(Fault::unreadable(item.object.id)));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+fn candidate(
+    object: &Selected,
+    size: u64,
+    is_base_only: bool,
+    whole_in: Option<u32>,
+    height: u32,
+) -> Candidate {
+    Candidate {
+        id: object.id,
+        kind: object.kind,
+        name_hash: object.name_hash,
+        size,
+        is_base_only,
+        whole_in,
+        height,
+    }
+}
+
+impl SentAs {
+    /// The item that has to come before.
+    fn base(&self) -> Option<usize> {
+        match self {
+            SentAs::StoredDelta(_, Base::Item(base)) | SentAs::Delta(_, Base::Item(base)) => {
+                Some(*base as usize)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Within one pack deltas can't lead in a circle; taken from several they can.
+fn break_cycles(items: &mut [Item]) {
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        New,
+        OnPath,
+        Done,
+    }
+    let mut states = vec![State::New; items.len()];
+    let mut path = Vec::new();
+    for start in 0..items.len() {
+        let mut next = Some(start);
+        while let Some(at) = next.filter(|at| states[*at] == State::New) {
+            states[at] = State::OnPath;
+            path.push(at);
+            next = items[at].sent_as.base();
+            if next.is_some_and(|next| states[next] == State::OnPath) {
+                items[at].sent_as = SentAs::Whole;
+            }
+        }
+        for at in path.drain(..) {
+            states[at] = State::Done;
+        }
+    }
+}
+
+/// How many deltas deep the chains are that hang on each item.
+fn heights(items: &[Item]) -> Vec<u32> {
+    let mut heights = vec![0; items.len()];
+    for start in 0..items.len() {
+        let (mut at, mut height) = (start, 0);
+        while let Some(base) = items[at].sent_as.base() {
+            height += 1;
+            if heights[base] >= height {
+                break;
+            }
+            heights[base] = height;
+            at = base;
+        }
+    }
+    heights
+}
+
+/// Each base before its deltas; apart from that first what is not in packs, then each pack's objects
+/// as they lie there, which reads it from start to end.
+fn order(mut items: Vec<Item>) -> Vec<Item> {
+    let mut sorted: Vec<usize> = (0..items.len()).collect();
+    sorted.sort_by_key(|at| match items[*at].sent_as {
+        SentAs::StoredWhole(place) | SentAs::StoredDelta(place, _) => Some(place),
+        SentAs::Whole | SentAs::Delta(..) => None,
+    });
+    let mut new_places = vec![u32::MAX; items.len()];
+    let mut order = Vec::with_capacity(items.len());
+    let mut chain = Vec::new();
+    for start in sorted {
+        let mut next = Some(start);
+        while let Some(at) = next.filter(|at| new_places[*at] == u32::MAX) {
+            chain.push(at);
+            next = items[at].sent_as.base();
+        }
+        for at in chain.drain(..).rev() {
+            new_places[at] = order.len() as u32;
+            order.push(at);
+        }
+    }
+    for item in &mut items {
+        if let SentAs::StoredDelta(_, Base::Item(base)) | SentAs::Delta(_, Base::Item(base)) =
+            &mut item.sent_as
+        {
+            *base = new_places[*base as usize];
+        }
+    }
+    let mut items: Vec<_> = items.into_iter().map(Some).collect();
+    order
+        .into_iter()
+        .filter_map(|at| mem::take(&mut items[at]))
+        .collect()
+}

@@ -1,0 +1,178 @@
+//! Objects as they lie in a store's packs: compressed, and often as a delta already.
+
+use std::{
+    cell::OnceCell,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use gix::{ObjectId, hash::Kind as HashKind, objs::Kind, oid};
+use gix_pack::{data, index};
+
+use crate::Error;
+
+/// The packs of a store and of its alternates.
+pub(super) struct StoredPacks {
+    packs: Vec<StoredPack>,
+}
+
+struct StoredPack {
+    index: index::File,
+    data: data::File,
+    by_offset: OnceCell<Vec<Position>>,
+}
+
+/// Where an entry is in the pack and in its index.
+type Position = (data::Offset, index::EntryIndex);
+
+/// An object in one of the packs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) pack: u32,
+    pub(super) offset: data::Offset,
+    entry: index::EntryIndex,
+}
+
+/// The form in which an object lies in a pack.
+pub(super) enum Form {
+    Whole(Kind),
+    /// A delta of this object.
+    Delta(ObjectId),
+}
+
+/// The bytes of an entry behind its header.
+pub(super) struct Compressed<'a> {
+    /// Of the object or of the delta, before compression.
+    pub(super) size: u64,
+    pub(super) data: &'a [u8],
+}
+
+impl StoredPacks {
+    /// Opens the packs in these `objects` folders. One that can't be opened is passed over: its
+    /// objects may be elsewhere, too.
+    pub(super) fn open(folders: &[PathBuf], hash: HashKind) -> Result<Self, Error> {
+        let mut packs = Vec::new();
+        for folder in folders {
+            for path in indices(&folder.join("pack"))? {
+                let index = index::File::at(&path, hash);
+                let data = data::File::at(path.with_extension("pack"), hash);
+                match (index, data) {
+                    (Ok(index), Ok(data)) => packs.push(StoredPack {
+                        index,
+                        data,
+                        by_offset: OnceCell::new(),
+                    }),
+                    (Err(err), _) | (_, Err(err)) => {
+                        tracing::warn!(path = %path.display(), %err, "a pack can't be opened");
+                    }
+                }
+            }
+        }
+        Ok(StoredPacks { packs })
+    }
+
+    /// Every place that an object is at.
+    pub(super) fn find<'a>(&'a self, id: &'a oid) -> impl Iterator<Item = Place> + 'a {
+        self.packs
+            .iter()
+            .zip(0..)
+            .filter_map(move |(pack, number)| {
+                let entry = pack.index.lookup(id)?;
+                Some(Place {
+                    pack: number,
+                    offset: pack.index.pack_offset_at_index(entry),
+                    entry,
+                })
+            })
+    }
+
+    /// The form of an object, and its size before compression; `None` if it can't be read.
+    pub(super) fn form(&self, place: Place) -> Option<(Form, u64)> {
+        let pack = &self.packs[place.pack as usize];
+        let entry = pack.data.entry(place.offset).ok()?;
+        let form = match entry.header {
+            data::entry::Header::OfsDelta { base_distance } => {
+                let base = entry.checked_base_pack_offset(base_distance)?;
+                Form::Delta(pack.at_offset(base)?)
+            }
+            data::entry::Header::RefDelta { base_id } => Form::Delta(base_id),
+            whole => Form::Whole(whole.as_kind()?),
+        };
+        Some((form, entry.decompressed_size))
+    }
+
+    /// What lies in the pack, as it is.
+    pub(super) fn read(&self, place: Place) -> Option<Compressed<'_>> {
+        let pack = &self.packs[place.pack as usize];
+        let entry = pack.data.entry(place.offset).ok()?;
+        let data = pack
+            .data
+            .entry_slice(place.offset..pack.end_of(place.offset)?)?;
+        Some(Compressed {
+            size: entry.decompressed_size,
+            data: data.get(entry.header_size()..)?,
+        })
+    }
+
+    /// Whether the bytes are those that the index was made from.
+    pub(super) fn is_intact(&self, place: Place) -> bool {
+        let pack = &self.packs[place.pack as usize];
+        let Some(crc) = pack.index.crc32_at_index(place.entry) else {
+            // The first version of the index format has none.
+            return true;
+        };
+        let size = pack
+            .end_of(place.offset)
+            .and_then(|end| end.checked_sub(place.offset));
+        size.is_some_and(|size| pack.data.entry_crc32(place.offset, size as usize) == crc)
+    }
+}
+
+impl StoredPack {
+    fn by_offset(&self) -> &[Position] {
+        self.by_offset.get_or_init(|| {
+            let entries = 0..self.index.num_objects();
+            let mut positions: Vec<_> = entries
+                .map(|entry| (self.index.pack_offset_at_index(entry), entry))
+                .collect();
+            positions.sort_unstable();
+            positions
+        })
+    }
+
+    fn at_offset(&self, offset: data::Offset) -> Option<ObjectId> {
+        let positions = self.by_offset();
+        let at = positions
+            .binary_search_by_key(&offset, |(offset, _)| *offset)
+            .ok()?;
+        Some(self.index.oid_at_index(positions[at].1).to_owned())
+    }
+
+    fn end_of(&self, offset: data::Offset) -> Option<data::Offset> {
+        let positions = self.by_offset();
+        let next = positions.partition_point(|(other, _)| *other <= offset);
+        let end = positions
+            .get(next)
+            .map_or(self.data.pack_end() as u64, |(next, _)| *next);
+        (end <= self.data.pack_end() as u64).then_some(end)
+    }
+}
+
+fn indices(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) => return Err(Error::io(format!("reading {}", folder.display()), err)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry
+            .map_err(|err| Error::io(format!("reading {}", folder.display()), err))?
+            .path();
+        if path.extension().is_some_and(|extension| extension == "idx") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

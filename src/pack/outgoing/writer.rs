@@ -1,0 +1,262 @@
+//! A pack as a stream, made while it is read.
+
+use std::io::{self, BufRead, Read};
+
+use gix::{
+    ObjectId,
+    hash::Hasher,
+    objs::{Find, Kind},
+    zlib::{
+        Compression, Status,
+        stream::deflate::{Compress, FlushCompress},
+    },
+};
+use gix_pack::data::{self, entry::Header};
+
+use super::{
+    delta,
+    layout::{Base, Item, SentAs},
+    stored::StoredPacks,
+    zlib::LEVEL,
+};
+use crate::{Phase, Run};
+
+/// How much of an object is compressed at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// The pack of these items. Reading fails if an object can't be read any more; what was read then is
+/// no pack, since it lacks its checksum.
+pub(crate) struct OutgoingPack<'a> {
+    odb: gix::odb::Handle,
+    packs: StoredPacks,
+    items: Vec<Item>,
+    /// Where each of the items so far begins.
+    offsets: Vec<u64>,
+    ofs_delta: bool,
+    hasher: Hasher,
+    deflating: Option<Deflating>,
+    compress: Compress,
+    part: Part,
+    /// What has been made, and how much of it was read.
+    buffer: Vec<u8>,
+    read: usize,
+    /// How long the pack is so far.
+    length: u64,
+    run: &'a Run,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Header,
+    Items,
+    Checksum,
+    Over,
+}
+
+/// A whole object on its way.
+struct Deflating {
+    content: Vec<u8>,
+    done: usize,
+}
+
+impl<'a> OutgoingPack<'a> {
+    pub(super) fn new(
+        odb: gix::odb::Handle,
+        packs: StoredPacks,
+        items: Vec<Item>,
+        hash: gix::hash::Kind,
+        ofs_delta: bool,
+        run: &'a Run,
+    ) -> Self {
+        OutgoingPack {
+            odb,
+            packs,
+            offsets: Vec::with_capacity(items.len()),
+            items,
+            ofs_delta,
+            hasher: gix::hash::hasher(hash),
+            deflating: None,
+            compress: Compress::new(Compression::new(LEVEL).unwrap_or_default()),
+            part: Part::Header,
+            buffer: Vec::with_capacity(2 * CHUNK),
+            read: 0,
+            length: 0,
+            run,
+        }
+    }
+
+    /// Makes something more to read, unless the pack is at its end.
+    fn make_more(&mut self) -> io::Result<()> {
+        self.run.check().map_err(io::Error::other)?;
+        self.buffer.clear();
+        self.read = 0;
+        match self.part {
+            Part::Header => {
+                let count = u32::try_from(self.items.len()).map_err(io::Error::other)?;
+                self.buffer
+                    .extend(data::header::encode(data::Version::V2, count));
+                self.part = Part::Items;
+            }
+            Part::Items => {
+                while self.buffer.len() < CHUNK && self.part == Part::Items {
+                    self.make_part_of_items()?;
+                }
+            }
+            Part::Checksum => {
+                let checksum = self
+                    .hasher
+                    .clone()
+                    .try_finalize()
+                    .map_err(io::Error::other)?;
+                self.buffer.extend_from_slice(checksum.as_slice());
+                self.part = Part::Over;
+                return Ok(());
+            }
+            Part::Over => return Ok(()),
+        }
+        self.hasher.update(&self.buffer);
+        self.length += self.buffer.len() as u64;
+        Ok(())
+    }
+
+    fn make_part_of_items(&mut self) -> io::Result<()> {
+        if let Some(deflating) = self.deflating.take() {
+            return self.go_on(deflating);
+        }
+        let number = self.offsets.len();
+        if number == self.items.len() {
+            self.part = Part::Checksum;
+            return Ok(());
+        }
+        if number.is_multiple_of(256) {
+            self.run
+                .advance(Phase::Send, number as u64, Some(self.items.len() as u64));
+        }
+        let offset = self.length + self.buffer.len() as u64;
+        self.offsets.push(offset);
+        let Item { object, sent_as } = &self.items[number];
+        match sent_as {
+            SentAs::Whole => {
+                let content = self.content(&object.id)?;
+                header_of(object.kind).write_to(content.len() as u64, &mut self.buffer)?;
+                self.compress.reset();
+                self.deflating = Some(Deflating { content, done: 0 });
+            }
+            SentAs::StoredWhole(place) => {
+                let stored = self
+                    .packs
+                    .read(*place)
+                    .ok_or_else(|| unreadable(&object.id))?;
+                header_of(object.kind).write_to(stored.size, &mut self.buffer)?;
+                self.buffer.extend_from_slice(stored.data);
+            }
+            SentAs::StoredDelta(place, base) => {
+                let stored = self
+                    .packs
+                    .read(*place)
+                    .ok_or_else(|| unreadable(&object.id))?;
+                let header = self.delta_header(*base, offset);
+                header.write_to(stored.size, &mut self.buffer)?;
+                self.buffer.extend_from_slice(stored.data);
+            }
+            SentAs::Delta(delta, base) => {
+                let header = self.delta_header(*base, offset);
+                header.write_to(delta.size, &mut self.buffer)?;
+                match &delta.data {
+                    Some(data) => self.buffer.extend_from_slice(data),
+                    None => {
+                        let target = self.content(&object.id)?;
+                        let base = delta::Base::new(self.content(&self.id_of(*base))?);
+                        let content = base
+                            .encode(&target, usize::MAX)
+                            .filter(|content| content.len() as u64 == delta.size)
+                            .ok_or_else(|| unreadable(&object.id))?;
+                        self.compress.reset();
+                        self.deflating = Some(Deflating { content, done: 0 });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn go_on(&mut self, mut deflating: Deflating) -> io::Result<()> {
+        let filled = self.buffer.len();
+        self.buffer.resize(filled + CHUNK, 0);
+        let (read, written) = (self.compress.total_in(), self.compress.total_out());
+        let status = self.compress.compress(
+            &deflating.content[deflating.done..],
+            &mut self.buffer[filled..],
+            FlushCompress::Finish,
+        );
+        let status = status.map_err(io::Error::other)?;
+        deflating.done += (self.compress.total_in() - read) as usize;
+        let written = (self.compress.total_out() - written) as usize;
+        self.buffer.truncate(filled + written);
+        if status != Status::StreamEnd {
+            self.deflating = Some(deflating);
+        }
+        Ok(())
+    }
+
+    fn delta_header(&self, base: Base, offset: u64) -> Header {
+        match base {
+            Base::Item(base) if self.ofs_delta => Header::OfsDelta {
+                base_distance: offset - self.offsets[base as usize],
+            },
+            base => Header::RefDelta {
+                base_id: self.id_of(base),
+            },
+        }
+    }
+
+    fn id_of(&self, base: Base) -> ObjectId {
+        match base {
+            Base::Item(base) => self.items[base as usize].object.id,
+            Base::AtReceiver(id) => id,
+        }
+    }
+
+    fn content(&self, id: &ObjectId) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        match self.odb.try_find(id, &mut content) {
+            Ok(Some(_)) => Ok(content),
+            _ => Err(unreadable(id)),
+        }
+    }
+}
+
+impl BufRead for OutgoingPack<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        // A part may come out empty: a compressor takes its time.
+        while self.read == self.buffer.len() && self.part != Part::Over {
+            self.make_more()?;
+        }
+        Ok(&self.buffer[self.read..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.read += amount;
+    }
+}
+
+impl Read for OutgoingPack<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(into)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+fn header_of(kind: Kind) -> Header {
+    match kind {
+        Kind::Commit => Header::Commit,
+        Kind::Tree => Header::Tree,
+        Kind::Blob => Header::Blob,
+        Kind::Tag => Header::Tag,
+    }
+}
+
+fn unreadable(id: &ObjectId) -> io::Error {
+    io::Error::other(format!("{id} can't be read any more"))
+}

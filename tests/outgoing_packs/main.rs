@@ -1,0 +1,72 @@
+//! The packs that a local store gives, as real git sees them.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod history;
+
+use history::{Plan, build, plans};
+use proptest::prelude::*;
+use support::{Repo, Sandbox, pack};
+
+/// Pairs of wants and haves for each generated history.
+const PAIRS: usize = 4;
+
+type Pick = (Vec<prop::sample::Index>, Vec<prop::sample::Index>);
+
+fn picks() -> impl Strategy<Value = Vec<Pick>> {
+    let some = |count| prop::collection::vec(any::<prop::sample::Index>(), count);
+    prop::collection::vec((some(1..4), some(0..4)), PAIRS)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
+
+    #[test]
+    fn a_pack_completes_what_the_receiver_has(plan in plans(), picks in picks()) {
+        check(&plan, &picks);
+    }
+}
+
+fn check(plan: &Plan, picks: &[Pick]) {
+    let sandbox = Sandbox::new();
+    let (source, ids) = build(&sandbox, plan);
+    for (number, (wants, haves)) in picks.iter().enumerate() {
+        // Loose objects first, then packs of git's own making with deltas in them.
+        if number == PAIRS / 2 {
+            source.git(&["repack", "-adfq"]);
+        }
+        let pick = |from: &[prop::sample::Index]| -> Vec<&str> {
+            from.iter().map(|index| index.get(&ids).as_str()).collect()
+        };
+        let receiver = sandbox.init_bare(&format!("receiver-{number}.git"), plan.format);
+        deliver(&source, &receiver, &pick(wants), &pick(haves));
+    }
+}
+
+/// Gives the receiver what is behind the haves, then our pack, and asks git about the result.
+fn deliver(source: &Repo, receiver: &Repo, wants: &[&str], haves: &[&str]) {
+    if !haves.is_empty() {
+        receive(receiver, &pack::make_with_git(source, haves, &[]));
+        refer(receiver, "have", haves);
+    }
+    let ours = pack::make(source, wants, haves);
+    let gits = pack::make_with_git(source, wants, haves);
+    assert!(
+        pack::count(&ours) <= pack::count(&gits),
+        "{wants:?} without {haves:?} takes more objects than with git"
+    );
+    receive(receiver, &ours);
+    refer(receiver, "want", wants);
+    receiver.fsck();
+}
+
+fn receive(receiver: &Repo, pack: &[u8]) {
+    receiver.git_with_input(&["index-pack", "--stdin", "--fix-thin", "--strict"], pack);
+}
+
+fn refer(receiver: &Repo, name: &str, ids: &[&str]) {
+    for (number, id) in ids.iter().enumerate() {
+        receiver.set_ref(&format!("refs/tags/{name}-{number}"), id);
+    }
+}
