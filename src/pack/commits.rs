@@ -42,6 +42,16 @@ const GENERATION_MAX: u32 = 0x3fff_ffff;
 
 impl CommitGraph for StoreCommits<'_> {
     fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+        self.commit_and_tree(id, parents).map(|(commit, _)| commit)
+    }
+}
+
+impl StoreCommits<'_> {
+    pub(crate) fn commit_and_tree(
+        &mut self,
+        id: &oid,
+        parents: &mut Vec<ObjectId>,
+    ) -> Result<(Commit, ObjectId), Hole> {
         if self.shallow.contains(id) {
             return Err(Hole::Shallow);
         }
@@ -60,7 +70,7 @@ fn from_graph(
     graph: &gix::commitgraph::Graph,
     commit: gix::commitgraph::file::Commit<'_>,
     parents: &mut Vec<ObjectId>,
-) -> Option<Commit> {
+) -> Option<(Commit, ObjectId)> {
     for parent in commit.iter_parents() {
         let position = parent.ok()?;
         if position.0 >= graph.num_commits() {
@@ -69,28 +79,30 @@ fn from_graph(
         parents.push(graph.id_at(position).to_owned());
     }
     let generation = commit.generation();
-    Some(Commit {
+    let read = Commit {
         generation: (1..GENERATION_MAX)
             .contains(&generation)
             .then_some(generation),
         date: commit.committer_timestamp().try_into().unwrap_or(i64::MAX),
-    })
+    };
+    Some((read, commit.root_tree_id().to_owned()))
 }
 
 impl StoreCommits<'_> {
-    fn read(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Option<Commit> {
+    fn read(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Option<(Commit, ObjectId)> {
         let object = self.odb.try_find(id, &mut self.buffer).ok()??;
         if object.kind != Kind::Commit {
             return None;
         }
-        tree_and_parents(object.data, id.kind(), parents)?;
+        let tree = tree_and_parents(object.data, id.kind(), parents)?;
         let mut tokens = CommitRefIter::from_bytes(object.data, id.kind());
         // The date only orders a walk, so a malformed one is as good as any.
         let date = tokens.find_map(committer_date).unwrap_or_default();
-        Some(Commit {
+        let read = Commit {
             generation: None,
             date,
-        })
+        };
+        Some((read, tree))
     }
 
     pub(crate) fn peel(&mut self, id: ObjectId) -> ObjectId {

@@ -10,7 +10,8 @@ use super::{
     objects::LocalObjects, quarantine::LocalQuarantine,
 };
 use crate::{
-    AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, pack::outgoing,
+    AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run,
+    pack::outgoing::{self, NoPack},
     refs::Namespace,
 };
 
@@ -163,18 +164,16 @@ impl RefSource for LocalStore {
         let objects = LocalObjects::open(&repo)?;
         let mut folders = vec![repo.common_dir().join("objects")];
         folders.extend(alternates(&repo)?);
-        match outgoing::prepare(objects.commits(), &folders, request, run)? {
+        match outgoing::prepare(objects.commits(), &folders, request, run) {
             Ok(mut pack) => {
                 receive(&mut pack)?;
                 Ok(PackAnswer::Sent)
             }
-            Err(fault) => {
-                let tip = objects.tip_of(&fault, request, run)?;
-                Ok(PackAnswer::Unavailable {
-                    tip,
-                    detail: fault.detail,
-                })
-            }
+            Err(NoPack::Fault(fault)) => Ok(PackAnswer::Unavailable {
+                tip: objects.tip_of(&fault, request, run)?,
+                detail: fault.detail,
+            }),
+            Err(NoPack::Failed(err)) => Err(err),
         }
     }
 

@@ -13,9 +13,9 @@ use gix::{
     objs::{Exists, Find, Kind, TagRefIter},
 };
 
-use super::Fault;
+use super::NoPack;
 use crate::{
-    Error, Run,
+    Run,
     ancestry::{CommitGraph, Hole},
     pack::commits::StoreCommits,
 };
@@ -34,9 +34,11 @@ pub(super) struct Frontier {
     pub(super) tags: Vec<ObjectId>,
     /// Children before their parents as far as their dates say, each with all of its parents.
     pub(super) commits: Vec<(ObjectId, Vec<ObjectId>)>,
+    /// The trees of these commits, and of those that the walk met on the receiver's side.
+    pub(super) trees: HashMap<ObjectId, ObjectId>,
     /// Trees and blobs that are wanted for themselves.
     pub(super) others: Vec<(ObjectId, Kind)>,
-    /// The newest tips of the receiver's.
+    /// Commits that the receiver has: its newest tips, and what was wanted all the same.
     pub(super) known: Vec<ObjectId>,
 }
 
@@ -45,66 +47,75 @@ pub(super) fn find(
     wants: &[ObjectId],
     haves: &[ObjectId],
     run: &Run,
-) -> Result<Result<Frontier, Fault>, Error> {
-    let has: HashSet<ObjectId> = haves.iter().copied().collect();
+) -> Result<Frontier, NoPack> {
     let mut frontier = Frontier::default();
-    let mut walk = Walk::new(commits);
-    let mut seen = HashSet::default();
-    for want in wants {
-        match peel(walk.commits.odb, *want, &has, &mut seen, &mut frontier.tags) {
-            Ok(Some((commit, Kind::Commit))) => walk.paint(&commit, Side::Sender),
-            Ok(Some(other)) => frontier.others.push(other),
-            Ok(None) => {}
-            Err(fault) => return Ok(Err(fault)),
-        }
+    let mut has: HashSet<ObjectId> = haves.iter().copied().collect();
+    if wants.iter().all(|want| has.contains(want)) {
+        return Ok(frontier);
     }
-    for have in &has {
+    let mut walk = Walk::new(commits);
+    for have in haves {
         run.check()?;
-        if walk.wanted_in_queue == 0 {
-            break;
+        walk.paint_have(*have, &mut has);
+    }
+    let mut wanted = Vec::new();
+    for want in wants {
+        match peel(walk.commits.odb, *want, &mut has, &mut frontier.tags)? {
+            Some((commit, Kind::Commit)) => {
+                walk.paint(&commit, Side::Sender);
+                wanted.push(commit);
+            }
+            Some(other) => frontier.others.push(other),
+            None => {}
         }
-        walk.paint_have(have);
     }
     frontier.known = walk.newest_known();
     walk.run(&mut frontier, run)?;
     let Walk {
-        commits, states, ..
+        commits,
+        states,
+        trees,
+        ..
     } = walk;
+    frontier.trees = trees;
     let is_wanted = |id: &ObjectId| {
         states
             .get(id)
             .is_some_and(|state| state.side == Side::Sender)
     };
     frontier.commits.retain(|(id, _)| is_wanted(id));
+    frontier
+        .known
+        .extend(wanted.iter().filter(|id| !is_wanted(id)));
     let mut holes = states
         .iter()
         .filter(|(_, state)| state.side == Side::Sender);
     let fault = holes.find_map(|(id, state)| Some(fault_of(*id, state.hole?, commits.odb)));
-    Ok(fault.map_or(Ok(frontier), Err))
+    fault.map_or(Ok(frontier), Err)
 }
 
-/// What a want is about, if the receiver lacks it; the tags on the way there go into `tags`.
+/// What a want is about, if it is not in `has`; it is afterwards. The tags on the way there go into
+/// `tags`.
 fn peel(
     odb: &gix::odb::Handle,
     want: ObjectId,
-    has: &HashSet<ObjectId>,
-    seen: &mut HashSet<ObjectId>,
+    has: &mut HashSet<ObjectId>,
     tags: &mut Vec<ObjectId>,
-) -> Result<Option<(ObjectId, Kind)>, Fault> {
+) -> Result<Option<(ObjectId, Kind)>, NoPack> {
     let mut id = want;
     let mut buffer = Vec::new();
-    while !has.contains(&id) && seen.insert(id) {
+    while has.insert(id) {
         let object = match odb.try_find(&id, &mut buffer) {
             Ok(Some(object)) => object,
-            Ok(None) => return Err(Fault::missing(id)),
-            Err(_) => return Err(Fault::unreadable(id)),
+            Ok(None) => return Err(NoPack::missing(id)),
+            Err(_) => return Err(NoPack::unreadable(id)),
         };
         if object.kind != Kind::Tag {
             return Ok(Some((id, object.kind)));
         }
         tags.push(id);
         let target = TagRefIter::from_bytes(object.data, id.kind()).target_id();
-        id = target.map_err(|_| Fault::unreadable(id))?;
+        id = target.map_err(|_| NoPack::unreadable(id))?;
     }
     Ok(None)
 }
@@ -120,6 +131,7 @@ enum Side {
 struct Walk<'a, 'b> {
     commits: &'a mut StoreCommits<'b>,
     states: HashMap<ObjectId, State>,
+    trees: HashMap<ObjectId, ObjectId>,
     queue: BinaryHeap<Queued>,
     /// How many of the queued commits are to be sent for all that is known.
     wanted_in_queue: usize,
@@ -148,12 +160,13 @@ impl<'a, 'b> Walk<'a, 'b> {
         Walk {
             commits,
             states: HashMap::default(),
+            trees: HashMap::default(),
             queue: BinaryHeap::new(),
             wanted_in_queue: 0,
         }
     }
 
-    fn run(&mut self, frontier: &mut Frontier, run: &Run) -> Result<(), Error> {
+    fn run(&mut self, frontier: &mut Frontier, run: &Run) -> Result<(), NoPack> {
         let mut lowest_sent = (u32::MAX, i64::MAX);
         let mut slop = SLOP;
         while let Some(next) = self.queue.pop() {
@@ -185,12 +198,17 @@ impl<'a, 'b> Walk<'a, 'b> {
     }
 
     /// What the receiver has and the sender doesn't know is of no use.
-    fn paint_have(&mut self, have: &ObjectId) {
-        if !self.commits.odb.exists(have) {
+    fn paint_have(&mut self, have: ObjectId, has: &mut HashSet<ObjectId>) {
+        if self.commits.commit(&have, &mut Vec::new()).is_ok() {
+            self.paint(&have, Side::Receiver);
             return;
         }
-        let commit = self.commits.peel(*have);
-        self.paint(&commit, Side::Receiver);
+        has.remove(&have);
+        let behind = peel(self.commits.odb, have, has, &mut Vec::new());
+        has.insert(have);
+        if let Ok(Some((commit, Kind::Commit))) = behind {
+            self.paint(&commit, Side::Receiver);
+        }
     }
 
     /// A commit that turns out to be the receiver's is visited again, and so are its ancestors.
@@ -208,14 +226,15 @@ impl<'a, 'b> Walk<'a, 'b> {
             return;
         }
         let mut parents = Vec::new();
-        let read = self.commits.commit(id, &mut parents);
+        let read = self.commits.commit_and_tree(id, &mut parents);
         let state = State {
             side,
             queued: read.is_ok(),
             hole: read.as_ref().err().copied(),
         };
         self.states.insert(*id, state);
-        if let Ok(commit) = read {
+        if let Ok((commit, tree)) = read {
+            self.trees.insert(*id, tree);
             self.wanted_in_queue += usize::from(side == Side::Sender);
             self.queue.push(Queued {
                 height: (commit.generation.unwrap_or(u32::MAX), commit.date),
@@ -237,10 +256,10 @@ impl<'a, 'b> Walk<'a, 'b> {
     }
 }
 
-fn fault_of(id: ObjectId, hole: Hole, odb: &gix::odb::Handle) -> Fault {
+fn fault_of(id: ObjectId, hole: Hole, odb: &gix::odb::Handle) -> NoPack {
     match hole {
-        Hole::Shallow => Fault::new(id, "its history is cut off here: this is a shallow clone"),
-        Hole::Unreadable if odb.exists(&id) => Fault::unreadable(id),
-        Hole::Unreadable => Fault::missing(id),
+        Hole::Shallow => NoPack::fault(id, "has lost its parents: the source is a shallow clone"),
+        Hole::Unreadable if odb.exists(&id) => NoPack::unreadable(id),
+        Hole::Unreadable => NoPack::missing(id),
     }
 }

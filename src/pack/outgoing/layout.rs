@@ -16,7 +16,7 @@ use gix::{
 };
 
 use super::{
-    Fault,
+    NoPack,
     search::{self, Candidate, Delta, Limits},
     selection::{Selected, Selection},
     stored::{Form, Place, StoredPacks},
@@ -56,22 +56,15 @@ pub(super) fn lay_out(
     selection: Selection,
     thin: bool,
     run: &Run,
-) -> Result<Result<Vec<Item>, Fault>, Error> {
+) -> Result<Vec<Item>, NoPack> {
     let Selection { objects, bases } = selection;
     let bases = if thin { bases } else { Vec::new() };
     let sources = Sources { odb, packs };
-    let mut items = match sources.stored_forms(objects, &bases, run)? {
-        Ok(items) => items,
-        Err(fault) => return Ok(Err(fault)),
-    };
+    let mut items = sources.stored_forms(objects, &bases, run)?;
     break_cycles(&mut items);
-    if let Err(fault) = sources.find_deltas(&mut items, &bases, run)? {
-        return Ok(Err(fault));
-    }
-    if let Err(fault) = sources.check_readable(&items, run)? {
-        return Ok(Err(fault));
-    }
-    Ok(Ok(order(items)))
+    sources.find_deltas(&mut items, &bases, run)?;
+    sources.check_readable(&items, run)?;
+    Ok(order(items))
 }
 
 struct Sources<'a> {
@@ -85,7 +78,7 @@ impl Sources<'_> {
         objects: Vec<Selected>,
         bases: &[Selected],
         run: &Run,
-    ) -> Result<Result<Vec<Item>, Fault>, Error> {
+    ) -> Result<Vec<Item>, NoPack> {
         let numbers: HashMap<ObjectId, u32> =
             objects.iter().map(|object| object.id).zip(0..).collect();
         let bases: gix::hashtable::HashSet = bases.iter().map(|base| base.id).collect();
@@ -100,12 +93,10 @@ impl Sources<'_> {
             if items.len().is_multiple_of(1024) {
                 run.advance(Phase::Count, items.len() as u64, total);
             }
-            match self.stored_form(&object, base_of) {
-                Ok(sent_as) => items.push(Item { object, sent_as }),
-                Err(fault) => return Ok(Err(fault)),
-            }
+            let sent_as = self.stored_form(&object, base_of)?;
+            items.push(Item { object, sent_as });
         }
-        Ok(Ok(items))
+        Ok(items)
     }
 
     /// A copy that is a delta is preferred to one that is whole.
@@ -113,14 +104,14 @@ impl Sources<'_> {
         &self,
         object: &Selected,
         base_of: impl Fn(ObjectId) -> Option<Base>,
-    ) -> Result<SentAs, Fault> {
+    ) -> Result<SentAs, NoPack> {
         let mut best = None;
         let mut is_damaged = false;
         for place in self.packs.find(&object.id) {
             let form = match self.packs.form(place) {
                 Some((Form::Whole(kind), _)) if kind == object.kind => SentAs::StoredWhole(place),
                 Some((Form::Whole(_), _)) => {
-                    return Err(Fault::new(object.id, "is not what it should be"));
+                    return Err(NoPack::unfit(object.id));
                 }
                 Some((Form::Delta(base), _)) => match base_of(base) {
                     Some(base) => SentAs::StoredDelta(place, base),
@@ -148,20 +139,15 @@ impl Sources<'_> {
             // What can't be read in one place may be fine in another, if there is one.
             None => match self.odb.try_header(&object.id) {
                 Ok(Some(header)) if header.kind == object.kind => Ok(SentAs::Whole),
-                Ok(Some(_)) => Err(Fault::new(object.id, "is not what it should be")),
-                Ok(None) if !is_damaged => Err(Fault::missing(object.id)),
-                Ok(None) | Err(_) => Err(Fault::unreadable(object.id)),
+                Ok(Some(_)) => Err(NoPack::unfit(object.id)),
+                Ok(None) if !is_damaged => Err(NoPack::missing(object.id)),
+                Ok(None) | Err(_) => Err(NoPack::unreadable(object.id)),
             },
         }
     }
 
     /// Seeks a delta for everything that isn't one.
-    fn find_deltas(
-        &self,
-        items: &mut [Item],
-        bases: &[Selected],
-        run: &Run,
-    ) -> Result<Result<(), Fault>, Error> {
+    fn find_deltas(&self, items: &mut [Item], bases: &[Selected], run: &Run) -> Result<(), NoPack> {
         let heights = heights(items);
         let mut candidates = Vec::new();
         let mut numbers = Vec::new();
@@ -173,7 +159,7 @@ impl Sources<'_> {
                 SentAs::StoredDelta(..) | SentAs::Delta(..) => continue,
             };
             let Some(size) = self.size(&item.object.id, whole_in) else {
-                return Ok(Err(Fault::unreadable(item.object.id)));
+                return Err(NoPack::unreadable(item.object.id));
             };
             let height = heights[number];
             let whole_in = whole_in.map(|place| place.pack);
@@ -181,7 +167,7 @@ impl Sources<'_> {
             numbers.push(Base::Item(number as u32));
         }
         if numbers.is_empty() {
-            return Ok(Ok(()));
+            return Ok(());
         }
         for base in bases {
             run.check()?;
@@ -201,14 +187,14 @@ impl Sources<'_> {
                 Ok(Some(_)) => Ok(()),
                 _ => {
                     let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
-                    *fault = Some(Fault::unreadable(id.to_owned()));
+                    *fault = Some(id.to_owned());
                     Err(Error::new(ErrorKind::Corrupt, "an object can't be read"))
                 }
             }
         };
         let found = search::search(&candidates, open, &Limits::default(), run);
         if let Some(fault) = fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Ok(Err(fault));
+            return Err(NoPack::unreadable(fault));
         }
         for (number, delta) in numbers.iter().zip(found?) {
             if let (Base::Item(number), Some(delta)) = (number, delta) {
@@ -216,7 +202,7 @@ impl Sources<'_> {
                 items[*number as usize].sent_as = SentAs::Delta(delta, base);
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn size(&self, id: &oid, whole_in: Option<Place>) -> Option<u64> {
@@ -227,7 +213,7 @@ impl Sources<'_> {
     }
 
     /// Reads what nobody has read so far: a pack that has begun can only be broken off.
-    fn check_readable(&self, items: &[Item], run: &Run) -> Result<Result<(), Fault>, Error> {
+    fn check_readable(&self, items: &[Item], run: &Run) -> Result<(), NoPack> {
         let mut buffer = Vec::new();
         for item in items
             .iter()
@@ -235,10 +221,10 @@ impl Sources<'_> {
         {
             run.check()?;
             if !matches!(self.odb.try_find(&item.object.id, &mut buffer), Ok(Some(_))) {
-                return Ok(Err(Fault::unreadable(item.object.id)));
+                return Err(NoPack::unreadable(item.object.id));
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 }
 

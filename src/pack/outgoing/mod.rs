@@ -1,7 +1,8 @@
 //! Making a pack: everything behind some tips that isn't behind others, as small as git makes it.
 //!
 //! 1. [`frontier`]: which commits the receiver lacks;
-//! 2. [`selection`]: which trees and blobs those brought in;
+//! 2. [`selection`]: which trees and blobs those brought in, by reading [`trees`] side by side, but
+//!    for what is [`shared`] with other commits of the receiver's;
 //! 3. [`stored`]: what of it lies in packs already, in a form that can be sent as it is;
 //! 4. [`search`]: which of the rest can be sent as a [`delta`];
 //! 5. [`writer`]: the pack as a stream.
@@ -20,31 +21,50 @@ mod frontier;
 mod layout;
 mod search;
 mod selection;
+mod shared;
 mod stored;
+mod trees;
 mod writer;
 mod zlib;
 
 pub(crate) use writer::OutgoingPack;
 
-/// Why there is no pack: an object that the sender should have.
+/// Why there is no pack.
+pub(crate) enum NoPack {
+    /// An object that the sender should have.
+    Fault(Fault),
+    /// Everything else.
+    Failed(Error),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) object: ObjectId,
     pub(crate) detail: String,
 }
 
-impl Fault {
-    fn new(object: ObjectId, detail: &str) -> Self {
-        let detail = format!("{object}: {detail}");
-        Fault { object, detail }
+impl NoPack {
+    fn fault(object: ObjectId, what: &str) -> Self {
+        let detail = format!("{object} {what}");
+        NoPack::Fault(Fault { object, detail })
     }
 
     fn missing(object: ObjectId) -> Self {
-        Fault::new(object, "missing")
+        NoPack::fault(object, "is missing")
     }
 
     fn unreadable(object: ObjectId) -> Self {
-        Fault::new(object, "can't be read")
+        NoPack::fault(object, "can't be read")
+    }
+
+    fn unfit(object: ObjectId) -> Self {
+        NoPack::fault(object, "is of another kind than it should be")
+    }
+}
+
+impl From<Error> for NoPack {
+    fn from(err: Error) -> Self {
+        NoPack::Failed(err)
     }
 }
 
@@ -55,30 +75,21 @@ pub(crate) fn prepare<'a>(
     folders: &[PathBuf],
     request: &PackRequest,
     run: &'a Run,
-) -> Result<Result<OutgoingPack<'a>, Fault>, Error> {
+) -> Result<OutgoingPack<'a>, NoPack> {
     let odb = commits.odb;
     let hash = odb.store_ref().object_hash();
     let frontier = frontier::find(&mut commits, &request.wants, &request.haves, run)?;
-    let frontier = match frontier {
-        Ok(frontier) => frontier,
-        Err(fault) => return Ok(Err(fault)),
-    };
-    let selection = match selection::select(odb, &frontier, run)? {
-        Ok(selection) => selection,
-        Err(fault) => return Ok(Err(fault)),
-    };
+    let selection = selection::select(odb, &frontier, run)?;
+    drop(frontier);
     let packs = stored::StoredPacks::open(folders, hash)?;
-    let items = match layout::lay_out(odb, &packs, selection, request.thin, run)? {
-        Ok(items) => items,
-        Err(fault) => return Ok(Err(fault)),
-    };
+    let items = layout::lay_out(odb, &packs, selection, request.thin, run)?;
     let odb = odb.clone();
-    Ok(Ok(OutgoingPack::new(
+    Ok(OutgoingPack::new(
         odb,
         packs,
         items,
         hash,
         request.ofs_delta,
         run,
-    )))
+    ))
 }

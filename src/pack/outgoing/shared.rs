@@ -1,0 +1,77 @@
+//! What of the selected objects the receiver has all the same, under the same path: what was
+//! reverted, or picked from another branch.
+
+use std::collections::HashSet as StdHashSet;
+
+use gix::{ObjectId, hashtable::HashSet, objs::Kind};
+
+use super::{
+    NoPack,
+    search::name_hash,
+    selection::Selected,
+    trees::{kind_of, tree_content},
+};
+use crate::{
+    Run,
+    pack::entries::{Entries, decode},
+};
+
+/// How many trees of the receiver's are read for it.
+const MAX_TREES: usize = 4096;
+
+/// Looks through the `known` trees of commits that the receiver has, in those directories where
+/// something is sent.
+pub(super) fn find(
+    odb: &gix::odb::Handle,
+    known: impl Iterator<Item = ObjectId>,
+    objects: &[Selected],
+    sent: &HashSet<ObjectId>,
+    run: &Run,
+) -> Result<HashSet<ObjectId>, NoPack> {
+    let trees = objects.iter().filter(|object| object.kind == Kind::Tree);
+    let directories: StdHashSet<u32> = trees.map(|tree| tree.name_hash).collect();
+    let mut shared = HashSet::default();
+    let mut seen = HashSet::default();
+    let mut pending: Vec<_> = known
+        .take(MAX_TREES)
+        .map(|tree| (tree, Vec::new()))
+        .collect();
+    pending.reverse();
+    while let Some((tree, mut path)) = pending.pop() {
+        run.check()?;
+        if !seen.insert(tree) {
+            continue;
+        }
+        if seen.len() > MAX_TREES {
+            break;
+        }
+        if sent.contains(&tree) {
+            shared.insert(tree);
+        }
+        // What can't be read can't be compared with.
+        let Ok(data) = tree_content(odb, &tree) else {
+            continue;
+        };
+        let format = tree.kind();
+        let mut entries = Entries {
+            rest: &data,
+            format,
+        };
+        let directory = path.len();
+        while let Some(entry) = entries.next_raw().and_then(|raw| decode(raw, format)) {
+            let kind = kind_of(&entry);
+            let is_shared = kind.is_some() && sent.contains(entry.oid);
+            if is_shared {
+                shared.insert(entry.oid.to_owned());
+            }
+            if kind == Some(Kind::Tree) {
+                path.truncate(directory);
+                path.extend_from_slice(entry.filename);
+                if is_shared || directories.contains(&name_hash(&path)) {
+                    pending.push((entry.oid.to_owned(), [&path, &b"/"[..]].concat()));
+                }
+            }
+        }
+    }
+    Ok(shared)
+}
