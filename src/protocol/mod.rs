@@ -2,7 +2,9 @@
 
 pub(crate) mod fetch;
 pub(crate) mod last_words;
+pub(crate) mod receive_pack;
 pub(crate) mod ref_line;
+pub(crate) mod report_status;
 
 /// How much of a remote's words is passed on, in characters.
 const MAX_REMOTE_TEXT: usize = 400;

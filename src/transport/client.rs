@@ -1,29 +1,28 @@
 use std::{
     fmt,
-    io::{self, BufReader, Cursor, Read, Write},
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    io::Read as _,
+    sync::{Arc, Mutex},
     time::SystemTime,
 };
 
-use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
 use rustls::pki_types::CertificateDer;
-use ureq::http::{HeaderName, HeaderValue, Method, Request, header};
+use ureq::{
+    AsSendBody, Body,
+    http::{HeaderValue, Request, Response, header},
+};
 
 use super::{
     CancelFlag, Credentials, Meter, NetworkPolicy, Origin, RemoteUrl, Timeouts,
     connect::{Dialer, NoResolver, tls_config},
+    exchange::{Exchange, State, lock},
     failure::Failure,
-    response::{Head, expected_content_type, incomplete},
-    socket::Link,
+    response::{Head, incomplete},
+    socket::{HungUp, Link},
 };
 use crate::{Error, ErrorKind};
 
 /// GitHub and others decide by the prefix whether a Git client is talking to them.
 const USER_AGENT: &str = concat!("git/refsync-", env!("CARGO_PKG_VERSION"));
-
-/// How much of an answer's body is remembered: an `ERR` packet is a line of text.
-const BEGINNING: usize = 1024;
 
 /// Smart HTTP answers have a handful of headers.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
@@ -43,25 +42,23 @@ pub(crate) struct ClientOptions {
     pub(crate) meter: Arc<Meter>,
 }
 
-/// HTTP for `gix_transport`, to one origin.
+/// HTTP to one origin: for `gix_transport`, which collects a request before it is sent, and with
+/// [`post`](HttpClient::post) for one that is too large for that.
 ///
 /// Clones share connections and the failure: hand one to `gix_transport` and ask the other one
 /// [what failed](HttpClient::take_failure). The connection is kept for the next request if the body
 /// of the response was read to its end, which gix does before it makes one. After the last request of
 /// a run, [`finish`](HttpClient::finish) does it.
-///
-/// A request is sent when its headers or its body are first read. All errors come from there, so a
-/// 401 never makes gix ask for credentials.
 #[derive(Clone)]
-pub(crate) struct HttpClient(Arc<Inner>);
+pub(crate) struct HttpClient(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     agent: ureq::Agent,
     origin: Origin,
     authorization: Option<HeaderValue>,
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     /// The exchange that was answered last, for [`HttpClient::finish`].
-    last: Mutex<Option<Exchange>>,
+    pub(super) last: Mutex<Option<Exchange>>,
 }
 
 impl HttpClient {
@@ -80,6 +77,7 @@ impl HttpClient {
             cancel: options.cancel,
             meter: options.meter,
             failure: Failure::default(),
+            hung_up: HungUp::default(),
             timeouts: options.timeouts,
         });
         let dialer = Dialer {
@@ -134,151 +132,26 @@ impl HttpClient {
         }
     }
 
-    fn begin(
+    /// Sends a request, with the credentials, and gives its answer unless the status says no.
+    ///
+    /// On failure the response is dropped, and with its unread body the connection.
+    pub(super) fn ask(
         &self,
-        method: Method,
-        url: &str,
-        headers: impl IntoIterator<Item = impl AsRef<str>>,
-    ) -> Exchange {
-        // What nobody took is about a request that nobody is interested in any more.
-        self.take_failure();
-        let mut request = Request::builder().method(method).uri(url);
-        for line in headers {
-            if let Some((name, value)) = line.as_ref().split_once(':')
-                && !is_ours(name)
-            {
-                request = request.header(name, value.trim());
-            }
-        }
-        Exchange(Arc::new(Mutex::new(State::Pending(Pending {
-            client: self.clone(),
-            request: request.body(Vec::new()),
-        }))))
-    }
-}
-
-/// Whether gix has no say in this header.
-fn is_ours(name: &str) -> bool {
-    [
-        header::USER_AGENT,
-        header::AUTHORIZATION,
-        header::ACCEPT_ENCODING,
-    ]
-    .iter()
-    .any(|ours: &HeaderName| name.eq_ignore_ascii_case(ours.as_str()))
-}
-
-impl Http for HttpClient {
-    type Headers = BufReader<Headers>;
-    type ResponseBody = BufReader<ResponseBody>;
-    type PostBody = PostBody;
-
-    fn get(
-        &mut self,
-        url: &str,
-        _base_url: &str,
-        headers: impl IntoIterator<Item = impl AsRef<str>>,
-    ) -> gix::Result<GetResponse<Self::Headers, Self::ResponseBody>> {
-        Ok(self.begin(Method::GET, url, headers).into_response().into())
-    }
-
-    /// Collects the body in memory whatever its kind, and sends it with its length. Unbounded bodies,
-    /// which are packs, have yet to be streamed.
-    fn post(
-        &mut self,
-        url: &str,
-        _base_url: &str,
-        headers: impl IntoIterator<Item = impl AsRef<str>>,
-        _body: PostBodyDataKind,
-    ) -> gix::Result<PostResponse<Self::Headers, Self::ResponseBody, Self::PostBody>> {
-        Ok(self.begin(Method::POST, url, headers).into_response())
-    }
-
-    fn configure(&mut self, _config: &dyn std::any::Any) -> gix::Result {
-        Ok(())
-    }
-}
-
-/// One request and its answer, seen by gix as three separate ends.
-#[derive(Clone)]
-struct Exchange(Arc<Mutex<State>>);
-
-enum State {
-    Pending(Pending),
-    Answered(Answer),
-    /// Failed for good: a body that broke must not look ended when it is read again.
-    Over,
-}
-
-struct Pending {
-    client: HttpClient,
-    request: Result<Request<Vec<u8>>, ureq::http::Error>,
-}
-
-struct Answer {
-    link: Arc<Link>,
-    headers: Cursor<String>,
-    beginning: Vec<u8>,
-    body: io::Chain<Cursor<Vec<u8>>, ureq::BodyReader<'static>>,
-}
-
-impl Exchange {
-    fn into_response(self) -> PostResponse<BufReader<Headers>, BufReader<ResponseBody>, PostBody> {
-        PostResponse {
-            post_body: PostBody(self.clone()),
-            headers: BufReader::new(Headers(self.clone())),
-            body: BufReader::with_capacity(64 * 1024, ResponseBody(self)),
-        }
-    }
-
-    fn answer(&self, read: impl FnOnce(&mut Answer) -> io::Result<usize>) -> io::Result<usize> {
-        let mut state = lock(&self.0);
-        let mut answer = match mem::replace(&mut *state, State::Over) {
-            State::Pending(pending) => {
-                let client = pending.client.clone();
-                let answer = pending.send()?;
-                *lock(&client.0.last) = Some(self.clone());
-                answer
-            }
-            State::Answered(answer) => answer,
-            State::Over => return Err(io::Error::other("the request failed before")),
-        };
-        let read = read(&mut answer)?;
-        *state = State::Answered(answer);
-        Ok(read)
-    }
-}
-
-impl Pending {
-    fn send(self) -> io::Result<Answer> {
-        let link = self.client.0.link.clone();
-        self.try_send().map_err(|err| link.failure.record(err))
-    }
-
-    fn try_send(self) -> Result<Answer, Error> {
+        mut request: Request<impl AsSendBody>,
+    ) -> Result<Response<Body>, Error> {
         let Inner {
             agent,
             origin,
             authorization,
             link,
             ..
-        } = &*self.client.0;
-        let mut request = self.request.map_err(|err| {
-            Error::new(
-                ErrorKind::Protocol,
-                "the request can't be expressed in HTTP",
-            )
-            .with_source(err)
-        })?;
+        } = &*self.0;
         if Origin::of(request.uri()).as_ref() != Some(origin) {
             return Err(Error::new(
                 ErrorKind::Forbidden,
                 format!("requests go to {origin} only"),
             ));
         }
-        let expected = expected_content_type(request.method(), request.uri()).ok_or_else(|| {
-            Error::new(ErrorKind::Unsupported, "only Git's smart HTTP is supported")
-        })?;
         if let Some(value) = authorization {
             request
                 .headers_mut()
@@ -293,105 +166,23 @@ impl Pending {
         );
         let _in_span = span.enter();
         link.cancel.check()?;
+        link.hung_up.set(false);
         link.meter.count_request();
-        let is_listing = request.method() == Method::GET;
-        let response = if is_listing {
-            agent.run(request.map(|_| ()))
-        } else {
-            agent.run(request)
-        }
-        .map_err(|err| incomplete(err, ErrorKind::NotAGitServer))?;
+        let response = agent
+            .run(request)
+            .map_err(|err| incomplete(err, ErrorKind::NotAGitServer))?;
         span.record("status", response.status().as_u16());
+        self.head(&response).check_status(SystemTime::now())?;
+        Ok(response)
+    }
 
-        // On failure the response is dropped, and with its unread body the connection.
+    pub(super) fn head<'a>(&self, response: &'a Response<Body>) -> Head<'a> {
         Head {
             status: response.status(),
             headers: response.headers(),
-            authorized: authorization.is_some(),
-        }
-        .check(&expected, SystemTime::now())?;
-        let mut body = response.into_body().into_reader();
-        let start = if is_listing {
-            start_of_listing(&mut body)
-        } else {
-            Ok(Vec::new())
-        };
-        let start = start.map_err(|err| incomplete(err.into(), ErrorKind::Protocol))?;
-        Ok(Answer {
-            headers: Cursor::new(format!("Content-Type: {expected}\n")),
-            beginning: Vec::new(),
-            body: Cursor::new(start).chain(body),
-            link: link.clone(),
-        })
-    }
-}
-
-/// A server that answers in protocol v1 says so in a packet of its own, and goes on as in v0
-/// (gitprotocol-pack(5)). gix doesn't know that packet, so it is left out.
-fn start_of_listing(body: &mut impl Read) -> io::Result<Vec<u8>> {
-    const ANNOUNCED: &[u8] = b"001e# service=git-upload-pack\n0000";
-    const VERSION_1: &[u8] = b"000eversion 1\n";
-    let mut start = Vec::new();
-    let most = ANNOUNCED.len() + VERSION_1.len();
-    body.take(most as u64).read_to_end(&mut start)?;
-    if start.ends_with(VERSION_1) && start.starts_with(ANNOUNCED) {
-        start.truncate(ANNOUNCED.len());
-    }
-    Ok(start)
-}
-
-/// The one header that gix looks at.
-pub(crate) struct Headers(Exchange);
-
-impl Read for Headers {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.answer(|answer| answer.headers.read(buf))
-    }
-}
-
-/// The body of a response.
-pub(crate) struct ResponseBody(Exchange);
-
-impl Read for ResponseBody {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.answer(|answer| {
-            let read = answer.body.read(buf).map_err(|err| {
-                let err = incomplete(ureq::Error::from(err), ErrorKind::Protocol);
-                answer.link.failure.record(err)
-            })?;
-            let wanted = read.min(BEGINNING - answer.beginning.len());
-            answer.beginning.extend_from_slice(&buf[..wanted]);
-            Ok(read)
-        })
-    }
-}
-
-/// Collects the body of a request.
-pub(crate) struct PostBody(Exchange);
-
-impl Write for PostBody {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let mut state = lock(&self.0.0);
-        match &mut *state {
-            State::Pending(Pending {
-                request: Ok(request),
-                ..
-            }) => request.body_mut().write(buf),
-            // A request that can't be built fails with a better text when its answer is read.
-            State::Pending(_) => Ok(buf.len()),
-            State::Answered(_) | State::Over => {
-                Err(io::Error::other("the request has been sent already"))
-            }
+            authorized: self.0.authorization.is_some(),
         }
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for HttpClient {

@@ -311,7 +311,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::transport::{CancelFlag, Meter, Timeouts, failure::Failure};
+    use crate::transport::{CancelFlag, Meter, Timeouts, failure::Failure, socket::HungUp};
 
     fn dialer() -> Dialer {
         Dialer {
@@ -319,6 +319,7 @@ mod tests {
                 cancel: CancelFlag::default(),
                 meter: Arc::new(Meter::default()),
                 failure: Failure::default(),
+                hung_up: HungUp::default(),
                 timeouts: Timeouts::default(),
             }),
             policy: NetworkPolicy::any(),

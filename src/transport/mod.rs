@@ -1,6 +1,6 @@
 //! Smart HTTP's lower half: policy, deadlines, credentials, cancellation and errors with a kind.
 //!
-//! [`HttpClient`] is what `gix_transport` sends its requests through. Everything that a hostile URL,
+//! [`HttpClient`] is what `gix_transport` and pushes send their requests through. Everything that a hostile URL,
 //! name server or Git server could try against the embedding process is decided here:
 //!
 //! - a [`RemoteUrl`] is `http(s)` and carries no credentials;
@@ -13,12 +13,14 @@ mod cancel;
 mod client;
 mod connect;
 mod credentials;
+mod exchange;
 mod failure;
 mod meter;
 mod policy;
 mod response;
 mod socket;
 mod timeouts;
+mod upload;
 mod url;
 
 pub(crate) use cancel::CancelFlag;
@@ -27,6 +29,7 @@ pub use credentials::Credentials;
 pub(crate) use meter::Meter;
 pub use policy::NetworkPolicy;
 pub use timeouts::Timeouts;
+pub(crate) use upload::Unanswered;
 pub use url::{Origin, RemoteUrl};
 
 #[cfg(test)]

@@ -19,10 +19,10 @@ pub(super) struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// Fails unless this is a smart HTTP answer of the type `expected`.
-    pub(super) fn check(&self, expected: &str, now: SystemTime) -> Result<(), Error> {
+    /// Fails unless the request was successful.
+    pub(super) fn check_status(&self, now: SystemTime) -> Result<(), Error> {
         let Some((kind, what)) = self.refusal() else {
-            return self.check_content_type(expected);
+            return Ok(());
         };
         let wait = self
             .header(header::RETRY_AFTER)
@@ -44,6 +44,7 @@ impl Head<'_> {
             401 => (ErrorKind::Authentication, "the server asks for credentials"),
             403 => (ErrorKind::PermissionDenied, "the server denies access"),
             404 | 410 => (ErrorKind::NotFound, "the server has no such repository"),
+            413 => (ErrorKind::Remote, "the request is too large for the server"),
             429 => (ErrorKind::RateLimited, "the server asks for fewer requests"),
             400..=499 => (ErrorKind::Remote, "the server refuses the request"),
             500..=599 => (ErrorKind::ServerError, "the server failed"),
@@ -63,7 +64,8 @@ impl Head<'_> {
         }
     }
 
-    fn check_content_type(&self, expected: &str) -> Result<(), Error> {
+    /// Fails unless this is a smart HTTP answer of the type `expected`.
+    pub(super) fn check_content_type(&self, expected: &str) -> Result<(), Error> {
         let essence = self
             .header(header::CONTENT_TYPE)
             .and_then(|value| value.split(';').next())
@@ -142,12 +144,13 @@ mod tests {
     }
 
     fn check(status: u16, pairs: &[(header::HeaderName, &str)]) -> Result<(), Error> {
-        Head {
+        let head = Head {
             status: StatusCode::from_u16(status).expect("a status"),
             headers: &headers(pairs),
             authorized: true,
-        }
-        .check(TYPE, SystemTime::UNIX_EPOCH)
+        };
+        head.check_status(SystemTime::UNIX_EPOCH)?;
+        head.check_content_type(TYPE)
     }
 
     #[test]
@@ -302,7 +305,7 @@ mod tests {
                 headers: &headers,
                 authorized,
             };
-            head.check(TYPE, SystemTime::UNIX_EPOCH)
+            head.check_status(SystemTime::UNIX_EPOCH)
                 .expect_err("refused")
                 .to_string()
         };

@@ -1,7 +1,10 @@
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,7 +20,22 @@ pub(super) struct Link {
     pub(super) cancel: CancelFlag,
     pub(super) meter: Arc<Meter>,
     pub(super) failure: Failure,
+    pub(super) hung_up: HungUp,
     pub(super) timeouts: Timeouts,
+}
+
+/// Whether the server closed the connection before it had all of the current request.
+#[derive(Debug, Default)]
+pub(super) struct HungUp(AtomicBool);
+
+impl HungUp {
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&self, hung_up: bool) {
+        self.0.store(hung_up, Ordering::Relaxed);
+    }
 }
 
 /// A TCP connection whose reads and writes end when the run is cancelled or nothing moves.
@@ -31,6 +49,9 @@ pub(super) struct Socket {
     setup: Option<Deadline>,
     /// rustls swallows the error of a write and comes back. It must not wait a second time.
     broken: bool,
+    /// The peer takes nothing any more. It may have said why before it stopped, so what is written
+    /// goes nowhere and what can be read is read.
+    is_mute: bool,
 }
 
 impl Socket {
@@ -43,6 +64,7 @@ impl Socket {
             link,
             setup: Some(setup),
             broken: false,
+            is_mute: false,
         })
     }
 
@@ -58,7 +80,7 @@ impl Socket {
             self.stream.set_nonblocking(false)?;
             Ok(matches!(peeked, Err(err) if err.kind() == io::ErrorKind::WouldBlock))
         };
-        !self.broken && is_silent().unwrap_or(false)
+        !self.broken && !self.is_mute && is_silent().unwrap_or(false)
     }
 
     fn poll(&mut self, op: impl FnMut(&TcpStream) -> io::Result<usize>) -> io::Result<usize> {
@@ -106,14 +128,34 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let sent = self.poll(|mut stream| stream.write(buf))?;
-        self.link.meter.count_sent(sent);
+        if self.is_mute {
+            return Ok(buf.len());
+        }
+        let mut hung_up = false;
+        let sent = self.poll(|mut stream| match stream.write(buf) {
+            Err(err) if is_hang_up(&err) => {
+                hung_up = true;
+                Ok(buf.len())
+            }
+            written => written,
+        })?;
+        if hung_up {
+            self.is_mute = true;
+            self.link.hung_up.set(true);
+        } else {
+            self.link.meter.count_sent(sent);
+        }
         Ok(sent)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn is_hang_up(err: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(err.kind(), BrokenPipe | ConnectionReset | ConnectionAborted)
 }
 
 pub(super) fn connection_broke() -> Error {
@@ -167,6 +209,7 @@ mod tests {
             cancel: CancelFlag::default(),
             meter: Arc::new(Meter::default()),
             failure: Failure::default(),
+            hung_up: HungUp::default(),
             timeouts: Timeouts {
                 idle: POLL,
                 ..Timeouts::default()

@@ -1,0 +1,124 @@
+//! What a client says to git's receive-pack: which refs it wants to move, and how
+//! (gitprotocol-pack(5), "Pushing Data To a Server").
+
+use bstr::ByteSlice;
+use gix_transport::packetline::blocking_io::encode;
+
+use crate::{AdvertisedRef, Error, ErrorKind, Namespace, ObjectFormat, ObjectId, RefUpdate};
+
+/// What a server says that its receive-pack can do, as far as it matters here
+/// (gitprotocol-capabilities(5)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    /// In which words it reports what became of each ref; not at all if it is from before 2006.
+    pub(crate) report: Option<ReportStatus>,
+    pub(crate) side_band: bool,
+    /// Whether a delta may name its base by where that is in the pack.
+    pub(crate) ofs_delta: bool,
+    /// Whether a delta's base may be missing from the pack.
+    pub(crate) thin_pack: bool,
+    quiet: bool,
+    object_format: bool,
+    agent: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReportStatus {
+    V1,
+    V2,
+}
+
+impl Capabilities {
+    /// Those of a server that offers what `offers` says that it does.
+    pub(crate) fn of(offers: impl Fn(&str) -> bool) -> Self {
+        let report = if offers("report-status-v2") {
+            Some(ReportStatus::V2)
+        } else {
+            offers("report-status").then_some(ReportStatus::V1)
+        };
+        Capabilities {
+            report,
+            side_band: offers("side-band-64k"),
+            ofs_delta: offers("ofs-delta"),
+            thin_pack: !offers("no-thin"),
+            quiet: offers("quiet"),
+            object_format: offers("object-format"),
+            agent: offers("agent"),
+        }
+    }
+
+    /// What is asked for: never what wasn't offered.
+    fn requested(&self, format: ObjectFormat, agent: &str) -> String {
+        let report = self.report.map(|report| match report {
+            ReportStatus::V1 => "report-status".to_owned(),
+            ReportStatus::V2 => "report-status-v2".to_owned(),
+        });
+        let wanted = [
+            report,
+            self.side_band.then(|| "side-band-64k".to_owned()),
+            self.quiet.then(|| "quiet".to_owned()),
+            self.object_format
+                .then(|| format!("object-format={format}")),
+            self.agent.then(|| format!("agent={agent}")),
+        ];
+        wanted.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The commands up to the pack. The server moves a ref only from the tip that is expected, so each
+/// is a compare-and-swap.
+pub(crate) fn commands(
+    updates: &[RefUpdate],
+    capabilities: &Capabilities,
+    format: ObjectFormat,
+    agent: &str,
+) -> Result<Vec<u8>, Error> {
+    let mut request = Vec::new();
+    let mut separator = format!("\0{}", capabilities.requested(format, agent));
+    for update in updates {
+        let none = ObjectId::null(format.hash_kind());
+        let old = update.expected.unwrap_or(none);
+        let mut line = format!("{old} {} ", update.new).into_bytes();
+        line.extend_from_slice(&update.name);
+        line.extend_from_slice(separator.as_bytes());
+        separator.clear();
+        encode::data_to_write(&line, &mut request).map_err(|err| {
+            let text = "the name of a ref is too long for Git's protocol";
+            Error::new(ErrorKind::Unsupported, text).with_source(err)
+        })?;
+    }
+    request.extend_from_slice(FLUSH);
+    Ok(request)
+}
+
+/// Ends a list of packets.
+pub(crate) const FLUSH: &[u8] = b"0000";
+
+/// What a server wants in place of a pack if it has all objects already.
+pub(crate) fn empty_pack(format: ObjectFormat) -> Result<Vec<u8>, Error> {
+    let mut pack = b"PACK\0\0\0\x02\0\0\0\0".to_vec();
+    let mut hasher = gix::hash::hasher(format.hash_kind());
+    hasher.update(&pack);
+    let checksum = hasher.try_finalize().map_err(|err| {
+        Error::new(ErrorKind::Protocol, "an empty pack has no checksum").with_source(err)
+    })?;
+    pack.extend_from_slice(checksum.as_slice());
+    Ok(pack)
+}
+
+/// Splits what a server lists into the refs that take part in a sync, and what else it has with
+/// everything behind it: the tips of its other refs, and those of repositories that it borrows
+/// objects from, which it lists under the name `.have`.
+pub(crate) fn split_haves(listed: Vec<AdvertisedRef>) -> (Vec<AdvertisedRef>, Vec<ObjectId>) {
+    let (refs, others): (Vec<_>, Vec<_>) = listed
+        .into_iter()
+        .partition(|listed| Namespace::split(listed.name.as_bstr()).is_some());
+    let mut haves: Vec<_> = others
+        .into_iter()
+        .map(|other| other.target)
+        .filter(|id| !id.is_null())
+        .collect();
+    haves.sort_unstable();
+    haves.dedup();
+    (refs, haves)
+}

@@ -1,0 +1,252 @@
+//! What a server reports about a push (gitprotocol-pack(5), "Report Status").
+
+use std::{
+    collections::HashMap,
+    io::{self, BufRead, Read},
+    ops::ControlFlow,
+};
+
+use bstr::{BStr, ByteSlice};
+use gix_transport::packetline::{
+    self, PacketLineRef,
+    blocking_io::{StreamingPeekableIter, WithSidebands},
+};
+
+use super::{printable, receive_pack::Capabilities};
+use crate::{ObjectId, RefUpdate};
+
+/// How many of a server's messages are logged. A hook may print for as long as it likes.
+const MAX_LOGGED: u32 = 100;
+
+/// How many lines may be about something else before the report is taken for nonsense.
+const MAX_STRAY_LINES: u32 = 100;
+
+/// What is known after a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// One for each update, in order.
+    pub(crate) verdicts: Vec<Verdict>,
+    /// Whether there was any of it.
+    pub(crate) has_begun: bool,
+    /// Why the server could not take in the pack, in its words.
+    pub(crate) unpack_error: Option<String>,
+    /// What kept the report from being complete.
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// What the server says about one ref.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Done,
+    /// In the server's words, safe to print.
+    Refused(String),
+    /// Nothing, or nothing that can be relied on.
+    Silent,
+    /// More than one thing.
+    Doubled,
+    /// That it wrote another ref or another object than it was asked to.
+    Rewritten,
+}
+
+/// Texts are the server's, safe to print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// An `ERR` packet.
+    Refused(String),
+    /// The last words on the error channel of the side-band.
+    Fatal(String),
+    /// It broke off, or is none.
+    Unreadable,
+}
+
+/// Reads the answer to a push, to its end if it makes sense that far.
+pub(crate) fn read(
+    answer: impl BufRead,
+    capabilities: &Capabilities,
+    updates: &[RefUpdate],
+) -> Report {
+    let mut report = ReportLines::about(updates);
+    let reports = capabilities.report.is_some();
+    if !capabilities.side_band {
+        let ended = if reports {
+            report.read(answer)
+        } else {
+            to_the_end(answer)
+        };
+        return report.close(ended.err());
+    }
+    let mut fatal = None;
+    let mut logged = 0;
+    let mut packets = packets(answer);
+    let mut banded = WithSidebands::with_progress_handler(&mut packets, |is_fatal, text: &[u8]| {
+        if is_fatal {
+            fatal = Some(printable(text));
+            return ControlFlow::Break(());
+        }
+        logged += 1;
+        if logged <= MAX_LOGGED {
+            tracing::debug!(text = printable(text), "the server says");
+        }
+        ControlFlow::Continue(())
+    });
+    let ended = if reports {
+        // A hook may go on after the report. What becomes of it changes nothing.
+        let ended = report.read(&mut banded);
+        ended.inspect(|()| drop(to_the_end(&mut banded)))
+    } else {
+        to_the_end(&mut banded)
+    };
+    drop(banded);
+    let trouble = ended.err();
+    report.close(trouble.map(|trouble| fatal.map_or(trouble, Trouble::Fatal)))
+}
+
+/// For a server that doesn't report, or is done with it.
+fn to_the_end(mut answer: impl Read) -> Result<(), Trouble> {
+    io::copy(&mut answer, &mut io::sink())
+        .map(drop)
+        .map_err(trouble)
+}
+
+fn packets<T: Read>(from: T) -> StreamingPeekableIter<T> {
+    let mut packets = StreamingPeekableIter::new(from, &[PacketLineRef::Flush], false);
+    packets.fail_on_err_lines(true);
+    packets
+}
+
+fn trouble(err: io::Error) -> Trouble {
+    let said = err
+        .get_ref()
+        .and_then(|err| err.downcast_ref::<packetline::read::Error>());
+    said.map_or(Trouble::Unreadable, |err| {
+        Trouble::Refused(printable(&err.message))
+    })
+}
+
+/// The lines of a report, as they come.
+struct ReportLines<'a> {
+    updates: &'a [RefUpdate],
+    by_name: HashMap<&'a BStr, usize>,
+    mentioned: Vec<bool>,
+    /// The update that the last line said to be done, which options behind it may yet change.
+    open: Option<usize>,
+    unpack: Option<Result<(), String>>,
+    verdicts: Vec<Verdict>,
+    stray_lines: u32,
+}
+
+impl<'a> ReportLines<'a> {
+    fn about(updates: &'a [RefUpdate]) -> Self {
+        let names = updates.iter().map(|update| update.name.as_bstr());
+        ReportLines {
+            updates,
+            by_name: names.zip(0..).collect(),
+            mentioned: vec![false; updates.len()],
+            open: None,
+            unpack: None,
+            verdicts: vec![Verdict::Silent; updates.len()],
+            stray_lines: 0,
+        }
+    }
+
+    /// Takes in all lines up to the flush packet, or as far as they make sense.
+    fn read(&mut self, from: impl Read) -> Result<(), Trouble> {
+        let mut packets = packets(from);
+        while let Some(packet) = packets.read_line() {
+            let line = packet.map_err(trouble)?.ok();
+            let line = line.and_then(|line| line.as_bstr());
+            line.and_then(|line| self.push(line.trim_end_with(|c| c == '\n').as_bstr()))
+                .ok_or(Trouble::Unreadable)?;
+        }
+        // The flush packet says that there are no options to come.
+        self.settle();
+        Ok(())
+    }
+
+    /// `None` if the line breaks the grammar: what follows could mean anything.
+    fn push(&mut self, line: &BStr) -> Option<()> {
+        let Some(unpack) = &self.unpack else {
+            let result = line.strip_prefix(b"unpack ")?;
+            self.unpack = Some(match result {
+                b"ok" => Ok(()),
+                text => Err(printable(text)),
+            });
+            return Some(());
+        };
+        let unpacked = unpack.is_ok();
+        let (word, rest) = line.split_once_str(" ")?;
+        match word {
+            b"ok" => {
+                self.settle();
+                // Without its objects no ref can have moved.
+                if let Some(index) = self.mention(rest)?
+                    && unpacked
+                {
+                    self.open = Some(index);
+                }
+            }
+            b"ng" => {
+                self.settle();
+                let (name, text) = rest.split_once_str(" ").unwrap_or((rest, b""));
+                if let Some(index) = self.mention(name)? {
+                    self.verdicts[index] = Verdict::Refused(printable(text));
+                }
+            }
+            b"option" => {
+                if let Some(index) = self.open
+                    && rewrites(rest, &self.updates[index])
+                {
+                    self.verdicts[index] = Verdict::Rewritten;
+                    self.open = None;
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The update that a line is about, if it is the first line about one.
+    fn mention(&mut self, name: &[u8]) -> Option<Option<usize>> {
+        let Some(&index) = self.by_name.get(name.as_bstr()) else {
+            tracing::debug!(
+                name = printable(name),
+                "a report on a ref that wasn't pushed"
+            );
+            self.stray_lines += 1;
+            return (self.stray_lines <= MAX_STRAY_LINES).then_some(None);
+        };
+        if self.mentioned[index] {
+            self.verdicts[index] = Verdict::Doubled;
+            return Some(None);
+        }
+        self.mentioned[index] = true;
+        Some(Some(index))
+    }
+
+    fn settle(&mut self) {
+        if let Some(index) = self.open.take() {
+            self.verdicts[index] = Verdict::Done;
+        }
+    }
+
+    fn close(self, trouble: Option<Trouble>) -> Report {
+        Report {
+            verdicts: self.verdicts,
+            has_begun: self.unpack.is_some(),
+            unpack_error: self.unpack.and_then(Result::err),
+            trouble,
+        }
+    }
+}
+
+/// Whether an option behind `ok` says that something else was written than `update`.
+fn rewrites(option: &[u8], update: &RefUpdate) -> bool {
+    let (key, value) = option.split_once_str(" ").unwrap_or((option, b""));
+    let id = || ObjectId::from_hex(value).ok();
+    match key {
+        b"refname" => value != update.name,
+        b"new-oid" => id() != Some(update.new),
+        b"old-oid" => id().map(|id| (!id.is_null()).then_some(id)) != Some(update.expected),
+        _ => false,
+    }
+}

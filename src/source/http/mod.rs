@@ -1,0 +1,141 @@
+//! A remote over smart HTTP as an end of a sync.
+
+use std::sync::Mutex;
+
+use bstr::BString;
+use rustls::pki_types::CertificateDer;
+
+use self::session::Session;
+use super::{PackAnswer, PackReceiver, PackRequest, RefSource};
+use crate::{Credentials, Error, NetworkPolicy, RefList, RemoteUrl, Run, Timeouts};
+
+mod fetch;
+mod push;
+mod session;
+#[cfg(test)]
+mod tests;
+
+const AGENT: &str = concat!("refsync/", env!("CARGO_PKG_VERSION"));
+
+/// A repository behind a server that speaks Git's smart HTTP: protocol v2, or v1 and v0 where the
+/// server is too old for it.
+///
+/// It keeps its connection between runs.
+///
+/// ```
+/// use refsync::{Credentials, SmartHttp};
+///
+/// let upstream = SmartHttp::new("https://git.example.com/acme/app.git")?
+///     .with_credentials(Credentials::token("canary"));
+/// # Ok::<_, refsync::Error>(())
+/// ```
+pub struct SmartHttp {
+    url: RemoteUrl,
+    credentials: Option<Credentials>,
+    policy: NetworkPolicy,
+    timeouts: Timeouts,
+    extra_roots: Vec<CertificateDer<'static>>,
+    /// Taken for the time of a request, so that two runs at once don't share one.
+    session: Mutex<Option<Session>>,
+}
+
+impl SmartHttp {
+    /// The repository at this URL. Nothing is connected to yet.
+    ///
+    /// Fails with [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl) unless it is an `https` or `http` URL with a host and
+    /// without credentials in it.
+    pub fn new(url: &str) -> Result<Self, Error> {
+        Ok(SmartHttp {
+            url: RemoteUrl::parse(url)?,
+            credentials: None,
+            policy: NetworkPolicy::default(),
+            timeouts: Timeouts::default(),
+            extra_roots: Vec::new(),
+            session: Mutex::new(None),
+        })
+    }
+
+    /// Authenticates with these. They are sent to the URL's origin only.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// What may be connected to. The default is https to public addresses.
+    #[must_use]
+    pub fn with_network_policy(mut self, policy: NetworkPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How long to wait for the network.
+    #[must_use]
+    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Trusts this DER-encoded certificate authority beside the public ones.
+    #[must_use]
+    pub fn with_root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
+        self.extra_roots.push(CertificateDer::from(der.into()));
+        self
+    }
+
+    /// The URL that it was made with.
+    pub fn url(&self) -> &RemoteUrl {
+        &self.url
+    }
+}
+
+impl std::fmt::Debug for SmartHttp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SmartHttp")
+            .field("url", &self.url)
+            .field("credentials", &self.credentials)
+            .field("policy", &self.policy)
+            .field("timeouts", &self.timeouts)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RefSource for SmartHttp {
+    fn list(
+        &self,
+        service: Service,
+        prefixes: &[BString],
+        run: &Run,
+    ) -> Result<RefList, Error> {
+        let _span = tracing::debug_span!("list remote", url = %self.url).entered();
+        self.in_session(run, |session| {
+            let advertised = session.shake_hands()?;
+            let format = session.object_format()?;
+            let refs = match advertised {
+                Some(refs) => refs,
+                None => session.ls_refs(prefixes, format, run)?,
+            };
+            Ok(RefList::new(format, refs))
+        })
+    }
+
+    fn upload_pack(
+        &self,
+        request: &PackRequest,
+        receive: &mut PackReceiver<'_>,
+        run: &Run,
+    ) -> Result<PackAnswer, Error> {
+        let _span = tracing::debug_span!(
+            "fetch",
+            wants = request.wants.len(),
+            haves = request.haves.len()
+        )
+        .entered();
+        self.in_session(run, |session| {
+            if session.handshake.is_none() {
+                session.shake_hands()?;
+            }
+            session.fetch(request, receive, run)
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! A connection that is kept, and how a server introduces itself on it.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use bstr::{BStr, BString, ByteSlice as _};
+use gix_protocol::Handshake;
+use gix_transport::{
+    Protocol, Service,
+    client::{
+        Capabilities,
+        blocking_io::{ReadlineBufRead, Transport as _, http::Transport},
+    },
+    packetline,
+};
+
+use super::{SmartHttp, push::ReceivePack};
+use crate::{
+    AdvertisedRef, Error, ErrorKind, ObjectFormat, RemoteUrl, Run, Traffic,
+    protocol::{err_packet, printable, ref_line::V0Lines},
+    transport::{CancelFlag, ClientOptions, HttpClient, Meter},
+};
+
+/// A connection, and what the server said about itself on it.
+pub(super) struct Session {
+    pub(super) url: RemoteUrl,
+    pub(super) client: HttpClient,
+    cancel: CancelFlag,
+    meter: Arc<Meter>,
+    pub(super) transport: Transport<HttpClient>,
+    /// Of upload-pack.
+    pub(super) handshake: Option<Handshake>,
+    pub(super) receive_pack: Option<ReceivePack>,
+    /// Whether something failed although there is a result.
+    pub(super) is_broken: bool,
+}
+
+impl SmartHttp {
+    /// Runs `work` in the session of the run before, or in a new one, and counts what it sends and
+    /// receives. A session in which something failed is not used again.
+    pub(super) fn in_session<T>(
+        &self,
+        run: &Run,
+        work: impl FnOnce(&mut Session) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        run.check()?;
+        let kept = self.kept_session().take();
+        let mut session = kept.map_or_else(|| self.open_session(), Ok)?;
+        session.cancel.set(Some(run.cancel_flag().clone()));
+        let before = session.traffic();
+        let done = work(&mut session);
+        let is_sound = done.is_ok() && !session.is_broken;
+        if is_sound {
+            session.client.finish();
+        }
+        session.cancel.set(None);
+        run.add_traffic(session.traffic_since(before));
+        if is_sound {
+            *self.kept_session() = Some(session);
+        }
+        done
+    }
+
+    pub(super) fn kept_session(&self) -> MutexGuard<'_, Option<Session>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_session(&self) -> Result<Session, Error> {
+        let (cancel, meter) = (CancelFlag::default(), Arc::new(Meter::default()));
+        let client = HttpClient::new(ClientOptions {
+            url: self.url.clone(),
+            credentials: self.credentials.clone(),
+            policy: self.policy,
+            timeouts: self.timeouts,
+            extra_roots: self.extra_roots.clone(),
+            cancel: cancel.clone(),
+            meter: meter.clone(),
+        })?;
+        let transport = new_transport(&client, &self.url, Protocol::V2);
+        Ok(Session {
+            url: self.url.clone(),
+            client,
+            cancel,
+            meter,
+            transport,
+            handshake: None,
+            receive_pack: None,
+            is_broken: false,
+        })
+    }
+}
+
+/// What a server says before it is asked for anything.
+pub(super) struct Greeting {
+    pub(super) protocol: Protocol,
+    pub(super) capabilities: Capabilities,
+    pub(super) format: ObjectFormat,
+    /// All of its refs, if it is older than v2.
+    pub(super) listed: Option<V0Lines>,
+}
+
+impl Session {
+    /// Asks for the capabilities of upload-pack. Servers older than v2 list all of their refs with
+    /// them.
+    pub(super) fn shake_hands(&mut self) -> Result<Option<Vec<AdvertisedRef>>, Error> {
+        // One that has shaken hands would go on with the answer to its last request.
+        self.transport = new_transport(&self.client, &self.url, Protocol::V2);
+        let greeting = greet(&mut self.transport, &self.client, Service::UploadPack)?;
+        let listed = greeting.listed;
+        if listed.as_ref().is_some_and(|listed| listed.is_shallow) {
+            return Err(shallow_source());
+        }
+        self.handshake = Some(Handshake {
+            server_protocol_version: greeting.protocol,
+            capabilities: greeting.capabilities,
+            refs: None,
+            v1_shallow_updates: None,
+        });
+        Ok(listed.map(|listed| listed.refs))
+    }
+
+    /// Asks for the capabilities of receive-pack, and for all refs. There is no v2 of it.
+    pub(super) fn greet_receive_pack(&mut self) -> Result<Greeting, Error> {
+        let mut transport = new_transport(&self.client, &self.url, Protocol::V1);
+        greet(&mut transport, &self.client, Service::ReceivePack)
+    }
+
+    pub(super) fn object_format(&self) -> Result<ObjectFormat, Error> {
+        self.handshake
+            .as_ref()
+            .map_or(Ok(ObjectFormat::Sha1), |handshake| {
+                object_format(&handshake.capabilities)
+            })
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic {
+            requests: self.meter.requests(),
+            bytes_sent: self.meter.bytes_sent(),
+            bytes_received: self.meter.bytes_received(),
+            objects: 0,
+        }
+    }
+
+    fn traffic_since(&self, before: Traffic) -> Traffic {
+        let now = self.traffic();
+        Traffic {
+            requests: now.requests - before.requests,
+            bytes_sent: now.bytes_sent - before.bytes_sent,
+            bytes_received: now.bytes_received - before.bytes_received,
+            objects: 0,
+        }
+    }
+}
+
+/// One for [`Protocol::V1`] asks for no version, which is how to ask for v0.
+fn new_transport(
+    client: &HttpClient,
+    url: &RemoteUrl,
+    protocol: Protocol,
+) -> Transport<HttpClient> {
+    Transport::new_http(client.clone(), url.to_gix(), protocol, false)
+}
+
+fn greet(
+    transport: &mut Transport<HttpClient>,
+    client: &HttpClient,
+    service: Service,
+) -> Result<Greeting, Error> {
+    let answer = transport
+        .handshake(service, &[])
+        .map_err(|err| failed(client, "the handshake", err.into()))?;
+    let format = object_format(&answer.capabilities)?;
+    let mut listed = None;
+    if let Some(mut lines) = answer.refs {
+        let parsed = listed.insert(V0Lines::default());
+        each_line(&mut *lines, client, |line| parsed.push(line, format))?;
+    }
+    Ok(Greeting {
+        protocol: answer.actual_protocol,
+        capabilities: answer.capabilities,
+        format,
+        listed,
+    })
+}
+
+/// SHA-1 unless the server says otherwise (gitprotocol-capabilities, "object-format").
+fn object_format(capabilities: &Capabilities) -> Result<ObjectFormat, Error> {
+    let capability = capabilities.capability("object-format");
+    match capability
+        .as_ref()
+        .and_then(|capability| capability.value())
+    {
+        None => Ok(ObjectFormat::Sha1),
+        Some(name) if name == "sha1" => Ok(ObjectFormat::Sha1),
+        Some(name) if name == "sha256" => Ok(ObjectFormat::Sha256),
+        Some(other) => {
+            let text = format!(
+                "the server uses an unknown object format: {}",
+                printable(other)
+            );
+            Err(Error::new(ErrorKind::Unsupported, text))
+        }
+    }
+}
+
+/// Hands every line up to the flush packet to `take`, which says `None` to one that it can't read.
+pub(super) fn each_line(
+    lines: &mut dyn ReadlineBufRead,
+    client: &HttpClient,
+    mut take: impl FnMut(&BStr) -> Option<()>,
+) -> Result<(), Error> {
+    while let Some(line) = lines.readline() {
+        let line =
+            line.map_err(|err| failed(client, "listing refs", gix::Error::from_error(err)))?;
+        let line = line.map_err(|err| failed(client, "listing refs", err))?;
+        let Some(line) = line.as_bstr() else { break };
+        if let Some(text) = line.strip_prefix(b"ERR ") {
+            return Err(refused(text));
+        }
+        take(line).ok_or_else(|| {
+            let text = format!(
+                "the server listed a ref in a way that makes no sense: {}",
+                printable(line)
+            );
+            Error::new(ErrorKind::Protocol, text)
+        })?;
+    }
+    Ok(())
+}
+
+/// What the transport recorded, what the server said, or what gix makes of it, in that order.
+pub(super) fn failed(client: &HttpClient, what: &str, err: gix::Error) -> Error {
+    if let Some(failure) = client.take_failure() {
+        return failure;
+    }
+    match err_line(client, &err) {
+        Some(line) => refused(&line),
+        None => broken(what, err),
+    }
+}
+
+pub(super) fn shallow_source() -> Error {
+    let text = "the source is a shallow clone: its history has holes";
+    Error::new(ErrorKind::Unsupported, text)
+}
+
+pub(super) fn refused(line: &[u8]) -> Error {
+    let text = format!("the server refused: {}", printable(line));
+    Error::new(ErrorKind::Remote, text)
+}
+
+pub(super) fn broken(what: &str, err: gix::Error) -> Error {
+    Error::new(ErrorKind::Protocol, format!("{what} failed")).with_source(err)
+}
+
+/// The text of an `ERR` packet. gix knows them in an advertisement only: in the answer to a fetch
+/// it takes one for a headline (v2) or for the start of the pack (v0 and v1).
+pub(super) fn err_line(client: &HttpClient, err: &gix::Error) -> Option<BString> {
+    let known = err.downcast_any_ref::<packetline::read::Error>();
+    known
+        .map(|err| err.message.clone())
+        .or_else(|| err_packet(&client.beginning()).map(BString::from))
+}

@@ -1,0 +1,189 @@
+//! Requests whose body is too large to be held in memory.
+
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+
+use ureq::{
+    SendBody,
+    http::{Request, header, request},
+};
+
+use super::{
+    HttpClient, RemoteUrl,
+    exchange::{Exchange, ResponseBody, not_http},
+    response::incomplete,
+    socket::{Link, connection_broke},
+};
+use crate::{Error, ErrorKind};
+
+/// What is sent in one piece and with its length, as git's `http.postBuffer`. Some servers refuse a
+/// body without one.
+const POST_BUFFER: usize = 1024 * 1024;
+
+/// How much of the answer to a probe is read for the sake of the connection.
+const MAX_PROBE_ANSWER: u64 = 64 * 1024;
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) error: Error,
+    /// Whether the server may have done what it was asked to. It can't have before the last byte
+    /// was on its way, and it hasn't if it said no.
+    pub(crate) may_have_acted: bool,
+}
+
+impl HttpClient {
+    /// Sends `body` to a service of the repository and gives what it answers.
+    ///
+    /// A body that fits into a small buffer goes with its length, a larger one in chunks as it is
+    /// read. Before that, an empty request finds out whether the server would take it: a server that
+    /// says no during an upload is hard to hear.
+    pub(crate) fn post(
+        &self,
+        repository: &RemoteUrl,
+        service: &str,
+        body: &mut dyn BufRead,
+    ) -> Result<BufReader<ResponseBody>, Unanswered> {
+        self.finish();
+        self.take_failure();
+        let mut upload = Upload::new(body, &self.0.link);
+        let answer = self.upload(repository, service, &mut upload);
+        answer.map_err(|err| {
+            self.0.link.failure.record(err);
+            let error = self.take_failure().unwrap_or_else(connection_broke);
+            let may_have_acted = upload.is_over() && !is_refusal(error.kind());
+            Unanswered {
+                error,
+                may_have_acted,
+            }
+        })
+    }
+
+    fn upload(
+        &self,
+        repository: &RemoteUrl,
+        service: &str,
+        upload: &mut Upload<'_>,
+    ) -> Result<BufReader<ResponseBody>, Error> {
+        upload
+            .read_ahead()
+            .map_err(|err| Error::io("reading the body of a request", err))?;
+        let mut request = request(repository, service);
+        if let Some(length) = upload.length() {
+            request = request.header(header::CONTENT_LENGTH, length);
+        } else {
+            self.probe(repository, service)?;
+        }
+        let body = SendBody::from_reader(upload);
+        let response = self.ask(request.body(body).map_err(not_http)?)?;
+        if !upload.is_over() {
+            // It hung up on the request and called that a success.
+            return Err(connection_broke());
+        }
+        let expected = format!("application/x-{service}-result");
+        self.head(&response).check_content_type(&expected)?;
+        let body = response.into_body().into_reader();
+        Ok(Exchange::answered(self, &expected, body))
+    }
+
+    /// As git does before a large request (`probe_rpc` in its `remote-curl.c`).
+    fn probe(&self, repository: &RemoteUrl, service: &str) -> Result<(), Error> {
+        const FLUSH: &[u8] = b"0000";
+        let request = request(repository, service).body(FLUSH).map_err(not_http)?;
+        let answer = self.ask(request)?.into_body().into_reader();
+        io::copy(&mut answer.take(MAX_PROBE_ANSWER), &mut io::sink())
+            .map(drop)
+            .map_err(|err| incomplete(err.into(), ErrorKind::Protocol))
+    }
+}
+
+fn request(repository: &RemoteUrl, service: &str) -> request::Builder {
+    let repository = repository.as_str().trim_end_matches('/');
+    Request::post(format!("{repository}/{service}"))
+        .header(
+            header::CONTENT_TYPE,
+            format!("application/x-{service}-request"),
+        )
+        .header(header::ACCEPT, format!("application/x-{service}-result"))
+}
+
+/// Whether the server read the request and wouldn't have it: HTTP 3xx or 4xx.
+fn is_refusal(kind: ErrorKind) -> bool {
+    use ErrorKind::*;
+    matches!(
+        kind,
+        Redirected | Authentication | PermissionDenied | NotFound | RateLimited | Remote
+    )
+}
+
+/// A body that knows that its last bytes are the last ones before it hands them out.
+///
+/// A server may act on them right away, whether or not HTTP's own end of the body ever arrives.
+struct Upload<'a> {
+    ahead: Cursor<Vec<u8>>,
+    rest: &'a mut dyn BufRead,
+    rest_is_over: bool,
+    link: &'a Link,
+}
+
+impl<'a> Upload<'a> {
+    fn new(body: &'a mut dyn BufRead, link: &'a Link) -> Self {
+        Upload {
+            ahead: Cursor::default(),
+            rest: body,
+            rest_is_over: false,
+            link,
+        }
+    }
+
+    /// Whether all of it has been handed out.
+    fn is_over(&self) -> bool {
+        self.rest_is_over && self.ahead.position() == self.ahead.get_ref().len() as u64
+    }
+
+    fn read_ahead(&mut self) -> io::Result<()> {
+        let mut ahead = Vec::new();
+        let mut part = vec![0; 16 * 1024];
+        while !self.rest_is_over && ahead.len() < POST_BUFFER {
+            let read = self.read_rest(&mut part)?;
+            ahead.extend_from_slice(&part[..read]);
+        }
+        self.ahead = Cursor::new(ahead);
+        Ok(())
+    }
+
+    /// How long it is, if all of it has been read ahead.
+    fn length(&self) -> Option<usize> {
+        self.rest_is_over.then(|| self.ahead.get_ref().len())
+    }
+
+    fn read_rest(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.rest_is_over {
+            return Ok(0);
+        }
+        let mut step = || -> Result<usize, Error> {
+            self.link.cancel.check()?;
+            let read = self.rest.read(buf).map_err(body_failed)?;
+            self.rest_is_over = self.rest.fill_buf().map_err(body_failed)?.is_empty();
+            Ok(read)
+        };
+        step().map_err(|err| self.link.failure.record(err))
+    }
+}
+
+/// What the body's own reader has to say goes before its being an I/O error.
+fn body_failed(err: io::Error) -> Error {
+    err.downcast::<Error>()
+        .unwrap_or_else(|err| Error::io("reading the body of a request", err))
+}
+
+impl Read for Upload<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.ahead.read(buf)?;
+        // For a server that has hung up nothing more is worth being made. The end that ureq sees
+        // then is one that the server doesn't.
+        if read > 0 || self.link.hung_up.get() {
+            return Ok(read);
+        }
+        self.read_rest(buf)
+    }
+}
