@@ -122,3 +122,136 @@ pub(crate) fn split_haves(listed: Vec<AdvertisedRef>) -> (Vec<AdvertisedRef>, Ve
     haves.dedup();
     (refs, haves)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    const NULL: &str = "0000000000000000000000000000000000000000";
+
+    fn id(hex: &str) -> ObjectId {
+        ObjectId::from_hex(hex.as_bytes()).expect("hex")
+    }
+
+    fn offered(words: &str) -> Capabilities {
+        Capabilities::of(|name| {
+            let mut names = words.split(' ').filter_map(|word| word.split('=').next());
+            names.any(|word| word == name)
+        })
+    }
+
+    #[test]
+    fn only_what_was_offered_is_asked_for() {
+        let table = [
+            ("", ""),
+            ("report-status delete-refs atomic shiny=1", "report-status"),
+            ("report-status report-status-v2", "report-status-v2"),
+            (
+                "report-status side-band-64k quiet object-format=sha1 agent=git/2.47.3 ofs-delta",
+                "report-status side-band-64k quiet object-format=sha1 agent=me/1",
+            ),
+            ("side-band", ""),
+        ];
+        for (words, expected) in table {
+            let requested = offered(words).requested(ObjectFormat::Sha1, "me/1");
+            assert_eq!(requested, expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn what_a_pack_may_have() {
+        let features = |words| {
+            let capabilities = offered(words);
+            (capabilities.thin_pack, capabilities.ofs_delta)
+        };
+        assert_eq!(features("report-status"), (true, false));
+        assert_eq!(features("ofs-delta no-thin"), (false, true));
+    }
+
+    #[test]
+    fn commands_are_compare_and_swap() {
+        let updates = [
+            RefUpdate {
+                name: "refs/heads/new".into(),
+                expected: None,
+                new: id(A),
+            },
+            RefUpdate {
+                name: "refs/heads/main".into(),
+                expected: Some(id(A)),
+                new: id(B),
+            },
+        ];
+        let request = |words| {
+            let commands = commands(&updates, &offered(words), ObjectFormat::Sha1, "me/1");
+            String::from_utf8(commands.expect("names of ordinary length")).expect("ASCII")
+        };
+        assert_eq!(
+            request("report-status agent"),
+            format!(
+                "007d{NULL} {A} refs/heads/new\0report-status agent=me/1\
+                 0065{A} {B} refs/heads/main0000"
+            )
+        );
+        assert_eq!(
+            request(""),
+            format!("0065{NULL} {A} refs/heads/new\x000065{A} {B} refs/heads/main0000")
+        );
+    }
+
+    #[test]
+    fn a_name_that_fits_into_no_packet_is_an_error() {
+        let update = RefUpdate {
+            name: vec![b'x'; 70_000].into(),
+            expected: None,
+            new: id(A),
+        };
+        let err = commands(&[update], &offered(""), ObjectFormat::Sha1, "me/1");
+        assert_eq!(err.expect_err("too long").kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn an_empty_pack_is_the_one_that_git_makes() {
+        let cases = [
+            (
+                ObjectFormat::Sha1,
+                "029d08823bd8a8eab510ad6ac75c823cfd3ed31e",
+            ),
+            (
+                ObjectFormat::Sha256,
+                "7ed890d8a45760f3eecf73045b1d1047085af4776dc683d78eac82203df1993f",
+            ),
+        ];
+        for (format, checksum) in cases {
+            let pack = empty_pack(format).expect("a pack");
+            let (head, trailer) = pack.split_at(12);
+            assert_eq!(head, b"PACK\0\0\0\x02\0\0\0\0");
+            assert_eq!(
+                ObjectId::try_from(trailer).expect("an id").to_string(),
+                checksum
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_branch_or_tag_is_a_have() {
+        let listed = |name: &str, hex: &str| AdvertisedRef {
+            name: name.into(),
+            target: id(hex),
+            peeled: None,
+            symbolic: false,
+        };
+        let main = listed("refs/heads/main", A);
+        let (refs, haves) = split_haves(vec![
+            listed(".have", B),
+            main.clone(),
+            listed("refs/pull/1/head", A),
+            listed(".have", B),
+            listed("refs/notes/broken", NULL),
+        ]);
+        assert_eq!(refs, [main]);
+        assert_eq!(haves, [id(A), id(B)]);
+    }
+}

@@ -250,3 +250,6 @@ fn rewrites(option: &[u8], update: &RefUpdate) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

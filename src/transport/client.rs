@@ -43,7 +43,7 @@ pub(crate) struct ClientOptions {
 }
 
 /// HTTP to one origin: for `gix_transport`, which collects a request before it is sent, and with
-/// [`post`](HttpClient::post) for one that is too large for that.
+/// [`upload`](HttpClient::upload) for one that is too large for that.
 ///
 /// Clones share connections and the failure: hand one to `gix_transport` and ask the other one
 /// [what failed](HttpClient::take_failure). The connection is kept for the next request if the body

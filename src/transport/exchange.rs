@@ -36,7 +36,7 @@ impl Http for HttpClient {
     }
 
     /// Collects the body in memory whatever its kind, and sends it with its length: what gix says to
-    /// a server is small. A pack goes through [`HttpClient::post`].
+    /// a server is small. A pack goes through [`HttpClient::upload`].
     fn post(
         &mut self,
         url: &str,

@@ -37,7 +37,7 @@ impl HttpClient {
     /// A body that fits into a small buffer goes with its length, a larger one in chunks as it is
     /// read. Before that, an empty request finds out whether the server would take it: a server that
     /// says no during an upload is hard to hear.
-    pub(crate) fn post(
+    pub(crate) fn upload(
         &self,
         repository: &RemoteUrl,
         service: &str,
@@ -46,7 +46,7 @@ impl HttpClient {
         self.finish();
         self.take_failure();
         let mut upload = Upload::new(body, &self.0.link);
-        let answer = self.upload(repository, service, &mut upload);
+        let answer = self.try_upload(repository, service, &mut upload);
         answer.map_err(|err| {
             self.0.link.failure.record(err);
             let error = self.take_failure().unwrap_or_else(connection_broke);
@@ -58,7 +58,7 @@ impl HttpClient {
         })
     }
 
-    fn upload(
+    fn try_upload(
         &self,
         repository: &RemoteUrl,
         service: &str,

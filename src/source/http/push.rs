@@ -121,7 +121,7 @@ impl Session {
         let commands = receive_pack::commands(updates, &capabilities, format, AGENT)?;
         let mut empty = Cursor::new(receive_pack::empty_pack(format)?);
         let mut request = Cursor::new(commands).chain(pack.unwrap_or(&mut empty));
-        let answer = match self.client.post(&self.url, SERVICE, &mut request) {
+        let answer = match self.client.upload(&self.url, SERVICE, &mut request) {
             Ok(answer) => answer,
             Err(Unanswered {
                 error,

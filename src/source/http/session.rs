@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use bstr::{BStr, BString, ByteSlice as _};
+use bstr::{BStr, BString};
 use gix_protocol::Handshake;
 use gix_transport::{
     Protocol, Service,
