@@ -8,7 +8,7 @@ use std::{
 
 use super::*;
 
-fn raised_by() -> (Arc<AtomicBool>, Box<dyn FnOnce() + Send>) {
+pub(super) fn raised_by() -> (Arc<AtomicBool>, Box<dyn FnOnce() + Send>) {
     let flag = Arc::new(AtomicBool::new(false));
     let raise = flag.clone();
     (flag, Box::new(move || raise.store(true, Ordering::Relaxed)))

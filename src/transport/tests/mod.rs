@@ -6,6 +6,7 @@ mod gix;
 mod secrets;
 mod security;
 mod server;
+mod uploads;
 
 use std::{
     io::{BufRead as _, Read as _},

@@ -4,7 +4,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -19,7 +19,14 @@ pub(super) enum Step {
     Close(Vec<u8>),
     /// Send this, do that, and never do anything again.
     Stall(Vec<u8>, Box<dyn FnOnce() + Send>),
+    /// Send this and close the connection, in the middle of the request's body.
+    Refuse(Vec<u8>),
+    /// Do that and never read the request's body.
+    Ignore(Box<dyn FnOnce() + Send>),
 }
+
+/// How much of a request's body is kept.
+const MAX_KEPT: usize = 16 * 1024 * 1024;
 
 /// A server on a free port of this machine. Its threads end with the connections.
 pub(super) struct Server {
@@ -32,6 +39,10 @@ pub(super) struct Server {
 struct Seen {
     connections: AtomicUsize,
     requests: Mutex<Vec<String>>,
+    last_body: Mutex<Vec<u8>>,
+    body_bytes: AtomicU64,
+    /// Connections that are open and not read from.
+    ignored: Mutex<Vec<Box<dyn Send>>>,
 }
 
 impl Server {
@@ -100,12 +111,46 @@ impl Server {
     pub(super) fn requests(&self) -> Vec<String> {
         self.seen.requests.lock().expect("no panic").clone()
     }
+
+    /// The body of the last request, or how it began.
+    pub(super) fn last_body(&self) -> Vec<u8> {
+        self.seen.last_body.lock().expect("no panic").clone()
+    }
+
+    /// How long the bodies of all requests were.
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.seen.body_bytes.load(Ordering::SeqCst)
+    }
 }
 
-fn follow(script: &Mutex<VecDeque<Step>>, seen: &Seen, mut stream: impl Read + Write) {
-    while let Some(request) = read_request(&mut stream) {
-        seen.requests.lock().expect("no panic").push(request);
+fn follow(
+    script: &Mutex<VecDeque<Step>>,
+    seen: &Seen,
+    mut stream: impl Read + Write + Send + 'static,
+) {
+    while let Some(head) = read_head(&mut stream) {
         let step = script.lock().expect("no panic").pop_front();
+        match step {
+            Some(Step::Ignore(then)) => {
+                then();
+                let ignored = Box::new(stream);
+                seen.ignored.lock().expect("no panic").push(ignored);
+                return;
+            }
+            Some(Step::Refuse(bytes)) => {
+                stream.read_exact(&mut vec![0; 100_000]).ok();
+                stream.write_all(&bytes).ok();
+                stream.flush().ok();
+                return;
+            }
+            _ => {}
+        }
+        let Some(body) = read_body(&mut stream, &head, seen) else {
+            return;
+        };
+        let request = format!("{}\n\n{}", head.text, String::from_utf8_lossy(&body));
+        seen.requests.lock().expect("no panic").push(request);
+        *seen.last_body.lock().expect("no panic") = body;
         let Some(Step::Answer(bytes) | Step::Close(bytes) | Step::Stall(bytes, _)) = &step else {
             return;
         };
@@ -129,28 +174,71 @@ fn follow(script: &Mutex<VecDeque<Step>>, seen: &Seen, mut stream: impl Read + W
     }
 }
 
-fn read_request(stream: &mut impl Read) -> Option<String> {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        head.push(read_byte(stream)?.into());
-    }
-    let mut lines = head.split("\r\n");
-    let mut request = lines.next()?.to_owned();
-    let mut length = 0;
-    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        let name = name.to_ascii_lowercase();
-        if name == "content-length" {
-            length = value.trim().parse().ok()?;
-        }
-        request += &format!("\n{name}:{value}");
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).ok()?;
-    Some(format!("{request}\n\n{}", String::from_utf8_lossy(&body)))
+struct Head {
+    /// The request line and the headers.
+    text: String,
+    length: u64,
+    is_chunked: bool,
 }
 
-fn read_byte(stream: &mut impl Read) -> Option<u8> {
-    let mut byte = [0];
-    stream.read_exact(&mut byte).ok()?;
-    Some(byte[0])
+fn read_head(stream: &mut impl Read) -> Option<Head> {
+    let head = read_up_to(stream, "\r\n\r\n")?;
+    let mut lines = head.split("\r\n");
+    let mut read = Head {
+        text: lines.next()?.to_owned(),
+        length: 0,
+        is_chunked: false,
+    };
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        let name = name.to_ascii_lowercase();
+        match &*name {
+            "content-length" => read.length = value.trim().parse().ok()?,
+            "transfer-encoding" => read.is_chunked = value.trim() == "chunked",
+            _ => {}
+        }
+        read.text += &format!("\n{name}:{value}");
+    }
+    Some(read)
+}
+
+/// `None` if it breaks off.
+fn read_body(stream: &mut impl Read, head: &Head, seen: &Seen) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    if !head.is_chunked {
+        read_part(stream, head.length, &mut body, seen)?;
+        return Some(body);
+    }
+    loop {
+        let size = read_up_to(stream, "\r\n")?;
+        let size = u64::from_str_radix(size.trim(), 16).ok()?;
+        read_part(stream, size, &mut body, seen)?;
+        read_up_to(stream, "\r\n")?;
+        if size == 0 {
+            return Some(body);
+        }
+    }
+}
+
+fn read_part(stream: &mut impl Read, length: u64, body: &mut Vec<u8>, seen: &Seen) -> Option<()> {
+    let mut left = length;
+    let mut buf = vec![0; 64 * 1024];
+    while left > 0 {
+        let wanted = buf.len().min(usize::try_from(left).ok()?);
+        let read = stream.read(&mut buf[..wanted]).ok().filter(|&n| n > 0)?;
+        left -= read as u64;
+        seen.body_bytes.fetch_add(read as u64, Ordering::SeqCst);
+        let kept = read.min(MAX_KEPT - body.len());
+        body.extend_from_slice(&buf[..kept]);
+    }
+    Some(())
+}
+
+fn read_up_to(stream: &mut impl Read, end: &str) -> Option<String> {
+    let mut text = String::new();
+    while !text.ends_with(end) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        text.push(byte[0].into());
+    }
+    Some(text)
 }
