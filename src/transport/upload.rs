@@ -187,3 +187,34 @@ impl Read for Upload<'_> {
         self.read_rest(buf)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::transport::{CancelFlag, Meter, Timeouts, failure::Failure, socket::HungUp};
+
+    #[test]
+    fn the_end_is_known_before_the_last_bytes_are_out() {
+        let link = Link {
+            cancel: CancelFlag::default(),
+            meter: Arc::new(Meter::default()),
+            failure: Failure::default(),
+            hung_up: HungUp::default(),
+            timeouts: Timeouts::default(),
+        };
+        for length in [1, 1000, POST_BUFFER + 100_000] {
+            let bytes = vec![b'x'; length];
+            let mut body = BufReader::with_capacity(1000, &*bytes);
+            let mut upload = Upload::new(&mut body, &link);
+            upload.read_ahead().expect("bytes in memory");
+            let mut handed_out = 0;
+            while !upload.is_over() {
+                assert!(handed_out < length);
+                handed_out += upload.read(&mut [0; 4096]).expect("bytes in memory");
+            }
+            assert_eq!(handed_out, length);
+        }
+    }
+}

@@ -1,5 +1,7 @@
 use std::io::BufReader;
 
+use proptest::{collection::vec, prelude::*};
+
 use super::*;
 
 const ONE: &str = "a70a5b7644fc16f36d9c16bed7595efdb804706a";
@@ -54,8 +56,10 @@ fn refused(text: &str) -> Verdict {
     Verdict::Refused(text.to_owned())
 }
 
+type Recorded = (&'static [u8], Capabilities, [&'static str; 2], [Verdict; 2]);
+
 /// Each recorded answer, with what was asked for and what becomes of it.
-fn table() -> Vec<(&'static [u8], Capabilities, [&'static str; 2], [Verdict; 2])> {
+fn table() -> Vec<Recorded> {
     use Verdict::*;
     vec![
         (
@@ -376,4 +380,23 @@ fn a_report_about_other_refs_without_end_is_given_up() {
     let report = read(answer, &plain(), &creations(&["refs/heads/a"]));
     assert_eq!(report.verdicts, [Verdict::Silent]);
     assert_eq!(report.trouble, Some(Trouble::Unreadable));
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_answer_is_no_reason_to_panic(
+        which in 0_usize..7,
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let (bytes, capabilities, names, _) = table().swap_remove(which);
+        let mut bytes = bytes.to_vec();
+        for (place, byte) in damage {
+            *place.get_mut(&mut bytes) = byte;
+        }
+        let report = read(&*bytes, &capabilities, &creations(&names));
+        for (name, verdict) in names.iter().zip(report.verdicts) {
+            let line = format!("ok {name}");
+            prop_assert!(verdict != Verdict::Done || bytes.contains_str(&line));
+        }
+    }
 }

@@ -35,16 +35,25 @@ fn spans_and_errors_show_none() {
     let server = Server::start([
         Step::Answer(ok("fine")),
         Step::Answer(response("401 Unauthorized", &["X-Echo: canary"], "canary")),
+        Step::Answer(response("403 Forbidden", &["X-Echo: canary"], "canary")),
     ]);
     let mut options = options(&server.url());
     options.credentials = Some(Credentials::token("canary"));
     let client = HttpClient::new(options).expect("a client");
     let log = Log::default();
-    let err = tracing::subscriber::with_default(log.clone(), || {
+    let errors = tracing::subscriber::with_default(log.clone(), || {
         get(&client, &server.url()).expect("an answer");
-        get(&client, &server.url()).expect_err("refused")
+        let listing = get(&client, &server.url()).expect_err("refused");
+        let repository = RemoteUrl::parse(&server.url()).expect("a valid URL");
+        let upload = client
+            .upload(&repository, "git-receive-pack", &mut &b"body"[..])
+            .err()
+            .expect("refused");
+        format!("{listing} {listing:?} {upload:?}")
     });
-    assert!(server.requests()[0].contains("authorization: Basic"));
+    for request in [0, 2] {
+        assert!(server.requests()[request].contains("authorization: Basic"));
+    }
 
     let text = log.0.lock().expect("no panic").clone();
     for expected in [
@@ -52,11 +61,14 @@ fn spans_and_errors_show_none() {
         "/repo.git/info/refs ",
         "status=200",
         "status=401",
+        "method=POST",
+        "/repo.git/git-receive-pack ",
+        "status=403",
     ] {
         assert!(text.contains(expected), "{expected} in {text}");
     }
     assert_hides_canaries(&text);
-    assert_hides_canaries(&format!("{err} {err:?}"));
+    assert_hides_canaries(&errors);
 }
 
 fn assert_hides_canaries(text: &str) {

@@ -226,6 +226,28 @@ fn a_server_that_refuses_in_the_middle_is_heard() {
 }
 
 #[test]
+fn all_of_it_goes_through_tls() {
+    let refusal = response("413 Content Too Large", &["Connection: close"], "no");
+    let (server, certificate) = Server::start_tls([
+        Step::Answer(done("")),
+        Step::Answer(done("thanks")),
+        Step::Answer(done("")),
+        Step::Refuse(refusal),
+    ]);
+    let mut options = options(&server.url());
+    options.extra_roots = vec![certificate];
+    let client = HttpClient::new(options).expect("a client");
+    let answer = upload(&client, &server.url(), bytes(3 * MIB)).expect("an answer");
+    assert_eq!(answer, "thanks");
+    assert_eq!(server.body_bytes(), 3 * MIB + 4);
+    assert_eq!(server.connections(), 1);
+
+    let err = upload(&client, &server.url(), bytes(20_000 * MIB)).expect_err("refused");
+    assert_eq!(err.error.kind(), ErrorKind::Remote);
+    assert!(!err.may_have_acted);
+}
+
+#[test]
 fn a_server_that_goes_away_in_the_middle_has_not_acted() {
     for last_words in [Vec::new(), done("0000")] {
         let server = Server::start([Step::Answer(done("")), Step::Refuse(last_words)]);
