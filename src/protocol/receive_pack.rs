@@ -94,18 +94,6 @@ pub(crate) fn commands(
 /// Ends a list of packets.
 pub(crate) const FLUSH: &[u8] = b"0000";
 
-/// What a server wants in place of a pack if it has all objects already.
-pub(crate) fn empty_pack(format: ObjectFormat) -> Result<Vec<u8>, Error> {
-    let mut pack = b"PACK\0\0\0\x02\0\0\0\0".to_vec();
-    let mut hasher = gix::hash::hasher(format.hash_kind());
-    hasher.update(&pack);
-    let checksum = hasher.try_finalize().map_err(|err| {
-        Error::new(ErrorKind::Protocol, "an empty pack has no checksum").with_source(err)
-    })?;
-    pack.extend_from_slice(checksum.as_slice());
-    Ok(pack)
-}
-
 /// Splits what a server lists into the refs that take part in a sync, and what else it has with
 /// everything behind it: the tips of its other refs, and those of repositories that it borrows
 /// objects from, which it lists under the name `.have`.
@@ -210,29 +198,6 @@ mod tests {
         };
         let err = commands(&[update], &offered(""), ObjectFormat::Sha1, "me/1");
         assert_eq!(err.expect_err("too long").kind(), ErrorKind::Unsupported);
-    }
-
-    #[test]
-    fn an_empty_pack_is_the_one_that_git_makes() {
-        let cases = [
-            (
-                ObjectFormat::Sha1,
-                "029d08823bd8a8eab510ad6ac75c823cfd3ed31e",
-            ),
-            (
-                ObjectFormat::Sha256,
-                "7ed890d8a45760f3eecf73045b1d1047085af4776dc683d78eac82203df1993f",
-            ),
-        ];
-        for (format, checksum) in cases {
-            let pack = empty_pack(format).expect("a pack");
-            let (head, trailer) = pack.split_at(12);
-            assert_eq!(head, b"PACK\0\0\0\x02\0\0\0\0");
-            assert_eq!(
-                ObjectId::try_from(trailer).expect("an id").to_string(),
-                checksum
-            );
-        }
     }
 
     #[test]

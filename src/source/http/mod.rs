@@ -6,7 +6,7 @@ use bstr::BString;
 use rustls::pki_types::CertificateDer;
 
 use self::session::Session;
-use super::{PackAnswer, PackReceiver, PackRequest, RefSource};
+use super::{PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service};
 use crate::{Credentials, Error, NetworkPolicy, RefList, RemoteUrl, Run, Timeouts};
 
 mod fetch;
@@ -101,13 +101,11 @@ impl std::fmt::Debug for SmartHttp {
 }
 
 impl RefSource for SmartHttp {
-    fn list(
-        &self,
-        service: Service,
-        prefixes: &[BString],
-        run: &Run,
-    ) -> Result<RefList, Error> {
-        let _span = tracing::debug_span!("list remote", url = %self.url).entered();
+    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+        let _span = tracing::debug_span!("list remote", url = %self.url, ?service).entered();
+        if service == Service::ReceivePack {
+            return self.list_for_push(run);
+        }
         self.in_session(run, |session| {
             let advertised = session.shake_hands()?;
             let format = session.object_format()?;
@@ -137,5 +135,9 @@ impl RefSource for SmartHttp {
             }
             session.fetch(request, receive, run)
         })
+    }
+
+    fn receive_pack(&self, _run: &Run) -> Result<ReceivePack<'_>, Error> {
+        Ok(ReceivePack::Push(Box::new(self)))
     }
 }

@@ -9,7 +9,8 @@ use super::{
     session::{Greeting, Session, refused},
 };
 use crate::{
-    AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, RefUpdate, Run,
+    AdvertisedRef, Error, ErrorKind, ObjectFormat, PackFeatures, Push, PushAnswer, RefList,
+    RefUpdate, Run,
     protocol::{
         receive_pack::{self, Capabilities},
         report_status::{self, Report, Trouble, Verdict},
@@ -18,23 +19,6 @@ use crate::{
 };
 
 const SERVICE: &str = "git-receive-pack";
-
-/// What became of one update.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum PushAnswer {
-    /// The ref has its new tip.
-    Done,
-    /// It has not, and this is why.
-    Refused {
-        /// The remote's words, safe to print.
-        text: String,
-    },
-    /// The answer was lost or makes no sense. Look again.
-    Unclear {
-        /// What is known, safe to print.
-        detail: String,
-    },
-}
 
 /// What a server said about its receive-pack when it listed its refs.
 #[derive(Debug, Clone, Copy)]
@@ -45,43 +29,38 @@ pub(super) struct ReceivePack {
 
 impl SmartHttp {
     /// The refs that receive-pack lists, and what else the server has with everything behind it.
-    #[allow(dead_code, reason = "the trait does not ask for it yet")]
-    pub(crate) fn list_for_push(&self, run: &Run) -> Result<(RefList, Vec<ObjectId>), Error> {
-        let _span = tracing::debug_span!("list remote", url = %self.url).entered();
+    pub(super) fn list_for_push(&self, run: &Run) -> Result<RefList, Error> {
         self.in_session(run, |session| {
             let (format, listed) = session.list_for_push()?;
             let (refs, haves) = receive_pack::split_haves(listed);
-            Ok((RefList::new(format, refs), haves))
+            let mut list = RefList::new(format, refs);
+            list.haves = haves;
+            Ok(list)
         })
     }
+}
 
-    /// Whether a pack for this server may be thin, and whether it may have offset deltas. Neither,
-    /// unless the server has just listed its refs.
-    #[allow(dead_code, reason = "the trait does not ask for it yet")]
-    pub(crate) fn pack_features(&self) -> (bool, bool) {
+impl Push for &SmartHttp {
+    /// Nothing, unless the server has just listed its refs.
+    fn takes(&self) -> PackFeatures {
         let session = self.kept_session();
         let known = session.as_ref().and_then(|session| session.receive_pack);
-        known.map_or((false, false), |known| {
-            (known.capabilities.thin_pack, known.capabilities.ofs_delta)
+        known.map_or_else(PackFeatures::default, |known| PackFeatures {
+            thin: known.capabilities.thin_pack,
+            ofs_delta: known.capabilities.ofs_delta,
         })
     }
 
-    /// Moves refs, each by compare-and-swap, after the server has taken in `pack`. One answer per
-    /// update, in order.
-    ///
-    /// No pack means that the server has all objects. An error means that nothing was moved: the
-    /// request didn't arrive as a whole, or the server refused it as a whole.
-    #[allow(dead_code, reason = "the trait does not ask for it yet")]
-    pub(crate) fn push(
-        &self,
+    fn push(
+        &mut self,
         updates: &[RefUpdate],
-        pack: Option<&mut dyn BufRead>,
+        pack: &mut dyn BufRead,
         run: &Run,
     ) -> Result<Vec<PushAnswer>, Error> {
-        let _span = tracing::debug_span!("push", updates = updates.len()).entered();
         if updates.is_empty() {
             return Ok(Vec::new());
         }
+        let _span = tracing::debug_span!("send", updates = updates.len()).entered();
         self.in_session(run, |session| {
             if session.receive_pack.is_none() {
                 session.list_for_push()?;
@@ -108,7 +87,7 @@ impl Session {
     fn push(
         &mut self,
         updates: &[RefUpdate],
-        pack: Option<&mut dyn BufRead>,
+        pack: &mut dyn BufRead,
     ) -> Result<Vec<PushAnswer>, Error> {
         let Some(ReceivePack {
             capabilities,
@@ -119,8 +98,7 @@ impl Session {
             return Err(Error::new(ErrorKind::Protocol, text));
         };
         let commands = receive_pack::commands(updates, &capabilities, format, AGENT)?;
-        let mut empty = Cursor::new(receive_pack::empty_pack(format)?);
-        let mut request = Cursor::new(commands).chain(pack.unwrap_or(&mut empty));
+        let mut request = Cursor::new(commands).chain(pack);
         let answer = match self.client.upload(&self.url, SERVICE, &mut request) {
             Ok(answer) => answer,
             Err(Unanswered {

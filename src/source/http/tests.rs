@@ -11,10 +11,10 @@ use self::support::{
     git::{self, Repo, Sandbox},
     server::{Answer, GitServer},
 };
-use super::{SmartHttp, push::PushAnswer};
+use super::SmartHttp;
 use crate::{
-    Credentials, Error, ErrorKind, NetworkPolicy, ObjectFormat, ObjectId, RefUpdate, Run,
-    SyncOptions,
+    Credentials, Error, ErrorKind, NetworkPolicy, ObjectFormat, ObjectId, Push as _, PushAnswer,
+    RefUpdate, Run, Service, SyncOptions,
 };
 
 #[allow(
@@ -110,6 +110,12 @@ fn pack(repo: &Repo, revisions: &str) -> Vec<u8> {
     child.wait_with_output().expect("git ends").stdout
 }
 
+/// Thin packs, and offset deltas.
+fn takes(remote: &SmartHttp) -> (bool, bool) {
+    let takes = remote.takes();
+    (takes.thin, takes.ofs_delta)
+}
+
 impl Ends {
     /// Pushes with what is missing for `new`.
     fn push(&self, updates: &[RefUpdate]) -> Result<Vec<PushAnswer>, Error> {
@@ -118,7 +124,20 @@ impl Ends {
 
     fn push_in(&self, run: &Run, updates: &[RefUpdate]) -> Result<Vec<PushAnswer>, Error> {
         let pack = pack(&self.source, &format!("{}\n^{}", self.new, self.old));
-        self.remote.push(updates, Some(&mut Cursor::new(pack)), run)
+        self.push_pack(updates, &pack, run)
+    }
+
+    fn push_pack(
+        &self,
+        updates: &[RefUpdate],
+        pack: &[u8],
+        run: &Run,
+    ) -> Result<Vec<PushAnswer>, Error> {
+        (&self.remote).push(updates, &mut Cursor::new(pack), run)
+    }
+
+    fn no_objects(&self) -> Vec<u8> {
+        pack(&self.source, "")
     }
 
     fn tip(&self, name: &str) -> Option<String> {
@@ -147,7 +166,7 @@ fn what_receive_pack_lists() {
     let alternates = ends.destination.path.join("objects/info/alternates");
     std::fs::write(alternates, format!("{}\n", lender.display())).expect("written");
 
-    let (list, haves) = ends.remote.list_for_push(&run()).expect("a list");
+    let list = ends.remote.list_for_push(&run()).expect("a list");
     assert_eq!(list.object_format, ObjectFormat::Sha1);
     let listed: Vec<_> = list
         .refs
@@ -157,8 +176,8 @@ fn what_receive_pack_lists() {
     assert_eq!(listed, ends.destination.for_each_ref());
     let mut expected = [id(&ends.old), id(&ends.new)];
     expected.sort();
-    assert_eq!(haves, expected);
-    assert_eq!(ends.remote.pack_features(), (true, true));
+    assert_eq!(list.haves, expected);
+    assert_eq!(takes(&ends.remote), (true, true));
 
     let requests = ends.server.requests();
     assert_eq!(ends.requests(), [GET]);
@@ -174,11 +193,11 @@ fn an_empty_repository_lists_nothing() {
     ] {
         let ends = ends_of(format);
         ends.destination.delete_ref(MAIN);
-        assert_eq!(ends.remote.pack_features(), (false, false));
-        let (list, haves) = ends.remote.list_for_push(&run()).expect("a list");
-        assert_eq!((list.refs, haves), (vec![], vec![]));
+        assert_eq!(takes(&ends.remote), (false, false));
+        let list = ends.remote.list_for_push(&run()).expect("a list");
+        assert_eq!((list.refs, list.haves), (vec![], vec![]));
         assert_eq!(list.object_format, expected);
-        assert_eq!(ends.remote.pack_features(), (true, true));
+        assert_eq!(takes(&ends.remote), (true, true));
     }
 }
 
@@ -200,7 +219,9 @@ fn refs_are_created_and_moved_over_one_connection() {
 
         // The objects are there already.
         let again = [update("refs/tags/v1", None, &ends.new)];
-        let answers = ends.remote.push(&again, None, &run).expect("an answer");
+        let answers = ends
+            .push_pack(&again, &ends.no_objects(), &run)
+            .expect("an answer");
         assert_eq!(answers, [PushAnswer::Done]);
         assert_eq!(ends.tip("refs/tags/v1").as_ref(), Some(&ends.new));
 
@@ -235,12 +256,7 @@ fn a_pack_of_many_megabytes_is_streamed_after_a_probe() {
     let pack = pack(&ends.source, &format!("{big}\n^{}", ends.old));
     assert!(pack.len() > 1_100_000, "{}", pack.len());
     let answers = ends
-        .remote
-        .push(
-            &[update(MAIN, Some(&ends.old), &big)],
-            Some(&mut Cursor::new(pack)),
-            &run(),
-        )
+        .push_pack(&[update(MAIN, Some(&ends.old), &big)], &pack, &run())
         .expect("an answer");
     assert_eq!(answers, [PushAnswer::Done]);
     assert_eq!(ends.tip(MAIN), Some(big));
@@ -287,9 +303,7 @@ fn one_ref_that_is_refused_stops_no_other() {
 fn what_the_server_says_of_a_bad_pack_is_passed_on() {
     let ends = ends();
     let updates = [update(MAIN, Some(&ends.old), &ends.new)];
-    let answers = ends
-        .remote
-        .push(&updates, Some(&mut Cursor::new(b"nonsense")), &run());
+    let answers = ends.push_pack(&updates, b"nonsense", &run());
     let answers = answers.expect("an answer");
     let [PushAnswer::Refused { text }] = &answers[..] else {
         panic!("{answers:?}");
@@ -320,9 +334,11 @@ fn an_answer_that_is_lost_is_unclear_and_its_connection_is_not_used_again() {
 
         ends.server.intercept(|_| None);
         let found = ends.tip(MAIN);
-        let answers = ends
-            .remote
-            .push(&[update(OTHER, None, &ends.old)], None, &run());
+        let answers = ends.push_pack(
+            &[update(OTHER, None, &ends.old)],
+            &ends.no_objects(),
+            &run(),
+        );
         assert_eq!(answers.expect("an answer"), [PushAnswer::Done]);
         assert_eq!(ends.requests(), [GET, POST, GET, POST], "{found:?}");
     }
@@ -332,7 +348,7 @@ fn an_answer_that_is_lost_is_unclear_and_its_connection_is_not_used_again() {
 fn what_was_reported_before_the_cut_stays() {
     let ends = ends();
     ends.server.intercept(|request| {
-        (request.method == "POST").then(|| {
+        (request.method == "POST").then_some({
             Answer::Garble(|body| {
                 let report = b"000eunpack ok\n0017ok refs/heads/main\n0018ok refs/heads/other\n";
                 *body = format!("{:04x}\x01", 5 + report.len()).into_bytes();
@@ -421,7 +437,7 @@ fn who_may_not_push_learns_it_from_the_list() {
 fn a_server_may_answer_in_protocol_v1() {
     let ends = ends();
     ends.server.intercept(|request| {
-        (request.method == "GET").then(|| {
+        (request.method == "GET").then_some({
             Answer::Garble(|body| {
                 let announced = b"001f# service=git-receive-pack\n0000";
                 assert!(body.starts_with(announced));
@@ -430,7 +446,7 @@ fn a_server_may_answer_in_protocol_v1() {
             })
         })
     });
-    let (list, _) = ends.remote.list_for_push(&run()).expect("a list");
+    let list = ends.remote.list_for_push(&run()).expect("a list");
     assert_eq!(list.refs.len(), 1);
     let answers = ends.push(&[update(MAIN, Some(&ends.old), &ends.new)]);
     assert_eq!(answers.expect("an answer"), [PushAnswer::Done]);
@@ -441,7 +457,8 @@ fn a_server_need_not_offer_anything() {
     let unclear = PushAnswer::Unclear {
         detail: "the server reported nothing about this ref".to_owned(),
     };
-    let cases: [(fn(&mut Vec<u8>), PushAnswer); 3] = [
+    type Case = (fn(&mut Vec<u8>), PushAnswer);
+    let cases: [Case; 3] = [
         (|listing| hide(listing, "side-band-64k"), PushAnswer::Done),
         (
             |listing| hide(listing, "report-status-v2"),
@@ -475,15 +492,17 @@ fn a_server_without_refs_and_capabilities_has_nothing_to_offer() {
         const LISTING: &[u8] = b"001f# service=git-receive-pack\n00000000";
         (request.method == "GET").then_some(Answer::Garble(|body| *body = LISTING.to_vec()))
     });
-    let (list, haves) = ends.remote.list_for_push(&run()).expect("a list");
-    assert_eq!((list.refs, haves), (vec![], vec![]));
-    assert_eq!(ends.remote.pack_features(), (true, false));
+    let list = ends.remote.list_for_push(&run()).expect("a list");
+    assert_eq!((list.refs, list.haves), (vec![], vec![]));
+    assert_eq!(takes(&ends.remote), (true, false));
 }
 
 #[test]
 fn nothing_to_push_is_no_request() {
     let ends = ends();
-    let answers = ends.remote.push(&[], None, &run()).expect("no answers");
+    let answers = ends
+        .push_pack(&[], &ends.no_objects(), &run())
+        .expect("no answers");
     assert_eq!(answers, []);
     assert_eq!(ends.requests(), [""; 0]);
 }
@@ -494,12 +513,12 @@ fn fetching_and_pushing_share_a_session() {
     let ends = ends();
     let run = run();
     for _ in 0..2 {
-        ends.remote.list(&[], &run).expect("a list");
+        ends.remote
+            .list(Service::UploadPack, &[], &run)
+            .expect("a list");
         ends.remote.list_for_push(&run).expect("a list");
         let name = format!("refs/heads/{}", ends.requests().len());
-        let answers = ends
-            .remote
-            .push(&[update(&name, None, &ends.old)], None, &run);
+        let answers = ends.push_pack(&[update(&name, None, &ends.old)], &ends.no_objects(), &run);
         assert_eq!(answers.expect("an answer"), [PushAnswer::Done]);
     }
     let connections = ends.server.requests().into_iter().map(|r| r.connection);
