@@ -1,8 +1,9 @@
 //! refsync keeps the branches and tags of a Git repository in step with those of another one,
 //! in-process and without a `git` executable.
 //!
-//! It is conservative: refs are created and fast-forwarded, never deleted and never forced. Today it
-//! pulls: the source is a remote over smart HTTP, the destination a local repository.
+//! It is conservative: refs are created and fast-forwarded, never deleted and never forced. Each end
+//! is a local repository or a remote over smart HTTP: from remote to local it is a pull, from local to
+//! remote a push, and any other pair of ends works the same way.
 //!
 //! # The run
 //! [`sync()`] takes two ends, each a [`RefSource`], and goes through these steps:
@@ -10,18 +11,32 @@
 //! 1. **List** the refs of both ends, as far as the [`RefGlobs`] can select them.
 //! 2. **Plan** each selected ref from the two listings alone: it is unchanged, filtered, rejected
 //!    already, to create, or to compare.
+//!
+//! A destination that keeps what it receives in a [`Quarantine`], as a local one does, goes on with
+//!
 //! 3. **Move objects**: ask the source for what the open refs need and the destination lacks, if
-//!    that is anything. It goes into a [`Quarantine`] that nobody else sees.
+//!    that is anything. Nobody else sees it yet.
 //! 4. **Verify** that everything behind each tip is there. A tip that isn't complete is rejected,
 //!    and the others are fetched without it.
 //! 5. **Compare** ancestry: a fast-forward, or why not. Unknown is never yes.
 //! 6. **Apply**: the objects become part of the store, then each ref moves by compare-and-swap. A
 //!    dry run stops before this step.
 //!
+//! and one that wants to be told what to do, as a remote does, with
+//!
+//! 3. **Compare** ancestry among the source's [`Objects`]. What is rejected here costs no byte; where
+//!    neither end has its objects at hand they come by way of a temporary repository.
+//! 4. **Push** the refs that may move in one request, with one pack of just what the destination
+//!    lacks. A dry run stops before this step. If the remote declines all of them for what may be the
+//!    fault of one, they are tried again in halves.
+//! 5. **Settle** what was answered. Where the answer was lost the refs are listed again, and what is
+//!    there decides.
+//!
 //! Its result, [`SyncRunStats`], has an [`Outcome`] for every selected ref of the source and a
 //! [`Reason`] for each one that was left alone. One ref's failure is that ref's outcome and stops
 //! none of the others. An [`Error`] means that the run could not do its work at all; its
-//! [`ErrorKind`] says what to do about it.
+//! [`ErrorKind`] says what to do about it. No ref has moved then, unless the error has
+//! [`stats`](Error::stats) that say otherwise.
 //!
 //! # Example
 #![cfg_attr(feature = "http", doc = "```no_run")]
@@ -46,8 +61,8 @@
 //!   `Credentials`, `NetworkPolicy` and `Timeouts`.
 //! - What came of it: [`SyncRunStats`], [`SyncRunRef`], [`Outcome`], [`Reason`], [`Traffic`], and
 //!   [`Error`]. With the feature `serde` the stats are JSON in the shape of the upstream-sync API.
-//! - To be an end: [`RefSource`], [`Quarantine`], [`RefList`], [`Run`], and [`ancestry`] for the
-//!   history behind the tips.
+//! - To be an end: [`RefSource`], [`Objects`], [`Quarantine`] or [`Push`], [`RefList`], [`Run`], and
+//!   [`ancestry`] for the history behind the tips.
 
 pub mod ancestry;
 mod classify;

@@ -30,6 +30,8 @@ impl Progress for Bar {
             Phase::Receive => format!("receiving objects: {}", HumanBytes(done)),
             Phase::Verify => format!("verifying objects: {done}"),
             Phase::Compare => format!("comparing refs: {done}"),
+            Phase::Count => format!("counting objects: {done}"),
+            Phase::Send => format!("sending objects: {done}"),
             Phase::Apply => format!("updating refs: {done}"),
             _ => done.to_string(),
         });

@@ -1,4 +1,4 @@
-//! What a sync does, shown on a small upstream that is made here and served on this machine.
+//! What a sync does, shown on small repositories that are made here and served on this machine.
 //!
 //! Everything that is said is checked, against real git where git can tell.
 
@@ -12,7 +12,10 @@ pub(crate) fn tell() {
     let upstream = sandbox.init_bare("upstream.git", ObjectFormat::Sha1);
     let copy = sandbox.init_bare("copy.git", ObjectFormat::Sha1);
     fill(&upstream);
-    let server = GitServer::builder(sandbox.path()).start();
+    let mirror = sandbox.init_bare("mirror.git", ObjectFormat::Sha1);
+    let server = GitServer::builder(sandbox.path())
+        .receive_pack(true)
+        .start();
     let url = server.url("upstream.git");
     println!("A small upstream, made with git, is served at {url}.");
     println!("Each line below: ref, tip before, tip after, outcome, reason.");
@@ -24,6 +27,7 @@ pub(crate) fn tell() {
         server,
         upstream,
         copy,
+        mirror,
     };
     story.first_pull();
     story.nothing_new();
@@ -32,7 +36,9 @@ pub(crate) fn tell() {
     story.one_does_not_stop_the_others();
     story.some_of_the_refs();
     story.copy.fsck();
-    println!("\nAll of this was checked against git's own view of both repositories.");
+    story.push();
+    story.mirror.fsck();
+    println!("\nAll of this was checked against git's own view of the repositories.");
 }
 
 fn fill(upstream: &Repo) {
@@ -52,6 +58,7 @@ struct Story {
     server: GitServer,
     upstream: Repo,
     copy: Repo,
+    mirror: Repo,
 }
 
 impl Story {
@@ -154,6 +161,46 @@ impl Story {
         assert_reason(&stats, "refs/tags/nightly", "excluded");
         assert_eq!(self.copy.git(&["rev-parse", "main"]), four);
         assert_eq!(self.copy.git(&["rev-parse", "refs/tags/nightly"]), nightly);
+    }
+
+    fn push(&self) {
+        heading(
+            "Push: the copy goes to a mirror that is behind, has another search, and guards login.",
+        );
+        let tip = |name: &str| self.copy.git(&["rev-parse", name]);
+        let (search, login) = (tip("release/1.0"), tip("login~1"));
+        let path = self.mirror.path.to_str().expect("a path in UTF-8");
+        for refspec in [
+            "main~1:refs/heads/main",
+            "release/1.0:refs/heads/search",
+            "login~1:refs/heads/login",
+        ] {
+            self.copy.git(&["push", "--quiet", path, refspec]);
+        }
+        self.mirror.install_hook(
+            "update",
+            "test \"$1\" != refs/heads/login || { echo 'login is frozen' >&2; exit 1; }",
+        );
+        let url = self.server.url("mirror.git");
+        let mirror = SmartHttp::new(&url).expect("a URL");
+        let mirror = mirror.with_network_policy(NetworkPolicy::any());
+        self.server.reset_counts();
+        let stats = refsync::sync(&self.local, &mirror, &SyncOptions::default());
+        let stats = stats.expect("a run that works");
+        print!("{}", report::table(&stats, false));
+        assert_counts(&stats, [6, 0, 0, 2]);
+        assert_reason(&stats, "refs/heads/search", "diverged");
+        assert_reason(&stats, "refs/heads/login", "remote: hook declined");
+        let mut expected = self.copy.for_each_ref();
+        for (name, kept) in &mut expected {
+            match name.as_str() {
+                "refs/heads/search" => kept.clone_from(&search),
+                "refs/heads/login" => kept.clone_from(&login),
+                _ => {}
+            }
+        }
+        assert_eq!(self.mirror.for_each_ref(), expected);
+        assert_eq!(self.server.requests().len(), 2, "a listing and a push");
     }
 
     fn pull(&self, options: &SyncOptions) -> SyncRunStats {

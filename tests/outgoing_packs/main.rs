@@ -1,9 +1,15 @@
 //! The packs that a local store gives, as real git sees them.
 
+#![allow(
+    clippy::print_stderr,
+    reason = "figures are what some of it is run for"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
 mod history;
+mod real;
 
 use history::{Plan, build, plans};
 use proptest::prelude::*;

@@ -180,6 +180,15 @@ impl Repo {
         self.git_with_input(&["update-ref", "--stdin"], updates.as_bytes());
     }
 
+    /// A shell script for `hooks/`.
+    pub fn install_hook(&self, name: &str, script: &str) {
+        let hooks = self.git_dir().join("hooks");
+        fs::create_dir_all(&hooks).expect("a folder for hooks");
+        let path = hooks.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a hook");
+        make_executable(&path);
+    }
+
     #[track_caller]
     pub fn delete_ref(&self, name: &str) {
         self.git(&["update-ref", "-d", name]);
@@ -216,6 +225,15 @@ impl Repo {
         self.git(&["fsck", "--strict", "--full", "--no-progress"])
     }
 }
+
+#[cfg(unix)]
+fn make_executable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("an executable file");
+}
+
+#[cfg(not(unix))]
+fn make_executable(_: &Path) {}
 
 /// Git in `dir`, with nothing of this process's environment but `PATH`.
 pub fn command(dir: &Path) -> Command {
