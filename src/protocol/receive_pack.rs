@@ -113,7 +113,10 @@ pub(crate) fn split_haves(listed: Vec<AdvertisedRef>) -> (Vec<AdvertisedRef>, Ve
 
 #[cfg(test)]
 mod tests {
+    use gix_transport::packetline::{PacketLineRef, blocking_io::StreamingPeekableIter};
+
     use super::*;
+    use crate::protocol::ref_line::V0Lines;
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -198,6 +201,33 @@ mod tests {
         };
         let err = commands(&[update], &offered(""), ObjectFormat::Sha1, "me/1");
         assert_eq!(err.expect_err("too long").kind(), ErrorKind::Unsupported);
+    }
+
+    /// The bytes that real git sends: see `fixtures/record-wire`.
+    #[test]
+    fn a_recorded_listing_has_capabilities_and_refs() {
+        let listing = include_bytes!("../../fixtures/wire/push-listing").as_slice();
+        let mut packets = StreamingPeekableIter::new(listing, &[PacketLineRef::Flush], false);
+        let mut capabilities = Capabilities::default();
+        let mut lines = V0Lines::default();
+        while let Some(line) = packets.read_line() {
+            let line = line.expect("no I/O").expect("a pkt-line");
+            let line = line.as_bstr().expect("text");
+            let (line, words) = line.split_once_str("\0").unwrap_or((line, b""));
+            if !words.is_empty() {
+                capabilities = offered(&words.to_str_lossy());
+            }
+            lines
+                .push(line.as_bstr(), ObjectFormat::Sha1)
+                .expect("a ref line");
+        }
+        assert_eq!(
+            capabilities.requested(ObjectFormat::Sha1, "me/1"),
+            "report-status-v2 side-band-64k quiet object-format=sha1 agent=me/1"
+        );
+        assert!(capabilities.thin_pack && capabilities.ofs_delta);
+        let (refs, haves) = split_haves(lines.refs);
+        assert_eq!((refs.len(), haves.len()), (5, 0));
     }
 
     #[test]

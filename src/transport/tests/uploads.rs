@@ -158,7 +158,7 @@ fn whether_the_server_may_have_acted_follows_from_its_answer() {
     let cut_off = done("thanks")[..40].to_vec();
     let html = response("200 OK", &["Content-Type: text/html"], "");
     for (answer, may_have_acted) in [
-        (response("302 Found", &[], ""), false),
+        (response("302 Found", &[], ""), true),
         (response("401 Unauthorized", &[], ""), false),
         (response("403 Forbidden", &[], ""), false),
         (response("404 Not Found", &[], ""), false),
@@ -271,6 +271,17 @@ fn a_server_that_stops_reading_is_given_up() {
         "timed out after 150ms: waiting for the server"
     );
     assert!(!err.may_have_acted);
+}
+
+#[test]
+fn a_server_that_has_it_all_and_falls_silent_may_have_acted() {
+    let server = Server::start([Step::Stall(Vec::new(), Box::new(|| {}))]);
+    let mut options = options(&server.url());
+    options.timeouts.idle = Duration::from_millis(150);
+    let client = HttpClient::new(options).expect("a client");
+    let err = upload(&client, &server.url(), bytes(5)).expect_err("silence");
+    assert_eq!(err.error.kind(), ErrorKind::Network);
+    assert!(err.may_have_acted);
 }
 
 #[test]
