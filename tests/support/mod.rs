@@ -14,6 +14,8 @@ pub mod mirror;
 pub mod pack;
 #[cfg(feature = "http")]
 pub mod pull;
+#[cfg(feature = "http")]
+pub mod push;
 pub mod server;
 pub mod wire;
 

@@ -129,14 +129,24 @@ pub struct Pulled {
 impl Pulled {
     #[track_caller]
     pub fn fate_of(&self, name: &str) -> Fate {
-        Fate::of(self.stats.find(name).expect("a ref that the stats list"))
+        fate_in(&self.stats, name)
     }
 
     #[track_caller]
     pub fn reason_of(&self, name: &str) -> Reason {
-        let found = self.stats.find(name).expect("a ref that the stats list");
-        found.reason.clone().expect("a reason")
+        reason_in(&self.stats, name)
     }
+}
+
+#[track_caller]
+pub fn fate_in(stats: &SyncRunStats, name: &str) -> Fate {
+    Fate::of(stats.find(name).expect("a ref that the stats list"))
+}
+
+#[track_caller]
+pub fn reason_in(stats: &SyncRunStats, name: &str) -> Reason {
+    let found = stats.find(name).expect("a ref that the stats list");
+    found.reason.clone().expect("a reason")
 }
 
 /// Everything that the stats say about one ref.
@@ -239,6 +249,15 @@ pub fn asked(requests: &[Request]) -> Vec<String> {
     let word = |request: &Request| match (&request.command, request.method.as_str()) {
         (Some(command), _) => command.clone(),
         (None, "GET") => "info/refs".to_owned(),
+        (None, _) if request.path.ends_with("/git-receive-pack") => {
+            // A request that is nothing but a flush packet asks whether the next one is welcome.
+            let word = if request.request_bytes == 4 {
+                "probe"
+            } else {
+                "push"
+            };
+            word.to_owned()
+        }
         // The protocols before v2 have one command, and don't name it.
         (None, _) => "fetch".to_owned(),
     };
@@ -254,7 +273,7 @@ pub fn leftovers(repo: &Repo) -> Vec<String> {
 }
 
 #[track_caller]
-fn assert_matches_git(stats: &SyncRunStats, destination: &Repo) {
+pub fn assert_matches_git(stats: &SyncRunStats, destination: &Repo) {
     let held: HashMap<_, _> = destination.for_each_ref().into_iter().collect();
     for listed in &stats.refs {
         let after = (!listed.after.is_null()).then(|| listed.after.to_string());
@@ -266,7 +285,7 @@ fn assert_matches_git(stats: &SyncRunStats, destination: &Repo) {
     }
 }
 
-fn is_sound(repo: &Repo) -> bool {
+pub fn is_sound(repo: &Repo) -> bool {
     let fsck = repo.try_git(&["fsck", "--strict", "--full", "--no-progress"]);
     fsck.status.success()
 }

@@ -51,6 +51,18 @@ pub fn ok(content_type: &str, body: Vec<u8>) -> Answer {
     }
 }
 
+/// Text that hardly compresses.
+pub fn noise(length: usize) -> String {
+    let mut state = 1_u64;
+    let next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        char::from(b' ' + (state >> 33) as u8 % 95)
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
 impl Repo {
     /// A pack of just these objects, whatever else they need.
     #[track_caller]

@@ -1,3 +1,4 @@
+use crate::support::wire::noise;
 use crate::support::{GitServer, ObjectFormat, ref_heavy};
 use crate::{DATE, exchange, origin};
 use std::fs;
@@ -251,16 +252,4 @@ fn seen_headers(server: &GitServer, name: &'static str) -> Arc<Mutex<Vec<Option<
         None
     });
     seen
-}
-
-/// Text that hardly compresses.
-fn noise(length: usize) -> String {
-    let mut state = 1_u64;
-    let next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        char::from(b' ' + (state >> 33) as u8 % 95)
-    };
-    std::iter::repeat_with(next).take(length).collect()
 }
