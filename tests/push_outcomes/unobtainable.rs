@@ -1,0 +1,218 @@
+//! What the source can't give, because its own store is damaged or has holes: the refs that need it
+//! stay, and the others are pushed in the same request.
+
+use crate::support::git::Repo;
+use crate::support::pull::{created, grow, rejected};
+use crate::support::push::{PUSHED, Pair};
+use refsync::{LocalStore, Reason, SyncOptions, sync};
+use std::fs;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::PathBuf;
+
+const GOOD: &str = "refs/heads/good";
+const BAD: &str = "refs/heads/bad";
+const BYSTANDER: &str = "refs/heads/bystander";
+
+fn object_file(repo: &Repo, id: &str) -> PathBuf {
+    repo.git_dir().join("objects").join(&id[..2]).join(&id[2..])
+}
+
+fn missing(repo: &Repo, id: &str) {
+    fs::remove_file(object_file(repo, id)).unwrap();
+}
+
+fn unreadable(repo: &Repo, id: &str) {
+    missing(repo, id);
+    fs::write(object_file(repo, id), "no zlib stream").unwrap();
+}
+
+/// Both branches new at the source, `bad` two commits long.
+fn two_branches(pair: &Pair) -> (String, String, String) {
+    let good = grow(&pair.source, "good", &[&pair.tip]);
+    let below = grow(&pair.source, "bad", &[&pair.tip]);
+    let bad = grow(&pair.source, "bad", &[&below]);
+    (good, below, bad)
+}
+
+fn id(repo: &Repo, rev: &str) -> String {
+    repo.git(&["rev-parse", rev])
+}
+
+/// `bad` is rejected and says which object is at fault; `good` and the bystander go through.
+#[track_caller]
+fn assert_unavailable(pair: &Pair, good: &str, bad: &str, at_fault: &str) {
+    let pushed = pair.push();
+    let reason = pushed.reason_of(BAD);
+    assert!(matches!(reason, Reason::Unavailable { .. }), "{reason}");
+    let text = reason.to_string();
+    assert!(text.contains(at_fault), "{text} names {at_fault}");
+    assert_eq!(pushed.fate_of(BAD), rejected(None, bad, reason));
+    assert_eq!(pushed.fate_of(GOOD), created(good));
+    assert_eq!(pushed.asked, PUSHED);
+    assert_eq!(pushed.names(), [BYSTANDER, GOOD]);
+    assert_eq!(pushed.stats.traffic.objects, 3, "those of the good branch");
+}
+
+#[test]
+fn an_object_that_is_missing_or_unreadable() {
+    for damage in [missing, unreadable] {
+        for suffix in [":file", "^{tree}", "^", "^:file", "^^{tree}"] {
+            let pair = Pair::in_step();
+            let (good, _, bad) = two_branches(&pair);
+            let object = id(&pair.source, &format!("{bad}{suffix}"));
+            damage(&pair.source, &object);
+            assert_unavailable(&pair, &good, &bad, &object);
+        }
+    }
+}
+
+#[test]
+fn a_tip_that_is_missing_or_unreadable() {
+    for damage in [missing, unreadable] {
+        let pair = Pair::in_step();
+        let (good, _, bad) = two_branches(&pair);
+        damage(&pair.source, &bad);
+        let pushed = pair.push();
+        let unknown = rejected(None, &bad, Reason::HistoryUnknown);
+        assert_eq!(pushed.fate_of(BAD), unknown);
+        assert_eq!(pushed.fate_of(GOOD), created(&good));
+        assert_eq!(pushed.names(), [BYSTANDER, GOOD]);
+    }
+}
+
+#[test]
+fn what_an_annotated_tag_is_about_is_missing() {
+    let pair = Pair::in_step();
+    let blob = pair.source.write_object("blob", b"signed\n");
+    let tag = pair.source.tag_annotated("v1", &blob);
+    missing(&pair.source, &blob);
+    let pushed = pair.push();
+    let reason = pushed.reason_of("refs/tags/v1");
+    assert!(matches!(reason, Reason::Unavailable { .. }), "{reason}");
+    assert_eq!(pushed.fate_of("refs/tags/v1"), rejected(None, &tag, reason));
+    assert_eq!(pushed.names(), [BYSTANDER]);
+}
+
+/// Every other object of the pack can be read.
+#[test]
+fn an_entry_of_a_pack_that_is_corrupt() {
+    let pair = Pair::in_step();
+    let (good, _, bad) = two_branches(&pair);
+    let blob = id(&pair.source, &format!("{bad}:file"));
+    pair.source.git(&["repack", "-a", "-d", "--quiet"]);
+    corrupt_packed(&pair.source, &blob);
+    assert_unavailable(&pair, &good, &bad, &blob);
+}
+
+/// Writes over what follows the entry's header.
+fn corrupt_packed(repo: &Repo, id: &str) {
+    let packs = repo.git_dir().join("objects/pack");
+    let paths = fs::read_dir(packs)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let pack = paths
+        .filter(|path| path.extension().is_some_and(|ext| ext == "pack"))
+        .find(|path| path.exists())
+        .expect("a pack");
+    let index = pack.with_extension("idx");
+    let listed = repo.git(&["verify-pack", "-v", &index.to_string_lossy()]);
+    let line = listed.lines().find(|line| line.starts_with(id)).unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    let (length, offset): (u64, u64) = (words[3].parse().unwrap(), words[4].parse().unwrap());
+    let copy = fs::read(&pack).unwrap();
+    fs::remove_file(&pack).unwrap();
+    fs::write(&pack, copy).unwrap();
+    let mut file = fs::OpenOptions::new().write(true).open(&pack).unwrap();
+    file.seek(SeekFrom::Start(offset + length - 6)).unwrap();
+    file.write_all(b"broken").unwrap();
+}
+
+#[test]
+fn every_branch_damaged_is_no_error_but_a_rejection_each() {
+    let pair = Pair::in_step();
+    pair.source.delete_ref(BYSTANDER);
+    let branches = pair.branches("bad", 4);
+    for (_, commit) in &branches {
+        let tree = id(&pair.source, &format!("{commit}^{{tree}}"));
+        missing(&pair.source, &tree);
+    }
+    let files = pair.remote.files();
+    let pushed = pair.push();
+    for (name, _) in &branches {
+        let reason = pushed.reason_of(name);
+        assert!(matches!(reason, Reason::Unavailable { .. }), "{reason}");
+    }
+    assert_eq!(pushed.asked, ["info/refs"]);
+    assert_eq!(pair.remote.files(), files);
+}
+
+/// The object is whole, and another one than its name says. Only the remote finds out.
+#[test]
+fn an_object_that_is_another_one_than_its_name_says() {
+    let pair = Pair::in_step();
+    let (good, _, bad) = two_branches(&pair);
+    let blob = id(&pair.source, &format!("{bad}:file"));
+    let other = pair.source.write_object("blob", b"another one\n");
+    missing(&pair.source, &blob);
+    fs::copy(
+        object_file(&pair.source, &other),
+        object_file(&pair.source, &blob),
+    )
+    .unwrap();
+    let pushed = pair.push();
+    let reason = pushed.reason_of(BAD);
+    assert!(
+        matches!(reason, Reason::Unavailable { .. } | Reason::Remote { .. }),
+        "{reason}"
+    );
+    assert_eq!(pushed.fate_of(BAD), rejected(None, &bad, reason));
+    assert_eq!(pushed.fate_of(GOOD), created(&good));
+}
+
+/// A source with `main` down to its tip only.
+fn shallow(pair: &Pair) -> LocalStore {
+    let url = format!("file://{}", pair.source.path.display());
+    let args = [
+        "clone",
+        "--quiet",
+        "--bare",
+        "--depth=1",
+        "--no-single-branch",
+    ];
+    pair.sandbox
+        .git(&[&args[..], &[&url, "shallow.git"]].concat());
+    LocalStore::open(pair.sandbox.path().join("shallow.git")).unwrap()
+}
+
+#[test]
+fn a_shallow_source_gives_what_is_above_its_boundary() {
+    let pair = Pair::in_step();
+    shallow(&pair);
+    let clone = pair.sandbox.repo("shallow.git");
+    let ahead = grow(&clone, "main", &[&pair.tip]);
+    let local = LocalStore::open(&clone.path).unwrap();
+    let stats = sync(&local, &pair.destination(), &SyncOptions::default()).unwrap();
+    assert_eq!(
+        stats.find("refs/heads/main").unwrap().after.to_string(),
+        ahead
+    );
+    assert_eq!(id(&pair.remote, "main"), ahead);
+    pair.remote.fsck();
+}
+
+#[test]
+fn a_shallow_source_cannot_give_what_is_below_its_boundary() {
+    let pair = Pair::in_step();
+    pair.remote.delete_ref("refs/heads/main");
+    pair.remote.set_ref("refs/tags/base", &pair.root);
+    let local = shallow(&pair);
+    let stats = sync(&local, &pair.destination(), &SyncOptions::default()).unwrap();
+    let main = stats.find("refs/heads/main").unwrap();
+    let reason = main.reason.clone().unwrap();
+    assert!(matches!(reason, Reason::Unavailable { .. }), "{reason}");
+    assert_eq!(stats.find(BYSTANDER).unwrap().reason, None);
+    let held = pair.remote.for_each_ref();
+    let names: Vec<_> = held.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, [BYSTANDER, "refs/tags/base"]);
+    pair.remote.fsck();
+}
