@@ -1,0 +1,13 @@
+//! What a remote may do about a push: hooks that object, settings that forbid, answers that get lost,
+//! make no sense or say no. Whatever it does, the stats say what is there afterwards.
+#![cfg(feature = "http")]
+
+mod cut_off;
+mod garbled;
+mod hooks;
+mod older_remotes;
+mod refused;
+mod settings;
+
+#[path = "../support/mod.rs"]
+mod support;
