@@ -4,7 +4,7 @@
 //! An index over blocks of the base finds where a block of the target might come from, wherever
 //! that starts. A block that is found grows in both directions, and the longest match wins.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, mem};
 
 /// What two places must share to be worth a closer look.
 const BLOCK: usize = 16;
@@ -53,7 +53,12 @@ impl Base {
     }
 
     /// The delta that makes `target` of this, unless it would take more than `max_size` bytes.
+    ///
+    /// There is none for an empty target: git takes a delta as short as that for a broken one.
     pub(crate) fn encode(&self, target: &[u8], max_size: usize) -> Option<Vec<u8>> {
+        if target.is_empty() {
+            return None;
+        }
         let index = self.index.get_or_init(|| Index::new(&self.content));
         let base = reachable(&self.content);
         let mut delta = Vec::new();
@@ -64,7 +69,8 @@ impl Base {
         let mut told = 0;
         let mut copied = 0;
         while let Some(block) = target[at..].first_chunk() {
-            if delta.len() + (at - told) > max_size {
+            // The next match may reach back over that many of the bytes to be inserted.
+            if delta.len() + (at - told).saturating_sub(STRIDE) > max_size {
                 return None;
             }
             let matches = index
@@ -124,15 +130,15 @@ impl Match {
 fn longest(matches: impl Iterator<Item = Match>) -> Option<Match> {
     let mut longest: Option<Match> = None;
     for found in matches {
+        let is_long = found.length >= LONG_MATCH;
         if longest
             .as_ref()
             .is_none_or(|best| found.length > best.length)
         {
-            let is_long = found.length >= LONG_MATCH;
             longest = Some(found);
-            if is_long {
-                break;
-            }
+        }
+        if is_long {
+            break;
         }
     }
     longest
@@ -168,25 +174,28 @@ struct Block {
 
 impl Index {
     fn new(base: &[u8]) -> Self {
-        let blocks = blocks_of(base);
         let mut index = Index {
             starts: vec![0; bucket_count(base.len()) + 1],
-            blocks: vec![Block::default(); blocks.len()],
+            blocks: Vec::new(),
         };
-        for block in &blocks {
+        for block in blocks(base) {
             let bucket = index.bucket(block.hash);
             index.starts[bucket] += 1;
         }
         let mut end = 0;
         for start in &mut index.starts {
-            end += *start;
-            *start = end;
+            end += mem::replace(start, end);
         }
-        for block in blocks.iter().rev() {
+        index.blocks = vec![Block::default(); end as usize];
+        for block in blocks(base) {
             let bucket = index.bucket(block.hash);
-            index.starts[bucket] -= 1;
-            index.blocks[index.starts[bucket] as usize] = *block;
+            let next = &mut index.starts[bucket];
+            index.blocks[*next as usize] = block;
+            *next += 1;
         }
+        // Each has moved to its end, which is where the next one starts.
+        index.starts.rotate_right(1);
+        index.starts[0] = 0;
         index.thin();
         index
     }
@@ -233,17 +242,15 @@ fn reachable(base: &[u8]) -> &[u8] {
 }
 
 /// Of those that repeat their neighbour only the first.
-fn blocks_of(base: &[u8]) -> Vec<Block> {
-    let blocks = reachable(base).windows(BLOCK).step_by(STRIDE);
-    let mut blocks: Vec<_> = blocks
-        .zip((0..).step_by(STRIDE))
-        .filter_map(|(block, offset)| {
-            let hash = hash(block.first_chunk()?);
-            Some(Block { hash, offset })
-        })
-        .collect();
-    blocks.dedup_by_key(|block| block.hash);
-    blocks
+fn blocks(base: &[u8]) -> impl Iterator<Item = Block> {
+    let mut previous = None;
+    let offsets = (0..).step_by(STRIDE);
+    let blocks = reachable(base).windows(BLOCK).step_by(STRIDE).zip(offsets);
+    blocks.filter_map(move |(block, offset)| {
+        let hash = hash(block.first_chunk()?);
+        let is_new = previous.replace(hash) != Some(hash);
+        is_new.then_some(Block { hash, offset })
+    })
 }
 
 /// At least one for each block, so that most lookups in vain end there.
@@ -293,3 +300,6 @@ fn push_copy(delta: &mut Vec<u8>, mut offset: usize, mut length: usize) {
         length -= size;
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

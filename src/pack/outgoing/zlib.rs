@@ -44,3 +44,38 @@ impl Deflater {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A stream and nothing after it, of that many bytes.
+    pub(in crate::pack::outgoing) fn inflate(stream: &[u8], size: usize) -> Vec<u8> {
+        let mut content = vec![0; size + 1];
+        let (status, read, written) = gix::zlib::Inflate::default()
+            .once(stream, &mut content)
+            .expect("a zlib stream");
+        assert_eq!(
+            (status, read, written),
+            (Status::StreamEnd, stream.len(), size)
+        );
+        content.truncate(size);
+        content
+    }
+
+    #[test]
+    fn every_stream_is_whole() {
+        let mut deflater = Deflater::new();
+        for content in [
+            Vec::new(),
+            vec![7],
+            vec![0; 1 << 20],
+            // Larger compressed than it is.
+            crate::pack::outgoing::delta::tests::noise(1 << 20, 1),
+            b"a line\n".repeat(1000),
+        ] {
+            let stream = deflater.deflate(&content);
+            assert!(inflate(&stream, content.len()) == content);
+        }
+    }
+}
