@@ -202,6 +202,10 @@ impl Index {
 
     /// Leaves no more than [`MAX_BUCKET`] blocks in a bucket, taken evenly from the whole base.
     fn thin(&mut self) {
+        let mut sizes = self.starts.windows(2).map(|pair| pair[1] - pair[0]);
+        if sizes.all(|size| size as usize <= MAX_BUCKET) {
+            return;
+        }
         let mut end = 0;
         let mut kept = 0;
         for bucket in 0..self.starts.len() - 1 {
