@@ -1,5 +1,7 @@
 //! The run: the one place where its steps meet.
 
+use std::{panic::resume_unwind, thread};
+
 use crate::{
     Error, ErrorKind, ObjectId, Objects, Outcome, Phase, Reason, ReceivePack, RefList, RefSource,
     Relation, Run, Service, SyncOptions, SyncRunRef, SyncRunStats, TipKind, ancestry, classify,
@@ -94,10 +96,18 @@ fn list(
             options.globs.prefixes_with_parents(),
         ),
     };
-    // The destination first: it is the cheaper one to be wrong about.
-    let held = destination.list(Service::ReceivePack, &present, run)?;
-    run.check()?;
-    let offered = source.list(Service::UploadPack, &wanted, run)?;
+    // At once: one of the two is usually waiting for a network.
+    let span = tracing::Span::current();
+    let (held, offered) = thread::scope(|scope| {
+        let held = scope.spawn(|| {
+            let _entered = span.enter();
+            destination.list(Service::ReceivePack, &present, run)
+        });
+        let offered = source.list(Service::UploadPack, &wanted, run);
+        let held = held.join().unwrap_or_else(|panic| resume_unwind(panic));
+        (held, offered)
+    });
+    let (held, offered) = (held?, offered?);
     run.check()?;
     run.advance(
         Phase::List,

@@ -106,12 +106,12 @@ fn request(repository: &RemoteUrl, service: &str) -> request::Builder {
         .header(header::ACCEPT, format!("application/x-{service}-result"))
 }
 
-/// Whether the server wouldn't have the request: HTTP 4xx.
+/// Whether the server wouldn't have the request: HTTP 3xx or 4xx.
 fn is_refusal(kind: ErrorKind) -> bool {
     use ErrorKind::*;
     matches!(
         kind,
-        Authentication | PermissionDenied | NotFound | RateLimited | Remote
+        Redirected | Authentication | PermissionDenied | NotFound | RateLimited | Remote
     )
 }
 

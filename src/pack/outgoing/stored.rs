@@ -19,11 +19,9 @@ pub(super) struct StoredPacks {
 struct StoredPack {
     index: index::File,
     data: data::File,
-    by_offset: OnceCell<Vec<Position>>,
+    /// The entries of the index in the order of the pack.
+    by_offset: OnceCell<Vec<index::EntryIndex>>,
 }
-
-/// Where an entry is in the pack and in its index.
-type Position = (data::Offset, index::EntryIndex);
 
 /// An object in one of the packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,33 +127,50 @@ impl StoredPacks {
 }
 
 impl StoredPack {
-    fn by_offset(&self) -> &[Position] {
+    fn by_offset(&self) -> &[index::EntryIndex] {
         self.by_offset.get_or_init(|| {
-            let entries = 0..self.index.num_objects();
-            let mut positions: Vec<_> = entries
-                .map(|entry| (self.index.pack_offset_at_index(entry), entry))
-                .collect();
-            positions.sort_unstable();
-            positions
+            let count = self.index.num_objects();
+            let path = self.index.path().with_extension("rev");
+            let known = fs::read(path)
+                .ok()
+                .and_then(|file| reverse_index(&file, count));
+            known.unwrap_or_else(|| {
+                let mut entries: Vec<_> = (0..count).collect();
+                entries.sort_unstable_by_key(|entry| self.index.pack_offset_at_index(*entry));
+                entries
+            })
         })
     }
 
     fn at_offset(&self, offset: data::Offset) -> Option<ObjectId> {
-        let positions = self.by_offset();
-        let at = positions
-            .binary_search_by_key(&offset, |(offset, _)| *offset)
-            .ok()?;
-        Some(self.index.oid_at_index(positions[at].1).to_owned())
+        let entries = self.by_offset();
+        let offset_of = |entry: &index::EntryIndex| self.index.pack_offset_at_index(*entry);
+        let at = entries.binary_search_by_key(&offset, offset_of).ok()?;
+        Some(self.index.oid_at_index(entries[at]).to_owned())
     }
 
     fn end_of(&self, offset: data::Offset) -> Option<data::Offset> {
-        let positions = self.by_offset();
-        let next = positions.partition_point(|(other, _)| *other <= offset);
-        let end = positions
+        let entries = self.by_offset();
+        let offset_of = |entry: index::EntryIndex| self.index.pack_offset_at_index(entry);
+        let next = entries.partition_point(|entry| offset_of(*entry) <= offset);
+        let end = entries
             .get(next)
-            .map_or(self.data.pack_end() as u64, |(next, _)| *next);
+            .map_or(self.data.pack_end() as u64, |next| offset_of(*next));
         (end <= self.data.pack_end() as u64).then_some(end)
     }
+}
+
+/// What git keeps in a `.rev` file, which spares sorting (gitformat-pack, "pack-*.rev files"). A file
+/// that lies makes entries look damaged, by their checksums.
+fn reverse_index(file: &[u8], count: u32) -> Option<Vec<index::EntryIndex>> {
+    let rest = file.strip_prefix(b"RIDX\0\0\0\x01")?.get(4..)?;
+    let (table, _) = rest.split_at_checked(count as usize * 4)?;
+    let numbers = table.as_chunks::<4>().0.iter();
+    let entries: Vec<_> = numbers.map(|number| u32::from_be_bytes(*number)).collect();
+    entries
+        .iter()
+        .all(|entry| *entry < count)
+        .then_some(entries)
 }
 
 fn indices(folder: &Path) -> Result<Vec<PathBuf>, Error> {
