@@ -57,6 +57,9 @@ pub(crate) struct Limits {
     /// Larger objects are sent whole.
     pub big_file: u64,
     pub threads: usize,
+    /// Bytes of content that a thread takes on at a time. The deltas are the same for any number of
+    /// threads, as long as these have memory enough.
+    pub chunk: u64,
     /// Bytes for the objects being compared, in all threads together.
     pub window_memory: usize,
     /// Bytes for the deltas that are found.
@@ -70,6 +73,7 @@ impl Default for Limits {
             depth: 50,
             big_file: 512 << 20,
             threads: thread::available_parallelism().map_or(1, |threads| threads.get()),
+            chunk: 4 << 20,
             window_memory: 256 << 20,
             delta_memory: 256 << 20,
         }
@@ -78,10 +82,6 @@ impl Default for Limits {
 
 /// A delta would hardly be smaller.
 const MIN_SIZE: u64 = 50;
-
-/// What a thread takes on at a time, in bytes of content. Fixed, so that the deltas are the same for
-/// any number of threads, as long as these have memory enough.
-const CHUNK: u64 = 4 << 20;
 
 /// For each candidate the delta to send, if there is one that is worth it.
 ///
@@ -96,7 +96,7 @@ where
     R: FnMut(&oid, &mut Vec<u8>) -> Result<(), Error>,
 {
     let order = order(candidates, limits);
-    let chunks = chunks(&order, candidates);
+    let chunks = chunks(&order, candidates, limits.chunk);
     let threads = threads(&order, candidates, limits).min(chunks.len());
     let shared = Shared {
         candidates,
@@ -147,14 +147,14 @@ fn order(candidates: &[Candidate], limits: &Limits) -> Vec<usize> {
 }
 
 /// Versions of one file stay together, but without names there are none.
-fn chunks<'a>(order: &'a [usize], candidates: &[Candidate]) -> Vec<&'a [usize]> {
+fn chunks<'a>(order: &'a [usize], candidates: &[Candidate], size: u64) -> Vec<&'a [usize]> {
     let mut work = 0;
     order
         .chunk_by(|a, b| {
             let (a, b) = (&candidates[*a], &candidates[*b]);
             work += a.size;
             let same_name = a.kind == b.kind && a.name_hash == b.name_hash && a.name_hash != 0;
-            let goes_on = work < CHUNK || same_name;
+            let goes_on = work < size || same_name;
             if !goes_on {
                 work = 0;
             }

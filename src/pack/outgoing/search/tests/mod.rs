@@ -245,12 +245,23 @@ fn tiny_objects_are_left_alone() {
     assert!(objects.deltas(&one_thread())[2].is_some());
 }
 
+const FILE: usize = 2000;
+
+/// Limits for [`many_files()`].
+fn small_chunks(threads: usize) -> Limits {
+    Limits {
+        threads,
+        chunk: 20 * FILE as u64,
+        ..Limits::default()
+    }
+}
+
 /// Files enough for several chunks.
 fn many_files() -> Objects {
     let mut objects = Objects::default();
     for file in 0..24 {
         for version in 0..4 {
-            let mut content = noise(200_000, file);
+            let mut content = noise(FILE, file);
             content[version * 100..][..50].fill(version as u8);
             objects.push(Kind::Blob, file as u32 + 1, content);
         }
@@ -261,29 +272,27 @@ fn many_files() -> Objects {
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let objects = many_files();
-    let order = order(&objects.candidates, &one_thread());
-    assert!(chunks(&order, &objects.candidates).len() > 2);
-    let single = objects.deltas(&one_thread());
-    objects.check(&single, &one_thread());
+    let limits = small_chunks(1);
+    let order = order(&objects.candidates, &limits);
+    assert!(chunks(&order, &objects.candidates, limits.chunk).len() > 2);
+    let single = objects.deltas(&limits);
+    objects.check(&single, &limits);
     assert_eq!(single.iter().flatten().count(), 24 * 3);
     for threads in [2, 7, 0] {
-        let limits = Limits {
-            threads,
-            ..Limits::default()
-        };
-        assert!(objects.deltas(&limits) == single, "{threads} threads");
+        let deltas = objects.deltas(&small_chunks(threads));
+        assert!(deltas == single, "{threads} threads");
     }
 }
 
 #[test]
 fn short_memory_finds_less_and_nothing_wrong() {
     let objects = many_files();
-    let pair = 2 * Base::memory(200_000);
+    let pair = 2 * Base::memory(FILE);
     let mut found = Vec::new();
     for window_memory in [pair - 1, pair, 2 * pair] {
         let limits = Limits {
             window_memory,
-            ..Limits::default()
+            ..small_chunks(4)
         };
         let deltas = objects.deltas(&limits);
         objects.check(&deltas, &limits);
@@ -318,10 +327,7 @@ fn an_object_that_cannot_be_read_is_named() {
         let mut objects = many_files();
         let id = objects.candidates[40].id;
         objects.contents.remove(&id);
-        let limits = Limits {
-            threads,
-            ..Limits::default()
-        };
+        let limits = small_chunks(threads);
         let err = objects.search(&limits).expect_err("it is needed");
         assert_eq!(err.kind(), ErrorKind::Corrupt);
         assert_eq!(err.to_string(), format!("blob {id} can't be read"));
@@ -346,10 +352,7 @@ fn a_cancelled_search_stops() {
                 objects.read(id, buffer)
             }
         };
-        let limits = Limits {
-            threads,
-            ..Limits::default()
-        };
+        let limits = small_chunks(threads);
         let result = search(&objects.candidates, open, &limits, &Run::new(&options));
         let err = result.expect_err("it was cancelled");
         assert_eq!(err.kind(), ErrorKind::Cancelled);

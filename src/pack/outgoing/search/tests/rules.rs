@@ -4,18 +4,20 @@ use super::*;
 fn chunks_are_everything_in_order_and_end_with_a_name() {
     let mut objects = many_files();
     for _ in 0..40 {
-        objects.push(Kind::Commit, 0, noise(200_000, 1));
+        objects.push(Kind::Commit, 0, noise(FILE, 1));
     }
-    let order = order(&objects.candidates, &one_thread());
-    let chunks = chunks(&order, &objects.candidates);
+    let limits = small_chunks(1);
+    let order = order(&objects.candidates, &limits);
+    let chunks = chunks(&order, &objects.candidates, limits.chunk);
     assert_eq!(chunks.concat(), order);
     for pair in chunks.windows(2) {
         let [last, first] = [pair[0][pair[0].len() - 1], pair[1][0]];
         let [last, first] = [last, first].map(|index| &objects.candidates[index]);
         assert!(last.name_hash != first.name_hash || last.name_hash == 0);
     }
-    let size = |chunk: &&[usize]| chunk.len() as u64 * 200_000;
-    assert!(chunks.iter().map(size).all(|size| size < CHUNK + 800_000));
+    // One more file than it takes.
+    assert!(chunks.iter().all(|chunk| chunk.len() < 20 + 4));
+    assert_eq!(chunks.len(), 5 + 2);
 }
 
 #[test]
