@@ -39,6 +39,10 @@ pub(super) fn apply(
     updates: &[RefUpdate],
     run: &Run,
 ) -> Vec<Result<(), Reason>> {
+    // Objects alone go into a scratch store: no ref of the run is being written.
+    if updates.is_empty() {
+        return Vec::new();
+    }
     let new = updates.iter().filter(|update| update.expected.is_none());
     let bulk = new.clone().count() >= PACKED_FROM;
     let mut created = match bulk {
