@@ -1,10 +1,11 @@
 //! A run that its caller gives up leaves no trace, and the same ends work again afterwards.
 
-use super::Setup;
 use super::ends::Ends;
+use super::{Destination, Setup, Source};
 use crate::support::pull::is_fetch;
+use crate::support::push::is_push;
 use crate::support::server::{Answer, RequestHead};
-use refsync::{ErrorKind, Outcome, Phase, Progress, SyncOptions};
+use refsync::{Error, ErrorKind, Outcome, Phase, Progress, Reason, SyncOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -35,12 +36,13 @@ fn cancelling(when: impl Fn(Phase, u64) -> bool + Send + Sync + 'static) -> Sync
 
 /// The run ends as cancelled and changes nothing.
 #[track_caller]
-fn assert_cancelled(ends: &Ends, options: &SyncOptions) {
+fn assert_cancelled(ends: &Ends, options: &SyncOptions) -> Error {
     let files = ends.destination.files();
     let err = ends.try_pull(options).expect_err("a cancelled run");
     assert_eq!(err.kind(), ErrorKind::Cancelled, "{err:?}");
     assert!(!err.is_retryable());
     assert_eq!(ends.destination.files(), files);
+    err
 }
 
 #[track_caller]
@@ -66,7 +68,13 @@ pub fn before_the_start(setup: &Setup) {
 pub fn in_every_phase(setup: &Setup) {
     let ends = setup.ends();
     use Phase::*;
-    for at in [List, Receive, Verify, Compare, Apply] {
+    let phases: &[_] = match (setup.source, setup.destination) {
+        (Source::Http, Destination::Http) => &[List, Receive, Verify, Compare, Count, Send, Apply],
+        (Source::Local, Destination::Http) => &[List, Compare, Count, Send, Apply],
+        (Source::Http, _) => &[List, Receive, Verify, Compare, Apply],
+        (Source::Local, _) => &[List, Count, Send, Receive, Verify, Compare, Apply],
+    };
+    for at in phases.iter().copied() {
         assert_cancelled(&ends, &cancelling(move |phase, _| phase == at));
     }
     assert_works_again(&ends);
@@ -96,6 +104,31 @@ pub fn while_the_server_stalls(setup: &Setup) {
     stall(&ends, |head| {
         is_fetch(head).then_some(Answer::StallAfter(200))
     });
+    assert_works_again(&ends);
+}
+
+/// Nobody will say any more what became of the refs.
+pub fn while_the_remote_takes_in_a_push(setup: &Setup) {
+    let ends = setup.ends();
+    let options = cancelling(|_, _| false);
+    let cancel = options.cancel.clone().unwrap();
+    ends.server.intercept(move |head| {
+        let is_stalled = is_push(head);
+        if is_stalled {
+            cancel.store(true, Ordering::Relaxed);
+        }
+        is_stalled.then_some(Answer::Stall)
+    });
+    let err = assert_cancelled(&ends, &options);
+    let stats = err.stats().expect("what the run did");
+    assert_eq!(stats.refs.len(), 4);
+    for found in &stats.refs {
+        let reason = found.reason.as_ref();
+        assert!(
+            matches!(reason, Some(Reason::Unconfirmed { .. })),
+            "{found:?}"
+        );
+    }
     assert_works_again(&ends);
 }
 

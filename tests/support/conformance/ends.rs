@@ -4,7 +4,8 @@ use crate::support::git::{ObjectFormat, Repo, Sandbox};
 use crate::support::pull::{Pulled, asked, grow, leftovers};
 use crate::support::server::GitServer;
 use refsync::{
-    Credentials, Error, LocalStore, NetworkPolicy, SmartHttp, SyncOptions, SyncRunStats, sync,
+    Credentials, Error, LocalStore, NetworkPolicy, RefSource, SmartHttp, SyncOptions, SyncRunStats,
+    sync,
 };
 use std::fs;
 use std::path::PathBuf;
@@ -19,11 +20,19 @@ pub struct Setup {
     pub tls: bool,
     pub auth: bool,
     pub format: ObjectFormat,
+    pub source: Source,
     pub destination: Destination,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Http,
+    Local,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
+    Http,
     Bare,
     Worktree,
     /// Opened through a worktree that was added to it.
@@ -41,6 +50,7 @@ impl Default for Setup {
             tls: false,
             auth: false,
             format: ObjectFormat::Sha1,
+            source: Source::Http,
             destination: Destination::Bare,
         }
     }
@@ -48,11 +58,13 @@ impl Default for Setup {
 
 pub struct Ends {
     pub server: GitServer,
-    pub remote: SmartHttp,
-    pub local: LocalStore,
+    from: Box<dyn RefSource>,
+    to: Box<dyn RefSource>,
     pub upstream: Repo,
     pub destination: Repo,
     setup: Setup,
+    /// Where a run between two remotes may put its repository.
+    scratch: PathBuf,
     /// Cleaned up last.
     _sandbox: Sandbox,
 }
@@ -71,7 +83,36 @@ impl Setup {
         upstream.set_ref("refs/tags/light", &tip);
         let (destination, opened_at) = self.destination(&sandbox);
         let server = self.server(&sandbox);
-        let mut remote = SmartHttp::new(&server.url("up.git"))
+        let local = |path: PathBuf| -> Box<dyn RefSource> {
+            Box::new(LocalStore::open(path).expect("a repository"))
+        };
+        let scratch = sandbox.path().join("scratch");
+        fs::create_dir(&scratch).expect("a directory");
+        Ends {
+            from: match self.source {
+                Source::Http => Box::new(self.remote(&server, "up.git")),
+                Source::Local => local(upstream.path.clone()),
+            },
+            to: match self.destination {
+                Destination::Http => Box::new(self.remote(&server, "down.git")),
+                _ => local(opened_at),
+            },
+            server,
+            upstream,
+            destination,
+            setup: *self,
+            scratch,
+            _sandbox: sandbox,
+        }
+    }
+
+    /// Neither end has the objects at hand, so they go through a third one.
+    pub fn is_relay(&self) -> bool {
+        self.source == Source::Http && self.destination == Destination::Http
+    }
+
+    fn remote(&self, server: &GitServer, name: &str) -> SmartHttp {
+        let mut remote = SmartHttp::new(&server.url(name))
             .expect("a good URL")
             .with_network_policy(NetworkPolicy::any());
         if self.tls {
@@ -80,20 +121,13 @@ impl Setup {
         if self.auth {
             remote = remote.with_credentials(Credentials::username_password(USER, PASSWORD));
         }
-        Ends {
-            remote,
-            local: LocalStore::open(opened_at).expect("a repository"),
-            server,
-            upstream,
-            destination,
-            setup: *self,
-            _sandbox: sandbox,
-        }
+        remote
     }
 
     fn server(&self, sandbox: &Sandbox) -> GitServer {
         let server = GitServer::builder(sandbox.path())
             .max_protocol(self.protocol)
+            .receive_pack(self.destination == Destination::Http)
             .tls(self.tls);
         match self.auth {
             true => server.auth(USER, PASSWORD).start(),
@@ -105,7 +139,7 @@ impl Setup {
         let bare = || sandbox.init_bare("down.git", self.format);
         let in_itself = |repo: Repo| (repo.clone(), repo.path);
         match self.destination {
-            Destination::Bare | Destination::Packed => in_itself(bare()),
+            Destination::Http | Destination::Bare | Destination::Packed => in_itself(bare()),
             Destination::Worktree => {
                 let repo = sandbox.init_worktree("down", self.format);
                 grow(&repo, "main", &[]);
@@ -152,7 +186,6 @@ impl Ends {
     pub fn pull_with(&self, options: &SyncOptions) -> Pulled {
         self.server.reset_counts();
         let stats = self.try_pull(options).expect("a run that does its work");
-        assert_eq!(leftovers(&self.destination), [""; 0]);
         self.destination.fsck();
         let requests = self.server.requests();
         for request in &requests {
@@ -161,6 +194,7 @@ impl Ends {
                 (Some(200), self.setup.auth)
             );
         }
+        assert_eq!(stats.traffic.requests, requests.len() as u64);
         if self.setup.destination == Destination::Packed && !options.dry_run {
             self.destination.git(&["pack-refs", "--all"]);
             self.destination.git(&["repack", "-a", "-d", "--quiet"]);
@@ -171,21 +205,64 @@ impl Ends {
         }
     }
 
+    /// Whatever comes of it, the source is only read and nothing is left behind anywhere.
+    #[track_caller]
     pub fn try_pull(&self, options: &SyncOptions) -> Result<SyncRunStats, Error> {
-        sync(&self.remote, &self.local, options)
+        let mut options = options.clone();
+        options.scratch = Some(self.scratch.clone());
+        let source = self.upstream.files();
+        let result = sync(&*self.from, &*self.to, &options);
+        if self.setup.source == Source::Local {
+            assert_eq!(self.upstream.files(), source, "the source changed");
+        }
+        assert_eq!(leftovers(&self.destination), [""; 0]);
+        let left = fs::read_dir(&self.scratch).expect("the scratch folder");
+        assert_eq!(left.count(), 0, "in the scratch folder");
+        result
     }
 
-    /// The requests that list the refs, and these after them.
+    /// The requests that list the refs, and then those of `more` that such ends make: local ones
+    /// make none.
     pub fn listing_and(&self, more: &[&'static str]) -> Vec<&'static str> {
-        let listing: &[_] = match self.setup.protocol {
-            2 => &["info/refs", "ls-refs"],
-            _ => &["info/refs"],
+        let pushes = self.setup.destination == Destination::Http;
+        let fetches = self.setup.source == Source::Http;
+        let mut asked = Vec::new();
+        if pushes {
+            asked.push("info/refs");
+        }
+        if fetches {
+            asked.push("info/refs");
+            asked.extend(self.speaks_v2().then_some("ls-refs"));
+        }
+        let is_made = |word: &&&str| match **word {
+            "push" => pushes,
+            _ => fetches,
         };
-        [listing, more].concat()
+        asked.extend(more.iter().filter(is_made));
+        asked
     }
 
     pub fn speaks_v2(&self) -> bool {
-        self.setup.protocol == 2
+        self.setup.source == Source::Http && self.setup.protocol == 2
+    }
+
+    /// `new` objects reached the destination, for the sake of these tips. On their way between two
+    /// remotes they are received with all that is behind them, and counted again when they are sent.
+    #[track_caller]
+    pub fn assert_moved(&self, pulled: &Pulled, new: u64, tips: &[&str]) {
+        let received = match self.setup.is_relay() {
+            true => self.count_objects(tips),
+            false => 0,
+        };
+        assert_eq!(pulled.stats.traffic.objects, new + received);
+    }
+
+    #[track_caller]
+    pub fn count_objects(&self, tips: &[&str]) -> u64 {
+        let listed = self
+            .upstream
+            .git(&[&["rev-list", "--objects"], tips].concat());
+        listed.lines().count() as u64
     }
 
     /// Every branch and tag of the upstream is at the destination, with the same tip.

@@ -1,6 +1,6 @@
 //! What becomes of the refs, and what had to be fetched for it.
 
-use super::Setup;
+use super::{Destination, Setup};
 use crate::support::pull::{created, grow, moved, rejected, unchanged};
 use refsync::{Outcome, Reason, SyncOptions};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ const TRUNK: &str = "refs/heads/trunk";
 pub fn first_pull(setup: &Setup) {
     let ends = setup.ends();
     let pulled = ends.pull();
-    assert_eq!(pulled.asked, ends.listing_and(&["fetch"]));
+    assert_eq!(pulled.asked, ends.listing_and(&["fetch", "push"]));
     let names = [
         "refs/heads/topic/side",
         TRUNK,
@@ -21,8 +21,7 @@ pub fn first_pull(setup: &Setup) {
     for name in names {
         assert_eq!(pulled.fate_of(name), created(&ends.tip(name)));
     }
-    let objects = ends.upstream.git(&["rev-list", "--objects", "--all"]);
-    assert_eq!(pulled.stats.traffic.objects, objects.lines().count() as u64);
+    ends.assert_moved(&pulled, ends.count_objects(&["--all"]), &["--all"]);
     ends.assert_in_step();
 }
 
@@ -35,7 +34,7 @@ pub fn nothing_to_do(setup: &Setup) {
     assert_eq!(pulled.stats.count(Outcome::Unchanged), 4);
     assert_eq!(pulled.fate_of(TRUNK), unchanged(&ends.tip(TRUNK)));
     assert_eq!(pulled.stats.traffic.objects, 0);
-    if setup.destination != super::Destination::Packed {
+    if setup.destination != Destination::Packed {
         assert_eq!(ends.destination.files(), files);
     }
 }
@@ -48,11 +47,9 @@ pub fn one_commit_more(setup: &Setup) {
     let pulled = ends.pull();
     assert_eq!(pulled.fate_of(TRUNK), moved(&before, &ahead));
     assert_eq!(pulled.stats.count(Outcome::Unchanged), 3);
-    assert_eq!(pulled.asked, ends.listing_and(&["fetch"]));
-    assert_eq!(
-        pulled.stats.traffic.objects, 3,
-        "a commit, its tree and its file"
-    );
+    assert_eq!(pulled.asked, ends.listing_and(&["fetch", "push"]));
+    // A commit, its tree and its file.
+    ends.assert_moved(&pulled, 3, &["trunk"]);
     ends.assert_in_step();
 }
 
@@ -63,7 +60,14 @@ pub fn a_new_tag_on_a_known_commit(setup: &Setup) {
     ends.upstream.set_ref("refs/tags/v0", &root);
     let pulled = ends.pull();
     assert_eq!(pulled.fate_of("refs/tags/v0"), created(&root));
-    assert_eq!(pulled.asked, ends.listing_and(&[]));
+    let asked: &[_] = match setup.is_relay() {
+        true => &["fetch", "push"],
+        false => &["push"],
+    };
+    assert_eq!(pulled.asked, ends.listing_and(asked));
+    // A scratch store has nothing that says how the new tag is related to the destination's tips.
+    let again = if setup.is_relay() { 3 } else { 0 };
+    ends.assert_moved(&pulled, again, &["trunk^"]);
     ends.assert_in_step();
 }
 
@@ -74,14 +78,17 @@ pub fn a_branch_that_diverged(setup: &Setup) {
     let theirs = ends.advance("trunk");
     let (side_before, side) = (ends.tip("topic/side"), ends.advance("topic/side"));
     let pulled = ends.pull();
-    assert_eq!(
-        pulled.fate_of(TRUNK),
-        rejected(&*ours, &theirs, Reason::Diverged)
-    );
+    // Who decides must have both histories, and those who push don't have the destination's.
+    let reason = match setup.destination {
+        Destination::Http => Reason::DestinationUnknown,
+        _ => Reason::Diverged,
+    };
+    assert_eq!(pulled.fate_of(TRUNK), rejected(&*ours, &theirs, reason));
     assert_eq!(
         pulled.fate_of("refs/heads/topic/side"),
         moved(&side_before, &side)
     );
+    assert_eq!(pulled.asked, ends.listing_and(&["fetch", "push"]));
     assert_eq!(ends.destination.git(&["rev-parse", TRUNK]), ours);
 }
 
@@ -100,7 +107,7 @@ pub fn very_many_new_refs(setup: &Setup) {
     assert_eq!(pulled.stats.count(Outcome::Updated), 102);
     assert_eq!(pulled.fate_of("refs/tags/v2"), created(&annotated));
     assert_eq!(pulled.fate_of(TRUNK), moved(&tip, &ahead));
-    assert_eq!(pulled.asked, ends.listing_and(&["fetch"]));
+    assert_eq!(pulled.asked, ends.listing_and(&["fetch", "push"]));
     ends.assert_in_step();
     assert_eq!(ends.destination.git(&["rev-parse", "v2^{commit}"]), tip);
 }
@@ -119,6 +126,7 @@ pub fn a_dry_run_predicts_the_run(setup: &Setup) {
     options.dry_run = true;
     let predicted = ends.pull_with(&options);
     assert_eq!(ends.destination.files(), files);
+    assert_eq!(predicted.asked, ends.listing_and(&["fetch"]));
     let pulled = ends.pull();
     assert_eq!(predicted.stats.refs, pulled.stats.refs);
     assert_eq!(pulled.stats.count(Outcome::Updated), 2);
@@ -146,7 +154,7 @@ pub fn a_tip_that_is_gone(setup: &Setup) {
         pulled.fate_of("refs/heads/gone"),
         rejected(None, &gone, reason)
     );
-    assert_eq!(pulled.asked, ends.listing_and(&["fetch", "fetch"]));
+    assert_eq!(pulled.asked, ends.listing_and(&["fetch", "fetch", "push"]));
     ends.assert_in_step();
 }
 
@@ -159,7 +167,7 @@ pub fn an_empty_upstream(setup: &Setup) {
     let pulled = ends.pull();
     assert_eq!(pulled.stats.refs, []);
     assert_eq!(pulled.asked, ends.listing_and(&[]));
-    if setup.destination != super::Destination::Packed {
+    if setup.destination != Destination::Packed {
         assert_eq!(ends.destination.files(), files);
     }
 }
