@@ -8,14 +8,13 @@ use crate::scenario::{SYMBOLIC, Scenario, in_the_way};
 use crate::stores::Stores;
 use crate::support::{GitServer, Repo};
 use gix::ObjectId;
-use gix::objs::Kind;
 use refsync::{
     LocalStore, NetworkPolicy, Outcome, Reason, SmartHttp, SyncOptions, SyncRunRef, SyncRunStats,
     TagPolicy, sync,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-type Checked<T = ()> = Result<T, String>;
+pub(crate) type Checked<T = ()> = Result<T, String>;
 
 /// Fails with a sentence about the difference.
 macro_rules! same {
@@ -26,6 +25,7 @@ macro_rules! same {
         }
     }};
 }
+pub(crate) use same;
 
 pub(crate) fn check(
     plan: &Plan,
@@ -87,11 +87,7 @@ pub(crate) fn check(
         compare_verdicts(name, expected, &verdict, &after, scenario)?;
     }
     compare_others(&expected, &verdict, &after, scenario)?;
-    let sound = !scenario.leads_nowhere()
-        && scenario.debris.is_empty()
-        && !scenario.destination.iter().any(|(name, tip)| {
-            name.starts_with("refs/heads/") && scenario.history.kind(tip) != Kind::Commit
-        });
+    let sound = scenario.is_sound() && !scenario.leads_nowhere();
     judge::check_objects(&stores.destination.path, sound)?;
     nothing_left_behind(&before, &files(&stores.destination))?;
     run_again(&pull, options, &stats, fetches)
@@ -124,7 +120,7 @@ fn compare_ancestry(scenario: &Scenario, stores: &Stores) -> Checked {
     Ok(())
 }
 
-fn compare_outcomes(
+pub(crate) fn compare_outcomes(
     stats: &SyncRunStats,
     expected: &BTreeMap<String, Expected>,
     scenario: &Scenario,
@@ -166,6 +162,7 @@ fn compare_outcomes(
 fn code(reason: &Reason, name: &str, scenario: &Scenario) -> Checked<ReasonCode> {
     Ok(match reason {
         Reason::DestinationAhead => ReasonCode::DestinationAhead,
+        Reason::DestinationUnknown => ReasonCode::DestinationUnknown,
         Reason::Diverged => ReasonCode::Diverged,
         Reason::NotACommit => ReasonCode::NotACommit,
         Reason::TagExists => ReasonCode::TagExists,
@@ -181,7 +178,7 @@ fn code(reason: &Reason, name: &str, scenario: &Scenario) -> Checked<ReasonCode>
 
 /// Git's flag means the same as refsync's outcome, and both leave the same, except for a known
 /// difference: then each does exactly what it is known for.
-fn compare_verdicts(
+pub(crate) fn compare_verdicts(
     name: &str,
     expected: &Expected,
     verdict: &Verdict,
@@ -281,7 +278,7 @@ fn nothing_left_behind(before: &BTreeSet<String>, after: &BTreeSet<String>) -> C
 }
 
 /// Empty directories are not files: those below `refs/` come and go.
-fn files(repo: &Repo) -> BTreeSet<String> {
+pub(crate) fn files(repo: &Repo) -> BTreeSet<String> {
     let files = repo.files().into_iter().map(|file| file.path);
     files.filter(|path| !path.ends_with('/')).collect()
 }
@@ -322,14 +319,6 @@ fn run_again(
         options.previous = Some(first.clone());
     }
     let (second, fetched) = pull.run(&options)?;
-    let settled = |found: &SyncRunRef| {
-        let mut settled = found.clone();
-        if found.outcome == Outcome::Updated {
-            settled.before = Some(found.after);
-            settled.outcome = Outcome::Unchanged;
-        }
-        settled
-    };
     same!(
         second.refs,
         first.refs.iter().map(settled).collect::<Vec<_>>(),
@@ -344,4 +333,14 @@ fn run_again(
     };
     same!(fetched, refetches, "fetches of the second run");
     Ok(())
+}
+
+/// What a second run says about a ref.
+pub(crate) fn settled(found: &SyncRunRef) -> SyncRunRef {
+    let mut settled = found.clone();
+    if found.outcome == Outcome::Updated {
+        settled.before = Some(found.after);
+        settled.outcome = Outcome::Unchanged;
+    }
+    settled
 }

@@ -34,6 +34,7 @@ pub(crate) struct Expected {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReasonCode {
     DestinationAhead,
+    DestinationUnknown,
     Diverged,
     NotACommit,
     TagExists,

@@ -64,6 +64,48 @@ fn parse(line: &str) -> Option<(String, Flag)> {
     Some((line.get(2..)?.split(' ').nth(2)?.to_owned(), flag))
 }
 
+/// Pushes all branches and tags, unforced, into the judge's copy of the destination.
+///
+/// The source has the commit-graph that refsync may use.
+pub(crate) fn push(stores: &Stores) -> Result<Verdict, String> {
+    let destination = stores.judged.path.to_str().expect("a path in UTF-8");
+    let output = stores.source.try_git(&[
+        "-c",
+        "core.commitGraph=false",
+        "push",
+        "--porcelain",
+        destination,
+        "refs/heads/*:refs/heads/*",
+        "refs/tags/*:refs/tags/*",
+    ]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    // 1 is for refs that were rejected.
+    if !matches!(output.status.code(), Some(0 | 1)) {
+        return Err(format!("git push: {}\n{said}", output.status));
+    }
+    let listed = String::from_utf8_lossy(&output.stdout);
+    let lines = listed.lines().filter(|line| line.contains('\t'));
+    let flags: Option<_> = lines.map(parse_pushed).collect();
+    Ok(Verdict {
+        flags: flags.ok_or(format!("git push said:\n{listed}{said}"))?,
+        after: refs_of(&stores.judged),
+    })
+}
+
+/// `<flag> <from>:<to> <summary>`, with tabs between them.
+fn parse_pushed(line: &str) -> Option<(String, Flag)> {
+    let mut columns = line.split('\t');
+    let flag = match columns.next()? {
+        " " => Flag::FastForward,
+        "*" => Flag::New,
+        "!" => Flag::Rejected,
+        "=" => Flag::UpToDate,
+        _ => return None,
+    };
+    let (_, to) = columns.next()?.split_once(':')?;
+    Some((to.to_owned(), flag))
+}
+
 pub(crate) fn refs_of(repo: &Repo) -> BTreeMap<String, ObjectId> {
     let id = |hex: String| ObjectId::from_hex(hex.as_bytes()).expect("an id");
     let refs = repo.for_each_ref().into_iter();

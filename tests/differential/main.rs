@@ -1,8 +1,9 @@
-//! Generated pairs of repositories, pulled by refsync and by `git fetch`: they must agree.
+//! Generated pairs of repositories, pulled by refsync and by `git fetch`, and pushed by refsync and by
+//! `git push`: they must agree.
 //!
-//! `PROPTEST_CASES` pairs in all, an equal share to each test below. A failure names its seed;
+//! `PROPTEST_CASES` pairs for each direction, an equal share to each of its tests below. A failure names its seed;
 //! with that in `PROPTEST_RNG_SEED` the test makes the same pairs again. Many pairs are best made
-//! in a `TMPDIR` in memory: every pull waits for its files to be on disk.
+//! in a `TMPDIR` in memory: every run waits for its files to be on disk.
 #![cfg(feature = "http")]
 
 mod check;
@@ -10,6 +11,8 @@ mod expect;
 mod history;
 mod judge;
 mod plan;
+mod push;
+mod push_expect;
 mod scenario;
 mod stores;
 #[path = "../support/mod.rs"]
@@ -17,7 +20,7 @@ mod support;
 
 use plan::{Focus, Plan, pairs};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
-use scenario::Scenario;
+use scenario::{End, Scenario};
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::{env, fs};
@@ -27,28 +30,54 @@ use support::{GitServer, ObjectFormat, Sandbox};
 const DEFAULT_PAIRS: u32 = 48;
 const TESTS: u32 = 4;
 
+#[derive(Clone, Copy, Debug)]
+enum Direction {
+    Pull,
+    Push,
+}
+
 #[test]
 fn histories() {
-    differential(Focus::History);
+    differential(Direction::Pull, Focus::History);
 }
 
 #[test]
 fn tags() {
-    differential(Focus::Tags);
+    differential(Direction::Pull, Focus::Tags);
 }
 
 #[test]
 fn names() {
-    differential(Focus::Names);
+    differential(Direction::Pull, Focus::Names);
 }
 
 #[test]
 fn debris() {
-    differential(Focus::Debris);
+    differential(Direction::Pull, Focus::Debris);
 }
 
-fn differential(focus: Focus) {
-    let bench = Bench::new();
+#[test]
+fn pushed_histories() {
+    differential(Direction::Push, Focus::History);
+}
+
+#[test]
+fn pushed_tags() {
+    differential(Direction::Push, Focus::Tags);
+}
+
+#[test]
+fn pushed_names() {
+    differential(Direction::Push, Focus::Names);
+}
+
+#[test]
+fn pushed_debris() {
+    differential(Direction::Push, Focus::Debris);
+}
+
+fn differential(direction: Direction, focus: Focus) {
+    let bench = Bench::new(direction);
     let all = match env::var("PROPTEST_CASES") {
         Ok(_) => Config::default().cases,
         Err(_) => DEFAULT_PAIRS,
@@ -76,20 +105,23 @@ fn differential(focus: Focus) {
 
 /// One server, whatever the number of pairs.
 struct Bench {
+    direction: Direction,
     sandbox: Sandbox,
     server: GitServer,
     pairs: Cell<u32>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(direction: Direction) -> Self {
         let sandbox = Sandbox::new();
         for format in [ObjectFormat::Sha1, ObjectFormat::Sha256] {
             let template = sandbox.init_bare(format.name(), format);
             fs::remove_dir_all(template.path.join("hooks")).ok();
         }
-        let server = GitServer::builder(sandbox.path()).start();
+        let server = GitServer::builder(sandbox.path()).receive_pack(true);
+        let server = server.start();
         Bench {
+            direction,
             sandbox,
             server,
             pairs: Cell::new(0),
@@ -102,9 +134,18 @@ impl Bench {
         let dir = self.sandbox.path().join(&name);
         let template = self.sandbox.path().join(plan.format.name());
         let scenario = Scenario::new(plan);
-        let stores = Stores::write(&dir, &template, plan, &scenario);
-        let url = self.server.url(&format!("{name}/source.git"));
-        let checked = check::check(plan, &scenario, &stores, &self.server, &url);
+        let decides = match self.direction {
+            Direction::Pull => End::Destination,
+            Direction::Push => End::Source,
+        };
+        let stores = Stores::write(&dir, &template, plan, &scenario, decides);
+        let url = |end: &str| self.server.url(&format!("{name}/{end}.git"));
+        let checked = match self.direction {
+            Direction::Pull => check::check(plan, &scenario, &stores, &self.server, &url("source")),
+            Direction::Push => {
+                push::check(plan, &scenario, &stores, &self.server, &url("destination"))
+            }
+        };
         fs::remove_dir_all(&dir).ok();
         checked.map_err(TestCaseError::fail)
     }

@@ -3,6 +3,7 @@
 use crate::history::History;
 use crate::plan::{Ends, HeldIn, Kept, Plan, Symbolic, Tip};
 use gix::ObjectId;
+use gix::objs::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const SYMBOLIC: &str = "refs/heads/symbolic";
@@ -75,6 +76,14 @@ impl Scenario {
         all.extend(&self.debris);
         all.extend(&self.alternate);
         all
+    }
+
+    /// Whether `git fsck` has nothing to say about the destination.
+    pub(crate) fn is_sound(&self) -> bool {
+        let is_odd = |(name, tip): (&String, &ObjectId)| {
+            name.starts_with("refs/heads/") && self.history.kind(tip) != Kind::Commit
+        };
+        self.debris.is_empty() && !self.destination.iter().any(is_odd)
     }
 
     /// Whether the destination has a symbolic ref to a branch that isn't born yet.

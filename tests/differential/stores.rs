@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 /// One scenario on disk.
 pub(crate) struct Stores {
     pub(crate) source: Repo,
-    /// For refsync and for git, alike but for the commit-graph: with one, git 2.47 gets histories
-    /// wrong in which dates go back by more than 32 bits.
+    /// For refsync and for git, alike but for the commit-graph of a pull: with one, git 2.47 gets
+    /// histories wrong in which dates go back by more than 32 bits.
     pub(crate) destination: Repo,
     pub(crate) judged: Repo,
     /// What every other store has its objects from.
@@ -23,8 +23,15 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    /// `template` is an empty bare repository of the plan's object format.
-    pub(crate) fn write(dir: &Path, template: &Path, plan: &Plan, scenario: &Scenario) -> Self {
+    /// `template` is an empty bare repository of the plan's object format. The commit-graph is for the
+    /// end that decides.
+    pub(crate) fn write(
+        dir: &Path,
+        template: &Path,
+        plan: &Plan,
+        scenario: &Scenario,
+        decides: End,
+    ) -> Self {
         let repo = |name: &str| {
             let path = dir.join(name);
             copy(template, &path);
@@ -52,7 +59,11 @@ impl Stores {
             fs::write(info.join("alternates"), objects).expect("the alternates");
         }
         copy(&stores.destination.path, &stores.judged.path);
-        stores.write_graph(plan.destination.graph, scenario);
+        let (decider, refs) = match decides {
+            End::Source => (&stores.source, &scenario.source),
+            End::Destination => (&stores.destination, &scenario.destination),
+        };
+        stores.write_graph(plan.destination.graph, decider, refs, &scenario.history);
         stores
     }
 
@@ -130,39 +141,41 @@ impl Stores {
         }
     }
 
-    fn write_graph(&self, graph: Graph, scenario: &Scenario) {
+    fn write_graph(
+        &self,
+        graph: Graph,
+        repo: &Repo,
+        refs: &BTreeMap<String, ObjectId>,
+        history: &History,
+    ) {
         let (version, split) = match graph {
             Graph::None => return,
-            Graph::Stale => return self.add_stale_graph(&scenario.history),
+            Graph::Stale => return self.add_stale_graph(repo, history),
             Graph::Whole { generation_version } => (generation_version, false),
             Graph::Split { generation_version } => (generation_version, true),
         };
         let version = format!("commitGraph.generationVersion={version}");
         let write = ["-c", &version, "commit-graph", "write", "--no-progress"];
         if split {
-            let first = scenario
-                .destination
-                .values()
-                .find(|tip| scenario.history.kind(tip) == Kind::Commit);
+            let first = refs.values().find(|tip| history.kind(tip) == Kind::Commit);
             if let Some(first) = first {
                 let args = [&write[..], &["--split=no-merge", "--stdin-commits"]].concat();
                 let tip = format!("{first}\n");
-                self.destination.git_with_input(&args, tip.as_bytes());
+                repo.git_with_input(&args, tip.as_bytes());
             }
             let args = [&write[..], &["--split=no-merge", "--reachable"]].concat();
-            self.destination.git(&args);
+            repo.git(&args);
         } else {
-            self.destination
-                .git(&[&write[..], &["--reachable"]].concat());
+            repo.git(&[&write[..], &["--reachable"]].concat());
         }
     }
 
-    fn add_stale_graph(&self, history: &History) {
+    fn add_stale_graph(&self, repo: &Repo, history: &History) {
         let commits: String = history.commits.iter().map(|id| format!("{id}\n")).collect();
         let write = ["commit-graph", "write", "--no-progress", "--stdin-commits"];
         self.pool.git_with_input(&write, commits.as_bytes());
         let graph = "objects/info/commit-graph";
-        let to = self.destination.path.join(graph);
+        let to = repo.path.join(graph);
         fs::create_dir_all(to.parent().expect("a directory")).expect("a directory");
         fs::copy(self.pool.path.join(graph), to).expect("a copy");
     }
