@@ -60,6 +60,27 @@ fn a_pre_receive_hook_that_declines_all_because_of_one() {
     assert_eq!(tried, [60, 27, 33, 12, 15, 6, 9, 3, 6, 3, 3]);
 }
 
+/// What an earlier half brought is not sent again with a later one.
+#[test]
+fn halves_that_build_on_each_other() {
+    let pair = Pair::in_step();
+    let mut line = vec![pair.tip.clone()];
+    for number in 0..5 {
+        let branch = format!("line-{number}");
+        line.push(grow(&pair.source, &branch, &[&line[number]]));
+    }
+    pair.hook("pre-receive", &one_spoils_it("refs/heads/line-4"));
+    let pushed = pair.push();
+    assert_eq!(pushed.stats.count(Outcome::Updated), 5);
+    assert_eq!(
+        pushed.reason_of("refs/heads/line-4"),
+        remote("pre-receive hook declined")
+    );
+    assert_eq!(sizes(&pushed), [6, 3, 3, 1, 2, 1, 1]);
+    let tried: Vec<_> = pushed.sent.iter().map(|sent| sent.objects).collect();
+    assert_eq!(tried, [15, 6, 9, 3, 6, 3, 3]);
+}
+
 #[test]
 fn a_pre_receive_hook_where_no_push_may_be_repeated() {
     let pair = Pair::in_step();
