@@ -64,6 +64,13 @@ const NONSENSE: &[(&str, Garble)] = &[
     ("nothing about the pack", |body| {
         *body = report(&["ok refs/heads/bystander", "ok refs/heads/topic"]);
     }),
+    ("yes about a pack that was not taken in", |body| {
+        *body = report(&[
+            "unpack disk full",
+            "ok refs/heads/bystander",
+            "ok refs/heads/topic",
+        ]);
+    }),
     ("an empty report", |body| *body = report(&[])),
     ("nothing at all", |body| body.clear()),
     ("a flush", |body| *body = b"0000".to_vec()),

@@ -4,8 +4,9 @@
 use crate::support::push::{Pair, is_push};
 use crate::support::{Answer, GitServer, RequestHead};
 use refsync::{
-    Credentials, Error, ErrorKind, LocalStore, NetworkPolicy, SmartHttp, SyncOptions, sync,
+    Credentials, Error, ErrorKind, LocalStore, NetworkPolicy, Reason, SmartHttp, SyncOptions, sync,
 };
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const SECRET: &str = "canary-in-the-mine";
 /// `user:` and the secret, as they go over the wire.
@@ -95,6 +96,38 @@ fn at_the_question_whether_it_would_take_a_large_push() {
 fn at_a_large_push() {
     let asked = ["info/refs", "probe", "push"];
     refuses(&with_much_to_push(), is_push, &asked);
+}
+
+/// The error that comes with stats says no more about credentials than any other one.
+#[test]
+fn after_a_push_whose_answer_was_lost() {
+    let pair = Pair::in_step();
+    let destination = pair
+        .destination()
+        .with_credentials(Credentials::username_password("user", SECRET));
+    let pushed = AtomicBool::new(false);
+    pair.script(move |head| {
+        if is_push(head) {
+            pushed.store(true, Ordering::SeqCst);
+            return Some(Answer::TruncateAfter(0));
+        }
+        let lost = pushed.load(Ordering::SeqCst);
+        lost.then(|| Answer::status(401))
+    });
+    let err = pair
+        .try_push_to(&destination, &SyncOptions::default())
+        .expect_err("a refusal");
+    assert_eq!(err.kind(), ErrorKind::Authentication, "{err:?}");
+    let stats = err.stats().expect("what the run did");
+    let bystander = stats.find("refs/heads/bystander").unwrap();
+    let reason = bystander.reason.as_ref();
+    assert!(
+        matches!(reason, Some(Reason::Unconfirmed { .. })),
+        "{bystander:?}"
+    );
+    let text = texts(&err);
+    assert!(!text.contains(SECRET) && !text.contains(ENCODED), "{text}");
+    assert_eq!(pair.server.requests().len(), 3);
 }
 
 #[test]
