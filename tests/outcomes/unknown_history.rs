@@ -1,15 +1,10 @@
 //! Where the destination's history has holes, nothing moves that might not be a fast-forward.
 
-use crate::support::git::Repo;
 use crate::support::pull::{FETCHED, Pair, grow, moved, rejected};
 use refsync::Reason;
 use std::fs;
 
 const MAIN: &str = "refs/heads/main";
-
-fn object_file(repo: &Repo, id: &str) -> std::path::PathBuf {
-    repo.git_dir().join("objects").join(&id[..2]).join(&id[2..])
-}
 
 /// `main` at the destination two commits ahead of what both ends know, every object loose.
 fn ahead_at_the_destination() -> (Pair, String, String) {
@@ -64,7 +59,7 @@ fn a_branch_of_a_shallow_destination_is_fast_forwarded_above_the_boundary() {
 fn a_branch_with_a_commit_missing_behind_it_stays() {
     let (pair, hole, tip) = ahead_at_the_destination();
     let theirs = unrelated(&pair);
-    fs::remove_file(object_file(&pair.destination, &hole)).unwrap();
+    fs::remove_file(pair.destination.object_file(&hole)).unwrap();
     let pulled = pair.pull();
     assert_eq!(
         pulled.fate_of(MAIN),
@@ -76,7 +71,7 @@ fn a_branch_with_a_commit_missing_behind_it_stays() {
 fn a_branch_with_a_corrupt_commit_behind_it_stays() {
     let (pair, hole, tip) = ahead_at_the_destination();
     let theirs = unrelated(&pair);
-    let file = object_file(&pair.destination, &hole);
+    let file = pair.destination.object_file(&hole);
     fs::remove_file(&file).unwrap();
     fs::write(&file, "no zlib stream").unwrap();
     let pulled = pair.pull();
@@ -90,7 +85,7 @@ fn a_branch_with_a_corrupt_commit_behind_it_stays() {
 fn a_branch_whose_tip_is_missing_stays() {
     let (pair, _, tip) = ahead_at_the_destination();
     let theirs = grow(&pair.upstream, "main", &[&pair.tip]);
-    fs::remove_file(object_file(&pair.destination, &tip)).unwrap();
+    fs::remove_file(pair.destination.object_file(&tip)).unwrap();
     let pulled = pair.pull();
     assert_eq!(
         pulled.fate_of(MAIN),

@@ -7,23 +7,18 @@ use crate::support::push::{PUSHED, Pair};
 use refsync::{LocalStore, Reason, SyncOptions, sync};
 use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::path::PathBuf;
 
 const GOOD: &str = "refs/heads/good";
 const BAD: &str = "refs/heads/bad";
 const BYSTANDER: &str = "refs/heads/bystander";
 
-fn object_file(repo: &Repo, id: &str) -> PathBuf {
-    repo.git_dir().join("objects").join(&id[..2]).join(&id[2..])
-}
-
 fn missing(repo: &Repo, id: &str) {
-    fs::remove_file(object_file(repo, id)).unwrap();
+    fs::remove_file(repo.object_file(id)).unwrap();
 }
 
 fn unreadable(repo: &Repo, id: &str) {
     missing(repo, id);
-    fs::write(object_file(repo, id), "no zlib stream").unwrap();
+    fs::write(repo.object_file(id), "no zlib stream").unwrap();
 }
 
 /// Both branches new at the source, `bad` two commits long.
@@ -155,8 +150,8 @@ fn an_object_that_is_another_one_than_its_name_says() {
     let other = pair.source.write_object("blob", b"another one\n");
     missing(&pair.source, &blob);
     fs::copy(
-        object_file(&pair.source, &other),
-        object_file(&pair.source, &blob),
+        pair.source.object_file(&other),
+        pair.source.object_file(&blob),
     )
     .unwrap();
     let pushed = pair.push();

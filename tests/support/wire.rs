@@ -3,6 +3,7 @@
 use super::git::Repo;
 use super::server::Answer;
 use std::fs;
+use std::path::PathBuf;
 
 const SIDE_BAND_MAX: usize = 65_515;
 const FLUSH: &[u8] = b"0000";
@@ -81,6 +82,12 @@ impl Repo {
     pub fn write_object(&self, kind: &str, content: &[u8]) -> String {
         let args = ["hash-object", "-w", "--stdin", "--literally", "-t", kind];
         self.git_with_input(&args, content)
+    }
+
+    /// Where a loose object is, to damage it.
+    pub fn object_file(&self, id: &str) -> PathBuf {
+        let (fan, rest) = id.split_at(2);
+        self.git_dir().join("objects").join(fan).join(rest)
     }
 
     /// A loose ref that `git update-ref` might refuse.

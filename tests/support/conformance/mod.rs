@@ -34,6 +34,7 @@ macro_rules! conforms {
         }
     };
     (@push $setup:expr) => {
+        $crate::conforms! { @local $setup }
         $crate::conforms! { @scenarios $setup,
             wire_use: the_connection_is_kept;
             cancellation: while_the_remote_takes_in_a_push;
@@ -45,7 +46,11 @@ macro_rules! conforms {
             cancellation: while_the_remote_takes_in_a_push;
         }
     };
-    (@local $setup:expr) => {};
+    (@local $setup:expr) => {
+        $crate::conforms! { @scenarios $setup,
+            pulling: an_object_that_the_source_lost;
+        }
+    };
     (@from_remote $setup:expr) => {
         $crate::conforms! { @scenarios $setup,
             pulling: a_tip_that_is_gone;

@@ -3,6 +3,7 @@
 use super::{Destination, Setup};
 use crate::support::pull::{created, grow, moved, rejected, unchanged};
 use refsync::{Outcome, Reason, SyncOptions};
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const TRUNK: &str = "refs/heads/trunk";
@@ -156,6 +157,27 @@ pub fn a_tip_that_is_gone(setup: &Setup) {
     );
     assert_eq!(pulled.asked, ends.listing_and(&["fetch", "fetch", "push"]));
     ends.assert_in_step();
+}
+
+/// In the source's own store, so that it can say which ref needs it before anything is sent.
+pub fn an_object_that_the_source_lost(setup: &Setup) {
+    let ends = setup.ends();
+    ends.pull();
+    let (trunk, before) = (ends.tip("trunk"), ends.tip("topic/side"));
+    let (ahead, bad) = (ends.advance("trunk"), ends.advance("topic/side"));
+    let lost = ends.tip("topic/side:file");
+    fs::remove_file(ends.upstream.object_file(&lost)).unwrap();
+    let pulled = ends.pull();
+    let reason = pulled.reason_of("refs/heads/topic/side");
+    assert!(matches!(reason, Reason::Unavailable { .. }), "{reason}");
+    assert!(reason.to_string().contains(&lost), "{reason}");
+    assert_eq!(
+        pulled.fate_of("refs/heads/topic/side"),
+        rejected(&*before, &bad, reason)
+    );
+    assert_eq!(pulled.fate_of(TRUNK), moved(&trunk, &ahead));
+    assert_eq!(pulled.asked, ends.listing_and(&["push"]));
+    assert_eq!(pulled.stats.traffic.objects, 3);
 }
 
 pub fn an_empty_upstream(setup: &Setup) {
