@@ -187,7 +187,9 @@ impl Ends {
         self.server.reset_counts();
         let stats = self.try_pull(options).expect("a run that does its work");
         self.destination.fsck();
-        let requests = self.server.requests();
+        let mut requests = self.server.requests();
+        // Both ends are listed at once, so either may be the first.
+        requests.sort_by_key(|request| request.query != "service=git-receive-pack");
         for request in &requests {
             assert_eq!(
                 (request.status, request.authorization),
