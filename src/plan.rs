@@ -78,11 +78,17 @@ pub(crate) fn plan(
         names: None,
     };
     let mut planned = Vec::new();
+    let mut rest = destination.refs.iter().peekable();
     for offered in &source.refs {
         let Some((namespace, _)) = Namespace::split(offered.name.as_bstr()) else {
             continue;
         };
-        let held = destination.find(offered.name.as_bstr());
+        // Both are sorted, so one pass over them is enough.
+        while rest.next_if(|held| held.name < offered.name).is_some() {}
+        let held = rest
+            .peek()
+            .copied()
+            .filter(|held| held.name == offered.name);
         let step = planner.step(namespace, offered, held);
         if step == Step::Settled(Outcome::Filtered, Some(Reason::Excluded))
             && !options.list_excluded
@@ -122,16 +128,20 @@ impl<'a> Planner<'a> {
         if !self.options.globs.matches(name) {
             return Step::Settled(Outcome::Filtered, Some(Reason::Excluded));
         }
-        if let Some(reason) = takes_no_part(offered, held, self.destination) {
+        if offered.symbolic || held.is_some_and(|held| held.symbolic) {
+            return Step::Settled(Outcome::Filtered, Some(Reason::SymbolicRef));
+        }
+        // The destination has it, so there is nothing to be said against its name.
+        if before == Some(offered.target) {
+            return Step::Settled(Outcome::Unchanged, None);
+        }
+        if let Some(reason) = unfit_name(offered, self.destination) {
             return Step::Settled(Outcome::Filtered, Some(reason));
         }
         let rejected = |reason| Step::Settled(Outcome::Rejected, Some(reason));
         if offered.target.is_null() {
             let detail = "the source lists no tip for it".to_owned();
             return rejected(Reason::Unavailable { detail });
-        }
-        if before == Some(offered.target) {
-            return Step::Settled(Outcome::Unchanged, None);
         }
         if held.is_some() && before.is_none() {
             return rejected(Reason::HistoryUnknown);
@@ -163,17 +173,10 @@ fn tip(held: &AdvertisedRef) -> Option<ObjectId> {
     (!held.target.is_null()).then_some(held.target)
 }
 
-/// Refs that take no part, whatever their tips are.
-fn takes_no_part(
-    offered: &AdvertisedRef,
-    held: Option<&AdvertisedRef>,
-    destination: &RefList,
-) -> Option<Reason> {
+/// Names that the destination can't hold.
+fn unfit_name(offered: &AdvertisedRef, destination: &RefList) -> Option<Reason> {
     if !refs::is_valid_name(offered.name.as_bstr()) {
         return Some(Reason::InvalidName);
-    }
-    if offered.symbolic || held.is_some_and(|held| held.symbolic) {
-        return Some(Reason::SymbolicRef);
     }
     let mut components = offered.name.split_str("/");
     let too_long = components.any(|component| component.len() > destination.longest_component)
