@@ -4,7 +4,8 @@
 //! REFSYNC_MIRRORS=/path/to/mirrors cargo bench --bench push
 //! ```
 //! The two take turns, each to a remote of its own that is made anew. `REFSYNC_MIRRORS` holds a bare
-//! `git+git/repo` with its full history; without it there is only the push that finds nothing to do.
+//! `git+git/repo` with its full history; without it there are only the push that finds nothing to do
+//! and, on Linux, the memory that a push of 300 MB takes.
 
 #![allow(
     missing_docs,
@@ -28,7 +29,17 @@ const ROUNDS_OF_THE_WHOLE: usize = 3;
 const REFS: usize = 50_000;
 const COMMITS: usize = 20_000;
 
+/// In the environment of the process whose memory is looked at: where it pushes from and to.
+const CHILD: &str = "REFSYNC_BENCH_PUSH";
+
 fn main() {
+    if let Ok(ends) = std::env::var(CHILD) {
+        let (source, url) = ends.split_once(' ').expect("a path and a URL");
+        return push(&Repo::at(source), url);
+    }
+    if cfg!(target_os = "linux") {
+        memory();
+    }
     println!("| push | git, median s | refsync | x git |\n|---|---|---|---|");
     nothing_to_do();
     if let Some(mirrors) = std::env::var_os("REFSYNC_MIRRORS") {
@@ -44,6 +55,86 @@ fn nothing_to_do() {
     copy(&source, &remote);
     let name = format!("nothing to do, {REFS} refs");
     compare(&sandbox, &name, &source, &remote, ROUNDS);
+}
+
+/// Three files of 100 MB that nothing compresses, and 3000 of 1 kB to 100 kB.
+fn memory() {
+    let sandbox = Sandbox::new();
+    let server = GitServer::builder(sandbox.path())
+        .receive_pack(true)
+        .start();
+    println!("| push of 300 MB | git, peak MiB | refsync |\n|---|---|---|");
+    for (name, sizes) in [
+        ("3 files", vec![100_000_000; 3]),
+        (
+            "6000 files",
+            (0..6000).map(|n| 1000 + n % 100 * 1000).collect(),
+        ),
+    ] {
+        let folder = name.replace(' ', "-");
+        let source = sandbox.init_worktree(&folder, ObjectFormat::Sha1);
+        let mut noise = 1_u64;
+        for (number, size) in sizes.iter().enumerate() {
+            let mut content = Vec::with_capacity(size + 8);
+            while content.len() < *size {
+                noise ^= noise << 13;
+                noise ^= noise >> 7;
+                noise ^= noise << 17;
+                content.extend(noise.to_le_bytes());
+            }
+            std::fs::write(source.path.join(format!("file-{number}")), content).expect("a file");
+        }
+        source.git(&["add", "."]);
+        source.git(&["commit", "-qm", "Add noise"]);
+        let peaks = ["git", "refsync"].map(|who| {
+            let target = format!("{folder}-{who}.git");
+            sandbox.init_bare(&target, ObjectFormat::Sha1);
+            let url = server.url(&target);
+            let child = match who {
+                "git" => {
+                    let mut git = support::git::command(&source.path);
+                    git.args(["push", "-q", &url, "main"]);
+                    git
+                }
+                _ => {
+                    let this = std::env::current_exe().expect("the path of this program");
+                    let mut this = std::process::Command::new(this);
+                    this.env(CHILD, format!("{} {url}", source.path.display()));
+                    this
+                }
+            };
+            peak(child) / 1024
+        });
+        println!("| {name} | {} | {} |", peaks[0], peaks[1]);
+    }
+    println!();
+}
+
+/// The highest resident set in kB of any of the processes that this one leads to.
+fn peak(mut command: std::process::Command) -> u64 {
+    let mut child = command.spawn().expect("a process");
+    let mut peak = 0;
+    loop {
+        let over = child.try_wait().expect("a process of ours");
+        peak = peak.max(peak_of_tree(child.id()));
+        if let Some(status) = over {
+            assert!(status.success());
+            return peak;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn peak_of_tree(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let own = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    let children = children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok());
+    children.map(peak_of_tree).fold(own.unwrap_or(0), u64::max)
 }
 
 fn real_history(mirror: &Path) {
