@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bstr::{BStr, BString, ByteSlice};
-use gix::{path::RelativePath, refs::file::find::ReferenceDecode};
+use gix::{hashtable::HashMap, path::RelativePath, refs::file::find::ReferenceDecode};
 
 use super::{
     Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service, checked_out,
@@ -164,7 +164,12 @@ impl RefSource for LocalStore {
         let objects = LocalObjects::open(&repo)?;
         let mut folders = vec![repo.common_dir().join("objects")];
         folders.extend(alternates(&repo)?);
-        match outgoing::prepare(objects.commits(), &folders, request, run) {
+        let source = outgoing::Source {
+            commits: objects.commits(),
+            folders,
+            peeled: peeled_tags(&repo),
+        };
+        match outgoing::prepare(source, request, run) {
             Ok(mut pack) => {
                 receive(&mut pack)?;
                 Ok(PackAnswer::Sent)
@@ -180,6 +185,21 @@ impl RefSource for LocalStore {
     fn receive_pack(&self, _run: &Run) -> Result<ReceivePack<'_>, Error> {
         Ok(ReceivePack::Quarantine(Box::new(self.quarantine()?)))
     }
+}
+
+/// What `packed-refs` says of annotated tags.
+fn peeled_tags(repo: &gix::Repository) -> HashMap<ObjectId, ObjectId> {
+    let Ok(Some(packed)) = repo.refs.cached_packed_buffer() else {
+        return HashMap::default();
+    };
+    let Ok(refs) = packed.iter() else {
+        return HashMap::default();
+    };
+    let peeled = refs.filter_map(|found| {
+        let found = found.ok()?;
+        found.object.map(|_| (found.target(), found.object()))
+    });
+    peeled.collect()
 }
 
 /// The `objects` folders that the repository borrows from.

@@ -42,10 +42,12 @@ pub(super) struct Frontier {
     pub(super) known: Vec<ObjectId>,
 }
 
+/// `peeled` says what some of the tags are about, which spares reading them.
 pub(super) fn find(
     commits: &mut StoreCommits<'_>,
     wants: &[ObjectId],
     haves: &[ObjectId],
+    peeled: &HashMap<ObjectId, ObjectId>,
     run: &Run,
 ) -> Result<Frontier, NoPack> {
     let mut frontier = Frontier::default();
@@ -56,7 +58,7 @@ pub(super) fn find(
     let mut walk = Walk::new(commits);
     for have in haves {
         run.check()?;
-        walk.paint_have(*have, &mut has);
+        walk.paint_have(*have, peeled.get(have), &mut has);
     }
     let mut wanted = Vec::new();
     for want in wants {
@@ -198,7 +200,16 @@ impl<'a, 'b> Walk<'a, 'b> {
     }
 
     /// What the receiver has and the sender doesn't know is of no use.
-    fn paint_have(&mut self, have: ObjectId, has: &mut HashSet<ObjectId>) {
+    fn paint_have(
+        &mut self,
+        have: ObjectId,
+        peeled: Option<&ObjectId>,
+        has: &mut HashSet<ObjectId>,
+    ) {
+        if let Some(commit) = peeled {
+            self.paint(commit, Side::Receiver);
+            return;
+        }
         if self.commits.commit(&have, &mut Vec::new()).is_ok() {
             self.paint(&have, Side::Receiver);
             return;

@@ -181,7 +181,8 @@ impl Sources<'_> {
         // A handle can go to another thread, but not be shared with it.
         let odb = Mutex::new(self.odb.clone());
         let open = || {
-            let odb = odb.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let mut odb = odb.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            odb.unset_object_cache();
             let fault = &fault;
             move |id: &oid, content: &mut Vec<u8>| match odb.try_find(id, content) {
                 Ok(Some(_)) => Ok(()),

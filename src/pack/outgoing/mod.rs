@@ -11,7 +11,7 @@
 
 use std::path::PathBuf;
 
-use gix::ObjectId;
+use gix::{ObjectId, hashtable::HashMap};
 
 use super::commits::StoreCommits;
 use crate::{Error, PackRequest, Run};
@@ -68,20 +68,32 @@ impl From<Error> for NoPack {
     }
 }
 
-/// Prepares the pack that `request` asks for. `folders` are the store's `objects` folder and those of
-/// its alternates.
+/// Where the objects are.
+pub(crate) struct Source<'a> {
+    pub(crate) commits: StoreCommits<'a>,
+    /// The store's `objects` folder and those of its alternates.
+    pub(crate) folders: Vec<PathBuf>,
+    /// What tags are about, as far as the store has it at hand.
+    pub(crate) peeled: HashMap<ObjectId, ObjectId>,
+}
+
+/// Prepares the pack that `request` asks for.
 pub(crate) fn prepare<'a>(
-    mut commits: StoreCommits<'_>,
-    folders: &[PathBuf],
+    source: Source<'_>,
     request: &PackRequest,
     run: &'a Run,
 ) -> Result<OutgoingPack<'a>, NoPack> {
+    let Source {
+        mut commits,
+        folders,
+        peeled,
+    } = source;
     let odb = commits.odb;
     let hash = odb.store_ref().object_hash();
-    let frontier = frontier::find(&mut commits, &request.wants, &request.haves, run)?;
+    let frontier = frontier::find(&mut commits, &request.wants, &request.haves, &peeled, run)?;
     let selection = selection::select(odb, &frontier, run)?;
     drop(frontier);
-    let packs = stored::StoredPacks::open(folders, hash)?;
+    let packs = stored::StoredPacks::open(&folders, hash)?;
     let items = layout::lay_out(odb, &packs, selection, request.thin, run)?;
     let odb = odb.clone();
     Ok(OutgoingPack::new(

@@ -16,8 +16,10 @@ use crate::{
     pack::entries::{Entries, decode},
 };
 
-/// How many trees of the receiver's are read for it.
-const MAX_TREES: usize = 4096;
+/// How many trees of the receiver's are read for it: this is to cost less than what it spares.
+fn budget(objects: usize) -> usize {
+    (objects / 4).clamp(32, 4096)
+}
 
 /// Looks through the `known` trees of commits that the receiver has, in those directories where
 /// something is sent.
@@ -32,17 +34,15 @@ pub(super) fn find(
     let directories: StdHashSet<u32> = trees.map(|tree| tree.name_hash).collect();
     let mut shared = HashSet::default();
     let mut seen = HashSet::default();
-    let mut pending: Vec<_> = known
-        .take(MAX_TREES)
-        .map(|tree| (tree, Vec::new()))
-        .collect();
+    let budget = budget(objects.len());
+    let mut pending: Vec<_> = known.take(budget).map(|tree| (tree, Vec::new())).collect();
     pending.reverse();
     while let Some((tree, mut path)) = pending.pop() {
         run.check()?;
         if !seen.insert(tree) {
             continue;
         }
-        if seen.len() > MAX_TREES {
+        if seen.len() > budget {
             break;
         }
         if sent.contains(&tree) {

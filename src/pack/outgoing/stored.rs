@@ -2,7 +2,9 @@
 
 use std::{
     cell::OnceCell,
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _, Seek as _, SeekFrom},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -16,9 +18,12 @@ pub(super) struct StoredPacks {
     packs: Vec<StoredPack>,
 }
 
+/// Read piece by piece: mapped into memory a whole pack would end up there.
 struct StoredPack {
     index: index::File,
-    data: data::File,
+    file: File,
+    /// Where the last entry ends.
+    end: data::Offset,
     /// The entries of the index in the order of the pack.
     by_offset: OnceCell<Vec<index::EntryIndex>>,
 }
@@ -38,11 +43,16 @@ pub(super) enum Form {
     Delta(ObjectId),
 }
 
-/// The bytes of an entry behind its header.
-pub(super) struct Compressed<'a> {
-    /// Of the object or of the delta, before compression.
-    pub(super) size: u64,
-    pub(super) data: &'a [u8],
+/// The largest header that an entry can have: a size of 64 bits and the longest id.
+const MAX_HEADER: usize = 10 + 32;
+
+/// How much of an entry is read at a time.
+const CHUNK: u64 = 64 * 1024;
+
+/// What is left to copy of an entry: its compressed bytes.
+pub(super) struct Rest {
+    pack: u32,
+    bytes: Range<data::Offset>,
 }
 
 impl StoredPacks {
@@ -52,15 +62,9 @@ impl StoredPacks {
         let mut packs = Vec::new();
         for folder in folders {
             for path in indices(&folder.join("pack"))? {
-                let index = index::File::at(&path, hash);
-                let data = data::File::at(path.with_extension("pack"), hash);
-                match (index, data) {
-                    (Ok(index), Ok(data)) => packs.push(StoredPack {
-                        index,
-                        data,
-                        by_offset: OnceCell::new(),
-                    }),
-                    (Err(err), _) | (_, Err(err)) => {
+                match StoredPack::open(&path, hash) {
+                    Ok(pack) => packs.push(pack),
+                    Err(err) => {
                         tracing::warn!(path = %path.display(), %err, "a pack can't be opened");
                     }
                 }
@@ -84,10 +88,11 @@ impl StoredPacks {
             })
     }
 
-    /// The form of an object, and its size before compression; `None` if it can't be read.
+    /// The form of an object and its size, of the delta if it is one, before compression; `None` if
+    /// it can't be read.
     pub(super) fn form(&self, place: Place) -> Option<(Form, u64)> {
         let pack = &self.packs[place.pack as usize];
-        let entry = pack.data.entry(place.offset).ok()?;
+        let entry = pack.entry(place.offset)?;
         let form = match entry.header {
             data::entry::Header::OfsDelta { base_distance } => {
                 let base = entry.checked_base_pack_offset(base_distance)?;
@@ -99,34 +104,89 @@ impl StoredPacks {
         Some((form, entry.decompressed_size))
     }
 
-    /// What lies in the pack, as it is.
-    pub(super) fn read(&self, place: Place) -> Option<Compressed<'_>> {
+    /// The size that the entry gives before compression, and what [`copy()`](Self::copy) goes through.
+    pub(super) fn open_entry(&self, place: Place) -> Option<(u64, Rest)> {
         let pack = &self.packs[place.pack as usize];
-        let entry = pack.data.entry(place.offset).ok()?;
-        let data = pack
-            .data
-            .entry_slice(place.offset..pack.end_of(place.offset)?)?;
-        Some(Compressed {
-            size: entry.decompressed_size,
-            data: data.get(entry.header_size()..)?,
-        })
+        let entry = pack.entry(place.offset)?;
+        let rest = Rest {
+            pack: place.pack,
+            bytes: entry.data_offset..pack.end_of(place.offset)?,
+        };
+        Some((entry.decompressed_size, rest))
+    }
+
+    /// Appends the next bytes to `to`; `false` once nothing is left.
+    pub(super) fn copy(&self, rest: &mut Rest, to: &mut Vec<u8>) -> io::Result<bool> {
+        let size = CHUNK.min(rest.bytes.end.saturating_sub(rest.bytes.start));
+        self.packs[rest.pack as usize].read(rest.bytes.start, size as usize, to)?;
+        rest.bytes.start += size;
+        Ok(rest.bytes.start < rest.bytes.end)
     }
 
     /// Whether the bytes are those that the index was made from.
     pub(super) fn is_intact(&self, place: Place) -> bool {
         let pack = &self.packs[place.pack as usize];
-        let Some(crc) = pack.index.crc32_at_index(place.entry) else {
+        let Some(known) = pack.index.crc32_at_index(place.entry) else {
             // The first version of the index format has none.
             return true;
         };
-        let size = pack
-            .end_of(place.offset)
-            .and_then(|end| end.checked_sub(place.offset));
-        size.is_some_and(|size| pack.data.entry_crc32(place.offset, size as usize) == crc)
+        let Some(end) = pack.end_of(place.offset) else {
+            return false;
+        };
+        let mut rest = Rest {
+            pack: place.pack,
+            bytes: place.offset..end,
+        };
+        let mut crc = crc32fast::Hasher::new();
+        let mut buffer = Vec::new();
+        loop {
+            buffer.clear();
+            let Ok(more) = self.copy(&mut rest, &mut buffer) else {
+                return false;
+            };
+            crc.update(&buffer);
+            if !more {
+                return crc.finalize() == known;
+            }
+        }
     }
 }
 
 impl StoredPack {
+    fn open(index: &Path, hash: HashKind) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut file = File::open(index.with_extension("pack"))?;
+        let mut header = [0; 12];
+        file.read_exact(&mut header)?;
+        data::header::decode(&header)?;
+        let end = file
+            .metadata()?
+            .len()
+            .saturating_sub(hash.len_in_bytes() as u64);
+        Ok(StoredPack {
+            index: index::File::at(index, hash)?,
+            file,
+            end,
+            by_offset: OnceCell::new(),
+        })
+    }
+
+    fn entry(&self, offset: data::Offset) -> Option<data::Entry> {
+        let mut header = Vec::with_capacity(MAX_HEADER);
+        let size = (self.end.checked_sub(offset)?).min(MAX_HEADER as u64);
+        self.read(offset, size as usize, &mut header).ok()?;
+        // So that an entry that is cut off is no shorter than its header says.
+        header.resize(MAX_HEADER, 0);
+        data::Entry::from_bytes(&header, offset, self.index.object_hash()).ok()
+    }
+
+    fn read(&self, offset: data::Offset, size: usize, to: &mut Vec<u8>) -> io::Result<()> {
+        let filled = to.len();
+        to.resize(filled + size, 0);
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(&mut to[filled..])
+    }
+
     fn by_offset(&self) -> &[index::EntryIndex] {
         self.by_offset.get_or_init(|| {
             let count = self.index.num_objects();
@@ -153,10 +213,8 @@ impl StoredPack {
         let entries = self.by_offset();
         let offset_of = |entry: index::EntryIndex| self.index.pack_offset_at_index(entry);
         let next = entries.partition_point(|entry| offset_of(*entry) <= offset);
-        let end = entries
-            .get(next)
-            .map_or(self.data.pack_end() as u64, |next| offset_of(*next));
-        (end <= self.data.pack_end() as u64).then_some(end)
+        let end = entries.get(next).map_or(self.end, |next| offset_of(*next));
+        (end <= self.end).then_some(end)
     }
 }
 

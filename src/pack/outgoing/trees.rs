@@ -18,11 +18,17 @@ use gix::{
     },
 };
 
+use gix_pack::cache::{lru, object};
+
 use super::{NoPack, search::name_hash, selection::Selected};
 use crate::{
     Phase, Run,
     pack::entries::{Entries, decode, is_readable},
 };
+
+/// What each thread keeps at hand: versions of trees, on the way from the newest to the oldest.
+const OBJECT_CACHE: usize = 16 * 1024 * 1024;
+const DELTA_BASE_CACHE: usize = 32 * 1024 * 1024;
 
 pub(super) struct TreeWalk<'a> {
     odb: gix::odb::Handle,
@@ -52,7 +58,9 @@ struct Pending {
 }
 
 impl<'a> TreeWalk<'a> {
-    pub(super) fn new(odb: gix::odb::Handle, has_boundary: bool, run: &'a Run) -> Self {
+    pub(super) fn new(mut odb: gix::odb::Handle, has_boundary: bool, run: &'a Run) -> Self {
+        odb.set_pack_cache(|| Box::new(lru::MemoryCappedHashmap::new(DELTA_BASE_CACHE)));
+        odb.set_object_cache(|| Box::new(object::MemoryCappedHashmap::new(OBJECT_CACHE)));
         TreeWalk {
             odb,
             run,

@@ -16,7 +16,7 @@ use gix_pack::data::{self, entry::Header};
 use super::{
     delta,
     layout::{Base, Item, SentAs},
-    stored::StoredPacks,
+    stored::{Rest, StoredPacks},
     zlib::LEVEL,
 };
 use crate::{Phase, Run};
@@ -34,7 +34,7 @@ pub(crate) struct OutgoingPack<'a> {
     offsets: Vec<u64>,
     ofs_delta: bool,
     hasher: Hasher,
-    deflating: Option<Deflating>,
+    unfinished: Option<Unfinished>,
     compress: Compress,
     part: Part,
     /// What has been made, and how much of it was read.
@@ -53,10 +53,17 @@ enum Part {
     Over,
 }
 
-/// A whole object on its way.
-struct Deflating {
-    content: Vec<u8>,
-    done: usize,
+/// An item on its way, behind its header.
+enum Unfinished {
+    Deflate { content: Vec<u8>, done: usize },
+    Compressed(Vec<u8>),
+    Copy(Rest),
+}
+
+impl Unfinished {
+    fn deflate(content: Vec<u8>) -> Self {
+        Unfinished::Deflate { content, done: 0 }
+    }
 }
 
 impl<'a> OutgoingPack<'a> {
@@ -68,6 +75,10 @@ impl<'a> OutgoingPack<'a> {
         ofs_delta: bool,
         run: &'a Run,
     ) -> Self {
+        let mut odb = odb;
+        // Hardly anything is read twice from here on.
+        odb.unset_object_cache();
+        odb.unset_pack_cache();
         OutgoingPack {
             odb,
             packs,
@@ -75,7 +86,7 @@ impl<'a> OutgoingPack<'a> {
             items,
             ofs_delta,
             hasher: gix::hash::hasher(hash),
-            deflating: None,
+            unfinished: None,
             compress: Compress::new(Compression::new(LEVEL).unwrap_or_default()),
             part: Part::Header,
             buffer: Vec::with_capacity(2 * CHUNK),
@@ -120,8 +131,8 @@ impl<'a> OutgoingPack<'a> {
     }
 
     fn make_part_of_items(&mut self) -> io::Result<()> {
-        if let Some(deflating) = self.deflating.take() {
-            return self.go_on(deflating);
+        if let Some(unfinished) = self.unfinished.take() {
+            return self.go_on(unfinished);
         }
         let number = self.offsets.len();
         if number == self.items.len() {
@@ -129,74 +140,86 @@ impl<'a> OutgoingPack<'a> {
             return Ok(());
         }
         if number.is_multiple_of(256) {
-            self.run
-                .advance(Phase::Send, number as u64, Some(self.items.len() as u64));
+            let total = self.items.len() as u64;
+            self.run.advance(Phase::Send, number as u64, Some(total));
         }
         let offset = self.length + self.buffer.len() as u64;
         self.offsets.push(offset);
         let Item { object, sent_as } = &self.items[number];
-        match sent_as {
+        let stored = |place| {
+            self.packs
+                .open_entry(place)
+                .ok_or_else(|| unreadable(&object.id))
+        };
+        let (header, size, unfinished) = match sent_as {
             SentAs::Whole => {
                 let content = self.content(&object.id)?;
-                header_of(object.kind).write_to(content.len() as u64, &mut self.buffer)?;
-                self.compress.reset();
-                self.deflating = Some(Deflating { content, done: 0 });
+                let size = content.len() as u64;
+                (header_of(object.kind), size, Unfinished::deflate(content))
             }
             SentAs::StoredWhole(place) => {
-                let stored = self
-                    .packs
-                    .read(*place)
-                    .ok_or_else(|| unreadable(&object.id))?;
-                header_of(object.kind).write_to(stored.size, &mut self.buffer)?;
-                self.buffer.extend_from_slice(stored.data);
+                let (size, rest) = stored(*place)?;
+                (header_of(object.kind), size, Unfinished::Copy(rest))
             }
             SentAs::StoredDelta(place, base) => {
-                let stored = self
-                    .packs
-                    .read(*place)
-                    .ok_or_else(|| unreadable(&object.id))?;
-                let header = self.delta_header(*base, offset);
-                header.write_to(stored.size, &mut self.buffer)?;
-                self.buffer.extend_from_slice(stored.data);
+                let (size, rest) = stored(*place)?;
+                (
+                    self.delta_header(*base, offset),
+                    size,
+                    Unfinished::Copy(rest),
+                )
             }
             SentAs::Delta(delta, base) => {
                 let header = self.delta_header(*base, offset);
-                header.write_to(delta.size, &mut self.buffer)?;
-                match &delta.data {
-                    Some(data) => self.buffer.extend_from_slice(data),
-                    None => {
-                        let target = self.content(&object.id)?;
-                        let base = delta::Base::new(self.content(&self.id_of(*base))?);
-                        let content = base
-                            .encode(&target, usize::MAX)
-                            .filter(|content| content.len() as u64 == delta.size)
-                            .ok_or_else(|| unreadable(&object.id))?;
-                        self.compress.reset();
-                        self.deflating = Some(Deflating { content, done: 0 });
-                    }
-                }
+                let unfinished = match &delta.data {
+                    Some(data) => Unfinished::Compressed(data.clone()),
+                    None => Unfinished::deflate(self.make_delta(&object.id, *base, delta.size)?),
+                };
+                (header, delta.size, unfinished)
             }
+        };
+        header.write_to(size, &mut self.buffer)?;
+        if matches!(unfinished, Unfinished::Deflate { .. }) {
+            self.compress.reset();
         }
+        self.go_on(unfinished)
+    }
+
+    fn go_on(&mut self, mut unfinished: Unfinished) -> io::Result<()> {
+        let more = match &mut unfinished {
+            Unfinished::Copy(rest) => self.packs.copy(rest, &mut self.buffer)?,
+            Unfinished::Compressed(data) => {
+                self.buffer.append(data);
+                false
+            }
+            Unfinished::Deflate { content, done } => {
+                let filled = self.buffer.len();
+                self.buffer.resize(filled + CHUNK, 0);
+                let (read, written) = (self.compress.total_in(), self.compress.total_out());
+                let status = self.compress.compress(
+                    &content[*done..],
+                    &mut self.buffer[filled..],
+                    FlushCompress::Finish,
+                );
+                let status = status.map_err(io::Error::other)?;
+                *done += (self.compress.total_in() - read) as usize;
+                let written = (self.compress.total_out() - written) as usize;
+                self.buffer.truncate(filled + written);
+                status != Status::StreamEnd
+            }
+        };
+        self.unfinished = more.then_some(unfinished);
         Ok(())
     }
 
-    fn go_on(&mut self, mut deflating: Deflating) -> io::Result<()> {
-        let filled = self.buffer.len();
-        self.buffer.resize(filled + CHUNK, 0);
-        let (read, written) = (self.compress.total_in(), self.compress.total_out());
-        let status = self.compress.compress(
-            &deflating.content[deflating.done..],
-            &mut self.buffer[filled..],
-            FlushCompress::Finish,
-        );
-        let status = status.map_err(io::Error::other)?;
-        deflating.done += (self.compress.total_in() - read) as usize;
-        let written = (self.compress.total_out() - written) as usize;
-        self.buffer.truncate(filled + written);
-        if status != Status::StreamEnd {
-            self.deflating = Some(deflating);
-        }
-        Ok(())
+    /// A delta that there was no room to keep.
+    fn make_delta(&self, target: &ObjectId, base: Base, size: u64) -> io::Result<Vec<u8>> {
+        let content = self.content(target)?;
+        let base = delta::Base::new(self.content(&self.id_of(base))?);
+        let delta = base.encode(&content, size as usize);
+        delta
+            .filter(|delta| delta.len() as u64 == size)
+            .ok_or_else(|| unreadable(target))
     }
 
     fn delta_header(&self, base: Base, offset: u64) -> Header {
