@@ -32,8 +32,8 @@ pub(super) struct Item {
 pub(super) enum SentAs {
     /// Compressed when its turn comes.
     Whole,
-    /// Whole, as it lies in a pack.
-    StoredWhole(Place),
+    /// Whole and of this size, as it lies in a pack.
+    StoredWhole(Place, u64),
     /// A delta, as it lies in a pack.
     StoredDelta(Place, Base),
     /// A delta that was made for this pack.
@@ -108,12 +108,12 @@ impl Sources<'_> {
         let mut best = None;
         let mut is_damaged = false;
         for place in self.packs.find(&object.id) {
-            let form = match self.packs.form(place) {
-                Some((Form::Whole(kind), _)) if kind == object.kind => SentAs::StoredWhole(place),
-                Some((Form::Whole(_), _)) => {
-                    return Err(NoPack::unfit(object.id));
+            let form = match self.packs.inspect(place) {
+                Some(Form::Whole(kind, size)) if kind == object.kind => {
+                    SentAs::StoredWhole(place, size)
                 }
-                Some((Form::Delta(base), _)) => match base_of(base) {
+                Some(Form::Whole(..)) => return Err(NoPack::unfit(object.id)),
+                Some(Form::Delta(base)) => match base_of(base) {
                     Some(base) => SentAs::StoredDelta(place, base),
                     None => SentAs::Whole,
                 },
@@ -122,15 +122,11 @@ impl Sources<'_> {
                     continue;
                 }
             };
-            if !self.packs.is_intact(place) {
-                is_damaged = true;
-                continue;
-            }
             if matches!(form, SentAs::StoredDelta(..)) {
                 return Ok(form);
             }
             best = match (best, form) {
-                (Some(SentAs::StoredWhole(place)), _) => Some(SentAs::StoredWhole(place)),
+                (Some(whole @ SentAs::StoredWhole(..)), _) => Some(whole),
                 (_, form) => Some(form),
             };
         }
@@ -153,16 +149,13 @@ impl Sources<'_> {
         let mut numbers = Vec::new();
         for (number, item) in items.iter().enumerate() {
             run.check()?;
-            let whole_in = match item.sent_as {
-                SentAs::Whole => None,
-                SentAs::StoredWhole(place) => Some(place),
+            let (whole_in, size) = match item.sent_as {
+                SentAs::Whole => (None, self.size(&item.object.id)),
+                SentAs::StoredWhole(place, size) => (Some(place.pack), Some(size)),
                 SentAs::StoredDelta(..) | SentAs::Delta(..) => continue,
             };
-            let Some(size) = self.size(&item.object.id, whole_in) else {
-                return Err(NoPack::unreadable(item.object.id));
-            };
+            let size = size.ok_or_else(|| NoPack::unreadable(item.object.id))?;
             let height = heights[number];
-            let whole_in = whole_in.map(|place| place.pack);
             candidates.push(candidate(&item.object, size, false, whole_in, height));
             numbers.push(Base::Item(number as u32));
         }
@@ -172,7 +165,7 @@ impl Sources<'_> {
         for base in bases {
             run.check()?;
             // One that can't be read is as good as none.
-            if let Some(size) = self.size(&base.id, None) {
+            if let Some(size) = self.size(&base.id) {
                 candidates.push(candidate(base, size, true, None, 0));
                 numbers.push(Base::AtReceiver(base.id));
             }
@@ -206,10 +199,7 @@ impl Sources<'_> {
         Ok(())
     }
 
-    fn size(&self, id: &oid, whole_in: Option<Place>) -> Option<u64> {
-        if let Some((Form::Whole(_), size)) = whole_in.and_then(|place| self.packs.form(place)) {
-            return Some(size);
-        }
+    fn size(&self, id: &oid) -> Option<u64> {
         Some(self.odb.try_header(id).ok()??.size)
     }
 
@@ -307,7 +297,7 @@ fn heights(items: &[Item]) -> Vec<u32> {
 fn order(mut items: Vec<Item>) -> Vec<Item> {
     let mut sorted: Vec<usize> = (0..items.len()).collect();
     sorted.sort_by_key(|at| match items[*at].sent_as {
-        SentAs::StoredWhole(place) | SentAs::StoredDelta(place, _) => Some(place),
+        SentAs::StoredWhole(place, _) | SentAs::StoredDelta(place, _) => Some(place),
         SentAs::Whole | SentAs::Delta(..) => None,
     });
     let mut new_places = vec![u32::MAX; items.len()];

@@ -93,7 +93,7 @@ pub(crate) fn prepare<'a>(
     let frontier = frontier::find(&mut commits, &request.wants, &request.haves, &peeled, run)?;
     let selection = selection::select(odb, &frontier, run)?;
     drop(frontier);
-    let packs = stored::StoredPacks::open(&folders, hash)?;
+    let packs = stored::StoredPacks::at(&folders, hash)?;
     let items = layout::lay_out(odb, &packs, selection, request.thin, run)?;
     let odb = odb.clone();
     Ok(OutgoingPack::new(

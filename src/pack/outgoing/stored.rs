@@ -38,7 +38,8 @@ pub(super) struct Place {
 
 /// The form in which an object lies in a pack.
 pub(super) enum Form {
-    Whole(Kind),
+    /// An object of this size.
+    Whole(Kind, u64),
     /// A delta of this object.
     Delta(ObjectId),
 }
@@ -52,13 +53,15 @@ const CHUNK: u64 = 64 * 1024;
 /// What is left to copy of an entry: its compressed bytes.
 pub(super) struct Rest {
     pack: u32,
+    /// Read already.
+    ahead: Vec<u8>,
     bytes: Range<data::Offset>,
 }
 
 impl StoredPacks {
     /// Opens the packs in these `objects` folders. One that can't be opened is passed over: its
     /// objects may be elsewhere, too.
-    pub(super) fn open(folders: &[PathBuf], hash: HashKind) -> Result<Self, Error> {
+    pub(super) fn at(folders: &[PathBuf], hash: HashKind) -> Result<Self, Error> {
         let mut packs = Vec::new();
         for folder in folders {
             for path in indices(&folder.join("pack"))? {
@@ -88,67 +91,64 @@ impl StoredPacks {
             })
     }
 
-    /// The form of an object and its size, of the delta if it is one, before compression; `None` if
-    /// it can't be read.
-    pub(super) fn form(&self, place: Place) -> Option<(Form, u64)> {
+    /// The form of an object, if its bytes are those that the index was made from.
+    pub(super) fn inspect(&self, place: Place) -> Option<Form> {
         let pack = &self.packs[place.pack as usize];
-        let entry = pack.entry(place.offset)?;
-        let form = match entry.header {
-            data::entry::Header::OfsDelta { base_distance } => {
-                let base = entry.checked_base_pack_offset(base_distance)?;
-                Form::Delta(pack.at_offset(base)?)
+        let (entry, mut rest) = self.open_entry(place)?;
+        // The first version of the index format has no checksums.
+        if let Some(known) = pack.index.crc32_at_index(place.entry) {
+            let mut crc = crc32fast::Hasher::new();
+            let mut buffer = std::mem::take(&mut rest.ahead);
+            crc.update(&buffer);
+            while !rest.bytes.is_empty() {
+                buffer.clear();
+                self.copy(&mut rest, &mut buffer).ok()?;
+                crc.update(&buffer);
             }
-            data::entry::Header::RefDelta { base_id } => Form::Delta(base_id),
-            whole => Form::Whole(whole.as_kind()?),
-        };
-        Some((form, entry.decompressed_size))
+            if crc.finalize() != known {
+                return None;
+            }
+        }
+        pack.form(&entry)
     }
 
-    /// The size that the entry gives before compression, and what [`copy()`](Self::copy) goes through.
-    pub(super) fn open_entry(&self, place: Place) -> Option<(u64, Rest)> {
-        let pack = &self.packs[place.pack as usize];
-        let entry = pack.entry(place.offset)?;
-        let rest = Rest {
-            pack: place.pack,
-            bytes: entry.data_offset..pack.end_of(place.offset)?,
-        };
+    /// The size before compression, of the delta if it is one, and the bytes.
+    pub(super) fn open(&self, place: Place) -> Option<(u64, Rest)> {
+        let (entry, mut rest) = self.open_entry(place)?;
+        rest.ahead.drain(..entry.header_size());
         Some((entry.decompressed_size, rest))
+    }
+
+    /// The entry with its first bytes, header and all.
+    fn open_entry(&self, place: Place) -> Option<(data::Entry, Rest)> {
+        let pack = &self.packs[place.pack as usize];
+        let bytes = place.offset..pack.end_of(place.offset)?;
+        let mut rest = Rest {
+            pack: place.pack,
+            ahead: Vec::new(),
+            bytes,
+        };
+        let mut ahead = Vec::new();
+        self.copy(&mut rest, &mut ahead).ok()?;
+        let size = ahead.len();
+        // So that an entry that is cut off is no shorter than its header says.
+        ahead.resize(size + MAX_HEADER, 0);
+        let entry = data::Entry::from_bytes(&ahead, place.offset, pack.index.object_hash()).ok()?;
+        ahead.truncate(size);
+        rest.ahead = ahead;
+        (entry.header_size() <= size).then_some((entry, rest))
     }
 
     /// Appends the next bytes to `to`; `false` once nothing is left.
     pub(super) fn copy(&self, rest: &mut Rest, to: &mut Vec<u8>) -> io::Result<bool> {
-        let size = CHUNK.min(rest.bytes.end.saturating_sub(rest.bytes.start));
-        self.packs[rest.pack as usize].read(rest.bytes.start, size as usize, to)?;
-        rest.bytes.start += size;
-        Ok(rest.bytes.start < rest.bytes.end)
-    }
-
-    /// Whether the bytes are those that the index was made from.
-    pub(super) fn is_intact(&self, place: Place) -> bool {
-        let pack = &self.packs[place.pack as usize];
-        let Some(known) = pack.index.crc32_at_index(place.entry) else {
-            // The first version of the index format has none.
-            return true;
-        };
-        let Some(end) = pack.end_of(place.offset) else {
-            return false;
-        };
-        let mut rest = Rest {
-            pack: place.pack,
-            bytes: place.offset..end,
-        };
-        let mut crc = crc32fast::Hasher::new();
-        let mut buffer = Vec::new();
-        loop {
-            buffer.clear();
-            let Ok(more) = self.copy(&mut rest, &mut buffer) else {
-                return false;
-            };
-            crc.update(&buffer);
-            if !more {
-                return crc.finalize() == known;
-            }
+        if rest.ahead.is_empty() {
+            let size = CHUNK.min(rest.bytes.end.saturating_sub(rest.bytes.start));
+            self.packs[rest.pack as usize].read(rest.bytes.start, size as usize, to)?;
+            rest.bytes.start += size;
+        } else {
+            to.append(&mut rest.ahead);
         }
+        Ok(!rest.bytes.is_empty())
     }
 }
 
@@ -170,13 +170,15 @@ impl StoredPack {
         })
     }
 
-    fn entry(&self, offset: data::Offset) -> Option<data::Entry> {
-        let mut header = Vec::with_capacity(MAX_HEADER);
-        let size = (self.end.checked_sub(offset)?).min(MAX_HEADER as u64);
-        self.read(offset, size as usize, &mut header).ok()?;
-        // So that an entry that is cut off is no shorter than its header says.
-        header.resize(MAX_HEADER, 0);
-        data::Entry::from_bytes(&header, offset, self.index.object_hash()).ok()
+    fn form(&self, entry: &data::Entry) -> Option<Form> {
+        Some(match entry.header {
+            data::entry::Header::OfsDelta { base_distance } => {
+                let base = entry.checked_base_pack_offset(base_distance)?;
+                Form::Delta(self.at_offset(base)?)
+            }
+            data::entry::Header::RefDelta { base_id } => Form::Delta(base_id),
+            whole => Form::Whole(whole.as_kind()?, entry.decompressed_size),
+        })
     }
 
     fn read(&self, offset: data::Offset, size: usize, to: &mut Vec<u8>) -> io::Result<()> {

@@ -6,12 +6,17 @@
 //! several others (a revert brings back what an older commit had), and only a tree that was read
 //! against the same ones is done with.
 //!
+//! Where the receiver has nothing, everything is sent, and each tree is read just once: against the
+//! version under the same path that was read before it, because what that one has was dealt with.
+//!
 //! Newest first: packs keep the newest version of a tree whole and the older ones as deltas of it,
 //! so each step back is one delta to apply.
 
+use std::collections::HashMap;
+
 use gix::{
     ObjectId,
-    hashtable::{HashMap, HashSet},
+    hashtable::{HashMap as ObjectMap, HashSet},
     objs::{
         Find, Kind,
         tree::{EntryKind, EntryRef},
@@ -28,7 +33,10 @@ use crate::{
 
 /// What each thread keeps at hand: versions of trees, on the way from the newest to the oldest.
 const OBJECT_CACHE: usize = 16 * 1024 * 1024;
-const DELTA_BASE_CACHE: usize = 32 * 1024 * 1024;
+const DELTA_BASE_CACHE: usize = 64 * 1024 * 1024;
+
+/// How many paths have their last version kept.
+const MAX_LATEST: usize = 4096;
 
 pub(super) struct TreeWalk<'a> {
     odb: gix::odb::Handle,
@@ -37,8 +45,10 @@ pub(super) struct TreeWalk<'a> {
     has_boundary: bool,
     sent: HashSet<ObjectId>,
     /// Trees that were read, and against which ones.
-    read: HashMap<ObjectId, Vec<Vec<ObjectId>>>,
+    read: ObjectMap<ObjectId, Vec<Vec<ObjectId>>>,
     pending: Vec<Pending>,
+    /// The last version read of each path, where the receiver has nothing.
+    latest: HashMap<Vec<u8>, Vec<u8>>,
     pub(super) found: Found,
 }
 
@@ -47,7 +57,7 @@ pub(super) struct Found {
     /// In the order in which they were met, each once.
     pub(super) objects: Vec<Selected>,
     /// Other versions of these: sent themselves, or the receiver's.
-    pub(super) others: HashMap<ObjectId, (Kind, u32)>,
+    pub(super) others: ObjectMap<ObjectId, (Kind, u32)>,
 }
 
 /// A tree to read, against other versions of it.
@@ -60,14 +70,21 @@ struct Pending {
 impl<'a> TreeWalk<'a> {
     pub(super) fn new(mut odb: gix::odb::Handle, has_boundary: bool, run: &'a Run) -> Self {
         odb.set_pack_cache(|| Box::new(lru::MemoryCappedHashmap::new(DELTA_BASE_CACHE)));
-        odb.set_object_cache(|| Box::new(object::MemoryCappedHashmap::new(OBJECT_CACHE)));
+        match has_boundary {
+            true => {
+                odb.set_object_cache(|| Box::new(object::MemoryCappedHashmap::new(OBJECT_CACHE)))
+            }
+            // No tree is read twice.
+            false => odb.unset_object_cache(),
+        }
         TreeWalk {
             odb,
             run,
             has_boundary,
             sent: HashSet::default(),
-            read: HashMap::default(),
+            read: ObjectMap::default(),
             pending: Vec::new(),
+            latest: HashMap::new(),
             found: Found::default(),
         }
     }
@@ -125,7 +142,10 @@ impl<'a> TreeWalk<'a> {
         }
     }
 
-    fn pend(&mut self, tree: ObjectId, path: &[u8], others: Vec<ObjectId>) {
+    fn pend(&mut self, tree: ObjectId, path: &[u8], mut others: Vec<ObjectId>) {
+        if !self.has_boundary {
+            others.clear();
+        }
         let before = self.read.entry(tree).or_default();
         // Read against nothing it was read in full.
         if before.iter().any(|seen| seen.is_empty() || *seen == others) {
@@ -148,10 +168,9 @@ impl<'a> TreeWalk<'a> {
         let format = tree.kind();
         let data = tree_content(&self.odb, &tree)?;
         // What can't be read of the others can't be compared with.
-        let others: Vec<_> = others
-            .iter()
-            .filter_map(|other| tree_content(&self.odb, other).ok())
-            .collect();
+        let read = others.iter();
+        let read = read.filter_map(|other| tree_content(&self.odb, other).ok());
+        let others: Vec<_> = read.chain(self.latest.remove(&path)).collect();
         let mut others: Vec<_> = others
             .iter()
             .map(|data| Entries { rest: data, format })
@@ -190,6 +209,10 @@ impl<'a> TreeWalk<'a> {
                 path.push(b'/');
                 self.pend(id, &path, versions);
             }
+        }
+        if !self.has_boundary && self.latest.len() < MAX_LATEST {
+            path.truncate(directory);
+            self.latest.insert(path, data);
         }
         Ok(())
     }

@@ -146,18 +146,14 @@ impl<'a> OutgoingPack<'a> {
         let offset = self.length + self.buffer.len() as u64;
         self.offsets.push(offset);
         let Item { object, sent_as } = &self.items[number];
-        let stored = |place| {
-            self.packs
-                .open_entry(place)
-                .ok_or_else(|| unreadable(&object.id))
-        };
+        let stored = |place| self.packs.open(place).ok_or_else(|| unreadable(&object.id));
         let (header, size, unfinished) = match sent_as {
             SentAs::Whole => {
                 let content = self.content(&object.id)?;
                 let size = content.len() as u64;
                 (header_of(object.kind), size, Unfinished::deflate(content))
             }
-            SentAs::StoredWhole(place) => {
+            SentAs::StoredWhole(place, _) => {
                 let (size, rest) = stored(*place)?;
                 (header_of(object.kind), size, Unfinished::Copy(rest))
             }
