@@ -33,10 +33,11 @@ pub struct SyncOptions {
     pub previous: Option<SyncRunStats>,
     /// How many more pushes a run may make, each with half of the refs of one before it, where a
     /// remote has declined a whole push: its `pre-receive` hook or its check of the pack speaks for
-    /// all refs at once, and may object to one of them. 32 by default; with 0 all are rejected.
+    /// all refs at once, and may object to one of them. 32 by default; with 0 all are rejected. They
+    /// end early once they have sent twice as much as the first push, and more than 1 MiB.
     pub max_repeated_pushes: usize,
-    /// The folder for the temporary repository through which two remotes are synced. The system's
-    /// one for temporary files if there is none.
+    /// The folder for the temporary repository through which two remotes are synced; a process that
+    /// is killed leaves it behind. The system's one for temporary files if there is none.
     pub scratch: Option<PathBuf>,
     /// Set it to true from any thread to end the run with
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), within a second. A run that has begun

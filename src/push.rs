@@ -35,13 +35,15 @@ pub(crate) fn send(
         source,
         push,
         haves: tips_of(held),
+        shallow: &held.shallow,
         planned,
         run,
     };
     let mut answers = Answers::new();
-    let mut repetitions = 0;
+    let (mut repetitions, mut first_bytes, mut repeated_bytes) = (0, 0, 0);
     while let Some(batch) = batches.pop_front() {
         let is_first = answers.is_empty();
+        let sent_before = run.traffic().bytes_sent;
         let sent = match sender.send(batch) {
             Ok(sent) => sent,
             Err(err) if is_first => return Err(err),
@@ -51,10 +53,19 @@ pub(crate) fn send(
                 break;
             }
         };
-        if is_declined_as_a_whole(&sent) && repetitions + 2 <= options.max_repeated_pushes {
-            let (first, second) = sent.split_at(sent.len() / 2);
-            let places = |half: &[(usize, PushAnswer)]| half.iter().map(|(at, _)| *at).collect();
-            batches.extend([places(first), places(second)]);
+        let sent_bytes = run.traffic().bytes_sent - sent_before;
+        if is_first {
+            first_bytes = sent_bytes;
+        } else {
+            repeated_bytes += sent_bytes;
+        }
+        let declined = declined_as_a_whole(&sent);
+        if declined.len() > 1
+            && repetitions + 2 <= options.max_repeated_pushes
+            && repeated_bytes <= MOST_REPEATED_BYTES.max(2 * first_bytes)
+        {
+            let (first, second) = declined.split_at(declined.len() / 2);
+            batches.extend([first.to_vec(), second.to_vec()]);
             repetitions += 2;
         }
         answers.extend(sent);
@@ -62,25 +73,36 @@ pub(crate) fn send(
     Ok(answers)
 }
 
+/// Repeated pushes hold much of the same objects again: they may add up to this, or to twice the
+/// bytes of the first one.
+const MOST_REPEATED_BYTES: u64 = 1024 * 1024;
+
 /// What a remote says of every ref where it judged the push as a whole
 /// (`builtin/receive-pack.c`): its `pre-receive` hook declined, or the pack was not accepted.
 const DECLINED_AS_A_WHOLE: [&str; 2] = ["pre-receive hook declined", "unpacker error"];
 
-/// Whether nothing is said about any of the refs, so that the others may be fine without one.
-fn is_declined_as_a_whole(sent: &[(usize, PushAnswer)]) -> bool {
-    sent.len() > 1
-        && sent.iter().all(|(_, answer)| match answer {
-            PushAnswer::Refused { text } => DECLINED_AS_A_WHOLE
-                .iter()
-                .any(|words| text.starts_with(words)),
-            _ => false,
-        })
+/// The refs of which nothing is said but that: they may be fine without one of them. None, if some of
+/// what was sent with them went through.
+fn declined_as_a_whole(sent: &[(usize, PushAnswer)]) -> Vec<usize> {
+    let is_refused = |answer: &PushAnswer| matches!(answer, PushAnswer::Refused { .. });
+    if !sent.iter().all(|(_, answer)| is_refused(answer)) {
+        return Vec::new();
+    }
+    let is_declined = |answer: &PushAnswer| match answer {
+        PushAnswer::Refused { text } => DECLINED_AS_A_WHOLE
+            .iter()
+            .any(|words| text.starts_with(words)),
+        _ => false,
+    };
+    let declined = sent.iter().filter(|(_, answer)| is_declined(answer));
+    declined.map(|(at, _)| *at).collect()
 }
 
 struct Sender<'a> {
     source: &'a dyn RefSource,
     push: &'a mut dyn Push,
     haves: Vec<ObjectId>,
+    shallow: &'a [ObjectId],
     planned: &'a mut [PlannedRef],
     run: &'a Run,
 }
@@ -122,7 +144,7 @@ impl Sender<'_> {
         let request = PackRequest {
             wants: tips.filter(|tip| seen.insert(*tip)).collect(),
             haves: self.haves.clone(),
-            shallow: Vec::new(),
+            shallow: self.shallow.to_vec(),
             thin: takes.thin,
             ofs_delta: takes.ofs_delta,
         };
@@ -133,14 +155,15 @@ impl Sender<'_> {
             answers = Some(push.push(updates, pack, run)?);
             Ok(())
         };
-        match self.source.upload_pack(&request, &mut receive, run)? {
-            PackAnswer::Sent => match answers {
-                Some(answers) if answers.len() == updates.len() => Ok(Some(answers)),
-                _ => Err(Error::new(
-                    ErrorKind::Protocol,
-                    "an end did not do what was asked of it: a pack, or an answer for each update",
-                )),
-            },
+        let given = self.source.upload_pack(&request, &mut receive, run);
+        // Once there are answers, refs may have moved, whatever the source says.
+        if let Some(mut answers) = answers {
+            let detail = "the destination did not answer for each update".to_owned();
+            answers.resize(updates.len(), PushAnswer::Unclear { detail });
+            return Ok(Some(answers));
+        }
+        match given? {
+            PackAnswer::Sent => Err(Error::new(ErrorKind::Protocol, "the source gave no pack")),
             PackAnswer::Unavailable { tip, detail } => {
                 let fault = (tip, Reason::Unavailable { detail });
                 reject(self.planned, &HashMap::from([fault]));
@@ -160,9 +183,10 @@ fn tips_of(held: &RefList) -> Vec<ObjectId> {
 
 /// How many objects a pack has, from its header (gitformat-pack: signature, version, count).
 fn counted(pack: &mut dyn BufRead) -> Result<Traffic, Error> {
-    let head = pack
-        .fill_buf()
-        .map_err(|err| Error::io("making the pack", err))?;
+    let head = pack.fill_buf().map_err(|err| {
+        let own = err.downcast::<Error>();
+        own.unwrap_or_else(|err| Error::io("making the pack", err))
+    })?;
     let count = head.get(8..12).and_then(|count| count.try_into().ok());
     Ok(Traffic {
         objects: count.map_or(0, u32::from_be_bytes).into(),
@@ -194,9 +218,11 @@ pub(crate) fn settle(
                     "the answer to the push was lost, and listing the refs again failed: it is \
                      uncertain what became of {unclear} of them"
                 );
-                lost = Err(Error::new(err.kind(), text).with_source(err));
+                let wait = err.retry_after();
+                let err = Error::new(err.kind(), text).with_source(err);
+                lost = Err(err.with_retry_after(wait));
             }
-            Err(_) => {}
+            Err(err) => tracing::warn!(%err, "what refused refs are at now can't be listed"),
         }
     }
     for (at, answer) in answers {
@@ -222,7 +248,9 @@ fn reads_like_a_lost_race(answer: &PushAnswer) -> bool {
     let text = text.to_lowercase();
     let words = [
         "update ref",
-        "lock",
+        "cannot lock",
+        "failed to lock",
+        "lock failure",
         "old value",
         "already exists",
         "stale",

@@ -103,6 +103,8 @@ pub struct RefList {
     /// What the end says to have beside that, with everything behind it (`.have` lines, refs of
     /// other namespaces).
     pub haves: Vec<ObjectId>,
+    /// Commits that the end has without their parents, as far as it says.
+    pub shallow: Vec<ObjectId>,
     /// Branches (full names) that a worktree of this end has checked out. They don't move.
     pub checked_out: Vec<BString>,
     /// Whether names that differ in case only can't exist side by side (`core.ignoreCase`).
@@ -124,6 +126,7 @@ impl RefList {
             object_format,
             refs,
             haves: Vec::new(),
+            shallow: Vec::new(),
             checked_out: Vec::new(),
             folds_case: false,
             longest_component: usize::MAX,

@@ -14,7 +14,8 @@ pub struct Run {
     traffic: Mutex<Traffic>,
 }
 
-/// Is told how far a run is. Called often and from the run's own thread: return quickly.
+/// Is told how far a run is. Called often, and from each of the threads that a run has: return
+/// quickly, and expect counts from several of them.
 pub trait Progress: Send + Sync {
     /// `done` of `total` (where that is known) in `phase`.
     fn advance(&self, phase: Phase, done: u64, total: Option<u64>);

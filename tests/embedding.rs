@@ -3,14 +3,15 @@
 mod support;
 
 use std::{
-    io::{BufReader, Write},
+    io::{BufRead, BufReader, Write},
     process::Stdio,
 };
 
 use bstr::BString;
 use refsync::{
-    AdvertisedRef, Error, LocalStore, ObjectFormat, ObjectId, Outcome, PackAnswer, PackReceiver,
-    PackRequest, RefList, RefSource, Run, Service, SyncOptions, SyncRunStats, sync,
+    AdvertisedRef, Error, LocalStore, ObjectFormat, ObjectId, Objects, Outcome, PackAnswer,
+    PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, Reason, ReceivePack, RefList,
+    RefSource, RefUpdate, Run, Service, SyncOptions, SyncRunStats, sync,
 };
 use support::{Repo, Sandbox};
 
@@ -131,4 +132,80 @@ fn an_end_that_cannot_do_its_part_says_so() {
     let err = no_source.expect_err("it gives no objects");
     assert_eq!(err.kind(), refsync::ErrorKind::Unsupported);
     assert_eq!(empty.files(), before);
+}
+
+/// A source that finds fault with its own pack only after it was taken.
+struct ComplainsLate(LocalStore);
+
+impl RefSource for ComplainsLate {
+    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+        self.0.list(service, prefixes, run)
+    }
+
+    fn objects(&self, run: &Run) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+        self.0.objects(run)
+    }
+
+    fn upload_pack(
+        &self,
+        request: &PackRequest,
+        receive: &mut PackReceiver<'_>,
+        run: &Run,
+    ) -> Result<PackAnswer, Error> {
+        self.0.upload_pack(request, receive, run)?;
+        Err(Error::new(refsync::ErrorKind::LocalIo, "too late"))
+    }
+}
+
+/// A destination that is told what to do, and answers as it is told to.
+struct OwnDestination(Vec<PushAnswer>);
+
+impl RefSource for OwnDestination {
+    fn list(&self, _service: Service, _prefixes: &[BString], _run: &Run) -> Result<RefList, Error> {
+        Ok(RefList::new(ObjectFormat::Sha1, Vec::new()))
+    }
+
+    fn receive_pack(&self, _run: &Run) -> Result<ReceivePack<'_>, Error> {
+        Ok(ReceivePack::Push(Box::new(self)))
+    }
+}
+
+impl Push for &OwnDestination {
+    fn takes(&self) -> PackFeatures {
+        PackFeatures::default()
+    }
+
+    fn push(
+        &mut self,
+        _updates: &[RefUpdate],
+        pack: &mut dyn BufRead,
+        _run: &Run,
+    ) -> Result<Vec<PushAnswer>, Error> {
+        let size = std::io::copy(pack, &mut std::io::sink()).expect("a pack");
+        assert!(size > 32, "more than an empty pack");
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn answers_count_whatever_comes_after_them() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.init_bare("one.git", support::ObjectFormat::Sha1);
+    repo.commit("main", &[], "one", &[("a", "1")], 1_000);
+    let store = LocalStore::open(&repo.path).expect("a repository");
+    let updated = OwnDestination(vec![PushAnswer::Done]);
+    let stats = sync(
+        &ComplainsLate(store.clone()),
+        &updated,
+        &SyncOptions::default(),
+    );
+    assert_eq!(stats.expect("a push").count(Outcome::Updated), 1);
+
+    let silent = sync(&store, &OwnDestination(Vec::new()), &SyncOptions::default());
+    let stats = silent.expect("a push without an answer, and a listing after it");
+    let reason = stats.refs[0].reason.as_ref();
+    assert!(
+        matches!(reason, Some(Reason::Unconfirmed { .. })),
+        "{reason:?}"
+    );
 }

@@ -105,6 +105,11 @@ impl StoreCommits<'_> {
         Some((read, tree))
     }
 
+    /// Also of a commit whose parents are cut off.
+    pub(crate) fn tree_of(&mut self, id: &oid) -> Option<ObjectId> {
+        self.read(id, &mut Vec::new()).map(|(_, tree)| tree)
+    }
+
     pub(crate) fn peel(&mut self, id: ObjectId) -> ObjectId {
         peel(self.odb, id, &mut self.buffer)
     }

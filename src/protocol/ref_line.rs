@@ -40,16 +40,16 @@ pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<Adver
 #[derive(Default)]
 pub(crate) struct V0Lines {
     pub(crate) refs: Vec<AdvertisedRef>,
-    /// The server is a shallow clone itself: its history has holes.
-    pub(crate) is_shallow: bool,
+    /// Commits without their parents: the server is a shallow clone itself.
+    pub(crate) shallow: Vec<ObjectId>,
 }
 
 impl V0Lines {
     /// Takes in the next line; `None` if it breaks the grammar.
     pub(crate) fn push(&mut self, line: &BStr, format: ObjectFormat) -> Option<()> {
         let line = line.trim_end_with(|c| c == '\n');
-        if line.starts_with(b"shallow ") {
-            self.is_shallow = true;
+        if let Some(id) = line.strip_prefix(b"shallow ") {
+            self.shallow.push(object_id(id, format)?);
             return Some(());
         }
         let (id, name) = line.split_once_str(" ")?;
@@ -173,10 +173,13 @@ mod tests {
             listed("refs/tags/v2", None, false),
         ];
         assert_eq!(parsed.refs, expected);
-        assert!(parsed.is_shallow);
+        assert_eq!(
+            parsed.shallow,
+            [ObjectId::from_hex(B.as_bytes()).expect("hex")]
+        );
         let empty = v0(&[format!("{NULL} capabilities^{{}}\n")]).expect("an empty repository");
         assert_eq!(empty.refs, []);
-        assert!(!empty.is_shallow);
+        assert!(empty.shallow.is_empty());
     }
 
     #[test]

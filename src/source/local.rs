@@ -93,6 +93,34 @@ impl LocalStore {
         self.object_format
     }
 
+    fn give(
+        &self,
+        repo: &gix::Repository,
+        request: &PackRequest,
+        receive: &mut PackReceiver<'_>,
+        run: &Run,
+    ) -> Result<PackAnswer, Error> {
+        let objects = LocalObjects::open(repo)?;
+        let mut folders = vec![repo.common_dir().join("objects")];
+        folders.extend(alternates(repo)?);
+        let source = outgoing::Source {
+            commits: objects.commits(),
+            folders,
+            peeled: peeled_tags(repo),
+        };
+        match outgoing::prepare(source, request, run) {
+            Ok(mut pack) => {
+                receive(&mut pack)?;
+                Ok(PackAnswer::Sent)
+            }
+            Err(NoPack::Fault(fault)) => Ok(PackAnswer::Unavailable {
+                tip: objects.tip_of(&fault, request, run)?,
+                detail: fault.detail,
+            }),
+            Err(NoPack::Failed(err)) => Err(err),
+        }
+    }
+
     pub(crate) fn quarantine(&self) -> Result<LocalQuarantine, Error> {
         LocalQuarantine::open(self.repo.to_thread_local())
     }
@@ -161,24 +189,10 @@ impl RefSource for LocalStore {
         )
         .entered();
         let repo = self.repo.to_thread_local();
-        let objects = LocalObjects::open(&repo)?;
-        let mut folders = vec![repo.common_dir().join("objects")];
-        folders.extend(alternates(&repo)?);
-        let source = outgoing::Source {
-            commits: objects.commits(),
-            folders,
-            peeled: peeled_tags(&repo),
-        };
-        match outgoing::prepare(source, request, run) {
-            Ok(mut pack) => {
-                receive(&mut pack)?;
-                Ok(PackAnswer::Sent)
-            }
-            Err(NoPack::Fault(fault)) => Ok(PackAnswer::Unavailable {
-                tip: objects.tip_of(&fault, request, run)?,
-                detail: fault.detail,
-            }),
-            Err(NoPack::Failed(err)) => Err(err),
+        // What looks damaged may have been repacked while it was being looked for.
+        match self.give(&repo, request, receive, run)? {
+            PackAnswer::Sent => Ok(PackAnswer::Sent),
+            PackAnswer::Unavailable { .. } => self.give(&repo, request, receive, run),
         }
     }
 

@@ -103,7 +103,8 @@ pub type PackReceiver<'a> = dyn FnMut(&mut dyn BufRead) -> Result<(), Error> + '
 pub struct PackRequest {
     /// Tips to send, as listed by the end that is asked.
     pub wants: Vec<ObjectId>,
-    /// Commits that the receiver has with all of their history, best ones first. An end that
+    /// What the receiver has with everything behind it, but for what its shallow boundary cuts off.
+    /// For a pull commits, best ones first; for a push all that the destination lists. An end that
     /// doesn't know one ignores it.
     pub haves: Vec<ObjectId>,
     /// The receiver's shallow boundary: commits that it has without their parents.

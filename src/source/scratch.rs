@@ -16,6 +16,9 @@ impl Scratch {
     pub(crate) fn create(parent: Option<&Path>, format: ObjectFormat) -> Result<Self, Error> {
         let mut builder = tempfile::Builder::new();
         let builder = builder.prefix("refsync-scratch-");
+        // What passes through may not be for everybody on this machine.
+        #[cfg(unix)]
+        let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
         let folder = match parent {
             Some(parent) => builder.tempdir_in(parent),
             None => builder.tempdir(),

@@ -4,7 +4,7 @@
 use crate::support::git::Repo;
 use crate::support::pull::{created, grow, rejected};
 use crate::support::push::{PUSHED, Pair};
-use refsync::{LocalStore, Reason, SyncOptions, sync};
+use refsync::{LocalStore, Outcome, Reason, SyncOptions, sync};
 use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
 
@@ -210,4 +210,60 @@ fn a_shallow_source_cannot_give_what_is_below_its_boundary() {
     let names: Vec<_> = held.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, [BYSTANDER, "refs/tags/base"]);
     pair.remote.fsck();
+}
+
+/// The receiver has it, so it is of use for a delta only, and there is none without it.
+#[test]
+fn an_unreadable_base_costs_nobody_anything() {
+    let pair = Pair::in_step();
+    let noise = crate::support::wire::noise(20_000);
+    let files = |last: &str| [("big", format!("{noise}{last}"))];
+    let commit = |parent: &str, last: &str, date| {
+        let files = files(last).map(|(name, content)| (name, content.leak() as &str));
+        pair.source.commit("main", &[parent], last, &files, date)
+    };
+    let old = commit(&pair.tip, "one", 1_700_000_100);
+    pair.push();
+    let new = commit(&old, "two", 1_700_000_200);
+    let base = id(&pair.source, &format!("{old}:big"));
+    let path = pair.source.object_file(&base);
+    let mut content = fs::read(&path).unwrap();
+    content.truncate(content.len() / 2);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, content).unwrap();
+    let good = grow(&pair.source, "good", &[&pair.tip]);
+    let pushed = pair.push();
+    assert_eq!(
+        pushed.stats.find("refs/heads/main").unwrap().outcome,
+        Outcome::Updated
+    );
+    assert_eq!(pushed.fate_of(GOOD), created(&good));
+    assert_eq!(id(&pair.remote, "main"), new);
+}
+
+/// What lies below a destination's boundary is behind its tips, and yet it doesn't have it.
+#[test]
+fn a_shallow_destination_is_given_what_it_lacks() {
+    let clone = |sandbox: &crate::support::Sandbox, source: &Repo| {
+        let url = format!("file://{}", source.path.display());
+        sandbox.git(&["clone", "-q", "--bare", "--depth=1", &url, "remote.git"]);
+        sandbox.repo("remote.git")
+    };
+    for over_http in [true, false] {
+        let pair = Pair::with_remote(clone);
+        let topic = grow(&pair.source, "topic", &[&pair.root]);
+        let main = grow(&pair.source, "main", &[&pair.tip]);
+        let options = SyncOptions::default();
+        let stats = if over_http {
+            pair.try_push(&options).unwrap()
+        } else {
+            let source = LocalStore::open(&pair.source.path).unwrap();
+            let destination = LocalStore::open(&pair.remote.path).unwrap();
+            sync(&source, &destination, &options).unwrap()
+        };
+        assert_eq!(stats.count(Outcome::Updated), 3, "{:?}", stats.refs);
+        assert_eq!(id(&pair.remote, "topic"), topic);
+        assert_eq!(id(&pair.remote, "main"), main);
+        pair.remote.fsck();
+    }
 }

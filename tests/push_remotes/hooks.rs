@@ -263,3 +263,24 @@ fn a_hook_that_declines_in_its_own_words() {
     assert_eq!(pushed.asked, PUSHED);
     assert_matches_git(&pushed.stats, &pair.remote);
 }
+
+/// Git judges some refs before it asks the hook about the rest.
+#[test]
+fn a_ref_that_is_refused_for_itself_does_not_keep_the_rest_from_another_try() {
+    let pair = Pair::in_step();
+    pair.set("receive.hideRefs", "refs/heads/hidden");
+    pair.hook("pre-receive", &one_spoils_it("refs/heads/two"));
+    let grown = |name: &str| grow(&pair.source, name, &[&pair.tip]);
+    let [hidden, one, two] = ["hidden/x", "one", "two"].map(grown);
+    let pushed = pair.push();
+    assert_eq!(pushed.fate_of("refs/heads/one"), created(&one));
+    assert_eq!(
+        pushed.fate_of("refs/heads/two"),
+        rejected(None, &two, remote("pre-receive hook declined"))
+    );
+    assert_eq!(
+        pushed.fate_of("refs/heads/hidden/x"),
+        rejected(None, &hidden, remote("deny updating a hidden ref"))
+    );
+    assert_eq!(sizes(&pushed), [4, 1, 2, 1, 1]);
+}

@@ -1,10 +1,10 @@
 //! Settings of the remote that forbid a push or part of it, and some that don't.
 
 use crate::support::git::Repo;
-use crate::support::pull::{assert_matches_git, copy, created, grow, moved, rejected};
+use crate::support::pull::{copy, created, grow, moved, rejected};
 use crate::support::push::{LOOKED_AGAIN, PUSHED, Pair};
 use crate::support::wire::noise;
-use refsync::{Outcome, Reason, SyncOptions};
+use refsync::{Reason, SyncOptions};
 use std::fs;
 
 const MAIN: &str = "refs/heads/main";
@@ -201,28 +201,4 @@ fn a_shallow_remote_is_pushed_to_above_its_boundary() {
     let pushed = pair.push();
     assert_eq!(pushed.fate_of(MAIN), moved(&pair.tip, &ahead));
     assert_eq!(pushed.stats.traffic.objects, 3);
-}
-
-/// The objects below the boundary are taken to be there, and only the remote knows that they aren't.
-#[test]
-fn a_shallow_remote_refuses_what_is_below_its_boundary() {
-    let pair = Pair::with_remote(|sandbox, source| {
-        let url = format!("file://{}", source.path.display());
-        sandbox.git(&[
-            "clone",
-            "--quiet",
-            "--bare",
-            "--depth=1",
-            &url,
-            "remote.git",
-        ]);
-        sandbox.repo("remote.git")
-    });
-    let ahead = grow(&pair.source, "main", &[&pair.tip]);
-    let pushed = pair.push_to_any(&SyncOptions::default());
-    assert_eq!(pushed.fate_of(MAIN), moved(&pair.tip, &ahead));
-    let found = pushed.stats.find(BYSTANDER).unwrap();
-    assert_eq!(found.outcome, Outcome::Rejected, "{found:?}");
-    assert_matches_git(&pushed.stats, &pair.remote);
-    pair.remote.fsck();
 }

@@ -15,7 +15,7 @@ use gix::{
 
 use super::NoPack;
 use crate::{
-    Run,
+    PackRequest, Run,
     ancestry::{CommitGraph, Hole},
     pack::commits::StoreCommits,
 };
@@ -45,17 +45,17 @@ pub(super) struct Frontier {
 /// `peeled` says what some of the tags are about, which spares reading them.
 pub(super) fn find(
     commits: &mut StoreCommits<'_>,
-    wants: &[ObjectId],
-    haves: &[ObjectId],
+    request: &PackRequest,
     peeled: &HashMap<ObjectId, ObjectId>,
     run: &Run,
 ) -> Result<Frontier, NoPack> {
     let mut frontier = Frontier::default();
+    let PackRequest { wants, haves, .. } = request;
     let mut has: HashSet<ObjectId> = haves.iter().copied().collect();
     if wants.iter().all(|want| has.contains(want)) {
         return Ok(frontier);
     }
-    let mut walk = Walk::new(commits);
+    let mut walk = Walk::new(commits, &request.shallow);
     for have in haves {
         run.check()?;
         walk.paint_have(*have, peeled.get(have), &mut has);
@@ -132,6 +132,8 @@ enum Side {
 
 struct Walk<'a, 'b> {
     commits: &'a mut StoreCommits<'b>,
+    /// What the receiver has without its parents.
+    shallow: HashSet<ObjectId>,
     states: HashMap<ObjectId, State>,
     trees: HashMap<ObjectId, ObjectId>,
     queue: BinaryHeap<Queued>,
@@ -158,9 +160,10 @@ struct Queued {
 type Height = (u32, i64);
 
 impl<'a, 'b> Walk<'a, 'b> {
-    fn new(commits: &'a mut StoreCommits<'b>) -> Self {
+    fn new(commits: &'a mut StoreCommits<'b>, shallow: &[ObjectId]) -> Self {
         Walk {
             commits,
+            shallow: shallow.iter().copied().collect(),
             states: HashMap::default(),
             trees: HashMap::default(),
             queue: BinaryHeap::new(),
@@ -188,6 +191,9 @@ impl<'a, 'b> Walk<'a, 'b> {
                 if is_certain || slop == 0 {
                     break;
                 }
+            }
+            if side == Side::Receiver && self.shallow.contains(&next.id) {
+                continue;
             }
             for parent in &next.parents {
                 self.paint(parent, side);
@@ -243,6 +249,11 @@ impl<'a, 'b> Walk<'a, 'b> {
             queued: read.is_ok(),
             hole: read.as_ref().err().copied(),
         };
+        if state.hole == Some(Hole::Shallow)
+            && let Some(tree) = self.commits.tree_of(id)
+        {
+            self.trees.insert(*id, tree);
+        }
         self.states.insert(*id, state);
         if let Ok((commit, tree)) = read {
             self.trees.insert(*id, tree);

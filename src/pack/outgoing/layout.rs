@@ -170,18 +170,22 @@ impl Sources<'_> {
                 numbers.push(Base::AtReceiver(base.id));
             }
         }
+        let not_sent: gix::hashtable::HashSet = bases.iter().map(|base| base.id).collect();
         let fault = Mutex::new(None);
         // A handle can go to another thread, but not be shared with it.
         let odb = Mutex::new(self.odb.clone());
         let open = || {
             let mut odb = odb.lock().unwrap_or_else(PoisonError::into_inner).clone();
             odb.unset_object_cache();
-            let fault = &fault;
+            let (fault, not_sent) = (&fault, &not_sent);
             move |id: &oid, content: &mut Vec<u8>| match odb.try_find(id, content) {
                 Ok(Some(_)) => Ok(()),
                 _ => {
                     let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
-                    *fault = Some(id.to_owned());
+                    // The search does without what can only be a base.
+                    if !not_sent.contains(id) {
+                        *fault = Some(id.to_owned());
+                    }
                     Err(Error::new(ErrorKind::Corrupt, "an object can't be read"))
                 }
             }
@@ -277,16 +281,20 @@ fn break_cycles(items: &mut [Item]) {
 
 /// How many deltas deep the chains are that hang on each item.
 fn heights(items: &[Item]) -> Vec<u32> {
+    let mut children = vec![0_u32; items.len()];
+    for base in items.iter().filter_map(|item| item.sent_as.base()) {
+        children[base] += 1;
+    }
     let mut heights = vec![0; items.len()];
-    for start in 0..items.len() {
-        let (mut at, mut height) = (start, 0);
-        while let Some(base) = items[at].sent_as.base() {
-            height += 1;
-            if heights[base] >= height {
-                break;
+    let leaves = (0..items.len()).filter(|at| children[*at] == 0);
+    let mut done: Vec<usize> = leaves.collect();
+    while let Some(at) = done.pop() {
+        if let Some(base) = items[at].sent_as.base() {
+            heights[base] = heights[base].max(heights[at] + 1);
+            children[base] -= 1;
+            if children[base] == 0 {
+                done.push(base);
             }
-            heights[base] = height;
-            at = base;
         }
     }
     heights

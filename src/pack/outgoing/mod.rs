@@ -90,7 +90,7 @@ pub(crate) fn prepare<'a>(
     } = source;
     let odb = commits.odb;
     let hash = odb.store_ref().object_hash();
-    let frontier = frontier::find(&mut commits, &request.wants, &request.haves, &peeled, run)?;
+    let frontier = frontier::find(&mut commits, request, &peeled, run)?;
     let selection = selection::select(odb, &frontier, run)?;
     drop(frontier);
     let packs = stored::StoredPacks::at(&folders, hash)?;

@@ -79,6 +79,8 @@ impl<'a> OutgoingPack<'a> {
         // Hardly anything is read twice from here on.
         odb.unset_object_cache();
         odb.unset_pack_cache();
+        // A `git gc` may put objects elsewhere while the pack is being sent.
+        odb.refresh = Default::default();
         OutgoingPack {
             odb,
             packs,

@@ -9,10 +9,10 @@ use super::{
     session::{Greeting, Session, refused},
 };
 use crate::{
-    AdvertisedRef, Error, ErrorKind, ObjectFormat, PackFeatures, Push, PushAnswer, RefList,
-    RefUpdate, Run,
+    Error, ErrorKind, ObjectFormat, PackFeatures, Push, PushAnswer, RefList, RefUpdate, Run,
     protocol::{
         receive_pack::{self, Capabilities},
+        ref_line::V0Lines,
         report_status::{self, Report, Trouble, Verdict},
     },
     transport::Unanswered,
@@ -32,9 +32,10 @@ impl SmartHttp {
     pub(super) fn list_for_push(&self, run: &Run) -> Result<RefList, Error> {
         self.in_session(run, |session| {
             let (format, listed) = session.list_for_push()?;
-            let (refs, haves) = receive_pack::split_haves(listed);
+            let (refs, haves) = receive_pack::split_haves(listed.refs);
             let mut list = RefList::new(format, refs);
             list.haves = haves;
+            list.shallow = listed.shallow;
             Ok(list)
         })
     }
@@ -71,7 +72,7 @@ impl Push for &SmartHttp {
 }
 
 impl Session {
-    fn list_for_push(&mut self) -> Result<(ObjectFormat, Vec<AdvertisedRef>), Error> {
+    fn list_for_push(&mut self) -> Result<(ObjectFormat, V0Lines), Error> {
         let greeting = self.greet_receive_pack()?;
         let known = ReceivePack::new(&greeting);
         self.receive_pack = Some(known);
@@ -79,9 +80,8 @@ impl Session {
             let text = "the server answered a push in protocol v2, which has none";
             return Err(Error::new(ErrorKind::Protocol, text));
         };
-        // What a shallow destination lacks behind its boundary shows when it checks what it gets.
-        tracing::debug!(shallow = listed.is_shallow, ?known, "receive-pack");
-        Ok((known.format, listed.refs))
+        tracing::debug!(?known, "receive-pack");
+        Ok((known.format, listed))
     }
 
     fn push(
@@ -106,6 +106,7 @@ impl Session {
                 may_have_acted: false,
             }) => return Err(error),
             Err(Unanswered { error, .. }) => {
+                tracing::warn!(%error, cause = ?std::error::Error::source(&error), "no answer");
                 self.is_broken = true;
                 let detail = error.to_string();
                 return Ok(vec![PushAnswer::Unclear { detail }; updates.len()]);

@@ -106,7 +106,10 @@ impl Session {
         self.transport = new_transport(&self.client, &self.url, Protocol::V2);
         let greeting = greet(&mut self.transport, &self.client, Service::UploadPack)?;
         let listed = greeting.listed;
-        if listed.as_ref().is_some_and(|listed| listed.is_shallow) {
+        if listed
+            .as_ref()
+            .is_some_and(|listed| !listed.shallow.is_empty())
+        {
             return Err(shallow_source());
         }
         self.handshake = Some(Handshake {
