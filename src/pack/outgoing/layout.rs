@@ -30,8 +30,8 @@ pub(super) struct Item {
 }
 
 pub(super) enum SentAs {
-    /// Compressed when its turn comes.
-    Whole,
+    /// Compressed when its turn comes; its size, where that is known already.
+    Whole(Option<u64>),
     /// Whole and of this size, as it lies in a pack.
     StoredWhole(Place, u64),
     /// A delta, as it lies in a pack.
@@ -115,7 +115,7 @@ impl Sources<'_> {
                 Some(Form::Whole(..)) => return Err(NoPack::unfit(object.id)),
                 Some(Form::Delta(base)) => match base_of(base) {
                     Some(base) => SentAs::StoredDelta(place, base),
-                    None => SentAs::Whole,
+                    None => SentAs::Whole(None),
                 },
                 None => {
                     is_damaged = true;
@@ -134,7 +134,9 @@ impl Sources<'_> {
             Some(form) => Ok(form),
             // What can't be read in one place may be fine in another, if there is one.
             None => match self.odb.try_header(&object.id) {
-                Ok(Some(header)) if header.kind == object.kind => Ok(SentAs::Whole),
+                Ok(Some(header)) if header.kind == object.kind => {
+                    Ok(SentAs::Whole(Some(header.size)))
+                }
                 Ok(Some(_)) => Err(NoPack::unfit(object.id)),
                 Ok(None) if !is_damaged => Err(NoPack::missing(object.id)),
                 Ok(None) | Err(_) => Err(NoPack::unreadable(object.id)),
@@ -150,7 +152,7 @@ impl Sources<'_> {
         for (number, item) in items.iter().enumerate() {
             run.check()?;
             let (whole_in, size) = match item.sent_as {
-                SentAs::Whole => (None, self.size(&item.object.id)),
+                SentAs::Whole(size) => (None, size.or_else(|| self.size(&item.object.id))),
                 SentAs::StoredWhole(place, size) => (Some(place.pack), Some(size)),
                 SentAs::StoredDelta(..) | SentAs::Delta(..) => continue,
             };
@@ -212,7 +214,7 @@ impl Sources<'_> {
         let mut buffer = Vec::new();
         for item in items
             .iter()
-            .filter(|item| matches!(item.sent_as, SentAs::Whole))
+            .filter(|item| matches!(item.sent_as, SentAs::Whole(_)))
         {
             run.check()?;
             if !matches!(self.odb.try_find(&item.object.id, &mut buffer), Ok(Some(_))) {
@@ -270,7 +272,7 @@ fn break_cycles(items: &mut [Item]) {
             path.push(at);
             next = items[at].sent_as.base();
             if next.is_some_and(|next| states[next] == State::OnPath) {
-                items[at].sent_as = SentAs::Whole;
+                items[at].sent_as = SentAs::Whole(None);
             }
         }
         for at in path.drain(..) {
@@ -306,7 +308,7 @@ fn order(mut items: Vec<Item>) -> Vec<Item> {
     let mut sorted: Vec<usize> = (0..items.len()).collect();
     sorted.sort_by_key(|at| match items[*at].sent_as {
         SentAs::StoredWhole(place, _) | SentAs::StoredDelta(place, _) => Some(place),
-        SentAs::Whole | SentAs::Delta(..) => None,
+        SentAs::Whole(_) | SentAs::Delta(..) => None,
     });
     let mut new_places = vec![u32::MAX; items.len()];
     let mut order = Vec::with_capacity(items.len());

@@ -20,7 +20,7 @@ use crate::{Phase, Run};
 const MAX_COMPARED: usize = 8;
 
 /// Commits that are worth a thread of their own.
-const COMMITS_PER_THREAD: usize = 1000;
+const COMMITS_PER_THREAD: usize = 50;
 
 /// An object of the pack, or one that the receiver has and a delta can build on.
 #[derive(Clone, Copy)]

@@ -150,7 +150,7 @@ impl<'a> OutgoingPack<'a> {
         let Item { object, sent_as } = &self.items[number];
         let stored = |place| self.packs.open(place).ok_or_else(|| unreadable(&object.id));
         let (header, size, unfinished) = match sent_as {
-            SentAs::Whole => {
+            SentAs::Whole(_) => {
                 let content = self.content(&object.id)?;
                 let size = content.len() as u64;
                 (header_of(object.kind), size, Unfinished::deflate(content))
