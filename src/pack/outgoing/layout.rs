@@ -161,7 +161,10 @@ impl Sources<'_> {
             candidates.push(candidate(&item.object, size, false, whole_in, height));
             numbers.push(Base::Item(number as u32));
         }
-        if numbers.is_empty() {
+        // What lies in one pack was compared when that was written.
+        let pack = candidates.first().and_then(|first| first.whole_in);
+        let is_one_pack = |candidate: &Candidate| pack.is_some() && candidate.whole_in == pack;
+        if bases.is_empty() && candidates.iter().all(is_one_pack) {
             return Ok(());
         }
         for base in bases {

@@ -1,6 +1,10 @@
 //! Which objects the commits of a [`Frontier`] brought in.
 
-use std::{mem, thread};
+use std::{
+    mem,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 use gix::{
     ObjectId,
@@ -21,6 +25,9 @@ const MAX_COMPARED: usize = 8;
 
 /// Commits that are worth a thread of their own.
 const COMMITS_PER_THREAD: usize = 50;
+
+/// Old commits have smaller trees than new ones, so the threads take turns.
+const SHARES_PER_THREAD: usize = 8;
 
 /// An object of the pack, or one that the receiver has and a delta can build on.
 #[derive(Clone, Copy)]
@@ -113,36 +120,46 @@ fn read_trees(
     }
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     let threads = (frontier.commits.len() / COMMITS_PER_THREAD).clamp(1, cores);
-    let share = frontier.commits.len().div_ceil(threads).max(1);
-    let mut walks = vec![first];
-    walks.resize_with(threads, || TreeWalk::new(odb.clone(), has_boundary, run));
-    let work = |walk: &mut TreeWalk<'_>, commits: &[(ObjectId, Vec<ObjectId>)]| {
-        commits.iter().try_for_each(|(commit, parents)| {
-            let tree_of = |commit| frontier.trees.get(commit).copied();
-            let compared = parents.iter().take(MAX_COMPARED).filter_map(tree_of);
-            let tree = tree_of(commit).ok_or_else(|| NoPack::unreadable(*commit))?;
-            walk.read_root(tree, compared.collect())
-        })
+    let share = frontier.commits.len().div_ceil(threads * SHARES_PER_THREAD);
+    let shares: Vec<_> = frontier.commits.chunks(share.max(1)).collect();
+    let next = AtomicUsize::new(0);
+    let tree_of = |commit| frontier.trees.get(commit).copied();
+    let work = |mut walk: TreeWalk<'_>| -> Result<Vec<(usize, Found)>, NoPack> {
+        let mut found = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(commits) = shares.get(at) else {
+                // What was wanted for itself, should there be no commits.
+                found.push((at, walk.found));
+                return Ok(found);
+            };
+            for (commit, parents) in *commits {
+                let compared = parents.iter().take(MAX_COMPARED).filter_map(tree_of);
+                let tree = tree_of(commit).ok_or_else(|| NoPack::unreadable(*commit))?;
+                walk.read_root(tree, compared.collect())?;
+            }
+            found.push((at, mem::take(&mut walk.found)));
+        }
     };
-    thread::scope(|scope| {
-        let mut shares = frontier.commits.chunks(share);
-        let own = shares.next().unwrap_or_default();
-        let (first, rest) = walks.split_first_mut().unzip();
-        let rest = rest.unwrap_or_default().iter_mut().zip(shares);
-        let helpers: Vec<_> = rest
-            .map(|(walk, commits)| scope.spawn(move || work(walk, commits)))
-            .collect();
-        let mut done = first.map_or(Ok(()), |walk| work(walk, own));
+    let mut found = thread::scope(|scope| {
+        let work = &work;
+        let helper = |_| {
+            let walk = TreeWalk::new(odb.clone(), has_boundary, run);
+            scope.spawn(move || work(walk))
+        };
+        let helpers: Vec<_> = (1..threads).map(helper).collect();
+        let mut found = work(first);
         for helper in helpers {
             let helped = helper
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            done = done.and(helped);
+            found = found.and_then(|mut found| {
+                found.extend(helped?);
+                Ok(found)
+            });
         }
-        done
+        found
     })?;
-    Ok(walks
-        .iter_mut()
-        .map(|walk| mem::take(&mut walk.found))
-        .collect())
+    found.sort_by_key(|(at, _)| *at);
+    Ok(found.into_iter().map(|(_, found)| found).collect())
 }
