@@ -18,13 +18,9 @@ use gix_pack::index;
 
 use super::{
     commits::{StoreCommits, VerifiedHistory, tree_and_parents},
-    entries::{Entries, decode, is_readable},
+    entries::{Entries, MAX_COMPARED, decode, is_readable},
 };
 use crate::{Error, Phase, Run};
-
-/// How many of a merge's parents have their trees read beside its own. A commit can name very many
-/// parents, and comparing with some of them already spares almost all of the work.
-const MAX_COMPARED: usize = 8;
 
 /// What the walk reads from.
 pub(crate) struct Objects<'a> {

@@ -5,6 +5,10 @@ use std::cmp::Ordering;
 use bstr::ByteSlice;
 use gix::objs::{TreeRefIter, tree::EntryRef};
 
+/// How many of a merge's parents have their trees read beside its own. A commit can name very many
+/// parents, and comparing with some of them already spares almost all of the work.
+pub(super) const MAX_COMPARED: usize = 8;
+
 /// What is left of a tree's entries, each `<mode> <name>\0<id>`.
 ///
 /// Most entries are the same in two versions of a tree, and comparing their bytes is several times

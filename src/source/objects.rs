@@ -66,9 +66,7 @@ impl LocalObjects {
         };
         let faults = closure::faults(objects, &request.wants, run)?;
         let found = faults.into_iter().map(|(tip, _)| tip).next();
-        found
-            .or(request.wants.first().copied())
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("object {}", fault.detail)))
+        found.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("object {}", fault.detail)))
     }
 
     pub(super) fn has_graph(&self) -> bool {

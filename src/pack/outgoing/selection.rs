@@ -18,10 +18,7 @@ use super::{
     shared,
     trees::{Found, TreeWalk},
 };
-use crate::{Phase, Run};
-
-/// How many of a merge's parents are compared with. The rest would spare little.
-const MAX_COMPARED: usize = 8;
+use crate::{Phase, Run, pack::entries::MAX_COMPARED};
 
 /// Commits that are worth a thread of their own.
 const COMMITS_PER_THREAD: usize = 50;

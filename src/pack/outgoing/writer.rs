@@ -6,10 +6,6 @@ use gix::{
     ObjectId,
     hash::Hasher,
     objs::{Find, Kind},
-    zlib::{
-        Compression, Status,
-        stream::deflate::{Compress, FlushCompress},
-    },
 };
 use gix_pack::data::{self, entry::Header};
 
@@ -17,11 +13,11 @@ use super::{
     delta,
     layout::{Base, Item, SentAs},
     stored::{Rest, StoredPacks},
-    zlib::LEVEL,
+    zlib::Deflater,
 };
 use crate::{Phase, Run};
 
-/// How much of an object is compressed at a time.
+/// How much is made at a time, about.
 const CHUNK: usize = 64 * 1024;
 
 /// The pack of these items. Reading fails if an object can't be read any more; what was read then is
@@ -35,7 +31,7 @@ pub(crate) struct OutgoingPack<'a> {
     ofs_delta: bool,
     hasher: Hasher,
     unfinished: Option<Unfinished>,
-    compress: Compress,
+    deflater: Deflater,
     part: Part,
     /// What has been made, and how much of it was read.
     buffer: Vec<u8>,
@@ -89,7 +85,7 @@ impl<'a> OutgoingPack<'a> {
             ofs_delta,
             hasher: gix::hash::hasher(hash),
             unfinished: None,
-            compress: Compress::new(Compression::new(LEVEL).unwrap_or_default()),
+            deflater: Deflater::new(),
             part: Part::Header,
             buffer: Vec::with_capacity(2 * CHUNK),
             read: 0,
@@ -177,9 +173,6 @@ impl<'a> OutgoingPack<'a> {
             }
         };
         header.write_to(size, &mut self.buffer)?;
-        if matches!(unfinished, Unfinished::Deflate { .. }) {
-            self.compress.reset();
-        }
         self.go_on(unfinished)
     }
 
@@ -191,19 +184,7 @@ impl<'a> OutgoingPack<'a> {
                 false
             }
             Unfinished::Deflate { content, done } => {
-                let filled = self.buffer.len();
-                self.buffer.resize(filled + CHUNK, 0);
-                let (read, written) = (self.compress.total_in(), self.compress.total_out());
-                let status = self.compress.compress(
-                    &content[*done..],
-                    &mut self.buffer[filled..],
-                    FlushCompress::Finish,
-                );
-                let status = status.map_err(io::Error::other)?;
-                *done += (self.compress.total_in() - read) as usize;
-                let written = (self.compress.total_out() - written) as usize;
-                self.buffer.truncate(filled + written);
-                status != Status::StreamEnd
+                self.deflater.step(content, done, &mut self.buffer)
             }
         };
         self.unfinished = more.then_some(unfinished);
