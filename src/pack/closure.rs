@@ -8,16 +8,15 @@
 //! entry that a parent has under the same name needs no second look. Without that, one new commit
 //! would cost a walk over its whole tree.
 
-use bstr::ByteSlice;
 use gix::{
     ObjectId,
     hashtable::HashMap,
-    objs::{CommitRefIter, Exists, Find, FindHeader, Kind, TagRefIter, tree::EntryKind},
+    objs::{CommitRefIter, Exists, Find, FindHeader, Kind, tree::EntryKind},
 };
 use gix_pack::index;
 
 use super::{
-    commits::{StoreCommits, VerifiedHistory, tree_and_parents},
+    commits::{StoreCommits, VerifiedHistory, tag_target, tree_and_parents},
     entries::{Entries, MAX_COMPARED, decode, is_readable},
 };
 use crate::{Error, Phase, Run};
@@ -227,12 +226,7 @@ impl Walk<'_> {
     }
 
     fn push_target(&mut self, tag: &[u8], id: ObjectId) -> Option<()> {
-        let mut tokens = TagRefIter::from_bytes(tag, id.kind());
-        let target = tokens.target_id().ok()?;
-        let kind = tokens.find_map(|token| match token.ok()? {
-            gix::objs::tag::ref_iter::Token::TargetKind(kind) => Some(kind),
-            _ => None,
-        })?;
+        let (target, kind) = tag_target(tag, id.kind())?;
         self.stack.push(match kind {
             Kind::Commit => Visit::Commit(target),
             Kind::Tree => Visit::Tree {
@@ -242,9 +236,7 @@ impl Walk<'_> {
             Kind::Blob => Visit::Blob(target),
             Kind::Tag => Visit::Any(target),
         });
-        // Without a name git can't read the tag at all (`tag.c:parse_tag_buffer()`).
-        let name = tag.lines().nth(2)?;
-        name.starts_with(b"tag ").then_some(())
+        Some(())
     }
 
     /// The parents end on top of the tree, so that they are complete when it is visited.

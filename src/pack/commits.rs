@@ -144,6 +144,19 @@ pub(super) fn tree_and_parents(
     (named.count() == parents.len()).then_some(tree)
 }
 
+/// What a tag is about, if git can read the tag.
+pub(super) fn tag_target(tag: &[u8], format: gix::hash::Kind) -> Option<(ObjectId, Kind)> {
+    let mut tokens = TagRefIter::from_bytes(tag, format);
+    let target = tokens.target_id().ok()?;
+    let kind = tokens.find_map(|token| match token.ok()? {
+        gix::objs::tag::ref_iter::Token::TargetKind(kind) => Some(kind),
+        _ => None,
+    })?;
+    // Without a name git can't read the tag at all (`tag.c:parse_tag_buffer()`).
+    let name = tag.lines().nth(2)?;
+    name.starts_with(b"tag ").then_some((target, kind))
+}
+
 fn committer_date(token: gix::Result<gix::objs::commit::ref_iter::Token<'_>>) -> Option<i64> {
     match token.ok()? {
         gix::objs::commit::ref_iter::Token::Committer { signature } => Some(signature.seconds()),

@@ -6,3 +6,4 @@ mod entries;
 pub(crate) mod incoming;
 pub(crate) mod leftovers;
 pub(crate) mod outgoing;
+mod resolve;

@@ -63,13 +63,26 @@ impl LocalQuarantine {
     }
 
     fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, String)>, Error> {
+        let is_self_contained = self
+            .incoming
+            .as_ref()
+            .is_some_and(Incoming::is_self_contained);
+        let is_complete = |tip: &&ObjectId| {
+            let arrived = self.arrived.as_ref().filter(|_| is_self_contained);
+            arrived.is_some_and(|pack| pack.lookup(tip).is_some())
+        };
+        let tips: Vec<_> = tips
+            .iter()
+            .filter(|tip| !is_complete(tip))
+            .copied()
+            .collect();
         let objects = closure::Objects {
             commits: self.view.commits(),
             arrived: self.arrived.as_ref(),
             bad: None,
             verified: &mut self.verified,
         };
-        closure::faults(objects, tips, run)
+        closure::faults(objects, &tips, run)
     }
 
     /// Newest first; of very many tips, the newest among some of them.

@@ -28,6 +28,7 @@ mod writer;
 mod zlib;
 
 pub(crate) use writer::OutgoingPack;
+pub(super) use zlib::Deflater;
 
 /// Why there is no pack.
 pub(crate) enum NoPack {

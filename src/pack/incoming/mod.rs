@@ -2,14 +2,25 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, Read, Write},
+    io::{self, BufRead, Write},
     path::{Path, PathBuf},
 };
 
-use gix_pack::bundle::write::Options;
+mod arrival;
+mod indexing;
+mod inspection;
+mod links;
+mod spent;
+mod table;
 
+use self::{
+    indexing::{ById, Pack},
+    inspection::Inspection,
+    links::Links,
+    spent::Spent,
+};
 use super::leftovers::{self, KEEP_PREFIX, LOCK_NAME, QUARANTINE_PREFIX};
-use crate::{Error, ErrorKind, ObjectFormat, Phase, Run, Traffic};
+use crate::{Error, ObjectFormat, Run, Traffic};
 
 /// Objects that have arrived and are not part of the store yet.
 ///
@@ -26,6 +37,8 @@ pub(crate) struct Incoming {
 struct ReceivedPack {
     data: PathBuf,
     index: PathBuf,
+    /// Whether everything that its objects need is in it.
+    is_self_contained: bool,
 }
 
 impl Incoming {
@@ -68,6 +81,13 @@ impl Incoming {
         self.pack.as_ref().map(|pack| pack.index.as_path())
     }
 
+    /// Whether the pack has everything that its objects need: then all of them are complete.
+    pub(crate) fn is_self_contained(&self) -> bool {
+        self.pack
+            .as_ref()
+            .is_some_and(|pack| pack.is_self_contained)
+    }
+
     /// Indexes a pack as it streams in, adding the bases that a thin one lacks from `bases`.
     pub(crate) fn receive(
         &mut self,
@@ -76,31 +96,45 @@ impl Incoming {
         format: ObjectFormat,
         run: &Run,
     ) -> Result<Traffic, Error> {
-        let mut pack = Counted {
-            inner: pack,
+        let folder = self.objects.path().join("pack");
+        let path = folder.join("incoming");
+        let mut file = File::create(&path).map_err(|err| Error::io("creating a pack", err))?;
+        let hash = format.hash_kind();
+        let spent = Spent::new(run.limits());
+        let links = Links::new(hash);
+        let received = arrival::receive(
+            pack,
+            &mut file,
+            hash,
+            &mut Inspection::new(&links),
+            &spent,
             run,
-            bytes: 0,
-            header: Vec::with_capacity(12),
+        )?;
+        drop(file);
+        let Some(mut table) = received else {
+            return Ok(Traffic::default());
         };
-        let outcome = gix_pack::Bundle::write_to_directory(
-            &mut io::BufReader::with_capacity(64 * 1024, &mut pack),
-            Some(&self.objects.path().join("pack")),
-            &mut gix::progress::Discard,
-            run.cancel_flag(),
-            Some(bases.clone()),
-            format.hash_kind(),
-            Options::default(),
-        );
-        let outcome = outcome.map_err(|err| indexing_failed(err, run))?;
-        self.pack = outcome
-            .data_path
-            .zip(outcome.index_path)
-            .map(|(data, index)| ReceivedPack { data, index });
-        if let Some(keep) = outcome.keep_path {
-            let _ = fs::remove_file(keep);
+        let announced = table.len() as u64;
+        let added = Pack {
+            path: &path,
+            folder: &folder,
+            spent: &spent,
+            run,
         }
+        .resolve(&mut table, bases, &mut || Inspection::new(&links))?;
+        let checksum = indexing::seal(&path, &table, added)?;
+        let data = folder.join(format!("pack-{checksum}.pack"));
+        let index = data.with_extension("idx");
+        let by_id = ById::new(&table);
+        by_id.write_index(&index, &checksum)?;
+        fs::rename(&path, &data).map_err(|err| Error::io("naming a pack", err))?;
+        self.pack = Some(ReceivedPack {
+            data,
+            index,
+            is_self_contained: links.are_within(|id| by_id.kind_of(id)),
+        });
         Ok(Traffic {
-            objects: pack.announced_objects(),
+            objects: announced,
             ..Traffic::default()
         })
     }
@@ -236,52 +270,4 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = path;
     Ok(())
-}
-
-/// The error of the pack's own reader is the reader's to tell; here it is a damaged pack.
-fn indexing_failed(err: gix::Error, run: &Run) -> Error {
-    if let Err(ended) = run.check() {
-        return ended;
-    }
-    let local = err.downcast_any_ref::<io::Error>().is_some_and(|io| {
-        use io::ErrorKind::*;
-        matches!(
-            io.kind(),
-            StorageFull | QuotaExceeded | PermissionDenied | ReadOnlyFilesystem | NotFound
-        )
-    });
-    match local {
-        true => Error::new(ErrorKind::LocalIo, "the pack could not be written").with_source(err),
-        false => Error::new(ErrorKind::Protocol, "the pack is damaged").with_source(err),
-    }
-}
-
-/// Tells the observer how many bytes have come in, and remembers the pack's header.
-struct Counted<'a> {
-    inner: &'a mut dyn BufRead,
-    run: &'a Run,
-    bytes: u64,
-    header: Vec<u8>,
-}
-
-impl Counted<'_> {
-    /// The object count in the pack's header (gitformat-pack).
-    fn announced_objects(&self) -> u64 {
-        let count = self
-            .header
-            .get(8..12)
-            .and_then(|bytes| bytes.try_into().ok());
-        count.map_or(0, |bytes| u32::from_be_bytes(bytes).into())
-    }
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buf)?;
-        let header_bytes = read.min(12 - self.header.len());
-        self.header.extend_from_slice(&buf[..header_bytes]);
-        self.bytes += read as u64;
-        self.run.advance(Phase::Receive, self.bytes, None);
-        Ok(read)
-    }
 }

@@ -1,0 +1,76 @@
+//! What a pack has cost so far, against what it may.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::{Error, Limits};
+
+/// Shared by the threads that work on a pack.
+pub(super) struct Spent<'a> {
+    limits: &'a Limits,
+    inflated: AtomicU64,
+}
+
+impl<'a> Spent<'a> {
+    pub(super) fn new(limits: &'a Limits) -> Self {
+        Spent {
+            limits,
+            inflated: AtomicU64::new(0),
+        }
+    }
+
+    /// A pack of `count` objects is about to be received, each of which takes that much memory.
+    pub(super) fn check_count(&self, count: u64, memory: u64) -> Result<(), Error> {
+        within("objects", "objects", count, self.limits.objects)?;
+        // The rest is for contents.
+        let share = self.limits.memory / 8 * 5;
+        match count.saturating_mul(memory) <= share {
+            true => Ok(()),
+            false => {
+                let limit = format_args!("{} bytes for {count} objects", self.limits.memory);
+                Err(Error::over_budget("memory", limit))
+            }
+        }
+    }
+
+    pub(super) fn check_size(&self, size: u64) -> Result<(), Error> {
+        within("object_size", "bytes", size, self.limits.object_size)
+    }
+
+    /// An object of that size, so many deltas away from a whole one, is about to be looked at.
+    pub(super) fn on_object(&self, size: u64, depth: u32) -> Result<(), Error> {
+        self.check_size(size)?;
+        within(
+            "delta_depth",
+            "deltas",
+            depth.into(),
+            self.limits.delta_depth.into(),
+        )?;
+        let before = self.inflated.fetch_add(size, Relaxed);
+        within(
+            "inflated_bytes",
+            "bytes",
+            before.saturating_add(size),
+            self.limits.inflated_bytes,
+        )
+    }
+
+    pub(super) fn check_bases(&self, size: u64) -> Result<(), Error> {
+        within("thin_bases", "bytes", size, self.limits.thin_bases)
+    }
+
+    pub(super) fn check_disk(&self, size: u64) -> Result<(), Error> {
+        within(
+            "quarantine_bytes",
+            "bytes",
+            size,
+            self.limits.quarantine_bytes,
+        )
+    }
+}
+
+fn within(name: &str, unit: &str, value: u64, limit: u64) -> Result<(), Error> {
+    match value <= limit {
+        true => Ok(()),
+        false => Err(Error::over_budget(name, format_args!("{limit} {unit}"))),
+    }
+}

@@ -1,0 +1,230 @@
+//! What is known of the entries of a pack that is being received.
+
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
+};
+
+use gix::{ObjectId, hash::Kind as HashKind, objs::Kind, oid};
+
+/// Its entries in the order of the pack, some 60 bytes for each. Threads that work on different
+/// entries share it.
+pub(super) struct Table {
+    pub(super) hash: HashKind,
+    offsets: Vec<u64>,
+    /// Where the last entry ends.
+    end: u64,
+    pub(super) checksums: Vec<u32>,
+    /// Of each entry whose object is known.
+    kinds: Vec<AtomicU8>,
+    ids: Vec<AtomicU32>,
+    is_delta: Vec<bool>,
+    /// What the deltas are built on that name another entry of this pack.
+    bases: Vec<u32>,
+    by_id: Vec<DeltaById>,
+}
+
+/// A delta that names its base by id. The base may be elsewhere.
+struct DeltaById {
+    base: ObjectId,
+    entry: u32,
+    is_taken: AtomicBool,
+}
+
+/// What an entry was found to be as it came in.
+pub(super) enum Form {
+    Whole(Kind, ObjectId),
+    /// Of the entry at this offset.
+    Delta(u64),
+    DeltaById(ObjectId),
+}
+
+const NO_BASE: u32 = u32::MAX;
+const UNKNOWN: u8 = 0;
+
+impl Table {
+    pub(super) fn new(hash: HashKind) -> Self {
+        Table {
+            hash,
+            offsets: Vec::new(),
+            end: 0,
+            checksums: Vec::new(),
+            kinds: Vec::new(),
+            is_delta: Vec::new(),
+            ids: Vec::new(),
+            bases: Vec::new(),
+            by_id: Vec::new(),
+        }
+    }
+
+    /// Bytes that an entry takes in memory until the pack is indexed, with all that belongs to it.
+    pub(super) fn memory_of_an_entry(hash: HashKind) -> u64 {
+        let id = hash.len_in_bytes();
+        // The deltas of each as a list, the order by id, and a link to it.
+        let elsewhere = 3 * size_of::<u32>() + size_of::<ObjectId>() + 16;
+        (size_of::<u64>() + 2 * size_of::<u32>() + 1 + id + elsewhere) as u64
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// Adds the entry in `place`; `None` if it is a delta of what isn't the start of one before it.
+    pub(super) fn push(&mut self, place: Range<u64>, checksum: u32, form: Form) -> Option<()> {
+        let entry = self.offsets.len() as u32;
+        let base = match form {
+            Form::Delta(offset) => self.offsets.binary_search(&offset).ok()? as u32,
+            Form::Whole(..) | Form::DeltaById(_) => NO_BASE,
+        };
+        self.offsets.push(place.start);
+        self.end = place.end;
+        self.checksums.push(checksum);
+        self.bases.push(base);
+        self.is_delta.push(!matches!(form, Form::Whole(..)));
+        self.kinds.push(AtomicU8::new(UNKNOWN));
+        let words = self.words();
+        self.ids.extend((0..words).map(|_| AtomicU32::new(0)));
+        match form {
+            Form::Whole(kind, id) => self.resolve(entry, kind, &id),
+            Form::DeltaById(base) => self.by_id.push(DeltaById {
+                base,
+                entry,
+                is_taken: AtomicBool::new(false),
+            }),
+            Form::Delta(_) => {}
+        }
+        Some(())
+    }
+
+    pub(super) fn place(&self, entry: u32) -> Range<u64> {
+        let end = self.offsets.get(entry as usize + 1);
+        self.offsets[entry as usize]..end.copied().unwrap_or(self.end)
+    }
+
+    pub(super) fn is_delta(&self, entry: u32) -> bool {
+        self.is_delta[entry as usize]
+    }
+
+    pub(super) fn resolve(&self, entry: u32, kind: Kind, id: &oid) {
+        let words = self.words();
+        let own = &self.ids[entry as usize * words..][..words];
+        for (word, bytes) in own.iter().zip(id.as_bytes().as_chunks::<4>().0) {
+            word.store(u32::from_be_bytes(*bytes), Relaxed);
+        }
+        self.kinds[entry as usize].store(kind as u8 + 1, Relaxed);
+    }
+
+    /// `None` as long as it isn't known.
+    pub(super) fn kind(&self, entry: u32) -> Option<Kind> {
+        match self.kinds[entry as usize].load(Relaxed).checked_sub(1)? {
+            kind if kind == Kind::Tree as u8 => Some(Kind::Tree),
+            kind if kind == Kind::Blob as u8 => Some(Kind::Blob),
+            kind if kind == Kind::Commit as u8 => Some(Kind::Commit),
+            _ => Some(Kind::Tag),
+        }
+    }
+
+    pub(super) fn id(&self, entry: u32) -> ObjectId {
+        let mut id = ObjectId::null(self.hash);
+        let words = self.words();
+        let own = &self.ids[entry as usize * words..][..words];
+        for (word, bytes) in own.iter().zip(id.as_mut_slice().as_chunks_mut::<4>().0) {
+            *bytes = word.load(Relaxed).to_be_bytes();
+        }
+        id
+    }
+
+    fn words(&self) -> usize {
+        self.hash.len_in_bytes() / size_of::<u32>()
+    }
+
+    pub(super) fn has_deltas(&self) -> bool {
+        self.is_delta.contains(&true)
+    }
+
+    /// Which deltas are built on which entry. No entry is added to the pack's own after that.
+    pub(super) fn deltas(&mut self) -> Deltas {
+        self.by_id.sort_unstable_by(|a, b| a.base.cmp(&b.base));
+        let count = self.len();
+        // A base comes before its deltas, so what is behind an entry is known when its turn comes.
+        let mut behind = vec![1_u32; count];
+        let mut starts = vec![0_u32; count + 2];
+        for (entry, base) in self.bases.iter().enumerate().rev() {
+            if *base != NO_BASE {
+                behind[*base as usize] = behind[*base as usize].saturating_add(behind[entry]);
+                starts[*base as usize + 2] += 1;
+            }
+        }
+        for at in 2..starts.len() {
+            starts[at] += starts[at - 1];
+        }
+        let mut list = vec![0_u32; starts[count + 1] as usize];
+        for (entry, base) in self.bases.iter().enumerate() {
+            if *base != NO_BASE {
+                let at = &mut starts[*base as usize + 1];
+                list[*at as usize] = entry as u32;
+                *at += 1;
+            }
+        }
+        for at in 0..count {
+            let own = &mut list[starts[at] as usize..starts[at + 1] as usize];
+            if let Some(largest) = (0..own.len()).max_by_key(|at| behind[own[*at] as usize]) {
+                own.swap(0, largest);
+            }
+        }
+        Deltas { starts, list }
+    }
+
+    /// Takes the deltas of an object: whoever comes first gets them.
+    pub(super) fn take_deltas_of(&self, base: &oid) -> impl Iterator<Item = u32> {
+        let first = self
+            .by_id
+            .partition_point(|delta| delta.base.as_ref() < base);
+        let own = self.by_id[first..]
+            .iter()
+            .take_while(move |delta| delta.base == base);
+        own.filter(|delta| !delta.is_taken.swap(true, Relaxed))
+            .map(|delta| delta.entry)
+    }
+
+    /// Whether no delta waits for this base.
+    pub(super) fn is_complete_without(&self, base: &oid) -> bool {
+        let first = self
+            .by_id
+            .partition_point(|delta| delta.base.as_ref() < base);
+        let mut own = self.by_id[first..]
+            .iter()
+            .take_while(|delta| delta.base == base);
+        own.all(|delta| delta.is_taken.load(Relaxed))
+    }
+
+    /// The bases that are not in this pack, each once.
+    pub(super) fn absent_bases(&self) -> Vec<ObjectId> {
+        let open = self
+            .by_id
+            .iter()
+            .filter(|delta| !delta.is_taken.load(Relaxed));
+        let mut bases: Vec<_> = open.map(|delta| delta.base).collect();
+        bases.dedup();
+        bases
+    }
+}
+
+/// The deltas of each entry that name it by distance, that with the most behind it first.
+pub(super) struct Deltas {
+    starts: Vec<u32>,
+    list: Vec<u32>,
+}
+
+impl Deltas {
+    /// Of an entry that was added to the pack there are none.
+    pub(super) fn of(&self, entry: u32) -> &[u32] {
+        let at = entry as usize;
+        match (self.starts.get(at), self.starts.get(at + 1)) {
+            (Some(start), Some(end)) if at + 2 < self.starts.len() => {
+                &self.list[*start as usize..*end as usize]
+            }
+            _ => &[],
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Git's deltas, applied (gitformat-pack(5), "Deltified representation").
+
+use std::{
+    fs::File,
+    io::{self, BufRead, Read, Seek, SeekFrom},
+};
+
+/// What a delta copies from.
+pub(in crate::pack) trait Base {
+    /// In bytes.
+    fn size(&self) -> u64;
+
+    /// Appends a part of it, which is there.
+    fn copy(&mut self, offset: u64, size: usize, to: &mut Vec<u8>) -> io::Result<()>;
+}
+
+impl Base for &[u8] {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn copy(&mut self, offset: u64, size: usize, to: &mut Vec<u8>) -> io::Result<()> {
+        to.extend_from_slice(&self[offset as usize..][..size]);
+        Ok(())
+    }
+}
+
+/// A base that memory has no room for.
+pub(super) struct OnDisk<'a> {
+    pub(super) file: &'a mut File,
+    pub(super) start: u64,
+    pub(super) size: u64,
+}
+
+impl Base for OnDisk<'_> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn copy(&mut self, offset: u64, size: usize, to: &mut Vec<u8>) -> io::Result<()> {
+        let filled = to.len();
+        to.resize(filled + size, 0);
+        self.file.seek(SeekFrom::Start(self.start + offset))?;
+        self.file.read_exact(&mut to[filled..])
+    }
+}
+
+/// The sizes of the base and of the result, which a delta begins with.
+pub(in crate::pack) fn sizes(delta: &mut (impl BufRead + ?Sized)) -> io::Result<(u64, u64)> {
+    Ok((size(delta)?, size(delta)?))
+}
+
+fn size(delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
+    let mut size = 0_u64;
+    for shift in (0..u64::BITS).step_by(7) {
+        let byte = next(delta)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let bits = u64::from(byte & 0x7f);
+        if bits > u64::MAX >> shift {
+            break;
+        }
+        size |= bits << shift;
+        if byte & 0x80 == 0 {
+            return Ok(size);
+        }
+    }
+    Err(damaged("a delta with an impossible size"))
+}
+
+/// Makes a content of `size` bytes from the instructions that follow the sizes, and replaces `to` by
+/// it.
+pub(in crate::pack) fn apply(
+    delta: &mut (impl BufRead + ?Sized),
+    base: &mut (impl Base + ?Sized),
+    size: usize,
+    to: &mut Vec<u8>,
+) -> io::Result<()> {
+    to.clear();
+    to.reserve_exact(size);
+    while let Some(instruction) = next(delta)? {
+        match instruction {
+            0 => return Err(damaged("a delta with an unknown instruction")),
+            copy if copy & 0x80 != 0 => {
+                let mut part = |bit: u8| -> io::Result<u32> {
+                    match copy & (1 << bit) {
+                        0 => Ok(0),
+                        _ => Ok(next(delta)?.ok_or(io::ErrorKind::UnexpectedEof)?.into()),
+                    }
+                };
+                let offset = part(0)? | part(1)? << 8 | part(2)? << 16 | part(3)? << 24;
+                let length = part(4)? | part(5)? << 8 | part(6)? << 16;
+                // Zero stands for the length that a copy can have and the field can't hold.
+                let length = if length == 0 {
+                    0x10000
+                } else {
+                    length as usize
+                };
+                if u64::from(offset) + length as u64 > base.size() {
+                    return Err(damaged("a delta that copies from beyond its base"));
+                }
+                if length > size - to.len() {
+                    return Err(damaged("a delta with a longer result than it says"));
+                }
+                base.copy(offset.into(), length, to)?;
+            }
+            length => {
+                let length = usize::from(length);
+                if length > size - to.len() {
+                    return Err(damaged("a delta with a longer result than it says"));
+                }
+                insert(delta, length, to)?;
+            }
+        }
+    }
+    match to.len() == size {
+        true => Ok(()),
+        false => Err(damaged("a delta with a shorter result than it says")),
+    }
+}
+
+fn insert(delta: &mut (impl BufRead + ?Sized), length: usize, to: &mut Vec<u8>) -> io::Result<()> {
+    let mut left = length;
+    while left > 0 {
+        let ready = delta.fill_buf()?;
+        if ready.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let taken = ready.len().min(left);
+        to.extend_from_slice(&ready[..taken]);
+        delta.consume(taken);
+        left -= taken;
+    }
+    Ok(())
+}
+
+fn next(delta: &mut (impl BufRead + ?Sized)) -> io::Result<Option<u8>> {
+    let byte = delta.fill_buf()?.first().copied();
+    if byte.is_some() {
+        delta.consume(1);
+    }
+    Ok(byte)
+}
+
+fn damaged(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn applied(base: &[u8], delta: &[u8]) -> io::Result<Vec<u8>> {
+        let mut delta = delta;
+        let (base_size, size) = sizes(&mut delta)?;
+        assert_eq!(base_size, base.len() as u64);
+        let mut out = vec![1, 2, 3];
+        apply(&mut delta, &mut &base[..], size as usize, &mut out)?;
+        Ok(out)
+    }
+
+    #[test]
+    fn instructions() {
+        let base = b"0123456789";
+        let table: [(&[u8], Option<&[u8]>); 13] = [
+            (&[10, 0], Some(b"")),
+            (&[10, 3, 3, b'a', b'b', b'c'], Some(b"abc")),
+            (&[10, 4, 0x91, 2, 4], Some(b"2345")),
+            (&[10, 6, 0x90, 2, 1, b'-', 0x91, 7, 3], Some(b"01-789")),
+            (&[10, 10, 0x90, 10], Some(base)),
+            // More, less, or something else than it says.
+            (&[10, 2, 0x90, 3], None),
+            (&[10, 4, 0x90, 3], None),
+            (&[10, 2, 3, b'a', b'b', b'c'], None),
+            (&[10, 3, 3, b'a', b'b'], None),
+            (&[10, 4, 0x91, 2], None),
+            (&[10, 4, 0x91, 7, 4], None),
+            (&[10, 1, 0], None),
+            // 64 KiB, of which the base has ten bytes.
+            (&[10, 0x80, 0x80, 4, 0x80], None),
+        ];
+        for (delta, expected) in table {
+            assert_eq!(applied(base, delta).ok().as_deref(), expected, "{delta:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_far_as_they_fit() {
+        let table: [(&[u8], Option<u64>); 6] = [
+            (&[0x7f], Some(127)),
+            (&[0x80, 1], Some(128)),
+            (
+                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+                Some(u64::MAX),
+            ),
+            (
+                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2],
+                None,
+            ),
+            (&[0x80; 20], None),
+            (&[0x80], None),
+        ];
+        for (mut bytes, expected) in table {
+            assert_eq!(size(&mut bytes).ok(), expected);
+        }
+    }
+
+    #[test]
+    fn a_base_on_disk_is_like_one_in_memory() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"before0123456789").expect("written");
+        let mut base = OnDisk {
+            file: &mut file,
+            start: 6,
+            size: 10,
+        };
+        let mut out = Vec::new();
+        let mut delta = &[0x91, 2, 4, 1, b'-', 0x91, 9, 1][..];
+        apply(&mut delta, &mut base, 6, &mut out).expect("applied");
+        assert_eq!(out, b"2345-9");
+    }
+}

@@ -1,0 +1,393 @@
+//! Undoing the deltas of a pack: each object once, in little memory.
+//!
+//! A delta's base can be a delta, too, so the entries of a pack form trees with whole objects as
+//! their roots. A [`Descent`] goes down such a tree depth-first and has only the contents on its way
+//! at hand. It takes the largest branch of an entry last, when the entry's own content isn't needed
+//! any more: a chain takes two contents however long it is, and a tree of n entries at most log2(n).
+//! Those that memory has no room for wait on disk.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use gix::objs::Kind;
+use gix_pack::data;
+
+mod apply;
+mod zlib;
+
+use apply::{Base, OnDisk, apply, sizes};
+pub(super) use zlib::Inflater;
+
+/// The longest header of an entry: a size of 64 bits, and the longest distance or id.
+const MAX_HEADER: usize = 10 + 32;
+
+/// What is done with the objects of a pack.
+pub(super) trait Work {
+    type Error;
+
+    /// Where in the pack an entry is, with its header.
+    fn place(&self, entry: u32) -> Range<u64>;
+
+    /// Looks at an object. `base` is what it was made from, if it is at hand.
+    fn visit(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        content: &[u8],
+        base: Option<&[u8]>,
+    ) -> Result<(), Self::Error>;
+
+    /// Appends the deltas of an entry that was visited, that with the most behind it first.
+    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>);
+
+    /// Whether an object of that size, so many deltas away from a whole one, may be looked at.
+    fn allows(&mut self, entry: u32, size: u64, depth: u32) -> Result<(), Self::Error>;
+
+    /// The error for an entry that doesn't hold what it should.
+    fn unreadable(&self, entry: u32, err: io::Error) -> Self::Error;
+
+    /// The error for a failure of our own disk.
+    fn failed(&self, err: io::Error) -> Self::Error;
+}
+
+/// How much memory descents take, each by itself and all together.
+pub(super) struct Room {
+    /// Bytes of a content that is still worked on in memory, by each descent.
+    large: usize,
+    /// Bytes of the contents that wait in memory, for each descent.
+    waiting: usize,
+    /// Who has it may have one larger object in memory.
+    one_at_a_time: Mutex<()>,
+}
+
+impl Room {
+    /// Room for `descents` at once in `memory` bytes and those of one large object.
+    pub(super) fn new(memory: u64, descents: usize) -> Self {
+        // Each has a delta, its base and its result at hand.
+        let share = usize::try_from(memory).unwrap_or(usize::MAX) / descents.max(1);
+        Room {
+            large: (share / 4).clamp(4096, 16 * 1024 * 1024),
+            waiting: share / 4,
+            one_at_a_time: Mutex::new(()),
+        }
+    }
+}
+
+/// One walk down at a time, through one pack.
+pub(super) struct Descent<'a> {
+    pack: File,
+    hash: gix::hash::Kind,
+    room: &'a Room,
+    folder: PathBuf,
+    inflater: Inflater,
+    /// The entry that was read last, unless it is a large one.
+    raw: Vec<u8>,
+    delta: Vec<u8>,
+    /// A base that was on disk.
+    base: Vec<u8>,
+    /// The entries on the way, each with deltas that are still to be looked at.
+    way: Vec<Waiting>,
+    /// Of all on the way, in order.
+    deltas: Vec<u32>,
+    in_memory: usize,
+    disk: Option<File>,
+    on_disk: u64,
+    spare: Vec<Vec<u8>>,
+}
+
+struct Waiting {
+    kind: Kind,
+    depth: u32,
+    content: Content,
+    /// Where in [`Descent::deltas`] its own begin.
+    first: usize,
+}
+
+enum Content {
+    InMemory(Vec<u8>),
+    OnDisk { start: u64, size: u64 },
+}
+
+type Permit<'a> = MutexGuard<'a, ()>;
+
+/// How much of a large entry is read at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// How many buffers are kept for contents to come, and how large they are at most.
+const MAX_SPARE: usize = 4;
+const MAX_SPARE_SIZE: usize = 1024 * 1024;
+
+impl<'a> Descent<'a> {
+    /// `folder` is where contents wait that memory has no room for.
+    pub(super) fn new(
+        pack: &Path,
+        hash: gix::hash::Kind,
+        room: &'a Room,
+        folder: &Path,
+    ) -> io::Result<Self> {
+        Ok(Descent {
+            pack: File::open(pack)?,
+            hash,
+            room,
+            folder: folder.to_owned(),
+            inflater: Inflater::new(),
+            raw: Vec::new(),
+            delta: Vec::new(),
+            base: Vec::new(),
+            way: Vec::new(),
+            deltas: Vec::new(),
+            in_memory: 0,
+            disk: None,
+            on_disk: 0,
+            spare: Vec::new(),
+        })
+    }
+
+    /// Looks at the whole object `root` and at everything that is built on it.
+    pub(super) fn descend<W: Work>(&mut self, root: u32, work: &mut W) -> Result<(), W::Error> {
+        self.way.clear();
+        self.deltas.clear();
+        (self.in_memory, self.on_disk) = (0, 0);
+        let (kind, content, permit) = self.whole(root, work)?;
+        self.enter(root, kind, 0, content, work)?;
+        drop(permit);
+        while let Some(base) = self.way.pop() {
+            let Some(entry) = self.deltas.pop() else {
+                break;
+            };
+            let depth = base.depth + 1;
+            let (content, permit) = self.made(entry, &base, work)?;
+            let kind = base.kind;
+            match self.deltas.len() == base.first {
+                true => self.leave(base.content),
+                false => self.way.push(base),
+            }
+            self.enter(entry, kind, depth, content, work)?;
+            drop(permit);
+        }
+        Ok(())
+    }
+
+    fn whole<W: Work>(
+        &mut self,
+        entry: u32,
+        work: &mut W,
+    ) -> Result<(Kind, Vec<u8>, Option<Permit<'a>>), W::Error> {
+        let unreadable = |work: &W, err| work.unreadable(entry, err);
+        let place = work.place(entry);
+        let header = self.read(&place).map_err(|err| unreadable(work, err))?;
+        let size = header.decompressed_size;
+        work.allows(entry, size, 0)?;
+        let permit = self.room.permit_for(size);
+        let mut content = self.spare.pop().unwrap_or_default();
+        let mut whole = || {
+            let kind = header.header.as_kind().ok_or_else(not_as_it_was)?;
+            let stream = &mut stream(&mut self.pack, &self.raw, &header, &place)?;
+            match self.raw.is_empty() {
+                false => self
+                    .inflater
+                    .inflate(stream.fill_buf()?, size as usize, &mut content)?,
+                true => {
+                    content.clear();
+                    content.reserve_exact(size as usize);
+                    self.inflater.read(stream, size).read_to_end(&mut content)?;
+                }
+            }
+            Ok(kind)
+        };
+        let kind = whole().map_err(|err| unreadable(work, err))?;
+        work.visit(entry, kind, &content, None)?;
+        Ok((kind, content, permit))
+    }
+
+    fn made<W: Work>(
+        &mut self,
+        entry: u32,
+        base: &Waiting,
+        work: &mut W,
+    ) -> Result<(Vec<u8>, Option<Permit<'a>>), W::Error> {
+        let unreadable = |work: &W, err| work.unreadable(entry, err);
+        let place = work.place(entry);
+        let header = self.read(&place).map_err(|err| unreadable(work, err))?;
+        let at_hand = self
+            .at_hand(&base.content)
+            .map_err(|err| unreadable(work, err))?;
+        let room = self.room;
+        let mut content = self.spare.pop().unwrap_or_default();
+        let Descent {
+            pack,
+            raw,
+            delta,
+            inflater,
+            base: buffer,
+            disk,
+            ..
+        } = self;
+        let base_content = match (&base.content, at_hand) {
+            (Content::InMemory(content), _) => Some(&content[..]),
+            (Content::OnDisk { .. }, true) => Some(&buffer[..]),
+            (Content::OnDisk { .. }, false) => None,
+        };
+        let mut from: Box<dyn Base + '_> = match (base_content, &base.content, disk) {
+            (Some(content), ..) => Box::new(content),
+            (None, &Content::OnDisk { start, size }, Some(file)) => {
+                Box::new(OnDisk { file, start, size })
+            }
+            (None, ..) => return Err(unreadable(work, io::ErrorKind::NotFound.into())),
+        };
+        let size = header.decompressed_size;
+        let mut stream = stream(pack, raw, &header, &place).map_err(|err| unreadable(work, err))?;
+        let (mut small, mut large);
+        let instructions: &mut dyn BufRead = match size <= room.large as u64 && !raw.is_empty() {
+            true => {
+                let bytes = stream.fill_buf().map_err(|err| unreadable(work, err))?;
+                inflater
+                    .inflate(bytes, size as usize, delta)
+                    .map_err(|err| unreadable(work, err))?;
+                small = &delta[..];
+                &mut small
+            }
+            false => {
+                large = inflater.read(stream, size);
+                &mut large
+            }
+        };
+        let (base_size, size) = sizes(instructions).map_err(|err| unreadable(work, err))?;
+        if base_size != from.size() {
+            let err = io::Error::new(io::ErrorKind::InvalidData, "a delta of another base");
+            return Err(unreadable(work, err));
+        }
+        work.allows(entry, size, base.depth + 1)?;
+        let permit = room.permit_for(size);
+        apply(instructions, &mut *from, size as usize, &mut content)
+            .map_err(|err| unreadable(work, err))?;
+        drop(from);
+        work.visit(entry, base.kind, &content, base_content)?;
+        Ok((content, permit))
+    }
+
+    /// Goes on to what is built on an object, if there is anything.
+    fn enter<W: Work>(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        depth: u32,
+        content: Vec<u8>,
+        work: &mut W,
+    ) -> Result<(), W::Error> {
+        let first = self.deltas.len();
+        work.deltas(entry, &mut self.deltas);
+        if self.deltas.len() == first {
+            self.keep_buffer(content);
+            return Ok(());
+        }
+        let fits = self.in_memory + content.len() <= self.room.waiting;
+        let content = match fits && content.len() <= self.room.large {
+            true => {
+                self.in_memory += content.len();
+                Content::InMemory(content)
+            }
+            false => self.put_on_disk(content).map_err(|err| work.failed(err))?,
+        };
+        self.way.push(Waiting {
+            kind,
+            depth,
+            content,
+            first,
+        });
+        Ok(())
+    }
+
+    fn leave(&mut self, content: Content) {
+        match content {
+            Content::InMemory(content) => {
+                self.in_memory -= content.len();
+                self.keep_buffer(content);
+            }
+            // What was put there after it is gone by now.
+            Content::OnDisk { start, .. } => self.on_disk = start,
+        }
+    }
+
+    fn keep_buffer(&mut self, buffer: Vec<u8>) {
+        if self.spare.len() < MAX_SPARE && buffer.capacity() <= MAX_SPARE_SIZE {
+            self.spare.push(buffer);
+        }
+    }
+
+    fn put_on_disk(&mut self, content: Vec<u8>) -> io::Result<Content> {
+        let disk = match &mut self.disk {
+            Some(disk) => disk,
+            none => none.insert(tempfile::tempfile_in(&self.folder)?),
+        };
+        let (start, size) = (self.on_disk, content.len() as u64);
+        disk.seek(SeekFrom::Start(start))?;
+        disk.write_all(&content)?;
+        self.on_disk += size;
+        Ok(Content::OnDisk { start, size })
+    }
+
+    /// Brings a content from disk, if it is small enough; whether it is in [`Descent::base`] now.
+    fn at_hand(&mut self, content: &Content) -> io::Result<bool> {
+        let (&Content::OnDisk { start, size }, Some(disk)) = (content, &mut self.disk) else {
+            return Ok(false);
+        };
+        if size > self.room.large as u64 {
+            return Ok(false);
+        }
+        self.base.resize(size as usize, 0);
+        disk.seek(SeekFrom::Start(start))?;
+        disk.read_exact(&mut self.base)?;
+        Ok(true)
+    }
+
+    /// The header of an entry. A small entry is in [`Descent::raw`] then, as a whole.
+    fn read(&mut self, place: &Range<u64>) -> io::Result<data::Entry> {
+        let size = place.end.saturating_sub(place.start);
+        let is_small = size <= self.room.large as u64;
+        let ahead = if is_small { size } else { MAX_HEADER as u64 };
+        self.raw.resize(ahead as usize, 0);
+        self.pack.seek(SeekFrom::Start(place.start))?;
+        self.pack.read_exact(&mut self.raw)?;
+        let header = data::Entry::from_bytes(&self.raw, place.start, self.hash)
+            .map_err(|_| not_as_it_was())?;
+        if !is_small {
+            self.raw.clear();
+        }
+        Ok(header)
+    }
+}
+
+impl Room {
+    fn permit_for(&self, size: u64) -> Option<Permit<'_>> {
+        let is_large = size > self.large as u64;
+        is_large.then(|| {
+            let lock = &self.one_at_a_time;
+            lock.lock().unwrap_or_else(PoisonError::into_inner)
+        })
+    }
+}
+
+/// The zlib stream of an entry that was read.
+fn stream<'s>(
+    pack: &'s mut File,
+    raw: &'s [u8],
+    header: &data::Entry,
+    place: &Range<u64>,
+) -> io::Result<Box<dyn BufRead + 's>> {
+    if !raw.is_empty() {
+        return Ok(Box::new(&raw[header.header_size()..]));
+    }
+    pack.seek(SeekFrom::Start(header.data_offset))?;
+    let rest = pack.take(place.end.saturating_sub(header.data_offset));
+    Ok(Box::new(BufReader::with_capacity(CHUNK, rest)))
+}
+
+fn not_as_it_was() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "not what it was before")
+}

@@ -1,0 +1,176 @@
+//! The zlib streams of a pack's entries, undone.
+
+use std::io::{self, BufRead, Read};
+
+use gix::zlib::{Decompress, FlushDecompress, Status};
+
+/// How much comes out of a stream at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// Inflates one stream after the other. Making one allocates, so keep it.
+pub(in crate::pack) struct Inflater {
+    state: Decompress,
+    chunk: Vec<u8>,
+}
+
+impl Inflater {
+    pub(in crate::pack) fn new() -> Self {
+        Inflater {
+            state: Decompress::new(),
+            chunk: Vec::new(),
+        }
+    }
+
+    /// Replaces `content` by that of `stream`, which is all there and holds `size` bytes.
+    pub(in crate::pack) fn inflate(
+        &mut self,
+        stream: &[u8],
+        size: usize,
+        content: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        self.state.reset();
+        content.clear();
+        // One byte more shows a stream that is longer than it should be.
+        content.resize(size + 1, 0);
+        let status = self
+            .state
+            .decompress(stream, content, FlushDecompress::Finish)
+            .map_err(|_| damaged("is no zlib stream"))?;
+        content.truncate(size);
+        match status == Status::StreamEnd && self.state.total_out() == size as u64 {
+            true => Ok(()),
+            false => Err(damaged("is not as long as it says")),
+        }
+    }
+
+    /// Reads the content of the stream that `from` stands at, which has to be of `size` bytes, and
+    /// leaves `from` behind it.
+    pub(in crate::pack) fn read<R: BufRead>(&mut self, from: R, size: u64) -> Inflating<'_, R> {
+        self.state.reset();
+        self.chunk.resize(CHUNK, 0);
+        Inflating {
+            from,
+            inflater: self,
+            ready: 0..0,
+            left: size,
+            has_ended: false,
+        }
+    }
+}
+
+/// One stream, as it is inflated. Its end is the end of the content, with every byte accounted for.
+pub(in crate::pack) struct Inflating<'a, R> {
+    from: R,
+    inflater: &'a mut Inflater,
+    ready: std::ops::Range<usize>,
+    left: u64,
+    has_ended: bool,
+}
+
+impl<R: BufRead> Inflating<'_, R> {
+    fn refill(&mut self) -> io::Result<()> {
+        let Inflater { state, chunk } = &mut *self.inflater;
+        while self.ready.is_empty() && !self.has_ended {
+            let input = self.from.fill_buf()?;
+            let is_over = input.is_empty();
+            let (read, written) = (state.total_in(), state.total_out());
+            let status = state
+                .decompress(input, chunk, FlushDecompress::None)
+                .map_err(|_| damaged("is no zlib stream"))?;
+            let written = state.total_out() - written;
+            self.from.consume((state.total_in() - read) as usize);
+            self.has_ended = status == Status::StreamEnd;
+            self.left = self
+                .left
+                .checked_sub(written)
+                .ok_or_else(|| damaged("is longer than it says"))?;
+            self.ready = 0..written as usize;
+            if self.has_ended && self.left > 0 {
+                return Err(damaged("is shorter than it says"));
+            }
+            if is_over && written == 0 && !self.has_ended {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<R: BufRead> BufRead for Inflating<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.refill()?;
+        Ok(&self.inflater.chunk[self.ready.clone()])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.ready.start += amount;
+    }
+}
+
+impl<R: BufRead> Read for Inflating<'_, R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let ready = self.fill_buf()?;
+        let size = ready.len().min(to.len());
+        to[..size].copy_from_slice(&ready[..size]);
+        self.consume(size);
+        Ok(size)
+    }
+}
+
+fn damaged(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::outgoing::Deflater;
+
+    fn contents() -> [Vec<u8>; 4] {
+        let lines = b"a line\n".repeat(40_000);
+        [Vec::new(), vec![7], vec![0; 1 << 20], lines]
+    }
+
+    #[test]
+    fn a_stream_is_read_to_its_end_and_no_further() {
+        let (mut inflater, mut whole) = (Inflater::new(), Vec::new());
+        for content in contents() {
+            let stream = Deflater::new().deflate(&content);
+            inflater
+                .inflate(&stream, content.len(), &mut whole)
+                .expect("inflated");
+            assert!(whole == content);
+
+            let mut from =
+                io::BufReader::with_capacity(7, io::Cursor::new([&stream[..], b"next"].concat()));
+            let mut read = Vec::new();
+            let mut inflating = inflater.read(&mut from, content.len() as u64);
+            inflating.read_to_end(&mut read).expect("inflated");
+            assert!(read == content);
+            let mut rest = Vec::new();
+            from.read_to_end(&mut rest).expect("the rest");
+            assert_eq!(rest, b"next");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_not_as_long_as_it_says() {
+        let (mut inflater, mut whole) = (Inflater::new(), Vec::new());
+        for content in contents() {
+            let stream = Deflater::new().deflate(&content);
+            let size = content.len();
+            for said in [size + 1, size.wrapping_sub(1)] {
+                if said == usize::MAX {
+                    continue;
+                }
+                assert!(inflater.inflate(&stream, said, &mut whole).is_err());
+                let mut read = inflater.read(&stream[..], said as u64);
+                assert!(read.read_to_end(&mut Vec::new()).is_err(), "{size} {said}");
+            }
+            let cut = &stream[..stream.len() - 1];
+            assert!(inflater.inflate(cut, size, &mut whole).is_err());
+            let mut read = inflater.read(cut, size as u64);
+            assert!(read.read_to_end(&mut Vec::new()).is_err());
+        }
+    }
+}
