@@ -20,13 +20,13 @@ use super::{
     arrival::{collision, damaged},
     inspection::Inspection,
     spent::Spent,
-    table::{Deltas, Form, Table},
+    table::{Form, Table},
 };
 use crate::{
     Error, ErrorKind, Run,
     pack::{
         outgoing::Deflater,
-        resolve::{Descent, Room, Work},
+        resolve::{Deltas, Descent, Room, Work},
     },
 };
 

@@ -7,6 +7,8 @@ use std::{
 
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind, oid};
 
+use crate::pack::resolve::{Deltas, NO_BASE};
+
 /// Its entries in the order of the pack, some 60 bytes for each. Threads that work on different
 /// entries share it.
 pub(super) struct Table {
@@ -39,7 +41,6 @@ pub(super) enum Form {
     DeltaById(ObjectId),
 }
 
-const NO_BASE: u32 = u32::MAX;
 const UNKNOWN: u8 = 0;
 
 impl Table {
@@ -145,34 +146,7 @@ impl Table {
     /// Which deltas are built on which entry. No entry is added to the pack's own after that.
     pub(super) fn deltas(&mut self) -> Deltas {
         self.by_id.sort_unstable_by(|a, b| a.base.cmp(&b.base));
-        let count = self.len();
-        // A base comes before its deltas, so what is behind an entry is known when its turn comes.
-        let mut behind = vec![1_u32; count];
-        let mut starts = vec![0_u32; count + 2];
-        for (entry, base) in self.bases.iter().enumerate().rev() {
-            if *base != NO_BASE {
-                behind[*base as usize] = behind[*base as usize].saturating_add(behind[entry]);
-                starts[*base as usize + 2] += 1;
-            }
-        }
-        for at in 2..starts.len() {
-            starts[at] += starts[at - 1];
-        }
-        let mut list = vec![0_u32; starts[count + 1] as usize];
-        for (entry, base) in self.bases.iter().enumerate() {
-            if *base != NO_BASE {
-                let at = &mut starts[*base as usize + 1];
-                list[*at as usize] = entry as u32;
-                *at += 1;
-            }
-        }
-        for at in 0..count {
-            let own = &mut list[starts[at] as usize..starts[at + 1] as usize];
-            if let Some(largest) = (0..own.len()).max_by_key(|at| behind[own[*at] as usize]) {
-                own.swap(0, largest);
-            }
-        }
-        Deltas { starts, list }
+        Deltas::of_bases(&self.bases)
     }
 
     /// Takes the deltas of an object: whoever comes first gets them.
@@ -207,24 +181,5 @@ impl Table {
         let mut bases: Vec<_> = open.map(|delta| delta.base).collect();
         bases.dedup();
         bases
-    }
-}
-
-/// The deltas of each entry that name it by distance, that with the most behind it first.
-pub(super) struct Deltas {
-    starts: Vec<u32>,
-    list: Vec<u32>,
-}
-
-impl Deltas {
-    /// Of an entry that was added to the pack there are none.
-    pub(super) fn of(&self, entry: u32) -> &[u32] {
-        let at = entry as usize;
-        match (self.starts.get(at), self.starts.get(at + 1)) {
-            (Some(start), Some(end)) if at + 2 < self.starts.len() => {
-                &self.list[*start as usize..*end as usize]
-            }
-            _ => &[],
-        }
     }
 }

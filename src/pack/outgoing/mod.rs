@@ -2,7 +2,8 @@
 //!
 //! 1. [`frontier`]: which commits the receiver lacks;
 //! 2. [`selection`]: which trees and blobs those brought in, by reading [`trees`] side by side, but
-//!    for what is [`shared`] with other commits of the receiver's;
+//!    for what is [`shared`] with other commits of the receiver's; or [`everything`], for one that has
+//!    nothing;
 //! 3. [`stored`]: what of it lies in packs already, in a form that can be sent as it is;
 //! 4. [`search`]: which of the rest can be sent as a [`delta`];
 //! 5. [`writer`]: the pack as a stream.
@@ -17,8 +18,10 @@ use super::commits::StoreCommits;
 use crate::{Error, PackRequest, Run};
 
 mod delta;
+mod everything;
 mod frontier;
 mod layout;
+mod scan;
 mod search;
 mod selection;
 mod shared;
@@ -92,9 +95,9 @@ pub(crate) fn prepare<'a>(
     let odb = commits.odb;
     let hash = odb.store_ref().object_hash();
     let frontier = frontier::find(&mut commits, request, &peeled, run)?;
-    let selection = selection::select(odb, &frontier, run)?;
-    drop(frontier);
     let packs = stored::StoredPacks::at(&folders, hash)?;
+    let selection = selection::select(odb, &packs, &frontier, run)?;
+    drop(frontier);
     let items = layout::lay_out(odb, &packs, selection, request.thin, run)?;
     let odb = odb.clone();
     Ok(OutgoingPack::new(

@@ -13,15 +13,21 @@ use gix::{
 };
 
 use super::{
-    NoPack,
+    NoPack, everything,
     frontier::Frontier,
     shared,
+    stored::StoredPacks,
     trees::{Found, TreeWalk},
 };
 use crate::{Phase, Run, pack::entries::MAX_COMPARED};
 
 /// Commits that are worth a thread of their own.
 const COMMITS_PER_THREAD: usize = 50;
+
+/// From how many commits on it can be worth it to look at all of a pack, and how small a part of its
+/// objects they may be.
+const MANY_COMMITS: usize = 1000;
+const MIN_SHARE: usize = 20;
 
 /// Old commits have smaller trees than new ones, so the threads take turns.
 const SHARES_PER_THREAD: usize = 8;
@@ -45,6 +51,7 @@ pub(super) struct Selection {
 
 pub(super) fn select(
     odb: &gix::odb::Handle,
+    packs: &StoredPacks,
     frontier: &Frontier,
     run: &Run,
 ) -> Result<Selection, NoPack> {
@@ -63,6 +70,15 @@ pub(super) fn select(
             name_hash: 0,
         })
         .collect();
+    if boundary.is_empty()
+        && let Some(found) = read_everything(odb, packs, frontier, run)?
+    {
+        objects.extend(found);
+        return Ok(Selection {
+            objects,
+            bases: Vec::new(),
+        });
+    }
     let found = read_trees(odb, frontier, !boundary.is_empty(), run)?;
     let mut sent = HashSet::default();
     let mut others = HashMap::default();
@@ -101,6 +117,29 @@ fn boundary(frontier: &Frontier) -> Vec<ObjectId> {
         .copied()
         .filter(|parent| seen.insert(*parent))
         .collect()
+}
+
+/// `None` where it is not worth it, or can't be done.
+fn read_everything(
+    odb: &gix::odb::Handle,
+    packs: &StoredPacks,
+    frontier: &Frontier,
+    run: &Run,
+) -> Result<Option<Vec<Selected>>, NoPack> {
+    let count = frontier.commits.len();
+    if count < MANY_COMMITS || count < packs.most_objects() / MIN_SHARE {
+        return Ok(None);
+    }
+    let Some(survey) = packs.survey_largest(run)? else {
+        return Ok(None);
+    };
+    let mut roots = frontier.others.clone();
+    for (commit, _) in &frontier.commits {
+        let tree = frontier.trees.get(commit);
+        let tree = tree.ok_or_else(|| NoPack::unreadable(*commit))?;
+        roots.push((*tree, Kind::Tree));
+    }
+    everything::find(odb, &survey, &roots, run)
 }
 
 /// Commits don't depend on each other here, so that several threads can share them. Neighbours stay

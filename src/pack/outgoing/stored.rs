@@ -11,7 +11,8 @@ use std::{
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind, oid};
 use gix_pack::{data, index};
 
-use crate::Error;
+use super::scan::{Expected, Scanned, scan};
+use crate::{Error, Run};
 
 /// The packs of a store and of its alternates.
 pub(super) struct StoredPacks {
@@ -22,10 +23,57 @@ pub(super) struct StoredPacks {
 struct StoredPack {
     index: index::File,
     file: File,
+    path: PathBuf,
     /// Where the last entry ends.
     end: data::Offset,
     /// The entries of the index in the order of the pack.
     by_offset: OnceCell<Vec<index::EntryIndex>>,
+    /// All of it, if it was [surveyed](StoredPacks::survey_largest).
+    scanned: OnceCell<ScannedPack>,
+}
+
+struct ScannedPack {
+    entries: Vec<Scanned>,
+    offsets: Vec<data::Offset>,
+    /// Where in the pack each entry of the index is.
+    places: Vec<u32>,
+}
+
+/// All entries of a pack, numbered by their place in it.
+pub(super) struct Survey<'a> {
+    pub(super) pack: &'a Path,
+    pub(super) index: &'a index::File,
+    pub(super) entries: &'a [Scanned],
+    by_offset: &'a [index::EntryIndex],
+    offsets: &'a [data::Offset],
+    places: &'a [u32],
+    end: data::Offset,
+}
+
+impl Survey<'_> {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn find(&self, id: &oid) -> Option<u32> {
+        Some(self.places[self.index.lookup(id)? as usize])
+    }
+
+    pub(super) fn id(&self, place: u32) -> ObjectId {
+        self.index
+            .oid_at_index(self.by_offset[place as usize])
+            .to_owned()
+    }
+
+    pub(super) fn is_whole(&self, place: u32) -> bool {
+        matches!(self.entries[place as usize], Scanned::Whole(..))
+    }
+
+    /// Where its bytes are.
+    pub(super) fn place(&self, place: u32) -> Range<data::Offset> {
+        let end = self.offsets.get(place as usize + 1);
+        self.offsets[place as usize]..end.copied().unwrap_or(self.end)
+    }
 }
 
 /// An object in one of the packs.
@@ -76,6 +124,38 @@ impl StoredPacks {
         Ok(StoredPacks { packs })
     }
 
+    /// In any one of the packs.
+    pub(super) fn most_objects(&self) -> usize {
+        let counts = self.packs.iter().map(|pack| pack.index.num_objects());
+        counts.max().unwrap_or_default() as usize
+    }
+
+    /// Looks at all of the pack with the most objects. `None` if that can't be read to its end.
+    pub(super) fn survey_largest(&self, run: &Run) -> Result<Option<Survey<'_>>, Error> {
+        let largest = self
+            .packs
+            .iter()
+            .max_by_key(|pack| pack.index.num_objects());
+        let Some(pack) = largest else {
+            return Ok(None);
+        };
+        let scanned = pack.scan(run);
+        run.check()?;
+        let Ok(scanned) = scanned else {
+            return Ok(None);
+        };
+        let scanned = pack.scanned.get_or_init(|| scanned);
+        Ok(Some(Survey {
+            pack: &pack.path,
+            index: &pack.index,
+            entries: &scanned.entries,
+            by_offset: pack.by_offset(),
+            offsets: &scanned.offsets,
+            places: &scanned.places,
+            end: pack.end,
+        }))
+    }
+
     /// Every place that an object is at.
     pub(super) fn find<'a>(&'a self, id: &'a oid) -> impl Iterator<Item = Place> + 'a {
         self.packs
@@ -94,6 +174,9 @@ impl StoredPacks {
     /// The form of an object, if its bytes are those that the index was made from.
     pub(super) fn inspect(&self, place: Place) -> Option<Form> {
         let pack = &self.packs[place.pack as usize];
+        if let Some(form) = pack.scanned_form(place.entry) {
+            return form;
+        }
         let (entry, mut rest) = self.open_entry(place)?;
         // The first version of the index format has no checksums.
         if let Some(known) = pack.index.crc32_at_index(place.entry) {
@@ -122,7 +205,7 @@ impl StoredPacks {
     /// The entry with its first bytes, header and all.
     fn open_entry(&self, place: Place) -> Option<(data::Entry, Rest)> {
         let pack = &self.packs[place.pack as usize];
-        let bytes = place.offset..pack.end_of(place.offset)?;
+        let bytes = place.offset..pack.end_of(place)?;
         let mut rest = Rest {
             pack: place.pack,
             ahead: Vec::new(),
@@ -165,8 +248,50 @@ impl StoredPack {
         Ok(StoredPack {
             index: index::File::at(index, hash)?,
             file,
+            path: index.with_extension("pack"),
             end,
             by_offset: OnceCell::new(),
+            scanned: OnceCell::new(),
+        })
+    }
+
+    fn scan(&self, run: &Run) -> io::Result<ScannedPack> {
+        let by_offset = self.by_offset();
+        let expected = by_offset.iter().map(|entry| Expected {
+            offset: self.index.pack_offset_at_index(*entry),
+            checksum: self.index.crc32_at_index(*entry),
+        });
+        let expected: Vec<_> = expected.collect();
+        let entries = scan(
+            &self.path,
+            &expected,
+            self.end,
+            self.index.object_hash(),
+            run,
+        )?;
+        let mut places = vec![0; by_offset.len()];
+        for (place, entry) in by_offset.iter().enumerate() {
+            places[*entry as usize] = place as u32;
+        }
+        Ok(ScannedPack {
+            entries,
+            offsets: expected.into_iter().map(|entry| entry.offset).collect(),
+            places,
+        })
+    }
+
+    /// What [`StoredPacks::inspect`] says of an entry that was scanned.
+    fn scanned_form(&self, entry: index::EntryIndex) -> Option<Option<Form>> {
+        let scanned = self.scanned.get()?;
+        let place = scanned.places[entry as usize];
+        Some(match scanned.entries[place as usize] {
+            Scanned::Whole(kind, size) => Some(Form::Whole(kind, size)),
+            Scanned::Delta(base) => {
+                let base = self.by_offset()[base as usize];
+                Some(Form::Delta(self.index.oid_at_index(base).to_owned()))
+            }
+            Scanned::DeltaById => return None,
+            Scanned::Damaged => None,
         })
     }
 
@@ -211,7 +336,12 @@ impl StoredPack {
         Some(self.index.oid_at_index(entries[at]).to_owned())
     }
 
-    fn end_of(&self, offset: data::Offset) -> Option<data::Offset> {
+    fn end_of(&self, place: Place) -> Option<data::Offset> {
+        if let Some(scanned) = self.scanned.get() {
+            let next = scanned.places[place.entry as usize] as usize + 1;
+            return Some(scanned.offsets.get(next).copied().unwrap_or(self.end));
+        }
+        let offset = place.offset;
         let entries = self.by_offset();
         let offset_of = |entry: index::EntryIndex| self.index.pack_offset_at_index(entry);
         let next = entries.partition_point(|entry| offset_of(*entry) <= offset);

@@ -18,9 +18,11 @@ use gix::objs::Kind;
 use gix_pack::data;
 
 mod apply;
+mod deltas;
 mod zlib;
 
 use apply::{Base, OnDisk, apply, sizes};
+pub(super) use deltas::{Deltas, NO_BASE};
 pub(super) use zlib::Inflater;
 
 /// The longest header of an entry: a size of 64 bits, and the longest distance or id.
