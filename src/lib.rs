@@ -56,7 +56,8 @@
 //! ```
 //!
 //! # Where to look
-//! - To run: [`sync()`], [`SyncOptions`], [`RefGlobs`], [`TagPolicy`], [`Limits`], [`Progress`].
+//! - To run: [`sync()`], [`SyncOptions`], [`RefGlobs`], [`TagPolicy`], [`Limits`], [`FsckRules`],
+//!   [`Progress`].
 //! - The ends: [`LocalStore`], and with the feature `http` (on by default) `SmartHttp` with its
 //!   `Credentials`, `NetworkPolicy` and `Timeouts`.
 //! - What came of it: [`SyncRunStats`], [`SyncRunRef`], [`Outcome`], [`Reason`], [`Traffic`], and
@@ -90,6 +91,7 @@ pub use gix::{ObjectId, oid};
 pub use globs::RefGlobs;
 pub use limits::Limits;
 pub use options::{SyncOptions, TagPolicy};
+pub use pack::fsck::{FsckFinding, FsckLevel, FsckMessage, FsckRules};
 pub use run::{Phase, Progress};
 pub use sync::sync;
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use crate::{Limits, Progress, RefGlobs, SyncRunStats};
+use crate::{FsckRules, Limits, Progress, RefGlobs, SyncRunStats};
 
 /// How [`sync()`](crate::sync()) goes about a run. The default syncs all branches and tags.
 ///
@@ -22,6 +22,8 @@ pub struct SyncOptions {
     pub globs: RefGlobs,
     /// Whether a tag may move.
     pub tags: TagPolicy,
+    /// Which objects a pull takes. By default what git takes with `fetch.fsckObjects`.
+    pub fsck: FsckRules,
     /// Do everything but write: the stats say what would happen. A pull still receives the objects
     /// that it needs to decide, and drops them.
     pub dry_run: bool,
@@ -65,6 +67,7 @@ impl Default for SyncOptions {
         SyncOptions {
             globs: RefGlobs::default(),
             tags: TagPolicy::default(),
+            fsck: FsckRules::default(),
             dry_run: false,
             list_excluded: false,
             previous: None,
@@ -82,6 +85,7 @@ impl std::fmt::Debug for SyncOptions {
         f.debug_struct("SyncOptions")
             .field("globs", &self.globs)
             .field("tags", &self.tags)
+            .field("fsck", &self.fsck)
             .field("dry_run", &self.dry_run)
             .field("list_excluded", &self.list_excluded)
             .field(

@@ -1,0 +1,190 @@
+//! Git's fsck for one object: a pure function from bytes to what is wrong with them.
+//!
+//! The rules are those of git's `fsck.c`. Where we differ is said at [`FsckRules`].
+//!
+//! A blob is harmless until a tree names it `.gitmodules` or `.gitattributes`, and it may come before
+//! that tree. So trees note such blobs in [`Special`], and those are looked at when all trees have
+//! been seen.
+
+mod dot_names;
+mod git_config;
+mod gitmodules;
+mod headers;
+mod person;
+mod report;
+mod rules;
+mod submodule_url;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::collections::HashSet;
+
+use gix::{ObjectId, object::Kind, oid};
+
+pub use report::FsckFinding;
+pub use rules::{FsckLevel, FsckMessage, FsckRules};
+
+use report::{FirstError, Report};
+
+/// `ATTR_MAX_FILE_SIZE` in git's `attr.h`, in bytes.
+const MAX_ATTRIBUTES: usize = 100 * 1024 * 1024;
+/// `ATTR_MAX_LINE_LENGTH` in git's `attr.h`, in bytes.
+const MAX_ATTRIBUTES_LINE: usize = 2048;
+
+/// The rules applied to objects of one format.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fsck<'a> {
+    rules: &'a FsckRules,
+    hash: gix::hash::Kind,
+}
+
+/// The ids that trees name `.gitmodules` and `.gitattributes`, in any spelling that some file system
+/// takes for it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Special {
+    modules: HashSet<ObjectId>,
+    attributes: HashSet<ObjectId>,
+}
+
+/// As what a blob is read by git.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SpecialFile {
+    Modules,
+    Attributes,
+}
+
+/// What there is behind the id of a [`SpecialFile`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SpecialContent<'a> {
+    Blob(&'a [u8]),
+    /// A blob that is too large to be held.
+    TooLarge,
+    OtherKind,
+    Missing,
+}
+
+impl<'a> Fsck<'a> {
+    pub(crate) fn new(rules: &'a FsckRules, hash: gix::hash::Kind) -> Self {
+        Fsck { rules, hash }
+    }
+
+    /// The first thing about an object that the rules call an error.
+    pub(crate) fn object(
+        &self,
+        kind: Kind,
+        id: &oid,
+        data: &[u8],
+        special: &mut Special,
+    ) -> Result<(), FsckFinding> {
+        if kind == Kind::Blob {
+            return Ok(());
+        }
+        let mut report = FirstError::new(self.rules, id);
+        self.check(kind, data, special, &mut report);
+        report.into_result()
+    }
+
+    fn check(&self, kind: Kind, data: &[u8], special: &mut Special, report: &mut impl Report) {
+        let id_len = self.hash.len_in_bytes();
+        let _ = match kind {
+            Kind::Tree => {
+                let max_name = self.rules.max_name();
+                return tree::check(data, id_len, max_name, special, report);
+            }
+            Kind::Commit => headers::commit(data, id_len, report),
+            Kind::Tag => headers::tag(data, id_len, report),
+            Kind::Blob => return,
+        };
+    }
+
+    /// The same for what a tree named as `file`.
+    pub(crate) fn special_blob(
+        &self,
+        id: &oid,
+        file: SpecialFile,
+        content: SpecialContent<'_>,
+    ) -> Result<(), FsckFinding> {
+        let mut report = FirstError::new(self.rules, id);
+        check_special(file, content, &mut report);
+        report.into_result()
+    }
+}
+
+fn check_special(file: SpecialFile, content: SpecialContent<'_>, report: &mut impl Report) {
+    use FsckMessage::*;
+    let (name, missing, other, large) = match file {
+        SpecialFile::Modules => (
+            ".gitmodules",
+            GitmodulesMissing,
+            GitmodulesBlob,
+            GitmodulesLarge,
+        ),
+        SpecialFile::Attributes => (
+            ".gitattributes",
+            GitattributesMissing,
+            GitattributesBlob,
+            GitattributesLarge,
+        ),
+    };
+    let _ = match content {
+        SpecialContent::Missing => {
+            report.report(missing, format_args!("unable to read {name} blob"))
+        }
+        SpecialContent::OtherKind => report.report(other, format_args!("non-blob found at {name}")),
+        SpecialContent::TooLarge => report.report(large, format_args!("{name} too large to parse")),
+        SpecialContent::Blob(data) => match file {
+            SpecialFile::Modules => return gitmodules::check(data, report),
+            SpecialFile::Attributes if data.len() > MAX_ATTRIBUTES => {
+                report.report(large, format_args!("{name} too large to parse"))
+            }
+            SpecialFile::Attributes if has_long_line(data) => report.report(
+                GitattributesLineLength,
+                format_args!("{name} has too long lines to parse"),
+            ),
+            SpecialFile::Attributes => return,
+        },
+    };
+}
+
+/// Git reads the file up to its first NUL byte.
+fn has_long_line(attributes: &[u8]) -> bool {
+    let text = attributes
+        .split(|byte| *byte == 0)
+        .next()
+        .unwrap_or_default();
+    text.split(|byte| *byte == b'\n')
+        .any(|line| line.len() >= MAX_ATTRIBUTES_LINE)
+}
+
+impl Special {
+    fn insert(&mut self, file: SpecialFile, id: &[u8]) {
+        let ids = match file {
+            SpecialFile::Modules => &mut self.modules,
+            SpecialFile::Attributes => &mut self.attributes,
+        };
+        let id = oid::try_from_bytes(id).expect("an id of this length");
+        if !ids.contains(id) {
+            ids.insert(id.to_owned());
+        }
+    }
+
+    /// Adds what another thread has seen.
+    pub(crate) fn merge(&mut self, other: Special) {
+        self.modules.extend(other.modules);
+        self.attributes.extend(other.attributes);
+    }
+
+    /// What has to be looked at in the end, sorted.
+    pub(crate) fn into_files(self) -> Vec<(ObjectId, SpecialFile)> {
+        let modules = self
+            .modules
+            .into_iter()
+            .map(|id| (id, SpecialFile::Modules));
+        let attributes = self.attributes.into_iter();
+        let attributes = attributes.map(|id| (id, SpecialFile::Attributes));
+        let mut files: Vec<_> = modules.chain(attributes).collect();
+        files.sort_unstable();
+        files
+    }
+}

@@ -1,0 +1,332 @@
+//! `fsck_tree()` of git's `fsck.c`, in one pass and without an allocation for a tree as git writes it.
+
+use std::cmp::Ordering;
+
+use super::{
+    FsckMessage::{self, *},
+    Special, SpecialFile,
+    dot_names::{GITATTRIBUTES, GITIGNORE, GITMODULES, MAILMAP, is_dot_git, is_ntfs_dot_git},
+    report::Report,
+};
+
+const DIRECTORY: u16 = 0o040000;
+const SYMLINK: u16 = 0o120000;
+/// Which bits of a mode say the kind of file.
+const KIND: u16 = 0o170000;
+
+/// What is said of a tree as a whole, however many of its entries are so.
+#[derive(Default)]
+struct Traits {
+    null_id: bool,
+    full_path: bool,
+    dot: bool,
+    dot_dot: bool,
+    dot_git: bool,
+    zero_padded: bool,
+    bad_mode: bool,
+    duplicates: bool,
+    unsorted: bool,
+    large_name: bool,
+}
+
+/// One entry, as offsets into the tree.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Git truncates it in the same way.
+    mode: u16,
+    name: usize,
+    name_end: usize,
+    /// Whether the name needs more than a glance.
+    is_odd: bool,
+}
+
+pub(super) fn check(
+    data: &[u8],
+    id_len: usize,
+    max_name: usize,
+    special: &mut Special,
+    report: &mut impl Report,
+) {
+    if data.is_empty() {
+        return;
+    }
+    let mut traits = Traits::default();
+    let mut stack = Vec::new();
+    let mut previous = None;
+    let mut at = 0;
+    let mut next = decode(data, 0, id_len);
+    if next.is_none() {
+        let _ = report.report(BadTree, format_args!("cannot be parsed as a tree"));
+        return;
+    }
+    while let Some(entry) = next {
+        let name_len = entry.name_end - entry.name;
+        let id = &data[entry.name_end + 1..][..id_len];
+        traits.zero_padded |= data[at] == b'0';
+        traits.large_name |= name_len > max_name;
+        traits.null_id |=
+            word(data, entry.name_end + 1) == [0; 8] && id.iter().all(|byte| *byte == 0);
+        if entry.is_odd {
+            let name = &data[entry.name..entry.name_end];
+            look_closer(name, entry.mode, id, &mut traits, special, report);
+        }
+
+        at = entry.name_end + 1 + id_len;
+        next = decode(data, at, id_len);
+        if next.is_none() && at < data.len() {
+            let _ = report.report(BadTree, format_args!("cannot be parsed as a tree"));
+            break;
+        }
+        traits.bad_mode |= !matches!(
+            entry.mode,
+            0o100644 | 0o100755 | SYMLINK | DIRECTORY | 0o160000
+        );
+        if let Some(previous) = previous
+            && !clearly_precedes(data, previous, entry)
+        {
+            match compare(data, previous, entry, &mut stack) {
+                Order::Sorted => {}
+                Order::Unsorted => traits.unsorted = true,
+                Order::Duplicate => traits.duplicates = true,
+            }
+        }
+        previous = Some(entry);
+    }
+    traits.report(report);
+}
+
+impl Traits {
+    /// In git's order.
+    fn report(&self, report: &mut impl Report) {
+        for (found, message, detail) in [
+            (
+                self.null_id,
+                NullSha1,
+                "contains entries pointing to null sha1",
+            ),
+            (self.full_path, FullPathname, "contains full pathnames"),
+            (self.dot, HasDot, "contains '.'"),
+            (self.dot_dot, HasDotdot, "contains '..'"),
+            (self.dot_git, HasDotgit, "contains '.git'"),
+            (
+                self.zero_padded,
+                ZeroPaddedFilemode,
+                "contains zero-padded file modes",
+            ),
+            (self.bad_mode, BadFilemode, "contains bad file modes"),
+            (
+                self.duplicates,
+                DuplicateEntries,
+                "contains duplicate file entries",
+            ),
+            (self.unsorted, TreeNotSorted, "not properly sorted"),
+            (
+                self.large_name,
+                LargePathname,
+                "contains excessively large pathname",
+            ),
+        ] {
+            if found {
+                let _ = report.report(message, format_args!("{detail}"));
+            }
+        }
+    }
+}
+
+/// `decode_tree_entry()` of git's `tree-walk.c`. An entry has a name, so there is no `emptyName`.
+#[inline]
+fn decode(data: &[u8], at: usize, id_len: usize) -> Option<Entry> {
+    let last_name_end = data.len().checked_sub(id_len + 1)?;
+    // The shortest entry is `1 x`, NUL and an id. That every name ends is then certain, too.
+    if at + 2 > last_name_end || data[last_name_end] != 0 {
+        return None;
+    }
+    let (mode, name) = match word(data, at) {
+        [b'1', b'0', b'0', b'6', b'4', b'4', b' ', _] => (0o100644, at + 7),
+        [b'4', b'0', b'0', b'0', b'0', b' ', ..] => (DIRECTORY, at + 6),
+        _ => decode_mode(data, at)?,
+    };
+    let (name_end, is_odd) = scan_name(data, name);
+    (name_end > name).then_some(Entry {
+        mode,
+        name,
+        name_end,
+        is_odd,
+    })
+}
+
+/// `parse_mode()` of git's `object.h`: the mode and where the name starts.
+fn decode_mode(data: &[u8], at: usize) -> Option<(u16, usize)> {
+    if data[at] == b' ' {
+        return None;
+    }
+    let mut mode = 0u16;
+    for (index, byte) in data[at..].iter().enumerate() {
+        match byte {
+            b' ' => return Some((mode, at + index + 1)),
+            b'0'..=b'7' => mode = (mode << 3) | u16::from(byte - b'0'),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// Finds the end of a name, and whether it may be one of those that need a closer look: all names
+/// that some file system takes for another start with a dot or with what HFS+ ignores, or have a
+/// backslash or the tilde of a short name.
+#[inline]
+fn scan_name(data: &[u8], start: usize) -> (usize, bool) {
+    let mut is_odd = matches!(data[start], b'.' | 0x80..);
+    let mut at = start;
+    loop {
+        let bytes = u64::from_le_bytes(word(data, at));
+        let odd = bytes_equal(bytes, b'/') | bytes_equal(bytes, b'\\') | bytes_equal(bytes, b'~');
+        let end = bytes_equal(bytes, 0);
+        if end != 0 {
+            let before_end = (end & end.wrapping_neg()) - 1;
+            is_odd |= odd & before_end != 0;
+            return (at + end.trailing_zeros() as usize / 8, is_odd);
+        }
+        is_odd |= odd != 0;
+        at += 8;
+    }
+}
+
+/// The eight bytes from there on, which are there: an id follows each name.
+#[inline]
+fn word(data: &[u8], at: usize) -> [u8; 8] {
+    data.get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .copied()
+        .unwrap_or_default()
+}
+
+const LOW_BITS: u64 = u64::from_ne_bytes([0x01; 8]);
+const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// The highest bit of each byte that equals `byte`, and maybe of some that are more significant.
+#[inline]
+fn bytes_equal(bytes: u64, byte: u8) -> u64 {
+    let zero_if_equal = bytes ^ (LOW_BITS * u64::from(byte));
+    zero_if_equal.wrapping_sub(LOW_BITS) & !zero_if_equal & HIGH_BITS
+}
+
+fn look_closer(
+    name: &[u8],
+    mode: u16,
+    id: &[u8],
+    traits: &mut Traits,
+    special: &mut Special,
+    report: &mut impl Report,
+) {
+    traits.full_path |= name.contains(&b'/');
+    traits.dot |= name == b".";
+    traits.dot_dot |= name == b"..";
+    traits.dot_git |= is_dot_git(name);
+
+    let is_symlink = mode & KIND == SYMLINK;
+    let modules = |special: &mut Special, report: &mut _| match is_symlink {
+        false => special.insert(SpecialFile::Modules, id),
+        true => link(report, GitmodulesSymlink, ".gitmodules is a symbolic link"),
+    };
+    if GITMODULES.matches(name) {
+        modules(special, report);
+    }
+    if GITATTRIBUTES.matches(name) {
+        match is_symlink {
+            false => special.insert(SpecialFile::Attributes, id),
+            true => link(report, GitattributesSymlink, ".gitattributes is a symlink"),
+        }
+    }
+    if is_symlink && GITIGNORE.matches(name) {
+        link(report, GitignoreSymlink, ".gitignore is a symlink");
+    }
+    if is_symlink && MAILMAP.matches(name) {
+        link(report, MailmapSymlink, ".mailmap is a symlink");
+    }
+    // On NTFS the backslash separates, and what follows it up to the end may be more than a name.
+    for (index, _) in name.iter().enumerate().filter(|(_, byte)| **byte == b'\\') {
+        let rest = &name[index + 1..];
+        traits.dot_git |= is_ntfs_dot_git(rest);
+        if GITMODULES.matches_on_ntfs(rest) {
+            modules(special, report);
+        }
+    }
+}
+
+fn link(report: &mut impl Report, message: FsckMessage, detail: &str) {
+    let _ = report.report(message, format_args!("{detail}"));
+}
+
+/// Whether the first eight bytes of both names tell that they are in order.
+#[inline]
+fn clearly_precedes(data: &[u8], first: Entry, second: Entry) -> bool {
+    let a = u64::from_be_bytes(word(data, first.name));
+    let b = u64::from_be_bytes(word(data, second.name));
+    let same = (a ^ b).leading_zeros() as usize / 8;
+    a < b && first.name + same < first.name_end && second.name + same < second.name_end
+}
+
+enum Order {
+    Sorted,
+    Unsorted,
+    Duplicate,
+}
+
+/// `verify_ordered()`: a directory is sorted as if its name ended in a slash.
+///
+/// So a file and a directory of the same name need not be neighbours. `candidates` are the files
+/// whose directory may still come, as in `foo`, `foo.bar`, `foo.bar.baz`, `foo.bar/`, `foo/`.
+fn compare<'a>(
+    data: &'a [u8],
+    first: Entry,
+    second: Entry,
+    candidates: &mut Vec<&'a [u8]>,
+) -> Order {
+    let (name1, name2) = (first.name_in(data), second.name_in(data));
+    let common = name1.len().min(name2.len());
+    match name1[..common].cmp(&name2[..common]) {
+        Ordering::Less => return Order::Sorted,
+        Ordering::Greater => return Order::Unsorted,
+        Ordering::Equal if name1.len() == name2.len() => return Order::Duplicate,
+        Ordering::Equal => {}
+    }
+    let (next1, next2) = (first.byte_at(name1, common), second.byte_at(name2, common));
+    if next1 == 0 && sorts_before_slash(next2) {
+        candidates.push(name1);
+    } else if next2 == b'/' && sorts_before_slash(next1) {
+        while let Some(candidate) = candidates.pop() {
+            match name2.strip_prefix(candidate) {
+                Some([]) => return Order::Duplicate,
+                Some([next, ..]) if sorts_before_slash(*next) => {
+                    candidates.push(candidate);
+                    break;
+                }
+                _ => {}
+            }
+        }
+    }
+    match next1 < next2 {
+        true => Order::Sorted,
+        false => Order::Unsorted,
+    }
+}
+
+fn sorts_before_slash(byte: u8) -> bool {
+    (1..b'/').contains(&byte)
+}
+
+impl Entry {
+    fn name_in(self, data: &[u8]) -> &[u8] {
+        &data[self.name..self.name_end]
+    }
+
+    /// What the sorting sees there.
+    fn byte_at(self, name: &[u8], index: usize) -> u8 {
+        match name.get(index) {
+            Some(byte) => *byte,
+            None if self.mode & KIND == DIRECTORY => b'/',
+            None => 0,
+        }
+    }
+}
