@@ -9,14 +9,14 @@ use gix::ObjectId;
 use crate::{Error, ErrorKind};
 
 /// How much a message weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FsckLevel {
-    /// The object is refused, and everything that needs it.
-    Error,
-    /// The object is taken. Nobody is told.
-    Warn,
     /// The object is taken.
     Ignore,
+    /// The object is taken. Git prints a warning; nobody is told here.
+    Warn,
+    /// The object is refused, and everything that needs it.
+    Error,
 }
 
 /// Git's own severities: how a message weighs unless it is set to something else.
@@ -381,13 +381,12 @@ impl fmt::Debug for FsckRules {
 
 /// Bytes, with git's units.
 fn parse_length(text: &str) -> Option<usize> {
-    let (digits, unit) = match text.to_ascii_lowercase() {
-        text if text.ends_with('k') => (text, 1024),
-        text if text.ends_with('m') => (text, 1024 * 1024),
-        text if text.ends_with('g') => (text, 1024 * 1024 * 1024),
-        text => (text, 1),
+    let (digits, unit) = match text.split_at_checked(text.len().checked_sub(1)?)? {
+        (digits, "k" | "K") => (digits, 1024),
+        (digits, "m" | "M") => (digits, 1024 * 1024),
+        (digits, "g" | "G") => (digits, 1024 * 1024 * 1024),
+        _ => (text, 1),
     };
-    let digits = digits.trim_end_matches(|c: char| unit > 1 && c.is_ascii_alphabetic());
     digits.parse::<usize>().ok()?.checked_mul(unit)
 }
 
