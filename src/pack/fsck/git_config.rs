@@ -6,30 +6,32 @@
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// Calls `found` with the full name and the value of each variable in `text`; there is no value
-/// without an equals sign.
-///
-/// As in C, names and values end at their first NUL byte.
-pub(super) fn parse(
-    text: &[u8],
-    mut found: impl FnMut(&[u8], Option<&[u8]>),
-) -> Result<(), Malformed> {
+/// One thing after the other in a file.
+pub(super) enum Event<'a> {
+    /// A section by its name in lowercase, a dot, and its subsection as it is, without a dot where
+    /// there is none.
+    Section(&'a [u8]),
+    /// A variable by its name in lowercase, and its value, if there is an equals sign. As in C the
+    /// value ends at its first NUL byte.
+    Variable(&'a [u8], Option<&'a [u8]>),
+}
+
+/// Tells `heard` what is in `text`.
+pub(super) fn parse(text: &[u8], mut heard: impl FnMut(Event<'_>)) -> Result<(), Malformed> {
     let mut source = Source {
         rest: text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text),
         at_end: false,
     };
-    let mut section = Vec::new();
     loop {
         match source.next() {
             b'\n' if source.at_end => return Ok(()),
             b'#' | b';' => source.skip_line(),
-            b'[' => section = source.section()?,
+            b'[' => heard(Event::Section(&source.section()?)),
             byte if is_space(byte) => {}
             byte if byte.is_ascii_alphabetic() => {
-                let mut name = section.clone();
-                name.push(byte.to_ascii_lowercase());
+                let mut name = vec![byte.to_ascii_lowercase()];
                 let value = source.variable(&mut name)?;
-                found(up_to_nul(&name), value.as_deref().map(up_to_nul));
+                heard(Event::Variable(&name, value.as_deref().map(up_to_nul)));
             }
             _ => return Err(Malformed),
         }
@@ -63,24 +65,22 @@ impl Source<'_> {
         }
     }
 
-    /// What is between the brackets, and a dot.
+    /// What is between the brackets.
     fn section(&mut self) -> Result<Vec<u8>, Malformed> {
         let mut name = Vec::new();
         loop {
             match self.next() {
                 _ if self.at_end => return Err(Malformed),
                 b']' if name.is_empty() => return Err(Malformed),
-                b']' => break,
+                b']' => return Ok(name),
                 byte if is_space(byte) => {
                     self.subsection(byte, &mut name)?;
-                    break;
+                    return Ok(name);
                 }
                 byte if is_key(byte) || byte == b'.' => name.push(byte.to_ascii_lowercase()),
                 _ => return Err(Malformed),
             }
         }
-        name.push(b'.');
-        Ok(name)
     }
 
     /// The quoted part of a section's name, after the first space.

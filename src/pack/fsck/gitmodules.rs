@@ -1,42 +1,73 @@
 //! `fsck_gitmodules_fn()` of git's `fsck.c`: what a `.gitmodules` may not ask of whoever clones it.
 
+use bstr::ByteSlice;
+
 use super::{
     FsckMessage::*,
-    git_config,
+    git_config::{self, Event},
     report::{Quoted, Report},
     submodule_url,
 };
 
+/// The section that a variable is in.
+struct Submodule {
+    name: Vec<u8>,
+    /// The key of all its variables, if the name of the section says so.
+    key: Option<Vec<u8>>,
+    is_checked: bool,
+}
+
 pub(super) fn check(gitmodules: &[u8], report: &mut impl Report) {
-    let parsed = git_config::parse(gitmodules, |name, value| {
-        if let Some((submodule, key)) = submodule_and_key(name) {
-            check_variable(submodule, key, value, report);
+    let mut current = None;
+    let parsed = git_config::parse(gitmodules, |event| match event {
+        Event::Section(section) => current = Submodule::of(section),
+        Event::Variable(key, value) => {
+            if let Some(submodule) = &mut current {
+                submodule.check(key, value, report);
+            }
         }
     });
     if parsed.is_err() {
-        let _ = report.report(
-            GitmodulesParse,
-            format_args!("could not parse gitmodules blob"),
-        );
+        let detail = format_args!("could not parse gitmodules blob");
+        let _ = report.report(GitmodulesParse, detail);
     }
 }
 
-/// `parse_config_key()` of git's `config.c` for the section `submodule`.
-fn submodule_and_key(name: &[u8]) -> Option<(&[u8], &[u8])> {
-    let rest = name.strip_prefix(b"submodule.")?;
-    let dot = rest.iter().rposition(|byte| *byte == b'.')?;
-    Some((&rest[..dot], &rest[dot + 1..]))
+impl Submodule {
+    /// What `parse_config_key()` of git's `config.c` makes of a variable's full name. As in C that
+    /// ends at its first NUL byte, which may come before the name of the variable.
+    fn of(section: &[u8]) -> Option<Self> {
+        let of = |name: &[u8], key: Option<&[u8]>| Submodule {
+            name: name.to_owned(),
+            key: key.map(<[u8]>::to_owned),
+            is_checked: false,
+        };
+        let rest = section.strip_prefix(b"submodule.")?;
+        match rest.split_once_str(b"\0") {
+            None => Some(of(rest, None)),
+            Some((cut_off, _)) => {
+                let (name, key) = cut_off.rsplit_once_str(b".")?;
+                Some(of(name, Some(key)))
+            }
+        }
+    }
+
+    fn check(&mut self, key: &[u8], value: Option<&[u8]>, report: &mut impl Report) {
+        let name = Quoted(&self.name);
+        // Git does this for each of the variables. A section without any has no say.
+        if !self.is_checked && !is_allowed_name(&self.name) {
+            let detail = format_args!("disallowed submodule name: {name}");
+            let _ = report.report(GitmodulesName, detail);
+        }
+        self.is_checked = true;
+        if let Some(value) = value {
+            let key = self.key.as_deref().unwrap_or(key);
+            check_value(name, key, value, report);
+        }
+    }
 }
 
-fn check_variable(submodule: &[u8], key: &[u8], value: Option<&[u8]>, report: &mut impl Report) {
-    let name = Quoted(submodule);
-    if !is_allowed_name(submodule) {
-        let detail = format_args!("disallowed submodule name: {name}");
-        let _ = report.report(GitmodulesName, detail);
-    }
-    let Some(value) = value else {
-        return;
-    };
+fn check_value(name: Quoted<'_>, key: &[u8], value: &[u8], report: &mut impl Report) {
     let _ = match key {
         // The URL itself isn't shown: it may hold a password.
         b"url" if !submodule_url::is_allowed(value) => report.report(

@@ -67,14 +67,29 @@ impl Git {
         said.map(|message| (FsckLevel::Error, message))
     }
 
-    /// What `git fsck --strict` says of each of the objects, by id.
-    pub(super) fn fsck(&self, objects: &[Object]) -> Vec<(String, Found)> {
+    /// What `git fsck --strict` says of each of the objects, by id, and which it can't parse.
+    pub(super) fn fsck(&self, objects: &[Object]) -> (Vec<(String, Found)>, Vec<String>) {
+        self.store(objects);
+        let answer = self.git(&["fsck", "--strict", "--no-dangling"], b"");
+        let said = [answer.stdout, answer.stderr].concat();
+        let said = said.to_str_lossy();
+        let unparsed = said.lines().filter_map(|line| {
+            let rest = line.strip_prefix("error: ")?;
+            rest.strip_suffix(": object corrupt or missing")
+        });
+        let unparsed = unparsed.map(str::to_owned).collect();
+        (said.lines().filter_map(parse_fsck).collect(), unparsed)
+    }
+
+    /// Adds the objects, whatever they are.
+    pub(super) fn store(&self, objects: &[Object]) {
         let pack = pack_of(objects, self.hash);
         let answer = self.git(&["index-pack", "--stdin"], &pack);
         assert!(answer.status.success(), "{answer:?}");
-        let answer = self.git(&["fsck", "--strict", "--no-dangling"], b"");
-        let said = [answer.stdout, answer.stderr].concat();
-        said.to_str_lossy().lines().filter_map(parse_fsck).collect()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     pub(super) fn git(&self, args: &[&str], input: &[u8]) -> Output {
@@ -94,7 +109,7 @@ fn parse_finding(line: &str) -> Option<Found> {
 }
 
 /// `error in tree <id>: hasDotgit: contains '.git'`
-fn parse_fsck(line: &str) -> Option<(String, Found)> {
+pub(super) fn parse_fsck(line: &str) -> Option<(String, Found)> {
     let (level, rest) = match line.split_once(" in ")? {
         ("error", rest) => (FsckLevel::Error, rest),
         ("warning", rest) => (FsckLevel::Warn, rest),

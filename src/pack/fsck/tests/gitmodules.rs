@@ -194,6 +194,12 @@ const FILES: &[(&str, &str)] = &[
         "[submodule \"...url\0t\"]\npath = -x\n",
         "gitmodulesName gitmodulesUrl",
     ),
+    ("[submodule \"\0.url\"]\npath = -x\n", ""),
+    (
+        "[submodule \"s\"]\npath = x\n[submodule \"..\"]\npath = -x\npath = x\n",
+        "gitmodulesName gitmodulesPath",
+    ),
+    ("[submodule \"..\"]\n!", "gitmodulesParse"),
     // What can't be parsed ends it.
     ("garbage\n[submodule \"s\"]\nurl = -x\n", "gitmodulesUrl"),
     ("garbage!\n[submodule \"s\"]\nurl = -x\n", "gitmodulesParse"),

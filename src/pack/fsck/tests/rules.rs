@@ -325,3 +325,58 @@ fn special_files_of_several_threads_are_one_set() {
     one.merge(other);
     assert_eq!(one.into_files().len(), 3);
 }
+
+/// That the defaults are those of a fetch, not just of the command that we ask elsewhere.
+#[test]
+fn the_defaults_are_those_of_fetch_fsck_objects() {
+    let hash = Hash::Sha1;
+    let blob = (Kind::Blob, b"content".to_vec());
+    let blob_id = objects::id(&blob, hash);
+    let cases = [
+        ("100644", "name", "tagger", None),
+        // A warning for git fsck.
+        (
+            "0100644",
+            "name",
+            "tagger",
+            Some(FsckMessage::ZeroPaddedFilemode),
+        ),
+        ("100644", ".GIT.", "tagger", Some(FsckMessage::HasDotgit)),
+        // No more than a hint.
+        ("100600", "name", "x-tagger", None),
+    ];
+    for (mode, name, tagger, expected) in cases {
+        let tree = (Kind::Tree, objects::entry(mode, name, blob_id.as_slice()));
+        let tree_line = format!("tree {}", objects::id(&tree, hash));
+        let commit = commit(hash).replace(&format!("parent {}\n", hex(0x33, hash)), "");
+        let commit = commit.replace(&format!("tree {}", hex(0x22, hash)), &tree_line);
+        let commit = (Kind::Commit, commit.into_bytes());
+        let commit_id = objects::id(&commit, hash).to_string();
+        let tag = tag(hash).replace(&hex(0x33, hash), &commit_id);
+        let tag = (Kind::Tag, tag.replace("tagger", tagger).into_bytes());
+        let tag_id = objects::id(&tag, hash).to_string();
+        let pack = [blob.clone(), tree, commit, tag];
+
+        let (source, destination) = (Git::new(hash), Git::new(hash));
+        source.store(&pack);
+        let made = source.git(&["update-ref", "refs/tags/v1.0", &tag_id], b"");
+        assert!(made.status.success(), "{made:?}");
+        let url = format!("file://{}", source.path().display());
+        let option = "fetch.fsckObjects=true";
+        let fetched = destination.git(&["-c", option, "fetch", "-q", &url, "v1.0"], b"");
+
+        let ours = judge(&pack, hash, &FsckRules::default());
+        let errors = ours
+            .found
+            .iter()
+            .filter(|(level, _)| *level == FsckLevel::Error);
+        let errors: Vec<_> = errors.map(|(_, message)| *message).collect();
+        assert_eq!(errors, expected.into_iter().collect::<Vec<_>>());
+        assert_eq!(fetched.status.success(), expected.is_none(), "{fetched:?}");
+        let stderr = String::from_utf8_lossy(&fetched.stderr);
+        assert!(
+            expected.is_none_or(|message| stderr.contains(message.name())),
+            "{stderr}"
+        );
+    }
+}
