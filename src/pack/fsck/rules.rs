@@ -254,8 +254,10 @@ impl FromStr for FsckLevel {
 /// - The byte 0xff in a `.gitmodules` is a byte like others, as for git when it uses the file. On
 ///   many platforms git's fsck takes it for the end.
 ///
-/// And the tags of SHA-256 repositories may have a `gpgsig` header, as for git since 2.50, without
-/// being an `extraHeaderEntry`.
+/// It is laxer with a commit or tag that git can't even parse, as one without a `tree` line: git
+/// refuses that whatever the level of `missingTree`, and here the level decides.
+///
+/// And a `gpgsig` header of a tag is no `extraHeaderEntry`, as for git since 2.52.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FsckRules {

@@ -176,13 +176,13 @@ fn the_messages_are_those_of_git() {
     let ours: BTreeSet<&str> = FsckMessage::all().map(FsckMessage::name).collect();
     assert!(gits.len() > 40, "{gits:?}");
     let about_refs =
-        |name: &str| name.contains("Ref") || name.contains("Symref") || name.contains("HeadTarget");
+        |name: &str| name.starts_with("ref") || name.contains("Ref") || name == "badHeadTarget";
     let missing: Vec<_> = gits
         .difference(&ours)
         .filter(|name| !about_refs(name))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
-    // Since git 2.50.
+    // Since git 2.52.
     let newer = ["badGpgsig", "badHeaderContinuation"];
     let added: Vec<_> = ours
         .difference(&gits)
@@ -304,6 +304,50 @@ fn a_malformed_tagger_is_refused_whatever_follows() {
     let gits = Git::new(Hash::Sha1).index_pack(&objects, "");
     assert_eq!(ours.found, gits.found);
     assert!(ours.refused && !gits.refused);
+}
+
+/// The next to last difference to git that [`FsckRules`] names.
+#[test]
+fn a_level_decides_about_what_can_not_be_parsed() {
+    let hash = Hash::Sha1;
+    let tree_line = format!("tree {}\n", hex(0x22, hash));
+    let bad = commit(hash).replace(&tree_line, "").into_bytes();
+    let mut rules = FsckRules::default();
+    rules.set("missingTree", "ignore").expect("a message");
+    let objects = [(Kind::Commit, bad)];
+    assert!(!judge(&objects, hash, &rules).refused);
+    assert!(
+        Git::new(hash)
+            .index_pack(&objects, "=missingTree=ignore")
+            .refused
+    );
+}
+
+/// The last difference to git that [`FsckRules`] names.
+#[test]
+fn a_signature_is_no_extra_header() {
+    let hash = Hash::Sha256;
+    let git = Git::new(hash);
+    let version = git.git(&["version"], b"").stdout;
+    let version = String::from_utf8(version).expect("text");
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit());
+    let mut number = || {
+        numbers
+            .find_map(|part| part.parse::<u32>().ok())
+            .expect("a number")
+    };
+    let is_older = (number(), number()) < (2, 52);
+
+    let mut rules = FsckRules::default();
+    rules.set("extraHeaderEntry", "error").expect("a message");
+    let message = "\n\nA message";
+    for header in ["gpgsig a\n b\n c", "gpgsig-sha256 a"] {
+        let signed = tag(hash).replace(message, &format!("\n{header}{message}"));
+        let objects = [(Kind::Tag, signed.into_bytes())];
+        assert!(!judge(&objects, hash, &rules).refused, "{header}");
+        let gits = git.index_pack(&objects, "=extraHeaderEntry=error");
+        assert_eq!(gits.refused, is_older, "{version}: {header}");
+    }
 }
 
 #[test]
