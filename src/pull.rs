@@ -47,7 +47,8 @@ pub(crate) fn move_objects(
         let faults = match answer {
             PackAnswer::Sent => {
                 packs += 1;
-                incomplete(quarantine, &request.wants, run)?
+                let faults = quarantine.faults(&request.wants, run)?;
+                faults.into_iter().collect()
             }
             PackAnswer::Unavailable { tip, detail } => {
                 refusals += 1;
@@ -83,8 +84,8 @@ fn missing(
         .map(|planned| planned.source)
         .filter(|tip| seen.insert(*tip))
         .collect();
-    let incomplete = quarantine.incomplete(&tips, run)?;
-    Ok(incomplete.into_iter().map(|(tip, _)| tip).collect())
+    let faults = quarantine.faults(&tips, run)?;
+    Ok(faults.into_iter().map(|(tip, _)| tip).collect())
 }
 
 fn tips_to_move(planned: &[PlannedRef]) -> Vec<ObjectId> {
@@ -100,17 +101,6 @@ fn take_in(
     let received = quarantine.receive(pack, run)?;
     run.add_traffic(received);
     Ok(())
-}
-
-fn incomplete(
-    quarantine: &mut dyn Quarantine,
-    tips: &[ObjectId],
-    run: &Run,
-) -> Result<HashMap<ObjectId, Reason>, Error> {
-    let faults = quarantine.incomplete(tips, run)?.into_iter();
-    Ok(faults
-        .map(|(tip, detail)| (tip, Reason::Incomplete { detail }))
-        .collect())
 }
 
 pub(crate) fn reject(planned: &mut [PlannedRef], faults: &HashMap<ObjectId, Reason>) {

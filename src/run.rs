@@ -8,11 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Error, Limits, SyncOptions, Traffic};
+use crate::{Error, FsckRules, Limits, SyncOptions, Traffic};
 
 /// One run of [`sync()`](crate::sync()), as an end sees it.
 pub struct Run {
     vitals: Arc<Vitals>,
+    fsck: FsckRules,
     progress: Option<Arc<dyn Progress>>,
     traffic: Mutex<Traffic>,
 }
@@ -51,6 +52,7 @@ impl Run {
         let cancel = options.cancel.clone().unwrap_or_default();
         Run {
             vitals: Arc::new(Vitals::new(cancel, options.limits.clone())),
+            fsck: options.fsck.clone(),
             progress: options.progress.clone(),
             traffic: Mutex::default(),
         }
@@ -77,6 +79,11 @@ impl Run {
     /// How much the run may cost.
     pub fn limits(&self) -> &Limits {
         &self.vitals.limits
+    }
+
+    /// Which objects it may take in.
+    pub fn fsck(&self) -> &FsckRules {
+        &self.fsck
     }
 
     /// Tells the observer, if there is one.

@@ -106,6 +106,12 @@ pub enum Reason {
         /// Which object is at fault, and how.
         detail: String,
     },
+    /// Git's fsck objects to something that the source sent for this tip. See
+    /// [`FsckRules`](crate::FsckRules).
+    Faulty {
+        /// Which object it is, and git's name for what is wrong with it.
+        detail: String,
+    },
     /// The destination could not write this ref.
     NotWritten {
         /// The system's words.
@@ -157,7 +163,12 @@ impl Reason {
         use Reason::*;
         matches!(
             self,
-            DestinationAhead | Diverged | NotACommit | TagExists | Incomplete { .. }
+            DestinationAhead
+                | Diverged
+                | NotACommit
+                | TagExists
+                | Incomplete { .. }
+                | Faulty { .. }
         )
     }
 
@@ -175,6 +186,7 @@ impl Reason {
             CheckedOut => ("checked out", None),
             Unavailable { detail } => ("unavailable", Some(detail.as_bytes().as_bstr())),
             Incomplete { detail } => ("incomplete", Some(detail.as_bytes().as_bstr())),
+            Faulty { detail } => ("faulty", Some(detail.as_bytes().as_bstr())),
             NotWritten { detail } => ("not written", Some(detail.as_bytes().as_bstr())),
             Remote { text } => ("remote", Some(text.as_bytes().as_bstr())),
             Unconfirmed { detail } => ("unconfirmed", Some(detail.as_bytes().as_bstr())),
@@ -204,6 +216,7 @@ impl Reason {
             "checked out" => CheckedOut,
             "unavailable" => Unavailable { detail: detail() },
             "incomplete" => Incomplete { detail: detail() },
+            "faulty" => Faulty { detail: detail() },
             "not written" => NotWritten { detail: detail() },
             "remote" => Remote { text: detail() },
             "unconfirmed" => Unconfirmed { detail: detail() },
@@ -418,6 +431,7 @@ mod tests {
             Reason::CheckedOut,
             Reason::Unavailable { detail: detail() },
             Reason::Incomplete { detail: detail() },
+            Reason::Faulty { detail: detail() },
             Reason::NotWritten { detail: detail() },
             Reason::Remote { text: detail() },
             Reason::Unconfirmed { detail: detail() },

@@ -17,6 +17,7 @@ fn the_outcome_table_has_every_reason_in_its_words() {
         (Outcome::Rejected, Reason::CheckedOut),
         (Outcome::Rejected, Reason::Unavailable { detail: detail() }),
         (Outcome::Rejected, Reason::Incomplete { detail: detail() }),
+        (Outcome::Rejected, Reason::Faulty { detail: detail() }),
         (Outcome::Rejected, Reason::NotWritten { detail: detail() }),
         (Outcome::Rejected, Reason::Remote { text: detail() }),
         (Outcome::Rejected, Reason::Unconfirmed { detail: detail() }),

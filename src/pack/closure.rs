@@ -19,7 +19,7 @@ use super::{
     commits::{StoreCommits, VerifiedHistory, tag_target, tree_and_parents},
     entries::{Entries, MAX_COMPARED, decode, is_readable},
 };
-use crate::{Error, Phase, Run};
+use crate::{Error, Phase, Reason, Run};
 
 /// What the walk reads from.
 pub(crate) struct Objects<'a> {
@@ -27,8 +27,8 @@ pub(crate) struct Objects<'a> {
     pub commits: StoreCommits<'a>,
     /// What has just arrived: not verified, wherever else it may be.
     pub arrived: Option<&'a index::File>,
-    /// Is known to be damaged in a way that only its content shows.
-    pub bad: Option<ObjectId>,
+    /// Those that are there and can't be had all the same.
+    pub bad: &'a std::collections::HashMap<ObjectId, Reason>,
     /// What refs vouch for.
     pub verified: &'a mut VerifiedHistory,
 }
@@ -38,11 +38,12 @@ pub(crate) fn faults(
     objects: Objects<'_>,
     tips: &[ObjectId],
     run: &Run,
-) -> Result<Vec<(ObjectId, String)>, Error> {
+) -> Result<Vec<(ObjectId, Reason)>, Error> {
     let mut walk = Walk {
         objects,
         run,
         states: HashMap::default(),
+        reasons: Vec::new(),
         stack: Vec::new(),
         visited: 0,
     };
@@ -60,6 +61,8 @@ struct Walk<'a> {
     objects: Objects<'a>,
     run: &'a Run,
     states: HashMap<ObjectId, State>,
+    /// Why what is broken is.
+    reasons: Vec<Reason>,
     stack: Vec<Visit>,
     visited: u64,
 }
@@ -68,7 +71,8 @@ struct Walk<'a> {
 enum State {
     Entered,
     Complete(Kind),
-    Broken,
+    /// For the reason at this index.
+    Broken(usize),
 }
 
 enum Visit {
@@ -91,7 +95,7 @@ enum Visit {
 }
 
 /// Why an object isn't complete.
-type Fault = String;
+type Fault = Reason;
 
 impl Walk<'_> {
     fn check(&mut self, tip: &ObjectId) -> Result<Option<Fault>, Error> {
@@ -103,7 +107,7 @@ impl Walk<'_> {
                 self.run.advance(Phase::Verify, self.visited, None);
             }
             if let Some(fault) = self.visit(visit)? {
-                self.abandon();
+                self.abandon(&fault);
                 return Ok(Some(fault));
             }
         }
@@ -111,10 +115,12 @@ impl Walk<'_> {
     }
 
     /// What has been entered and not left is on the way from the tip to the fault.
-    fn abandon(&mut self) {
+    fn abandon(&mut self, fault: &Fault) {
+        self.reasons.push(fault.clone());
+        let broken = State::Broken(self.reasons.len() - 1);
         for visit in self.stack.drain(..) {
             if let Visit::Leave(id, _) = visit {
-                self.states.insert(id, State::Broken);
+                self.states.insert(id, broken);
             }
         }
     }
@@ -132,17 +138,17 @@ impl Walk<'_> {
         };
         match self.states.get(&id) {
             Some(State::Complete(kind)) if expected.is_some_and(|expected| expected != *kind) => {
-                return Ok(Some(format!(
+                return Ok(incomplete(format!(
                     "{id} is a {kind} where a {} is needed",
                     expected.unwrap_or(*kind)
                 )));
             }
             Some(State::Complete(_) | State::Entered) => return Ok(None),
-            Some(State::Broken) => return Ok(Some(format!("{id} is not complete"))),
+            Some(State::Broken(reason)) => return Ok(self.reasons.get(*reason).cloned()),
             None => {}
         }
-        if self.objects.bad == Some(id) {
-            return Ok(Some(format!("{id} can't be read")));
+        if let Some(reason) = self.objects.bad.get(&id) {
+            return Ok(Some(reason.clone()));
         }
         let has_arrived = self
             .objects
@@ -187,9 +193,11 @@ impl Walk<'_> {
                 self.states.insert(id, State::Complete(Kind::Blob));
                 None
             }
-            Ok(Some(header)) => Some(format!("{id} is a {} where a blob is needed", header.kind)),
-            Ok(None) => Some(format!("blob {id} is missing")),
-            Err(_) => Some(format!("blob {id} can't be read")),
+            Ok(Some(header)) => {
+                incomplete(format!("{id} is a {} where a blob is needed", header.kind))
+            }
+            Ok(None) => incomplete(format!("blob {id} is missing")),
+            Err(_) => incomplete(format!("blob {id} can't be read")),
         }
     }
 
@@ -203,11 +211,11 @@ impl Walk<'_> {
         let mut buffer = Vec::new();
         let object = match self.objects.commits.odb.try_find(&id, &mut buffer) {
             Ok(Some(object)) => object,
-            Ok(None) => return Some(format!("{name} {id} is missing")),
-            Err(_) => return Some(format!("{name} {id} can't be read")),
+            Ok(None) => return incomplete(format!("{name} {id} is missing")),
+            Err(_) => return incomplete(format!("{name} {id} can't be read")),
         };
         if expected.is_some_and(|expected| expected != object.kind) {
-            return Some(format!(
+            return incomplete(format!(
                 "{id} is a {} where a {name} is needed",
                 object.kind
             ));
@@ -220,9 +228,10 @@ impl Walk<'_> {
             Kind::Commit => self.push_commit(object.data, id),
             Kind::Tree => self.push_entries(object.data, id, others),
         };
-        pushed
-            .is_none()
-            .then(|| format!("{} {id} can't be parsed", object.kind))
+        match pushed {
+            Some(()) => None,
+            None => incomplete(format!("{} {id} can't be parsed", object.kind)),
+        }
     }
 
     fn push_target(&mut self, tag: &[u8], id: ObjectId) -> Option<()> {
@@ -320,4 +329,8 @@ impl Walk<'_> {
         self.objects.commits.odb.try_find(id, &mut buffer).ok()??;
         Some(buffer)
     }
+}
+
+fn incomplete(detail: String) -> Option<Fault> {
+    Some(Reason::Incomplete { detail })
 }

@@ -162,15 +162,12 @@ pub trait Quarantine: Objects {
     /// Drops what was received, to start over.
     fn discard(&mut self) -> Result<(), Error>;
 
-    /// Of `tips`, those that are not here with everything behind them, each with what is wrong.
+    /// Of `tips`, those that are not here with everything behind them, or with something that can't
+    /// be let in, each with what is wrong: [`Reason::Incomplete`] or [`Reason::Faulty`].
     ///
     /// Everything that is reachable from a ref of the store is taken to be complete; everything
     /// else is walked, whether it has just arrived or lies in the store already.
-    fn incomplete(
-        &mut self,
-        tips: &[ObjectId],
-        run: &Run,
-    ) -> Result<Vec<(ObjectId, String)>, Error>;
+    fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error>;
 
     /// Makes the objects that were received part of the store, then moves the refs, each by
     /// compare-and-swap. One answer per update, in order; an update that fails changes nothing and

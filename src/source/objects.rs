@@ -1,6 +1,9 @@
 //! The objects of a local repository.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use gix::{
     ObjectId,
@@ -10,7 +13,7 @@ use gix_pack::cache;
 
 use super::Objects;
 use crate::{
-    Error, ErrorKind, ObjectFormat, PackRequest, Run, TipKind,
+    Error, ErrorKind, ObjectFormat, PackRequest, Reason, Run, TipKind,
     ancestry::CommitGraph,
     pack::{
         closure,
@@ -58,10 +61,12 @@ impl LocalObjects {
     ) -> Result<ObjectId, Error> {
         let haves = request.haves.iter().copied();
         let mut known = VerifiedHistory::new(haves.filter(|have| self.odb.exists(have)).collect());
+        let detail = fault.detail.clone();
+        let bad = HashMap::from_iter([(fault.object, Reason::Incomplete { detail })]);
         let objects = closure::Objects {
             commits: self.commits(),
             arrived: None,
-            bad: Some(fault.object),
+            bad: &bad,
             verified: &mut known,
         };
         let faults = closure::faults(objects, &request.wants, run)?;

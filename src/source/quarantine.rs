@@ -1,7 +1,7 @@
 //! A local repository that is taking objects and ref updates.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     io::BufRead,
     path::{Path, PathBuf},
 };
@@ -62,7 +62,7 @@ impl LocalQuarantine {
         })
     }
 
-    fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, String)>, Error> {
+    fn walk(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
         let is_self_contained = self
             .incoming
             .as_ref()
@@ -76,10 +76,11 @@ impl LocalQuarantine {
             .filter(|tip| !is_complete(tip))
             .copied()
             .collect();
+        let none = HashMap::new();
         let objects = closure::Objects {
             commits: self.view.commits(),
             arrived: self.arrived.as_ref(),
-            bad: None,
+            bad: self.incoming.as_ref().map_or(&none, Incoming::faulty),
             verified: &mut self.verified,
         };
         closure::faults(objects, &tips, run)
@@ -177,6 +178,7 @@ impl Quarantine for LocalQuarantine {
         let bases = open_odb(&self.objects, self.object_format)?;
         let traffic = incoming.receive(pack, &bases, self.object_format, run)?;
         self.view.odb = open_odb(incoming.objects(), self.object_format)?;
+        incoming.look_at_special(&self.view.odb, self.object_format, run)?;
         let open = |path: &Path| index::File::at(path, self.object_format.hash_kind());
         self.arrived = incoming
             .index()
@@ -192,19 +194,25 @@ impl Quarantine for LocalQuarantine {
         self.incoming.as_mut().map_or(Ok(()), Incoming::discard)
     }
 
-    fn incomplete(
-        &mut self,
-        tips: &[ObjectId],
-        run: &Run,
-    ) -> Result<Vec<(ObjectId, String)>, Error> {
-        let faults = self.faults(tips, run)?;
-        let Some(incoming) = self.incoming.as_ref().filter(|_| !faults.is_empty()) else {
+    fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
+        let faults = self.walk(tips, run)?;
+        let Some(incoming) = &self.incoming else {
             return Ok(faults);
         };
+        if faults.is_empty() {
+            // No tip needs it, and letting it in would be no better for that.
+            return match incoming.faulty().values().next() {
+                None => Ok(faults),
+                Some(reason) => {
+                    let text = format!("the source sent what nobody asked for: {reason}");
+                    Err(Error::new(ErrorKind::Protocol, text))
+                }
+            };
+        }
         // What looks missing may have been repacked while it was being looked for.
         self.view.odb = open_odb(incoming.objects(), self.object_format)?;
         let tips: Vec<_> = faults.into_iter().map(|(tip, _)| tip).collect();
-        self.faults(&tips, run)
+        self.walk(&tips, run)
     }
 
     fn apply(

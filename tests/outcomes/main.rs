@@ -4,6 +4,7 @@
 
 mod branches;
 mod checked_out;
+mod faulty;
 mod filtered;
 mod name_conflicts;
 mod not_a_commit;

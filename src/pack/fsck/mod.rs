@@ -169,6 +169,11 @@ impl Special {
         }
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.modules.len() + self.attributes.len()
+    }
+
     /// Adds what another thread has seen.
     pub(crate) fn merge(&mut self, other: Special) {
         self.modules.extend(other.modules);

@@ -77,7 +77,7 @@ fn receive_entries(
         return Err(invalid("is of an unknown version").into());
     }
     spent.check_count(count.into(), Table::memory_of_an_entry(hash))?;
-    inspection.links.expect(count as usize);
+    inspection.expect(count as usize);
     let mut entries = Entries {
         table: Table::new(hash),
         inflater: Inflater::new(),

@@ -18,7 +18,7 @@ use gix_pack::data;
 
 use super::{
     arrival::{collision, damaged},
-    inspection::Inspection,
+    inspection::{Found, Inspection},
     spent::Spent,
     table::{Form, Table},
 };
@@ -48,7 +48,7 @@ impl Pack<'_> {
         &self,
         table: &mut Table,
         bases: &gix::odb::Handle,
-        inspections: &mut dyn FnMut() -> Inspection<'l>,
+        found: &'l Found<'l>,
     ) -> Result<usize, Error> {
         if !table.has_deltas() {
             return Ok(0);
@@ -71,7 +71,7 @@ impl Pack<'_> {
             loop {
                 let root = next.fetch_add(1, Relaxed);
                 if root >= own {
-                    return Ok(());
+                    return resolver.inspection.finish();
                 }
                 if shared.kind(root as u32).is_some() && !shared.is_delta(root as u32) {
                     let done = descent.descend(root as u32, &mut resolver);
@@ -84,11 +84,11 @@ impl Pack<'_> {
             let work = &work;
             let helpers: Vec<_> = (1..threads)
                 .map(|_| {
-                    let inspection = inspections();
+                    let inspection = found.inspection();
                     scope.spawn(move || work(inspection))
                 })
                 .collect();
-            let mut done = work(inspections());
+            let mut done = work(found.inspection());
             for helper in helpers {
                 let helped = helper
                     .join()
@@ -97,7 +97,7 @@ impl Pack<'_> {
             }
             done
         })?;
-        let added = self.complete(table, &deltas, &room, bases, inspections())?;
+        let added = self.complete(table, &deltas, &room, bases, found.inspection())?;
         let unresolved = (0..table.len() as u32).filter(|entry| table.kind(*entry).is_none());
         match unresolved.count() {
             0 => Ok(added),
@@ -161,6 +161,7 @@ impl Pack<'_> {
             descent.descend(entry, &mut resolver)?;
             inspection = resolver.inspection;
         }
+        inspection.finish()?;
         Ok(added)
     }
 }

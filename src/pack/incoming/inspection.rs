@@ -1,22 +1,81 @@
 //! What is looked at in each object that comes in.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 use gix::{ObjectId, objs::Kind};
 
 use super::links::{Linker, Links};
-use crate::Error;
+use crate::{
+    Error, ErrorKind, FsckFinding, FsckRules, Reason,
+    pack::fsck::{Fsck, Special, SpecialFile},
+};
+
+/// How many objects may be faulty. Each has a text.
+const MAX_FINDINGS: usize = 1000;
+
+/// How many blobs may be named as git names files of its own. Large repositories have some thousands
+/// of them over all of their history.
+const MAX_SPECIAL: usize = 100_000;
+
+/// What was found in a pack so far. Shared by the threads that look at it.
+pub(super) struct Found<'a> {
+    pub(super) links: Links,
+    /// None where every rule is switched off.
+    fsck: Option<Fsck<'a>>,
+    faulty: Mutex<HashMap<ObjectId, Reason>>,
+    special: Mutex<Special>,
+}
+
+/// What is known once all of a pack has been looked at.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) faulty: HashMap<ObjectId, Reason>,
+    /// Blobs that are still to be looked at, and as what.
+    pub(super) special: Vec<(ObjectId, SpecialFile)>,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn new(rules: &'a FsckRules, hash: gix::hash::Kind) -> Self {
+        Found {
+            links: Links::new(hash),
+            fsck: (!rules.is_none()).then(|| Fsck::new(rules, hash)),
+            faulty: Mutex::default(),
+            special: Mutex::default(),
+        }
+    }
+
+    pub(super) fn inspection(&self) -> Inspection<'_> {
+        Inspection {
+            found: self,
+            linker: Linker::new(&self.links),
+            special: Special::default(),
+        }
+    }
+
+    pub(super) fn into_findings(self) -> Findings {
+        let special = self.special.into_inner();
+        let faulty = self.faulty.into_inner();
+        Findings {
+            faulty: faulty.unwrap_or_else(PoisonError::into_inner),
+            special: special.unwrap_or_else(PoisonError::into_inner).into_files(),
+        }
+    }
+}
 
 /// One thread's look at objects.
 pub(super) struct Inspection<'a> {
-    pub(super) links: &'a Links,
+    found: &'a Found<'a>,
     linker: Linker<'a>,
+    special: Special,
 }
 
-impl<'a> Inspection<'a> {
-    pub(super) fn new(links: &'a Links) -> Self {
-        Inspection {
-            links,
-            linker: Linker::new(links),
-        }
+impl Inspection<'_> {
+    /// The pack has so many objects.
+    pub(super) fn expect(&self, objects: usize) {
+        self.found.links.expect(objects);
     }
 
     /// `base` is what the content of the object was made from.
@@ -28,6 +87,48 @@ impl<'a> Inspection<'a> {
         base: Option<&[u8]>,
     ) -> Result<(), Error> {
         self.linker.note(kind, &id, content, base);
-        Ok(())
+        let Some(fsck) = &self.found.fsck else {
+            return Ok(());
+        };
+        if let Err(finding) = fsck.object(kind, &id, content, &mut self.special) {
+            add(&mut locked(&self.found.faulty), finding)?;
+        }
+        check_special(&self.special)
     }
+
+    /// Every inspection has to end with this.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let mut special = locked(&self.found.special);
+        special.merge(self.special);
+        check_special(&special)
+    }
+}
+
+fn check_special(special: &Special) -> Result<(), Error> {
+    match special.len() <= MAX_SPECIAL {
+        true => Ok(()),
+        false => Err(too_many("files that git reads for itself", MAX_SPECIAL)),
+    }
+}
+
+/// Notes why an object can't be let in.
+pub(super) fn add(
+    faulty: &mut HashMap<ObjectId, Reason>,
+    finding: FsckFinding,
+) -> Result<(), Error> {
+    let detail = finding.to_string();
+    faulty.insert(finding.object, Reason::Faulty { detail });
+    match faulty.len() <= MAX_FINDINGS {
+        true => Ok(()),
+        false => Err(too_many("faulty objects", MAX_FINDINGS)),
+    }
+}
+
+fn too_many(what: &str, most: usize) -> Error {
+    let text = format!("the pack has more than {most} {what}");
+    Error::new(ErrorKind::Protocol, text)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

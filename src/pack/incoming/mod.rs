@@ -1,9 +1,17 @@
 //! The quarantine on disk: an object directory beside the store's own, seen by nobody else.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io::{self, BufRead, Write},
     path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use gix::{
+    ObjectId,
+    objs::{Find, FindHeader, Kind},
+    oid,
 };
 
 mod arrival;
@@ -15,12 +23,14 @@ mod table;
 
 use self::{
     indexing::{ById, Pack},
-    inspection::Inspection,
-    links::Links,
+    inspection::{Findings, Found},
     spent::Spent,
 };
-use super::leftovers::{self, KEEP_PREFIX, LOCK_NAME, QUARANTINE_PREFIX};
-use crate::{Error, ObjectFormat, Run, Traffic};
+use super::{
+    fsck::{Fsck, SpecialContent},
+    leftovers::{self, KEEP_PREFIX, LOCK_NAME, QUARANTINE_PREFIX},
+};
+use crate::{Error, ObjectFormat, Reason, Run, Traffic};
 
 /// Objects that have arrived and are not part of the store yet.
 ///
@@ -39,6 +49,7 @@ struct ReceivedPack {
     index: PathBuf,
     /// Whether everything that its objects need is in it.
     is_self_contained: bool,
+    findings: Findings,
 }
 
 impl Incoming {
@@ -81,11 +92,42 @@ impl Incoming {
         self.pack.as_ref().map(|pack| pack.index.as_path())
     }
 
-    /// Whether the pack has everything that its objects need: then all of them are complete.
+    /// Whether the pack has everything that its objects need, and nothing is wrong with any: then all
+    /// of them are complete.
     pub(crate) fn is_self_contained(&self) -> bool {
+        let pack = self.pack.as_ref();
+        pack.is_some_and(|pack| pack.is_self_contained && pack.findings.faulty.is_empty())
+    }
+
+    /// The objects of the pack that can't be let in.
+    pub(crate) fn faulty(&self) -> &HashMap<ObjectId, Reason> {
+        static NONE: LazyLock<HashMap<ObjectId, Reason>> = LazyLock::new(HashMap::new);
         self.pack
             .as_ref()
-            .is_some_and(|pack| pack.is_self_contained)
+            .map_or(&NONE, |pack| &pack.findings.faulty)
+    }
+
+    /// Looks at the blobs that are harmful only under the names that trees give them. `objects` has
+    /// those of the quarantine.
+    pub(crate) fn look_at_special(
+        &mut self,
+        objects: &gix::odb::Handle,
+        format: ObjectFormat,
+        run: &Run,
+    ) -> Result<(), Error> {
+        let Some(pack) = &mut self.pack else {
+            return Ok(());
+        };
+        let fsck = Fsck::new(run.fsck(), format.hash_kind());
+        let mut buffer = Vec::new();
+        for (id, file) in pack.findings.special.drain(..) {
+            run.check()?;
+            let content = special_content(objects, &id, &mut buffer);
+            if let Err(finding) = fsck.special_blob(&id, file, content) {
+                inspection::add(&mut pack.findings.faulty, finding)?;
+            }
+        }
+        Ok(())
     }
 
     /// Indexes a pack as it streams in, adding the bases that a thin one lacks from `bases`.
@@ -101,15 +143,10 @@ impl Incoming {
         let mut file = File::create(&path).map_err(|err| Error::io("creating a pack", err))?;
         let hash = format.hash_kind();
         let spent = Spent::new(run.limits());
-        let links = Links::new(hash);
-        let received = arrival::receive(
-            pack,
-            &mut file,
-            hash,
-            &mut Inspection::new(&links),
-            &spent,
-            run,
-        )?;
+        let found = Found::new(run.fsck(), hash);
+        let mut inspection = found.inspection();
+        let received = arrival::receive(pack, &mut file, hash, &mut inspection, &spent, run)?;
+        inspection.finish()?;
         drop(file);
         let Some(mut table) = received else {
             return Ok(Traffic::default());
@@ -121,7 +158,7 @@ impl Incoming {
             spent: &spent,
             run,
         }
-        .resolve(&mut table, bases, &mut || Inspection::new(&links))?;
+        .resolve(&mut table, bases, &found)?;
         let checksum = indexing::seal(&path, &table, added)?;
         let data = folder.join(format!("pack-{checksum}.pack"));
         let index = data.with_extension("idx");
@@ -131,7 +168,8 @@ impl Incoming {
         self.pack = Some(ReceivedPack {
             data,
             index,
-            is_self_contained: links.are_within(|id| by_id.kind_of(id)),
+            is_self_contained: found.links.are_within(|id| by_id.kind_of(id)),
+            findings: found.into_findings(),
         });
         Ok(Traffic {
             objects: announced,
@@ -206,6 +244,25 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+/// Git reads no such file from a blob that is larger, and neither do we.
+const MAX_SPECIAL_SIZE: u64 = 100 * 1024 * 1024;
+
+fn special_content<'b>(
+    objects: &gix::odb::Handle,
+    id: &oid,
+    buffer: &'b mut Vec<u8>,
+) -> SpecialContent<'b> {
+    match objects.try_header(id) {
+        Ok(Some(header)) if header.kind != Kind::Blob => SpecialContent::OtherKind,
+        Ok(Some(header)) if header.size > MAX_SPECIAL_SIZE => SpecialContent::TooLarge,
+        Ok(Some(_)) => match objects.try_find(id, buffer) {
+            Ok(Some(blob)) => SpecialContent::Blob(blob.data),
+            Ok(None) | Err(_) => SpecialContent::Missing,
+        },
+        Ok(None) | Err(_) => SpecialContent::Missing,
     }
 }
 
