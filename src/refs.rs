@@ -120,8 +120,11 @@ impl RefList {
     ///
     /// Where a name occurs twice the first one counts.
     pub fn new(object_format: ObjectFormat, mut refs: Vec<AdvertisedRef>) -> Self {
-        refs.sort_by(|a, b| a.name.cmp(&b.name));
-        refs.dedup_by(|b, a| a.name == b.name);
+        // Most ends list theirs in order.
+        if !refs.is_sorted_by(|a, b| a.name < b.name) {
+            refs.sort_by(|a, b| a.name.cmp(&b.name));
+            refs.dedup_by(|b, a| a.name == b.name);
+        }
         RefList {
             object_format,
             refs,
@@ -151,7 +154,33 @@ impl RefList {
 
 /// Whether git would accept this full name (`git check-ref-format`).
 pub(crate) fn is_valid_name(full_name: &BStr) -> bool {
-    gix::validate::reference::name(full_name).is_ok()
+    is_plain_name(full_name) || gix::validate::reference::name(full_name).is_ok()
+}
+
+/// A name as most are: below `refs/`, of letters, digits, `-`, `_`, and of dots and slashes where
+/// they can do no harm.
+fn is_plain_name(full_name: &[u8]) -> bool {
+    let mut last = b'/';
+    let mut is_harmless = |byte: &u8| {
+        let before = std::mem::replace(&mut last, *byte);
+        match byte {
+            b'/' | b'.' => !matches!(before, b'/' | b'.'),
+            // It may be `.lock`.
+            b'l' => before != b'.',
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => true,
+            _ => false,
+        }
+    };
+    full_name.starts_with(b"refs/")
+        && full_name.iter().all(&mut is_harmless)
+        && !matches!(last, b'/' | b'.')
+}
+
+/// The id that these digits stand for, if there are as many of them as the format has.
+pub(crate) fn object_id(hex: &[u8], format: ObjectFormat) -> Option<ObjectId> {
+    ObjectId::from_hex(hex)
+        .ok()
+        .filter(|id| id.kind() == format.hash_kind())
 }
 
 #[cfg(test)]
@@ -192,6 +221,34 @@ mod tests {
             "refs/heads/../../config",
         ] {
             assert!(!is_valid_name(bad.into()), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_judged_at_a_glance_is_judged_alike() {
+        let mut names = vec!["refs/heads/".to_owned()];
+        for _ in 0..6 {
+            let longer = names.iter().flat_map(|name| {
+                let letters = ["/", ".", "l", "ock", "~"];
+                letters.map(|letter| format!("{name}{letter}"))
+            });
+            let longer = longer.collect::<Vec<_>>();
+            names.extend(longer);
+            names.sort();
+            names.dedup();
+        }
+        let plain = names.iter().filter(|name| is_plain_name(name.as_bytes()));
+        for name in plain.clone() {
+            let judged = gix::validate::reference::name(name.as_str().into());
+            assert!(judged.is_ok(), "{name}");
+        }
+        assert!(plain.count() > 100);
+        for (name, expected) in [
+            ("refs/heads/a.b/c-1_Z", true),
+            ("refs/heads/a.l", false),
+            ("HEAD", false),
+        ] {
+            assert_eq!(is_plain_name(name.as_bytes()), expected, "{name}");
         }
     }
 

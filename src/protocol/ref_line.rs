@@ -1,8 +1,8 @@
 //! The lines in which a server lists its refs.
 
-use bstr::{BStr, ByteSlice};
+use bstr::BStr;
 
-use crate::{AdvertisedRef, ObjectFormat, ObjectId};
+use crate::{AdvertisedRef, ObjectFormat, ObjectId, refs::object_id};
 
 /// One line of a v2 `ls-refs` answer (gitprotocol-v2, "ls-refs"):
 /// `<oid> <name>[ symref-target:<name>][ peeled:<oid>]`.
@@ -10,7 +10,7 @@ use crate::{AdvertisedRef, ObjectFormat, ObjectId};
 /// `Some(None)` for a line that lists no ref: a symbolic ref to a branch that isn't born yet.
 /// `None` for a line that breaks the grammar.
 pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<AdvertisedRef>> {
-    let mut words = line.trim_end_with(|c| c == '\n').split_str(" ");
+    let mut words = without_newline(line).split(|byte| *byte == b' ');
     let (id, name) = (words.next()?, words.next()?);
     if name.is_empty() {
         return None;
@@ -47,13 +47,14 @@ pub(crate) struct V0Lines {
 impl V0Lines {
     /// Takes in the next line; `None` if it breaks the grammar.
     pub(crate) fn push(&mut self, line: &BStr, format: ObjectFormat) -> Option<()> {
-        let line = line.trim_end_with(|c| c == '\n');
+        let line = without_newline(line);
         if let Some(id) = line.strip_prefix(b"shallow ") {
             self.shallow.push(object_id(id, format)?);
             return Some(());
         }
-        let (id, name) = line.split_once_str(" ")?;
+        let (id, name) = line.split_at_checked(format.hash_kind().len_in_hex())?;
         let id = object_id(id, format)?;
+        let name = name.strip_prefix(b" ")?;
         match name.strip_suffix(b"^{}") {
             // How an empty repository lists its capabilities.
             Some(b"capabilities") if id.is_null() => {}
@@ -70,10 +71,11 @@ impl V0Lines {
     }
 }
 
-fn object_id(hex: &[u8], format: ObjectFormat) -> Option<ObjectId> {
-    ObjectId::from_hex(hex)
-        .ok()
-        .filter(|id| id.kind() == format.hash_kind())
+fn without_newline(mut line: &[u8]) -> &[u8] {
+    while let Some(rest) = line.strip_suffix(b"\n") {
+        line = rest;
+    }
+    line
 }
 
 fn null(format: ObjectFormat) -> ObjectId {
@@ -82,6 +84,8 @@ fn null(format: ObjectFormat) -> ObjectId {
 
 #[cfg(test)]
 mod tests {
+    use bstr::ByteSlice as _;
+
     use super::*;
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

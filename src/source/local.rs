@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use bstr::{BStr, BString, ByteSlice};
-use gix::{hashtable::HashMap, path::RelativePath, refs::file::find::ReferenceDecode};
+use gix::{hashtable::HashMap, path::RelativePath};
 
 use super::{
     Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service, checked_out,
-    objects::LocalObjects, quarantine::LocalQuarantine,
+    listing, objects::LocalObjects, quarantine::LocalQuarantine,
 };
 use crate::{
-    AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run,
+    Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run,
     pack::outgoing::{self, NoPack},
     refs::Namespace,
 };
@@ -137,29 +137,13 @@ impl std::fmt::Debug for LocalStore {
 impl RefSource for LocalStore {
     fn list(&self, _service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
         let repo = self.repo.to_thread_local();
-        let mut refs = Vec::new();
-        let platform = repo
-            .refs
-            .iter()
-            .map_err(|err| unreadable_refs(&self.path, err))?;
         let config = repo.config_snapshot();
         let folds_case = config.boolean("core.ignoreCase").unwrap_or(false);
         // A name that stands in the way in another case may begin in another case.
         let both = Namespace::ALL.map(|namespace| namespace.prefix().into());
         let prefixes = if folds_case { &both } else { prefixes };
-        for prefix in listable(prefixes) {
-            let found = platform
-                .prefixed(prefix)
-                .map_err(|err| Error::io("listing refs", err))?;
-            for found in found {
-                run.check()?;
-                match found {
-                    Ok(found) => refs.push(advertise(&repo, found)),
-                    Err(err) => refs.extend(damaged(self.object_format, &err)),
-                }
-            }
-        }
-        let mut list = RefList::new(self.object_format, refs);
+        let prefixes: Vec<_> = listable(prefixes).collect();
+        let mut list = listing::list(&repo, self.object_format, &prefixes, run)?;
         let common_dir = repo.common_dir();
         let is_bare = config.boolean("core.bare");
         let is_bare = is_bare.unwrap_or_else(|| !common_dir.ends_with(".git"));
@@ -253,45 +237,4 @@ fn listable(prefixes: &[BString]) -> impl Iterator<Item = &RelativePath> {
         .iter()
         .filter(ours)
         .filter_map(|prefix| prefix.as_bstr().try_into().ok())
-}
-
-fn advertise(repo: &gix::Repository, found: gix::refs::Reference) -> AdvertisedRef {
-    let (target, symbolic) = match &found.target {
-        gix::refs::Target::Object(id) => (*id, false),
-        gix::refs::Target::Symbolic(_) => {
-            let nowhere = || ObjectId::null(repo.object_hash());
-            (follow(repo, &found.name).unwrap_or_else(nowhere), true)
-        }
-    };
-    let peeled = found.peeled.filter(|peeled| *peeled != target);
-    AdvertisedRef {
-        name: found.name.into_inner(),
-        target,
-        peeled,
-        symbolic,
-    }
-}
-
-/// A ref that is there but says nothing. To leave it out would be to create it, and gix writes over
-/// a file that it can't make sense of.
-fn damaged(format: ObjectFormat, err: &gix::Error) -> Option<AdvertisedRef> {
-    tracing::warn!(%err, "a ref can't be read");
-    let path = &err.downcast_any_ref::<ReferenceDecode>()?.relative_path;
-    let name = gix::path::into_bstr(path.as_path()).ok()?;
-    Some(AdvertisedRef {
-        name: gix::path::to_unix_separators_on_windows(name).into_owned(),
-        target: ObjectId::null(format.hash_kind()),
-        peeled: None,
-        symbolic: false,
-    })
-}
-
-fn follow(repo: &gix::Repository, name: &gix::refs::FullName) -> Option<ObjectId> {
-    let mut reference = repo.find_reference(name.as_ref()).ok()?;
-    reference.follow_to_object().ok().map(|id| id.detach())
-}
-
-fn unreadable_refs(path: &Path, err: gix::Error) -> Error {
-    let text = format!("the refs of {} can't be read", path.display());
-    Error::new(ErrorKind::Corrupt, text).with_source(err)
 }

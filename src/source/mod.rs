@@ -11,6 +11,7 @@ use crate::{
 mod checked_out;
 #[cfg(feature = "http")]
 mod http;
+mod listing;
 mod local;
 mod objects;
 mod packed_refs;

@@ -1,0 +1,296 @@
+//! The refs of a local repository: loose ones, and packed ones that no loose one is in front of.
+
+use bstr::ByteSlice;
+use gix::{path::RelativePath, refs::file::find::ReferenceDecode};
+
+use crate::{AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, refs};
+
+/// Lists the refs below `prefixes`.
+///
+/// Most refs of a large repository are packed, and gix takes several looks and allocations for each,
+/// so those are read here. Anything that isn't as git writes it is left to gix.
+pub(super) fn list(
+    repo: &gix::Repository,
+    format: ObjectFormat,
+    prefixes: &[&RelativePath],
+    run: &Run,
+) -> Result<RefList, Error> {
+    let mut refs = Vec::new();
+    // Loose ones first, as git does: what is being packed is then found twice, and never missed.
+    for prefix in prefixes {
+        for found in repo.refs.loose_iter_prefixed(prefix).map_err(unlisted)? {
+            run.check()?;
+            match found {
+                Ok(found) => refs.push(advertise(repo, found)),
+                Err(_) => return list_with_gix(repo, format, prefixes, run),
+            }
+        }
+    }
+    let packed = repo.refs.cached_packed_buffer();
+    if let Some(packed) = packed.map_err(|err| unreadable(repo, err))? {
+        let mut packed_refs = PackedRefs {
+            format,
+            prefixes,
+            refs,
+            was_listed: false,
+        };
+        let lines: &[u8] = (**packed).as_ref();
+        for line in lines.lines_with_terminator() {
+            run.check()?;
+            if packed_refs.push(line).is_none() {
+                return list_with_gix(repo, format, prefixes, run);
+            }
+        }
+        refs = packed_refs.refs;
+    }
+    Ok(RefList::new(format, refs))
+}
+
+/// The lines of a `packed-refs` file without its header.
+struct PackedRefs<'a> {
+    format: ObjectFormat,
+    prefixes: &'a [&'a RelativePath],
+    refs: Vec<AdvertisedRef>,
+    /// Whether the last line was one of those.
+    was_listed: bool,
+}
+
+impl PackedRefs<'_> {
+    /// Takes in the next line; `None` if it is not as git writes it.
+    fn push(&mut self, line: &[u8]) -> Option<()> {
+        if let Some(peeled) = line.strip_prefix(b"^") {
+            if self.was_listed {
+                let tag = self.refs.last_mut()?;
+                let peeled = refs::object_id(peeled.strip_suffix(b"\n")?, self.format)?;
+                tag.peeled = Some(peeled).filter(|peeled| *peeled != tag.target);
+            }
+            self.was_listed = false;
+            return Some(());
+        }
+        let (id, name) = line.split_at_checked(self.format.hash_kind().len_in_hex())?;
+        let name = name.strip_prefix(b" ")?.strip_suffix(b"\n")?;
+        let mut prefixes = self.prefixes.iter();
+        self.was_listed = prefixes.any(|prefix| name.starts_with(prefix.as_ref()));
+        if self.was_listed {
+            self.refs.push(AdvertisedRef {
+                name: Some(name)
+                    .filter(|name| refs::is_valid_name(name.as_bstr()))?
+                    .into(),
+                target: refs::object_id(id, self.format)?,
+                peeled: None,
+                symbolic: false,
+            });
+        }
+        Some(())
+    }
+}
+
+/// Goes on where something is damaged.
+fn list_with_gix(
+    repo: &gix::Repository,
+    format: ObjectFormat,
+    prefixes: &[&RelativePath],
+    run: &Run,
+) -> Result<RefList, Error> {
+    let mut refs = Vec::new();
+    let platform = repo.refs.iter().map_err(|err| unreadable(repo, err))?;
+    for prefix in prefixes {
+        for found in platform.prefixed(prefix).map_err(unlisted)? {
+            run.check()?;
+            match found {
+                Ok(found) => refs.push(advertise(repo, found)),
+                Err(err) => refs.extend(damaged(format, &err)),
+            }
+        }
+    }
+    Ok(RefList::new(format, refs))
+}
+
+fn advertise(repo: &gix::Repository, found: gix::refs::Reference) -> AdvertisedRef {
+    let (target, symbolic) = match &found.target {
+        gix::refs::Target::Object(id) => (*id, false),
+        gix::refs::Target::Symbolic(_) => {
+            let nowhere = || ObjectId::null(repo.object_hash());
+            (follow(repo, &found.name).unwrap_or_else(nowhere), true)
+        }
+    };
+    let peeled = found.peeled.filter(|peeled| *peeled != target);
+    AdvertisedRef {
+        name: found.name.into_inner(),
+        target,
+        peeled,
+        symbolic,
+    }
+}
+
+/// A ref that is there but says nothing. To leave it out would be to create it, and gix writes over
+/// a file that it can't make sense of.
+fn damaged(format: ObjectFormat, err: &gix::Error) -> Option<AdvertisedRef> {
+    tracing::warn!(%err, "a ref can't be read");
+    let path = &err.downcast_any_ref::<ReferenceDecode>()?.relative_path;
+    let name = gix::path::into_bstr(path.as_path()).ok()?;
+    Some(AdvertisedRef {
+        name: gix::path::to_unix_separators_on_windows(name).into_owned(),
+        target: ObjectId::null(format.hash_kind()),
+        peeled: None,
+        symbolic: false,
+    })
+}
+
+fn follow(repo: &gix::Repository, name: &gix::refs::FullName) -> Option<ObjectId> {
+    let mut reference = repo.find_reference(name.as_ref()).ok()?;
+    reference.follow_to_object().ok().map(|id| id.detach())
+}
+
+fn unlisted(err: std::io::Error) -> Error {
+    Error::io("listing refs", err)
+}
+
+fn unreadable(repo: &gix::Repository, err: gix::Error) -> Error {
+    let text = format!("the refs of {} can't be read", repo.path().display());
+    Error::new(ErrorKind::Corrupt, text).with_source(err)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use bstr::BString;
+
+    use super::*;
+
+    const HEADER: &str = "# pack-refs with: peeled fully-peeled sorted \n";
+
+    fn id(digit: char) -> String {
+        digit.to_string().repeat(40)
+    }
+
+    /// What each of the two ways to list finds in a repository with these files.
+    fn listed(files: &[(&str, String)], prefixes: &[&str]) -> [Vec<String>; 2] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let repo = gix::init_bare(folder.path()).expect("a repository");
+        for (name, content) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, content).expect("a file");
+        }
+        let prefixes: Vec<BString> = prefixes.iter().map(|prefix| (*prefix).into()).collect();
+        let prefixes: Vec<&RelativePath> = prefixes
+            .iter()
+            .map(|prefix| prefix.as_bstr().try_into().expect("a path"))
+            .collect();
+        let run = Run::new(&Default::default());
+        [list, list_with_gix].map(|list| {
+            let listed = list(&repo, ObjectFormat::Sha1, &prefixes, &run).expect("a listing");
+            let text = |listed: AdvertisedRef| {
+                let digit = |id: ObjectId| id.to_string().remove(0);
+                let peeled = listed.peeled.map(|id| format!("^{}", digit(id)));
+                let sign = if listed.symbolic { '@' } else { '=' };
+                let (name, tip) = (listed.name, digit(listed.target));
+                format!("{name}{sign}{tip}{}", peeled.unwrap_or_default())
+            };
+            listed.refs.into_iter().map(text).collect()
+        })
+    }
+
+    #[test]
+    fn loose_refs_stand_in_front_of_packed_ones() {
+        let [a, b, c, d] = ['a', 'b', 'c', 'd'].map(id);
+        let packed = format!(
+            "{HEADER}{a} refs/heads/a\n{a} refs/heads/b\n{a} refs/notes/x\n^{b}\n{c} refs/tags/v1\n\
+             ^{b}\n{c} refs/tags/v2\n{c} refs/tags/v3\n^{c}\n"
+        );
+        let files = [
+            ("packed-refs", packed),
+            ("refs/heads/b", format!("{d}\n")),
+            ("refs/heads/a/b", format!("{d}\n")),
+            ("refs/heads/link", "ref: refs/heads/b\n".to_owned()),
+            ("refs/heads/unborn", "ref: refs/heads/none\n".to_owned()),
+            ("refs/tags/v1.lock", format!("{d}\n")),
+            ("refs/tags/v1", format!("{d}\n")),
+        ];
+        let all = [
+            "refs/heads/a=a",
+            "refs/heads/a/b=d",
+            "refs/heads/b=d",
+            "refs/heads/link@d",
+            "refs/heads/unborn@0",
+            "refs/tags/v1=d",
+            "refs/tags/v2=c",
+            "refs/tags/v3=c",
+        ];
+        for (prefixes, expected) in [
+            (&["refs/heads/", "refs/tags/"][..], &all[..]),
+            (&["refs/heads/a", "refs/tags/v2"], &[all[0], all[1], all[6]]),
+            (&["refs/heads/link/"], &[]),
+        ] {
+            let [found, with_gix] = listed(&files, prefixes);
+            assert_eq!(found, expected, "{prefixes:?}");
+            assert_eq!(found, with_gix, "{prefixes:?}");
+        }
+        let tag = format!("{HEADER}{c} refs/tags/v1\n^{b}\n");
+        let [found, _] = listed(&[("packed-refs", tag)], &["refs/tags/"]);
+        assert_eq!(found, ["refs/tags/v1=c^b"]);
+    }
+
+    #[test]
+    fn what_git_does_not_write_is_listed_as_gix_does() {
+        let [a, b] = ['a', 'b'].map(id);
+        let good = format!("{a} refs/heads/a\n");
+        for (packed, loose, expected) in [
+            (format!("{b} refs/heads/b\n{good}"), "", &["a=a", "b=b"][..]),
+            (format!("{HEADER}{good}{b} refs/heads/b"), "", &["a=a"]),
+            (
+                format!("{HEADER}{good}{b} refs/heads/b\r\n"),
+                "",
+                &["a=a", "b=b"],
+            ),
+            (format!("{HEADER}{good}{b} refs/heads/b..c\n"), "", &["a=a"]),
+            (format!("{HEADER}{good}nonsense\n"), "", &["a=a"]),
+            (
+                format!("{HEADER}{good}{b}{} refs/heads/b\n", &a[..24]),
+                "",
+                &["a=a"],
+            ),
+            (format!("{HEADER}{good}"), "nonsense", &["a=a", "loose=0"]),
+            (
+                format!("{HEADER}{good}{b} refs/heads/loose\n"),
+                "",
+                &["a=a", "loose=b"],
+            ),
+            (
+                format!("{HEADER}{good}{b} refs/heads/loose\n"),
+                "?",
+                &["a=a", "loose=0"],
+            ),
+            (String::new(), "", &[]),
+        ] {
+            let mut files = vec![("packed-refs", packed)];
+            if !loose.is_empty() {
+                files.push(("refs/heads/loose", loose.to_owned()));
+            }
+            let [found, with_gix] = listed(&files, &["refs/heads/"]);
+            let expected = expected.iter().map(|name| format!("refs/heads/{name}"));
+            assert_eq!(found, expected.collect::<Vec<_>>(), "{files:?}");
+            assert_eq!(found, with_gix, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn what_git_writes_is_not_left_to_gix() {
+        let prefix: &RelativePath = "refs/heads/".try_into().expect("a path");
+        let mut packed_refs = PackedRefs {
+            format: ObjectFormat::Sha1,
+            prefixes: &[prefix],
+            refs: Vec::new(),
+            was_listed: false,
+        };
+        let (a, b) = (id('a'), id('b'));
+        let lines = format!("{a} refs/heads/a\n{b} refs/heads/ä b\n{a} refs/tags/v1\n^{b}\n");
+        let known = lines.as_bytes().lines_with_terminator();
+        let known: Vec<_> = known.map(|line| packed_refs.push(line).is_some()).collect();
+        // Only the name that git doesn't allow.
+        assert_eq!(known, [true, false, true, true]);
+        assert_eq!(packed_refs.refs.len(), 1);
+    }
+}
