@@ -33,6 +33,8 @@ pub struct RefGlobs {
 struct RefGlob {
     matcher: GlobMatcher,
     literal_heads: Vec<BString>,
+    /// Whether it takes whatever starts with its head: `*` and `release/*` do.
+    is_prefix: bool,
 }
 
 impl Default for RefGlobs {
@@ -63,10 +65,7 @@ impl RefGlobs {
     pub fn matches(&self, full_name: &BStr) -> bool {
         Namespace::split(full_name).is_some_and(|(namespace, short)| {
             let glob = self.of(namespace);
-            glob.is_some_and(|glob| {
-                glob.matcher
-                    .is_match_candidate(&Candidate::from_bytes(short))
-            })
+            glob.is_some_and(|glob| glob.matches(short))
         })
     }
 
@@ -138,10 +137,21 @@ impl RefGlob {
             })?;
         let matcher = parsed.compile_matcher();
         let literal_heads = literal_heads(glob.as_bytes());
+        let is_prefix = literal_head(glob.as_bytes()).1 == b"*";
         Ok(Some(RefGlob {
             matcher,
             literal_heads,
+            is_prefix,
         }))
+    }
+
+    fn matches(&self, short_name: &BStr) -> bool {
+        let mut heads = self.literal_heads.iter();
+        heads.any(|head| short_name.starts_with(head))
+            && (self.is_prefix
+                || self
+                    .matcher
+                    .is_match_candidate(&Candidate::from_bytes(short_name)))
     }
 }
 
@@ -219,6 +229,10 @@ mod tests {
             ("v{,1}", "v", true),
             (r"a\*", "a*", true),
             (r"a\*", "ab", false),
+            (r"a\**", "a*b", true),
+            (r"a\**", "ab", false),
+            ("a*b*", "ab", true),
+            ("a*b*", "a", false),
             (r"a\{b", "a{b", true),
             ("**/x", "a/b/x", true),
         ];

@@ -58,7 +58,7 @@ impl PlannedRef {
 
 /// Plans every branch and tag of the source that the run is about, sorted by name.
 pub(crate) fn plan(
-    source: &RefList,
+    source: RefList,
     destination: &RefList,
     options: &SyncOptions,
 ) -> Vec<PlannedRef> {
@@ -66,7 +66,7 @@ pub(crate) fn plan(
         .previous
         .as_ref()
         .map(|stats| stats.settled_rejections());
-    let mut planner = Planner {
+    let planner = Planner {
         options,
         destination,
         checked_out: destination
@@ -75,11 +75,10 @@ pub(crate) fn plan(
             .map(|name| destination.fold(name))
             .collect(),
         known: known.unwrap_or_default(),
-        names: None,
     };
-    let mut planned = Vec::new();
+    let mut planned = Vec::with_capacity(source.refs.len());
     let mut rest = destination.refs.iter().peekable();
-    for offered in &source.refs {
+    for offered in source.refs {
         let Some((namespace, _)) = Namespace::split(offered.name.as_bstr()) else {
             continue;
         };
@@ -89,14 +88,14 @@ pub(crate) fn plan(
             .peek()
             .copied()
             .filter(|held| held.name == offered.name);
-        let step = planner.step(namespace, offered, held);
+        let step = planner.step(namespace, &offered, held);
         if step == Step::Settled(Outcome::Filtered, Some(Reason::Excluded))
             && !options.list_excluded
         {
             continue;
         }
         planned.push(PlannedRef {
-            name: offered.name.clone(),
+            name: offered.name,
             namespace,
             source: offered.target,
             before: held.and_then(tip),
@@ -104,7 +103,23 @@ pub(crate) fn plan(
             step,
         });
     }
+    reject_name_conflicts(&mut planned, destination);
     planned
+}
+
+/// Of two new refs that can't exist side by side the first one is created.
+fn reject_name_conflicts(planned: &mut [PlannedRef], destination: &RefList) {
+    // Most runs create no ref, and need no table of names.
+    let mut names = None;
+    let new = planned.iter().enumerate();
+    let new = new.filter(|(_, planned)| planned.step == Step::Create);
+    let conflicts = new.filter_map(|(at, planned)| {
+        let names = names.get_or_insert_with(|| TakenNames::new(destination));
+        Some((at, names.take(planned.name.as_bstr())?))
+    });
+    for (at, conflict) in conflicts.collect::<Vec<_>>() {
+        planned[at].reject(conflict);
+    }
 }
 
 struct Planner<'a> {
@@ -112,15 +127,13 @@ struct Planner<'a> {
     destination: &'a RefList,
     checked_out: HashSet<Cow<'a, [u8]>>,
     known: HashMap<&'a BStr, &'a SyncRunRef>,
-    /// Filled at the first ref to create: most runs create none.
-    names: Option<TakenNames<'a>>,
 }
 
-impl<'a> Planner<'a> {
+impl Planner<'_> {
     fn step(
-        &mut self,
+        &self,
         namespace: Namespace,
-        offered: &'a AdvertisedRef,
+        offered: &AdvertisedRef,
         held: Option<&AdvertisedRef>,
     ) -> Step {
         let name = offered.name.as_bstr();
@@ -159,13 +172,10 @@ impl<'a> Planner<'a> {
         {
             return Step::Settled(Outcome::Rejected, known.reason.clone());
         }
-        if held.is_some() {
-            return Step::Compare;
+        match held {
+            Some(_) => Step::Compare,
+            None => Step::Create,
         }
-        let names = self
-            .names
-            .get_or_insert_with(|| TakenNames::new(self.destination));
-        names.take(name).map_or(Step::Create, rejected)
     }
 }
 
@@ -298,7 +308,7 @@ mod tests {
         destination: &RefList,
         options: &SyncOptions,
     ) -> Vec<(String, Step)> {
-        let planned = plan(source, destination, options);
+        let planned = plan(source.clone(), destination, options);
         planned
             .into_iter()
             .map(|p| (p.name.to_string(), p.step))

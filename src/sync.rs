@@ -29,7 +29,8 @@ pub fn sync(
     let run = Run::new(options);
 
     let (offered, held) = list(source, destination, options, &run)?;
-    let mut planned = plan::plan(&offered, &held, options);
+    let object_format = offered.object_format;
+    let mut planned = plan::plan(offered, &held, options);
     let mut certain = Ok(());
     if planned.iter().any(PlannedRef::is_open) {
         match destination.receive_pack(&run)? {
@@ -52,8 +53,7 @@ pub fn sync(
                 let (source, mut objects) = match source.objects(&run)? {
                     Some(objects) => (source, objects),
                     None => {
-                        scratch =
-                            Scratch::create(options.scratch.as_deref(), offered.object_format)?;
+                        scratch = Scratch::create(options.scratch.as_deref(), object_format)?;
                         pull::into_scratch(source, scratch.store(), &mut planned, &run)?;
                         (scratch.store() as &dyn RefSource, scratch.objects()?)
                     }

@@ -97,18 +97,17 @@ pub(crate) const FLUSH: &[u8] = b"0000";
 /// Splits what a server lists into the refs that take part in a sync, and what else it has with
 /// everything behind it: the tips of its other refs, and those of repositories that it borrows
 /// objects from, which it lists under the name `.have`.
-pub(crate) fn split_haves(listed: Vec<AdvertisedRef>) -> (Vec<AdvertisedRef>, Vec<ObjectId>) {
-    let (refs, others): (Vec<_>, Vec<_>) = listed
-        .into_iter()
-        .partition(|listed| Namespace::split(listed.name.as_bstr()).is_some());
+pub(crate) fn split_haves(mut listed: Vec<AdvertisedRef>) -> (Vec<AdvertisedRef>, Vec<ObjectId>) {
+    let others = listed.extract_if(.., |listed| {
+        Namespace::split(listed.name.as_bstr()).is_none()
+    });
     let mut haves: Vec<_> = others
-        .into_iter()
         .map(|other| other.target)
         .filter(|id| !id.is_null())
         .collect();
     haves.sort_unstable();
     haves.dedup();
-    (refs, haves)
+    (listed, haves)
 }
 
 #[cfg(test)]
