@@ -163,25 +163,61 @@ fn is_plain_name(full_name: &[u8]) -> bool {
     let mut last = b'/';
     let mut is_harmless = |byte: &u8| {
         let before = std::mem::replace(&mut last, *byte);
-        match byte {
-            b'/' | b'.' => !matches!(before, b'/' | b'.'),
-            // It may be `.lock`.
-            b'l' => before != b'.',
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => true,
-            _ => false,
-        }
+        PLAIN[usize::from(*byte)]
+            || match byte {
+                b'/' | b'.' => !matches!(before, b'/' | b'.'),
+                // It may be `.lock`.
+                b'l' => before != b'.',
+                _ => false,
+            }
     };
     full_name.starts_with(b"refs/")
         && full_name.iter().all(&mut is_harmless)
         && !matches!(last, b'/' | b'.')
 }
 
+/// The bytes that do no harm anywhere.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        let at = byte as u8;
+        plain[byte] = matches!(at, b'-' | b'_') || at.is_ascii_alphanumeric() && at != b'l';
+        byte += 1;
+    }
+    plain
+};
+
 /// The id that these digits stand for, if there are as many of them as the format has.
 pub(crate) fn object_id(hex: &[u8], format: ObjectFormat) -> Option<ObjectId> {
-    ObjectId::from_hex(hex)
-        .ok()
-        .filter(|id| id.kind() == format.hash_kind())
+    let mut id = ObjectId::null(format.hash_kind());
+    let bytes = id.as_mut_slice();
+    let (digits, []) = hex.as_chunks() else {
+        return None;
+    };
+    if digits.len() != bytes.len() {
+        return None;
+    }
+    let mut all = 0;
+    for (byte, [high, low]) in bytes.iter_mut().zip(digits) {
+        let (high, low) = (DIGITS[usize::from(*high)], DIGITS[usize::from(*low)]);
+        *byte = high << 4 | low;
+        all |= high | low;
+    }
+    (all < 16).then_some(id)
 }
+
+/// What each byte stands for as a hexadecimal digit; 255 for those that are none.
+const DIGITS: [u8; 256] = {
+    let mut digits = [u8::MAX; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value] as usize] = value as u8;
+        digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
 
 #[cfg(test)]
 mod tests {
