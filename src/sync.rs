@@ -28,9 +28,7 @@ pub fn sync(
     let _entered = span.enter();
     let run = Run::new(options);
 
-    let (offered, held) = list(source, destination, options, &run)?;
-    let object_format = offered.object_format;
-    let mut planned = plan::plan(offered, &held, options);
+    let (held, mut planned) = list_and_plan(source, destination, options, &run)?;
     let mut certain = Ok(());
     if planned.iter().any(PlannedRef::is_open) {
         match destination.receive_pack(&run)? {
@@ -53,7 +51,7 @@ pub fn sync(
                 let (source, mut objects) = match source.objects(&run)? {
                     Some(objects) => (source, objects),
                     None => {
-                        scratch = Scratch::create(options.scratch.as_deref(), object_format)?;
+                        scratch = Scratch::create(options.scratch.as_deref(), held.object_format)?;
                         pull::into_scratch(source, scratch.store(), &mut planned, &run)?;
                         (scratch.store() as &dyn RefSource, scratch.objects()?)
                     }
@@ -80,12 +78,13 @@ pub fn sync(
     }
 }
 
-fn list(
+/// What the destination holds, and what is left to do.
+fn list_and_plan(
     source: &dyn RefSource,
     destination: &dyn RefSource,
     options: &SyncOptions,
     run: &Run,
-) -> Result<(RefList, RefList), Error> {
+) -> Result<(RefList, Vec<PlannedRef>), Error> {
     let _span = tracing::debug_span!("list").entered();
     run.advance(Phase::List, 0, None);
     let all = || Namespace::ALL.map(|namespace| namespace.prefix().into());
@@ -96,12 +95,16 @@ fn list(
             options.globs.prefixes_with_parents(),
         ),
     };
+    let list = || destination.list(Service::ReceivePack, &present, run);
     // At once: one of the two is usually waiting for a network.
     let span = tracing::Span::current();
     let (held, offered) = thread::scope(|scope| {
         let held = scope.spawn(|| {
             let _entered = span.enter();
-            destination.list(Service::ReceivePack, &present, run)
+            Ok(match destination.glance(&present, run)? {
+                Some(glanced) => Held::Glanced(glanced),
+                None => Held::Listed(list()?),
+            })
         });
         let offered = source.list(Service::UploadPack, &wanted, run);
         let held = held.join().unwrap_or_else(|panic| resume_unwind(panic));
@@ -114,14 +117,37 @@ fn list(
         offered.refs.len() as u64,
         Some(offered.refs.len() as u64),
     );
-    if offered.object_format != held.object_format {
-        let text = format!(
-            "the source uses {}, the destination {}",
-            offered.object_format, held.object_format
-        );
-        return Err(Error::new(ErrorKind::ObjectFormatMismatch, text));
+    let held = match held {
+        Held::Listed(listed) => listed,
+        Held::Glanced(glanced) => {
+            check_formats(&offered, &glanced)?;
+            let planned = plan::plan(offered.clone(), &glanced, options);
+            if !planned.iter().any(PlannedRef::is_open) {
+                return Ok((glanced, planned));
+            }
+            list()?
+        }
+    };
+    check_formats(&offered, &held)?;
+    let planned = plan::plan(offered, &held, options);
+    Ok((held, planned))
+}
+
+/// The destination's refs, as it shows them to those who fetch or to those who push.
+enum Held {
+    Glanced(RefList),
+    Listed(RefList),
+}
+
+fn check_formats(offered: &RefList, held: &RefList) -> Result<(), Error> {
+    if offered.object_format == held.object_format {
+        return Ok(());
     }
-    Ok((offered, held))
+    let text = format!(
+        "the source uses {}, the destination {}",
+        offered.object_format, held.object_format
+    );
+    Err(Error::new(ErrorKind::ObjectFormatMismatch, text))
 }
 
 /// Settles every open ref that may not move; those that stay open may. `absent` is the reason where

@@ -39,6 +39,17 @@ pub trait RefSource: Send + Sync {
     /// An end may list more than that; names outside of `refs/heads/` and `refs/tags/` are ignored.
     fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error>;
 
+    /// The refs below `prefixes` as a destination shows them to those who fetch, where that is much
+    /// less to ask for than to [`list`](RefSource::list) them as for a push; `None`, the default,
+    /// where it isn't.
+    ///
+    /// A run that has nothing to do by these is over. Any other lists the destination for a push and
+    /// goes by that alone.
+    fn glance(&self, prefixes: &[BString], run: &Run) -> Result<Option<RefList>, Error> {
+        let _ = (prefixes, run);
+        Ok(None)
+    }
+
     /// The objects of an end that has them at hand; the default is for one that doesn't.
     ///
     /// A source needs them where the destination wants to be told what to do, as remotes do.

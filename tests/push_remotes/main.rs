@@ -4,6 +4,7 @@
 
 mod cut_off;
 mod garbled;
+mod glances;
 mod hooks;
 mod older_remotes;
 mod refused;

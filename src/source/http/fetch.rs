@@ -24,6 +24,7 @@ impl Session {
     pub(super) fn ls_refs(
         &mut self,
         prefixes: &[BString],
+        attributes: &[&str],
         format: ObjectFormat,
         run: &Run,
     ) -> Result<Vec<AdvertisedRef>, Error> {
@@ -42,10 +43,8 @@ impl Session {
         let prefixes = prefixes
             .iter()
             .map(|prefix| format!("ref-prefix {prefix}").into());
-        let arguments = ["peel", "symrefs"]
-            .into_iter()
-            .map(BString::from)
-            .chain(prefixes);
+        let attributes = attributes.iter().map(|attribute| BString::from(*attribute));
+        let arguments = attributes.chain(prefixes);
         let answer = self
             .transport
             .invoke("ls-refs", capabilities, Some(arguments), false);

@@ -111,10 +111,15 @@ impl RefSource for SmartHttp {
             let format = session.object_format()?;
             let refs = match advertised {
                 Some(refs) => refs,
-                None => session.ls_refs(prefixes, format, run)?,
+                None => session.ls_refs(prefixes, &["peel", "symrefs"], format, run)?,
             };
             Ok(RefList::new(format, refs))
         })
+    }
+
+    fn glance(&self, prefixes: &[BString], run: &Run) -> Result<Option<RefList>, Error> {
+        let _span = tracing::debug_span!("glance at remote", url = %self.url).entered();
+        self.glance_before_push(prefixes, run)
     }
 
     fn upload_pack(

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, Cursor, Read as _};
 
+use bstr::BString;
 use gix_transport::Protocol;
 
 use super::{
@@ -9,7 +10,8 @@ use super::{
     session::{Greeting, Session, refused},
 };
 use crate::{
-    Error, ErrorKind, ObjectFormat, PackFeatures, Push, PushAnswer, RefList, RefUpdate, Run,
+    AdvertisedRef, Error, ErrorKind, Namespace, ObjectFormat, PackFeatures, Push, PushAnswer,
+    RefList, RefUpdate, Run,
     protocol::{
         receive_pack::{self, Capabilities},
         ref_line::V0Lines,
@@ -39,6 +41,59 @@ impl SmartHttp {
             Ok(list)
         })
     }
+
+    /// Receive-pack lists all refs to everybody; upload-pack, in v2, only those that it is asked for.
+    pub(super) fn glance_before_push(
+        &self,
+        prefixes: &[BString],
+        run: &Run,
+    ) -> Result<Option<RefList>, Error> {
+        let is_whole = |prefix: &BString| Namespace::ALL.iter().any(|all| prefix == all.prefix());
+        if prefixes.iter().any(is_whole) {
+            return Ok(None);
+        }
+        let glanced = self.in_session(run, |session| {
+            let advertised = session.shake_hands()?;
+            let format = session.object_format()?;
+            // Receive-pack doesn't say which refs are symbolic, or what is behind a tag. With the
+            // same said by both, a ref's outcome doesn't depend on which of the two was asked.
+            let refs = match advertised {
+                Some(refs) => refs.into_iter().map(unpeeled).collect(),
+                None => session.ls_refs(prefixes, &[], format, run)?,
+            };
+            Ok(Some(RefList::new(format, refs)))
+        });
+        match glanced {
+            Err(err) if may_only_concern_fetches(err.kind()) => {
+                tracing::debug!(%err, "the remote shows its refs to nobody who fetches");
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+}
+
+fn unpeeled(advertised: AdvertisedRef) -> AdvertisedRef {
+    AdvertisedRef {
+        peeled: None,
+        ..advertised
+    }
+}
+
+/// Whether a server that gives this answer to a fetch may still take a push.
+fn may_only_concern_fetches(kind: ErrorKind) -> bool {
+    use ErrorKind::*;
+    matches!(
+        kind,
+        Authentication
+            | PermissionDenied
+            | NotFound
+            | ServerError
+            | NotAGitServer
+            | Protocol
+            | Remote
+            | Unsupported
+    )
 }
 
 impl Push for &SmartHttp {
