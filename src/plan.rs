@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    cmp::Ordering,
     collections::{HashMap, HashSet},
 };
 
@@ -83,11 +84,13 @@ pub(crate) fn plan(
             continue;
         };
         // Both are sorted, so one pass over them is enough.
-        while rest.next_if(|held| held.name < offered.name).is_some() {}
-        let held = rest
-            .peek()
-            .copied()
-            .filter(|held| held.name == offered.name);
+        let held = loop {
+            match rest.peek().map(|held| held.name.cmp(&offered.name)) {
+                Some(Ordering::Less) => rest.next(),
+                Some(Ordering::Equal) => break rest.next(),
+                Some(Ordering::Greater) | None => break None,
+            };
+        };
         let step = planner.step(namespace, &offered, held);
         if step == Step::Settled(Outcome::Filtered, Some(Reason::Excluded))
             && !options.list_excluded
