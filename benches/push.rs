@@ -4,8 +4,9 @@
 //! REFSYNC_MIRRORS=/path/to/mirrors cargo bench --bench push
 //! ```
 //! The two take turns, each to a remote of its own that is made anew. `REFSYNC_MIRRORS` holds a bare
-//! `git+git/repo` with its full history; without it there are only the push that finds nothing to do
-//! and, on Linux, the memory that a push of 300 MB takes.
+//! `git+git/repo` with its full history; without it there are only the pushes that find nothing to do
+//! and, on Linux, the memory that a push of 300 MB takes. What a push of all refs takes is mostly the
+//! remote's listing, so there is a bare request for that beside it.
 
 #![allow(
     missing_docs,
@@ -17,17 +18,20 @@
 mod support;
 
 use std::{
+    io::{self, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use refsync::{LocalStore, NetworkPolicy, Outcome, SmartHttp, SyncOptions, sync};
+use refsync::{LocalStore, NetworkPolicy, Outcome, RefGlobs, SmartHttp, SyncOptions, sync};
 use support::{GitServer, ObjectFormat, Repo, Sandbox, ref_heavy};
 
 const ROUNDS: usize = 5;
 const ROUNDS_OF_THE_WHOLE: usize = 3;
 const REFS: usize = 50_000;
 const COMMITS: usize = 20_000;
+const ALL: [&str; 2] = ["refs/heads/*", "refs/tags/*"];
 
 /// In the environment of the process whose memory is looked at: where it pushes from and to.
 const CHILD: &str = "REFSYNC_BENCH_PUSH";
@@ -35,12 +39,12 @@ const CHILD: &str = "REFSYNC_BENCH_PUSH";
 fn main() {
     if let Ok(ends) = std::env::var(CHILD) {
         let (source, url) = ends.split_once(' ').expect("a path and a URL");
-        return push(&Repo::at(source), url);
+        return push(&Repo::at(source), url, RefGlobs::default());
     }
     if cfg!(target_os = "linux") {
         memory();
     }
-    println!("| push | git, median s | refsync | x git |\n|---|---|---|---|");
+    println!("| push | git, median s | refsync | x git | x its bytes |\n|---|---|---|---|---|");
     nothing_to_do();
     if let Some(mirrors) = std::env::var_os("REFSYNC_MIRRORS") {
         real_history(&PathBuf::from(mirrors).join("git+git/repo"));
@@ -54,7 +58,36 @@ fn nothing_to_do() {
     let remote = sandbox.init_bare("remote.git", ObjectFormat::Sha1);
     copy(&source, &remote);
     let name = format!("nothing to do, {REFS} refs");
-    compare(&sandbox, &name, &source, &remote, ROUNDS);
+    compare(&sandbox, &name, &source, &remote, &ALL, ROUNDS);
+    let name = format!("nothing to do, release/* of {REFS} refs");
+    compare(
+        &sandbox,
+        &name,
+        &source,
+        &remote,
+        &["refs/heads/release/*"],
+        ROUNDS,
+    );
+    bare_listing(&sandbox);
+}
+
+/// The remote's listing, asked for and thrown away.
+fn bare_listing(sandbox: &Sandbox) {
+    let server = GitServer::builder(sandbox.path())
+        .receive_pack(true)
+        .start();
+    let request = "GET /remote.git/info/refs?service=git-receive-pack HTTP/1.1\r\n\
+                   Host: localhost\r\nConnection: close\r\n\r\n";
+    let times = (0..ROUNDS).map(|_| {
+        timed(|| {
+            let mut stream = TcpStream::connect(server.address()).expect("a connection");
+            stream.write_all(request.as_bytes()).expect("sent");
+            let received = io::copy(&mut stream, &mut io::sink()).expect("an answer");
+            assert!(received > 50 * REFS as u64, "{received}");
+        })
+    });
+    let bare = median(times.collect()).as_secs_f64();
+    println!("| the bare listing of {REFS} refs | | {bare:.3} | | |");
 }
 
 /// Three files of 100 MB that nothing compresses, and 3000 of 1 kB to 100 kB.
@@ -172,6 +205,7 @@ fn real_history(mirror: &Path) {
             &format!("{commits} commits, loose"),
             &source,
             &remote,
+            &ALL,
             ROUNDS,
         );
         source.git(&["repack", "-adq"]);
@@ -180,43 +214,70 @@ fn real_history(mirror: &Path) {
             &format!("{commits} commits, packed"),
             &source,
             &remote,
+            &ALL,
             ROUNDS,
         );
     }
     let empty = sandbox.init_bare("empty.git", ObjectFormat::Sha1);
-    compare(&sandbox, "all of it", &whole, &empty, ROUNDS_OF_THE_WHOLE);
+    compare(
+        &sandbox,
+        "all of it",
+        &whole,
+        &empty,
+        &ALL,
+        ROUNDS_OF_THE_WHOLE,
+    );
 }
 
-fn compare(sandbox: &Sandbox, name: &str, source: &Repo, remote: &Repo, rounds: usize) {
+fn compare(
+    sandbox: &Sandbox,
+    name: &str,
+    source: &Repo,
+    remote: &Repo,
+    refs: &[&str],
+    rounds: usize,
+) {
     let server = GitServer::builder(sandbox.path())
         .receive_pack(true)
         .start();
+    let refspecs: Vec<_> = refs.iter().map(|refs| format!("{refs}:{refs}")).collect();
+    let glob = |namespace| refs.iter().find_map(|refs| refs.strip_prefix(namespace));
+    let globs = RefGlobs::new(glob("refs/heads/"), glob("refs/tags/")).expect("globs");
     let mut times = [const { Vec::new() }; 2];
+    let mut bytes = [0; 2];
     for _ in 0..rounds {
         for (turn, times) in times.iter_mut().enumerate() {
             let target = sandbox.init_bare("target.git", ObjectFormat::Sha1);
             copy(remote, &target);
             let url = server.url("target.git");
+            server.reset_counts();
             times.push(timed(|| match turn {
                 0 => {
-                    let all = ["refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*"];
-                    source.git(&["push", "-q", &url, all[0], all[1]]);
+                    let mut push = vec!["push", "-q", &url];
+                    push.extend(refspecs.iter().map(String::as_str));
+                    source.git(&push);
                 }
-                _ => push(source, &url),
+                _ => push(source, &url, globs.clone()),
             }));
+            let (received, sent) = server.wire_bytes();
+            bytes[turn] = received + sent;
             assert_eq!(target.for_each_ref(), source.for_each_ref());
             std::fs::remove_dir_all(&target.path).expect("a folder of ours");
         }
     }
     let [git, ours] = times.map(|times| median(times).as_secs_f64());
-    println!("| {name} | {git:.3} | {ours:.3} | {:.2} |", ours / git);
+    let (ratio, [git_bytes, our_bytes]) = (ours / git, bytes.map(|bytes| bytes as f64));
+    let byte_ratio = our_bytes / git_bytes;
+    println!("| {name} | {git:.3} | {ours:.3} | {ratio:.2} | {byte_ratio:.4} |");
 }
 
-fn push(source: &Repo, url: &str) {
+fn push(source: &Repo, url: &str, globs: RefGlobs) {
     let store = LocalStore::open(&source.path).expect("a repository");
     let remote = SmartHttp::new(url).expect("a URL");
     let remote = remote.with_network_policy(NetworkPolicy::any());
-    let stats = sync(&store, &remote, &SyncOptions::default()).expect("a push");
+    let mut options = SyncOptions::default();
+    options.globs = globs;
+    let stats = sync(&store, &remote, &options).expect("a push");
     assert_eq!(stats.count(Outcome::Rejected), 0);
 }
 
