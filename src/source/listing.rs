@@ -28,61 +28,96 @@ pub(super) fn list(
     }
     let packed = repo.refs.cached_packed_buffer();
     if let Some(packed) = packed.map_err(|err| unreadable(repo, err))? {
-        let mut packed_refs = PackedRefs {
-            format,
-            prefixes,
-            refs,
-            was_listed: false,
-        };
         let lines: &[u8] = (**packed).as_ref();
-        for line in lines.lines_with_terminator() {
-            run.check()?;
-            if packed_refs.push(line).is_none() {
+        for prefix in prefixes {
+            let Some(start) = first_with(prefix.as_ref(), lines, format) else {
                 return list_with_gix(repo, format, prefixes, run);
+            };
+            let mut lines = Lines {
+                rest: &lines[start..],
+                format,
+            };
+            while lines.rest_is_below(prefix.as_ref()) {
+                run.check()?;
+                match lines.next_ref() {
+                    Some(found) => refs.push(found),
+                    None => return list_with_gix(repo, format, prefixes, run),
+                }
             }
         }
-        refs = packed_refs.refs;
     }
     Ok(RefList::new(format, refs))
 }
 
-/// The lines of a `packed-refs` file without its header.
-struct PackedRefs<'a> {
+/// Lines of a `packed-refs` file: `<oid> <name>`, then `^<oid>` for what an annotated tag is about.
+struct Lines<'a> {
+    rest: &'a [u8],
     format: ObjectFormat,
-    prefixes: &'a [&'a RelativePath],
-    refs: Vec<AdvertisedRef>,
-    /// Whether the last line was one of those.
-    was_listed: bool,
 }
 
-impl PackedRefs<'_> {
-    /// Takes in the next line; `None` if it is not as git writes it.
-    fn push(&mut self, line: &[u8]) -> Option<()> {
-        if let Some(peeled) = line.strip_prefix(b"^") {
-            if self.was_listed {
-                let tag = self.refs.last_mut()?;
-                let peeled = refs::object_id(peeled.strip_suffix(b"\n")?, self.format)?;
-                tag.peeled = Some(peeled).filter(|peeled| *peeled != tag.target);
-            }
-            self.was_listed = false;
-            return Some(());
-        }
-        let (id, name) = line.split_at_checked(self.format.hash_kind().len_in_hex())?;
-        let name = name.strip_prefix(b" ")?.strip_suffix(b"\n")?;
-        let mut prefixes = self.prefixes.iter();
-        self.was_listed = prefixes.any(|prefix| name.starts_with(prefix.as_ref()));
-        if self.was_listed {
-            self.refs.push(AdvertisedRef {
-                name: Some(name)
-                    .filter(|name| refs::is_valid_name(name.as_bstr()))?
-                    .into(),
-                target: refs::object_id(id, self.format)?,
-                peeled: None,
-                symbolic: false,
-            });
-        }
-        Some(())
+impl Lines<'_> {
+    fn rest_is_below(&self, prefix: &[u8]) -> bool {
+        let name = self.rest.get(self.digits() + 1..);
+        // One that can't be read is found out when it is.
+        !self.rest.is_empty() && name.is_none_or(|name| name.starts_with(prefix))
     }
+
+    /// The next ref; `None` if it is not as git writes it.
+    fn next_ref(&mut self) -> Option<AdvertisedRef> {
+        let (id, rest) = self.rest.split_at_checked(self.digits())?;
+        let rest = rest.strip_prefix(b" ")?;
+        let (name, rest) = rest.split_at(rest.find_byte(b'\n')?);
+        if !refs::is_valid_name(name.as_bstr()) {
+            return None;
+        }
+        self.rest = &rest[1..];
+        let target = refs::object_id(id, self.format)?;
+        let mut peeled = None;
+        if let Some(rest) = self.rest.strip_prefix(b"^") {
+            let (id, rest) = rest.split_at_checked(self.digits())?;
+            peeled = Some(refs::object_id(id, self.format)?).filter(|peeled| *peeled != target);
+            self.rest = rest.strip_prefix(b"\n")?;
+        }
+        Some(AdvertisedRef {
+            name: name.into(),
+            target,
+            peeled,
+            symbolic: false,
+        })
+    }
+
+    fn digits(&self) -> usize {
+        self.format.hash_kind().len_in_hex()
+    }
+}
+
+/// Where in these lines the first one is whose name starts with `prefix` or comes after it. They are
+/// sorted: gix has seen to that. `None` if one on the way is not as git writes it.
+fn first_with(prefix: &[u8], lines: &[u8], format: ObjectFormat) -> Option<usize> {
+    let line_at = |at: usize| lines[..at].rfind_byte(b'\n').map_or(0, |end| end + 1);
+    let line_after = |at: usize| {
+        lines[at..]
+            .find_byte(b'\n')
+            .map_or(lines.len(), |end| at + end + 1)
+    };
+    // Both at the line of a ref, or at the end.
+    let (mut start, mut end) = (0, lines.len());
+    while start < end {
+        let mut line = line_at(start + (end - start) / 2);
+        if lines[line] == b'^' && line > start {
+            line = line_at(line - 1);
+        }
+        let (_, name) = lines[line..].split_at_checked(format.hash_kind().len_in_hex())?;
+        if name.strip_prefix(b" ")? >= prefix {
+            end = line;
+        } else {
+            start = line_after(line);
+            if lines[start..end].starts_with(b"^") {
+                start = line_after(start);
+            }
+        }
+    }
+    Some(start)
 }
 
 /// Goes on where something is damaged.
@@ -278,19 +313,52 @@ mod tests {
 
     #[test]
     fn what_git_writes_is_not_left_to_gix() {
-        let prefix: &RelativePath = "refs/heads/".try_into().expect("a path");
-        let mut packed_refs = PackedRefs {
-            format: ObjectFormat::Sha1,
-            prefixes: &[prefix],
-            refs: Vec::new(),
-            was_listed: false,
-        };
         let (a, b) = (id('a'), id('b'));
-        let lines = format!("{a} refs/heads/a\n{b} refs/heads/ä b\n{a} refs/tags/v1\n^{b}\n");
-        let known = lines.as_bytes().lines_with_terminator();
-        let known: Vec<_> = known.map(|line| packed_refs.push(line).is_some()).collect();
-        // Only the name that git doesn't allow.
-        assert_eq!(known, [true, false, true, true]);
-        assert_eq!(packed_refs.refs.len(), 1);
+        let line = format!("{a} refs/heads/a\n");
+        let known = |text: &str| {
+            let mut lines = Lines {
+                rest: text.as_bytes(),
+                format: ObjectFormat::Sha1,
+            };
+            let found = lines.next_ref();
+            found.map(|_| lines.rest.len())
+        };
+        for (text, expected) in [
+            (line.clone(), Some(0)),
+            (format!("{line}{line}"), Some(line.len())),
+            (format!("{line}^{b}\n{line}"), Some(line.len())),
+            (format!("{line}^{b}"), None),
+            (format!("{line}^b\n"), None),
+            (format!("^{b}\n{line}"), None),
+            (format!("{a}-refs/heads/a\n"), None),
+            (format!("{a} refs/heads/a b\n"), None),
+            (format!("{a} refs/heads/a"), None),
+            (format!("{a}\n"), None),
+        ] {
+            assert_eq!(known(&text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_line_of_a_prefix_is_found_wherever_it_is() {
+        let id = id('a');
+        let names = ["a", "a/b", "b", "bb", "c"].map(|name| format!("refs/heads/{name}"));
+        let peeled = format!("^{id}\n");
+        for tags in 0..1 << names.len() {
+            let mut lines = String::new();
+            let mut starts = Vec::new();
+            for (at, name) in names.iter().enumerate() {
+                starts.push(lines.len());
+                lines += &format!("{id} {name}\n");
+                lines += if tags & 1 << at == 0 { "" } else { &peeled };
+            }
+            starts.push(lines.len());
+            let prefixes = ["A", "a", "a/", "a/c", "b", "bb", "bc", "c", "c/"];
+            for (prefix, expected) in prefixes.iter().zip([0, 0, 1, 2, 2, 3, 4, 4, 5]) {
+                let prefix = format!("refs/heads/{prefix}");
+                let found = first_with(prefix.as_bytes(), lines.as_bytes(), ObjectFormat::Sha1);
+                assert_eq!(found, Some(starts[expected]), "{prefix} in {lines}");
+            }
+        }
     }
 }
