@@ -36,6 +36,8 @@ struct Entry {
     mode: u16,
     name: usize,
     name_end: usize,
+    /// The first bytes from the name on, to sort by.
+    start: u64,
     /// Whether the name needs more than a glance.
     is_odd: bool,
 }
@@ -82,7 +84,7 @@ pub(super) fn check(
             0o100644 | 0o100755 | SYMLINK | DIRECTORY | 0o160000
         );
         if let Some(previous) = previous
-            && !clearly_precedes(data, previous, entry)
+            && !clearly_precedes(previous, entry)
         {
             match compare(data, previous, entry, &mut stack) {
                 Order::Sorted => {}
@@ -151,6 +153,7 @@ fn decode(data: &[u8], at: usize, id_len: usize) -> Option<Entry> {
         mode,
         name,
         name_end,
+        start: u64::from_be_bytes(word(data, name)),
         is_odd,
     })
 }
@@ -260,11 +263,10 @@ fn link(report: &mut impl Report, message: FsckMessage, detail: &str) {
 
 /// Whether the first eight bytes of both names tell that they are in order.
 #[inline]
-fn clearly_precedes(data: &[u8], first: Entry, second: Entry) -> bool {
-    let a = u64::from_be_bytes(word(data, first.name));
-    let b = u64::from_be_bytes(word(data, second.name));
-    let same = (a ^ b).leading_zeros() as usize / 8;
-    a < b && first.name + same < first.name_end && second.name + same < second.name_end
+fn clearly_precedes(first: Entry, second: Entry) -> bool {
+    let same = (first.start ^ second.start).leading_zeros() as usize / 8;
+    let is_in_both = first.name + same < first.name_end && second.name + same < second.name_end;
+    first.start < second.start && is_in_both
 }
 
 enum Order {

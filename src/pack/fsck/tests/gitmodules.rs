@@ -200,6 +200,8 @@ const FILES: &[(&str, &str)] = &[
         "gitmodulesName gitmodulesPath",
     ),
     ("[submodule \"..\"]\n!", "gitmodulesParse"),
+    ("[submodule \"..\"]\r\nurl\r\n", "gitmodulesName"),
+    ("[submodule \"s\"]\r\nurl = \\\r\n-x\r\n", "gitmodulesUrl"),
     // What can't be parsed ends it.
     ("garbage\n[submodule \"s\"]\nurl = -x\n", "gitmodulesUrl"),
     ("garbage!\n[submodule \"s\"]\nurl = -x\n", "gitmodulesParse"),

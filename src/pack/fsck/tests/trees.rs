@@ -120,6 +120,16 @@ fn rows(hash: Hash) -> Vec<(String, Vec<Object>, &'static str)> {
             "duplicateEntries",
         ),
         (
+            "a candidate that is kept",
+            of(&[
+                (FILE, "foo"),
+                (FILE, "foo.bar.baz"),
+                (FOLDER, "foo.bar"),
+                (FOLDER, "foo"),
+            ]),
+            "duplicateEntries",
+        ),
+        (
             "nothing twice",
             of(&[
                 (FILE, "foo"),
