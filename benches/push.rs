@@ -56,7 +56,7 @@ fn nothing_to_do() {
     let source = sandbox.init_bare("source.git", ObjectFormat::Sha1);
     ref_heavy(&source, REFS, COMMITS);
     let remote = sandbox.init_bare("remote.git", ObjectFormat::Sha1);
-    copy(&source, &remote);
+    source.link_to(&remote);
     let name = format!("nothing to do, {REFS} refs");
     compare(&sandbox, &name, &source, &remote, &ALL, ROUNDS);
     let name = format!("nothing to do, release/* of {REFS} refs");
@@ -248,7 +248,7 @@ fn compare(
     for _ in 0..rounds {
         for (turn, times) in times.iter_mut().enumerate() {
             let target = sandbox.init_bare("target.git", ObjectFormat::Sha1);
-            copy(remote, &target);
+            remote.link_to(&target);
             let url = server.url("target.git");
             server.reset_counts();
             times.push(timed(|| match turn {
@@ -279,24 +279,6 @@ fn push(source: &Repo, url: &str, globs: RefGlobs) {
     options.globs = globs;
     let stats = sync(&store, &remote, &options).expect("a push");
     assert_eq!(stats.count(Outcome::Rejected), 0);
-}
-
-/// The same objects and refs, without copying a byte of a pack.
-fn copy(from: &Repo, to: &Repo) {
-    for entry in from
-        .path
-        .join("objects/pack")
-        .read_dir()
-        .expect("a folder of packs")
-    {
-        let entry = entry.expect("an entry");
-        let link = to.path.join("objects/pack").join(entry.file_name());
-        std::fs::hard_link(entry.path(), link).expect("a link");
-    }
-    from.git(&["pack-refs", "--all"]);
-    if from.path.join("packed-refs").exists() {
-        std::fs::copy(from.path.join("packed-refs"), to.path.join("packed-refs")).expect("a copy");
-    }
 }
 
 fn timed(work: impl FnOnce()) -> Duration {
