@@ -79,7 +79,7 @@ fn receive_entries(
     spent.check_count(count.into(), Table::memory_of_an_entry(hash))?;
     inspection.expect(count as usize);
     let mut entries = Entries {
-        table: Table::new(hash),
+        table: Table::new(hash, count as usize),
         inflater: Inflater::new(),
         content: Vec::new(),
         hash,

@@ -44,26 +44,29 @@ pub(super) enum Form {
 const UNKNOWN: u8 = 0;
 
 impl Table {
-    pub(super) fn new(hash: HashKind) -> Self {
+    /// For a pack that is said to have so many entries.
+    pub(super) fn new(hash: HashKind, count: usize) -> Self {
         Table {
             hash,
-            offsets: Vec::new(),
+            offsets: Vec::with_capacity(count),
             end: 0,
-            checksums: Vec::new(),
-            kinds: Vec::new(),
-            is_delta: Vec::new(),
-            ids: Vec::new(),
-            bases: Vec::new(),
+            checksums: Vec::with_capacity(count),
+            kinds: Vec::with_capacity(count),
+            is_delta: Vec::with_capacity(count),
+            ids: Vec::with_capacity(count * (hash.len_in_bytes() / size_of::<u32>())),
+            bases: Vec::with_capacity(count),
             by_id: Vec::new(),
         }
     }
 
-    /// Bytes that an entry takes in memory until the pack is indexed, with all that belongs to it.
+    /// Bytes that an entry takes in memory at most until the pack is indexed, with its share of what
+    /// is made from the table: the deltas of each entry, the order by id, and what objects need of
+    /// each other (see [`Links`](super::links::Links)), in a set that has just grown.
     pub(super) fn memory_of_an_entry(hash: HashKind) -> u64 {
         let id = hash.len_in_bytes();
-        // The deltas of each as a list, the order by id, and a link to it.
-        let elsewhere = 3 * size_of::<u32>() + size_of::<ObjectId>() + 16;
-        (size_of::<u64>() + 2 * size_of::<u32>() + 1 + id + elsewhere) as u64
+        let own = size_of::<u64>() + 2 * size_of::<u32>() + 2 + id;
+        let made = 4 * size_of::<u32>() + 3 * (id + 2);
+        (own + made + size_of::<DeltaById>() / 2) as u64
     }
 
     pub(super) fn len(&self) -> usize {

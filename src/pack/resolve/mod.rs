@@ -393,3 +393,6 @@ fn stream<'s>(
 fn not_as_it_was() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "not what it was before")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::pack::outgoing::Deflater;
+
+/// Entries of a pack: each a whole object or a delta of one before it.
+struct Pack {
+    bytes: Vec<u8>,
+    places: Vec<Range<u64>>,
+    contents: Vec<Vec<u8>>,
+    deltas: Deltas,
+}
+
+/// `plan` has a base for each entry, among those before it or none, and how much it adds.
+fn pack(plan: &[(Option<usize>, usize)]) -> Pack {
+    let mut bytes = b"PACK, or what stands in for its header".to_vec();
+    let (mut places, mut contents, mut bases) =
+        (Vec::<Range<u64>>::new(), Vec::<Vec<u8>>::new(), Vec::new());
+    for (entry, &(base, added)) in plan.iter().enumerate() {
+        let start = bytes.len() as u64;
+        let own = vec![entry as u8; added];
+        let (header, stream, content) = match base {
+            None => (data::entry::Header::Blob, own.clone(), own),
+            Some(base) => {
+                let before = &contents[base];
+                let kept = before.len() - before.len() / 3;
+                let content = [&before[..kept], &own].concat();
+                let base_distance = start - places[base].start;
+                let header = data::entry::Header::OfsDelta { base_distance };
+                (header, delta(before.len(), kept, &own), content)
+            }
+        };
+        header
+            .write_to(stream.len() as u64, &mut bytes)
+            .expect("written to memory");
+        bytes.extend(Deflater::new().deflate(&stream));
+        places.push(start..bytes.len() as u64);
+        contents.push(content);
+        bases.push(base.map_or(NO_BASE, |base| base as u32));
+    }
+    Pack {
+        bytes,
+        places,
+        contents,
+        deltas: Deltas::of_bases(&bases),
+    }
+}
+
+/// What makes a content of the first bytes of its base and some of its own.
+fn delta(base: usize, kept: usize, own: &[u8]) -> Vec<u8> {
+    let mut delta = Vec::new();
+    for mut size in [base, kept + own.len()] {
+        while size > 0x7f {
+            delta.push(size as u8 | 0x80);
+            size >>= 7;
+        }
+        delta.push(size as u8);
+    }
+    for start in (0..kept).step_by(0xffff) {
+        let length = (kept - start).min(0xffff);
+        delta.extend([0xb7, start as u8, (start >> 8) as u8, (start >> 16) as u8]);
+        delta.extend([length as u8, (length >> 8) as u8]);
+    }
+    for part in own.chunks(0x7f) {
+        delta.push(part.len() as u8);
+        delta.extend(part);
+    }
+    delta
+}
+
+struct Check<'a> {
+    pack: &'a Pack,
+    seen: Vec<usize>,
+}
+
+impl Work for Check<'_> {
+    type Error = String;
+
+    fn place(&self, entry: u32) -> Range<u64> {
+        self.pack.places[entry as usize].clone()
+    }
+
+    fn visit(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        content: &[u8],
+        base: Option<&[u8]>,
+    ) -> Result<(), String> {
+        assert_eq!(kind, Kind::Blob);
+        assert!(content == self.pack.contents[entry as usize], "{entry}");
+        let is_delta_of = |base: &[u8]| {
+            let mut bases = 0..self.pack.contents.len() as u32;
+            bases.any(|number| {
+                self.pack.deltas.of(number).contains(&entry)
+                    && base == self.pack.contents[number as usize]
+            })
+        };
+        assert!(base.is_none_or(is_delta_of), "{entry}");
+        self.seen[entry as usize] += 1;
+        Ok(())
+    }
+
+    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) {
+        to.extend_from_slice(self.pack.deltas.of(entry));
+    }
+
+    fn allows(&mut self, _: u32, _: u64, _: u32) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn unreadable(&self, entry: u32, err: io::Error) -> String {
+        format!("{entry} can't be read: {err}")
+    }
+
+    fn failed(&self, err: io::Error) -> String {
+        format!("the disk failed: {err}")
+    }
+}
+
+fn room(large: usize, waiting: usize) -> Room {
+    Room {
+        large,
+        waiting,
+        one_at_a_time: Mutex::new(()),
+    }
+}
+
+/// Everything is seen once and as it is, and memory holds no more than it may.
+fn check(plan: &[(Option<usize>, usize)], room: &Room) {
+    let pack = pack(plan);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pack");
+    std::fs::write(&path, &pack.bytes).expect("a pack");
+    let mut work = Check {
+        pack: &pack,
+        seen: vec![0; plan.len()],
+    };
+    let mut descent =
+        Descent::new(&path, gix::hash::Kind::Sha1, room, folder.path()).expect("a pack");
+    for root in 0..plan.len() as u32 {
+        if plan[root as usize].0.is_none() {
+            descent.descend(root, &mut work).expect("a sound pack");
+            assert_eq!((descent.in_memory, descent.on_disk), (0, 0));
+        }
+    }
+    assert!(work.seen.iter().all(|seen| *seen == 1), "{:?}", work.seen);
+}
+
+fn plans() -> impl Strategy<Value = Vec<(Option<usize>, usize)>> {
+    let base = prop::option::weighted(0.9, any::<prop::sample::Index>());
+    let entries = prop::collection::vec((base, 0..3000_usize), 1..60);
+    entries.prop_map(|entries| {
+        let entries = entries.into_iter().enumerate();
+        let picked = entries.map(|(entry, (base, added))| {
+            let base = base.filter(|_| entry > 0);
+            (base.map(|base| base.index(entry)), added)
+        });
+        picked.collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn every_object_is_seen_once_whatever_the_room(plan in plans(), large in 0..4000_usize, waiting in 0..9000_usize) {
+        check(&plan, &room(large, waiting));
+    }
+}
+
+/// Each a delta of the one before the one before it, so that there are two long chains.
+#[test]
+fn chains_are_followed_however_long_they_are() {
+    let base = |entry: usize| (entry > 0).then(|| entry.saturating_sub(2));
+    let plan: Vec<_> = (0..1000).map(|entry| (base(entry), 30)).collect();
+    check(&plan, &room(1000, 200));
+}
