@@ -122,6 +122,13 @@ impl Error {
         Error::new(ErrorKind::Cancelled, "the run was cancelled")
     }
 
+    /// The limit whose field in [`Limits`](crate::Limits) is called `name` was exceeded: there is more
+    /// than `limit`, a number with its unit, such as "1000000 refs".
+    pub(crate) fn over_budget(name: &str, limit: impl fmt::Display) -> Self {
+        let text = format!("more than {limit} (limit `{name}`)");
+        Error::new(ErrorKind::BudgetExceeded, text)
+    }
+
     /// What went wrong, as far as a caller can act on it.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -171,6 +178,13 @@ mod tests {
         assert_eq!(err.source().expect("a cause").to_string(), "disk on fire");
         assert_eq!(err.kind(), ErrorKind::LocalIo);
         assert!(!err.is_retryable());
+    }
+
+    #[test]
+    fn a_budget_is_called_as_its_field() {
+        let err = Error::over_budget("refs", format_args!("{} refs", 1_000_000));
+        assert_eq!(err.to_string(), "more than 1000000 refs (limit `refs`)");
+        assert_eq!(err.kind(), ErrorKind::BudgetExceeded);
     }
 
     #[test]

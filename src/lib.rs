@@ -56,7 +56,7 @@
 //! ```
 //!
 //! # Where to look
-//! - To run: [`sync()`], [`SyncOptions`], [`RefGlobs`], [`TagPolicy`], [`Progress`].
+//! - To run: [`sync()`], [`SyncOptions`], [`RefGlobs`], [`TagPolicy`], [`Limits`], [`Progress`].
 //! - The ends: [`LocalStore`], and with the feature `http` (on by default) `SmartHttp` with its
 //!   `Credentials`, `NetworkPolicy` and `Timeouts`.
 //! - What came of it: [`SyncRunStats`], [`SyncRunRef`], [`Outcome`], [`Reason`], [`Traffic`], and
@@ -68,6 +68,7 @@ pub mod ancestry;
 mod classify;
 mod error;
 mod globs;
+mod limits;
 mod options;
 mod pack;
 mod plan;
@@ -87,6 +88,7 @@ pub use bstr::{BStr, BString};
 pub use gix::{ObjectId, oid};
 
 pub use globs::RefGlobs;
+pub use limits::Limits;
 pub use options::{SyncOptions, TagPolicy};
 pub use run::{Phase, Progress};
 pub use sync::sync;

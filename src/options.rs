@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use crate::{Progress, RefGlobs, SyncRunStats};
+use crate::{Limits, Progress, RefGlobs, SyncRunStats};
 
 /// How [`sync()`](crate::sync()) goes about a run. The default syncs all branches and tags.
 ///
@@ -36,6 +36,8 @@ pub struct SyncOptions {
     /// all refs at once, and may object to one of them. 32 by default; with 0 all are rejected. They
     /// end early once they have sent twice as much as the first push, and more than 1 MiB.
     pub max_repeated_pushes: usize,
+    /// How much the run may cost, in time, traffic, memory and disk.
+    pub limits: Limits,
     /// The folder for the temporary repository through which two remotes are synced; a process that
     /// is killed leaves it behind. The system's one for temporary files if there is none.
     pub scratch: Option<PathBuf>,
@@ -67,6 +69,7 @@ impl Default for SyncOptions {
             list_excluded: false,
             previous: None,
             max_repeated_pushes: 32,
+            limits: Limits::default(),
             scratch: None,
             cancel: None,
             progress: None,
@@ -86,6 +89,7 @@ impl std::fmt::Debug for SyncOptions {
                 &self.previous.as_ref().map(|stats| stats.refs.len()),
             )
             .field("max_repeated_pushes", &self.max_repeated_pushes)
+            .field("limits", &self.limits)
             .field("scratch", &self.scratch)
             .field("cancel", &self.cancel)
             .field("progress", &self.progress.is_some())

@@ -1,15 +1,18 @@
-//! What every step of one run shares: cancellation, progress and the traffic count.
+//! What every step of one run shares: cancellation, limits, progress and the traffic count.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use crate::{Error, SyncOptions, Traffic};
+use crate::{Error, Limits, SyncOptions, Traffic};
 
 /// One run of [`sync()`](crate::sync()), as an end sees it.
 pub struct Run {
-    cancel: Arc<AtomicBool>,
+    vitals: Arc<Vitals>,
     progress: Option<Arc<dyn Progress>>,
     traffic: Mutex<Traffic>,
 }
@@ -42,33 +45,38 @@ pub enum Phase {
 }
 
 impl Run {
-    /// A run with these options. [`sync()`](crate::sync()) makes its own; this is for tests of a
-    /// [`RefSource`](crate::RefSource).
+    /// A run with these options, whose time starts now. [`sync()`](crate::sync()) makes its own; this
+    /// is for tests of a [`RefSource`](crate::RefSource).
     pub fn new(options: &SyncOptions) -> Self {
+        let cancel = options.cancel.clone().unwrap_or_default();
         Run {
-            cancel: options.cancel.clone().unwrap_or_default(),
+            vitals: Arc::new(Vitals::new(cancel, options.limits.clone())),
             progress: options.progress.clone(),
             traffic: Mutex::default(),
         }
     }
 
     /// Fails with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) once the caller has
-    /// cancelled. Call it at least every few hundred milliseconds.
+    /// cancelled, and with [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) once the
+    /// run is out of [time](Limits::total_time). Call it at least every few hundred milliseconds.
     pub fn check(&self) -> Result<(), Error> {
-        match self.is_cancelled() {
-            true => Err(Error::cancelled()),
-            false => Ok(()),
-        }
+        self.vitals.check()
     }
 
     /// Whether the caller has cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
+        self.vitals.cancel.load(Ordering::Relaxed)
     }
 
-    /// The flag behind [`check()`](Run::check), for code that wants to watch it itself.
+    /// The caller's flag behind [`check()`](Run::check), for code that can only watch a flag. It
+    /// doesn't know of the time.
     pub fn cancel_flag(&self) -> &Arc<AtomicBool> {
-        &self.cancel
+        &self.vitals.cancel
+    }
+
+    /// How much the run may cost.
+    pub fn limits(&self) -> &Limits {
+        &self.vitals.limits
     }
 
     /// Tells the observer, if there is one.
@@ -86,5 +94,131 @@ impl Run {
     /// What has been sent and received so far.
     pub fn traffic(&self) -> Traffic {
         *self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
+    }
+}
+
+/// How much longer a run may take once a remote has all of a push: what became of the refs is worth
+/// knowing.
+const SETTLING_TIME: Duration = Duration::from_secs(60);
+
+/// Whether a run may go on: what its connections look at while they wait.
+#[derive(Debug)]
+pub(crate) struct Vitals {
+    cancel: Arc<AtomicBool>,
+    limits: Limits,
+    start: Instant,
+    settling: OnceLock<Instant>,
+    received: AtomicU64,
+}
+
+#[cfg_attr(
+    not(feature = "http"),
+    expect(dead_code, reason = "asked by connections")
+)]
+impl Vitals {
+    pub(crate) fn new(cancel: Arc<AtomicBool>, limits: Limits) -> Self {
+        Vitals {
+            cancel,
+            limits,
+            start: Instant::now(),
+            settling: OnceLock::new(),
+            received: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Error::cancelled());
+        }
+        match self.limits.total_time {
+            Some(limit) if self.start.elapsed() >= limit && !self.is_settling() => {
+                Err(Error::over_budget("total_time", format_args!("{limit:?}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// From now on refs may be moving on the other side.
+    pub(crate) fn settle(&self) {
+        self.settling.get_or_init(Instant::now);
+    }
+
+    fn is_settling(&self) -> bool {
+        let since = self.settling.get();
+        since.is_some_and(|since| since.elapsed() < SETTLING_TIME)
+    }
+
+    /// Takes what was received off the budget.
+    pub(crate) fn received(&self, bytes: usize) -> Result<(), Error> {
+        let limit = self.limits.received_bytes;
+        let before = self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        if before + bytes as u64 <= limit {
+            return Ok(());
+        }
+        let most = format_args!("{limit} bytes received");
+        Err(Error::over_budget("received_bytes", most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn run(change: impl FnOnce(&mut SyncOptions)) -> Run {
+        let mut options = SyncOptions::default();
+        change(&mut options);
+        Run::new(&options)
+    }
+
+    #[test]
+    fn why_a_run_has_to_end() {
+        let timed_out =
+            |options: &mut SyncOptions| options.limits.total_time = Some(Duration::ZERO);
+        let cancelled =
+            |options: &mut SyncOptions| options.cancel = Some(Arc::new(AtomicBool::new(true)));
+
+        assert!(run(|_| {}).check().is_ok());
+        assert!(
+            run(|options| options.limits.total_time = None)
+                .check()
+                .is_ok()
+        );
+        let err = run(timed_out).check().expect_err("no time");
+        assert_eq!(err.to_string(), "more than 0ns (limit `total_time`)");
+        assert_eq!(err.kind(), ErrorKind::BudgetExceeded);
+        let both = run(|options| {
+            timed_out(options);
+            cancelled(options);
+        });
+        let err = both.check().expect_err("cancelled");
+        assert_eq!(
+            err.kind(),
+            ErrorKind::Cancelled,
+            "the caller's wish is first"
+        );
+    }
+
+    #[test]
+    fn a_run_that_moves_refs_may_go_on_for_a_while() {
+        let run = run(|options| options.limits.total_time = Some(Duration::ZERO));
+        assert!(run.check().is_err());
+        run.vitals.settle();
+        assert!(run.check().is_ok());
+    }
+
+    #[test]
+    fn what_is_received_adds_up() {
+        let run = run(|options| options.limits.received_bytes = 10);
+        assert!(run.vitals.received(6).is_ok());
+        assert!(run.vitals.received(4).is_ok());
+        let err = run.vitals.received(1).expect_err("one too many");
+        let text = "more than 10 bytes received (limit `received_bytes`)";
+        assert_eq!(err.to_string(), text);
     }
 }

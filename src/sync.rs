@@ -147,7 +147,9 @@ fn compare(
         pairs.extend(planned.before.map(|before| (before, planned.source)));
     }
     run.advance(Phase::Compare, 0, Some(kinds.len() as u64));
-    let relations = ancestry::compare(&mut *objects.commits()?, &pairs, &|| run.is_cancelled())?;
+    let has_to_end = || run.check().is_err();
+    let relations = ancestry::compare(&mut *objects.commits()?, &pairs, &has_to_end);
+    let relations = relations.map_err(|err| run.check().err().unwrap_or(err))?;
     run.advance(Phase::Compare, kinds.len() as u64, Some(kinds.len() as u64));
 
     let mut relations = relations.into_iter();

@@ -240,8 +240,8 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 
 /// The error of the pack's own reader is the reader's to tell; here it is a damaged pack.
 fn indexing_failed(err: gix::Error, run: &Run) -> Error {
-    if run.is_cancelled() {
-        return Error::cancelled();
+    if let Err(ended) = run.check() {
+        return ended;
     }
     let local = err.downcast_any_ref::<io::Error>().is_some_and(|io| {
         use io::ErrorKind::*;

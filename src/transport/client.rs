@@ -12,7 +12,7 @@ use ureq::{
 };
 
 use super::{
-    CancelFlag, Credentials, Meter, NetworkPolicy, Origin, RemoteUrl, Timeouts,
+    Credentials, CurrentRun, Meter, NetworkPolicy, Origin, RemoteUrl, Timeouts,
     connect::{Dialer, NoResolver, tls_config},
     exchange::{Exchange, State, lock},
     failure::Failure,
@@ -38,7 +38,7 @@ pub(crate) struct ClientOptions {
     pub(crate) timeouts: Timeouts,
     /// Trusted beside the public certificate authorities.
     pub(crate) extra_roots: Vec<CertificateDer<'static>>,
-    pub(crate) cancel: CancelFlag,
+    pub(crate) run: CurrentRun,
     pub(crate) meter: Arc<Meter>,
 }
 
@@ -74,7 +74,7 @@ impl HttpClient {
             .map(|credentials| credentials.authorization())
             .transpose()?;
         let link = Arc::new(Link {
-            cancel: options.cancel,
+            run: options.run,
             meter: options.meter,
             failure: Failure::default(),
             hung_up: HungUp::default(),
@@ -165,7 +165,7 @@ impl HttpClient {
             status = tracing::field::Empty,
         );
         let _in_span = span.enter();
-        link.cancel.check()?;
+        link.run.check()?;
         link.hung_up.set(false);
         link.meter.count_request();
         let response = agent

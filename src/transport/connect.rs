@@ -133,7 +133,7 @@ impl Dialer {
             .spawn(move || sender.send(work()))
             .map_err(|err| Error::io("starting a thread", err))?;
         loop {
-            self.link.cancel.check()?;
+            self.link.run.check()?;
             match receiver.recv_timeout(POLL) {
                 Ok(done) => return Ok(done),
                 Err(_) if deadline.is_over() => return Err(deadline.exceeded(kind, doing)),
@@ -311,12 +311,12 @@ mod tests {
     };
 
     use super::*;
-    use crate::transport::{CancelFlag, Meter, Timeouts, failure::Failure, socket::HungUp};
+    use crate::transport::{CurrentRun, Meter, Timeouts, failure::Failure, socket::HungUp};
 
     fn dialer() -> Dialer {
         Dialer {
             link: Arc::new(Link {
-                cancel: CancelFlag::default(),
+                run: CurrentRun::default(),
                 meter: Arc::new(Meter::default()),
                 failure: Failure::default(),
                 hung_up: HungUp::default(),
@@ -331,7 +331,7 @@ mod tests {
     fn a_lookup_that_never_returns_is_left_behind_when_cancelled() {
         let dialer = dialer();
         let flag = Arc::new(AtomicBool::new(false));
-        dialer.link.cancel.set(Some(flag.clone()));
+        dialer.link.run.set_cancelled_by(flag.clone());
         let (_never_used, never) = channel::<()>();
         let day = Deadline::after(Duration::from_secs(86_400));
         let err = dialer

@@ -7,12 +7,12 @@
 //! - the [`NetworkPolicy`] is asked about every address, right before it is connected to;
 //! - no redirect is followed and no proxy taken from the environment;
 //! - [`Credentials`] go to the origin that they were given for and nowhere else;
-//! - every wait ends with the [`Timeouts`] or with the caller's [`CancelFlag`].
+//! - every wait ends with the [`Timeouts`] or with the run.
 
-mod cancel;
 mod client;
 mod connect;
 mod credentials;
+mod current_run;
 mod exchange;
 mod failure;
 mod meter;
@@ -23,9 +23,9 @@ mod timeouts;
 mod upload;
 mod url;
 
-pub(crate) use cancel::CancelFlag;
 pub(crate) use client::{ClientOptions, HttpClient};
 pub use credentials::Credentials;
+pub(crate) use current_run::CurrentRun;
 pub(crate) use meter::Meter;
 pub use policy::NetworkPolicy;
 pub use timeouts::Timeouts;

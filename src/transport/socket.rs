@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CancelFlag, Meter, Timeouts, failure::Failure};
+use super::{CurrentRun, Meter, Timeouts, failure::Failure};
 use crate::{Error, ErrorKind};
 
 /// How often a wait looks at the cancel flag and the clock.
@@ -17,7 +17,7 @@ pub(super) const POLL: Duration = Duration::from_millis(50);
 /// What a client shares with all of its connections.
 #[derive(Debug)]
 pub(super) struct Link {
-    pub(super) cancel: CancelFlag,
+    pub(super) run: CurrentRun,
     pub(super) meter: Arc<Meter>,
     pub(super) failure: Failure,
     pub(super) hung_up: HungUp,
@@ -100,7 +100,7 @@ impl Socket {
         use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
         let idle = Deadline::after(self.link.timeouts.idle);
         loop {
-            self.link.cancel.check()?;
+            self.link.run.check()?;
             match op(&self.stream) {
                 Ok(moved) => return Ok(moved),
                 Err(err) if matches!(err.kind(), WouldBlock | TimedOut | Interrupted) => {}
@@ -122,6 +122,10 @@ impl Read for Socket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let received = self.poll(|mut stream| stream.read(buf))?;
         self.link.meter.count_received(received);
+        if let Err(err) = self.link.run.received(received) {
+            self.broken = true;
+            return Err(self.link.failure.record(err));
+        }
         Ok(received)
     }
 }
@@ -206,7 +210,7 @@ mod tests {
         let stream = TcpStream::connect(address).expect("connected");
         let (mut peer, _) = listener.accept().expect("a connection");
         let link = Arc::new(Link {
-            cancel: CancelFlag::default(),
+            run: CurrentRun::default(),
             meter: Arc::new(Meter::default()),
             failure: Failure::default(),
             hung_up: HungUp::default(),

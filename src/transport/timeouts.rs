@@ -2,8 +2,7 @@ use std::time::Duration;
 
 /// How long to wait for the remote end.
 ///
-/// Neither bounds a whole run: a large repository on a slow line may take its time as long as bytes
-/// move. Cancel the run to bound it.
+/// Neither bounds a whole run: that is for [`Limits::total_time`](crate::Limits::total_time).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {

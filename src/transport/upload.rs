@@ -161,7 +161,7 @@ impl<'a> Upload<'a> {
             return Ok(0);
         }
         let mut step = || -> Result<usize, Error> {
-            self.link.cancel.check()?;
+            self.link.run.check()?;
             let read = self.rest.read(buf).map_err(body_failed)?;
             self.rest_is_over = self.rest.fill_buf().map_err(body_failed)?.is_empty();
             Ok(read)
@@ -178,13 +178,16 @@ fn body_failed(err: io::Error) -> Error {
 
 impl Read for Upload<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.ahead.read(buf)?;
+        let mut read = self.ahead.read(buf)?;
         // For a server that has hung up nothing more is worth being made. The end that ureq sees
         // then is one that the server doesn't.
-        if read > 0 || self.link.hung_up.get() {
-            return Ok(read);
+        if read == 0 && !self.link.hung_up.get() {
+            read = self.read_rest(buf)?;
         }
-        self.read_rest(buf)
+        if self.is_over() {
+            self.link.run.settle();
+        }
+        Ok(read)
     }
 }
 
@@ -193,12 +196,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::transport::{CancelFlag, Meter, Timeouts, failure::Failure, socket::HungUp};
+    use crate::transport::{CurrentRun, Meter, Timeouts, failure::Failure, socket::HungUp};
 
     #[test]
     fn the_end_is_known_before_the_last_bytes_are_out() {
         let link = Link {
-            cancel: CancelFlag::default(),
+            run: CurrentRun::default(),
             meter: Arc::new(Meter::default()),
             failure: Failure::default(),
             hung_up: HungUp::default(),

@@ -17,14 +17,14 @@ use super::{SmartHttp, push::ReceivePack};
 use crate::{
     AdvertisedRef, Error, ErrorKind, ObjectFormat, RemoteUrl, Run, Traffic,
     protocol::{err_packet, printable, ref_line::V0Lines},
-    transport::{CancelFlag, ClientOptions, HttpClient, Meter},
+    transport::{ClientOptions, CurrentRun, HttpClient, Meter},
 };
 
 /// A connection, and what the server said about itself on it.
 pub(super) struct Session {
     pub(super) url: RemoteUrl,
     pub(super) client: HttpClient,
-    cancel: CancelFlag,
+    current: CurrentRun,
     meter: Arc<Meter>,
     pub(super) transport: Transport<HttpClient>,
     /// Of upload-pack.
@@ -45,14 +45,14 @@ impl SmartHttp {
         run.check()?;
         let kept = self.kept_session().take();
         let mut session = kept.map_or_else(|| self.open_session(), Ok)?;
-        session.cancel.set(Some(run.cancel_flag().clone()));
+        session.current.set(Some(run.vitals().clone()));
         let before = session.traffic();
         let done = work(&mut session);
         let is_sound = done.is_ok() && !session.is_broken;
         if is_sound {
             session.client.finish();
         }
-        session.cancel.set(None);
+        session.current.set(None);
         run.add_traffic(session.traffic_since(before));
         if is_sound {
             *self.kept_session() = Some(session);
@@ -65,21 +65,21 @@ impl SmartHttp {
     }
 
     fn open_session(&self) -> Result<Session, Error> {
-        let (cancel, meter) = (CancelFlag::default(), Arc::new(Meter::default()));
+        let (current, meter) = (CurrentRun::default(), Arc::new(Meter::default()));
         let client = HttpClient::new(ClientOptions {
             url: self.url.clone(),
             credentials: self.credentials.clone(),
             policy: self.policy,
             timeouts: self.timeouts,
             extra_roots: self.extra_roots.clone(),
-            cancel: cancel.clone(),
+            run: current.clone(),
             meter: meter.clone(),
         })?;
         let transport = new_transport(&client, &self.url, Protocol::V2);
         Ok(Session {
             url: self.url.clone(),
             client,
-            cancel,
+            current,
             meter,
             transport,
             handshake: None,

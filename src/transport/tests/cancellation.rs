@@ -20,7 +20,7 @@ fn while_waiting_for_an_answer_or_the_rest_of_it() {
         let (flag, raise) = raised_by();
         let server = Server::start([Step::Stall(sent.into(), raise)]);
         let options = options(&server.url());
-        options.cancel.set(Some(flag));
+        options.run.set_cancelled_by(flag);
         let client = HttpClient::new(options).expect("a client");
         let err = get(&client, &server.url()).expect_err("cancelled");
         assert_eq!(err.kind(), ErrorKind::Cancelled);
@@ -41,7 +41,7 @@ fn during_the_tls_handshake() {
         while matches!(stream.read(&mut [0]), Ok(1)) {}
     });
     let options = options(&url);
-    options.cancel.set(Some(flag));
+    options.run.set_cancelled_by(flag);
     let client = HttpClient::new(options).expect("a client");
     let err = get(&client, &url).expect_err("cancelled");
     assert_eq!(err.kind(), ErrorKind::Cancelled);
@@ -77,7 +77,7 @@ fn while_writing_to_a_server_that_does_not_read() {
         (listener, connection)
     });
     let options = options(&url);
-    options.cancel.set(Some(flag));
+    options.run.set_cancelled_by(flag);
     let client = HttpClient::new(options).expect("a client");
     let err = post(&client, &url, &vec![0; 64 * 1024 * 1024]).expect_err("cancelled");
     assert_eq!(err.kind(), ErrorKind::Cancelled);
@@ -88,16 +88,16 @@ fn while_writing_to_a_server_that_does_not_read() {
 fn before_anything_is_sent_and_not_in_the_next_run() {
     let server = Server::start([Step::Answer(ok("one")), Step::Answer(ok("two"))]);
     let options = options(&server.url());
-    let cancel = options.cancel.clone();
+    let run = options.run.clone();
     let client = HttpClient::new(options).expect("a client");
     get(&client, &server.url()).expect("an answer");
 
-    cancel.set(Some(Arc::new(AtomicBool::new(true))));
+    run.set_cancelled_by(Arc::new(AtomicBool::new(true)));
     let err = get(&client, &server.url()).expect_err("cancelled");
     assert_eq!(err.kind(), ErrorKind::Cancelled);
     assert_eq!(server.requests().len(), 1);
 
-    cancel.set(Some(Arc::new(AtomicBool::new(false))));
+    run.set_cancelled_by(Arc::new(AtomicBool::new(false)));
     assert_eq!(get(&client, &server.url()).expect("an answer"), "two");
     assert_eq!(server.connections(), 1, "the connection outlives the run");
 }

@@ -17,7 +17,7 @@ use std::{
 use gix_transport::client::blocking_io::http::{GetResponse, Http as _};
 
 use self::server::{Server, Step};
-use super::{CancelFlag, ClientOptions, HttpClient, Meter, NetworkPolicy, RemoteUrl, Timeouts};
+use super::{ClientOptions, CurrentRun, HttpClient, Meter, NetworkPolicy, RemoteUrl, Timeouts};
 use crate::{Error, ErrorKind};
 
 const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
@@ -29,7 +29,7 @@ fn options(url: &str) -> ClientOptions {
         policy: NetworkPolicy::any(),
         timeouts: Timeouts::default(),
         extra_roots: Vec::new(),
-        cancel: CancelFlag::default(),
+        run: CurrentRun::default(),
         meter: Arc::new(Meter::default()),
     }
 }

@@ -314,7 +314,7 @@ fn cancelled_while_waiting_for_the_answer() {
 
 fn cancelled(server: &Server, flag: Arc<AtomicBool>, body: impl io::BufRead) -> Unanswered {
     let options = options(&server.url());
-    options.cancel.set(Some(flag));
+    options.run.set_cancelled_by(flag);
     let client = HttpClient::new(options).expect("a client");
     let err = upload(&client, &server.url(), body).expect_err("cancelled");
     assert_eq!(err.error.kind(), ErrorKind::Cancelled);
