@@ -29,7 +29,7 @@ pub(crate) use current_run::CurrentRun;
 pub(crate) use meter::Meter;
 pub use policy::NetworkPolicy;
 pub use timeouts::Timeouts;
-pub(crate) use upload::Unanswered;
+pub(crate) use upload::{Call, Unanswered};
 pub use url::{Origin, RemoteUrl};
 
 #[cfg(test)]

@@ -107,13 +107,12 @@ impl RefSource for SmartHttp {
             return self.list_for_push(run);
         }
         self.in_session(run, |session| {
-            let advertised = session.shake_hands()?;
-            let format = session.object_format()?;
+            let (known, advertised) = session.shake_hands()?;
             let refs = match advertised {
                 Some(refs) => refs,
-                None => session.ls_refs(prefixes, format, run)?,
+                None => session.ls_refs(prefixes, known, run)?,
             };
-            Ok(RefList::new(format, refs))
+            Ok(RefList::new(known.format, refs))
         })
     }
 
@@ -130,10 +129,11 @@ impl RefSource for SmartHttp {
         )
         .entered();
         self.in_session(run, |session| {
-            if session.handshake.is_none() {
-                session.shake_hands()?;
-            }
-            session.fetch(request, receive, run)
+            let known = match session.upload_pack {
+                Some(known) => known,
+                None => session.shake_hands()?.0,
+            };
+            session.fetch(known, request, receive, run)
         })
     }
 

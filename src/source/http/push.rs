@@ -2,8 +2,6 @@
 
 use std::io::{BufRead, Cursor, Read as _};
 
-use gix_transport::Protocol;
-
 use super::{
     AGENT, SmartHttp,
     session::{Greeting, Session, refused},
@@ -11,11 +9,12 @@ use super::{
 use crate::{
     Error, ErrorKind, ObjectFormat, PackFeatures, Push, PushAnswer, RefList, RefUpdate, Run,
     protocol::{
+        noise::Noise,
         receive_pack::{self, Capabilities},
         ref_line::V0Lines,
         report_status::{self, Report, Trouble, Verdict},
     },
-    transport::Unanswered,
+    transport::{Call, Unanswered},
 };
 
 const SERVICE: &str = "git-receive-pack";
@@ -66,7 +65,7 @@ impl Push for &SmartHttp {
             if session.receive_pack.is_none() {
                 session.list_for_push()?;
             }
-            session.push(updates, pack)
+            session.push(updates, pack, run)
         })
     }
 }
@@ -88,6 +87,7 @@ impl Session {
         &mut self,
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
+        run: &Run,
     ) -> Result<Vec<PushAnswer>, Error> {
         let Some(ReceivePack {
             capabilities,
@@ -99,7 +99,13 @@ impl Session {
         };
         let commands = receive_pack::commands(updates, &capabilities, format, AGENT)?;
         let mut request = Cursor::new(commands).chain(pack);
-        let answer = match self.client.upload(&self.url, SERVICE, &mut request) {
+        let call = Call {
+            repository: &self.url,
+            service: SERVICE,
+            version: None,
+            moves_refs: true,
+        };
+        let answer = match self.client.upload(&call, &mut request) {
             Ok(answer) => answer,
             Err(Unanswered {
                 error,
@@ -112,7 +118,8 @@ impl Session {
                 return Ok(vec![PushAnswer::Unclear { detail }; updates.len()]);
             }
         };
-        let report = report_status::read(answer, &capabilities, updates);
+        let noise = Noise::up_to(run.limits().noise);
+        let report = report_status::read(answer, &capabilities, updates, noise);
         let failure = self.client.take_failure();
         self.is_broken = failure.is_some() || report.trouble.is_some();
         answers(report, failure)
@@ -121,11 +128,8 @@ impl Session {
 
 impl ReceivePack {
     fn new(greeting: &Greeting) -> Self {
-        // gix has capabilities of its own for a server that sent none.
-        let none_sent = greeting.protocol == Protocol::V0;
-        let offers = |name: &str| !none_sent && greeting.capabilities.contains(name);
         ReceivePack {
-            capabilities: Capabilities::of(offers),
+            capabilities: Capabilities::of(|name| greeting.offers(name)),
             format: greeting.format,
         }
     }
@@ -142,6 +146,7 @@ fn answers(report: Report, failure: Option<Error>) -> Result<Vec<PushAnswer>, Er
     let silence = match (report.trouble, failure, unpack_error) {
         (Some(Trouble::Fatal(text)), ..) => format!("the server gave up: {text}"),
         (Some(Trouble::Refused(text)), ..) => format!("the server refused: {text}"),
+        (Some(Trouble::OverBudget(text)), ..) => format!("the server said {text}"),
         (Some(Trouble::Unreadable), Some(failure), _) => failure.to_string(),
         (Some(Trouble::Unreadable), None, _) => {
             "the server's report is cut off or makes no sense".to_owned()

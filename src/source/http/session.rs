@@ -3,7 +3,6 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bstr::{BStr, BString};
-use gix_protocol::Handshake;
 use gix_transport::{
     Protocol, Service,
     client::{
@@ -13,10 +12,10 @@ use gix_transport::{
     packetline,
 };
 
-use super::{SmartHttp, push::ReceivePack};
+use super::{SmartHttp, fetch::UploadPack, push::ReceivePack};
 use crate::{
     AdvertisedRef, Error, ErrorKind, ObjectFormat, RemoteUrl, Run, Traffic,
-    protocol::{err_packet, printable, ref_line::V0Lines},
+    protocol::{err_packet, fetch::shallow_source, printable, ref_line::V0Lines},
     transport::{ClientOptions, CurrentRun, HttpClient, Meter},
 };
 
@@ -27,8 +26,7 @@ pub(super) struct Session {
     current: CurrentRun,
     meter: Arc<Meter>,
     pub(super) transport: Transport<HttpClient>,
-    /// Of upload-pack.
-    pub(super) handshake: Option<Handshake>,
+    pub(super) upload_pack: Option<UploadPack>,
     pub(super) receive_pack: Option<ReceivePack>,
     /// Whether something failed although there is a result.
     pub(super) is_broken: bool,
@@ -82,7 +80,7 @@ impl SmartHttp {
             current,
             meter,
             transport,
-            handshake: None,
+            upload_pack: None,
             receive_pack: None,
             is_broken: false,
         })
@@ -98,41 +96,35 @@ pub(super) struct Greeting {
     pub(super) listed: Option<V0Lines>,
 }
 
+impl Greeting {
+    pub(super) fn offers(&self, capability: &str) -> bool {
+        // gix has capabilities of its own for a server that sent none.
+        self.protocol != Protocol::V0 && self.capabilities.contains(capability)
+    }
+}
+
 impl Session {
     /// Asks for the capabilities of upload-pack. Servers older than v2 list all of their refs with
     /// them.
-    pub(super) fn shake_hands(&mut self) -> Result<Option<Vec<AdvertisedRef>>, Error> {
+    pub(super) fn shake_hands(
+        &mut self,
+    ) -> Result<(UploadPack, Option<Vec<AdvertisedRef>>), Error> {
         // One that has shaken hands would go on with the answer to its last request.
         self.transport = new_transport(&self.client, &self.url, Protocol::V2);
         let greeting = greet(&mut self.transport, &self.client, Service::UploadPack)?;
-        let listed = greeting.listed;
-        if listed
-            .as_ref()
-            .is_some_and(|listed| !listed.shallow.is_empty())
-        {
+        let is_shallow = |listed: &V0Lines| !listed.shallow.is_empty();
+        if greeting.listed.as_ref().is_some_and(is_shallow) {
             return Err(shallow_source());
         }
-        self.handshake = Some(Handshake {
-            server_protocol_version: greeting.protocol,
-            capabilities: greeting.capabilities,
-            refs: None,
-            v1_shallow_updates: None,
-        });
-        Ok(listed.map(|listed| listed.refs))
+        let known = UploadPack::new(&greeting);
+        self.upload_pack = Some(known);
+        Ok((known, greeting.listed.map(|listed| listed.refs)))
     }
 
     /// Asks for the capabilities of receive-pack, and for all refs. There is no v2 of it.
     pub(super) fn greet_receive_pack(&mut self) -> Result<Greeting, Error> {
         let mut transport = new_transport(&self.client, &self.url, Protocol::V1);
         greet(&mut transport, &self.client, Service::ReceivePack)
-    }
-
-    pub(super) fn object_format(&self) -> Result<ObjectFormat, Error> {
-        self.handshake
-            .as_ref()
-            .map_or(Ok(ObjectFormat::Sha1), |handshake| {
-                object_format(&handshake.capabilities)
-            })
     }
 
     fn traffic(&self) -> Traffic {
@@ -240,11 +232,6 @@ pub(super) fn failed(client: &HttpClient, what: &str, err: gix::Error) -> Error 
         Some(line) => refused(&line),
         None => broken(what, err),
     }
-}
-
-pub(super) fn shallow_source() -> Error {
-    let text = "the source is a shallow clone: its history has holes";
-    Error::new(ErrorKind::Unsupported, text)
 }
 
 pub(super) fn refused(line: &[u8]) -> Error {

@@ -7,15 +7,24 @@ use std::{
 };
 
 use super::{cancellation::raised_by, *};
-use crate::transport::Unanswered;
+use crate::transport::{Call, Unanswered};
 
 const SERVICE: &str = "git-receive-pack";
 const MIB: u64 = 1024 * 1024;
 
+pub(super) fn call(repository: &RemoteUrl) -> Call<'_> {
+    Call {
+        repository,
+        service: SERVICE,
+        version: None,
+        moves_refs: true,
+    }
+}
+
 fn upload(client: &HttpClient, url: &str, body: impl io::BufRead) -> Result<String, Unanswered> {
     let mut body = body;
     let repository = RemoteUrl::parse(url).expect("a valid URL");
-    let mut answer = client.upload(&repository, SERVICE, &mut body)?;
+    let mut answer = client.upload(&call(&repository), &mut body)?;
     let mut text = String::new();
     answer.read_to_string(&mut text).expect("the whole answer");
     Ok(text)
