@@ -2,7 +2,41 @@
 
 use bstr::{BStr, ByteSlice};
 
-use crate::{AdvertisedRef, ObjectFormat, ObjectId};
+use crate::{AdvertisedRef, Error, Limits, ObjectFormat, ObjectId};
+
+/// How much of a listing has come, against [`Limits::refs`] and [`Limits::ref_names`].
+pub(crate) struct Length<'a> {
+    limits: &'a Limits,
+    lines: usize,
+    names: usize,
+}
+
+impl<'a> Length<'a> {
+    pub(crate) fn up_to(limits: &'a Limits) -> Self {
+        Length {
+            limits,
+            lines: 0,
+            names: 0,
+        }
+    }
+
+    /// Takes one more line off the budget, which keeps a name of this length.
+    pub(crate) fn add(&mut self, name: usize) -> Result<(), Error> {
+        let Limits {
+            refs, ref_names, ..
+        } = *self.limits;
+        self.lines += 1;
+        self.names += name;
+        if self.lines > refs {
+            return Err(Error::over_budget("refs", format_args!("{refs} refs")));
+        }
+        if self.names > ref_names {
+            let most = format_args!("{ref_names} bytes of names of refs");
+            return Err(Error::over_budget("ref_names", most));
+        }
+        Ok(())
+    }
+}
 
 /// One line of a v2 `ls-refs` answer (gitprotocol-v2, "ls-refs"):
 /// `<oid> <name>[ symref-target:<name>][ peeled:<oid>]`.
@@ -56,8 +90,12 @@ impl V0Lines {
         let id = object_id(id, format)?;
         match name.strip_suffix(b"^{}") {
             // How an empty repository lists its capabilities.
-            Some(b"capabilities") if id.is_null() => {}
-            Some(tag) => self.refs.last_mut().filter(|last| last.name == tag)?.peeled = Some(id),
+            Some(b"capabilities") if id.is_null() && self.refs.is_empty() => {}
+            Some(tag) => {
+                let last = self.refs.last_mut();
+                let tag = last.filter(|last| last.name == tag && last.peeled.is_none());
+                tag?.peeled = Some(id);
+            }
             None if name.is_empty() => return None,
             None => self.refs.push(AdvertisedRef {
                 name: name.into(),
@@ -183,6 +221,25 @@ mod tests {
     }
 
     #[test]
+    fn a_listing_has_a_budget() {
+        let limits = Limits {
+            refs: 3,
+            ref_names: 10,
+            ..Limits::default()
+        };
+        let add = |names: &[usize]| {
+            let mut length = Length::up_to(&limits);
+            names.iter().try_for_each(|name| length.add(*name))
+        };
+        assert!(add(&[3, 3, 4]).is_ok());
+        let err = add(&[0; 4]).expect_err("too many");
+        assert_eq!(err.to_string(), "more than 3 refs (limit `refs`)");
+        let err = add(&[5, 6]).expect_err("too long");
+        let text = "more than 10 bytes of names of refs (limit `ref_names`)";
+        assert_eq!(err.to_string(), text);
+    }
+
+    #[test]
     fn v0_lines_out_of_order() {
         let orphan = format!("{B} refs/tags/v1^{{}}\n");
         assert!(
@@ -190,9 +247,12 @@ mod tests {
             "peeled without a tag"
         );
         assert!(
-            v0(&[format!("{A} refs/tags/v2\n"), orphan]).is_none(),
+            v0(&[format!("{A} refs/tags/v2\n"), orphan.clone()]).is_none(),
             "peeled for another tag"
         );
+        let tag = [format!("{A} refs/tags/v1\n"), orphan.clone(), orphan];
+        assert!(v0(&tag[..2]).is_some());
+        assert!(v0(&tag).is_none(), "peeled again");
         assert!(v0(&["nonsense\n".into()]).is_none());
         assert!(v0(&[format!("{A} \n")]).is_none());
     }

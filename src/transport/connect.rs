@@ -51,6 +51,9 @@ impl Dialer {
     }
 
     fn resolve(&self, origin: &Origin, deadline: Deadline) -> Result<Vec<SocketAddr>, Error> {
+        if !self.policy.allows_name(origin.host()) {
+            return Err(forbidden(origin));
+        }
         let host = (origin.host().to_owned(), origin.port());
         let doing = format!("looking up {}", origin.host());
         let answer = self.in_background(deadline, ErrorKind::Dns, &doing, move || {
@@ -67,14 +70,7 @@ impl Dialer {
         }
         addresses.retain(|address| self.policy.allows(address.ip()));
         if addresses.is_empty() {
-            // Where a name inside of the caller's network leads is not for the text.
-            return Err(Error::new(
-                ErrorKind::Forbidden,
-                format!(
-                    "the network policy does not allow the address of {}",
-                    origin.host()
-                ),
-            ));
+            return Err(forbidden(origin));
         }
         Ok(addresses)
     }
@@ -144,6 +140,15 @@ impl Dialer {
             }
         }
     }
+}
+
+/// Where a name inside of the caller's network leads is not for the text.
+fn forbidden(origin: &Origin) -> Error {
+    let text = format!(
+        "the network policy does not allow the address of {}",
+        origin.host()
+    );
+    Error::new(ErrorKind::Forbidden, text)
 }
 
 /// The first connection that succeeds. Each address gets a fair share of the time that is left.
@@ -284,6 +289,8 @@ impl Transport for Wire {
             Stream::Tls(tls) => tls.read(input),
         };
         let received = received.map_err(|err| self.broken(err))?;
+        let framing = self.link.framing.add(received);
+        framing.map_err(|err| self.link.failure.record(err))?;
         self.buffers.input_appended(received);
         Ok(received > 0)
     }
@@ -311,17 +318,15 @@ mod tests {
     };
 
     use super::*;
-    use crate::transport::{CurrentRun, Meter, Timeouts, failure::Failure, socket::HungUp};
+    use crate::transport::{CurrentRun, Timeouts};
 
     fn dialer() -> Dialer {
         Dialer {
-            link: Arc::new(Link {
-                run: CurrentRun::default(),
-                meter: Arc::new(Meter::default()),
-                failure: Failure::default(),
-                hung_up: HungUp::default(),
-                timeouts: Timeouts::default(),
-            }),
+            link: Arc::new(Link::new(
+                CurrentRun::default(),
+                Arc::default(),
+                Timeouts::default(),
+            )),
             policy: NetworkPolicy::any(),
             tls: Arc::new(tls_config(Vec::new()).expect("a TLS configuration")),
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderMap, Method, StatusCode, Uri, header};
 
-use super::{RemoteUrl, socket::connection_broke};
+use super::{Redirects, RemoteUrl, redirect::moved_within_origin, socket::connection_broke};
 use crate::{Error, ErrorKind};
 
 /// The longest wait that a server gets to ask for.
@@ -57,15 +57,31 @@ impl Head<'_> {
     }
 
     fn redirect(&self) -> String {
-        let text = "the server redirects, and redirects are not followed";
+        let text = "the server redirects, and that is not followed";
         match self.header(header::LOCATION).and_then(moved_to) {
             Some(url) => format!("{text}; try {url}"),
             None => text.to_owned(),
         }
     }
 
+    /// Where the repository has moved to, if the redirect of what was `asked` may be followed.
+    pub(super) fn moved(&self, redirects: Redirects, asked: &Uri) -> Option<RemoteUrl> {
+        match redirects {
+            Redirects::Refuse => None,
+            Redirects::SameOrigin => {
+                let location = self.header(header::LOCATION)?;
+                moved_within_origin(asked, self.status, location)
+            }
+        }
+    }
+
     /// Fails unless this is a smart HTTP answer of the type `expected`.
     pub(super) fn check_content_type(&self, expected: &str) -> Result<(), Error> {
+        let encoding = self.headers.get(header::CONTENT_ENCODING);
+        if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            let text = "the answer is compressed, which it was not asked to be";
+            return Err(Error::new(ErrorKind::NotAGitServer, text));
+        }
         let essence = self
             .header(header::CONTENT_TYPE)
             .and_then(|value| value.split(';').next())
@@ -217,6 +233,20 @@ mod tests {
                 (!good).then_some(ErrorKind::NotAGitServer),
                 "{value:?}"
             );
+        }
+    }
+
+    #[test]
+    fn nothing_is_unpacked() {
+        for (encoding, good) in [("identity", true), ("gzip", false), ("deflate, br", false)] {
+            let answer = check(
+                200,
+                &[
+                    (header::CONTENT_TYPE, TYPE),
+                    (header::CONTENT_ENCODING, encoding),
+                ],
+            );
+            assert_eq!(answer.is_ok(), good, "{encoding}");
         }
     }
 

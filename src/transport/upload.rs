@@ -216,17 +216,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::transport::{CurrentRun, Meter, Timeouts, failure::Failure, socket::HungUp};
+    use crate::transport::{CurrentRun, Timeouts};
 
     #[test]
     fn the_end_is_known_before_the_last_bytes_are_out() {
-        let link = Link {
-            run: CurrentRun::default(),
-            meter: Arc::new(Meter::default()),
-            failure: Failure::default(),
-            hung_up: HungUp::default(),
-            timeouts: Timeouts::default(),
-        };
+        let link = Link::new(CurrentRun::default(), Arc::default(), Timeouts::default());
         for length in [1, 1000, POST_BUFFER + 100_000] {
             let bytes = vec![b'x'; length];
             let mut body = BufReader::with_capacity(1000, &*bytes);

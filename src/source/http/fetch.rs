@@ -5,14 +5,15 @@ use gix_transport::{Protocol, client::blocking_io::TransportV2Ext as _};
 
 use super::{
     AGENT,
-    session::{Greeting, Session, each_line, failed, refused},
+    session::{Greeting, Session, each_line, failed, nonsense, refused},
 };
 use crate::{
     AdvertisedRef, Error, ErrorKind, ObjectFormat, PackAnswer, PackReceiver, PackRequest, Run,
     protocol::{
         fetch::{self, Dialect, Offers, Preface, refused_want},
         noise::Noise,
-        printable, ref_line,
+        printable,
+        ref_line::{self, Length},
         side_band::{SideBand, Trouble},
     },
     transport::Call,
@@ -85,11 +86,13 @@ impl Session {
             Err(err) => return Err(failed(&self.client, "listing refs", err.into())),
         };
         let mut refs = Vec::new();
+        let mut length = Length::up_to(run.limits());
         each_line(&mut *lines, &self.client, |line| {
-            refs.extend(ref_line::parse_v2(line, known.format)?);
-            Some(())
+            let parsed = ref_line::parse_v2(line, known.format).ok_or_else(|| nonsense(line))?;
+            length.add(parsed.as_ref().map_or(0, |new| new.name.len()))?;
+            refs.extend(parsed);
+            Ok(())
         })?;
-        run.check()?;
         Ok(refs)
     }
 
@@ -102,7 +105,7 @@ impl Session {
     ) -> Result<PackAnswer, Error> {
         let body = fetch::request(request, known.dialect, known.format, AGENT)?;
         let call = Call {
-            repository: &self.url,
+            repository: &self.base,
             service: "git-upload-pack",
             version: matches!(known.dialect, Dialect::V2 { .. }).then_some("2"),
             moves_refs: false,

@@ -30,7 +30,7 @@ impl SmartHttp {
     /// The refs that receive-pack lists, and what else the server has with everything behind it.
     pub(super) fn list_for_push(&self, run: &Run) -> Result<RefList, Error> {
         self.in_session(run, |session| {
-            let (format, listed) = session.list_for_push()?;
+            let (format, listed) = session.list_for_push(run)?;
             let (refs, haves) = receive_pack::split_haves(listed.refs);
             let mut list = RefList::new(format, refs);
             list.haves = haves;
@@ -63,7 +63,7 @@ impl Push for &SmartHttp {
         let _span = tracing::debug_span!("send", updates = updates.len()).entered();
         self.in_session(run, |session| {
             if session.receive_pack.is_none() {
-                session.list_for_push()?;
+                session.list_for_push(run)?;
             }
             session.push(updates, pack, run)
         })
@@ -71,8 +71,8 @@ impl Push for &SmartHttp {
 }
 
 impl Session {
-    fn list_for_push(&mut self) -> Result<(ObjectFormat, V0Lines), Error> {
-        let greeting = self.greet_receive_pack()?;
+    fn list_for_push(&mut self, run: &Run) -> Result<(ObjectFormat, V0Lines), Error> {
+        let greeting = self.greet_receive_pack(run)?;
         let known = ReceivePack::new(&greeting);
         self.receive_pack = Some(known);
         let Some(listed) = greeting.listed else {
@@ -100,7 +100,7 @@ impl Session {
         let commands = receive_pack::commands(updates, &capabilities, format, AGENT)?;
         let mut request = Cursor::new(commands).chain(pack);
         let call = Call {
-            repository: &self.url,
+            repository: &self.base,
             service: SERVICE,
             version: None,
             moves_refs: true,
