@@ -191,7 +191,7 @@ fn tag_stays(
     held: &AdvertisedRef,
     offered: &AdvertisedRef,
 ) -> bool {
-    let annotated = held.peeled.is_some() || offered.peeled.is_some();
+    let annotated = held.annotated || offered.annotated;
     namespace == Namespace::Tag && (policy == TagPolicy::Immutable || annotated)
 }
 
@@ -286,7 +286,7 @@ mod tests {
             AdvertisedRef {
                 name: name.into(),
                 target: digits.next().expect("a tip"),
-                peeled: digits.next(),
+                annotated: digits.next().is_some(),
                 symbolic,
             }
         };

@@ -52,12 +52,13 @@ pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<Adver
     let mut found = AdvertisedRef {
         name: name.into(),
         target: null(format),
-        peeled: None,
+        annotated: false,
         symbolic: false,
     };
     for attribute in words {
         if let Some(peeled) = attribute.strip_prefix(b"peeled:") {
-            found.peeled = Some(object_id(peeled, format)?);
+            object_id(peeled, format)?;
+            found.annotated = true;
         } else if attribute.starts_with(b"symref-target:") {
             found.symbolic = true;
         }
@@ -93,14 +94,14 @@ impl V0Lines {
             Some(b"capabilities") if id.is_null() && self.refs.is_empty() => {}
             Some(tag) => {
                 let last = self.refs.last_mut();
-                let tag = last.filter(|last| last.name == tag && last.peeled.is_none());
-                tag?.peeled = Some(id);
+                let tag = last.filter(|last| last.name == tag && !last.annotated);
+                tag?.annotated = true;
             }
             None if name.is_empty() => return None,
             None => self.refs.push(AdvertisedRef {
                 name: name.into(),
                 target: id,
-                peeled: None,
+                annotated: false,
                 symbolic: false,
             }),
         }
@@ -130,11 +131,11 @@ mod tests {
         ObjectId::from_hex(hex.as_bytes()).expect("hex")
     }
 
-    fn listed(name: &str, peeled: Option<&str>, symbolic: bool) -> AdvertisedRef {
+    fn listed(name: &str, annotated: bool, symbolic: bool) -> AdvertisedRef {
         AdvertisedRef {
             name: name.into(),
             target: id(A),
-            peeled: peeled.map(id),
+            annotated,
             symbolic,
         }
     }
@@ -144,23 +145,23 @@ mod tests {
         let table = [
             (
                 format!("{A} refs/heads/main\n"),
-                Some(Some(listed("refs/heads/main", None, false))),
+                Some(Some(listed("refs/heads/main", false, false))),
             ),
             (
                 format!("{A} refs/heads/main"),
-                Some(Some(listed("refs/heads/main", None, false))),
+                Some(Some(listed("refs/heads/main", false, false))),
             ),
             (
                 format!("{A} refs/tags/v1 peeled:{B}\n"),
-                Some(Some(listed("refs/tags/v1", Some(B), false))),
+                Some(Some(listed("refs/tags/v1", true, false))),
             ),
             (
                 format!("{A} HEAD symref-target:refs/heads/main\n"),
-                Some(Some(listed("HEAD", None, true))),
+                Some(Some(listed("HEAD", false, true))),
             ),
             (
                 format!("{A} x symref-target:y peeled:{B} new:z\n"),
-                Some(Some(listed("x", Some(B), true))),
+                Some(Some(listed("x", true, true))),
             ),
             (
                 "unborn HEAD symref-target:refs/heads/main\n".into(),
@@ -206,9 +207,9 @@ mod tests {
         ];
         let parsed = v0(&lines).expect("a good advertisement");
         let expected = [
-            listed("HEAD", None, false),
-            listed("refs/tags/v1", Some(B), false),
-            listed("refs/tags/v2", None, false),
+            listed("HEAD", false, false),
+            listed("refs/tags/v1", true, false),
+            listed("refs/tags/v2", false, false),
         ];
         assert_eq!(parsed.refs, expected);
         assert_eq!(
@@ -285,7 +286,7 @@ mod tests {
             AdvertisedRef {
                 name: name.into(),
                 target: ObjectId::from_hex(target).expect("hex"),
-                peeled: ObjectId::from_hex(peeled).ok(),
+                annotated: ObjectId::from_hex(peeled).is_ok(),
                 symbolic: !symref.is_empty(),
             }
         };

@@ -263,11 +263,11 @@ fn advertise(repo: &gix::Repository, found: gix::refs::Reference) -> AdvertisedR
             (follow(repo, &found.name).unwrap_or_else(nowhere), true)
         }
     };
-    let peeled = found.peeled.filter(|peeled| *peeled != target);
+    let annotated = found.peeled.is_some_and(|peeled| peeled != target);
     AdvertisedRef {
         name: found.name.into_inner(),
         target,
-        peeled,
+        annotated,
         symbolic,
     }
 }
@@ -281,7 +281,7 @@ fn damaged(format: ObjectFormat, err: &gix::Error) -> Option<AdvertisedRef> {
     Some(AdvertisedRef {
         name: gix::path::to_unix_separators_on_windows(name).into_owned(),
         target: ObjectId::null(format.hash_kind()),
-        peeled: None,
+        annotated: false,
         symbolic: false,
     })
 }

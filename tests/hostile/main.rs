@@ -4,6 +4,7 @@
 
 mod endless;
 mod forbidden;
+mod memory;
 mod patience;
 mod raw;
 mod redirects;
