@@ -13,7 +13,7 @@ use ureq::{
 
 use super::{
     Credentials, CurrentRun, Meter, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts,
-    connect::{Dialer, NoResolver, tls_config},
+    connect::{Dialer, NoResolver, system_look_up, tls_config},
     exchange::{Allowance, Exchange, State, lock},
     response::{Head, incomplete},
     socket::Link,
@@ -80,6 +80,7 @@ impl HttpClient {
             link: link.clone(),
             policy: options.policy,
             tls: Arc::new(tls_config(options.extra_roots)?),
+            look_up: system_look_up(),
         };
         let config = ureq::Agent::config_builder()
             .proxy(None)

@@ -10,6 +10,9 @@ use crate::{Error, ErrorKind};
 /// The longest wait that a server gets to ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest URL that an error shows, in bytes.
+const MAX_SHOWN: usize = 400;
+
 /// An answer, as far as it takes to judge it.
 pub(super) struct Head<'a> {
     pub(super) status: StatusCode,
@@ -116,6 +119,7 @@ pub(super) fn expected_content_type(method: &Method, uri: &Uri) -> Option<String
 /// The repository that a redirect of the first request leads to, if it can be shown as it is.
 fn moved_to(location: &str) -> Option<RemoteUrl> {
     let url = location.split('?').next()?;
+    let url = Some(url).filter(|url| url.len() <= MAX_SHOWN)?;
     RemoteUrl::parse(url.strip_suffix("/info/refs").unwrap_or(url)).ok()
 }
 
@@ -318,6 +322,10 @@ mod tests {
             ),
             ("/canary/info/refs", "not followed ("),
             ("javascript:canary", "not followed ("),
+            (
+                &format!("https://new.example/{}", "canary/".repeat(100)),
+                "not followed (",
+            ),
         ];
         for (location, expected) in cases {
             let err = check(302, &[(header::LOCATION, location)]).expect_err("refused");

@@ -4,6 +4,7 @@
 
 mod endless;
 mod forbidden;
+mod garbage;
 mod memory;
 mod patience;
 mod raw;
