@@ -60,7 +60,7 @@
 //! - To run: [`sync()`], [`SyncOptions`], [`RefGlobs`], [`TagPolicy`], [`Limits`], [`FsckRules`],
 //!   [`Progress`].
 //! - The ends: [`LocalStore`], and with the feature `http` (on by default) `SmartHttp` with its
-//!   `Credentials`, `NetworkPolicy` and `Timeouts`.
+//!   `Credentials`, `NetworkPolicy`, `Redirects` and `Timeouts`.
 //! - What came of it: [`SyncRunStats`], [`SyncRunRef`], [`Outcome`], [`Reason`], [`Traffic`], and
 //!   [`Error`]. With the feature `serde` the stats are JSON in the shape of the upstream-sync API.
 //! - To be an end: [`RefSource`], [`Objects`], [`Quarantine`] or [`Push`], [`RefList`], [`Run`], and
@@ -100,7 +100,7 @@ pub use source::LocalStore;
 #[cfg(feature = "http")]
 pub use source::SmartHttp;
 #[cfg(feature = "http")]
-pub use transport::{Credentials, NetworkPolicy, Origin, RemoteUrl, Timeouts};
+pub use transport::{Credentials, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts};
 
 pub use error::{Error, ErrorKind};
 pub use stats::{Outcome, Reason, SyncRunRef, SyncRunStats, Traffic};

@@ -204,7 +204,7 @@ fn tag_stays(
     held: &AdvertisedRef,
     offered: &AdvertisedRef,
 ) -> bool {
-    let annotated = held.peeled.is_some() || offered.peeled.is_some();
+    let annotated = held.annotated || offered.annotated;
     namespace == Namespace::Tag && (policy == TagPolicy::Immutable || annotated)
 }
 
@@ -299,7 +299,7 @@ mod tests {
             AdvertisedRef {
                 name: name.into(),
                 target: digits.next().expect("a tip"),
-                peeled: digits.next(),
+                annotated: digits.next().is_some(),
                 symbolic,
             }
         };

@@ -125,7 +125,7 @@ pub(crate) struct Vitals {
 
 #[cfg_attr(
     not(feature = "http"),
-    expect(dead_code, reason = "asked by connections")
+    allow(dead_code, reason = "asked by connections")
 )]
 impl Vitals {
     pub(crate) fn new(cancel: Arc<AtomicBool>, limits: Limits) -> Self {

@@ -45,7 +45,7 @@ impl RefSource for OwnSource {
         let advertise = |(name, id): (String, String)| AdvertisedRef {
             name: name.into(),
             target: ObjectId::from_hex(id.as_bytes()).expect("hex"),
-            peeled: None,
+            annotated: false,
             symbolic: false,
         };
         let refs = self.0.for_each_ref().into_iter().map(advertise).collect();

@@ -1,10 +1,12 @@
 //! Git's wire grammar as pure functions over bytes. Nothing here touches a socket.
 
 pub(crate) mod fetch;
-pub(crate) mod last_words;
+pub(crate) mod noise;
+pub(crate) mod pkt_line;
 pub(crate) mod receive_pack;
 pub(crate) mod ref_line;
 pub(crate) mod report_status;
+pub(crate) mod side_band;
 
 /// How much of a remote's words is passed on, in characters.
 const MAX_REMOTE_TEXT: usize = 400;

@@ -97,17 +97,16 @@ pub(crate) const FLUSH: &[u8] = b"0000";
 /// Splits what a server lists into the refs that take part in a sync, and what else it has with
 /// everything behind it: the tips of its other refs, and those of repositories that it borrows
 /// objects from, which it lists under the name `.have`.
-pub(crate) fn split_haves(mut listed: Vec<AdvertisedRef>) -> (Vec<AdvertisedRef>, Vec<ObjectId>) {
-    let others = listed.extract_if(.., |listed| {
-        Namespace::split(listed.name.as_bstr()).is_none()
-    });
-    let mut haves: Vec<_> = others
+pub(crate) fn split_haves(mut refs: Vec<AdvertisedRef>) -> (Vec<AdvertisedRef>, Vec<ObjectId>) {
+    let is_other = |listed: &mut AdvertisedRef| Namespace::split(listed.name.as_bstr()).is_none();
+    let mut haves: Vec<_> = refs
+        .extract_if(.., is_other)
         .map(|other| other.target)
         .filter(|id| !id.is_null())
         .collect();
     haves.sort_unstable();
     haves.dedup();
-    (listed, haves)
+    (refs, haves)
 }
 
 #[cfg(test)]
@@ -234,7 +233,7 @@ mod tests {
         let listed = |name: &str, hex: &str| AdvertisedRef {
             name: name.into(),
             target: id(hex),
-            peeled: None,
+            annotated: false,
             symbolic: false,
         };
         let main = listed("refs/heads/main", A);

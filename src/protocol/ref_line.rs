@@ -2,7 +2,41 @@
 
 use bstr::BStr;
 
-use crate::{AdvertisedRef, ObjectFormat, ObjectId, refs::object_id};
+use crate::{AdvertisedRef, Error, Limits, ObjectFormat, ObjectId, refs::object_id};
+
+/// How much of a listing has come, against [`Limits::refs`] and [`Limits::ref_names`].
+pub(crate) struct Length<'a> {
+    limits: &'a Limits,
+    lines: usize,
+    names: usize,
+}
+
+impl<'a> Length<'a> {
+    pub(crate) fn up_to(limits: &'a Limits) -> Self {
+        Length {
+            limits,
+            lines: 0,
+            names: 0,
+        }
+    }
+
+    /// Takes one more line off the budget, which keeps a name of this length.
+    pub(crate) fn add(&mut self, name: usize) -> Result<(), Error> {
+        let Limits {
+            refs, ref_names, ..
+        } = *self.limits;
+        self.lines += 1;
+        self.names += name;
+        if self.lines > refs {
+            return Err(Error::over_budget("refs", format_args!("{refs} refs")));
+        }
+        if self.names > ref_names {
+            let most = format_args!("{ref_names} bytes of names of refs");
+            return Err(Error::over_budget("ref_names", most));
+        }
+        Ok(())
+    }
+}
 
 /// One line of a v2 `ls-refs` answer (gitprotocol-v2, "ls-refs"):
 /// `<oid> <name>[ symref-target:<name>][ peeled:<oid>]`.
@@ -18,12 +52,13 @@ pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<Adver
     let mut found = AdvertisedRef {
         name: name.into(),
         target: null(format),
-        peeled: None,
+        annotated: false,
         symbolic: false,
     };
     for attribute in words {
         if let Some(peeled) = attribute.strip_prefix(b"peeled:") {
-            found.peeled = Some(object_id(peeled, format)?);
+            object_id(peeled, format)?;
+            found.annotated = true;
         } else if attribute.starts_with(b"symref-target:") {
             found.symbolic = true;
         }
@@ -57,13 +92,17 @@ impl V0Lines {
         let name = name.strip_prefix(b" ")?;
         match name.strip_suffix(b"^{}") {
             // How an empty repository lists its capabilities.
-            Some(b"capabilities") if id.is_null() => {}
-            Some(tag) => self.refs.last_mut().filter(|last| last.name == tag)?.peeled = Some(id),
+            Some(b"capabilities") if id.is_null() && self.refs.is_empty() => {}
+            Some(tag) => {
+                let last = self.refs.last_mut();
+                let tag = last.filter(|last| last.name == tag && !last.annotated);
+                tag?.annotated = true;
+            }
             None if name.is_empty() => return None,
             None => self.refs.push(AdvertisedRef {
                 name: name.into(),
                 target: id,
-                peeled: None,
+                annotated: false,
                 symbolic: false,
             }),
         }
@@ -96,11 +135,11 @@ mod tests {
         ObjectId::from_hex(hex.as_bytes()).expect("hex")
     }
 
-    fn listed(name: &str, peeled: Option<&str>, symbolic: bool) -> AdvertisedRef {
+    fn listed(name: &str, annotated: bool, symbolic: bool) -> AdvertisedRef {
         AdvertisedRef {
             name: name.into(),
             target: id(A),
-            peeled: peeled.map(id),
+            annotated,
             symbolic,
         }
     }
@@ -110,23 +149,23 @@ mod tests {
         let table = [
             (
                 format!("{A} refs/heads/main\n"),
-                Some(Some(listed("refs/heads/main", None, false))),
+                Some(Some(listed("refs/heads/main", false, false))),
             ),
             (
                 format!("{A} refs/heads/main"),
-                Some(Some(listed("refs/heads/main", None, false))),
+                Some(Some(listed("refs/heads/main", false, false))),
             ),
             (
                 format!("{A} refs/tags/v1 peeled:{B}\n"),
-                Some(Some(listed("refs/tags/v1", Some(B), false))),
+                Some(Some(listed("refs/tags/v1", true, false))),
             ),
             (
                 format!("{A} HEAD symref-target:refs/heads/main\n"),
-                Some(Some(listed("HEAD", None, true))),
+                Some(Some(listed("HEAD", false, true))),
             ),
             (
                 format!("{A} x symref-target:y peeled:{B} new:z\n"),
-                Some(Some(listed("x", Some(B), true))),
+                Some(Some(listed("x", true, true))),
             ),
             (
                 "unborn HEAD symref-target:refs/heads/main\n".into(),
@@ -172,9 +211,9 @@ mod tests {
         ];
         let parsed = v0(&lines).expect("a good advertisement");
         let expected = [
-            listed("HEAD", None, false),
-            listed("refs/tags/v1", Some(B), false),
-            listed("refs/tags/v2", None, false),
+            listed("HEAD", false, false),
+            listed("refs/tags/v1", true, false),
+            listed("refs/tags/v2", false, false),
         ];
         assert_eq!(parsed.refs, expected);
         assert_eq!(
@@ -187,6 +226,25 @@ mod tests {
     }
 
     #[test]
+    fn a_listing_has_a_budget() {
+        let limits = Limits {
+            refs: 3,
+            ref_names: 10,
+            ..Limits::default()
+        };
+        let add = |names: &[usize]| {
+            let mut length = Length::up_to(&limits);
+            names.iter().try_for_each(|name| length.add(*name))
+        };
+        assert!(add(&[3, 3, 4]).is_ok());
+        let err = add(&[0; 4]).expect_err("too many");
+        assert_eq!(err.to_string(), "more than 3 refs (limit `refs`)");
+        let err = add(&[5, 6]).expect_err("too long");
+        let text = "more than 10 bytes of names of refs (limit `ref_names`)";
+        assert_eq!(err.to_string(), text);
+    }
+
+    #[test]
     fn v0_lines_out_of_order() {
         let orphan = format!("{B} refs/tags/v1^{{}}\n");
         assert!(
@@ -194,9 +252,12 @@ mod tests {
             "peeled without a tag"
         );
         assert!(
-            v0(&[format!("{A} refs/tags/v2\n"), orphan]).is_none(),
+            v0(&[format!("{A} refs/tags/v2\n"), orphan.clone()]).is_none(),
             "peeled for another tag"
         );
+        let tag = [format!("{A} refs/tags/v1\n"), orphan.clone(), orphan];
+        assert!(v0(&tag[..2]).is_some());
+        assert!(v0(&tag).is_none(), "peeled again");
         assert!(v0(&["nonsense\n".into()]).is_none());
         assert!(v0(&[format!("{A} \n")]).is_none());
     }
@@ -229,7 +290,7 @@ mod tests {
             AdvertisedRef {
                 name: name.into(),
                 target: ObjectId::from_hex(target).expect("hex"),
-                peeled: ObjectId::from_hex(peeled).ok(),
+                annotated: ObjectId::from_hex(peeled).is_ok(),
                 symbolic: !symref.is_empty(),
             }
         };

@@ -3,20 +3,18 @@
 use std::{
     collections::HashMap,
     io::{self, BufRead, Read},
-    ops::ControlFlow,
 };
 
 use bstr::{BStr, ByteSlice};
-use gix_transport::packetline::{
-    self, PacketLineRef,
-    blocking_io::{StreamingPeekableIter, WithSidebands},
+use gix_transport::packetline::{self, PacketLineRef, blocking_io::StreamingPeekableIter};
+
+use super::{
+    noise::Noise,
+    printable,
+    receive_pack::Capabilities,
+    side_band::{self, SideBand},
 };
-
-use super::{printable, receive_pack::Capabilities};
 use crate::{ObjectId, RefUpdate};
-
-/// How many of a server's messages are logged. A hook may print for as long as it likes.
-const MAX_LOGGED: u32 = 100;
 
 /// How many lines may be about something else before the report is taken for nonsense.
 const MAX_STRAY_LINES: u32 = 100;
@@ -55,57 +53,63 @@ pub(crate) enum Trouble {
     Refused(String),
     /// The last words on the error channel of the side-band.
     Fatal(String),
+    /// More than the budget for what is beside the matter; says so.
+    OverBudget(String),
     /// It broke off, or is none.
     Unreadable,
 }
 
-/// Reads the answer to a push, to its end if it makes sense that far.
+/// Reads the answer to a push, to its end if it makes sense that far and keeps to the matter.
 pub(crate) fn read(
     answer: impl BufRead,
     capabilities: &Capabilities,
     updates: &[RefUpdate],
+    noise: Noise,
 ) -> Report {
-    let mut report = ReportLines::about(updates);
+    let mut report = ReportLines::about(updates, noise);
     let reports = capabilities.report.is_some();
     if !capabilities.side_band {
         let ended = if reports {
             report.read(answer)
         } else {
-            to_the_end(answer)
+            to_the_end(answer, noise)
         };
         return report.close(ended.err());
     }
-    let mut fatal = None;
-    let mut logged = 0;
-    let mut packets = packets(answer);
-    let mut banded = WithSidebands::with_progress_handler(&mut packets, |is_fatal, text: &[u8]| {
-        if is_fatal {
-            fatal = Some(printable(text));
-            return ControlFlow::Break(());
-        }
-        logged += 1;
-        if logged <= MAX_LOGGED {
-            tracing::debug!(text = printable(text), "the server says");
-        }
-        ControlFlow::Continue(())
-    });
+    let mut bands = SideBand::new(answer, noise, None);
     let ended = if reports {
-        // A hook may go on after the report. What becomes of it changes nothing.
-        let ended = report.read(&mut banded);
-        ended.inspect(|()| drop(to_the_end(&mut banded)))
+        report.read(&mut bands)
     } else {
-        to_the_end(&mut banded)
+        bands.finish().map_err(trouble)
     };
-    drop(banded);
-    let trouble = ended.err();
-    report.close(trouble.map(|trouble| fatal.map_or(trouble, Trouble::Fatal)))
+    let trouble = ended.err().map(|trouble| match bands.trouble() {
+        Some(side_band::Trouble::Refused(text)) => Trouble::Refused(text),
+        Some(side_band::Trouble::Fatal(text)) => Trouble::Fatal(text),
+        Some(side_band::Trouble::OverBudget(err)) => Trouble::OverBudget(err.to_string()),
+        Some(side_band::Trouble::Garbled) => Trouble::Unreadable,
+        None => trouble,
+    });
+    if trouble.is_none() {
+        // A hook may go on after the report. What becomes of it changes nothing.
+        drop(bands.finish());
+    }
+    report.close(trouble)
 }
 
-/// For a server that doesn't report, or is done with it.
-fn to_the_end(mut answer: impl Read) -> Result<(), Trouble> {
-    io::copy(&mut answer, &mut io::sink())
-        .map(drop)
-        .map_err(trouble)
+/// For a server that doesn't report.
+fn to_the_end(mut answer: impl BufRead, mut noise: Noise) -> Result<(), Trouble> {
+    loop {
+        let heard = answer.fill_buf().map_err(trouble)?.len();
+        if heard == 0 {
+            return Ok(());
+        }
+        noise.hear(heard).map_err(over_budget)?;
+        answer.consume(heard);
+    }
+}
+
+fn over_budget(err: crate::Error) -> Trouble {
+    Trouble::OverBudget(err.to_string())
 }
 
 fn packets<T: Read>(from: T) -> StreamingPeekableIter<T> {
@@ -128,24 +132,28 @@ struct ReportLines<'a> {
     updates: &'a [RefUpdate],
     by_name: HashMap<&'a BStr, usize>,
     mentioned: Vec<bool>,
+    mentions: usize,
     /// The update that the last line said to be done, which options behind it may yet change.
     open: Option<usize>,
     unpack: Option<Result<(), String>>,
     verdicts: Vec<Verdict>,
     stray_lines: u32,
+    noise: Noise,
 }
 
 impl<'a> ReportLines<'a> {
-    fn about(updates: &'a [RefUpdate]) -> Self {
+    fn about(updates: &'a [RefUpdate], noise: Noise) -> Self {
         let names = updates.iter().map(|update| update.name.as_bstr());
         ReportLines {
             updates,
             by_name: names.zip(0..).collect(),
             mentioned: vec![false; updates.len()],
+            mentions: 0,
             open: None,
             unpack: None,
             verdicts: vec![Verdict::Silent; updates.len()],
             stray_lines: 0,
+            noise,
         }
     }
 
@@ -155,8 +163,13 @@ impl<'a> ReportLines<'a> {
         while let Some(packet) = packets.read_line() {
             let line = packet.map_err(trouble)?.ok();
             let line = line.and_then(|line| line.as_bstr());
-            line.and_then(|line| self.push(line.trim_end_with(|c| c == '\n').as_bstr()))
+            let line = line.ok_or(Trouble::Unreadable)?;
+            let news = self.news();
+            self.push(line.trim_end_with(|c| c == '\n').as_bstr())
                 .ok_or(Trouble::Unreadable)?;
+            if self.news() == news {
+                self.noise.hear(line.len()).map_err(over_budget)?;
+            }
         }
         // The flush packet says that there are no options to come.
         self.settle();
@@ -205,6 +218,11 @@ impl<'a> ReportLines<'a> {
         Some(())
     }
 
+    /// How much is known. A line that adds nothing to it is beside the matter.
+    fn news(&self) -> (bool, usize) {
+        (self.unpack.is_some(), self.mentions)
+    }
+
     /// The update that a line is about, if it is the first line about one.
     fn mention(&mut self, name: &[u8]) -> Option<Option<usize>> {
         let Some(&index) = self.by_name.get(name.as_bstr()) else {
@@ -220,6 +238,7 @@ impl<'a> ReportLines<'a> {
             return Some(None);
         }
         self.mentioned[index] = true;
+        self.mentions += 1;
         Some(Some(index))
     }
 

@@ -72,16 +72,16 @@ impl Lines<'_> {
         }
         self.rest = &rest[1..];
         let target = refs::object_id(id, self.format)?;
-        let mut peeled = None;
+        let mut annotated = false;
         if let Some(rest) = self.rest.strip_prefix(b"^") {
             let (id, rest) = rest.split_at_checked(self.digits())?;
-            peeled = Some(refs::object_id(id, self.format)?).filter(|peeled| *peeled != target);
+            annotated = refs::object_id(id, self.format)? != target;
             self.rest = rest.strip_prefix(b"\n")?;
         }
         Some(AdvertisedRef {
             name: name.into(),
             target,
-            peeled,
+            annotated,
             symbolic: false,
         })
     }
@@ -149,11 +149,11 @@ fn advertise(repo: &gix::Repository, found: gix::refs::Reference) -> AdvertisedR
             (follow(repo, &found.name).unwrap_or_else(nowhere), true)
         }
     };
-    let peeled = found.peeled.filter(|peeled| *peeled != target);
+    let annotated = found.peeled.is_some_and(|peeled| peeled != target);
     AdvertisedRef {
         name: found.name.into_inner(),
         target,
-        peeled,
+        annotated,
         symbolic,
     }
 }
@@ -167,7 +167,7 @@ fn damaged(format: ObjectFormat, err: &gix::Error) -> Option<AdvertisedRef> {
     Some(AdvertisedRef {
         name: gix::path::to_unix_separators_on_windows(name).into_owned(),
         target: ObjectId::null(format.hash_kind()),
-        peeled: None,
+        annotated: false,
         symbolic: false,
     })
 }
@@ -219,10 +219,10 @@ mod tests {
             let listed = list(&repo, ObjectFormat::Sha1, &prefixes, &run).expect("a listing");
             let text = |listed: AdvertisedRef| {
                 let digit = |id: ObjectId| id.to_string().remove(0);
-                let peeled = listed.peeled.map(|id| format!("^{}", digit(id)));
+                let peeled = if listed.annotated { "^" } else { "" };
                 let sign = if listed.symbolic { '@' } else { '=' };
                 let (name, tip) = (listed.name, digit(listed.target));
-                format!("{name}{sign}{tip}{}", peeled.unwrap_or_default())
+                format!("{name}{sign}{tip}{peeled}")
             };
             listed.refs.into_iter().map(text).collect()
         })
@@ -265,7 +265,7 @@ mod tests {
         }
         let tag = format!("{HEADER}{c} refs/tags/v1\n^{b}\n");
         let [found, _] = listed(&[("packed-refs", tag)], &["refs/tags/"]);
-        assert_eq!(found, ["refs/tags/v1=c^b"]);
+        assert_eq!(found, ["refs/tags/v1=c^"]);
     }
 
     #[test]

@@ -8,16 +8,15 @@ use std::{
 use rustls::pki_types::CertificateDer;
 use ureq::{
     AsSendBody, Body,
-    http::{HeaderValue, Request, Response, header},
+    http::{HeaderValue, Method, Request, Response, header},
 };
 
 use super::{
-    Credentials, CurrentRun, Meter, NetworkPolicy, Origin, RemoteUrl, Timeouts,
-    connect::{Dialer, NoResolver, tls_config},
-    exchange::{Exchange, State, lock},
-    failure::Failure,
+    Credentials, CurrentRun, Meter, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts,
+    connect::{Dialer, NoResolver, system_look_up, tls_config},
+    exchange::{Allowance, Exchange, State, lock},
     response::{Head, incomplete},
-    socket::{HungUp, Link},
+    socket::Link,
 };
 use crate::{Error, ErrorKind};
 
@@ -35,6 +34,7 @@ pub(crate) struct ClientOptions {
     /// Sent with every request, if there are any.
     pub(crate) credentials: Option<Credentials>,
     pub(crate) policy: NetworkPolicy,
+    pub(crate) redirects: Redirects,
     pub(crate) timeouts: Timeouts,
     /// Trusted beside the public certificate authorities.
     pub(crate) extra_roots: Vec<CertificateDer<'static>>,
@@ -56,6 +56,8 @@ pub(super) struct Inner {
     agent: ureq::Agent,
     origin: Origin,
     authorization: Option<HeaderValue>,
+    redirects: Redirects,
+    moved: Mutex<Option<RemoteUrl>>,
     pub(super) link: Arc<Link>,
     /// The exchange that was answered last, for [`HttpClient::finish`].
     pub(super) last: Mutex<Option<Exchange>>,
@@ -73,17 +75,12 @@ impl HttpClient {
             .credentials
             .map(|credentials| credentials.authorization())
             .transpose()?;
-        let link = Arc::new(Link {
-            run: options.run,
-            meter: options.meter,
-            failure: Failure::default(),
-            hung_up: HungUp::default(),
-            timeouts: options.timeouts,
-        });
+        let link = Arc::new(Link::new(options.run, options.meter, options.timeouts));
         let dialer = Dialer {
             link: link.clone(),
             policy: options.policy,
             tls: Arc::new(tls_config(options.extra_roots)?),
+            look_up: system_look_up(),
         };
         let config = ureq::Agent::config_builder()
             .proxy(None)
@@ -98,6 +95,8 @@ impl HttpClient {
             agent: ureq::Agent::with_parts(config, dialer, NoResolver),
             origin,
             authorization,
+            redirects: options.redirects,
+            moved: Mutex::new(None),
             link,
             last: Mutex::new(None),
         })))
@@ -106,6 +105,17 @@ impl HttpClient {
     /// The first error of the last request. To be preferred over what gix makes of it.
     pub(crate) fn take_failure(&self) -> Option<Error> {
         self.0.link.failure.take()
+    }
+
+    /// Where the repository has moved to, if the last listing was answered with a redirect that may
+    /// be followed.
+    pub(crate) fn take_moved(&self) -> Option<RemoteUrl> {
+        lock(&self.0.moved).take()
+    }
+
+    /// How much of the next answers may be read; `None` for any amount.
+    pub(crate) fn allow_answer(&self, allowance: Option<Allowance>) {
+        *lock(&self.0.link.allowance) = allowance;
     }
 
     /// How the body of the last answer began, as far as it has been read.
@@ -143,6 +153,7 @@ impl HttpClient {
             agent,
             origin,
             authorization,
+            redirects,
             link,
             ..
         } = &*self.0;
@@ -166,13 +177,16 @@ impl HttpClient {
         );
         let _in_span = span.enter();
         link.run.check()?;
-        link.hung_up.set(false);
+        link.begin_request();
         link.meter.count_request();
+        let asked = (*request.method() == Method::GET).then(|| request.uri().clone());
         let response = agent
             .run(request)
             .map_err(|err| incomplete(err, ErrorKind::NotAGitServer))?;
         span.record("status", response.status().as_u16());
-        self.head(&response).check_status(SystemTime::now())?;
+        let head = self.head(&response);
+        *lock(&self.0.moved) = asked.and_then(|asked| head.moved(*redirects, &asked));
+        head.check_status(SystemTime::now())?;
         Ok(response)
     }
 

@@ -33,6 +33,15 @@ pub(super) struct Dialer {
     pub(super) link: Arc<Link>,
     pub(super) policy: NetworkPolicy,
     pub(super) tls: Arc<ClientConfig>,
+    pub(super) look_up: LookUp,
+}
+
+/// Finds the addresses of a host.
+pub(super) type LookUp = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
+
+/// Asks the system.
+pub(super) fn system_look_up() -> LookUp {
+    Arc::new(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
 }
 
 impl Dialer {
@@ -51,14 +60,18 @@ impl Dialer {
     }
 
     fn resolve(&self, origin: &Origin, deadline: Deadline) -> Result<Vec<SocketAddr>, Error> {
-        let host = (origin.host().to_owned(), origin.port());
+        if !self.policy.allows_name(origin.host()) {
+            return Err(forbidden(origin));
+        }
+        let (host, port) = (origin.host().to_owned(), origin.port());
+        let look_up = self.look_up.clone();
         let doing = format!("looking up {}", origin.host());
         let answer = self.in_background(deadline, ErrorKind::Dns, &doing, move || {
-            host.to_socket_addrs()
+            look_up(&host, port)
         })?;
-        let mut addresses: Vec<_> = answer
-            .map_err(|err| Error::new(ErrorKind::Dns, format!("{doing} failed")).with_source(err))?
-            .collect();
+        let mut addresses = answer.map_err(|err| {
+            Error::new(ErrorKind::Dns, format!("{doing} failed")).with_source(err)
+        })?;
         if addresses.is_empty() {
             return Err(Error::new(
                 ErrorKind::Dns,
@@ -67,14 +80,7 @@ impl Dialer {
         }
         addresses.retain(|address| self.policy.allows(address.ip()));
         if addresses.is_empty() {
-            // Where a name inside of the caller's network leads is not for the text.
-            return Err(Error::new(
-                ErrorKind::Forbidden,
-                format!(
-                    "the network policy does not allow the address of {}",
-                    origin.host()
-                ),
-            ));
+            return Err(forbidden(origin));
         }
         Ok(addresses)
     }
@@ -144,6 +150,15 @@ impl Dialer {
             }
         }
     }
+}
+
+/// Where a name inside of the caller's network leads is not for the text.
+fn forbidden(origin: &Origin) -> Error {
+    let text = format!(
+        "the network policy does not allow the address of {}",
+        origin.host()
+    );
+    Error::new(ErrorKind::Forbidden, text)
 }
 
 /// The first connection that succeeds. Each address gets a fair share of the time that is left.
@@ -284,6 +299,8 @@ impl Transport for Wire {
             Stream::Tls(tls) => tls.read(input),
         };
         let received = received.map_err(|err| self.broken(err))?;
+        let framing = self.link.framing.add(received);
+        framing.map_err(|err| self.link.failure.record(err))?;
         self.buffers.input_appended(received);
         Ok(received > 0)
     }
@@ -301,73 +318,4 @@ impl Transport for Wire {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        net::TcpListener,
-        sync::{
-            atomic::{AtomicBool, Ordering},
-            mpsc::channel,
-        },
-    };
-
-    use super::*;
-    use crate::transport::{CurrentRun, Meter, Timeouts, failure::Failure, socket::HungUp};
-
-    fn dialer() -> Dialer {
-        Dialer {
-            link: Arc::new(Link {
-                run: CurrentRun::default(),
-                meter: Arc::new(Meter::default()),
-                failure: Failure::default(),
-                hung_up: HungUp::default(),
-                timeouts: Timeouts::default(),
-            }),
-            policy: NetworkPolicy::any(),
-            tls: Arc::new(tls_config(Vec::new()).expect("a TLS configuration")),
-        }
-    }
-
-    #[test]
-    fn a_lookup_that_never_returns_is_left_behind_when_cancelled() {
-        let dialer = dialer();
-        let flag = Arc::new(AtomicBool::new(false));
-        dialer.link.run.set_cancelled_by(flag.clone());
-        let (_never_used, never) = channel::<()>();
-        let day = Deadline::after(Duration::from_secs(86_400));
-        let err = dialer
-            .in_background(day, ErrorKind::Dns, "looking up x", move || {
-                flag.store(true, Ordering::Relaxed);
-                never.recv()
-            })
-            .expect_err("cancelled");
-        assert_eq!(err.kind(), ErrorKind::Cancelled);
-    }
-
-    #[test]
-    fn a_lookup_that_never_returns_is_left_behind_at_the_deadline() {
-        let (_never_used, never) = channel::<()>();
-        let err = dialer()
-            .in_background(
-                Deadline::after(Duration::ZERO),
-                ErrorKind::Dns,
-                "looking up x",
-                move || never.recv(),
-            )
-            .expect_err("too late");
-        assert_eq!(err.kind(), ErrorKind::Dns);
-        assert_eq!(err.to_string(), "timed out after 0ns: looking up x");
-    }
-
-    #[test]
-    fn the_next_address_is_tried_when_one_refuses() {
-        let gone = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let refuses = gone.local_addr().expect("an address");
-        drop(gone);
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let listens = listener.local_addr().expect("an address");
-        let day = Deadline::after(Duration::from_secs(86_400));
-        let stream = connect_to_any(&[refuses, listens], day).expect("connected");
-        assert_eq!(stream.peer_addr().expect("an address"), listens);
-        assert!(connect_to_any(&[refuses], day).is_err());
-    }
-}
+mod tests;

@@ -203,6 +203,29 @@ impl Pending {
     }
 }
 
+/// How much of an answer may be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    limit: usize,
+    left: usize,
+}
+
+impl Allowance {
+    /// Up to the end of the capabilities.
+    pub(crate) fn of(limit: usize) -> Option<Self> {
+        Some(Allowance { limit, left: limit })
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), Error> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or_else(|| {
+            let most = format_args!("{} bytes of capabilities", self.limit);
+            Error::over_budget("capabilities", most)
+        })?;
+        Ok(())
+    }
+}
+
 pub(super) fn not_http(err: ureq::http::Error) -> Error {
     let text = "the request can't be expressed in HTTP";
     Error::new(ErrorKind::Protocol, text).with_source(err)
@@ -250,10 +273,21 @@ pub(crate) struct ResponseBody(Exchange);
 impl Read for ResponseBody {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.answer(|answer| {
-            let read = answer.body.read(buf).map_err(|err| {
+            let failure = &answer.link.failure;
+            let mut allowance = lock(&answer.link.allowance);
+            // At its end, one byte more tells whether the answer is at its end as well.
+            let most = allowance.map_or(usize::MAX, |allowance| allowance.left.max(1));
+            let most = most.min(buf.len());
+            let read = answer.body.read(&mut buf[..most]).map_err(|err| {
                 let err = incomplete(ureq::Error::from(err), ErrorKind::Protocol);
-                answer.link.failure.record(err)
+                failure.record(err)
             })?;
+            if let Some(allowance) = &mut *allowance {
+                allowance.take(read).map_err(|err| failure.record(err))?;
+            }
+            if read > 0 {
+                answer.link.framing.ends();
+            }
             let wanted = read.min(BEGINNING - answer.beginning.len());
             answer.beginning.extend_from_slice(&buf[..wanted]);
             Ok(read)

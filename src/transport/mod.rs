@@ -5,7 +5,8 @@
 //!
 //! - a [`RemoteUrl`] is `http(s)` and carries no credentials;
 //! - the [`NetworkPolicy`] is asked about every address, right before it is connected to;
-//! - no redirect is followed and no proxy taken from the environment;
+//! - one redirect of the first request is followed, to the same origin and if asked for;
+//! - no proxy is taken from the environment;
 //! - [`Credentials`] go to the origin that they were given for and nowhere else;
 //! - every wait ends with the [`Timeouts`] or with the run.
 
@@ -16,7 +17,9 @@ mod current_run;
 mod exchange;
 mod failure;
 mod meter;
+mod pace;
 mod policy;
+mod redirect;
 mod response;
 mod socket;
 mod timeouts;
@@ -26,10 +29,12 @@ mod url;
 pub(crate) use client::{ClientOptions, HttpClient};
 pub use credentials::Credentials;
 pub(crate) use current_run::CurrentRun;
+pub(crate) use exchange::Allowance;
 pub(crate) use meter::Meter;
 pub use policy::NetworkPolicy;
+pub use redirect::Redirects;
 pub use timeouts::Timeouts;
-pub(crate) use upload::Unanswered;
+pub(crate) use upload::{Call, Unanswered};
 pub use url::{Origin, RemoteUrl};
 
 #[cfg(test)]

@@ -46,6 +46,12 @@ impl NetworkPolicy {
         ))
     }
 
+    /// Names for this machine are not even looked up (RFC 6761 section 6.3).
+    pub(super) fn allows_name(self, host: &str) -> bool {
+        let is_local = host == "localhost" || host.ends_with(".localhost");
+        self.allow_private_networks || !is_local
+    }
+
     pub(super) fn allows(self, address: IpAddr) -> bool {
         self.allow_private_networks || is_public(address)
     }
@@ -201,5 +207,14 @@ mod tests {
         assert!(NetworkPolicy::public().allows(public));
         assert!(!NetworkPolicy::public().allows(private));
         assert!(NetworkPolicy::any().allows(private));
+        for (host, is_local) in [
+            ("localhost", true),
+            ("a.localhost", true),
+            ("notlocalhost", false),
+            ("localhost.example", false),
+        ] {
+            assert_eq!(NetworkPolicy::public().allows_name(host), !is_local);
+            assert!(NetworkPolicy::any().allows_name(host));
+        }
     }
 }

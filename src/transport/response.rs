@@ -4,11 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderMap, Method, StatusCode, Uri, header};
 
-use super::{RemoteUrl, socket::connection_broke};
+use super::{Redirects, RemoteUrl, redirect::moved_within_origin, socket::connection_broke};
 use crate::{Error, ErrorKind};
 
 /// The longest wait that a server gets to ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest URL that an error shows, in bytes.
+const MAX_SHOWN: usize = 400;
 
 /// An answer, as far as it takes to judge it.
 pub(super) struct Head<'a> {
@@ -57,15 +60,31 @@ impl Head<'_> {
     }
 
     fn redirect(&self) -> String {
-        let text = "the server redirects, and redirects are not followed";
+        let text = "the server redirects, and that is not followed";
         match self.header(header::LOCATION).and_then(moved_to) {
             Some(url) => format!("{text}; try {url}"),
             None => text.to_owned(),
         }
     }
 
+    /// Where the repository has moved to, if the redirect of what was `asked` may be followed.
+    pub(super) fn moved(&self, redirects: Redirects, asked: &Uri) -> Option<RemoteUrl> {
+        match redirects {
+            Redirects::Refuse => None,
+            Redirects::SameOrigin => {
+                let location = self.header(header::LOCATION)?;
+                moved_within_origin(asked, self.status, location)
+            }
+        }
+    }
+
     /// Fails unless this is a smart HTTP answer of the type `expected`.
     pub(super) fn check_content_type(&self, expected: &str) -> Result<(), Error> {
+        let encoding = self.headers.get(header::CONTENT_ENCODING);
+        if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            let text = "the answer is compressed, which it was not asked to be";
+            return Err(Error::new(ErrorKind::NotAGitServer, text));
+        }
         let essence = self
             .header(header::CONTENT_TYPE)
             .and_then(|value| value.split(';').next())
@@ -100,6 +119,7 @@ pub(super) fn expected_content_type(method: &Method, uri: &Uri) -> Option<String
 /// The repository that a redirect of the first request leads to, if it can be shown as it is.
 fn moved_to(location: &str) -> Option<RemoteUrl> {
     let url = location.split('?').next()?;
+    let url = Some(url).filter(|url| url.len() <= MAX_SHOWN)?;
     RemoteUrl::parse(url.strip_suffix("/info/refs").unwrap_or(url)).ok()
 }
 
@@ -221,6 +241,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_unpacked() {
+        for (encoding, good) in [("identity", true), ("gzip", false), ("deflate, br", false)] {
+            let answer = check(
+                200,
+                &[
+                    (header::CONTENT_TYPE, TYPE),
+                    (header::CONTENT_ENCODING, encoding),
+                ],
+            );
+            assert_eq!(answer.is_ok(), good, "{encoding}");
+        }
+    }
+
+    #[test]
     fn the_content_type_follows_from_the_request() {
         let cases = [
             (
@@ -288,6 +322,10 @@ mod tests {
             ),
             ("/canary/info/refs", "not followed ("),
             ("javascript:canary", "not followed ("),
+            (
+                &format!("https://new.example/{}", "canary/".repeat(100)),
+                "not followed (",
+            ),
         ];
         for (location, expected) in cases {
             let err = check(302, &[(header::LOCATION, location)]).expect_err("refused");

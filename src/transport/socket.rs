@@ -2,13 +2,17 @@ use std::{
     io::{self, Read, Write},
     net::TcpStream,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use super::{CurrentRun, Meter, Timeouts, failure::Failure};
+use super::{
+    Allowance, CurrentRun, Meter, Timeouts,
+    failure::Failure,
+    pace::{Framing, Pace},
+};
 use crate::{Error, ErrorKind};
 
 /// How often a wait looks at the cancel flag and the clock.
@@ -22,6 +26,31 @@ pub(super) struct Link {
     pub(super) failure: Failure,
     pub(super) hung_up: HungUp,
     pub(super) timeouts: Timeouts,
+    pub(super) pace: Pace,
+    pub(super) framing: Framing,
+    /// How much of an answer's body may be read, if that is limited.
+    pub(super) allowance: Mutex<Option<Allowance>>,
+}
+
+impl Link {
+    pub(super) fn new(run: CurrentRun, meter: Arc<Meter>, timeouts: Timeouts) -> Self {
+        Link {
+            run,
+            meter,
+            failure: Failure::default(),
+            hung_up: HungUp::default(),
+            timeouts,
+            pace: Pace::default(),
+            framing: Framing::default(),
+            allowance: Mutex::default(),
+        }
+    }
+
+    pub(super) fn begin_request(&self) {
+        self.hung_up.set(false);
+        self.pace.start_over();
+        self.framing.ends();
+    }
 }
 
 /// Whether the server closed the connection before it had all of the current request.
@@ -102,7 +131,11 @@ impl Socket {
         loop {
             self.link.run.check()?;
             match op(&self.stream) {
-                Ok(moved) => return Ok(moved),
+                Ok(moved) => {
+                    let timeouts = &self.link.timeouts;
+                    self.link.pace.add(idle.elapsed(), moved, timeouts)?;
+                    return Ok(moved);
+                }
                 Err(err) if matches!(err.kind(), WouldBlock | TimedOut | Interrupted) => {}
                 Err(err) => return Err(connection_broke().with_source(err)),
             }
@@ -184,8 +217,12 @@ impl Deadline {
         }
     }
 
+    pub(super) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     pub(super) fn left(&self) -> Duration {
-        self.limit.saturating_sub(self.start.elapsed())
+        self.limit.saturating_sub(self.elapsed())
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -209,16 +246,11 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let stream = TcpStream::connect(address).expect("connected");
         let (mut peer, _) = listener.accept().expect("a connection");
-        let link = Arc::new(Link {
-            run: CurrentRun::default(),
-            meter: Arc::new(Meter::default()),
-            failure: Failure::default(),
-            hung_up: HungUp::default(),
-            timeouts: Timeouts {
-                idle: POLL,
-                ..Timeouts::default()
-            },
-        });
+        let timeouts = Timeouts {
+            idle: POLL,
+            ..Timeouts::default()
+        };
+        let link = Arc::new(Link::new(CurrentRun::default(), Arc::default(), timeouts));
         let mut socket =
             Socket::new(stream, link.clone(), Deadline::after(Duration::MAX)).expect("a socket");
         assert!(socket.is_open());

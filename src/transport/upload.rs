@@ -39,14 +39,14 @@ impl HttpClient {
     /// says no during an upload is hard to hear.
     pub(crate) fn upload(
         &self,
-        repository: &RemoteUrl,
-        service: &str,
+        call: &Call<'_>,
         body: &mut dyn BufRead,
     ) -> Result<BufReader<ResponseBody>, Unanswered> {
         self.finish();
         self.take_failure();
         let mut upload = Upload::new(body, &self.0.link);
-        let answer = self.try_upload(repository, service, &mut upload);
+        upload.moves_refs = call.moves_refs;
+        let answer = self.try_upload(call, &mut upload);
         answer.map_err(|err| {
             self.0.link.failure.record(err);
             let error = self.take_failure().unwrap_or_else(connection_broke);
@@ -60,18 +60,17 @@ impl HttpClient {
 
     fn try_upload(
         &self,
-        repository: &RemoteUrl,
-        service: &str,
+        call: &Call<'_>,
         upload: &mut Upload<'_>,
     ) -> Result<BufReader<ResponseBody>, Error> {
         upload
             .read_ahead()
             .map_err(|err| Error::io("reading the body of a request", err))?;
-        let mut request = request(repository, service);
+        let mut request = call.request();
         if let Some(length) = upload.length() {
             request = request.header(header::CONTENT_LENGTH, length);
         } else {
-            self.probe(repository, service)?;
+            self.probe(call)?;
         }
         let body = SendBody::from_reader(upload);
         let response = self.ask(request.body(body).map_err(not_http)?)?;
@@ -79,16 +78,16 @@ impl HttpClient {
             // It hung up on the request and called that a success.
             return Err(connection_broke());
         }
-        let expected = format!("application/x-{service}-result");
+        let expected = format!("application/x-{}-result", call.service);
         self.head(&response).check_content_type(&expected)?;
         let body = response.into_body().into_reader();
         Ok(Exchange::answered(self, &expected, body))
     }
 
     /// As git does before a large request (`probe_rpc` in its `remote-curl.c`).
-    fn probe(&self, repository: &RemoteUrl, service: &str) -> Result<(), Error> {
+    fn probe(&self, call: &Call<'_>) -> Result<(), Error> {
         const FLUSH: &[u8] = b"0000";
-        let request = request(repository, service).body(FLUSH).map_err(not_http)?;
+        let request = call.request().body(FLUSH).map_err(not_http)?;
         let answer = self.ask(request)?.into_body().into_reader();
         io::copy(&mut answer.take(MAX_PROBE_ANSWER), &mut io::sink())
             .map(drop)
@@ -96,14 +95,33 @@ impl HttpClient {
     }
 }
 
-fn request(repository: &RemoteUrl, service: &str) -> request::Builder {
-    let repository = repository.as_str().trim_end_matches('/');
-    Request::post(format!("{repository}/{service}"))
-        .header(
-            header::CONTENT_TYPE,
-            format!("application/x-{service}-request"),
-        )
-        .header(header::ACCEPT, format!("application/x-{service}-result"))
+/// What is called on the other side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) repository: &'a RemoteUrl,
+    /// Such as `git-upload-pack`.
+    pub(crate) service: &'a str,
+    /// Of Git's protocol, where the server has to be told.
+    pub(crate) version: Option<&'a str>,
+    /// Whether the server may move refs as soon as it has all of the body.
+    pub(crate) moves_refs: bool,
+}
+
+impl Call<'_> {
+    fn request(&self) -> request::Builder {
+        let service = self.service;
+        let repository = self.repository.as_str().trim_end_matches('/');
+        let request = Request::post(format!("{repository}/{service}"))
+            .header(
+                header::CONTENT_TYPE,
+                format!("application/x-{service}-request"),
+            )
+            .header(header::ACCEPT, format!("application/x-{service}-result"));
+        match self.version {
+            Some(version) => request.header("Git-Protocol", format!("version={version}")),
+            None => request,
+        }
+    }
 }
 
 /// Whether the server wouldn't have the request: HTTP 3xx or 4xx.
@@ -122,6 +140,7 @@ struct Upload<'a> {
     ahead: Cursor<Vec<u8>>,
     rest: &'a mut dyn BufRead,
     rest_is_over: bool,
+    moves_refs: bool,
     link: &'a Link,
 }
 
@@ -131,6 +150,7 @@ impl<'a> Upload<'a> {
             ahead: Cursor::default(),
             rest: body,
             rest_is_over: false,
+            moves_refs: false,
             link,
         }
     }
@@ -184,7 +204,7 @@ impl Read for Upload<'_> {
         if read == 0 && !self.link.hung_up.get() {
             read = self.read_rest(buf)?;
         }
-        if self.is_over() {
+        if self.moves_refs && self.is_over() {
             self.link.run.settle();
         }
         Ok(read)
@@ -196,17 +216,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::transport::{CurrentRun, Meter, Timeouts, failure::Failure, socket::HungUp};
+    use crate::transport::{CurrentRun, Timeouts};
 
     #[test]
     fn the_end_is_known_before_the_last_bytes_are_out() {
-        let link = Link {
-            run: CurrentRun::default(),
-            meter: Arc::new(Meter::default()),
-            failure: Failure::default(),
-            hung_up: HungUp::default(),
-            timeouts: Timeouts::default(),
-        };
+        let link = Link::new(CurrentRun::default(), Arc::default(), Timeouts::default());
         for length in [1, 1000, POST_BUFFER + 100_000] {
             let bytes = vec![b'x'; length];
             let mut body = BufReader::with_capacity(1000, &*bytes);

@@ -140,7 +140,8 @@ impl Origin {
                 let (host, port) =
                     authority.split_at(authority.find(':').unwrap_or(authority.len()));
                 let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-                if host.is_empty() || !host.bytes().all(is_name) {
+                // A dot at the end would be a second name for the same host.
+                if host.is_empty() || host.ends_with('.') || !host.bytes().all(is_name) {
                     return None;
                 }
                 (host, port)
@@ -280,6 +281,8 @@ mod tests {
                 "control character",
             ),
             ("https://exämple.com/canary", "beyond ASCII"),
+            ("https://example.com./canary", "host or port"),
+            ("https://127.0.0.1./canary", "host or port"),
             ("https://example.com:0/canary", "host or port"),
             ("https://example.com:65536/canary", "host or port"),
             ("https://example.com:/canary", "host or port"),

@@ -56,6 +56,10 @@ fn refused(text: &str) -> Verdict {
     Verdict::Refused(text.to_owned())
 }
 
+fn read(answer: impl BufRead, capabilities: &Capabilities, updates: &[RefUpdate]) -> Report {
+    super::read(answer, capabilities, updates, Noise::up_to(100_000))
+}
+
 type Recorded = (&'static [u8], Capabilities, [&'static str; 2], [Verdict; 2]);
 
 /// Each recorded answer, with what was asked for and what becomes of it.
@@ -397,6 +401,90 @@ proptest! {
         for (name, verdict) in names.iter().zip(report.verdicts) {
             let line = format!("ok {name}");
             prop_assert!(verdict != Verdict::Done || bytes.contains_str(&line));
+        }
+    }
+}
+
+/// An answer that goes on for as long as somebody reads it, and how much of it was read.
+struct Endless<'a> {
+    start: &'a [u8],
+    again: &'a [u8],
+    at: usize,
+}
+
+impl Read for Endless<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let at = self.at.checked_sub(self.start.len());
+        let mut part = match at {
+            None => &self.start[self.at..],
+            Some(at) => &self.again[at % self.again.len()..],
+        };
+        let read = part.read(buf)?;
+        self.at += read;
+        assert!(self.at < 1_000_000, "nobody needs to know that much");
+        Ok(read)
+    }
+}
+
+#[test]
+fn an_answer_without_end_is_not_read_without_end() {
+    let updates = creations(&["refs/heads/a", "refs/heads/b"]);
+    let reported = pkt("unpack ok\n") + &pkt("ok refs/heads/a\n");
+    let in_band = |text: &str| pkt(&format!("\u{1}{text}"));
+    let over = || {
+        let text = "more than 100000 bytes beside the matter (limit `noise`)";
+        Some(Trouble::OverBudget(text.to_owned()))
+    };
+    let done = || vec![Verdict::Done, Verdict::Silent];
+    let table = [
+        (plain(), reported.clone(), pkt("option x y\n"), over()),
+        (plain(), reported.clone(), pkt("option old-oid\n"), over()),
+        (plain(), reported.clone(), pkt("ok refs/heads/a\n"), over()),
+        (
+            banded(),
+            in_band(&reported),
+            in_band(&pkt("option x\n")),
+            over(),
+        ),
+        (banded(), in_band(&reported), pkt("\u{2}working"), over()),
+        (banded(), in_band(&reported), pkt("\u{1}"), over()),
+        // The report is complete: what follows is given up on and changes nothing.
+        (
+            banded(),
+            in_band(&(reported.clone() + "0000")),
+            pkt("\u{2}more"),
+            None,
+        ),
+        (
+            banded(),
+            in_band(&(reported.clone() + "0000")),
+            pkt("\u{1}more"),
+            None,
+        ),
+        (
+            asked_for("side-band-64k"),
+            String::new(),
+            pkt("\u{2}working"),
+            over(),
+        ),
+        (
+            asked_for("side-band-64k"),
+            String::new(),
+            pkt("\u{1}working"),
+            over(),
+        ),
+        (asked_for(""), String::new(), "x".to_owned(), over()),
+    ];
+    for (capabilities, start, again, trouble) in table {
+        let answer = Endless {
+            start: start.as_bytes(),
+            again: again.as_bytes(),
+            at: 0,
+        };
+        let report = read(BufReader::new(answer), &capabilities, &updates);
+        assert_eq!(report.trouble, trouble, "{start} {again}");
+        if trouble.is_none() {
+            assert_eq!(report.verdicts, done(), "{start} {again}");
         }
     }
 }

@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 
 use self::session::Session;
 use super::{PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service};
-use crate::{Credentials, Error, NetworkPolicy, RefList, RemoteUrl, Run, Timeouts};
+use crate::{Credentials, Error, NetworkPolicy, Redirects, RefList, RemoteUrl, Run, Timeouts};
 
 mod fetch;
 mod push;
@@ -33,6 +33,7 @@ pub struct SmartHttp {
     url: RemoteUrl,
     credentials: Option<Credentials>,
     policy: NetworkPolicy,
+    redirects: Redirects,
     timeouts: Timeouts,
     extra_roots: Vec<CertificateDer<'static>>,
     /// Taken for the time of a request, so that two runs at once don't share one.
@@ -49,6 +50,7 @@ impl SmartHttp {
             url: RemoteUrl::parse(url)?,
             credentials: None,
             policy: NetworkPolicy::default(),
+            redirects: Redirects::default(),
             timeouts: Timeouts::default(),
             extra_roots: Vec::new(),
             session: Mutex::new(None),
@@ -66,6 +68,13 @@ impl SmartHttp {
     #[must_use]
     pub fn with_network_policy(mut self, policy: NetworkPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Which redirects are followed. The default is none.
+    #[must_use]
+    pub fn with_redirects(mut self, redirects: Redirects) -> Self {
+        self.redirects = redirects;
         self
     }
 
@@ -95,6 +104,7 @@ impl std::fmt::Debug for SmartHttp {
             .field("url", &self.url)
             .field("credentials", &self.credentials)
             .field("policy", &self.policy)
+            .field("redirects", &self.redirects)
             .field("timeouts", &self.timeouts)
             .finish_non_exhaustive()
     }
@@ -107,13 +117,12 @@ impl RefSource for SmartHttp {
             return self.list_for_push(run);
         }
         self.in_session(run, |session| {
-            let advertised = session.shake_hands()?;
-            let format = session.object_format()?;
+            let (known, advertised) = session.shake_hands(run)?;
             let refs = match advertised {
                 Some(refs) => refs,
-                None => session.ls_refs(prefixes, &["peel", "symrefs"], format, run)?,
+                None => session.ls_refs(prefixes, &["peel", "symrefs"], known, run)?,
             };
-            Ok(RefList::new(format, refs))
+            Ok(RefList::new(known.format, refs))
         })
     }
 
@@ -135,10 +144,11 @@ impl RefSource for SmartHttp {
         )
         .entered();
         self.in_session(run, |session| {
-            if session.handshake.is_none() {
-                session.shake_hands()?;
-            }
-            session.fetch(request, receive, run)
+            let known = match session.upload_pack {
+                Some(known) => known,
+                None => session.shake_hands(run)?.0,
+            };
+            session.fetch(known, request, receive, run)
         })
     }
 

@@ -3,7 +3,6 @@
 use std::io::{BufRead, Cursor, Read as _};
 
 use bstr::BString;
-use gix_transport::Protocol;
 
 use super::{
     AGENT, SmartHttp,
@@ -13,11 +12,12 @@ use crate::{
     AdvertisedRef, Error, ErrorKind, Namespace, ObjectFormat, PackFeatures, Push, PushAnswer,
     RefList, RefUpdate, Run,
     protocol::{
+        noise::Noise,
         receive_pack::{self, Capabilities},
         ref_line::V0Lines,
         report_status::{self, Report, Trouble, Verdict},
     },
-    transport::Unanswered,
+    transport::{Call, Unanswered},
 };
 
 const SERVICE: &str = "git-receive-pack";
@@ -33,7 +33,7 @@ impl SmartHttp {
     /// The refs that receive-pack lists, and what else the server has with everything behind it.
     pub(super) fn list_for_push(&self, run: &Run) -> Result<RefList, Error> {
         self.in_session(run, |session| {
-            let (format, listed) = session.list_for_push()?;
+            let (format, listed) = session.list_for_push(run)?;
             let (refs, haves) = receive_pack::split_haves(listed.refs);
             let mut list = RefList::new(format, refs);
             list.haves = haves;
@@ -53,15 +53,14 @@ impl SmartHttp {
             return Ok(None);
         }
         let glanced = self.in_session(run, |session| {
-            let advertised = session.shake_hands()?;
-            let format = session.object_format()?;
+            let (known, advertised) = session.shake_hands(run)?;
             // Receive-pack doesn't say which refs are symbolic, or what is behind a tag. With the
             // same said by both, a ref's outcome doesn't depend on which of the two was asked.
             let refs = match advertised {
                 Some(refs) => refs.into_iter().map(unpeeled).collect(),
-                None => session.ls_refs(prefixes, &[], format, run)?,
+                None => session.ls_refs(prefixes, &[], known, run)?,
             };
-            Ok(Some(RefList::new(format, refs)))
+            Ok(Some(RefList::new(known.format, refs)))
         });
         match glanced {
             Err(err) if may_only_concern_fetches(err.kind()) => {
@@ -75,7 +74,7 @@ impl SmartHttp {
 
 fn unpeeled(advertised: AdvertisedRef) -> AdvertisedRef {
     AdvertisedRef {
-        peeled: None,
+        annotated: false,
         ..advertised
     }
 }
@@ -119,16 +118,16 @@ impl Push for &SmartHttp {
         let _span = tracing::debug_span!("send", updates = updates.len()).entered();
         self.in_session(run, |session| {
             if session.receive_pack.is_none() {
-                session.list_for_push()?;
+                session.list_for_push(run)?;
             }
-            session.push(updates, pack)
+            session.push(updates, pack, run)
         })
     }
 }
 
 impl Session {
-    fn list_for_push(&mut self) -> Result<(ObjectFormat, V0Lines), Error> {
-        let greeting = self.greet_receive_pack()?;
+    fn list_for_push(&mut self, run: &Run) -> Result<(ObjectFormat, V0Lines), Error> {
+        let greeting = self.greet_receive_pack(run)?;
         let known = ReceivePack::new(&greeting);
         self.receive_pack = Some(known);
         let Some(listed) = greeting.listed else {
@@ -143,6 +142,7 @@ impl Session {
         &mut self,
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
+        run: &Run,
     ) -> Result<Vec<PushAnswer>, Error> {
         let Some(ReceivePack {
             capabilities,
@@ -154,7 +154,13 @@ impl Session {
         };
         let commands = receive_pack::commands(updates, &capabilities, format, AGENT)?;
         let mut request = Cursor::new(commands).chain(pack);
-        let answer = match self.client.upload(&self.url, SERVICE, &mut request) {
+        let call = Call {
+            repository: &self.base,
+            service: SERVICE,
+            version: None,
+            moves_refs: true,
+        };
+        let answer = match self.client.upload(&call, &mut request) {
             Ok(answer) => answer,
             Err(Unanswered {
                 error,
@@ -167,7 +173,8 @@ impl Session {
                 return Ok(vec![PushAnswer::Unclear { detail }; updates.len()]);
             }
         };
-        let report = report_status::read(answer, &capabilities, updates);
+        let noise = Noise::up_to(run.limits().noise);
+        let report = report_status::read(answer, &capabilities, updates, noise);
         let failure = self.client.take_failure();
         self.is_broken = failure.is_some() || report.trouble.is_some();
         answers(report, failure)
@@ -176,11 +183,8 @@ impl Session {
 
 impl ReceivePack {
     fn new(greeting: &Greeting) -> Self {
-        // gix has capabilities of its own for a server that sent none.
-        let none_sent = greeting.protocol == Protocol::V0;
-        let offers = |name: &str| !none_sent && greeting.capabilities.contains(name);
         ReceivePack {
-            capabilities: Capabilities::of(offers),
+            capabilities: Capabilities::of(|name| greeting.offers(name)),
             format: greeting.format,
         }
     }
@@ -197,6 +201,7 @@ fn answers(report: Report, failure: Option<Error>) -> Result<Vec<PushAnswer>, Er
     let silence = match (report.trouble, failure, unpack_error) {
         (Some(Trouble::Fatal(text)), ..) => format!("the server gave up: {text}"),
         (Some(Trouble::Refused(text)), ..) => format!("the server refused: {text}"),
+        (Some(Trouble::OverBudget(text)), ..) => format!("the server said {text}"),
         (Some(Trouble::Unreadable), Some(failure), _) => failure.to_string(),
         (Some(Trouble::Unreadable), None, _) => {
             "the server's report is cut off or makes no sense".to_owned()

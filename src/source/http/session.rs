@@ -3,7 +3,6 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bstr::{BStr, BString};
-use gix_protocol::Handshake;
 use gix_transport::{
     Protocol, Service,
     client::{
@@ -13,22 +12,28 @@ use gix_transport::{
     packetline,
 };
 
-use super::{SmartHttp, push::ReceivePack};
+use super::{SmartHttp, fetch::UploadPack, push::ReceivePack};
 use crate::{
     AdvertisedRef, Error, ErrorKind, ObjectFormat, RemoteUrl, Run, Traffic,
-    protocol::{err_packet, printable, ref_line::V0Lines},
-    transport::{ClientOptions, CurrentRun, HttpClient, Meter},
+    protocol::{
+        err_packet,
+        fetch::shallow_source,
+        printable,
+        ref_line::{Length, V0Lines},
+    },
+    transport::{Allowance, ClientOptions, CurrentRun, HttpClient, Meter},
 };
 
 /// A connection, and what the server said about itself on it.
 pub(super) struct Session {
-    pub(super) url: RemoteUrl,
+    url: RemoteUrl,
+    /// Where its requests go: the URL, unless that redirects.
+    pub(super) base: RemoteUrl,
     pub(super) client: HttpClient,
     current: CurrentRun,
     meter: Arc<Meter>,
     pub(super) transport: Transport<HttpClient>,
-    /// Of upload-pack.
-    pub(super) handshake: Option<Handshake>,
+    pub(super) upload_pack: Option<UploadPack>,
     pub(super) receive_pack: Option<ReceivePack>,
     /// Whether something failed although there is a result.
     pub(super) is_broken: bool,
@@ -70,6 +75,7 @@ impl SmartHttp {
             url: self.url.clone(),
             credentials: self.credentials.clone(),
             policy: self.policy,
+            redirects: self.redirects,
             timeouts: self.timeouts,
             extra_roots: self.extra_roots.clone(),
             run: current.clone(),
@@ -78,11 +84,12 @@ impl SmartHttp {
         let transport = new_transport(&client, &self.url, Protocol::V2);
         Ok(Session {
             url: self.url.clone(),
+            base: self.url.clone(),
             client,
             current,
             meter,
             transport,
-            handshake: None,
+            upload_pack: None,
             receive_pack: None,
             is_broken: false,
         })
@@ -98,41 +105,61 @@ pub(super) struct Greeting {
     pub(super) listed: Option<V0Lines>,
 }
 
+impl Greeting {
+    pub(super) fn offers(&self, capability: &str) -> bool {
+        // gix has capabilities of its own for a server that sent none.
+        self.protocol != Protocol::V0 && self.capabilities.contains(capability)
+    }
+}
+
 impl Session {
     /// Asks for the capabilities of upload-pack. Servers older than v2 list all of their refs with
     /// them.
-    pub(super) fn shake_hands(&mut self) -> Result<Option<Vec<AdvertisedRef>>, Error> {
-        // One that has shaken hands would go on with the answer to its last request.
-        self.transport = new_transport(&self.client, &self.url, Protocol::V2);
-        let greeting = greet(&mut self.transport, &self.client, Service::UploadPack)?;
-        let listed = greeting.listed;
-        if listed
-            .as_ref()
-            .is_some_and(|listed| !listed.shallow.is_empty())
-        {
+    pub(super) fn shake_hands(
+        &mut self,
+        run: &Run,
+    ) -> Result<(UploadPack, Option<Vec<AdvertisedRef>>), Error> {
+        let greeting = self.greet(Service::UploadPack, run)?;
+        let is_shallow = |listed: &V0Lines| !listed.shallow.is_empty();
+        if greeting.listed.as_ref().is_some_and(is_shallow) {
             return Err(shallow_source());
         }
-        self.handshake = Some(Handshake {
-            server_protocol_version: greeting.protocol,
-            capabilities: greeting.capabilities,
-            refs: None,
-            v1_shallow_updates: None,
-        });
-        Ok(listed.map(|listed| listed.refs))
+        let known = UploadPack::new(&greeting);
+        self.upload_pack = Some(known);
+        Ok((known, greeting.listed.map(|listed| listed.refs)))
     }
 
     /// Asks for the capabilities of receive-pack, and for all refs. There is no v2 of it.
-    pub(super) fn greet_receive_pack(&mut self) -> Result<Greeting, Error> {
-        let mut transport = new_transport(&self.client, &self.url, Protocol::V1);
-        greet(&mut transport, &self.client, Service::ReceivePack)
+    pub(super) fn greet_receive_pack(&mut self, run: &Run) -> Result<Greeting, Error> {
+        self.greet(Service::ReceivePack, run)
     }
 
-    pub(super) fn object_format(&self) -> Result<ObjectFormat, Error> {
-        self.handshake
-            .as_ref()
-            .map_or(Ok(ObjectFormat::Sha1), |handshake| {
-                object_format(&handshake.capabilities)
-            })
+    /// Starts at the URL that was given, and goes on where a redirect leads.
+    fn greet(&mut self, service: Service, run: &Run) -> Result<Greeting, Error> {
+        let first = self.greet_at(self.url.clone(), service, run);
+        match (first, self.client.take_moved()) {
+            (Err(err), Some(moved)) if err.kind() == ErrorKind::Redirected => {
+                tracing::debug!(to = %moved, "the repository has moved");
+                self.greet_at(moved, service, run)
+            }
+            (first, _) => first,
+        }
+    }
+
+    fn greet_at(
+        &mut self,
+        base: RemoteUrl,
+        service: Service,
+        run: &Run,
+    ) -> Result<Greeting, Error> {
+        let version = match service {
+            Service::UploadPack => Protocol::V2,
+            Service::ReceivePack => Protocol::V1,
+        };
+        // One that has shaken hands would go on with the answer to its last request.
+        self.transport = new_transport(&self.client, &base, version);
+        self.base = base;
+        greet(&mut self.transport, &self.client, service, run)
     }
 
     fn traffic(&self) -> Traffic {
@@ -168,15 +195,29 @@ fn greet(
     transport: &mut Transport<HttpClient>,
     client: &HttpClient,
     service: Service,
+    run: &Run,
 ) -> Result<Greeting, Error> {
-    let answer = transport
-        .handshake(service, &[])
-        .map_err(|err| failed(client, "the handshake", err.into()))?;
+    let limits = run.limits();
+    // gix reads them into memory.
+    client.allow_answer(Allowance::of(limits.capabilities));
+    let answer = transport.handshake(service, &[]);
+    client.allow_answer(None);
+    let answer = answer.map_err(|err| failed(client, "the handshake", err.into()))?;
     let format = object_format(&answer.capabilities)?;
     let mut listed = None;
     if let Some(mut lines) = answer.refs {
         let parsed = listed.insert(V0Lines::default());
-        each_line(&mut *lines, client, |line| parsed.push(line, format))?;
+        let mut length = Length::up_to(limits);
+        each_line(&mut *lines, client, |line| {
+            let refs = parsed.refs.len();
+            parsed.push(line, format).ok_or_else(|| nonsense(line))?;
+            match parsed.refs.get(refs) {
+                Some(new) => length.add(new.name.len()),
+                // Each ref has one at most.
+                None if line.trim_ascii_end().ends_with(b"^{}") && refs > 0 => Ok(()),
+                None => length.add(0),
+            }
+        })?;
     }
     Ok(Greeting {
         protocol: answer.actual_protocol,
@@ -206,27 +247,29 @@ fn object_format(capabilities: &Capabilities) -> Result<ObjectFormat, Error> {
     }
 }
 
-/// Hands every line up to the flush packet to `take`, which says `None` to one that it can't read.
+pub(super) fn nonsense(line: &BStr) -> Error {
+    let text = format!(
+        "the server listed a ref in a way that makes no sense: {}",
+        printable(line)
+    );
+    Error::new(ErrorKind::Protocol, text)
+}
+
+/// Hands every line up to the flush packet to `take`.
 pub(super) fn each_line(
     lines: &mut dyn ReadlineBufRead,
     client: &HttpClient,
-    mut take: impl FnMut(&BStr) -> Option<()>,
+    mut take: impl FnMut(&BStr) -> Result<(), Error>,
 ) -> Result<(), Error> {
     while let Some(line) = lines.readline() {
         let line =
             line.map_err(|err| failed(client, "listing refs", gix::Error::from_error(err)))?;
         let line = line.map_err(|err| failed(client, "listing refs", err))?;
-        let Some(line) = line.as_bstr() else { break };
+        let line = line.as_bstr().ok_or_else(|| nonsense("".into()))?;
         if let Some(text) = line.strip_prefix(b"ERR ") {
             return Err(refused(text));
         }
-        take(line).ok_or_else(|| {
-            let text = format!(
-                "the server listed a ref in a way that makes no sense: {}",
-                printable(line)
-            );
-            Error::new(ErrorKind::Protocol, text)
-        })?;
+        take(line)?;
     }
     Ok(())
 }
@@ -240,11 +283,6 @@ pub(super) fn failed(client: &HttpClient, what: &str, err: gix::Error) -> Error 
         Some(line) => refused(&line),
         None => broken(what, err),
     }
-}
-
-pub(super) fn shallow_source() -> Error {
-    let text = "the source is a shallow clone: its history has holes";
-    Error::new(ErrorKind::Unsupported, text)
 }
 
 pub(super) fn refused(line: &[u8]) -> Error {

@@ -17,7 +17,9 @@ use std::{
 use gix_transport::client::blocking_io::http::{GetResponse, Http as _};
 
 use self::server::{Server, Step};
-use super::{ClientOptions, CurrentRun, HttpClient, Meter, NetworkPolicy, RemoteUrl, Timeouts};
+use super::{
+    ClientOptions, CurrentRun, HttpClient, Meter, NetworkPolicy, Redirects, RemoteUrl, Timeouts,
+};
 use crate::{Error, ErrorKind};
 
 const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
@@ -27,6 +29,7 @@ fn options(url: &str) -> ClientOptions {
         url: RemoteUrl::parse(url).expect("a valid URL"),
         credentials: None,
         policy: NetworkPolicy::any(),
+        redirects: Redirects::default(),
         timeouts: Timeouts::default(),
         extra_roots: Vec::new(),
         run: CurrentRun::default(),

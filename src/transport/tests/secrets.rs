@@ -46,7 +46,7 @@ fn spans_and_errors_show_none() {
         let listing = get(&client, &server.url()).expect_err("refused");
         let repository = RemoteUrl::parse(&server.url()).expect("a valid URL");
         let upload = client
-            .upload(&repository, "git-receive-pack", &mut &b"body"[..])
+            .upload(&uploads::call(&repository), &mut &b"body"[..])
             .err()
             .expect("refused");
         format!("{listing} {listing:?} {upload:?}")

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::CertificateDer};
@@ -15,6 +16,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::Certificate
 pub(super) enum Step {
     /// Send this and wait for another request.
     Answer(Vec<u8>),
+    /// Wait so long, then send this and wait for another request.
+    Later(Duration, Vec<u8>),
     /// Send this and close the connection.
     Close(Vec<u8>),
     /// Send this, do that, and never do anything again.
@@ -151,7 +154,16 @@ fn follow(
         let request = format!("{}\n\n{}", head.text, String::from_utf8_lossy(&body));
         seen.requests.lock().expect("no panic").push(request);
         *seen.last_body.lock().expect("no panic") = body;
-        let Some(Step::Answer(bytes) | Step::Close(bytes) | Step::Stall(bytes, _)) = &step else {
+        if let Some(Step::Later(wait, _)) = step {
+            thread::sleep(wait);
+        }
+        let Some(
+            Step::Answer(bytes)
+            | Step::Later(_, bytes)
+            | Step::Close(bytes)
+            | Step::Stall(bytes, _),
+        ) = &step
+        else {
             return;
         };
         if stream
@@ -162,7 +174,7 @@ fn follow(
             return;
         }
         match step {
-            Some(Step::Answer(_)) => {}
+            Some(Step::Answer(_) | Step::Later(..)) => {}
             Some(Step::Stall(_, then)) => {
                 then();
                 // Until the client is gone.

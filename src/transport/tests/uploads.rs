@@ -4,18 +4,32 @@ use std::{
     io::{self, BufReader, Cursor},
     net::TcpListener,
     sync::atomic::AtomicBool,
+    time::Instant,
 };
 
 use super::{cancellation::raised_by, *};
-use crate::transport::Unanswered;
+use crate::{
+    Limits,
+    run::Vitals,
+    transport::{Call, Unanswered},
+};
 
 const SERVICE: &str = "git-receive-pack";
 const MIB: u64 = 1024 * 1024;
 
+pub(super) fn call(repository: &RemoteUrl) -> Call<'_> {
+    Call {
+        repository,
+        service: SERVICE,
+        version: None,
+        moves_refs: true,
+    }
+}
+
 fn upload(client: &HttpClient, url: &str, body: impl io::BufRead) -> Result<String, Unanswered> {
     let mut body = body;
     let repository = RemoteUrl::parse(url).expect("a valid URL");
-    let mut answer = client.upload(&repository, SERVICE, &mut body)?;
+    let mut answer = client.upload(&call(&repository), &mut body)?;
     let mut text = String::new();
     answer.read_to_string(&mut text).expect("the whole answer");
     Ok(text)
@@ -310,6 +324,50 @@ fn cancelled_while_waiting_for_the_answer() {
     let server = Server::start([Step::Stall(Vec::new(), raise)]);
     let err = cancelled(&server, flag, bytes(5));
     assert!(err.may_have_acted);
+}
+
+/// Of a run with so much time.
+fn timed(server: &Server, milliseconds: u64) -> HttpClient {
+    let options = options(&server.url());
+    let limits = Limits {
+        total_time: Some(Duration::from_millis(milliseconds)),
+        ..Limits::default()
+    };
+    let run = Vitals::new(Arc::default(), limits);
+    options.run.set(Some(Arc::new(run)));
+    HttpClient::new(options).expect("a client")
+}
+
+#[test]
+fn the_deadline_holds_while_the_server_does_not_read() {
+    let server = Server::start([Step::Answer(done("")), Step::Ignore(Box::new(|| {}))]);
+    let begun = Instant::now();
+    let client = timed(&server, 400);
+    let err = upload(&client, &server.url(), bytes(20_000 * MIB)).expect_err("too late");
+    let text = "more than 400ms (limit `total_time`)";
+    assert_eq!(err.error.to_string(), text);
+    assert!(!err.may_have_acted);
+    assert!(begun.elapsed() < Duration::from_millis(1400));
+}
+
+/// Refs may be moving by then, so it is worth waiting for what became of them.
+#[test]
+fn the_deadline_does_not_interrupt_a_push_that_is_out() {
+    for length in [5, 2 * MIB] {
+        let slow = || Step::Later(Duration::from_millis(600), done("thanks"));
+        let probe = (length > MIB).then(|| Step::Answer(done("")));
+        let server = Server::start(probe.into_iter().chain([slow()]));
+        let answer = upload(&timed(&server, 400), &server.url(), bytes(length));
+        assert_eq!(answer.expect("an answer"), "thanks");
+    }
+    // What moves no refs has no such privilege.
+    let server = Server::start([Step::Later(Duration::from_secs(5), done("thanks"))]);
+    let repository = RemoteUrl::parse(&server.url()).expect("a valid URL");
+    let mut call = call(&repository);
+    call.moves_refs = false;
+    let answer = timed(&server, 400).upload(&call, &mut bytes(5));
+    let err = answer.err().expect("too late").error;
+    assert_eq!(err.kind(), ErrorKind::BudgetExceeded);
 }
 
 fn cancelled(server: &Server, flag: Arc<AtomicBool>, body: impl io::BufRead) -> Unanswered {

@@ -1,0 +1,264 @@
+//! Three streams in one: the matter, progress, and last words (gitprotocol-pack(5), "Packfile Data").
+
+use std::io::{self, BufRead, Read};
+
+use super::{
+    noise::Noise,
+    pkt_line::{Packet, garbled, read_head},
+    printable,
+};
+use crate::Error;
+
+/// How many of a server's messages are logged. A hook may print for as long as it likes.
+const MAX_LOGGED: u32 = 100;
+
+/// How much of one message is looked at.
+const MAX_MESSAGE: usize = 4096;
+
+/// The matter of an answer in side-bands. Progress is heard as far as the budget goes.
+///
+/// Its errors are kept for [`trouble`](SideBand::trouble) by the time they are returned.
+pub(crate) struct SideBand<R> {
+    from: R,
+    noise: Noise,
+    /// Bytes of the first packet, while it has lost its head and not been looked at.
+    headless: Option<usize>,
+    /// Bytes of the matter that are left in the current packet.
+    left: usize,
+    is_over: bool,
+    logged: u32,
+    trouble: Option<Trouble>,
+}
+
+/// Why there is no more of the matter, beside what the connection has to say.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The text of an `ERR` packet, safe to print.
+    Refused(String),
+    /// The server's last words, safe to print.
+    Fatal(String),
+    OverBudget(Error),
+    Garbled,
+}
+
+impl<R: BufRead> SideBand<R> {
+    /// The next bytes of `from` are a packet, or so many bytes of one that has lost its head.
+    pub(crate) fn new(from: R, noise: Noise, headless: Option<usize>) -> Self {
+        SideBand {
+            from,
+            noise,
+            headless,
+            left: 0,
+            is_over: false,
+            logged: 0,
+            trouble: None,
+        }
+    }
+
+    pub(crate) fn trouble(&mut self) -> Option<Trouble> {
+        self.trouble.take()
+    }
+
+    /// Reads up to the flush packet. What is still to come is beside the matter.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        loop {
+            let rest = self.fill_buf()?.len();
+            if rest == 0 {
+                return Ok(());
+            }
+            self.hear(rest)?;
+            self.consume(rest);
+        }
+    }
+
+    fn next_packet(&mut self) -> io::Result<()> {
+        if let Some(bytes) = self.headless.take() {
+            return self.enter(bytes);
+        }
+        match read_head(&mut self.from) {
+            Ok(Packet::Data(bytes)) => self.enter(bytes),
+            Ok(Packet::Flush) => {
+                self.is_over = true;
+                Ok(())
+            }
+            Ok(Packet::Delimiter | Packet::ResponseEnd) => Err(self.garbled()),
+            Err(err) if err.kind() == io::ErrorKind::InvalidData => Err(self.garbled()),
+            Err(err) => Err(err),
+        }
+    }
+
+    fn enter(&mut self, bytes: usize) -> io::Result<()> {
+        let mut band = [0];
+        self.from.read_exact(&mut band)?;
+        let bytes = bytes - 1;
+        match band[0] {
+            1 if bytes > 0 => {
+                self.left = bytes;
+                Ok(())
+            }
+            // Keeps the connection alive.
+            1 => self.hear(0),
+            2 => {
+                self.hear(bytes)?;
+                let text = self.message(bytes)?;
+                self.logged += 1;
+                if self.logged <= MAX_LOGGED {
+                    tracing::debug!(text = printable(&text), "the server says");
+                }
+                Ok(())
+            }
+            3 => {
+                let text = self.message(bytes)?;
+                Err(self.fail(Trouble::Fatal(printable(&text))))
+            }
+            b'E' => {
+                let text = self.message(bytes)?;
+                Err(match text.strip_prefix(b"RR ") {
+                    Some(text) => self.fail(Trouble::Refused(printable(text))),
+                    None => self.garbled(),
+                })
+            }
+            _ => Err(self.garbled()),
+        }
+    }
+
+    fn message(&mut self, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut text = vec![0; bytes];
+        self.from.read_exact(&mut text)?;
+        text.truncate(MAX_MESSAGE);
+        Ok(text)
+    }
+
+    fn hear(&mut self, bytes: usize) -> io::Result<()> {
+        let heard = self.noise.hear(bytes);
+        heard.map_err(|err| self.fail(Trouble::OverBudget(err)))
+    }
+
+    fn garbled(&mut self) -> io::Error {
+        self.fail(Trouble::Garbled)
+    }
+
+    fn fail(&mut self, trouble: Trouble) -> io::Error {
+        let stand_in = match &trouble {
+            Trouble::Refused(text) | Trouble::Fatal(text) => io::Error::other(text.clone()),
+            Trouble::OverBudget(err) => io::Error::other(err.to_string()),
+            Trouble::Garbled => garbled("a packet is of no known side-band"),
+        };
+        self.trouble.get_or_insert(trouble);
+        stand_in
+    }
+}
+
+impl<R: BufRead> BufRead for SideBand<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.trouble.is_some() {
+            return Err(io::Error::other("the answer failed before"));
+        }
+        while self.left == 0 && !self.is_over {
+            self.next_packet()?;
+        }
+        if self.is_over {
+            return Ok(&[]);
+        }
+        let buffer = self.from.fill_buf()?;
+        if buffer.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(&buffer[..buffer.len().min(self.left)])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        let amount = amount.min(self.left);
+        self.left -= amount;
+        self.from.consume(amount);
+    }
+}
+
+impl<R: BufRead> Read for SideBand<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buf)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(content: &[u8]) -> Vec<u8> {
+        [format!("{:04x}", content.len() + 4).as_bytes(), content].concat()
+    }
+
+    fn read(
+        packets: &[&[u8]],
+        end: &[u8],
+        noise: u64,
+    ) -> (Vec<u8>, io::Result<()>, Option<Trouble>) {
+        let mut answer: Vec<u8> = packets.iter().flat_map(|content| packet(content)).collect();
+        answer.extend_from_slice(end);
+        let mut bands = SideBand::new(&*answer, Noise::up_to(noise), None);
+        let mut matter = Vec::new();
+        let read = bands.read_to_end(&mut matter).map(drop);
+        (matter, read, bands.trouble())
+    }
+
+    #[test]
+    fn the_matter_is_what_the_first_band_carries() {
+        let packets: &[&[u8]] = &[b"\x01PA", b"\x02Counting objects", b"\x01", b"\x01CK"];
+        let (matter, read, trouble) = read(packets, b"0000more", 100);
+        assert_eq!(matter, b"PACK");
+        assert!(read.is_ok() && trouble.is_none());
+    }
+
+    #[test]
+    fn why_it_may_end_early() {
+        let fatal: &[&[u8]] = &[b"\x01PA", b"\x03out of memory"];
+        let (matter, _, trouble) = read(fatal, b"", 100);
+        assert_eq!(matter, b"PA");
+        assert!(matches!(trouble, Some(Trouble::Fatal(text)) if text == "out of memory"));
+        let (_, _, trouble) = read(&[b"\x01PA", b"ERR no!"], b"", 100);
+        assert!(matches!(trouble, Some(Trouble::Refused(text)) if text == "no!"));
+
+        for (packets, end) in [
+            (&[&b"\x01PA"[..], b"\x07"][..], &b""[..]),
+            (&[b"PACK"], b""),
+            (&[], b"0001"),
+            (&[], b"zzzz"),
+        ] {
+            let (_, _, trouble) = read(packets, end, 100);
+            assert!(matches!(trouble, Some(Trouble::Garbled)), "{packets:?}");
+        }
+
+        for end in [&b""[..], b"00", b"0009\x01PA"] {
+            let (_, read, trouble) = read(&[b"\x01PA"], end, 100);
+            let err = read.expect_err("cut off");
+            assert_eq!(err.kind(), io::ErrorKind::UnexpectedEof);
+            assert!(trouble.is_none());
+        }
+    }
+
+    #[test]
+    fn progress_and_empty_packets_have_a_budget() {
+        for endless in [&b"\x02x"[..], b"\x01"] {
+            let packets = vec![endless; 30];
+            let (_, _, trouble) = read(&packets, b"0000", 100);
+            let Some(Trouble::OverBudget(err)) = trouble else {
+                panic!("{trouble:?}");
+            };
+            let text = "more than 100 bytes beside the matter (limit `noise`)";
+            assert_eq!(err.to_string(), text);
+            assert!(read(&packets, b"0000", 1000).2.is_none());
+        }
+    }
+
+    #[test]
+    fn what_follows_the_matter_has_a_budget() {
+        let answer = [packet(b"\x01pack"), packet(&[1; 1000]), b"0000".to_vec()].concat();
+        for (limit, fits) in [(500, false), (5000, true)] {
+            let mut bands = SideBand::new(&*answer, Noise::up_to(limit), None);
+            bands.read_exact(&mut [0; 4]).expect("the matter");
+            assert_eq!(bands.finish().is_ok(), fits);
+        }
+    }
+}

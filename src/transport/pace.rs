@@ -1,0 +1,124 @@
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::Timeouts;
+use crate::{Error, ErrorKind};
+
+/// How fast bytes move, as far as that is up to the other side: only the time spent waiting for it
+/// counts.
+#[derive(Debug, Default)]
+pub(super) struct Pace(Mutex<Window>);
+
+#[derive(Debug, Default)]
+struct Window {
+    waited: Duration,
+    moved: u64,
+}
+
+impl Pace {
+    pub(super) fn start_over(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Window::default();
+    }
+
+    /// So many bytes have moved after a wait. Fails if they were too few in the window that ends
+    /// with it.
+    pub(super) fn add(
+        &self,
+        waited: Duration,
+        moved: usize,
+        timeouts: &Timeouts,
+    ) -> Result<(), Error> {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        window.waited += waited;
+        window.moved += moved as u64;
+        if window.waited < timeouts.rate_window {
+            return Ok(());
+        }
+        let Window { waited, moved } = std::mem::take(&mut *window);
+        if u128::from(moved) * 1000 >= u128::from(timeouts.min_rate) * waited.as_millis() {
+            return Ok(());
+        }
+        let text = format!(
+            "the server is slower than {} bytes per second for {:?}",
+            timeouts.min_rate, timeouts.rate_window
+        );
+        Err(Error::new(ErrorKind::Network, text))
+    }
+}
+
+/// What HTTP puts around an answer: informational responses, headers, chunk sizes, trailers.
+const MAX_FRAMING: u64 = 256 * 1024;
+
+/// Bytes received since there were any for the caller, and so around the answer but for what is
+/// buffered.
+#[derive(Debug, Default)]
+pub(super) struct Framing(AtomicU64);
+
+impl Framing {
+    pub(super) fn add(&self, bytes: usize) -> Result<(), Error> {
+        let before = self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+        if before + bytes as u64 <= MAX_FRAMING {
+            return Ok(());
+        }
+        let text = format!("more than {MAX_FRAMING} bytes of HTTP around the answer");
+        Err(Error::new(ErrorKind::BudgetExceeded, text))
+    }
+
+    pub(super) fn ends(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeouts() -> Timeouts {
+        Timeouts {
+            min_rate: 10,
+            rate_window: Duration::from_secs(2),
+            ..Timeouts::default()
+        }
+    }
+
+    #[test]
+    fn too_few_bytes_in_a_window() {
+        let second = Duration::from_secs(1);
+        // Seconds waited and bytes moved, and whether that is too slow in the end.
+        let table: [(&[(u32, usize)], bool); 7] = [
+            (&[(1, 0)], false),
+            (&[(1, 0), (1, 19)], true),
+            (&[(1, 0), (1, 20)], false),
+            (&[(1, 1000), (1, 0), (1, 0)], false),
+            (&[(1, 1000), (1, 0), (1, 0), (1, 0)], true),
+            (&[(5, 49)], true),
+            (&[(5, 50)], false),
+        ];
+        for (steps, is_slow) in table {
+            let pace = Pace::default();
+            let mut step = steps.iter().map(|(seconds, moved)| {
+                let added = pace.add(second * *seconds, *moved, &timeouts());
+                added.is_err()
+            });
+            assert_eq!(step.any(|is_slow| is_slow), is_slow, "{steps:?}");
+        }
+        let err = Pace::default().add(second * 2, 1, &timeouts());
+        let text = "the server is slower than 10 bytes per second for 2s";
+        assert_eq!(err.expect_err("slow").to_string(), text);
+    }
+
+    #[test]
+    fn framing_has_a_limit_and_ends_with_the_first_byte_of_the_body() {
+        let framing = Framing::default();
+        let most = 256 * 1024;
+        assert!(framing.add(most).is_ok());
+        assert!(framing.add(1).is_err());
+        framing.ends();
+        assert!(framing.add(most).is_ok());
+    }
+}
