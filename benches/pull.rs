@@ -1,7 +1,7 @@
 //! Pulls of real history, against `git fetch` in the same run.
 //!
 //! ```sh
-//! REFSYNC_MIRRORS=/path/to/mirrors cargo bench --bench pull
+//! REFSYNC_MIRRORS=/path/to/mirrors cargo bench --bench pull [-- NAME]
 //! ```
 //! They take turns, each into a repository that is made anew. `REFSYNC_MIRRORS` holds a bare
 //! `git+git/repo` with its full history. Ours verifies all that it receives; git does so where the
@@ -61,6 +61,12 @@ fn main() {
 }
 
 fn compare(sandbox: &Sandbox, name: &str, source: &Repo, before: &Repo, rounds: usize) {
+    let only = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    if only.is_some_and(|only| !name.contains(&only)) {
+        return;
+    }
     let server = GitServer::builder(sandbox.path()).start();
     let folder = source.path.file_name().expect("a name");
     let url = server.url(&folder.to_string_lossy());

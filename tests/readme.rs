@@ -49,3 +49,17 @@ fn rows(readme: &str) -> Vec<(String, String)> {
     };
     readme.lines().filter_map(row).collect()
 }
+
+/// A threat that is said to be tested is.
+#[test]
+fn every_path_in_security_md_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("SECURITY.md")).expect("SECURITY.md");
+    let quoted = text.split('`').skip(1).step_by(2);
+    let paths = quoted.filter(|path| path.starts_with("src/") || path.starts_with("tests/"));
+    let paths: Vec<_> = paths.collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    for path in paths {
+        assert!(root.join(path).exists(), "{path}");
+    }
+}
