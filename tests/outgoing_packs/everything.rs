@@ -1,6 +1,7 @@
 //! Packs for one that has nothing, from packs with so many commits that they are read as a whole.
 
 use super::{deliver, support};
+use refsync::PackAnswer;
 use support::{FastImport, ObjectFormat, Repo, Sandbox};
 
 const COMMITS: usize = 1300;
@@ -87,4 +88,43 @@ fn with_trees_and_blobs_wanted_for_themselves() {
     let sandbox = Sandbox::new();
     let source = source(&sandbox, ObjectFormat::Sha1);
     send(&sandbox, &source, &["main", "side~3^{tree}", "side:0/0"]);
+}
+
+/// What can't be read is told before the first byte of a pack, with a tip that needs it.
+#[test]
+fn with_a_tree_that_is_damaged() {
+    let sandbox = Sandbox::new();
+    let source = source(&sandbox, ObjectFormat::Sha1);
+    let tree = tip(&source, "main~500^{tree}");
+    let packs = source.git_dir().join("objects/pack");
+    let index = packs
+        .read_dir()
+        .expect("a folder of packs")
+        .find_map(|entry| {
+            let path = entry.expect("an entry").path();
+            path.extension()
+                .is_some_and(|end| end == "idx")
+                .then_some(path)
+        });
+    let index = index.expect("an index");
+    let listed = source.git(&["verify-pack", "-v", index.to_str().expect("UTF-8")]);
+    let line = listed.lines().find(|line| line.starts_with(&tree));
+    let fields: Vec<_> = line.expect("the tree").split_whitespace().collect();
+    let [size, offset] = [fields[3], fields[4]].map(|field| field.parse::<usize>().expect("one"));
+    let pack = index.with_extension("pack");
+    let mut bytes = std::fs::read(&pack).expect("a pack");
+    bytes[offset + size / 2] ^= 0x55;
+    std::fs::remove_file(&pack).expect("a file that can't be written to");
+    std::fs::write(&pack, bytes).expect("a pack");
+
+    let main = tip(&source, "main");
+    let mut sent = Vec::new();
+    match support::pack::try_make(&source, &[&main], &[], &mut sent) {
+        PackAnswer::Unavailable { tip, detail } => {
+            assert_eq!(tip.to_string(), main);
+            assert!(detail.contains("can't be read"), "{detail}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(sent.is_empty());
 }

@@ -189,8 +189,6 @@ impl Repo {
         make_executable(&path);
     }
 
-    #[track_caller]
-
     /// Gives another one the same objects and refs, without copying a byte of a pack.
     pub fn link_to(&self, to: &Repo) {
         let packs = self.path.join("objects/pack");
@@ -206,6 +204,7 @@ impl Repo {
         }
     }
 
+    #[track_caller]
     pub fn delete_ref(&self, name: &str) {
         self.git(&["update-ref", "-d", name]);
     }

@@ -204,9 +204,9 @@ impl Intake<'_> {
         self.run.advance(Phase::Receive, self.offset, None);
         let spent = self.spent.check_disk(self.offset);
         let written = written.map_err(|err| Error::io("writing the pack", err));
-        written.and(spent).or_else(|err| {
+        written.and(spent).map_err(|err| {
             self.failure = Some(err);
-            Err(io::ErrorKind::Other.into())
+            io::ErrorKind::Other.into()
         })
     }
 

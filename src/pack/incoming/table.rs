@@ -148,7 +148,7 @@ impl Table {
 
     /// Which deltas are built on which entry. No entry is added to the pack's own after that.
     pub(super) fn deltas(&mut self) -> Deltas {
-        self.by_id.sort_unstable_by(|a, b| a.base.cmp(&b.base));
+        self.by_id.sort_unstable_by_key(|delta| delta.base);
         Deltas::of_bases(&self.bases)
     }
 
