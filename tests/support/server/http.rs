@@ -1,6 +1,5 @@
 //! HTTP/1.1 requests, as far as git clients go.
 
-use super::connection::Stream;
 use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
@@ -47,7 +46,7 @@ impl RequestHead {
 
 /// The next request of a connection; `None` once the client has closed it.
 pub(super) fn read_request(
-    stream: &mut BufReader<Box<dyn Stream>>,
+    stream: &mut BufReader<impl Read + Write>,
 ) -> io::Result<Option<RequestHead>> {
     let Some(line) = read_line(stream)? else {
         return Ok(None);
@@ -95,7 +94,10 @@ pub(super) fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'
     Some(value)
 }
 
-fn read_body(stream: &mut impl BufRead, headers: &[(String, String)]) -> io::Result<Vec<u8>> {
+pub(super) fn read_body(
+    stream: &mut impl BufRead,
+    headers: &[(String, String)],
+) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     if find(headers, "transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
     {

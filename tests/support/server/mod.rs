@@ -6,6 +6,7 @@ mod backend;
 mod connection;
 mod http;
 mod record;
+pub mod replay;
 mod tls;
 
 pub use answer::Answer;
