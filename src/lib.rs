@@ -70,6 +70,7 @@ pub mod ancestry;
 mod classify;
 mod error;
 mod globs;
+mod leftovers;
 mod limits;
 mod options;
 mod pack;

@@ -4,7 +4,8 @@
 mod support;
 
 use refsync::{
-    LocalStore, NetworkPolicy, Outcome, Phase, Progress, RefGlobs, SmartHttp, SyncOptions, sync,
+    LocalStore, NetworkPolicy, Outcome, Phase, Progress, Reason, RefGlobs, SmartHttp, SyncOptions,
+    sync,
 };
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -109,7 +110,7 @@ fn leftovers_of_a_run(repo: &Repo) -> Vec<String> {
     left.retain(|name| name.ends_with(".keep") || name.ends_with(".idx"));
     for name in names(&objects)
         .into_iter()
-        .filter(|name| name.starts_with("tmp_"))
+        .filter(|name| name.starts_with("refsync-"))
     {
         left.extend(
             names(&objects.join(&name).join("pack"))
@@ -151,8 +152,7 @@ fn a_run_that_is_killed_while_receiving_is_swept_by_the_next() {
     let large = large_branch(&pair);
     let left = killed_while_receiving(&pair);
     assert!(
-        left.iter()
-            .any(|name| name.starts_with("tmp_objdir-refsync-")),
+        left.iter().any(|name| name.starts_with("refsync-")),
         "{left:?}"
     );
     let pulled = pair.pull();
@@ -243,7 +243,7 @@ fn a_run_in_progress_is_left_alone() {
     let outcome = while_receiving(&pair, "topic", || {
         let quarantines = || {
             let mut left = leftovers_of_a_run(&pair.destination);
-            left.retain(|name| name.starts_with("tmp_objdir-refsync-"));
+            left.retain(|name| name.starts_with("refsync-"));
             left
         };
         let before = quarantines();
@@ -307,7 +307,7 @@ fn a_keep_file_of_a_dead_run_is_swept() {
         .destination
         .git_dir()
         .join("objects/pack/pack-dead.keep");
-    fs::write(&keep, "refsync tmp_objdir-refsync-dead\n").unwrap();
+    fs::write(&keep, "refsync refsync-dead\n").unwrap();
     grow(&pair.upstream, "topic", &[&pair.tip]);
     pair.pull();
     assert!(!keep.exists());
@@ -343,17 +343,97 @@ fn git_gc_before_the_pack_arrives_takes_nothing_from_the_run() {
     assert_eq!(pulled.fate_of("refs/heads/main"), moved(&base, &ahead));
 }
 
-/// Git takes every `tmp_objdir-*` for debris by age alone, so with `--prune=now` at once, its own too.
 #[test]
-fn git_gc_that_removes_a_quarantine_fails_the_run_and_nothing_else() {
+fn git_gc_in_the_middle_of_a_run_takes_nothing_from_it() {
     let pair = Pair::in_step();
     let topic = grow(&pair.upstream, "topic", &[&pair.tip]);
     let outcome = while_receiving(&pair, "topic", || {
+        let left = leftovers(&pair.destination);
+        assert!(!left.is_empty());
         pair.destination.git(&["gc", "--quiet", "--prune=now"]);
-        assert_eq!(leftovers(&pair.destination), [""; 0]);
+        assert_eq!(leftovers(&pair.destination), left);
+        let counts = pair.destination.git(&["count-objects", "-v"]);
+        assert!(counts.contains("garbage: 0"), "{counts}");
     });
-    let err = outcome.expect_err("the pack is gone");
-    assert_eq!(err.kind(), refsync::ErrorKind::LocalIo, "{err:?}");
+    assert_eq!(outcome.unwrap(), Outcome::Updated);
+    assert_eq!(pair.destination.git(&["rev-parse", "topic"]), topic);
     assert_eq!(leftovers(&pair.destination), [""; 0]);
-    assert_eq!(pair.pull().fate_of("refs/heads/topic"), created(&topic));
+    pair.destination.fsck();
+}
+
+/// The folder of a run that has this lock, which is to say a link to a file in the folder.
+fn run_with_lock(repo: &Repo, lock: &str) -> fs::File {
+    let folder = repo.git_dir().join("refsync-made-up");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("held"), "").unwrap();
+    fs::hard_link(folder.join("held"), repo.git_dir().join(lock)).unwrap();
+    fs::File::create(folder.join("lock")).unwrap()
+}
+
+/// So many that they go into packed-refs together.
+fn many_branches(pair: &Pair) {
+    let names: Vec<_> = (0..64).map(|n| format!("refs/heads/many/{n}")).collect();
+    let refs = names.iter().map(|name| (name.as_str(), pair.tip.as_str()));
+    pair.upstream.set_refs(refs);
+}
+
+#[test]
+fn the_lock_of_a_ref_goes_with_the_run_that_died_with_it() {
+    for lock in ["packed-refs.lock", "refs/heads/bystander.lock"] {
+        let pair = Pair::in_step();
+        many_branches(&pair);
+        drop(run_with_lock(&pair.destination, lock));
+        assert_eq!(leftovers(&pair.destination).len(), 3);
+        let pulled = pair.pull();
+        assert_eq!(pulled.stats.count(Outcome::Updated), 65);
+    }
+}
+
+#[test]
+fn a_run_that_has_nothing_to_do_sweeps_as_well() {
+    let pair = Pair::in_step();
+    pair.pull();
+    drop(run_with_lock(&pair.destination, "refs/heads/main.lock"));
+    assert_eq!(pair.pull().asked, LISTED);
+    assert_eq!(leftovers(&pair.destination), [""; 0]);
+}
+
+/// It is another file, whatever its name and whoever is dead.
+#[test]
+fn the_lock_of_somebody_else_is_left_alone() {
+    let pair = Pair::in_step();
+    let main = grow(&pair.upstream, "main", &[&pair.tip]);
+    drop(run_with_lock(&pair.destination, "refs/heads/main.lock"));
+    let lock = pair.destination.git_dir().join("refs/heads/main.lock");
+    fs::rename(&lock, lock.with_extension("was-lock")).unwrap();
+    fs::write(&lock, "").unwrap();
+    let stats = pair.try_pull(&SyncOptions::default()).unwrap();
+    let found = stats.find("refs/heads/main").unwrap();
+    let reason = found.reason.as_ref().unwrap();
+    assert!(matches!(reason, Reason::NotWritten { .. }), "{reason}");
+    assert_eq!(leftovers(&pair.destination), ["refs/heads/main.lock"]);
+    fs::remove_file(lock).unwrap();
+    assert_eq!(
+        pair.pull().fate_of("refs/heads/main"),
+        moved(&pair.tip, &main)
+    );
+}
+
+#[test]
+fn the_lock_of_a_run_that_is_alive_is_respected() {
+    for lock in ["packed-refs.lock", "refs/heads/bystander.lock"] {
+        let pair = Pair::in_step();
+        if lock.starts_with("packed") {
+            many_branches(&pair);
+        }
+        let alive = run_with_lock(&pair.destination, lock);
+        alive.lock().unwrap();
+        let stats = pair.try_pull(&SyncOptions::default()).unwrap();
+        let found = stats.find("refs/heads/bystander").unwrap();
+        let reason = found.reason.as_ref().unwrap();
+        assert!(matches!(reason, Reason::NotWritten { .. }), "{reason}");
+        assert!(pair.destination.git_dir().join(lock).exists());
+        drop(alive);
+        pair.pull();
+    }
 }

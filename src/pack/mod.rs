@@ -5,6 +5,5 @@ pub(crate) mod commits;
 mod entries;
 pub(crate) mod fsck;
 pub(crate) mod incoming;
-pub(crate) mod leftovers;
 pub(crate) mod outgoing;
 mod resolve;

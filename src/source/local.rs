@@ -10,7 +10,7 @@ use super::{
     listing, objects::LocalObjects, quarantine::LocalQuarantine,
 };
 use crate::{
-    Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run,
+    Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, leftovers,
     pack::outgoing::{self, NoPack},
     refs::Namespace,
 };
@@ -135,8 +135,14 @@ impl std::fmt::Debug for LocalStore {
 }
 
 impl RefSource for LocalStore {
-    fn list(&self, _service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+    /// As a destination it is swept first of what dead runs have left in it.
+    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
         let repo = self.repo.to_thread_local();
+        if service == Service::ReceivePack
+            && let Err(err) = leftovers::sweep(repo.common_dir())
+        {
+            tracing::warn!(%err, "what dead runs left stays until the next run");
+        }
         let config = repo.config_snapshot();
         let folds_case = config.boolean("core.ignoreCase").unwrap_or(false);
         // A name that stands in the way in another case may begin in another case.

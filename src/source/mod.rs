@@ -16,7 +16,9 @@ mod local;
 mod objects;
 mod packed_refs;
 mod quarantine;
+mod ref_lock;
 mod ref_update;
+mod reflog;
 mod scratch;
 
 #[cfg(feature = "http")]

@@ -12,10 +12,11 @@ use std::{
 };
 
 use bstr::{BStr, BString, ByteSlice};
-use gix::{ObjectId, lock::acquire::Fail};
+use gix::{ObjectId, refs::Target};
 
 use super::{
     RefUpdate,
+    ref_lock::RefLocks,
     ref_update::{current, loose, not_written},
 };
 use crate::{
@@ -32,6 +33,7 @@ const HEADER: &[u8] = b"# pack-refs with:";
 pub(super) fn create(
     repo: &gix::Repository,
     odb: &gix::odb::Handle,
+    locks: &mut RefLocks,
     updates: &[&RefUpdate],
     wait: Duration,
 ) -> Vec<Result<(), Reason>> {
@@ -42,7 +44,7 @@ pub(super) fn create(
         let peeled = Some(peeled).filter(|peeled| *peeled != update.new);
         Line::new(update.name.as_bstr(), update.new, peeled)
     });
-    let mut answers = match add(repo, lines.collect(), wait) {
+    let mut answers = match add(repo, locks, lines.collect(), wait) {
         Ok(answers) => answers,
         Err(err) => return vec![Err(not_written(&err)); updates.len()],
     };
@@ -52,7 +54,8 @@ pub(super) fn create(
     for (update, answer) in updates.iter().zip(&mut answers) {
         let name = update.name.as_bstr();
         let shadowed = answer.is_ok() && loose(repo, name).is_file();
-        if shadowed && !current(repo, name).is_ok_and(|tip| tip == Some(update.new)) {
+        if shadowed && !current(repo, name).is_ok_and(|tip| tip == Some(Target::Object(update.new)))
+        {
             *answer = Err(Reason::Raced);
         }
     }
@@ -62,13 +65,12 @@ pub(super) fn create(
 /// Adds the lines that may be added. An error means that nothing has changed.
 fn add(
     repo: &gix::Repository,
+    locks: &mut RefLocks,
     lines: Vec<Line<'_>>,
     wait: Duration,
 ) -> io::Result<Vec<Result<(), Reason>>> {
     let path = repo.common_dir().join("packed-refs");
-    let wait = Fail::AfterDurationWithBackoff(wait);
-    let lock = gix::lock::File::acquire_to_update_resource(&path, wait, None, 0);
-    let mut lock = lock.map_err(io::Error::other)?;
+    let mut lock = locks.lock(path.clone(), wait)?;
     let present = read(&path)?;
     let present = PackedRefs::parse(&present);
     let judged = lines
@@ -83,14 +85,12 @@ fn add(
     if added.is_empty() {
         return Ok(answers);
     }
-    lock.with_mut(|file| {
-        let mut out = io::BufWriter::new(&mut *file);
+    lock.write(|file| {
+        let mut out = io::BufWriter::new(file);
         present.write_with(added, &mut out)?;
-        out.flush()?;
-        drop(out);
-        file.sync_all()
+        out.flush()
     })?;
-    lock.commit().map_err(|err| err.error)?;
+    lock.commit()?;
     Ok(answers)
 }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Error, ErrorKind, ObjectFormat, Reason, Run, TipKind, Traffic,
     ancestry::CommitGraph,
-    pack::{closure, commits::VerifiedHistory, incoming::Incoming, leftovers},
+    pack::{closure, commits::VerifiedHistory, incoming::Incoming},
 };
 
 /// How many tips are read to find the newest ones, where no commit-graph makes that cheap.
@@ -41,11 +41,9 @@ pub(crate) struct LocalQuarantine {
 }
 
 impl LocalQuarantine {
-    /// Begins by sweeping what dead runs left in the store.
     pub(super) fn open(repo: gix::Repository) -> Result<Self, Error> {
         let object_format = ObjectFormat::from_hash_kind(repo.object_hash())?;
         let objects = repo.common_dir().join("objects");
-        leftovers::sweep(&objects)?;
         let alternates = alternates(&repo)?;
         let view = LocalObjects::open(&repo)?;
         let verified = VerifiedHistory::new(ref_tips(&repo, &alternates)?);

@@ -5,23 +5,15 @@
 //! a lock, a write and a rename for every one of them.
 
 use std::{
-    ffi::OsString,
-    fs, io,
+    io::{self, Write},
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use bstr::{BStr, ByteSlice};
-use gix::{
-    ObjectId,
-    lock::acquire::Fail,
-    refs::{
-        FullName, Target,
-        transaction::{Change, LogChange, PreviousValue, RefEdit},
-    },
-};
+use gix::refs::Target;
 
-use super::{RefUpdate, local::LOCK_SUFFIX, packed_refs};
+use super::{RefUpdate, packed_refs, ref_lock::RefLocks, reflog};
 use crate::{Phase, Reason, Run, pack::incoming::sync_directory};
 
 /// From how many new refs on they go into `packed-refs` together.
@@ -29,9 +21,6 @@ const PACKED_FROM: usize = 64;
 /// How long to wait for somebody else's lock: git's `core.filesRefLockTimeout` and
 /// `core.packedRefsTimeout` wait 100 ms and 1 s.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
-
-const REFLOG_MESSAGE: &str = "refsync: fast-forward";
-const COMMITTER: &str = "refsync";
 
 pub(super) fn apply(
     repo: &gix::Repository,
@@ -43,10 +32,14 @@ pub(super) fn apply(
     if updates.is_empty() {
         return Vec::new();
     }
+    let mut locks = match RefLocks::open(repo.common_dir()) {
+        Ok(locks) => locks,
+        Err(err) => return vec![Err(not_written(&err)); updates.len()],
+    };
     let new = updates.iter().filter(|update| update.expected.is_none());
     let bulk = new.clone().count() >= PACKED_FROM;
     let mut created = match bulk {
-        true => packed_refs::create(repo, odb, &new.collect::<Vec<_>>(), LOCK_WAIT),
+        true => packed_refs::create(repo, odb, &mut locks, &new.collect::<Vec<_>>(), LOCK_WAIT),
         false => Vec::new(),
     }
     .into_iter();
@@ -57,7 +50,7 @@ pub(super) fn apply(
         run.advance(Phase::Apply, done as u64, total);
         answers.push(match update.expected {
             None if bulk => created.next().unwrap_or(Err(Reason::Raced)),
-            _ => move_one(repo, update, &mut patience),
+            _ => move_one(repo, &mut locks, update, &mut patience),
         });
     }
     run.advance(Phase::Apply, updates.len() as u64, total);
@@ -68,67 +61,47 @@ pub(super) fn apply(
 /// nobody will ever release costs it once, and not for every ref.
 fn move_one(
     repo: &gix::Repository,
+    locks: &mut RefLocks,
     update: &RefUpdate,
     patience: &mut Duration,
 ) -> Result<(), Reason> {
     let start = Instant::now();
-    let Err(err) = commit(repo, update, *patience) else {
+    let Err(err) = commit(repo, locks, update, *patience) else {
         make_durable(repo, update.name.as_bstr());
         return Ok(());
     };
     *patience = patience.saturating_sub(start.elapsed());
     match current(repo, update.name.as_bstr()) {
-        Ok(found) if found != update.expected => Err(Reason::Raced),
+        Ok(found) if found != update.expected.map(Target::Object) => Err(Reason::Raced),
         _ => Err(not_written(&err)),
     }
 }
 
-fn commit(repo: &gix::Repository, update: &RefUpdate, patience: Duration) -> gix::Result<()> {
-    let name = FullName::try_from(update.name.as_bstr()).map_err(gix::Error::from_error)?;
-    let edit = RefEdit {
-        change: Change::Update {
-            log: LogChange {
-                message: REFLOG_MESSAGE.into(),
-                ..LogChange::default()
-            },
-            expected: match update.expected {
-                Some(tip) => PreviousValue::MustExistAndMatch(Target::Object(tip)),
-                None => PreviousValue::MustNotExist,
-            },
-            new: Target::Object(update.new),
-        },
-        name,
-        deref: false,
-    };
-    let wait = match patience.is_zero() {
-        true => Fail::Immediately,
-        false => Fail::AfterDurationWithBackoff(patience),
-    };
-    let mut time = gix::date::parse::TimeBuf::default();
-    let committer = gix::actor::Signature {
-        name: COMMITTER.into(),
-        email: COMMITTER.into(),
-        time: gix::date::Time::now_utc(),
-    };
-    let transaction = repo.refs.transaction().prepare([edit], wait, wait)?;
-    // gix compares with a copy of packed-refs that it may have read before it had the locks.
-    if current(repo, update.name.as_bstr())? != update.expected {
+fn commit(
+    repo: &gix::Repository,
+    locks: &mut RefLocks,
+    update: &RefUpdate,
+    patience: Duration,
+) -> gix::Result<()> {
+    let name = update.name.as_bstr();
+    let from_io = |err: io::Error| gix::Error::from_error(err);
+    let mut lock = locks.lock(loose(repo, name), patience).map_err(from_io)?;
+    if current(repo, name)? != update.expected.map(Target::Object) {
         return Err(gix::error::message("the ref has moved").into());
     }
-    // It also renames what it hasn't synced: after a crash, the ref could be an empty file.
-    let lock = loose(repo, update.name.as_bstr()).into_os_string();
-    let lock = [lock, LOCK_SUFFIX.into()].into_iter().collect::<OsString>();
-    let synced = fs::File::open(lock).and_then(|lock| lock.sync_all());
-    synced.map_err(gix::Error::from_error)?;
-    transaction.commit(committer.to_ref(&mut time))?;
-    Ok(())
+    let write = || {
+        lock.write(|file| writeln!(file, "{}", update.new))?;
+        reflog::append(repo, name, update.expected, update.new)?;
+        lock.commit()
+    };
+    write().map_err(from_io)
 }
 
 /// What the ref points to at this moment, past any cache.
-pub(super) fn current(repo: &gix::Repository, name: &BStr) -> gix::Result<Option<ObjectId>> {
+pub(super) fn current(repo: &gix::Repository, name: &BStr) -> gix::Result<Option<Target>> {
     let packed = repo.refs.open_packed_buffer()?;
     let found = repo.refs.try_find_packed(name, packed.as_ref())?;
-    Ok(found.and_then(|found| found.target.try_into_id().ok()))
+    Ok(found.map(|found| found.target))
 }
 
 /// Where the ref is, or would be, as a file of its own.

@@ -8,6 +8,7 @@ mod faulty;
 mod filtered;
 mod name_conflicts;
 mod not_a_commit;
+mod on_disk;
 mod raced;
 mod tags;
 mod unknown_history;

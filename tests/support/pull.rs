@@ -266,8 +266,12 @@ pub fn asked(requests: &[Request]) -> Vec<String> {
 
 /// What only a run that is under way, or was killed, has in a repository.
 pub fn leftovers(repo: &Repo) -> Vec<String> {
-    let is_left =
-        |path: &str| path.contains("tmp_") || path.ends_with(".keep") || path.ends_with(".lock");
+    let is_left = |path: &str| {
+        let of_a_run = ["tmp_", "refsync-"];
+        of_a_run.iter().any(|name| path.contains(name))
+            || path.ends_with(".keep")
+            || path.ends_with(".lock")
+    };
     let files = repo.files().into_iter().map(|file| file.path);
     files.filter(|path| is_left(path)).collect()
 }

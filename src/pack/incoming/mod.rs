@@ -26,20 +26,18 @@ use self::{
     inspection::{Findings, Found},
     spent::Spent,
 };
-use super::{
-    fsck::{Fsck, SpecialContent},
-    leftovers::{self, KEEP_PREFIX, LOCK_NAME, QUARANTINE_PREFIX},
+use super::fsck::{Fsck, SpecialContent};
+use crate::{
+    Error, ObjectFormat, Reason, Run, Traffic,
+    leftovers::{self, KEEP_PREFIX, RunFolder},
 };
-use crate::{Error, ObjectFormat, Reason, Run, Traffic};
 
 /// Objects that have arrived and are not part of the store yet.
 ///
 /// Dropping it removes them.
 pub(crate) struct Incoming {
     store_objects: PathBuf,
-    objects: tempfile::TempDir,
-    /// Locked for as long as this run lives. See [`leftovers`].
-    _lock: File,
+    objects: RunFolder,
     pack: Option<ReceivedPack>,
     keeps: Vec<PathBuf>,
 }
@@ -57,7 +55,7 @@ impl Incoming {
     ///
     /// `alternates` are the store's own, resolved.
     pub(crate) fn open(store_objects: &Path, alternates: &[PathBuf]) -> Result<Self, Error> {
-        let (objects, lock) = create_locked(store_objects).map_err(|err| {
+        let objects = RunFolder::create(store_objects).map_err(|err| {
             Error::io(
                 format!("creating a quarantine in {}", store_objects.display()),
                 err,
@@ -76,7 +74,6 @@ impl Incoming {
         Ok(Incoming {
             store_objects: store_objects.to_owned(),
             objects,
-            _lock: lock,
             pack: None,
             keeps: Vec::new(),
         })
@@ -217,17 +214,15 @@ impl Incoming {
     /// Nothing to do if somebody holds the same pack already.
     fn keep(&self, data: &Path) -> io::Result<Option<PathBuf>> {
         let keep = data.with_extension("keep");
-        let mut file = match File::options().write(true).create_new(true).open(&keep) {
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
-            opened => opened?,
-        };
-        writeln!(
-            file,
-            "{KEEP_PREFIX}{}",
-            file_name(self.objects.path()).display()
-        )?;
+        let made = self.objects.path().join("keep");
+        let mut file = File::create(&made)?;
+        let run = file_name(self.objects.path()).display();
+        writeln!(file, "{KEEP_PREFIX}{run}")?;
         file.sync_all()?;
-        Ok(Some(keep))
+        match leftovers::link(&made, &keep) {
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            linked => linked.map(|()| Some(keep)),
+        }
     }
 
     /// Lets go of the packs, once refs point to them.
@@ -263,28 +258,6 @@ fn special_content<'b>(
             Ok(None) | Err(_) => SpecialContent::Missing,
         },
         Ok(None) | Err(_) => SpecialContent::Missing,
-    }
-}
-
-/// Until its lock is held, a new directory looks like a dead run's and may be swept; then another
-/// one is made. A sweeper holds the lock while it works, so what is still there once we have it
-/// stays.
-fn create_locked(store_objects: &Path) -> io::Result<(tempfile::TempDir, File)> {
-    loop {
-        let directory = tempfile::Builder::new()
-            .prefix(QUARANTINE_PREFIX)
-            .tempdir_in(store_objects)?;
-        let path = directory.path().join(LOCK_NAME);
-        match File::options().write(true).create_new(true).open(&path) {
-            Ok(lock) => {
-                lock.lock()?;
-                if path.exists() {
-                    return Ok((directory, lock));
-                }
-            }
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-            Err(err) => return Err(err),
-        }
     }
 }
 

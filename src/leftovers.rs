@@ -1,0 +1,222 @@
+//! What a run leaves behind when it is killed, and how the next one tells that it is dead.
+//!
+//! Whatever a run makes on its way is in a folder of its own, `refsync-*` in `objects/` and in the git
+//! directory, with a lock file in it that the run holds locked with the operating system. When a
+//! process dies, however it dies, such locks go with it. What a run has to put elsewhere leads back
+//! to its folder: a `.keep` file names it, and the lock of a ref, which git knows by its name alone,
+//! is another link to a file in it.
+//!
+//! Git calls its own such things `tmp_*`, and `git gc --prune=now` removes those at once, under a run
+//! that is alive, too (`builtin/prune.c`). Ours it leaves alone: they go with the next run only.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Write},
+    path::Path,
+};
+
+use tempfile::TempDir;
+
+use crate::Error;
+
+/// What the name of every folder of a run starts with.
+const FOLDER_PREFIX: &str = "refsync-";
+/// The locked file in it.
+const LOCK_NAME: &str = "lock";
+/// The file in it that is, by another link, the ref lock that the run holds. There is one at a time.
+pub(crate) const HELD_NAME: &str = "held";
+/// What a `.keep` file of ours starts with; the name of the run's folder follows.
+pub(crate) const KEEP_PREFIX: &str = "refsync ";
+
+/// A folder of a run that is alive. Dropping it removes it.
+pub(crate) struct RunFolder {
+    folder: TempDir,
+    /// Locked until after the folder is gone.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Until its lock is held, a new folder looks like a dead run's and may be swept; then another one
+    /// is made. A sweeper holds the lock while it works, so what is still there once we have it stays.
+    pub(crate) fn create(parent: &Path) -> io::Result<Self> {
+        loop {
+            let folder = tempfile::Builder::new()
+                .prefix(FOLDER_PREFIX)
+                .tempdir_in(parent)?;
+            let path = folder.path().join(LOCK_NAME);
+            match File::options().write(true).create_new(true).open(&path) {
+                Ok(lock) => {
+                    lock.lock()?;
+                    if path.exists() {
+                        return Ok(RunFolder {
+                            folder,
+                            _lock: lock,
+                        });
+                    }
+                }
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                Err(err) => return Err(err),
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Gives the file at `made` the name `at`, too, unless something has it: then it fails with
+/// [`AlreadyExists`](io::ErrorKind::AlreadyExists). Nobody ever sees half of it.
+pub(crate) fn link(made: &Path, at: &Path) -> io::Result<()> {
+    use io::ErrorKind::*;
+    match fs::hard_link(made, at) {
+        Err(err) if !matches!(err.kind(), AlreadyExists | NotFound | NotADirectory) => {
+            copy(made, at)
+        }
+        linked => linked,
+    }
+}
+
+/// For file systems without links. A run that is killed there may leave more behind than is swept.
+fn copy(made: &Path, at: &Path) -> io::Result<()> {
+    let content = fs::read(made)?;
+    let mut file = File::options().write(true).create_new(true).open(at)?;
+    let written = file.write_all(&content).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(fs::remove_file(at)))
+}
+
+/// Removes what runs that are no more have left in a repository.
+pub(crate) fn sweep(git_dir: &Path) -> Result<(), Error> {
+    let objects = git_dir.join("objects");
+    sweep_folders(git_dir, git_dir)
+        .and_then(|()| sweep_folders(&objects, git_dir))
+        .and_then(|()| sweep_keeps(&objects))
+        .map_err(|err| Error::io("sweeping what dead runs left", err))
+}
+
+fn sweep_folders(parent: &Path, git_dir: &Path) -> io::Result<()> {
+    for entry in parent.read_dir()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name
+            .as_encoded_bytes()
+            .starts_with(FOLDER_PREFIX.as_bytes())
+        {
+            remove_if_dead(&entry.path(), git_dir)?;
+        }
+    }
+    Ok(())
+}
+
+/// Holds the dead run's lock while removing, so that two sweepers don't meet.
+fn remove_if_dead(folder: &Path, git_dir: &Path) -> io::Result<()> {
+    let lock = match File::open(folder.join(LOCK_NAME)) {
+        Ok(lock) => lock,
+        // Its run is just being born, or died there. Only an empty directory goes, and a newborn
+        // that loses its directory makes another one.
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            let _ = fs::remove_dir(folder);
+            return Ok(());
+        }
+        Err(err) => return Err(err),
+    };
+    match lock.try_lock() {
+        Ok(()) => {
+            tracing::info!(folder = %folder.display(), "sweeping what a dead run left");
+            release_ref_lock(&folder.join(HELD_NAME), git_dir)?;
+            ignore_missing(fs::remove_dir_all(folder))
+        }
+        Err(TryLockError::WouldBlock) => Ok(()),
+        Err(TryLockError::Error(err)) => Err(err),
+    }
+}
+
+/// Removes the lock of a ref that is another link to `held`. Where there is none, the run died before
+/// it had the lock or after the ref had moved.
+#[cfg(unix)]
+fn release_ref_lock(held: &Path, git_dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let held = match held.metadata() {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    let is_held = |path: &Path| {
+        let found = path.symlink_metadata();
+        found.is_ok_and(|found| (found.dev(), found.ino()) == (held.dev(), held.ino()))
+    };
+    let packed = git_dir.join("packed-refs.lock");
+    if held.nlink() < 2 {
+        return Ok(());
+    }
+    let lock = match is_held(&packed) {
+        true => Some(packed),
+        false => find_lock(&git_dir.join("refs"), &is_held)?,
+    };
+    lock.map_or(Ok(()), |lock| ignore_missing(fs::remove_file(lock)))
+}
+
+#[cfg(unix)]
+fn find_lock(
+    folder: &Path,
+    is_held: &dyn Fn(&Path) -> bool,
+) -> io::Result<Option<std::path::PathBuf>> {
+    let entries = match folder.read_dir() {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            if let Some(found) = find_lock(&path, is_held)? {
+                return Ok(Some(found));
+            }
+        } else if path.extension().is_some_and(|found| found == "lock") && is_held(&path) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// Which file is which can't be told here without more than the standard library.
+#[cfg(not(unix))]
+fn release_ref_lock(_: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn sweep_keeps(objects: &Path) -> io::Result<()> {
+    let packs = match objects.join("pack").read_dir() {
+        Ok(packs) => packs,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(err) => return Err(err),
+    };
+    for entry in packs {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "keep")
+            && is_orphaned(&path, objects)
+        {
+            // Its run died between moving the pack and moving its index.
+            if !path.with_extension("idx").exists() {
+                ignore_missing(fs::remove_file(path.with_extension("pack")))?;
+            }
+            ignore_missing(fs::remove_file(path))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_orphaned(keep: &Path, objects: &Path) -> bool {
+    // A `.keep` that can't be read is not ours to judge.
+    let text = fs::read_to_string(keep).unwrap_or_default();
+    let folder = text.strip_prefix(KEEP_PREFIX).map(str::trim_end);
+    folder.is_some_and(|name| name.starts_with(FOLDER_PREFIX) && !objects.join(name).exists())
+}
+
+pub(crate) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
