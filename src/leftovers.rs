@@ -12,10 +12,8 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
-
-use tempfile::TempDir;
 
 use crate::Error;
 
@@ -30,7 +28,7 @@ pub(crate) const KEEP_PREFIX: &str = "refsync ";
 
 /// A folder of a run that is alive. Dropping it removes it.
 pub(crate) struct RunFolder {
-    folder: TempDir,
+    path: PathBuf,
     /// Locked until after the folder is gone.
     _lock: File,
 }
@@ -49,7 +47,7 @@ impl RunFolder {
                     lock.lock()?;
                     if path.exists() {
                         return Ok(RunFolder {
-                            folder,
+                            path: folder.keep(),
                             _lock: lock,
                         });
                     }
@@ -61,8 +59,30 @@ impl RunFolder {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if let Err(err) = remove(&self.path) {
+            tracing::warn!(folder = %self.path.display(), %err, "it stays until the next run");
+        }
+    }
+}
+
+/// The lock goes last: a folder without one is taken for that of a run that is being born.
+fn remove(folder: &Path) -> io::Result<()> {
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            ignore_missing(fs::remove_dir_all(entry.path()))?;
+        } else if entry.file_name() != LOCK_NAME {
+            ignore_missing(fs::remove_file(entry.path()))?;
+        }
+    }
+    ignore_missing(fs::remove_file(folder.join(LOCK_NAME)))?;
+    fs::remove_dir(folder)
 }
 
 /// Gives the file at `made` the name `at`, too, unless something has it: then it fails with
@@ -124,7 +144,7 @@ fn remove_if_dead(folder: &Path, git_dir: &Path) -> io::Result<()> {
         Ok(()) => {
             tracing::info!(folder = %folder.display(), "sweeping what a dead run left");
             release_ref_lock(&folder.join(HELD_NAME), git_dir)?;
-            ignore_missing(fs::remove_dir_all(folder))
+            ignore_missing(remove(folder))
         }
         Err(TryLockError::WouldBlock) => Ok(()),
         Err(TryLockError::Error(err)) => Err(err),
@@ -156,10 +176,7 @@ fn release_ref_lock(held: &Path, git_dir: &Path) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn find_lock(
-    folder: &Path,
-    is_held: &dyn Fn(&Path) -> bool,
-) -> io::Result<Option<std::path::PathBuf>> {
+fn find_lock(folder: &Path, is_held: &dyn Fn(&Path) -> bool) -> io::Result<Option<PathBuf>> {
     let entries = match folder.read_dir() {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
         entries => entries?,

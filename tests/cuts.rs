@@ -9,7 +9,7 @@ use refsync::{
     SyncRunStats, Timeouts, sync,
 };
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{fs, thread};
@@ -155,18 +155,6 @@ fn lean(repo: &Repo) {
     }
 }
 
-fn copy_all(from: &Path, to: &Path) {
-    fs::create_dir(to).expect("a new folder");
-    for entry in from.read_dir().expect("a folder") {
-        let entry = entry.expect("an entry");
-        let copy = to.join(entry.file_name());
-        match entry.file_type().expect("a type").is_dir() {
-            true => copy_all(&entry.path(), &copy),
-            false => drop(fs::copy(entry.path(), copy).expect("a copy")),
-        }
-    }
-}
-
 /// A branch that moves, one that is new, an annotated tag, and one that needs no objects.
 struct Ends {
     sandbox: Sandbox,
@@ -230,7 +218,7 @@ impl Pull {
             .max_protocol(version)
             .start();
         let scratch = ends.sandbox.path().join("recorded.git");
-        copy_all(&ends.behind.path, &scratch);
+        ends.behind.copy_to(&scratch);
         let recorded = record(server.address(), |address| {
             let url = format!("http://localhost:{}/ahead.git", address.port());
             let local = LocalStore::open(&scratch).expect("a repository");
@@ -249,7 +237,7 @@ impl Pull {
 
     fn reset(&self, destination: &Repo) {
         fs::remove_dir_all(&destination.path).expect("the destination");
-        copy_all(&self.ends.behind.path, &destination.path);
+        self.ends.behind.copy_to(&destination.path);
     }
 }
 
@@ -269,7 +257,7 @@ impl Recorded for Pull {
     fn worker(&self) -> Puller {
         let folder = tempfile::tempdir_in(self.ends.sandbox.path()).expect("a folder");
         let path: PathBuf = folder.keep().join("behind.git");
-        copy_all(&self.ends.behind.path, &path);
+        self.ends.behind.copy_to(&path);
         Puller {
             replay: Replay::start(&self.recorded, &[]),
             destination: Repo::at(path),

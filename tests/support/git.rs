@@ -91,6 +91,11 @@ impl Repo {
         Self { path: path.into() }
     }
 
+    /// Everything in it, to a folder that is not there yet.
+    pub fn copy_to(&self, path: &Path) {
+        copy_all(&self.path, path);
+    }
+
     pub fn git_dir(&self) -> PathBuf {
         let inner = self.path.join(".git");
         if inner.is_dir() {
@@ -238,6 +243,18 @@ impl Repo {
     #[track_caller]
     pub fn fsck(&self) -> String {
         self.git(&["fsck", "--strict", "--full", "--no-progress"])
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a new folder");
+    for entry in from.read_dir().expect("a folder") {
+        let entry = entry.expect("an entry");
+        let copy = to.join(entry.file_name());
+        match entry.file_type().expect("a type").is_dir() {
+            true => copy_all(&entry.path(), &copy),
+            false => drop(fs::copy(entry.path(), copy).expect("a copy")),
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub mod pull;
 #[cfg(feature = "http")]
 pub mod push;
 pub mod server;
+#[cfg(unix)]
+pub mod strace;
 pub mod wire;
 
 pub use fast_import::{FastImport, Imported, Mark};

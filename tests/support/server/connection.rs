@@ -46,6 +46,10 @@ impl Connections {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.sockets().is_empty()
+    }
+
     fn sockets(&self) -> MutexGuard<'_, HashMap<usize, TcpStream>> {
         self.0.lock().expect("the open sockets")
     }

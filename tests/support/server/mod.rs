@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use tls::Identity;
 
 /// Serves the repositories of one directory on a loopback port until it is dropped.
@@ -164,6 +165,20 @@ impl GitServer {
     /// Bytes received and sent at the sockets, so with TLS and HTTP around the content.
     pub fn wire_bytes(&self) -> (u64, u64) {
         self.shared.wire.bytes()
+    }
+
+    /// Until everything that clients have sent, and then perhaps died, has had its effect.
+    pub fn wait_until_idle(&self) {
+        let mut idle = 0;
+        // A connection that waits to be accepted is not seen at once.
+        while idle < 3 {
+            thread::sleep(Duration::from_millis(2));
+            idle = if self.shared.connections.is_empty() {
+                idle + 1
+            } else {
+                0
+            };
+        }
     }
 
     pub fn reset_counts(&self) {
