@@ -52,6 +52,43 @@ impl<'a> Entries<'a> {
     }
 }
 
+/// Hands over the entries of `tree` that aren't in `base`, another version of it. `None` if there is one
+/// that can't be read.
+pub(super) fn each_new<'a>(
+    tree: &'a [u8],
+    base: &[u8],
+    format: gix::hash::Kind,
+    mut take: impl FnMut(EntryRef<'a>),
+) -> Option<()> {
+    let mut base = Entries { rest: base, format };
+    let mut entries = Entries { rest: tree, format };
+    // Nearly all of two versions is the same, and comparing them at once is faster than in pieces.
+    let mut same = common_prefix(entries.rest, base.rest);
+    while !entries.rest.is_empty() {
+        let raw = entries.next_raw()?;
+        if raw.len() <= same {
+            same -= raw.len();
+            base.rest = &base.rest[raw.len()..];
+            continue;
+        }
+        let entry = decode(raw, format).filter(|entry| is_readable(raw, entry))?;
+        let before = base.advance_to(&entry);
+        if !before.is_some_and(|before| before.oid == entry.oid && before.mode == entry.mode) {
+            take(entry);
+        }
+        same = common_prefix(entries.rest, base.rest);
+    }
+    Some(())
+}
+
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    const STEP: usize = 512;
+    let steps = a.chunks_exact(STEP).zip(b.chunks_exact(STEP));
+    let same = STEP * steps.take_while(|(a, b)| a == b).count();
+    let rest = a[same..].iter().zip(&b[same..]);
+    same + rest.take_while(|(a, b)| a == b).count()
+}
+
 /// Git reads no tree with an entry that has no mode or no name (`tree-walk.c:decode_tree_entry()`).
 pub(super) fn is_readable(raw: &[u8], entry: &EntryRef<'_>) -> bool {
     !raw.starts_with(b" ") && !entry.filename.is_empty()
@@ -64,6 +101,30 @@ pub(super) fn decode(raw: &[u8], format: gix::hash::Kind) -> Option<EntryRef<'_>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_new_in_another_version() {
+        use proptest::prelude::*;
+        let tree = |names: &[(u8, u8)]| -> Vec<u8> {
+            let entry = |(name, id): &(u8, u8)| [&b"100644 "[..], &[*name, 0], &[*id; 20]].concat();
+            names.iter().flat_map(entry).collect()
+        };
+        let names = || prop::collection::btree_map(b'a'..b'z', 0..3_u8, 0..20);
+        proptest!(|(old in names(), new in names())| {
+            let [old, new]: [Vec<_>; 2] = [old, new].map(|names| names.into_iter().collect());
+            let (base, content) = (tree(&old), tree(&new));
+            let mut found = Vec::new();
+            each_new(&content, &base, gix::hash::Kind::Sha1, |entry| {
+                found.push((entry.filename[0], entry.oid.as_bytes()[0]));
+            });
+            let expected: Vec<_> = new.into_iter().filter(|entry| !old.contains(entry)).collect();
+            prop_assert_eq!(found, expected);
+        });
+        assert_eq!(
+            each_new(b"100644 a", b"", gix::hash::Kind::Sha1, drop),
+            None
+        );
+    }
 
     #[test]
     fn an_entry_that_git_cannot_read_is_unreadable() {

@@ -21,7 +21,7 @@ use gix::{
 
 use crate::pack::{
     commits::{tag_target, tree_and_parents},
-    entries::{Entries, decode, is_readable},
+    entries::each_new,
 };
 
 /// What the objects of a pack need. Shared by the threads that look at them.
@@ -149,29 +149,13 @@ impl<'a> Linker<'a> {
     }
 
     fn note_entries(&mut self, tree: &[u8], base: &[u8], format: HashKind) -> Option<()> {
-        let mut base = Entries { rest: base, format };
-        let mut entries = Entries { rest: tree, format };
-        while !entries.rest.is_empty() {
-            let raw = entries.next_raw()?;
-            if base.skip(raw) {
-                continue;
+        each_new(tree, base, format, |entry| match entry.mode.kind() {
+            EntryKind::Commit => {}
+            EntryKind::Tree => self.need(Kind::Tree, entry.oid),
+            EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link => {
+                self.need(Kind::Blob, entry.oid);
             }
-            let entry = decode(raw, format).filter(|entry| is_readable(raw, entry))?;
-            if let Some(before) = base.advance_to(&entry)
-                && before.oid == entry.oid
-                && before.mode == entry.mode
-            {
-                continue;
-            }
-            match entry.mode.kind() {
-                EntryKind::Commit => {}
-                EntryKind::Tree => self.need(Kind::Tree, entry.oid),
-                EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link => {
-                    self.need(Kind::Blob, entry.oid);
-                }
-            }
-        }
-        Some(())
+        })
     }
 
     fn note_commit(&mut self, commit: &[u8], format: HashKind) -> Option<()> {

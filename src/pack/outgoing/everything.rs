@@ -16,12 +16,7 @@ use std::{
     thread,
 };
 
-use gix::{
-    ObjectId,
-    hash::Kind as HashKind,
-    hashtable::HashSet,
-    objs::{Kind, tree::EntryRef},
-};
+use gix::{ObjectId, hashtable::HashSet, objs::Kind};
 
 use super::{
     NoPack,
@@ -34,7 +29,7 @@ use super::{
 use crate::{
     Error, Phase, Run,
     pack::{
-        entries::{Entries, decode, is_readable},
+        entries::each_new,
         resolve::{Deltas, Descent, NO_BASE, Room, Work},
     },
 };
@@ -220,7 +215,10 @@ impl Work for Trees<'_> {
         let is_known = base.is_some() || self.survey.is_whole(entry);
         let format = self.survey.index.object_hash();
         let read = is_known.then(|| {
-            each_new(content, base.unwrap_or_default(), format, |entry, kind| {
+            each_new(content, base.unwrap_or_default(), format, |entry| {
+                let Some(kind) = kind_of(&entry) else {
+                    return;
+                };
                 let to = match self.survey.find(entry.oid) {
                     Some(place) => Target::Here(place),
                     None => {
@@ -259,34 +257,6 @@ impl Work for Trees<'_> {
     fn failed(&self, _err: io::Error) -> NoTree {
         NoTree::Unreadable
     }
-}
-
-/// Hands over the entries that `tree` has and `base` hasn't.
-fn each_new(
-    tree: &[u8],
-    base: &[u8],
-    format: HashKind,
-    mut take: impl FnMut(&EntryRef<'_>, Kind),
-) -> Option<()> {
-    let mut base = Entries { rest: base, format };
-    let mut entries = Entries { rest: tree, format };
-    while !entries.rest.is_empty() {
-        let raw = entries.next_raw()?;
-        if base.skip(raw) {
-            continue;
-        }
-        let entry = decode(raw, format).filter(|entry| is_readable(raw, entry))?;
-        let Some(kind) = kind_of(&entry) else {
-            continue;
-        };
-        let before = base.advance_to(&entry);
-        let is_same =
-            |before: EntryRef<'_>| before.oid == entry.oid && kind_of(&before) == Some(kind);
-        if !before.is_some_and(is_same) {
-            take(&entry, kind);
-        }
-    }
-    Some(())
 }
 
 /// The hash of a path by that of its folder's: only the last 16 characters count, the last ones
@@ -401,7 +371,10 @@ impl Marking<'_> {
     fn read_in_full(&mut self, tree: ObjectId, path: u32) -> Result<(), NoPack> {
         let content = tree_content(self.odb, &tree)?;
         let mut entries = Vec::new();
-        each_new(&content, &[], tree.kind(), |entry, kind| {
+        each_new(&content, &[], tree.kind(), |entry| {
+            let Some(kind) = kind_of(&entry) else {
+                return;
+            };
             let length = entry.filename.len().min(16) as u8;
             let hash = path_hash(path, name_hash(entry.filename), length);
             entries.push((entry.oid.to_owned(), kind, hash));

@@ -352,7 +352,11 @@ impl<'a> Descent<'a> {
     fn read(&mut self, place: &Range<u64>) -> io::Result<data::Entry> {
         let size = place.end.saturating_sub(place.start);
         let is_small = size <= self.room.large as u64;
-        let ahead = if is_small { size } else { MAX_HEADER as u64 };
+        let ahead = if is_small {
+            size
+        } else {
+            size.min(MAX_HEADER as u64)
+        };
         self.raw.resize(ahead as usize, 0);
         self.pack.seek(SeekFrom::Start(place.start))?;
         self.pack.read_exact(&mut self.raw)?;
