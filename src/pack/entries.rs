@@ -109,7 +109,7 @@ mod tests {
             let entry = |(name, id): &(u8, u8)| [&b"100644 "[..], &[*name, 0], &[*id; 20]].concat();
             names.iter().flat_map(entry).collect()
         };
-        let names = || prop::collection::btree_map(b'a'..b'z', 0..3_u8, 0..20);
+        let names = || prop::collection::btree_map(b'a'..=b'z', 0..3_u8, 0..20);
         proptest!(|(old in names(), new in names())| {
             let [old, new]: [Vec<_>; 2] = [old, new].map(|names| names.into_iter().collect());
             let (base, content) = (tree(&old), tree(&new));

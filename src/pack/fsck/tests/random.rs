@@ -195,6 +195,34 @@ fn some_objects() -> impl Strategy<Value = Vec<Object>> {
     ]
 }
 
+/// The ids that some commits need as a tree and some as a parent. Git takes an object for what it is
+/// needed as first, so it can't parse those that need it as the other one; that is no fault of theirs,
+/// and to be found by those who have the object.
+fn trees_and_commits(objects: &BTreeMap<gix::ObjectId, Object>) -> BTreeSet<Vec<u8>> {
+    let needed_as = |name: &[u8]| -> BTreeSet<Vec<u8>> {
+        let lines = objects
+            .values()
+            .flat_map(|(_, data)| data.split(|byte| *byte == b'\n'));
+        let ids = lines.filter_map(|line| line.strip_prefix(name));
+        ids.map(<[u8]>::to_vec).collect()
+    };
+    &needed_as(b"tree ") & &needed_as(b"parent ")
+}
+
+fn needs_one_of((_, data): &Object, ids: &BTreeSet<Vec<u8>>) -> bool {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    lines.any(|line| {
+        let id = line
+            .strip_prefix(b"tree ")
+            .or_else(|| line.strip_prefix(b"parent "));
+        id.is_some_and(|id| ids.contains(id))
+    })
+}
+
+fn parse(id: &str) -> gix::ObjectId {
+    gix::ObjectId::from_hex(id.as_bytes()).expect("an id")
+}
+
 type Findings = BTreeMap<String, BTreeSet<Found>>;
 
 fn ours(objects: &BTreeMap<gix::ObjectId, Object>) -> Findings {
@@ -253,9 +281,11 @@ proptest! {
         for (id, found) in said {
             gits.entry(id).or_default().insert(found);
         }
+        let both = trees_and_commits(&objects);
         // Git doesn't check what it can't parse, but refuses it.
         for id in unparsed {
-            prop_assert!(ours.remove(&id).is_some(), "{id} is no good");
+            let is_found = ours.remove(&id).is_some();
+            prop_assert!(is_found || needs_one_of(&objects[&parse(&id)], &both), "{id} is no good");
         }
         prop_assert!(gits.len() > 100, "there is something to find: {}", gits.len());
         for (id, object) in &objects {
