@@ -76,9 +76,10 @@ enum State {
 }
 
 enum Visit {
-    /// A tip, or what a tag is about.
+    /// A tip.
     Any(ObjectId),
     Commit(ObjectId),
+    Tag(ObjectId),
     /// The tree of a commit with these parents, among others.
     RootTree {
         tree: ObjectId,
@@ -133,6 +134,7 @@ impl Walk<'_> {
             }
             Visit::Any(id) => (*id, None),
             Visit::Commit(id) => (*id, Some(Kind::Commit)),
+            Visit::Tag(id) => (*id, Some(Kind::Tag)),
             Visit::RootTree { tree, .. } | Visit::Tree { tree, .. } => (*tree, Some(Kind::Tree)),
             Visit::Blob(id) => (*id, Some(Kind::Blob)),
         };
@@ -243,7 +245,7 @@ impl Walk<'_> {
                 others: Vec::new(),
             },
             Kind::Blob => Visit::Blob(target),
-            Kind::Tag => Visit::Any(target),
+            Kind::Tag => Visit::Tag(target),
         });
         Some(())
     }

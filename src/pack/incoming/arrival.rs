@@ -9,6 +9,7 @@ use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
 use gix_pack::data;
 
 use super::{
+    entry_header::{self, EntryHeader},
     inspection::Inspection,
     spent::Spent,
     table::{Form, Table},
@@ -107,22 +108,21 @@ impl Entries<'_, '_> {
     fn receive(&mut self, intake: &mut Intake<'_>) -> Result<(), Stop> {
         let start = intake.offset;
         intake.checksum = crc32fast::Hasher::new();
-        let entry = data::Entry::from_read(intake, start, self.hash.len_in_bytes())?;
-        let size = entry.decompressed_size;
-        let form = match entry.header {
-            data::entry::Header::OfsDelta { base_distance } => {
-                let base = entry.checked_base_pack_offset(base_distance);
+        let EntryHeader { form, size } = EntryHeader::read(intake, self.hash)?;
+        let form = match form {
+            entry_header::Form::OfsDelta(distance) => {
+                let base = start.checked_sub(distance);
                 let base = base.ok_or_else(|| invalid("has a delta of what is before it"))?;
                 self.skip_delta(intake, size)?;
                 Form::Delta(base)
             }
-            data::entry::Header::RefDelta { base_id } => {
+            entry_header::Form::RefDelta(base) => {
                 self.skip_delta(intake, size)?;
-                Form::DeltaById(base_id)
+                Form::DeltaById(base)
             }
-            whole => {
-                let kind = whole.as_kind().unwrap_or(Kind::Blob);
+            entry_header::Form::Whole(kind) => {
                 self.spent.on_object(size, 0)?;
+                self.spent.check_parsed(kind, size)?;
                 let id = self.whole(intake, kind, size)?;
                 Form::Whole(kind, id)
             }
@@ -196,6 +196,8 @@ impl Intake<'_> {
         if self.taken == 0 {
             return Ok(());
         }
+        // An entry may be as long as the pack.
+        self.run.check().map_err(|err| self.fail(err))?;
         let taken = &self.pack.fill_buf()?[..self.taken];
         self.hasher.update(taken);
         let written = self.file.write_all(taken);
@@ -204,10 +206,12 @@ impl Intake<'_> {
         self.run.advance(Phase::Receive, self.offset, None);
         let spent = self.spent.check_disk(self.offset);
         let written = written.map_err(|err| Error::io("writing the pack", err));
-        written.and(spent).map_err(|err| {
-            self.failure = Some(err);
-            io::ErrorKind::Other.into()
-        })
+        written.and(spent).map_err(|err| self.fail(err))
+    }
+
+    fn fail(&mut self, err: Error) -> io::Error {
+        self.failure = Some(err);
+        io::ErrorKind::Other.into()
     }
 
     /// Checks the checksum of the pack, which is to be the last of it.

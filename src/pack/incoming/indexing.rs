@@ -192,6 +192,7 @@ impl Work for Resolver<'_, '_> {
         if !self.table.is_delta(entry) {
             return Ok(());
         }
+        self.pack.spent.check_parsed(kind, content.len() as u64)?;
         let id =
             gix::objs::compute_hash(self.table.hash, kind, content).map_err(|_| collision())?;
         self.table.resolve(entry, kind, &id);

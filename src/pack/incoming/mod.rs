@@ -15,6 +15,7 @@ use gix::{
 };
 
 mod arrival;
+mod entry_header;
 mod indexing;
 mod inspection;
 mod links;

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use gix::objs::Kind;
+
 use crate::{Error, Limits};
 
 /// Shared by the threads that work on a pack.
@@ -27,6 +29,19 @@ impl<'a> Spent<'a> {
             true => Ok(()),
             false => {
                 let limit = format_args!("{} bytes for {count} objects", self.limits.memory);
+                Err(Error::over_budget("memory", limit))
+            }
+        }
+    }
+
+    /// An object that is read, and later read again, as a whole. Of the trees that people have the
+    /// largest are of some MiB, and of the commits and tags, of some hundred KiB.
+    pub(super) fn check_parsed(&self, kind: Kind, size: u64) -> Result<(), Error> {
+        let most = self.limits.memory / 16;
+        match kind == Kind::Blob || size <= most {
+            true => Ok(()),
+            false => {
+                let limit = format_args!("{most} bytes for one {kind}");
                 Err(Error::over_budget("memory", limit))
             }
         }

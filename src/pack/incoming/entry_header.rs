@@ -1,0 +1,138 @@
+//! The header of a pack's entry (gitformat-pack(5)).
+
+use std::io::{self, Read};
+
+use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
+
+/// What comes before the zlib stream of an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct EntryHeader {
+    pub(super) form: Form,
+    /// Of the object or of the delta, inflated, in bytes.
+    pub(super) size: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Whole(Kind),
+    /// Of the entry that begins so many bytes before this one.
+    OfsDelta(u64),
+    RefDelta(ObjectId),
+}
+
+impl EntryHeader {
+    /// Numbers that don't fit into 64 bits are errors: gix would wrap them around and git wouldn't
+    /// read the pack (`packfile.c:unpack_object_header_buffer()`).
+    pub(super) fn read(from: &mut impl Read, hash: HashKind) -> io::Result<Self> {
+        let first = byte(from)?;
+        let mut size = u64::from(first & 0x0f);
+        let (mut last, mut shift) = (first, 4);
+        while last & 0x80 != 0 {
+            last = byte(from)?;
+            let bits = u64::from(last & 0x7f);
+            if shift >= u64::BITS || bits > u64::MAX >> shift {
+                return Err(invalid("has an entry with an impossible size"));
+            }
+            size |= bits << shift;
+            shift += 7;
+        }
+        let form = match first >> 4 & 7 {
+            1 => Form::Whole(Kind::Commit),
+            2 => Form::Whole(Kind::Tree),
+            3 => Form::Whole(Kind::Blob),
+            4 => Form::Whole(Kind::Tag),
+            6 => Form::OfsDelta(distance(from)?),
+            7 => {
+                let mut base = ObjectId::null(hash);
+                from.read_exact(base.as_mut_slice())?;
+                Form::RefDelta(base)
+            }
+            _ => return Err(invalid("has an entry of an unknown type")),
+        };
+        Ok(EntryHeader { form, size })
+    }
+}
+
+fn distance(from: &mut impl Read) -> io::Result<u64> {
+    let mut last = byte(from)?;
+    let mut distance = u64::from(last & 0x7f);
+    while last & 0x80 != 0 {
+        last = byte(from)?;
+        let higher = distance.checked_add(1).filter(|d| *d <= u64::MAX >> 7);
+        let higher = higher.ok_or_else(|| invalid("has a delta with an impossible distance"))?;
+        distance = higher << 7 | u64::from(last & 0x7f);
+    }
+    Ok(distance)
+}
+
+fn byte(from: &mut impl Read) -> io::Result<u8> {
+    let mut byte = [0];
+    from.read_exact(&mut byte)?;
+    Ok(byte[0])
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gix_pack::data::entry::Header;
+
+    fn read(mut bytes: &[u8]) -> Option<EntryHeader> {
+        EntryHeader::read(&mut bytes, HashKind::Sha1).ok()
+    }
+
+    #[test]
+    fn what_gix_writes_is_read() {
+        let base = ObjectId::from_bytes_or_panic(&[9; 20]);
+        for size in [0, 1, 15, 16, 2047, 2048, 1 << 32, u64::MAX] {
+            let forms = [
+                (Header::Commit, Form::Whole(Kind::Commit)),
+                (Header::Tree, Form::Whole(Kind::Tree)),
+                (Header::Blob, Form::Whole(Kind::Blob)),
+                (Header::Tag, Form::Whole(Kind::Tag)),
+                (Header::RefDelta { base_id: base }, Form::RefDelta(base)),
+            ];
+            for (header, form) in forms {
+                let mut bytes = Vec::new();
+                header.write_to(size, &mut bytes).expect("written");
+                assert_eq!(read(&bytes), Some(EntryHeader { form, size }));
+                assert_eq!(read(&bytes[..bytes.len() - 1]), None);
+            }
+        }
+        for base_distance in [1, 127, 128, 129, 16511, 16512, 1 << 40, u64::MAX >> 1] {
+            let mut bytes = Vec::new();
+            let header = Header::OfsDelta { base_distance };
+            header.write_to(7, &mut bytes).expect("written");
+            let form = Form::OfsDelta(base_distance);
+            assert_eq!(read(&bytes), Some(EntryHeader { form, size: 7 }));
+        }
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit() {
+        let size = |last: &[u8]| {
+            read(
+                &[
+                    &[0xb4, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80],
+                    last,
+                ]
+                .concat(),
+            )
+        };
+        assert_eq!(size(&[0x0f]).map(|header| header.size), Some(0xf << 60 | 4));
+        assert_eq!(size(&[0x10]), None, "the first bit too many");
+        assert_eq!(size(&[0x80, 0x01]), None);
+        assert_eq!(
+            size(&[0x80, 0x00]),
+            None,
+            "no bit, but no room for one either"
+        );
+        for kind in [0, 5] {
+            assert_eq!(read(&[kind << 4]), None);
+        }
+        assert_eq!(read(&[&[0x60][..], &[0xff; 20]].concat()), None);
+    }
+}

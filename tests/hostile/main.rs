@@ -1,0 +1,14 @@
+//! What a hostile source may send: each input has its named error or reason, no ref moves, and the
+//! store stays the same byte for byte.
+
+mod deltas;
+mod framing;
+mod links;
+mod names;
+mod objects;
+mod objects_at_fault;
+mod pack;
+mod world;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,321 @@
+//! A store to attack, a source that attacks it, and what has to become of that.
+
+use crate::pack::Pack;
+use crate::support::git::{ObjectFormat as Format, Repo, Sandbox};
+use bstr::BString;
+use gix::hash::Kind as Hash;
+use refsync::{
+    AdvertisedRef, Error, ErrorKind, LocalStore, ObjectFormat, ObjectId, Outcome, PackAnswer,
+    PackReceiver, PackRequest, RefList, RefSource, Run, Service, SyncOptions, SyncRunStats, sync,
+};
+use std::error::Error as _;
+use std::io::BufRead;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub(crate) const EVIL: &str = "refs/heads/evil";
+
+/// A repository with two commits on `main`, and some debris.
+pub(crate) struct World {
+    pub(crate) repo: Repo,
+    pub(crate) hash: Hash,
+    pub(crate) tip: ObjectId,
+    pub(crate) root: ObjectId,
+    pub(crate) tree: ObjectId,
+    pub(crate) blob: ObjectId,
+    /// A commit that no ref leads to, and whose tree is missing.
+    pub(crate) broken: ObjectId,
+    /// A blob and a tree with it that no ref leads to, complete.
+    pub(crate) lost_blob: ObjectId,
+    pub(crate) lost_tree: ObjectId,
+    _sandbox: Sandbox,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::of(Format::Sha1)
+    }
+
+    pub(crate) fn of(format: Format) -> Self {
+        let sandbox = Sandbox::new();
+        let repo = sandbox.init_bare("store.git", format);
+        let text: String = (0..200).map(|line| format!("line {line}\n")).collect();
+        let root = repo.commit("main", &[], "root\n", &[("file", &text)], 1_600_000_000);
+        let more = text + "more\n";
+        let tip = repo.commit("main", &[&root], "tip\n", &[("file", &more)], 1_600_000_001);
+        let parse = |hex: &str| ObjectId::from_hex(hex.as_bytes()).expect("an id");
+        let of_tip = |suffix: &str| parse(&repo.git(&["rev-parse", &format!("{tip}{suffix}")]));
+        let hash = parse(&tip).kind();
+        let nowhere = nowhere(hash, 99);
+        let broken = crate::objects::commit(&nowhere, &[], "debris");
+        let lost_blob = parse(&repo.write_object("blob", b"lost\n"));
+        let lost_tree = crate::objects::tree([("100644", &b"lost"[..], lost_blob)]);
+        World {
+            broken: parse(&repo.write_object("commit", &broken)),
+            lost_tree: parse(&repo.write_object("tree", &lost_tree)),
+            lost_blob,
+            hash,
+            tree: of_tip("^{tree}"),
+            blob: of_tip(":file"),
+            tip: parse(&tip),
+            root: parse(&root),
+            repo,
+            _sandbox: sandbox,
+        }
+    }
+
+    pub(crate) fn pack(&self) -> Pack {
+        Pack::new(self.hash)
+    }
+
+    pub(crate) fn id(&self, kind: gix::objs::Kind, content: &[u8]) -> ObjectId {
+        crate::pack::id(self.hash, kind, content)
+    }
+
+    /// An id that nobody has.
+    pub(crate) fn nowhere(&self, number: u8) -> ObjectId {
+        nowhere(self.hash, number)
+    }
+
+    pub(crate) fn store(&self) -> LocalStore {
+        LocalStore::open(&self.repo.path).expect("a repository")
+    }
+
+    pub(crate) fn pull(
+        &self,
+        source: &dyn RefSource,
+        options: &SyncOptions,
+    ) -> Result<SyncRunStats, Error> {
+        sync(source, &self.store(), options)
+    }
+
+    /// Whatever was tried before, what is sound comes in whole.
+    #[track_caller]
+    pub(crate) fn works_again(&self) {
+        let mut pack = self.pack();
+        let blob = pack.object(gix::objs::Kind::Blob, b"honest\n");
+        let tree = crate::objects::tree([("100644", &b"honest"[..], blob)]);
+        let tree = pack.object(gix::objs::Kind::Tree, &tree);
+        let commit = crate::objects::commit(&tree, &[self.tip], "honest");
+        let commit = pack.object(gix::objs::Kind::Commit, &commit);
+        let honest = Offer::new([("refs/heads/honest", commit)], pack.finish());
+        let stats = self
+            .pull(&honest, &SyncOptions::default())
+            .expect("a sound pull");
+        assert_eq!(stats.count(Outcome::Updated), 1, "{stats:?}");
+        let named = self.repo.git(&["rev-list", "--objects", "--all"]);
+        assert!(named.contains(&blob.to_string()));
+        self.repo.git(&["update-ref", "-d", "refs/heads/honest"]);
+    }
+}
+
+pub(crate) fn nowhere(hash: Hash, number: u8) -> ObjectId {
+    let bytes = vec![number.max(1); hash.len_in_bytes()];
+    ObjectId::from_bytes_or_panic(&bytes)
+}
+
+/// A source with these refs that answers everything with this pack.
+#[derive(Clone)]
+pub(crate) struct Offer {
+    pub(crate) refs: Vec<(BString, ObjectId)>,
+    pub(crate) pack: Arc<Vec<u8>>,
+    pub(crate) packs_given: Arc<AtomicUsize>,
+}
+
+impl Offer {
+    pub(crate) fn new<N: Into<BString>>(
+        refs: impl IntoIterator<Item = (N, ObjectId)>,
+        pack: Vec<u8>,
+    ) -> Self {
+        Offer {
+            refs: refs
+                .into_iter()
+                .map(|(name, id)| (name.into(), id))
+                .collect(),
+            pack: Arc::new(pack),
+            packs_given: Arc::default(),
+        }
+    }
+
+    /// One branch.
+    pub(crate) fn branch(tip: ObjectId, pack: Pack) -> Self {
+        Self::new([(EVIL, tip)], pack.finish())
+    }
+
+    /// One branch, and a pack that is none.
+    pub(crate) fn bytes(tip: ObjectId, pack: Vec<u8>) -> Self {
+        Self::new([(EVIL, tip)], pack)
+    }
+}
+
+impl RefSource for Offer {
+    fn list(&self, _: Service, _: &[BString], _: &Run) -> Result<RefList, Error> {
+        let advertised = |(name, id): &(BString, ObjectId)| AdvertisedRef {
+            name: name.clone(),
+            target: *id,
+            peeled: None,
+            symbolic: false,
+        };
+        let format = match self.refs.first().map(|(_, id)| id.kind()) {
+            Some(Hash::Sha256) => ObjectFormat::Sha256,
+            _ => ObjectFormat::Sha1,
+        };
+        Ok(RefList::new(
+            format,
+            self.refs.iter().map(advertised).collect(),
+        ))
+    }
+
+    fn upload_pack(
+        &self,
+        _: &PackRequest,
+        receive: &mut PackReceiver<'_>,
+        _: &Run,
+    ) -> Result<PackAnswer, Error> {
+        self.packs_given.fetch_add(1, Ordering::SeqCst);
+        let mut pack: &[u8] = &self.pack;
+        receive(&mut pack as &mut dyn BufRead)?;
+        Ok(PackAnswer::Sent)
+    }
+}
+
+/// What has to come of it, as the words with which it is told.
+pub(crate) enum Expected {
+    /// The run fails.
+    Fails(ErrorKind, &'static str),
+    /// Each ref that was offered stays where it is, for this reason.
+    Rejected(&'static str),
+}
+
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) expected: Expected,
+    pub(crate) change: fn(&mut SyncOptions),
+    pub(crate) build: Box<dyn Fn(&World) -> Offer>,
+}
+
+impl Case {
+    pub(crate) fn with(mut self, change: fn(&mut SyncOptions)) -> Self {
+        self.change = change;
+        self
+    }
+
+    pub(crate) fn options(&self) -> SyncOptions {
+        let mut options = SyncOptions::default();
+        (self.change)(&mut options);
+        options
+    }
+}
+
+pub(crate) fn fails(
+    name: impl Into<String>,
+    kind: ErrorKind,
+    words: &'static str,
+    build: impl Fn(&World) -> Offer + 'static,
+) -> Case {
+    Case {
+        name: name.into(),
+        expected: Expected::Fails(kind, words),
+        change: |_| {},
+        build: Box::new(build),
+    }
+}
+
+/// For what breaks git's rules for packs.
+pub(crate) fn breaks(
+    name: impl Into<String>,
+    words: &'static str,
+    build: impl Fn(&World) -> Offer + 'static,
+) -> Case {
+    fails(name, ErrorKind::Protocol, words, build)
+}
+
+/// For what goes beyond a limit.
+pub(crate) fn exceeds(
+    name: impl Into<String>,
+    limit: &'static str,
+    build: impl Fn(&World) -> Offer + 'static,
+) -> Case {
+    fails(name, ErrorKind::BudgetExceeded, limit, build)
+}
+
+pub(crate) fn rejected(
+    name: impl Into<String>,
+    words: &'static str,
+    build: impl Fn(&World) -> Offer + 'static,
+) -> Case {
+    Case {
+        name: name.into(),
+        expected: Expected::Rejected(words),
+        change: |_| {},
+        build: Box::new(build),
+    }
+}
+
+/// All against one store, which has to be the same after each of them, byte for byte.
+#[track_caller]
+pub(crate) fn all_fail(world: &World, cases: &[Case]) {
+    let files = world.repo.files();
+    let mut wrong = Vec::new();
+    for case in cases {
+        let offer = (case.build)(world);
+        let pulled = world.pull(&offer, &case.options());
+        if let Err(found) = judge(&case.expected, &pulled) {
+            wrong.push(format!("{}: {found}", case.name));
+        }
+        if world.repo.files() != files {
+            wrong.push(format!("{}: the store has changed", case.name));
+            break;
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "of {}:\n{}",
+        cases.len(),
+        wrong.join("\n")
+    );
+    world.works_again();
+}
+
+/// What is wrong with the outcome.
+pub(crate) fn judge(
+    expected: &Expected,
+    pulled: &Result<SyncRunStats, Error>,
+) -> Result<(), String> {
+    let fits = match (expected, pulled) {
+        (Expected::Fails(kind, words), Err(err)) => {
+            err.kind() == *kind && chain(err).contains(words) && !err.is_retryable()
+        }
+        (Expected::Rejected(words), Ok(stats)) => {
+            let as_said = |reason: &refsync::Reason| reason.to_string().contains(words);
+            !stats.refs.is_empty()
+                && stats.refs.iter().all(|listed| {
+                    listed.before == (!listed.after.is_null()).then_some(listed.after)
+                        && listed.reason.as_ref().is_some_and(as_said)
+                })
+        }
+        _ => false,
+    };
+    match (fits, pulled) {
+        (true, _) => Ok(()),
+        (false, Err(err)) => Err(format!("{:?}: {}", err.kind(), chain(err))),
+        (false, Ok(stats)) => {
+            let told = |listed: &refsync::SyncRunRef| match &listed.reason {
+                Some(reason) => format!("{} {}", listed.outcome, reason),
+                None => listed.outcome.to_string(),
+            };
+            let told: Vec<_> = stats.refs.iter().take(3).map(told).collect();
+            Err(told.join(", "))
+        }
+    }
+}
+
+pub(crate) fn chain(err: &Error) -> String {
+    let mut text = err.to_string();
+    let mut cause = err.source();
+    while let Some(err) = cause {
+        text += &format!(": {err}");
+        cause = err.source();
+    }
+    text
+}
