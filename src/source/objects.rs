@@ -68,6 +68,7 @@ impl LocalObjects {
             arrived: None,
             bad: &bad,
             verified: &mut known,
+            memory: u64::MAX,
         };
         let faults = closure::faults(objects, &request.wants, run)?;
         let found = faults.into_iter().map(|(tip, _)| tip).next();

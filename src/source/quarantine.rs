@@ -77,9 +77,13 @@ impl LocalQuarantine {
         let none = HashMap::new();
         let objects = closure::Objects {
             commits: self.view.commits(),
-            arrived: self.arrived.as_ref(),
+            arrived: self.arrived.as_ref().map(|index| closure::Arrived {
+                index,
+                kinds: self.incoming.as_ref().map_or(&[], Incoming::kinds),
+            }),
             bad: self.incoming.as_ref().map_or(&none, Incoming::faulty),
             verified: &mut self.verified,
+            memory: run.limits().memory,
         };
         closure::faults(objects, &tips, run)
     }

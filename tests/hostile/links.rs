@@ -58,6 +58,16 @@ fn missing_cases() -> Vec<Case> {
         ));
     }
     cases.extend([
+        rejected(
+            "trees nested deeper than git goes",
+            "2048 levels",
+            |world| {
+                let mut pack = world.pack();
+                let tree = below(&mut pack, "100644", world.blob, 2049);
+                let tip = pack.object(Kind::Commit, &commit(&tree, &[world.tip], "evil"));
+                Offer::branch(tip, pack)
+            },
+        ),
         rejected("the tip", MISSING, |world| {
             Offer::branch(world.nowhere(1), world.pack())
         }),

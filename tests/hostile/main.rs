@@ -3,7 +3,9 @@
 
 mod deltas;
 mod framing;
+mod hungry;
 mod links;
+mod memory;
 mod names;
 mod objects;
 mod objects_at_fault;

@@ -138,7 +138,27 @@ pub(crate) fn distance(mut back: u64) -> Vec<u8> {
 }
 
 pub(crate) fn deflate(content: &[u8]) -> Vec<u8> {
-    deflate_pieces([content])
+    match content.len() {
+        // Setting up to compress takes longer than all else that is done with a small object.
+        ..1024 => store(content),
+        _ => deflate_pieces([content]),
+    }
+}
+
+/// A zlib stream of one stored block (RFC 1950, RFC 1951).
+fn store(content: &[u8]) -> Vec<u8> {
+    let (mut a, mut b) = (1_u32, 0_u32);
+    for byte in content {
+        a = (a + u32::from(*byte)) % 65521;
+        b = (b + a) % 65521;
+    }
+    let length = content.len() as u16;
+    let mut stream = vec![0x78, 0x01, 1];
+    stream.extend(length.to_le_bytes());
+    stream.extend((!length).to_le_bytes());
+    stream.extend_from_slice(content);
+    stream.extend((b << 16 | a).to_be_bytes());
+    stream
 }
 
 /// One stream of all pieces.

@@ -10,8 +10,10 @@ use refsync::{
 };
 use std::error::Error as _;
 use std::io::BufRead;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, io};
 
 pub(crate) const EVIL: &str = "refs/heads/evil";
 
@@ -28,7 +30,7 @@ pub(crate) struct World {
     /// A blob and a tree with it that no ref leads to, complete.
     pub(crate) lost_blob: ObjectId,
     pub(crate) lost_tree: ObjectId,
-    _sandbox: Sandbox,
+    sandbox: Sandbox,
 }
 
 impl World {
@@ -60,7 +62,7 @@ impl World {
             tip: parse(&tip),
             root: parse(&root),
             repo,
-            _sandbox: sandbox,
+            sandbox,
         }
     }
 
@@ -70,6 +72,11 @@ impl World {
 
     pub(crate) fn id(&self, kind: gix::objs::Kind, content: &[u8]) -> ObjectId {
         crate::pack::id(self.hash, kind, content)
+    }
+
+    /// Where the repository is, and other files may be.
+    pub(crate) fn folder(&self) -> &Path {
+        self.sandbox.path()
     }
 
     /// An id that nobody has.
@@ -114,11 +121,17 @@ pub(crate) fn nowhere(hash: Hash, number: u8) -> ObjectId {
     ObjectId::from_bytes_or_panic(&bytes)
 }
 
+#[derive(Clone)]
+pub(crate) enum Given {
+    Bytes(Arc<Vec<u8>>),
+    File(PathBuf),
+}
+
 /// A source with these refs that answers everything with this pack.
 #[derive(Clone)]
 pub(crate) struct Offer {
     pub(crate) refs: Vec<(BString, ObjectId)>,
-    pub(crate) pack: Arc<Vec<u8>>,
+    pub(crate) pack: Given,
     pub(crate) packs_given: Arc<AtomicUsize>,
 }
 
@@ -132,7 +145,7 @@ impl Offer {
                 .into_iter()
                 .map(|(name, id)| (name.into(), id))
                 .collect(),
-            pack: Arc::new(pack),
+            pack: Given::Bytes(Arc::new(pack)),
             packs_given: Arc::default(),
         }
     }
@@ -140,6 +153,26 @@ impl Offer {
     /// One branch.
     pub(crate) fn branch(tip: ObjectId, pack: Pack) -> Self {
         Self::new([(EVIL, tip)], pack.finish())
+    }
+
+    /// Into files, for another process.
+    pub(crate) fn write(&self, folder: &Path) {
+        let lines = self.refs.iter().map(|(name, id)| format!("{id} {name}\n"));
+        fs::write(folder.join("refs"), lines.collect::<String>()).expect("written");
+        if let Given::Bytes(bytes) = &self.pack {
+            fs::write(folder.join("pack"), &bytes[..]).expect("written");
+        }
+    }
+
+    pub(crate) fn read(folder: &Path) -> Self {
+        let refs = fs::read_to_string(folder.join("refs")).expect("the refs");
+        let refs = refs.lines().map(|line| {
+            let (id, name) = line.split_once(' ').expect("an id and a name");
+            (name, ObjectId::from_hex(id.as_bytes()).expect("an id"))
+        });
+        let mut offer = Offer::new(refs, Vec::new());
+        offer.pack = Given::File(folder.join("pack"));
+        offer
     }
 
     /// One branch, and a pack that is none.
@@ -173,8 +206,13 @@ impl RefSource for Offer {
         _: &Run,
     ) -> Result<PackAnswer, Error> {
         self.packs_given.fetch_add(1, Ordering::SeqCst);
-        let mut pack: &[u8] = &self.pack;
-        receive(&mut pack as &mut dyn BufRead)?;
+        let mut pack: Box<dyn BufRead> = match &self.pack {
+            Given::Bytes(bytes) => Box::new(&bytes[..]),
+            Given::File(path) => {
+                Box::new(io::BufReader::new(fs::File::open(path).expect("a pack")))
+            }
+        };
+        receive(&mut *pack)?;
         Ok(PackAnswer::Sent)
     }
 }
@@ -185,6 +223,8 @@ pub(crate) enum Expected {
     Fails(ErrorKind, &'static str),
     /// Each ref that was offered stays where it is, for this reason.
     Rejected(&'static str),
+    /// All of it comes in: nothing is wrong with it but its size.
+    Taken,
 }
 
 pub(crate) struct Case {
@@ -294,6 +334,7 @@ pub(crate) fn judge(
                         && listed.reason.as_ref().is_some_and(as_said)
                 })
         }
+        (Expected::Taken, Ok(stats)) => stats.count(Outcome::Updated) == stats.refs.len(),
         _ => false,
     };
     match (fits, pulled) {

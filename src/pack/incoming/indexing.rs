@@ -292,6 +292,27 @@ impl<'a> ById<'a> {
         self.table.kind(self.entries[found.ok()?])
     }
 
+    /// In the order of the index.
+    pub(super) fn kinds(&self) -> Vec<Kind> {
+        let kinds = self
+            .entries
+            .iter()
+            .filter_map(|entry| self.table.kind(*entry));
+        kinds.collect()
+    }
+
+    /// `git index-pack --strict` takes no other pack.
+    pub(super) fn check_that_each_is_there_once(&self) -> Result<(), Error> {
+        let mut pairs = self.entries.windows(2);
+        match pairs.find(|pair| self.table.id(pair[0]) == self.table.id(pair[1])) {
+            None => Ok(()),
+            Some(pair) => {
+                let text = format!("the pack has object {} twice", self.table.id(pair[0]));
+                Err(Error::new(ErrorKind::Protocol, text))
+            }
+        }
+    }
+
     /// Writes the index (gitformat-pack(5), version 2).
     pub(super) fn write_index(&self, path: &Path, pack: &ObjectId) -> Result<(), Error> {
         let write = || -> io::Result<()> {

@@ -48,6 +48,8 @@ struct ReceivedPack {
     index: PathBuf,
     /// Whether everything that its objects need is in it.
     is_self_contained: bool,
+    /// Of its objects, in the order of the index.
+    kinds: Vec<Kind>,
     findings: Findings,
 }
 
@@ -88,6 +90,11 @@ impl Incoming {
     /// The index of the pack that was received.
     pub(crate) fn index(&self) -> Option<&Path> {
         self.pack.as_ref().map(|pack| pack.index.as_path())
+    }
+
+    /// The kinds of the objects in that pack, in the order of its index.
+    pub(crate) fn kinds(&self) -> &[Kind] {
+        self.pack.as_ref().map_or(&[], |pack| &pack.kinds)
     }
 
     /// Whether the pack has everything that its objects need, and nothing is wrong with any: then all
@@ -161,12 +168,16 @@ impl Incoming {
         let data = folder.join(format!("pack-{checksum}.pack"));
         let index = data.with_extension("idx");
         let by_id = ById::new(&table);
+        if !run.fsck().is_none() {
+            by_id.check_that_each_is_there_once()?;
+        }
         by_id.write_index(&index, &checksum)?;
         fs::rename(&path, &data).map_err(|err| Error::io("naming a pack", err))?;
         self.pack = Some(ReceivedPack {
             data,
             index,
             is_self_contained: found.links.are_within(|id| by_id.kind_of(id)),
+            kinds: by_id.kinds(),
             findings: found.into_findings(),
         });
         Ok(Traffic {

@@ -1,0 +1,147 @@
+//! What the walk knows of each object that it has met.
+
+use std::collections::HashMap;
+
+use gix::{ObjectId, objs::Kind};
+
+use super::Arrived;
+
+/// An object: its position in the index of what arrived, or after those, by the order in which the
+/// walk met it.
+pub(super) type Node = u32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Unknown,
+    /// Something behind it is still to be visited.
+    Entered,
+    Complete(Kind),
+    /// For the reason with this number.
+    Broken(usize),
+}
+
+/// Four bytes for each object that arrived, whatever the walk meets of them, and as much as there is
+/// memory for of the store's.
+pub(super) struct Known<'a> {
+    arrived: Option<Arrived<'a>>,
+    /// By node.
+    states: Vec<u32>,
+    /// Objects of the store. The hasher is keyed: which ones these are is up to the remote.
+    nodes: HashMap<ObjectId, Node>,
+    /// Those by node, from the first that did not arrive.
+    ids: Vec<ObjectId>,
+    most: usize,
+}
+
+/// Bytes for each object of the store, at the moment when the map grows.
+const EACH: usize = 3 * (size_of::<(ObjectId, Node)>() + 1) + size_of::<ObjectId>() + 4;
+
+impl<'a> Known<'a> {
+    pub(super) fn new(arrived: Option<Arrived<'a>>, memory: u64) -> Self {
+        Known {
+            arrived,
+            states: vec![0; arrived.map_or(0, |arrived| arrived.kinds.len())],
+            nodes: HashMap::new(),
+            ids: Vec::new(),
+            most: usize::try_from(memory).unwrap_or(usize::MAX) / EACH,
+        }
+    }
+
+    pub(super) fn find(&self, id: &ObjectId) -> Option<Node> {
+        let position = self.arrived.and_then(|arrived| arrived.index.lookup(id));
+        position.or_else(|| self.nodes.get(id).copied())
+    }
+
+    /// Makes an object of the store known; `None` if there are too many of them.
+    pub(super) fn add(&mut self, id: ObjectId) -> Option<Node> {
+        if self.ids.len() >= self.most {
+            return None;
+        }
+        let node = Node::try_from(self.states.len()).ok()?;
+        self.nodes.insert(id, node);
+        self.ids.push(id);
+        self.states.push(0);
+        Some(node)
+    }
+
+    pub(super) fn id(&self, node: Node) -> ObjectId {
+        match self.arrived {
+            Some(arrived) if (node as usize) < arrived.kinds.len() => {
+                arrived.index.oid_at_index(node).to_owned()
+            }
+            arrived => self.ids[node as usize - arrived.map_or(0, |arrived| arrived.kinds.len())],
+        }
+    }
+
+    /// Of an object that arrived.
+    pub(super) fn kind(&self, node: Node) -> Option<Kind> {
+        self.arrived?.kinds.get(node as usize).copied()
+    }
+
+    pub(super) fn state(&self, node: Node) -> State {
+        match self.states[node as usize] {
+            0 => State::Unknown,
+            1 => State::Entered,
+            2 => State::Complete(Kind::Tree),
+            3 => State::Complete(Kind::Blob),
+            4 => State::Complete(Kind::Commit),
+            5 => State::Complete(Kind::Tag),
+            broken => State::Broken(broken as usize - FIRST_REASON),
+        }
+    }
+
+    pub(super) fn set(&mut self, node: Node, state: State) {
+        self.states[node as usize] = match state {
+            State::Unknown => 0,
+            State::Entered => 1,
+            State::Complete(Kind::Tree) => 2,
+            State::Complete(Kind::Blob) => 3,
+            State::Complete(Kind::Commit) => 4,
+            State::Complete(Kind::Tag) => 5,
+            State::Broken(reason) => (reason + FIRST_REASON) as u32,
+        };
+    }
+}
+
+const FIRST_REASON: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u8) -> ObjectId {
+        ObjectId::from_bytes_or_panic(&[number; 20])
+    }
+
+    #[test]
+    fn a_state_is_what_it_was_set_to() {
+        let mut known = Known::new(None, 1 << 20);
+        let node = known.add(id(1)).expect("room");
+        assert_eq!(known.state(node), State::Unknown);
+        let kinds = [Kind::Tree, Kind::Blob, Kind::Commit, Kind::Tag];
+        let mut states: Vec<_> = kinds.map(State::Complete).into();
+        states.extend([
+            State::Entered,
+            State::Broken(0),
+            State::Broken(9),
+            State::Unknown,
+        ]);
+        for state in states {
+            known.set(node, state);
+            assert_eq!(known.state(node), state);
+        }
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_known_of_a_store() {
+        let mut known = Known::new(None, 2 * EACH as u64);
+        let nodes = [1, 2].map(|number| known.add(id(number)).expect("room"));
+        assert_eq!(known.add(id(3)), None);
+        assert_eq!(
+            [1, 2].map(|number| known.find(&id(number))),
+            nodes.map(Some)
+        );
+        assert_eq!(nodes.map(|node| known.id(node)), [id(1), id(2)]);
+        assert_eq!(known.find(&id(3)), None);
+    }
+}
