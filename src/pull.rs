@@ -118,7 +118,7 @@ pub(crate) fn into_scratch(
     planned: &mut [PlannedRef],
     run: &Run,
 ) -> Result<(), Error> {
-    let mut quarantine = scratch.quarantine()?;
+    let mut quarantine = scratch.quarantine(run)?;
     move_objects(source, &mut quarantine, planned, run)?;
     quarantine.apply(&[], run)?;
     Ok(())

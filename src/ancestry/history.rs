@@ -14,6 +14,13 @@ pub(super) const UNKNOWN: u32 = u32::MAX - 1;
 /// The generation of the made-up merge of all tips: nothing leads to it.
 const ABOVE_ALL: u32 = u32::MAX;
 
+/// How many parents are kept beyond two for each commit. Those that git makes have some, and all of
+/// Linux not a thousand more, but a remote can name as many as it likes, over and over.
+#[cfg(not(test))]
+const MAX_EXTRA_EDGES: usize = 16 * 1024 * 1024;
+#[cfg(test)]
+const MAX_EXTRA_EDGES: usize = 100_000;
+
 /// How many steps pass between two questions whether the run is cancelled.
 pub(super) const STEPS_PER_CANCEL_CHECK: u32 = 64;
 
@@ -122,7 +129,12 @@ impl<'a> History<'a> {
         self.step()?;
         let mut parent_ids = std::mem::take(&mut self.parent_ids);
         parent_ids.clear();
+        let most = MAX_EXTRA_EDGES + 2 * self.commits.len();
         match self.graph.commit(&self.ids[at], &mut parent_ids) {
+            // Not to be known, and that is never a yes.
+            Ok(_) if self.edges.len() + parent_ids.len() > most => {
+                self.commits[at].state = State::Hole(Hole::Unreadable);
+            }
             Ok(commit) => {
                 let start = self.edges.len();
                 for id in &parent_ids {

@@ -620,3 +620,38 @@ impl DrawnGraph {
         graph
     }
 }
+
+/// Merges that all have the same very many parents: to know them all would take very much memory.
+#[test]
+fn there_is_an_end_to_the_parents_that_are_kept() {
+    struct Merges(u32);
+    fn id(number: u32) -> ObjectId {
+        let mut bytes = [1; 20];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        ObjectId::from_bytes_or_panic(&bytes)
+    }
+    impl CommitGraph for Merges {
+        fn commit(&mut self, of: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+            let number = u32::from_be_bytes(of.as_bytes()[..4].try_into().expect("four bytes"));
+            // The first 1,000 are roots, the others name all of those and the one before.
+            if number >= 1000 {
+                parents.extend((0..1000).map(id));
+                parents.push(id(number - 1));
+            }
+            self.0 += 1;
+            Ok(Commit {
+                generation: None,
+                date: i64::from(number),
+            })
+        }
+    }
+    let relate = |old, new| {
+        let mut graph = Merges(0);
+        let relation = compare(&mut graph, &[(id(old), id(new))], &|| false);
+        (relation.expect("not cancelled")[0], graph.0)
+    };
+    assert_eq!(relate(1000, 1050).0, Relation::FastForward, "few enough");
+    let (relation, looked_up) = relate(1000, 3000);
+    assert_eq!(relation, Relation::Unknown);
+    assert!(looked_up < 1500, "{looked_up}");
+}

@@ -115,13 +115,22 @@ impl StoreCommits<'_> {
     }
 }
 
-/// Follows tags to what they are about.
+/// How many tags are followed from one to the next. People tag a tag by mistake, once.
+const MAX_PEELED: usize = 1024;
+
+/// Follows tags to what they are about; to another tag if there are very many of them.
 pub(crate) fn peel(odb: &gix::odb::Handle, id: ObjectId, buffer: &mut Vec<u8>) -> ObjectId {
     let mut id = id;
-    while let Ok(Some(object)) = odb.try_find(&id, buffer)
-        && object.kind == Kind::Tag
-        && let Ok(target) = TagRefIter::from_bytes(object.data, id.kind()).target_id()
-    {
+    for _ in 0..MAX_PEELED {
+        let Ok(Some(object)) = odb.try_find(&id, buffer) else {
+            break;
+        };
+        if object.kind != Kind::Tag {
+            break;
+        }
+        let Ok(target) = TagRefIter::from_bytes(object.data, id.kind()).target_id() else {
+            break;
+        };
         id = target;
     }
     id

@@ -7,7 +7,9 @@ use gix::{hashtable::HashMap, path::RelativePath};
 
 use super::{
     Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service, checked_out,
-    listing, objects::LocalObjects, quarantine::LocalQuarantine,
+    listing,
+    objects::{LocalObjects, ReadMemory},
+    quarantine::LocalQuarantine,
 };
 use crate::{
     Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, leftovers,
@@ -100,7 +102,7 @@ impl LocalStore {
         receive: &mut PackReceiver<'_>,
         run: &Run,
     ) -> Result<PackAnswer, Error> {
-        let objects = LocalObjects::open(repo)?;
+        let objects = LocalObjects::open(repo, ReadMemory::OWN)?;
         let mut folders = vec![repo.common_dir().join("objects")];
         folders.extend(alternates(repo)?);
         let source = outgoing::Source {
@@ -121,8 +123,8 @@ impl LocalStore {
         }
     }
 
-    pub(crate) fn quarantine(&self) -> Result<LocalQuarantine, Error> {
-        LocalQuarantine::open(self.repo.to_thread_local())
+    pub(crate) fn quarantine(&self, run: &Run) -> Result<LocalQuarantine, Error> {
+        LocalQuarantine::open(self.repo.to_thread_local(), run.limits())
     }
 }
 
@@ -162,7 +164,7 @@ impl RefSource for LocalStore {
     }
 
     fn objects(&self, _run: &Run) -> Result<Option<Box<dyn Objects + '_>>, Error> {
-        let objects = LocalObjects::open(&self.repo.to_thread_local())?;
+        let objects = LocalObjects::open(&self.repo.to_thread_local(), ReadMemory::OWN)?;
         Ok(Some(Box::new(objects)))
     }
 
@@ -186,8 +188,8 @@ impl RefSource for LocalStore {
         }
     }
 
-    fn receive_pack(&self, _run: &Run) -> Result<ReceivePack<'_>, Error> {
-        Ok(ReceivePack::Quarantine(Box::new(self.quarantine()?)))
+    fn receive_pack(&self, run: &Run) -> Result<ReceivePack<'_>, Error> {
+        Ok(ReceivePack::Quarantine(Box::new(self.quarantine(run)?)))
     }
 }
 

@@ -13,7 +13,7 @@ use gix_pack::cache;
 
 use super::Objects;
 use crate::{
-    Error, ErrorKind, ObjectFormat, PackRequest, Reason, Run, TipKind,
+    Error, ErrorKind, Limits, ObjectFormat, PackRequest, Reason, Run, TipKind,
     ancestry::CommitGraph,
     pack::{
         closure,
@@ -22,9 +22,52 @@ use crate::{
     },
 };
 
-/// Decoded objects that are kept at hand: the trees and delta bases that a walk comes back to.
-const OBJECT_CACHE: usize = 32 * 1024 * 1024;
-const DELTA_BASE_CACHE: usize = 64 * 1024 * 1024;
+/// How much memory reading a store takes, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReadMemory {
+    /// Decoded objects that are kept at hand: the trees and delta bases that a walk comes back to.
+    objects: usize,
+    delta_bases: usize,
+    /// What one object may take, with all the deltas that it is made from: gix has them all in memory
+    /// at once. One that takes more can't be read. `None` for as much as it takes.
+    each: Option<usize>,
+}
+
+const MIB: usize = 1024 * 1024;
+
+impl ReadMemory {
+    /// For objects that nobody sends us.
+    pub(super) const OWN: ReadMemory = ReadMemory {
+        objects: 32 * MIB,
+        delta_bases: 64 * MIB,
+        each: None,
+    };
+
+    /// For a store with objects that a remote has sent, just now or in an earlier run: for its trees,
+    /// commits and tags.
+    pub(super) fn of_others(limits: &Limits) -> Self {
+        ReadMemory {
+            objects: bytes(limits.memory / 8),
+            delta_bases: bytes(limits.memory / 4),
+            each: Some(bytes(limits.memory / 4)),
+        }
+    }
+
+    /// For the bases of a thin pack, which are of any kind.
+    pub(super) fn of_bases(limits: &Limits) -> Self {
+        ReadMemory {
+            objects: 0,
+            delta_bases: bytes(limits.memory / 16),
+            each: Some(bytes(
+                (limits.memory / 2).saturating_add(limits.object_size),
+            )),
+        }
+    }
+}
+
+fn bytes(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
 
 pub(super) struct LocalObjects {
     pub(super) odb: gix::odb::Handle,
@@ -33,7 +76,7 @@ pub(super) struct LocalObjects {
 }
 
 impl LocalObjects {
-    pub(super) fn open(repo: &gix::Repository) -> Result<Self, Error> {
+    pub(super) fn open(repo: &gix::Repository, memory: ReadMemory) -> Result<Self, Error> {
         let objects = repo.common_dir().join("objects");
         let format = ObjectFormat::from_hash_kind(repo.object_hash())?;
         let shallow = shallow_boundary(repo)?;
@@ -42,7 +85,7 @@ impl LocalObjects {
             .is_empty()
             .then(|| gix::commitgraph::at(objects.join("info"), repo.object_hash(), None).ok());
         Ok(LocalObjects {
-            odb: open_odb(&objects, format)?,
+            odb: open_odb(&objects, format, memory)?,
             graph: graph.flatten(),
             shallow,
         })
@@ -104,8 +147,17 @@ impl Objects for LocalObjects {
 }
 
 /// Replacements are not for us: what is synced is what the ids say.
-pub(super) fn open_odb(objects: &Path, format: ObjectFormat) -> Result<gix::odb::Handle, Error> {
-    let mut odb = gix::odb::at(objects, format.hash_kind()).map_err(|err| {
+pub(super) fn open_odb(
+    objects: &Path,
+    format: ObjectFormat,
+    memory: ReadMemory,
+) -> Result<gix::odb::Handle, Error> {
+    let options = gix::odb::store::init::Options {
+        alloc_limit_bytes: memory.each,
+        ..Default::default()
+    };
+    let opened = gix::odb::at_opts(objects, format.hash_kind(), None, options);
+    let mut odb = opened.map_err(|err| {
         Error::io(
             format!("opening the object database {}", objects.display()),
             err,
@@ -114,8 +166,15 @@ pub(super) fn open_odb(objects: &Path, format: ObjectFormat) -> Result<gix::odb:
     // A missing object is an answer here, and not worth another look at the disk each time.
     odb.refresh_never();
     odb.prevent_pack_unload();
-    odb.set_pack_cache(|| Box::new(cache::lru::MemoryCappedHashmap::new(DELTA_BASE_CACHE)));
-    odb.set_object_cache(|| Box::new(cache::object::MemoryCappedHashmap::new(OBJECT_CACHE)));
+    let ReadMemory {
+        objects,
+        delta_bases,
+        ..
+    } = memory;
+    odb.set_pack_cache(move || Box::new(cache::lru::MemoryCappedHashmap::new(delta_bases)));
+    if objects > 0 {
+        odb.set_object_cache(move || Box::new(cache::object::MemoryCappedHashmap::new(objects)));
+    }
     Ok(odb)
 }
 

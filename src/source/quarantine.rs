@@ -12,11 +12,11 @@ use gix_pack::index;
 use super::{
     Objects, Quarantine, RefUpdate,
     local::alternates,
-    objects::{LocalObjects, open_odb},
+    objects::{LocalObjects, ReadMemory, open_odb},
     ref_update,
 };
 use crate::{
-    Error, ErrorKind, ObjectFormat, Reason, Run, TipKind, Traffic,
+    Error, ErrorKind, Limits, ObjectFormat, Reason, Run, TipKind, Traffic,
     ancestry::CommitGraph,
     pack::{closure, commits::VerifiedHistory, incoming::Incoming},
 };
@@ -38,14 +38,16 @@ pub(crate) struct LocalQuarantine {
     incoming: Option<Incoming>,
     shallow: Vec<ObjectId>,
     verified: VerifiedHistory,
+    memory: ReadMemory,
 }
 
 impl LocalQuarantine {
-    pub(super) fn open(repo: gix::Repository) -> Result<Self, Error> {
+    pub(super) fn open(repo: gix::Repository, limits: &Limits) -> Result<Self, Error> {
         let object_format = ObjectFormat::from_hash_kind(repo.object_hash())?;
         let objects = repo.common_dir().join("objects");
         let alternates = alternates(&repo)?;
-        let view = LocalObjects::open(&repo)?;
+        let memory = ReadMemory::of_others(limits);
+        let view = LocalObjects::open(&repo, memory)?;
         let verified = VerifiedHistory::new(ref_tips(&repo, &alternates)?);
         Ok(LocalQuarantine {
             object_format,
@@ -56,6 +58,7 @@ impl LocalQuarantine {
             shallow: view.shallow().iter().copied().collect(),
             view,
             verified,
+            memory,
             repo,
         })
     }
@@ -177,9 +180,11 @@ impl Quarantine for LocalQuarantine {
             none => none.insert(Incoming::open(&self.objects, &self.alternates)?),
         };
         // Since the store was opened a `git gc` may have put the bases elsewhere.
-        let bases = open_odb(&self.objects, self.object_format)?;
+        let bases_memory = ReadMemory::of_bases(run.limits());
+        let bases = open_odb(&self.objects, self.object_format, bases_memory)?;
         let traffic = incoming.receive(pack, &bases, self.object_format, run)?;
-        self.view.odb = open_odb(incoming.objects(), self.object_format)?;
+        drop(bases);
+        self.view.odb = open_odb(incoming.objects(), self.object_format, self.memory)?;
         incoming.look_at_special(&self.view.odb, self.object_format, run)?;
         let open = |path: &Path| index::File::at(path, self.object_format.hash_kind());
         self.arrived = incoming
@@ -192,7 +197,7 @@ impl Quarantine for LocalQuarantine {
 
     fn discard(&mut self) -> Result<(), Error> {
         self.arrived = None;
-        self.view.odb = open_odb(&self.objects, self.object_format)?;
+        self.view.odb = open_odb(&self.objects, self.object_format, self.memory)?;
         self.incoming.as_mut().map_or(Ok(()), Incoming::discard)
     }
 
@@ -212,7 +217,7 @@ impl Quarantine for LocalQuarantine {
             };
         }
         // What looks missing may have been repacked while it was being looked for.
-        self.view.odb = open_odb(incoming.objects(), self.object_format)?;
+        self.view.odb = open_odb(incoming.objects(), self.object_format, self.memory)?;
         let tips: Vec<_> = faults.into_iter().map(|(tip, _)| tip).collect();
         self.walk(&tips, run)
     }
@@ -226,7 +231,7 @@ impl Quarantine for LocalQuarantine {
         self.arrived = None;
         if let Some(incoming) = &mut self.incoming {
             incoming.migrate()?;
-            self.view.odb = open_odb(&self.objects, self.object_format)?;
+            self.view.odb = open_odb(&self.objects, self.object_format, self.memory)?;
         }
         let answers = ref_update::apply(&self.repo, &self.view.odb, updates, run);
         if let Some(incoming) = &mut self.incoming {

@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use super::{LocalStore, Objects, objects::LocalObjects};
+use super::{
+    LocalStore, Objects,
+    objects::{LocalObjects, ReadMemory},
+};
 use crate::{Error, ObjectFormat};
 
 pub(crate) struct Scratch {
@@ -37,7 +40,7 @@ impl Scratch {
     }
 
     pub(crate) fn objects(&self) -> Result<Box<dyn Objects + '_>, Error> {
-        let objects = LocalObjects::open(&self.store.repo.to_thread_local())?;
+        let objects = LocalObjects::open(&self.store.repo.to_thread_local(), ReadMemory::OWN)?;
         Ok(Box::new(objects))
     }
 }

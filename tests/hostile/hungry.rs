@@ -56,6 +56,14 @@ fn exceeds(name: &'static str, build: fn(&World, Scale) -> Offer) -> Input {
     }
 }
 
+fn broken(name: &'static str, words: &'static str, build: fn(&World, Scale) -> Offer) -> Input {
+    Input {
+        name,
+        expected: Expected::Fails(ErrorKind::Protocol, words),
+        build,
+    }
+}
+
 /// Nothing is wrong with it but its size: it comes in.
 fn taken(name: &'static str, build: fn(&World, Scale) -> Offer) -> Input {
     Input {
@@ -213,22 +221,26 @@ pub(crate) fn inputs() -> Vec<Input> {
                 Offer::new(tips, world.pack().finish())
             },
         ),
-        rejected("files that git reads for itself", "faulty", |world, _| {
-            let mut pack = world.pack();
-            let mut all = Vec::new();
-            for number in 0..100_u32 {
-                let mut content = Vec::new();
-                for at in 0..990_u32 {
-                    let id = world.id(Kind::Blob, &(number * 990 + at).to_be_bytes());
-                    let name = format!(".gitmodules::{at:03}");
-                    entry(&mut content, "100644", name.as_bytes(), &id);
+        broken(
+            "files that git reads for itself",
+            "more than 1000 faulty objects",
+            |world, _| {
+                let mut pack = world.pack();
+                let mut all = Vec::new();
+                for number in 0..100_u32 {
+                    let mut content = Vec::new();
+                    for at in 0..990_u32 {
+                        let id = world.id(Kind::Blob, &(number * 990 + at).to_be_bytes());
+                        let name = format!(".gitmodules::{at:03}");
+                        entry(&mut content, "100644", name.as_bytes(), &id);
+                    }
+                    let id = pack.object(Kind::Tree, &content);
+                    entry(&mut all, "40000", format!("{number:03}").as_bytes(), &id);
                 }
-                let id = pack.object(Kind::Tree, &content);
-                entry(&mut all, "40000", format!("{number:03}").as_bytes(), &id);
-            }
-            let tree = pack.object(Kind::Tree, &all);
-            Offer::branch(pack.object(Kind::Commit, &commit(&tree, &[], "evil")), pack)
-        }),
+                let tree = pack.object(Kind::Tree, &all);
+                Offer::branch(pack.object(Kind::Commit, &commit(&tree, &[], "evil")), pack)
+            },
+        ),
     ]
 }
 

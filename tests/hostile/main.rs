@@ -10,6 +10,7 @@ mod names;
 mod objects;
 mod objects_at_fault;
 mod pack;
+mod time;
 mod world;
 
 #[path = "../support/mod.rs"]

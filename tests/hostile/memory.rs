@@ -96,7 +96,7 @@ fn measure(input: &Input, scale: Scale) -> Result<(u64, Duration), String> {
         return Err(format!(
             "{}: {}",
             input.name,
-            String::from_utf8_lossy(&child.stderr)
+            String::from_utf8_lossy(&[child.stdout, child.stderr].concat())
         ));
     }
     let told = fs::read_to_string(folder.join("peak")).unwrap();

@@ -19,6 +19,10 @@ use crate::{Error, ErrorKind, Phase, Run, pack::resolve::Inflater};
 /// A pack's signature, version and count (gitformat-pack(5)).
 pub(super) const HEADER: usize = 12;
 
+/// How much is taken of a pack at a time, should all of it be ready at once: what is taken is held
+/// against the limits.
+const MAX_TAKEN: usize = 64 * 1024;
+
 /// Receives the whole of a pack; its file ends with the last entry. `None` for one without objects.
 pub(super) fn receive(
     pack: &mut dyn BufRead,
@@ -233,10 +237,11 @@ impl Intake<'_> {
 
 impl BufRead for Intake<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.pack.fill_buf()?.len() == self.taken {
+        if self.taken >= MAX_TAKEN || self.pack.fill_buf()?.len() == self.taken {
             self.settle()?;
         }
-        Ok(&self.pack.fill_buf()?[self.taken..])
+        let ready = &self.pack.fill_buf()?[self.taken..];
+        Ok(&ready[..ready.len().min(MAX_TAKEN)])
     }
 
     fn consume(&mut self, amount: usize) {

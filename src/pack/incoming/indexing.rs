@@ -11,7 +11,7 @@ use std::{
 
 use gix::{
     ObjectId,
-    objs::{Find, Kind},
+    objs::{Find, FindHeader, Kind},
     oid,
 };
 use gix_pack::data;
@@ -126,27 +126,36 @@ impl Pack<'_> {
         if absent.is_empty() {
             return Ok(0);
         }
-        let write_failed = |err| Error::io("completing the pack", err);
         let mut file = File::options()
             .append(true)
             .open(self.path)
-            .map_err(write_failed)?;
+            .map_err(completing)?;
         let (mut added, mut size) = (0, 0);
-        let mut buffer = Vec::new();
         for base in absent {
             self.run.check()?;
             // Another one may have led to it.
             if table.is_complete_without(&base) {
                 continue;
             }
-            let Ok(Some(found)) = bases.try_find(&base, &mut buffer) else {
+            // Before it is read: it may be larger than anything that could be sent.
+            let Ok(Some(header)) = bases.try_header(&base) else {
                 continue;
             };
-            let kind = found.kind;
-            size += buffer.len() as u64;
+            size += header.size;
             self.spent.check_bases(size)?;
+            self.spent.check_size(header.size)?;
+            let mut content = Vec::new();
+            let kind = match bases.try_find(&base, &mut content) {
+                Ok(Some(found)) => found.kind,
+                Ok(None) => continue,
+                Err(err) => {
+                    let text = format!("{base}, which the pack builds on, can't be read");
+                    return Err(Error::new(ErrorKind::Corrupt, text).with_source(err));
+                }
+            };
             let start = table.place(table.len() as u32 - 1).end;
-            let (length, checksum) = append(&mut file, kind, &buffer).map_err(write_failed)?;
+            let (length, checksum) = append(&mut file, kind, &content, self.run)?;
+            drop(content);
             self.spent.check_disk(start + length)?;
             let entry = table.len() as u32;
             table.push(start..start + length, checksum, Form::Whole(kind, base));
@@ -211,6 +220,10 @@ impl Work for Resolver<'_, '_> {
         }
     }
 
+    fn may_go_on(&self) -> bool {
+        self.pack.run.check().is_ok()
+    }
+
     fn unreadable(&self, _entry: u32, err: io::Error) -> Error {
         damaged(err, self.pack.run)
     }
@@ -221,7 +234,7 @@ impl Work for Resolver<'_, '_> {
 }
 
 /// Appends an entry; its length and its checksum.
-fn append(file: &mut File, kind: Kind, content: &[u8]) -> io::Result<(u64, u32)> {
+fn append(file: &mut File, kind: Kind, content: &[u8], run: &Run) -> Result<(u64, u32), Error> {
     let header = match kind {
         Kind::Commit => data::entry::Header::Commit,
         Kind::Tree => data::entry::Header::Tree,
@@ -229,12 +242,15 @@ fn append(file: &mut File, kind: Kind, content: &[u8]) -> io::Result<(u64, u32)>
         Kind::Tag => data::entry::Header::Tag,
     };
     let mut piece = Vec::new();
-    header.write_to(content.len() as u64, &mut piece)?;
+    header
+        .write_to(content.len() as u64, &mut piece)
+        .map_err(completing)?;
     let (mut length, mut checksum) = (0, crc32fast::Hasher::new());
     let (mut deflater, mut done) = (Deflater::new(), 0);
     loop {
+        run.check()?;
         let goes_on = deflater.step(content, &mut done, &mut piece);
-        file.write_all(&piece)?;
+        file.write_all(&piece).map_err(completing)?;
         checksum.update(&piece);
         length += piece.len() as u64;
         piece.clear();
@@ -245,31 +261,34 @@ fn append(file: &mut File, kind: Kind, content: &[u8]) -> io::Result<(u64, u32)>
 }
 
 /// Ends the pack: with the right count, if entries were added, and with its checksum.
-pub(super) fn seal(path: &Path, table: &Table, added: usize) -> Result<ObjectId, Error> {
-    let seal = || -> io::Result<Option<ObjectId>> {
-        let mut file = File::options().read(true).write(true).open(path)?;
-        if added > 0 {
-            let header = data::header::encode(data::Version::V2, table.len() as u32);
-            file.write_all(&header)?;
+pub(super) fn seal(path: &Path, table: &Table, added: usize, run: &Run) -> Result<ObjectId, Error> {
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(completing)?;
+    if added > 0 {
+        let header = data::header::encode(data::Version::V2, table.len() as u32);
+        file.write_all(&header).map_err(completing)?;
+    }
+    file.seek(SeekFrom::Start(0)).map_err(completing)?;
+    let mut hasher = gix::hash::hasher(table.hash);
+    let mut chunk = vec![0; 1024 * 1024];
+    loop {
+        run.check()?;
+        let read = file.read(&mut chunk).map_err(completing)?;
+        if read == 0 {
+            break;
         }
-        file.seek(SeekFrom::Start(0))?;
-        let mut hasher = gix::hash::hasher(table.hash);
-        let mut chunk = vec![0; 1024 * 1024];
-        loop {
-            let read = file.read(&mut chunk)?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&chunk[..read]);
-        }
-        let Ok(checksum) = hasher.try_finalize() else {
-            return Ok(None);
-        };
-        file.write_all(checksum.as_bytes())?;
-        Ok(Some(checksum))
-    };
-    let sealed = seal().map_err(|err| Error::io("completing the pack", err))?;
-    sealed.ok_or_else(collision)
+        hasher.update(&chunk[..read]);
+    }
+    let checksum = hasher.try_finalize().map_err(|_| collision())?;
+    file.write_all(checksum.as_bytes()).map_err(completing)?;
+    Ok(checksum)
+}
+
+fn completing(err: io::Error) -> Error {
+    Error::io("completing the pack", err)
 }
 
 /// The entries of a pack by the ids of their objects.

@@ -164,7 +164,7 @@ impl Incoming {
             run,
         }
         .resolve(&mut table, bases, &found)?;
-        let checksum = indexing::seal(&path, &table, added)?;
+        let checksum = indexing::seal(&path, &table, added, run)?;
         let data = folder.join(format!("pack-{checksum}.pack"));
         let index = data.with_extension("idx");
         let by_id = ById::new(&table);

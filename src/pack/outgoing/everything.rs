@@ -250,8 +250,13 @@ impl Work for Trees<'_> {
         Ok(())
     }
 
+    fn may_go_on(&self) -> bool {
+        self.run.check().is_ok()
+    }
+
     fn unreadable(&self, _entry: u32, _err: io::Error) -> NoTree {
-        NoTree::Unreadable
+        let stopped = self.run.check().err().map(NoTree::Stopped);
+        stopped.unwrap_or(NoTree::Unreadable)
     }
 
     fn failed(&self, _err: io::Error) -> NoTree {

@@ -19,10 +19,12 @@ use gix_pack::data;
 
 mod apply;
 mod deltas;
+mod paced;
 mod zlib;
 
 use apply::{Base, OnDisk, apply, sizes};
 pub(super) use deltas::{Deltas, NO_BASE};
+use paced::Paced;
 pub(super) use zlib::Inflater;
 
 /// The longest header of an entry: a size of 64 bits, and the longest distance or id.
@@ -50,7 +52,11 @@ pub(super) trait Work {
     /// Whether an object of that size, so many deltas away from a whole one, may be looked at.
     fn allows(&mut self, entry: u32, size: u64, depth: u32) -> Result<(), Self::Error>;
 
-    /// The error for an entry that doesn't hold what it should.
+    /// Whether there is time to go on. Asked every now and then while one object is made; what it is
+    /// that ended the run is for [`unreadable`](Work::unreadable) to say.
+    fn may_go_on(&self) -> bool;
+
+    /// The error for an entry that doesn't hold what it should, or that there was no time for.
     fn unreadable(&self, entry: u32, err: io::Error) -> Self::Error;
 
     /// The error for a failure of our own disk.
@@ -266,7 +272,8 @@ impl<'a> Descent<'a> {
         }
         work.allows(entry, size, base.depth + 1)?;
         let permit = room.permit_for(size);
-        apply(instructions, &mut *from, size as usize, &mut content)
+        let mut paced = Paced::new(instructions, || work.may_go_on());
+        apply(&mut paced, &mut *from, size as usize, &mut content)
             .map_err(|err| unreadable(work, err))?;
         drop(from);
         work.visit(entry, base.kind, &content, base_content)?;
