@@ -80,21 +80,21 @@ pub(crate) fn inputs() -> Vec<Input> {
         rejected(
             "a chain of 60 with 8 large siblings",
             MISSING,
-            |world, scale| comb(world, 60, 8, scale.pick(16 << 20, 128 << 20)),
+            |world, scale| comb(world, 60, 8, scale.pick(6 << 20, 128 << 20)),
         ),
         rejected("a chain of the largest objects", MISSING, |world, scale| {
             comb(world, 6, 2, scale.options().limits.object_size)
         }),
         rejected("deltas by id on one base", MISSING, |world, scale| {
-            on_one_base(world, scale.pick(50_000, 200_000))
+            on_one_base(world, scale.pick(25_000, 200_000))
         }),
         taken("a line of commits", |world, scale| {
-            line(world, scale.pick(60_000, 1_000_000), |_| 1_700_000_000)
+            line(world, scale.pick(40_000, 1_000_000), |_| 1_700_000_000)
         }),
         taken(
             "a line of commits, each older than its parents",
             |world, scale| {
-                line(world, scale.pick(60_000, 1_000_000), |n| {
+                line(world, scale.pick(40_000, 1_000_000), |n| {
                     1_700_000_000 - i64::from(n)
                 })
             },
@@ -102,7 +102,7 @@ pub(crate) fn inputs() -> Vec<Input> {
         rejected("a line of tags", MISSING, |world, scale| {
             let mut pack = world.pack();
             let mut id = pack.object(Kind::Tag, &tag(&world.nowhere(1), "commit", "x"));
-            for _ in 0..scale.pick(60_000, 1_000_000) {
+            for _ in 0..scale.pick(40_000, 1_000_000) {
                 id = pack.object(Kind::Tag, &tag(&id, "tag", "x"));
             }
             Offer::new([("refs/tags/evil", id)], pack.finish())
@@ -186,7 +186,7 @@ pub(crate) fn inputs() -> Vec<Input> {
             },
         ),
         rejected("wide trees in each other", MISSING, |world, scale| {
-            nested(world, scale.pick(60, 300), scale.pick(20_000, 100_000))
+            nested(world, scale.pick(40, 300), scale.pick(20_000, 100_000))
         }),
         rejected(
             "wide trees beside each other, below parents with others",
@@ -201,12 +201,12 @@ pub(crate) fn inputs() -> Vec<Input> {
         rejected(
             "a .gitmodules at the end of deltas that are large",
             "gitmodulesMissing",
-            |world, scale| large_deltas(world, Kind::Blob, 60, scale.pick(8 << 20, 64 << 20)),
+            |world, scale| large_deltas(world, Kind::Blob, 60, scale.pick(4 << 20, 64 << 20)),
         ),
         rejected(
             "as many small objects as memory is for, each by id and with a link",
             MISSING,
-            |world, scale| many_links(world, scale.pick(150_000, 600_000)),
+            |world, scale| many_links(world, scale.pick(60_000, 600_000)),
         ),
         rejected(
             "very many refs whose tips are missing",
