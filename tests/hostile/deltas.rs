@@ -27,7 +27,7 @@ fn on_base(build: impl Fn(&mut Pack, u64) + 'static) -> impl Fn(&World) -> Offer
     }
 }
 
-fn by_distance_cases() -> Vec<Case> {
+pub(crate) fn by_distance_cases() -> Vec<Case> {
     let at = |back: fn(u64) -> u64| {
         on_base(move |pack, _| {
             let back = back(pack.end());
@@ -214,7 +214,7 @@ fn by_id_cases() -> Vec<Case> {
     ]
 }
 
-fn instruction_cases() -> Vec<Case> {
+pub(crate) fn instruction_cases() -> Vec<Case> {
     let with = |delta: Vec<u8>| {
         on_base(move |pack, base| {
             pack.ofs_delta(base, &delta);

@@ -24,7 +24,7 @@ fn changed(change: impl Fn(&mut Vec<u8>) + 'static) -> impl Fn(&World) -> Offer 
     }
 }
 
-fn header_cases() -> Vec<Case> {
+pub(crate) fn header_cases() -> Vec<Case> {
     let signature = |signature: &'static [u8; 4]| {
         move |world: &World| {
             let (tip, pack) = sound(world);
@@ -79,7 +79,7 @@ fn header_cases() -> Vec<Case> {
     ]
 }
 
-fn trailer_cases() -> Vec<Case> {
+pub(crate) fn trailer_cases() -> Vec<Case> {
     let flip_last = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
     vec![
         breaks("a wrong trailer", "another checksum", changed(flip_last)),
@@ -136,7 +136,7 @@ fn entry(bytes: Vec<u8>) -> impl Fn(&World) -> Offer {
     }
 }
 
-fn entry_header_cases() -> Vec<Case> {
+pub(crate) fn entry_header_cases() -> Vec<Case> {
     let typed = |kind: u8| entry([size(kind, 4), deflate(b"text")].concat());
     let sized = |size: &[u8]| entry([size, &deflate(b"text")[..]].concat());
     let claims = |claim: u64| entry([size(BLOB, claim), deflate(b"text")].concat());

@@ -80,7 +80,7 @@ pub(crate) fn inputs() -> Vec<Input> {
         rejected(
             "a chain of 60 with 8 large siblings",
             MISSING,
-            |world, scale| comb(world, 60, 8, scale.pick(6 << 20, 128 << 20)),
+            |world, scale| comb(world, 60, 8, scale.pick(2 << 20, 128 << 20)),
         ),
         rejected("a chain of the largest objects", MISSING, |world, scale| {
             comb(world, 6, 2, scale.options().limits.object_size)
@@ -206,7 +206,7 @@ pub(crate) fn inputs() -> Vec<Input> {
         rejected(
             "as many small objects as memory is for, each by id and with a link",
             MISSING,
-            |world, scale| many_links(world, scale.pick(60_000, 600_000)),
+            |world, scale| many_links(world, scale.pick(30_000, 600_000)),
         ),
         rejected(
             "very many refs whose tips are missing",
@@ -302,7 +302,7 @@ fn nested(world: &World, depth: u32, entries: usize) -> Offer {
 /// A merge of eight, each with a wide tree of its own.
 fn beside(world: &World, scale: Scale) -> Offer {
     let mut pack = world.pack();
-    let entries = scale.pick(90_000, 380_000);
+    let entries = scale.pick(60_000, 380_000);
     let start = wide(world, entries, 0);
     let base = pack.place(Kind::Tree, &start);
     let mut trees = Vec::new();

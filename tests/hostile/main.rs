@@ -9,6 +9,7 @@ mod memory;
 mod names;
 mod objects;
 mod objects_at_fault;
+mod over_http;
 mod pack;
 mod time;
 mod world;

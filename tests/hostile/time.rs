@@ -18,8 +18,12 @@ struct Stage {
     name: &'static str,
     /// What it does is told by this.
     phase: Phase,
+    /// How long after that has begun.
+    after: Duration,
     build: fn(&World) -> Offer,
 }
+
+const AT_ONCE: Duration = Duration::from_millis(10);
 
 /// What takes long, each in one way.
 fn stages() -> Vec<Stage> {
@@ -27,6 +31,7 @@ fn stages() -> Vec<Stage> {
         Stage {
             name: "one object that inflates to as much as is allowed",
             phase: Phase::Receive,
+            after: AT_ONCE,
             build: |world| {
                 let mut pack = world.pack();
                 let (length, times) = (256 << 20, 40);
@@ -40,6 +45,7 @@ fn stages() -> Vec<Stage> {
         Stage {
             name: "empty blocks in one stream",
             phase: Phase::Receive,
+            after: AT_ONCE,
             build: |world| {
                 let mut pack = world.pack();
                 let flood = [0, 0, 0, 0xff, 0xff].repeat(30_000_000);
@@ -50,16 +56,20 @@ fn stages() -> Vec<Stage> {
         Stage {
             name: "small objects",
             phase: Phase::Receive,
+            after: AT_ONCE,
             build: |world| crate::deltas::on_one_base(world, 40_000),
         },
         Stage {
             name: "large results of deltas",
             phase: Phase::Receive,
+            after: AT_ONCE,
             build: |world| crate::deltas::comb(world, 40, 40, 32 << 20),
         },
         Stage {
             name: "one delta with very many copies of a byte from a base on disk",
             phase: Phase::Receive,
+            // By then it has come in, and is being applied.
+            after: Duration::from_millis(1500),
             build: |world| {
                 let mut pack = world.pack();
                 let length = 48 << 20;
@@ -79,6 +89,7 @@ fn stages() -> Vec<Stage> {
         Stage {
             name: "the walk over wide trees",
             phase: Phase::Verify,
+            after: AT_ONCE,
             build: |world| {
                 let mut pack = world.pack();
                 let mut content = Vec::new();
@@ -102,6 +113,7 @@ fn stages() -> Vec<Stage> {
         Stage {
             name: "the walk over a line of commits",
             phase: Phase::Verify,
+            after: AT_ONCE,
             build: |world| {
                 let mut pack = world.pack();
                 let mut tip = world.tip;
@@ -114,6 +126,7 @@ fn stages() -> Vec<Stage> {
         Stage {
             name: "the comparison of a long history without an order",
             phase: Phase::Compare,
+            after: AT_ONCE,
             build: |world| {
                 let mut pack = world.pack();
                 let mut tip = world.tip;
@@ -130,6 +143,7 @@ fn stages() -> Vec<Stage> {
 /// Sets the flag some time after the phase has begun, and notes when.
 struct CancelIn {
     phase: Phase,
+    after: Duration,
     cancel: Arc<AtomicBool>,
     cancelled: Arc<Mutex<Option<Instant>>>,
     has_begun: AtomicBool,
@@ -141,8 +155,9 @@ impl Progress for CancelIn {
             return;
         }
         let (cancel, cancelled) = (Arc::clone(&self.cancel), Arc::clone(&self.cancelled));
+        let after = self.after;
         thread::spawn(move || {
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(after);
             *cancelled.lock().unwrap() = Some(Instant::now());
             cancel.store(true, Ordering::SeqCst);
         });
@@ -169,6 +184,7 @@ fn it_is_cancelled_at_every_stage() {
         options.cancel = Some(Arc::clone(&cancel));
         options.progress = Some(Arc::new(CancelIn {
             phase: stage.phase,
+            after: stage.after,
             cancel,
             cancelled: Arc::clone(&cancelled),
             has_begun: AtomicBool::new(false),
@@ -191,8 +207,8 @@ fn it_is_cancelled_at_every_stage() {
 #[test]
 fn it_runs_out_of_time_at_every_stage() {
     let mut wrong = Vec::new();
-    let limit = Duration::from_millis(400);
     for stage in stages() {
+        let limit = Duration::from_millis(400) + stage.after;
         let world = World::new();
         let files = world.repo.files();
         let offer = (stage.build)(&world);
