@@ -61,6 +61,9 @@ pub struct Limits {
     ///
     /// Each object of a pack takes some 140 bytes of five eighths of it, so that this is enough for
     /// 1.1 million. Linux with its ten million takes 2.5 GiB.
+    ///
+    /// largest one of its objects. 256 MiB by default. A single tree, commit or tag may be of a
+    /// sixteenth of it.
     pub memory: u64,
 }
 

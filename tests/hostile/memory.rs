@@ -108,6 +108,10 @@ fn measure(input: &Input, scale: Scale) -> Result<(u64, Duration), String> {
 }
 
 #[track_caller]
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures are what it is run for by hand"
+)]
 fn all_within(scale: Scale, mut inputs: Vec<Input>) {
     let limits = scale.options().limits;
     let bar = limits.memory + limits.object_size + FIXED;
