@@ -186,7 +186,7 @@ impl RefSource for Offer {
         let advertised = |(name, id): &(BString, ObjectId)| AdvertisedRef {
             name: name.clone(),
             target: *id,
-            peeled: None,
+            annotated: false,
             symbolic: false,
         };
         let format = match self.refs.first().map(|(_, id)| id.kind()) {

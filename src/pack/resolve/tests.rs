@@ -109,6 +109,10 @@ impl Work for Check<'_> {
         Ok(())
     }
 
+    fn may_go_on(&self) -> bool {
+        true
+    }
+
     fn unreadable(&self, entry: u32, err: io::Error) -> String {
         format!("{entry} can't be read: {err}")
     }
