@@ -21,14 +21,15 @@ use crate::Error;
 const FOLDER_PREFIX: &str = "refsync-";
 /// The locked file in it.
 const LOCK_NAME: &str = "lock";
-/// The file in it that is, by another link, the ref lock that the run holds. There is one at a time.
-pub(crate) const HELD_NAME: &str = "held";
+/// What the files in it are called that are, by another link, ref locks that the run holds.
+pub(crate) const HELD_PREFIX: &str = "held-";
 /// What a `.keep` file of ours starts with; the name of the run's folder follows.
 pub(crate) const KEEP_PREFIX: &str = "refsync ";
 
 /// A folder of a run that is alive. Dropping it removes it.
 pub(crate) struct RunFolder {
     path: PathBuf,
+    is_left: bool,
     /// Locked until after the folder is gone.
     _lock: File,
 }
@@ -48,6 +49,7 @@ impl RunFolder {
                     if path.exists() {
                         return Ok(RunFolder {
                             path: folder.keep(),
+                            is_left: false,
                             _lock: lock,
                         });
                     }
@@ -61,11 +63,18 @@ impl RunFolder {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Leaves it to the next run to remove the folder, with what only the folder leads to.
+    pub(crate) fn leave(&mut self) {
+        self.is_left = true;
+    }
 }
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        if let Err(err) = remove(&self.path) {
+        if !self.is_left
+            && let Err(err) = remove(&self.path)
+        {
             tracing::warn!(folder = %self.path.display(), %err, "it stays until the next run");
         }
     }
@@ -143,12 +152,23 @@ fn remove_if_dead(folder: &Path, git_dir: &Path) -> io::Result<()> {
     match lock.try_lock() {
         Ok(()) => {
             tracing::info!(folder = %folder.display(), "sweeping what a dead run left");
-            release_ref_lock(&folder.join(HELD_NAME), git_dir)?;
+            ignore_missing(release_ref_locks(folder, git_dir))?;
             ignore_missing(remove(folder))
         }
         Err(TryLockError::WouldBlock) => Ok(()),
         Err(TryLockError::Error(err)) => Err(err),
     }
+}
+
+fn release_ref_locks(folder: &Path, git_dir: &Path) -> io::Result<()> {
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(HELD_PREFIX.as_bytes()) {
+            release_ref_lock(&entry.path(), git_dir)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the lock of a ref that is another link to `held`. Where there is none, the run died before

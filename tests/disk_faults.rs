@@ -226,7 +226,7 @@ impl Scenario {
         }
         for file in [
             "refsync-dead/lock",
-            "refsync-dead/held",
+            "refsync-dead/held-1",
             "objects/refsync-dead/lock",
         ] {
             fs::write(git_dir.join(file), "").unwrap();
@@ -243,7 +243,7 @@ impl Scenario {
         let name = format!("try-{number}.git");
         let repo = Repo::at(self.sandbox.path().join(&name));
         self.destination.copy_to(&repo.path);
-        let held = repo.path.join("refsync-dead/held");
+        let held = repo.path.join("refsync-dead/held-1");
         if held.exists() {
             fs::hard_link(held, repo.path.join("refs/heads/main.lock")).unwrap();
         }

@@ -365,8 +365,8 @@ fn git_gc_in_the_middle_of_a_run_takes_nothing_from_it() {
 fn run_with_lock(repo: &Repo, lock: &str) -> fs::File {
     let folder = repo.git_dir().join("refsync-made-up");
     fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("held"), "").unwrap();
-    fs::hard_link(folder.join("held"), repo.git_dir().join(lock)).unwrap();
+    fs::write(folder.join("held-1"), "").unwrap();
+    fs::hard_link(folder.join("held-1"), repo.git_dir().join(lock)).unwrap();
     fs::File::create(folder.join("lock")).unwrap()
 }
 

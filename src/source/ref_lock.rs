@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::local::LOCK_SUFFIX;
-use crate::leftovers::{self, HELD_NAME, RunFolder, ignore_missing};
+use crate::leftovers::{self, HELD_PREFIX, RunFolder, ignore_missing};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
@@ -24,19 +24,21 @@ const MOST_DIRECTORIES: usize = 4;
 /// The ref locks of one run, of which it has one at a time.
 pub(super) struct RefLocks {
     folder: RunFolder,
+    taken: usize,
 }
 
 impl RefLocks {
     pub(super) fn open(git_dir: &Path) -> io::Result<Self> {
         let folder = RunFolder::create(git_dir)?;
-        Ok(RefLocks { folder })
+        Ok(RefLocks { folder, taken: 0 })
     }
 
     /// Locks what is, or is to be, at `path`. Waits for somebody else's lock for this long.
     pub(super) fn lock(&mut self, path: PathBuf, patience: Duration) -> io::Result<RefLock<'_>> {
-        let held = self.folder.path().join(HELD_NAME);
-        // By now that may be a ref: it is never written to again.
-        ignore_missing(fs::remove_file(&held))?;
+        // Another one for each: once it is the ref, it must not be written to again.
+        self.taken += 1;
+        let held = format!("{HELD_PREFIX}{}", self.taken);
+        let held = self.folder.path().join(held);
         File::create_new(&held)?;
         let lock = [path.as_os_str(), LOCK_SUFFIX.as_ref()];
         let lock = PathBuf::from(lock.into_iter().collect::<OsString>());
@@ -46,7 +48,7 @@ impl RefLocks {
         loop {
             let Err(err) = leftovers::link(&held, &lock) else {
                 return Ok(RefLock {
-                    _locks: self,
+                    locks: self,
                     has_new_directory: directories > 0,
                     is_committed: false,
                     held,
@@ -75,7 +77,7 @@ impl RefLocks {
 
 /// Dropping it gives the lock up.
 pub(super) struct RefLock<'a> {
-    _locks: &'a mut RefLocks,
+    locks: &'a mut RefLocks,
     held: PathBuf,
     lock: PathBuf,
     path: PathBuf,
@@ -113,9 +115,8 @@ impl Drop for RefLock<'_> {
     fn drop(&mut self) {
         if !self.is_committed {
             if let Err(err) = ignore_missing(fs::remove_file(&self.lock)) {
-                tracing::warn!(lock = %self.lock.display(), %err, "a lock stays until the next run");
-                // The next run knows it by this link.
-                return;
+                tracing::warn!(lock = %self.lock.display(), %err, "the lock stays until the next run");
+                return self.locks.folder.leave();
             }
             let above = self.lock.ancestors().skip(1);
             let mut above = above.take_while(|_| self.has_new_directory);
