@@ -160,21 +160,31 @@ fn compare(
     run: &Run,
 ) -> Result<(), Error> {
     let _span = tracing::debug_span!("compare").entered();
-    let mut kinds = Vec::new();
-    let mut pairs = Vec::new();
-    for planned in planned.iter().filter(|planned| planned.is_open()) {
-        run.check()?;
-        let source = objects.kind(&planned.source)?;
-        let destination = planned
-            .before
-            .map(|before| objects.kind(&before))
-            .transpose()?;
-        kinds.push((source, destination));
-        pairs.extend(planned.before.map(|before| (before, planned.source)));
+    let mut kinds = kinds(objects, planned, run)?;
+    let lacks = |(source, destination): &(TipKind, Option<TipKind>)| {
+        *source == TipKind::Unknown || *destination == Some(TipKind::Unknown)
+    };
+    if kinds.iter().any(lacks) {
+        objects.refresh()?;
+        kinds = self::kinds(objects, planned, run)?;
     }
     run.advance(Phase::Compare, 0, Some(kinds.len() as u64));
+    let open = planned.iter().filter(|planned| planned.is_open());
+    let (mut pairs, mut have_both_tips) = (Vec::new(), Vec::new());
+    for (planned, kinds) in open.zip(&kinds) {
+        pairs.extend(planned.before.map(|before| (before, planned.source)));
+        have_both_tips.extend(planned.before.map(|_| !lacks(kinds)));
+    }
     let has_to_end = || run.check().is_err();
-    let relations = ancestry::compare(&mut *objects.commits()?, &pairs, &has_to_end);
+    let mut relations = ancestry::compare(&mut *objects.commits()?, &pairs, &has_to_end);
+    let seems_cut_off = |relations: &Vec<Relation>| {
+        let mut both = relations.iter().zip(&have_both_tips);
+        both.any(|(relation, has_both_tips)| *relation == Relation::Unknown && *has_both_tips)
+    };
+    if relations.as_ref().is_ok_and(seems_cut_off) {
+        objects.refresh()?;
+        relations = ancestry::compare(&mut *objects.commits()?, &pairs, &has_to_end);
+    }
     let relations = relations.map_err(|err| run.check().err().unwrap_or(err))?;
     run.advance(Phase::Compare, kinds.len() as u64, Some(kinds.len() as u64));
 
@@ -203,6 +213,22 @@ fn compare(
         }
     }
     Ok(())
+}
+
+/// What the tips of each open ref are, the source's first.
+fn kinds(
+    objects: &mut dyn Objects,
+    planned: &[PlannedRef],
+    run: &Run,
+) -> Result<Vec<(TipKind, Option<TipKind>)>, Error> {
+    let open = planned.iter().filter(|planned| planned.is_open());
+    open.map(|planned| {
+        run.check()?;
+        let source = objects.kind(&planned.source)?;
+        let before = planned.before.map(|before| objects.kind(&before));
+        Ok((source, before.transpose()?))
+    })
+    .collect()
 }
 
 /// A ref that is still open by now has moved, or would have in a dry run.

@@ -5,10 +5,12 @@
 mod support;
 
 use refsync::{
-    LocalStore, NetworkPolicy, Outcome, Reason, SmartHttp, SyncOptions, SyncRunStats, sync,
+    LocalStore, NetworkPolicy, Outcome, Reason, RefSource, Run, Service, SmartHttp, SyncOptions,
+    SyncRunStats, sync,
 };
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, thread};
 use support::pull::{DATE, copy, grow, leftovers};
 use support::{GitServer, ObjectFormat, Repo, Sandbox};
@@ -29,6 +31,45 @@ fn twenty_rounds() {
 #[ignore = "takes minutes; the other test goes through the same rounds"]
 fn a_thousand_rounds() {
     Place::new().rounds(1000);
+}
+
+/// Packing a ref takes it away from where it was and puts it to where one may have looked already.
+#[test]
+fn a_listing_beside_pack_refs_misses_nothing() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.init_bare("up.git", ObjectFormat::Sha1);
+    let root = grow(&repo, "main", &[]);
+    let tip = grow(&repo, "main", &[&root]);
+    let names: Vec<_> = (0..100).map(|n| format!("refs/heads/many/{n}")).collect();
+    let set = |tip: &str| repo.set_refs(names.iter().map(|name| (name.as_str(), tip)));
+    set(&tip);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let lister = scope.spawn(|| {
+            let mut listings = 0;
+            while !is_over.load(Ordering::SeqCst) {
+                let store = LocalStore::open(&repo.path).expect("a repository");
+                let run = Run::new(&SyncOptions::default());
+                let list = store.list(Service::UploadPack, &["refs/heads/".into()], &run);
+                assert_eq!(list.expect("the refs").refs.len(), 101);
+                listings += 1;
+            }
+            listings
+        });
+        for round in 0..8 {
+            set(if usize::is_multiple_of(round, 2) {
+                &root
+            } else {
+                &tip
+            });
+            repo.git(&["pack-refs", "--all", "--prune"]);
+            if lister.is_finished() {
+                break;
+            }
+        }
+        is_over.store(true, Ordering::SeqCst);
+        assert!(lister.join().expect("whole listings") > 4);
+    });
 }
 
 struct Place {
@@ -175,8 +216,8 @@ impl Place {
             let _alone = self.pruning.lock().unwrap();
             let message = format!("{round}.{step}");
             let tree = format!("{own}^{{tree}}");
-            let new = repo.git(&["commit-tree", "-m", &message, "-p", &own, &tree]);
-            repo.git(&["update-ref", OWN, &new, &own]);
+            let new = insist(repo, &["commit-tree", "-m", &message, "-p", &own, &tree]);
+            insist(repo, &["update-ref", OWN, &new, &own]);
             own = new;
             // One step ahead of what was there, if the runs have not been here yet.
             let upstream = self.upstream.path.to_string_lossy();
@@ -220,6 +261,18 @@ impl Place {
         }
         let _ = (DATE, &self.sandbox);
     }
+}
+
+/// Git trips over git: `prune-packed` removes the directory that another one is about to write to.
+#[track_caller]
+fn insist(repo: &Repo, args: &[&str]) -> String {
+    for _ in 0..20 {
+        let output = repo.try_git(args);
+        if output.status.success() {
+            return String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        }
+    }
+    repo.git(args)
 }
 
 fn tips(repo: &Repo) -> BTreeMap<String, String> {

@@ -151,6 +151,13 @@ pub trait Objects {
 
     /// The history behind the tips.
     fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error>;
+
+    /// Asked once something seems to be missing: an end whose objects may have been put elsewhere
+    /// meanwhile, as `git repack` does, has another look at where they are. The default is for one
+    /// that sees that by itself.
+    fn refresh(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// The place where a destination keeps what it receives until it has been verified. Its objects are

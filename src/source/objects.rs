@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use gix::{
@@ -70,6 +70,9 @@ fn bytes(size: u64) -> usize {
 }
 
 pub(super) struct LocalObjects {
+    folder: PathBuf,
+    format: ObjectFormat,
+    memory: ReadMemory,
     pub(super) odb: gix::odb::Handle,
     graph: Option<gix::commitgraph::Graph>,
     shallow: HashSet<ObjectId>,
@@ -86,6 +89,9 @@ impl LocalObjects {
             .then(|| gix::commitgraph::at(objects.join("info"), repo.object_hash(), None).ok());
         Ok(LocalObjects {
             odb: open_odb(&objects, format, memory)?,
+            folder: objects,
+            format,
+            memory,
             graph: graph.flatten(),
             shallow,
         })
@@ -143,6 +149,11 @@ impl Objects for LocalObjects {
 
     fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
         Ok(Box::new(LocalObjects::commits(self)))
+    }
+
+    fn refresh(&mut self) -> Result<(), Error> {
+        self.odb = open_odb(&self.folder, self.format, self.memory)?;
+        Ok(())
     }
 }
 

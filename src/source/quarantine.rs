@@ -140,6 +140,13 @@ impl Objects for LocalQuarantine {
     fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
         Objects::commits(&mut self.view)
     }
+
+    fn refresh(&mut self) -> Result<(), Error> {
+        let incoming = self.incoming.as_ref();
+        let objects = incoming.map_or(&*self.objects, Incoming::objects);
+        self.view.odb = open_odb(objects, self.object_format, self.memory)?;
+        Ok(())
+    }
 }
 
 impl Quarantine for LocalQuarantine {
