@@ -22,6 +22,8 @@ pub(super) fn list(
             run.check()?;
             match found {
                 Ok(found) => refs.push(advertise(repo, found)),
+                // It was deleted, or packed; then it is found there.
+                Err(err) if is_gone(&err) => {}
                 Err(_) => return list_with_gix(repo, format, prefixes, run),
             }
         }
@@ -118,6 +120,11 @@ fn first_with(prefix: &[u8], lines: &[u8], format: ObjectFormat) -> Option<usize
         }
     }
     Some(start)
+}
+
+fn is_gone(err: &gix::Error) -> bool {
+    let err = err.downcast_any_ref::<std::io::Error>();
+    err.is_some_and(|err| err.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Goes on where something is damaged.
