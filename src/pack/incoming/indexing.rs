@@ -159,6 +159,8 @@ impl Pack<'_> {
             self.spent.check_disk(start + length)?;
             let entry = table.len() as u32;
             table.push(start..start + length, checksum, Form::Whole(kind, base));
+            // Nobody looked at what it needs, and what is built on it needs the same.
+            inspection.lead_out();
             added += 1;
             let mut resolver = Resolver {
                 pack: self,

@@ -78,6 +78,11 @@ impl Inspection<'_> {
         self.found.links.expect(objects);
     }
 
+    /// What is in the pack needs something that isn't.
+    pub(super) fn lead_out(&self) {
+        self.found.links.stop();
+    }
+
     /// `base` is what the content of the object was made from.
     pub(super) fn look_at(
         &mut self,

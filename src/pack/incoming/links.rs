@@ -65,7 +65,8 @@ impl Links {
         self.leads_out.load(Relaxed)
     }
 
-    fn stop(&self) {
+    /// Some object needs what isn't in the pack, or nobody has looked at what it needs.
+    pub(super) fn stop(&self) {
         self.leads_out.store(true, Relaxed);
     }
 

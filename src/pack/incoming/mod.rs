@@ -21,6 +21,8 @@ mod inspection;
 mod links;
 mod spent;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use self::{
     indexing::{ById, Pack},

@@ -1,0 +1,162 @@
+//! Packs as no git makes them.
+
+use gix::{hash::Kind as HashKind, objs::Write as _};
+use gix_pack::data::entry::Header;
+
+use super::*;
+use crate::{ErrorKind, SyncOptions, pack::outgoing::Deflater};
+
+const NO_BLOB: [u8; 20] = [7; 20];
+
+fn id(kind: Kind, content: &[u8]) -> ObjectId {
+    gix::objs::compute_hash(HashKind::Sha1, kind, content).expect("a hash")
+}
+
+fn tree(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let entry = |(name, id): &(&str, &[u8])| {
+        let head = format!("100644 {name}\0");
+        [head.as_bytes(), *id].concat()
+    };
+    entries.iter().flat_map(entry).collect()
+}
+
+fn commit(tree: &ObjectId) -> Vec<u8> {
+    format!("tree {tree}\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\n").into_bytes()
+}
+
+/// A delta that copies all of its base, of less than 64 KiB, and adds some bytes of its own.
+fn delta(base: usize, own: &[u8]) -> Vec<u8> {
+    let mut delta = Vec::new();
+    for mut size in [base, base + own.len()] {
+        while size > 0x7f {
+            delta.push(size as u8 | 0x80);
+            size >>= 7;
+        }
+        delta.push(size as u8);
+    }
+    delta.extend([0xb0, base as u8, (base >> 8) as u8]);
+    for part in own.chunks(0x7f) {
+        delta.push(part.len() as u8);
+        delta.extend(part);
+    }
+    delta
+}
+
+/// A pack of these entries.
+#[derive(Default)]
+struct Entries {
+    bytes: Vec<u8>,
+    count: u32,
+}
+
+impl Entries {
+    /// Its offset.
+    fn add(&mut self, header: Header, stream: &[u8]) -> u64 {
+        let start = self.bytes.len() as u64;
+        let size = stream.len() as u64;
+        header.write_to(size, &mut self.bytes).expect("in memory");
+        self.bytes.extend(Deflater::new().deflate(stream));
+        self.count += 1;
+        start
+    }
+
+    fn pack(&self) -> Vec<u8> {
+        let mut pack = b"PACK\0\0\0\x02".to_vec();
+        pack.extend(self.count.to_be_bytes());
+        pack.extend(&self.bytes);
+        let mut hasher = gix::hash::hasher(HashKind::Sha1);
+        hasher.update(&pack);
+        pack.extend(hasher.try_finalize().expect("a hash").as_bytes());
+        pack
+    }
+}
+
+struct Store {
+    objects: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Store {
+    fn with(objects: &[(Kind, &[u8])]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        gix::init_bare(folder.path()).expect("a repository");
+        let store = Store {
+            objects: folder.path().join("objects"),
+            _folder: folder,
+        };
+        for (kind, content) in objects {
+            store.odb().write_buf(*kind, content).expect("written");
+        }
+        store
+    }
+
+    fn odb(&self) -> gix::odb::Handle {
+        gix::odb::at(&self.objects, HashKind::Sha1).expect("an object database")
+    }
+
+    fn receive(&self, entries: &Entries, options: &SyncOptions) -> Result<Incoming, Error> {
+        let mut incoming = Incoming::open(&self.objects, &[])?;
+        let pack = entries.pack();
+        let run = Run::new(options);
+        incoming.receive(&mut &pack[..], &self.odb(), ObjectFormat::Sha1, &run)?;
+        Ok(incoming)
+    }
+}
+
+#[test]
+fn what_a_base_of_the_store_needs_is_not_in_the_pack() {
+    let blob = id(Kind::Blob, b"content");
+    let lost = tree(&[("a", &NO_BLOB)]);
+    let own = tree(&[("b", blob.as_bytes())]);
+    let whole = [&lost[..], &own].concat();
+
+    for is_stored in [true, false] {
+        let store = match is_stored {
+            true => Store::with(&[(Kind::Tree, &lost)]),
+            false => Store::with(&[]),
+        };
+        let mut entries = Entries::default();
+        entries.add(Header::Commit, &commit(&id(Kind::Tree, &whole)));
+        entries.add(Header::Blob, b"content");
+        let base_id = id(Kind::Tree, &lost);
+        entries.add(Header::RefDelta { base_id }, &delta(lost.len(), &own));
+        if !is_stored {
+            entries.add(Header::Tree, &lost);
+        }
+        let incoming = store.receive(&entries, &SyncOptions::default());
+        assert!(!incoming.expect("a pack").is_self_contained(), "{is_stored}");
+    }
+}
+
+#[test]
+fn a_pack_that_goes_in_circles() {
+    // Who looks for either of the two blobs may find it as a delta of the other.
+    let (one, two) = (b"content".to_vec(), b"content and more".to_vec());
+    let of = |base: &[u8]| Header::RefDelta {
+        base_id: id(Kind::Blob, base),
+    };
+    let back = [two.len() as u8, one.len() as u8, 0x90, one.len() as u8];
+    for is_stored in [false, true] {
+        let store = match is_stored {
+            true => Store::with(&[(Kind::Blob, &one)]),
+            false => Store::with(&[]),
+        };
+        let mut entries = Entries::default();
+        if !is_stored {
+            entries.add(Header::Blob, &one);
+        }
+        entries.add(of(&one), &delta(one.len(), b" and more"));
+        entries.add(of(&two), &back);
+        let received = store.receive(&entries, &SyncOptions::default());
+        if let Ok(incoming) = &received {
+            let odb = gix::odb::at(incoming.objects(), HashKind::Sha1).expect("odb");
+            let mut buffer = Vec::new();
+            for id in [&one, &two].map(|c| id(Kind::Blob, c)) {
+                eprintln!("reading {id}");
+                eprintln!("{:?}", odb.try_find(&id, &mut buffer).map(|o| o.is_some()));
+            }
+        }
+        let err = received.err().expect("a circle");
+        assert_eq!(err.kind(), ErrorKind::Protocol, "{err}");
+    }
+}
