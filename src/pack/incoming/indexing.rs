@@ -210,9 +210,17 @@ impl Work for Resolver<'_, '_> {
         self.inspection.look_at(kind, id, content, base)
     }
 
-    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) {
+    /// Which entry a delta is built on that names an object which is there twice, is up to whoever
+    /// reads the pack. It may be one that is built on that delta.
+    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Error> {
         to.extend_from_slice(self.deltas.of(entry));
-        to.extend(self.table.take_deltas_of(&self.table.id(entry)));
+        let id = self.table.id(entry);
+        let taken = self.table.take_deltas_of(&id).ok_or_else(|| {
+            let text = format!("the pack has {id} twice, and a delta of it");
+            Error::new(ErrorKind::Protocol, text)
+        })?;
+        to.extend(taken);
+        Ok(())
     }
 
     fn allows(&mut self, entry: u32, size: u64, depth: u32) -> Result<(), Error> {

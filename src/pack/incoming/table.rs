@@ -152,27 +152,33 @@ impl Table {
         Deltas::of_bases(&self.bases)
     }
 
-    /// Takes the deltas of an object: whoever comes first gets them.
-    pub(super) fn take_deltas_of(&self, base: &oid) -> impl Iterator<Item = u32> {
+    /// Takes the deltas that name this object as their base. `None` if they were taken: for another
+    /// entry with the same object.
+    pub(super) fn take_deltas_of(&self, base: &oid) -> Option<impl Iterator<Item = u32>> {
+        let mut own = self.deltas_of(base).peekable();
+        let first = own.peek();
+        if first.is_some_and(|first| first.is_taken.swap(true, Relaxed)) {
+            return None;
+        }
+        Some(own.map(|delta| {
+            delta.is_taken.store(true, Relaxed);
+            delta.entry
+        }))
+    }
+
+    fn deltas_of(&self, base: &oid) -> impl Iterator<Item = &DeltaById> {
         let first = self
             .by_id
             .partition_point(|delta| delta.base.as_ref() < base);
-        let own = self.by_id[first..]
+        self.by_id[first..]
             .iter()
-            .take_while(move |delta| delta.base == base);
-        own.filter(|delta| !delta.is_taken.swap(true, Relaxed))
-            .map(|delta| delta.entry)
+            .take_while(move |delta| delta.base == base)
     }
 
     /// Whether no delta waits for this base.
     pub(super) fn is_complete_without(&self, base: &oid) -> bool {
-        let first = self
-            .by_id
-            .partition_point(|delta| delta.base.as_ref() < base);
-        let mut own = self.by_id[first..]
-            .iter()
-            .take_while(|delta| delta.base == base);
-        own.all(|delta| delta.is_taken.load(Relaxed))
+        self.deltas_of(base)
+            .all(|delta| delta.is_taken.load(Relaxed))
     }
 
     /// The bases that are not in this pack, each once.

@@ -242,8 +242,9 @@ impl Work for Trees<'_> {
         Ok(())
     }
 
-    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) {
+    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), NoTree> {
         to.extend_from_slice(self.deltas.of(entry));
+        Ok(())
     }
 
     fn allows(&mut self, _entry: u32, _size: u64, _depth: u32) -> Result<(), NoTree> {

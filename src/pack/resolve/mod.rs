@@ -47,7 +47,7 @@ pub(super) trait Work {
     ) -> Result<(), Self::Error>;
 
     /// Appends the deltas of an entry that was visited, that with the most behind it first.
-    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>);
+    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Self::Error>;
 
     /// Whether an object of that size, so many deltas away from a whole one, may be looked at.
     fn allows(&mut self, entry: u32, size: u64, depth: u32) -> Result<(), Self::Error>;
@@ -290,7 +290,7 @@ impl<'a> Descent<'a> {
         work: &mut W,
     ) -> Result<(), W::Error> {
         let first = self.deltas.len();
-        work.deltas(entry, &mut self.deltas);
+        work.deltas(entry, &mut self.deltas)?;
         if self.deltas.len() == first {
             self.keep_buffer(content);
             return Ok(());

@@ -101,8 +101,9 @@ impl Work for Check<'_> {
         Ok(())
     }
 
-    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) {
+    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), String> {
         to.extend_from_slice(self.pack.deltas.of(entry));
+        Ok(())
     }
 
     fn allows(&mut self, _: u32, _: u64, _: u32) -> Result<(), String> {
