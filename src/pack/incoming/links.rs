@@ -71,6 +71,10 @@ impl Links {
     }
 
     fn add(&self, kind: Kind, id: &oid) {
+        // A single tree can have any number of entries.
+        if self.lead_out() {
+            return;
+        }
         let shard = &self.needed[usize::from(id.first_byte()) % SHARDS];
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = match (
@@ -173,5 +177,33 @@ impl<'a> Linker<'a> {
         let (target, kind) = tag_target(tag, format)?;
         self.need(kind, &target);
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_noted_than_there_are_objects() {
+        let links = Links::new(HashKind::Sha1);
+        links.expect(10);
+        let entry = |number: u32| {
+            let mut entry = b"100644 a\0".to_vec();
+            entry.extend([number.to_be_bytes(); 5].concat());
+            entry
+        };
+        let tree: Vec<_> = (0..1000).flat_map(entry).collect();
+        let id = ObjectId::null(HashKind::Sha1);
+        Linker::new(&links).note(Kind::Tree, &id, &tree, None);
+        assert!(links.lead_out());
+        let noted = links
+            .needed
+            .iter()
+            .map(|shard| match &*shard.lock().expect("sound") {
+                Needed::Sha1(needed) => needed.len(),
+                Needed::Sha256(needed) => needed.len(),
+            });
+        assert_eq!(noted.sum::<usize>(), 11);
     }
 }
