@@ -130,6 +130,7 @@ impl Pack<'_> {
             .append(true)
             .open(self.path)
             .map_err(completing)?;
+        let mut descent = self.descent(room, table.hash)?;
         let (mut added, mut size) = (0, 0);
         for base in absent {
             self.run.check()?;
@@ -153,7 +154,7 @@ impl Pack<'_> {
                     return Err(Error::new(ErrorKind::Corrupt, text).with_source(err));
                 }
             };
-            let start = table.place(table.len() as u32 - 1).end;
+            let start = table.end();
             let (length, checksum) = append(&mut file, kind, &content, self.run)?;
             drop(content);
             self.spent.check_disk(start + length)?;
@@ -168,7 +169,6 @@ impl Pack<'_> {
                 deltas,
                 inspection,
             };
-            let mut descent = self.descent(room, resolver.table.hash)?;
             descent.descend(entry, &mut resolver)?;
             inspection = resolver.inspection;
         }
@@ -232,6 +232,10 @@ impl Work for Resolver<'_, '_> {
 
     fn may_go_on(&self) -> bool {
         self.pack.run.check().is_ok()
+    }
+
+    fn allows_on_disk(&mut self, more: u64) -> Result<(), Error> {
+        self.pack.spent.on_disk(more, self.table.end())
     }
 
     fn unreadable(&self, _entry: u32, err: io::Error) -> Error {

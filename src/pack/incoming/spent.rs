@@ -10,6 +10,8 @@ use crate::{Error, Limits};
 pub(super) struct Spent<'a> {
     limits: &'a Limits,
     inflated: AtomicU64,
+    /// Bytes on disk beside the pack.
+    waiting: AtomicU64,
 }
 
 impl<'a> Spent<'a> {
@@ -17,6 +19,7 @@ impl<'a> Spent<'a> {
         Spent {
             limits,
             inflated: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
         }
     }
 
@@ -73,11 +76,17 @@ impl<'a> Spent<'a> {
         within("thin_bases", "bytes", size, self.limits.thin_bases)
     }
 
-    pub(super) fn check_disk(&self, size: u64) -> Result<(), Error> {
+    /// So many more bytes of contents are about to wait on disk, beside a pack of this size.
+    pub(super) fn on_disk(&self, more: u64, pack: u64) -> Result<(), Error> {
+        self.waiting.fetch_add(more, Relaxed);
+        self.check_disk(pack)
+    }
+
+    pub(super) fn check_disk(&self, pack: u64) -> Result<(), Error> {
         within(
             "quarantine_bytes",
             "bytes",
-            size,
+            pack.saturating_add(self.waiting.load(Relaxed)),
             self.limits.quarantine_bytes,
         )
     }

@@ -14,7 +14,6 @@ use crate::pack::resolve::{Deltas, NO_BASE};
 pub(super) struct Table {
     pub(super) hash: HashKind,
     offsets: Vec<u64>,
-    /// Where the last entry ends.
     end: u64,
     pub(super) checksums: Vec<u32>,
     /// Of each entry whose object is known.
@@ -103,6 +102,11 @@ impl Table {
     pub(super) fn place(&self, entry: u32) -> Range<u64> {
         let end = self.offsets.get(entry as usize + 1);
         self.offsets[entry as usize]..end.copied().unwrap_or(self.end)
+    }
+
+    /// Where the last entry ends.
+    pub(super) fn end(&self) -> u64 {
+        self.end
     }
 
     pub(super) fn is_delta(&self, entry: u32) -> bool {

@@ -168,3 +168,31 @@ fn a_pack_that_has_an_object_twice() {
     let incoming = store.receive(&entries, &SyncOptions::default());
     assert!(incoming.expect("a pack").is_self_contained());
 }
+
+#[test]
+fn contents_that_wait_on_disk_take_room_there() {
+    let store = Store::with(&[]);
+    // Each waits for the second of its deltas, while the first one leads on to the next.
+    let mut entries = Entries::default();
+    let mut content = vec![0; 20_000];
+    let mut base = entries.add(Header::Blob, &content);
+    for version in 1..=100 {
+        let base_id = id(Kind::Blob, &content);
+        let next = delta(content.len(), &[version]);
+        content.push(version);
+        let last = delta(content.len() - 1, b"last");
+        let base_distance = entries.bytes.len() as u64 - base;
+        entries.add(Header::OfsDelta { base_distance }, &last);
+        base = entries.add(Header::RefDelta { base_id }, &next);
+    }
+    let mut options = SyncOptions::default();
+    options.limits.memory = 256 * 1024;
+    options.limits.quarantine_bytes = 1024 * 1024;
+    assert!(entries.bytes.len() < 100_000);
+    let err = store.receive(&entries, &options).err().expect("too much");
+    assert_eq!(err.kind(), ErrorKind::BudgetExceeded, "{err}");
+    assert!(err.to_string().contains("quarantine_bytes"), "{err}");
+
+    options.limits.quarantine_bytes *= 3;
+    assert!(store.receive(&entries, &options).is_ok());
+}

@@ -56,6 +56,12 @@ pub(super) trait Work {
     /// that ended the run is for [`unreadable`](Work::unreadable) to say.
     fn may_go_on(&self) -> bool;
 
+    /// Whether a descent may keep so many more bytes on disk than it ever has.
+    fn allows_on_disk(&mut self, more: u64) -> Result<(), Self::Error> {
+        let _ = more;
+        Ok(())
+    }
+
     /// The error for an entry that doesn't hold what it should, or that there was no time for.
     fn unreadable(&self, entry: u32, err: io::Error) -> Self::Error;
 
@@ -105,6 +111,8 @@ pub(super) struct Descent<'a> {
     in_memory: usize,
     disk: Option<File>,
     on_disk: u64,
+    /// How long the file on disk has become.
+    disk_size: u64,
     spare: Vec<Vec<u8>>,
 }
 
@@ -152,6 +160,7 @@ impl<'a> Descent<'a> {
             in_memory: 0,
             disk: None,
             on_disk: 0,
+            disk_size: 0,
             spare: Vec::new(),
         })
     }
@@ -286,7 +295,7 @@ impl<'a> Descent<'a> {
         entry: u32,
         kind: Kind,
         depth: u32,
-        content: Vec<u8>,
+        mut content: Vec<u8>,
         work: &mut W,
     ) -> Result<(), W::Error> {
         let first = self.deltas.len();
@@ -295,13 +304,22 @@ impl<'a> Descent<'a> {
             self.keep_buffer(content);
             return Ok(());
         }
-        let fits = self.in_memory + content.len() <= self.room.waiting;
+        // A buffer that has held a larger one.
+        if content.capacity() / 2 > content.len() {
+            content.shrink_to_fit();
+        }
+        let fits = self.in_memory + content.capacity() <= self.room.waiting;
         let content = match fits && content.len() <= self.room.large {
             true => {
-                self.in_memory += content.len();
+                self.in_memory += content.capacity();
                 Content::InMemory(content)
             }
-            false => self.put_on_disk(content).map_err(|err| work.failed(err))?,
+            false => {
+                let end = self.on_disk + content.len() as u64;
+                work.allows_on_disk(end.saturating_sub(self.disk_size))?;
+                self.disk_size = self.disk_size.max(end);
+                self.put_on_disk(content).map_err(|err| work.failed(err))?
+            }
         };
         self.way.push(Waiting {
             kind,
@@ -315,7 +333,7 @@ impl<'a> Descent<'a> {
     fn leave(&mut self, content: Content) {
         match content {
             Content::InMemory(content) => {
-                self.in_memory -= content.len();
+                self.in_memory -= content.capacity();
                 self.keep_buffer(content);
             }
             // What was put there after it is gone by now.

@@ -71,6 +71,10 @@ fn delta(base: usize, kept: usize, own: &[u8]) -> Vec<u8> {
 struct Check<'a> {
     pack: &'a Pack,
     seen: Vec<usize>,
+    /// Whether some delta is left for later than that with the most behind it.
+    one_waits: bool,
+    /// The entry to fail at.
+    last: u32,
 }
 
 impl Work for Check<'_> {
@@ -98,11 +102,18 @@ impl Work for Check<'_> {
         };
         assert!(base.is_none_or(is_delta_of), "{entry}");
         self.seen[entry as usize] += 1;
-        Ok(())
+        match entry == self.last {
+            true => Err("the last one".to_owned()),
+            false => Ok(()),
+        }
     }
 
     fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), String> {
+        let first = to.len();
         to.extend_from_slice(self.pack.deltas.of(entry));
+        if self.one_waits && to.len() > first {
+            to[first..].rotate_right(1);
+        }
         Ok(())
     }
 
@@ -140,6 +151,8 @@ fn check(plan: &[(Option<usize>, usize)], room: &Room) {
     let mut work = Check {
         pack: &pack,
         seen: vec![0; plan.len()],
+        one_waits: false,
+        last: NO_BASE,
     };
     let mut descent =
         Descent::new(&path, gix::hash::Kind::Sha1, room, folder.path()).expect("a pack");
@@ -180,4 +193,37 @@ fn chains_are_followed_however_long_they_are() {
     let base = |entry: usize| (entry > 0).then(|| entry.saturating_sub(2));
     let plan: Vec<_> = (0..1000).map(|entry| (base(entry), 30)).collect();
     check(&plan, &room(1000, 200));
+}
+
+#[test]
+fn what_waits_has_no_buffer_of_something_larger() {
+    // A chain of small ones, each with a large one built on it that is looked at before the next.
+    let mut plan = vec![(None, 10)];
+    for link in 0..60 {
+        let base = (link > 0).then(|| 3 * link).unwrap_or_default();
+        plan.extend([(Some(base), 10), (Some(base), 20_000), (Some(base), 10)]);
+    }
+    let pack = pack(&plan);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pack");
+    std::fs::write(&path, &pack.bytes).expect("a pack");
+    let mut work = Check {
+        pack: &pack,
+        seen: vec![0; plan.len()],
+        one_waits: true,
+        last: plan.len() as u32 - 1,
+    };
+    let room = room(30_000, 100_000);
+    let mut descent =
+        Descent::new(&path, gix::hash::Kind::Sha1, &room, folder.path()).expect("a pack");
+    descent.descend(0, &mut work).expect_err("the last one");
+    let buffers = descent.way.iter().map(|waiting| match &waiting.content {
+        Content::InMemory(buffer) => buffer.capacity(),
+        Content::OnDisk { .. } => panic!("there is room in memory"),
+    });
+    assert!(descent.way.len() > 50, "{}", descent.way.len());
+    let held: usize = buffers.sum();
+    // One more is being worked on.
+    assert!(held <= descent.in_memory);
+    assert!(held < 10_000, "{held}");
 }
