@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashSet};
 use bstr::ByteSlice;
 use gix::{
     ObjectId,
-    objs::{CommitRefIter, Find, Kind, TagRefIter},
+    objs::{CommitRefIter, Find, FindHeader, Kind, TagRefIter},
     oid,
 };
 
@@ -110,6 +110,12 @@ impl StoreCommits<'_> {
         self.read(id, &mut Vec::new()).map(|(_, tree)| tree)
     }
 
+    /// Whether there is such a commit.
+    fn has(&self, id: &oid) -> bool {
+        let header = self.odb.try_header(id).ok().flatten();
+        header.is_some_and(|header| header.kind == Kind::Commit)
+    }
+
     pub(crate) fn peel(&mut self, id: ObjectId) -> ObjectId {
         peel(self.odb, id, &mut self.buffer)
     }
@@ -206,8 +212,18 @@ impl VerifiedHistory {
         &self.tips
     }
 
-    /// Whether a ref points to `id`, or to a descendant of it.
+    /// Whether `id` is a commit, and a ref points to it or to a descendant of it.
     pub(crate) fn contains(
+        &mut self,
+        id: &ObjectId,
+        commits: &mut StoreCommits<'_>,
+        run: &Run,
+    ) -> Result<bool, Error> {
+        // A ref may as well point to a tag, and that to anything.
+        Ok(self.is_known(id, commits, run)? && commits.has(id))
+    }
+
+    fn is_known(
         &mut self,
         id: &ObjectId,
         commits: &mut StoreCommits<'_>,

@@ -176,6 +176,21 @@ fn a_commit_whose_tree_is_none() {
 }
 
 #[test]
+fn a_parent_that_is_a_tag_of_the_destination() {
+    let pair = Pair::in_step();
+    let upstream = &pair.upstream;
+    upstream.git(&["tag", "-a", "-m", "a tag", "v1", &pair.tip]);
+    let tag = upstream.git(&["rev-parse", "v1"]);
+    assert_eq!(pair.pull().fate_of("refs/tags/v1"), created(&tag));
+    let tree = upstream.git(&["rev-parse", &format!("{}^{{tree}}", pair.tip)]);
+    let ident = "A U Thor <author@example.com> 1 +0000";
+    let content = format!("tree {tree}\nparent {tag}\nauthor {ident}\ncommitter {ident}\n\nbad\n");
+    let bad = upstream.write_object("commit", content.as_bytes());
+    upstream.write_ref(BAD, &bad);
+    assert_incomplete(&pair, &bad, &[&bad], &tag);
+}
+
+#[test]
 fn an_entry_that_is_not_what_its_mode_says() {
     let pair = Pair::in_step();
     let inner = grow(&pair.upstream, "inner", &[]);

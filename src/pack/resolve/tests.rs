@@ -200,7 +200,7 @@ fn what_waits_has_no_buffer_of_something_larger() {
     // A chain of small ones, each with a large one built on it that is looked at before the next.
     let mut plan = vec![(None, 10)];
     for link in 0..60 {
-        let base = (link > 0).then(|| 3 * link).unwrap_or_default();
+        let base = 3 * link;
         plan.extend([(Some(base), 10), (Some(base), 20_000), (Some(base), 10)]);
     }
     let pack = pack(&plan);
