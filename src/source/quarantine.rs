@@ -209,24 +209,25 @@ impl Quarantine for LocalQuarantine {
     }
 
     fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
-        let faults = self.walk(tips, run)?;
+        let mut faults = self.walk(tips, run)?;
         let Some(incoming) = &self.incoming else {
             return Ok(faults);
         };
-        if faults.is_empty() {
-            // No tip needs it, and letting it in would be no better for that.
-            return match incoming.faulty().values().next() {
-                None => Ok(faults),
-                Some(reason) => {
-                    let text = format!("the source sent what nobody asked for: {reason}");
-                    Err(Error::new(ErrorKind::Protocol, text))
-                }
-            };
+        if !faults.is_empty() {
+            // What looks missing may have been repacked while it was being looked for.
+            self.view.odb = open_odb(incoming.objects(), self.object_format, self.memory)?;
+            let tips: Vec<_> = faults.into_iter().map(|(tip, _)| tip).collect();
+            faults = self.walk(&tips, run)?;
         }
-        // What looks missing may have been repacked while it was being looked for.
-        self.view.odb = open_odb(incoming.objects(), self.object_format, self.memory)?;
-        let tips: Vec<_> = faults.into_iter().map(|(tip, _)| tip).collect();
-        self.walk(&tips, run)
+        // Where no tip needs what is faulty, letting it in would be no better for that.
+        let faulty = self.incoming.as_ref().map(Incoming::faulty);
+        match faulty.and_then(|faulty| faulty.values().next()) {
+            Some(reason) if faults.is_empty() => {
+                let text = format!("the source sent what nobody asked for: {reason}");
+                Err(Error::new(ErrorKind::Protocol, text))
+            }
+            _ => Ok(faults),
+        }
     }
 
     fn apply(
