@@ -47,6 +47,10 @@ pub(crate) struct Special {
     attributes: HashSet<ObjectId>,
 }
 
+/// How many blobs may be named as git names files of its own. Large repositories have some thousands
+/// of them over all of their history.
+pub(crate) const MAX_SPECIAL: usize = 100_000;
+
 /// As what a blob is read by git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SpecialFile {
@@ -158,7 +162,12 @@ fn has_long_line(attributes: &[u8]) -> bool {
 }
 
 impl Special {
+    /// A single tree can name any number of them: no more are kept than it takes to see that they are
+    /// too many.
     fn insert(&mut self, file: SpecialFile, id: &[u8]) {
+        if self.len() > MAX_SPECIAL {
+            return;
+        }
         let ids = match file {
             SpecialFile::Modules => &mut self.modules,
             SpecialFile::Attributes => &mut self.attributes,

@@ -10,15 +10,11 @@ use gix::{ObjectId, objs::Kind};
 use super::links::{Linker, Links};
 use crate::{
     Error, ErrorKind, FsckFinding, FsckRules, Reason,
-    pack::fsck::{Fsck, Special, SpecialFile},
+    pack::fsck::{Fsck, MAX_SPECIAL, Special, SpecialFile},
 };
 
 /// How many objects may be faulty. Each has a text.
 const MAX_FINDINGS: usize = 1000;
-
-/// How many blobs may be named as git names files of its own. Large repositories have some thousands
-/// of them over all of their history.
-const MAX_SPECIAL: usize = 100_000;
 
 /// What was found in a pack so far. Shared by the threads that look at it.
 pub(super) struct Found<'a> {

@@ -1,9 +1,10 @@
 use gix::{hash::Kind as Hash, object::Kind};
 
 use super::{
-    Object, assert_as_git,
+    Fsck, FsckRules, Object, Special, assert_as_git,
     objects::{entry, id_of, tree},
 };
+use crate::pack::fsck::MAX_SPECIAL;
 
 const FILE: &str = "100644";
 const FOLDER: &str = "40000";
@@ -227,4 +228,18 @@ fn trees_are_judged_as_by_git() {
 #[test]
 fn trees_with_longer_ids_are_judged_as_by_git() {
     assert_as_git(Hash::Sha256, rows(Hash::Sha256));
+}
+
+#[test]
+fn a_tree_of_nothing_but_special_files() {
+    let entry = |number: u32| {
+        let id = [number.to_be_bytes(); 5].concat();
+        [&b"100644 .gitmodules\0"[..], &id].concat()
+    };
+    let tree: Vec<_> = (0..MAX_SPECIAL as u32 + 1000).flat_map(entry).collect();
+    let (rules, mut special) = (FsckRules::default(), Special::default());
+    let id = gix::ObjectId::null(Hash::Sha1);
+    let judged = Fsck::new(&rules, Hash::Sha1).object(Kind::Tree, &id, &tree, &mut special);
+    assert!(judged.is_err(), "names occur more than once");
+    assert_eq!(special.len(), MAX_SPECIAL + 1);
 }
