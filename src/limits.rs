@@ -53,8 +53,9 @@ pub struct Limits {
     /// Bytes of the objects that complete a thin pack, as they are added to it: those of this side
     /// that the remote names as bases. 256 MiB by default.
     pub thin_bases: u64,
-    /// Bytes on disk for what has been received and is not part of the repository yet: pack and
-    /// index. 12 GiB by default.
+    /// Bytes on disk for what has been received and is not part of the repository yet: the pack, and
+    /// contents that memory has no room for while the deltas of them are applied. The index of the
+    /// pack comes on top, with some 30 bytes for each object. 12 GiB by default.
     pub quarantine_bytes: u64,
     /// Bytes of memory for holding, resolving and verifying a pack that is received, beside the
     /// largest one of its objects. 256 MiB by default.
