@@ -152,7 +152,8 @@ impl Table {
 
     /// Which deltas are built on which entry. No entry is added to the pack's own after that.
     pub(super) fn deltas(&mut self) -> Deltas {
-        self.by_id.sort_unstable_by_key(|delta| delta.base);
+        self.by_id
+            .sort_unstable_by_key(|delta| (delta.base, delta.entry));
         Deltas::of_bases(&self.bases)
     }
 
@@ -185,14 +186,16 @@ impl Table {
             .all(|delta| delta.is_taken.load(Relaxed))
     }
 
-    /// The bases that are not in this pack, each once.
+    /// The bases that are not in this pack, each once, in the order of their first deltas: git puts a
+    /// base before its deltas, so what one of them leads to is found before it is looked for.
     pub(super) fn absent_bases(&self) -> Vec<ObjectId> {
         let open = self
             .by_id
             .iter()
             .filter(|delta| !delta.is_taken.load(Relaxed));
-        let mut bases: Vec<_> = open.map(|delta| delta.base).collect();
-        bases.dedup();
-        bases
+        let mut bases: Vec<_> = open.map(|delta| (delta.entry, delta.base)).collect();
+        bases.dedup_by_key(|(_, base)| *base);
+        bases.sort_unstable();
+        bases.into_iter().map(|(_, base)| base).collect()
     }
 }

@@ -196,3 +196,21 @@ fn contents_that_wait_on_disk_take_room_there() {
     options.limits.quarantine_bytes *= 3;
     assert!(store.receive(&entries, &options).is_ok());
 }
+
+#[test]
+fn what_a_thin_pack_has_is_not_added_to_it() {
+    // Whichever of the two ids comes first.
+    for number in 0..8_u8 {
+        let stored = [&b"content "[..], &[number]].concat();
+        let sent = [&stored[..], b" and more"].concat();
+        let store = Store::with(&[(Kind::Blob, &stored), (Kind::Blob, &sent)]);
+        let of = |base: &[u8]| Header::RefDelta {
+            base_id: id(Kind::Blob, base),
+        };
+        let mut entries = Entries::default();
+        entries.add(of(&stored), &delta(stored.len(), b" and more"));
+        entries.add(of(&sent), &delta(sent.len(), b" still"));
+        let received = store.receive(&entries, &SyncOptions::default());
+        assert!(received.is_ok(), "{:?}", received.err());
+    }
+}
