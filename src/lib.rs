@@ -69,6 +69,9 @@
 pub mod ancestry;
 mod classify;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod globs;
 mod leftovers;
 mod limits;

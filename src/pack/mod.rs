@@ -6,4 +6,4 @@ mod entries;
 pub(crate) mod fsck;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
-mod resolve;
+pub(crate) mod resolve;

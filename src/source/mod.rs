@@ -10,7 +10,7 @@ use crate::{
 
 mod checked_out;
 #[cfg(feature = "http")]
-mod http;
+pub(crate) mod http;
 mod listing;
 mod local;
 mod objects;
@@ -24,6 +24,8 @@ mod scratch;
 #[cfg(feature = "http")]
 pub use http::SmartHttp;
 pub use local::LocalStore;
+#[cfg(any(test, fuzzing))]
+pub(crate) use quarantine::LocalQuarantine;
 pub(crate) use scratch::Scratch;
 
 /// One end of a sync.

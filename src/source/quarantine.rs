@@ -63,6 +63,12 @@ impl LocalQuarantine {
         })
     }
 
+    /// What was received last, and the objects of the store with it.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn received(&self) -> (Option<&index::File>, &gix::odb::Handle) {
+        (self.arrived.as_ref(), &self.view.odb)
+    }
+
     fn walk(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
         let is_self_contained = self
             .incoming

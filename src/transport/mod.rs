@@ -33,6 +33,8 @@ pub(crate) use exchange::Allowance;
 pub(crate) use meter::Meter;
 pub use policy::NetworkPolicy;
 pub use redirect::Redirects;
+#[cfg(any(test, fuzzing))]
+pub(crate) use redirect::moved_within_origin;
 pub use timeouts::Timeouts;
 pub(crate) use upload::{Call, Unanswered};
 pub use url::{Origin, RemoteUrl};

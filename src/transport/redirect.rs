@@ -21,7 +21,7 @@ pub enum Redirects {
 /// Where the repository is by now, if a redirect of `asked` may be followed. That is a listing:
 /// `<repository>/info/refs?service=<service>`, and so must be what it leads to
 /// (`update_url_from_redirect` in git's `http.c`).
-pub(super) fn moved_within_origin(
+pub(crate) fn moved_within_origin(
     asked: &Uri,
     status: StatusCode,
     location: &str,

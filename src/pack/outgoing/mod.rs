@@ -17,7 +17,7 @@ use gix::{ObjectId, hashtable::HashMap};
 use super::commits::StoreCommits;
 use crate::{Error, PackRequest, Run};
 
-mod delta;
+pub(crate) mod delta;
 mod everything;
 mod frontier;
 mod layout;
@@ -31,7 +31,7 @@ mod writer;
 mod zlib;
 
 pub(crate) use writer::OutgoingPack;
-pub(super) use zlib::Deflater;
+pub(crate) use zlib::Deflater;
 
 /// Why there is no pack.
 pub(crate) enum NoPack {

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// What a delta copies from.
-pub(in crate::pack) trait Base {
+pub(crate) trait Base {
     /// In bytes.
     fn size(&self) -> u64;
 
@@ -46,7 +46,7 @@ impl Base for OnDisk<'_> {
 }
 
 /// The sizes of the base and of the result, which a delta begins with.
-pub(in crate::pack) fn sizes(delta: &mut (impl BufRead + ?Sized)) -> io::Result<(u64, u64)> {
+pub(crate) fn sizes(delta: &mut (impl BufRead + ?Sized)) -> io::Result<(u64, u64)> {
     Ok((size(delta)?, size(delta)?))
 }
 
@@ -68,7 +68,7 @@ fn size(delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
 
 /// Makes a content of `size` bytes from the instructions that follow the sizes, and replaces `to` by
 /// it.
-pub(in crate::pack) fn apply(
+pub(crate) fn apply(
     delta: &mut (impl BufRead + ?Sized),
     base: &mut (impl Base + ?Sized),
     size: usize,

@@ -17,7 +17,7 @@ use std::{
 use gix::objs::Kind;
 use gix_pack::data;
 
-mod apply;
+pub(crate) mod apply;
 mod deltas;
 mod paced;
 mod zlib;
@@ -25,7 +25,7 @@ mod zlib;
 use apply::{Base, OnDisk, apply, sizes};
 pub(super) use deltas::{Deltas, NO_BASE};
 use paced::Paced;
-pub(super) use zlib::Inflater;
+pub(crate) use zlib::Inflater;
 
 /// The longest header of an entry: a size of 64 bits, and the longest distance or id.
 const MAX_HEADER: usize = 10 + 32;

@@ -8,13 +8,13 @@ use gix::zlib::{Decompress, FlushDecompress, Status};
 const CHUNK: usize = 64 * 1024;
 
 /// Inflates one stream after the other. Making one allocates, so keep it.
-pub(in crate::pack) struct Inflater {
+pub(crate) struct Inflater {
     state: Decompress,
     chunk: Vec<u8>,
 }
 
 impl Inflater {
-    pub(in crate::pack) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Inflater {
             state: Decompress::new(),
             chunk: Vec::new(),
@@ -22,7 +22,7 @@ impl Inflater {
     }
 
     /// Replaces `content` by that of `stream`, which is all there and holds `size` bytes.
-    pub(in crate::pack) fn inflate(
+    pub(crate) fn inflate(
         &mut self,
         stream: &[u8],
         size: usize,
@@ -45,7 +45,7 @@ impl Inflater {
 
     /// Reads the content of the stream that `from` stands at, which has to be of `size` bytes, and
     /// leaves `from` behind it.
-    pub(in crate::pack) fn read<R: BufRead>(&mut self, from: R, size: u64) -> Inflating<'_, R> {
+    pub(crate) fn read<R: BufRead>(&mut self, from: R, size: u64) -> Inflating<'_, R> {
         self.state.reset();
         self.chunk.resize(CHUNK, 0);
         Inflating {
@@ -59,7 +59,7 @@ impl Inflater {
 }
 
 /// One stream, as it is inflated. Its end is the end of the content, with every byte accounted for.
-pub(in crate::pack) struct Inflating<'a, R> {
+pub(crate) struct Inflating<'a, R> {
     from: R,
     inflater: &'a mut Inflater,
     ready: std::ops::Range<usize>,

@@ -1,14 +1,18 @@
 //! Listing for a pull, and the pack or why there is none.
 
 use bstr::{BString, ByteSlice as _};
-use gix_transport::{Protocol, client::blocking_io::TransportV2Ext as _};
+use gix_transport::{
+    Protocol,
+    client::blocking_io::{ReadlineBufRead, TransportV2Ext as _},
+};
 
 use super::{
     AGENT,
     session::{Greeting, Session, each_line, failed, nonsense, refused},
 };
 use crate::{
-    AdvertisedRef, Error, ErrorKind, ObjectFormat, PackAnswer, PackReceiver, PackRequest, Run,
+    AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, PackAnswer, PackReceiver, PackRequest,
+    Run,
     protocol::{
         fetch::{self, Dialect, Offers, Preface, refused_want},
         noise::Noise,
@@ -21,13 +25,13 @@ use crate::{
 
 /// What a server said about its upload-pack when hands were shaken.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct UploadPack {
-    dialect: Dialect,
+pub(crate) struct UploadPack {
+    pub(crate) dialect: Dialect,
     pub(super) format: ObjectFormat,
 }
 
 impl UploadPack {
-    pub(super) fn new(greeting: &Greeting) -> Self {
+    pub(crate) fn new(greeting: &Greeting) -> Self {
         let offers = |name: &str| greeting.offers(name);
         let dialect = match greeting.protocol {
             Protocol::V2 => {
@@ -84,15 +88,8 @@ impl Session {
             Ok(lines) => lines,
             Err(err) => return Err(failed(&self.client, "listing refs", err.into())),
         };
-        let mut refs = Vec::new();
-        let mut length = Length::up_to(run.limits());
-        each_line(&mut *lines, &self.client, |line| {
-            let parsed = ref_line::parse_v2(line, known.format).ok_or_else(|| nonsense(line))?;
-            length.add(parsed.as_ref().map_or(0, |new| new.name.len()))?;
-            refs.extend(parsed);
-            Ok(())
-        })?;
-        Ok(refs)
+        let unreadable = |err| failed(&self.client, "listing refs", err);
+        listing(&mut *lines, known.format, run.limits(), &unreadable)
     }
 
     pub(super) fn fetch(
@@ -138,6 +135,24 @@ impl Session {
             None => err,
         }))
     }
+}
+
+/// The refs that an answer to `ls-refs` lists. `unreadable` is about what can't be read of it.
+pub(crate) fn listing(
+    lines: &mut dyn ReadlineBufRead,
+    format: ObjectFormat,
+    limits: &Limits,
+    unreadable: &dyn Fn(gix::Error) -> Error,
+) -> Result<Vec<AdvertisedRef>, Error> {
+    let mut refs = Vec::new();
+    let mut length = Length::up_to(limits);
+    each_line(lines, unreadable, |line| {
+        let parsed = ref_line::parse_v2(line, format).ok_or_else(|| nonsense(line))?;
+        length.add(parsed.as_ref().map_or(0, |new| new.name.len()))?;
+        refs.extend(parsed);
+        Ok(())
+    })?;
+    Ok(refs)
 }
 
 fn broken_pack() -> Error {

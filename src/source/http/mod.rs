@@ -9,9 +9,9 @@ use self::session::Session;
 use super::{PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service};
 use crate::{Credentials, Error, NetworkPolicy, Redirects, RefList, RemoteUrl, Run, Timeouts};
 
-mod fetch;
+pub(crate) mod fetch;
 mod push;
-mod session;
+pub(crate) mod session;
 #[cfg(test)]
 mod tests;
 

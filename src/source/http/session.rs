@@ -7,14 +7,14 @@ use gix_transport::{
     Protocol, Service,
     client::{
         Capabilities,
-        blocking_io::{ReadlineBufRead, Transport as _, http::Transport},
+        blocking_io::{ReadlineBufRead, SetServiceResponse, Transport as _, http::Transport},
     },
     packetline,
 };
 
 use super::{SmartHttp, fetch::UploadPack, push::ReceivePack};
 use crate::{
-    AdvertisedRef, Error, ErrorKind, ObjectFormat, RemoteUrl, Run, Traffic,
+    AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, RemoteUrl, Run, Traffic,
     protocol::{
         err_packet,
         fetch::shallow_source,
@@ -97,16 +97,16 @@ impl SmartHttp {
 }
 
 /// What a server says before it is asked for anything.
-pub(super) struct Greeting {
-    pub(super) protocol: Protocol,
-    pub(super) capabilities: Capabilities,
-    pub(super) format: ObjectFormat,
+pub(crate) struct Greeting {
+    pub(crate) protocol: Protocol,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) format: ObjectFormat,
     /// All of its refs, if it is older than v2.
-    pub(super) listed: Option<V0Lines>,
+    pub(crate) listed: Option<V0Lines>,
 }
 
 impl Greeting {
-    pub(super) fn offers(&self, capability: &str) -> bool {
+    pub(crate) fn offers(&self, capability: &str) -> bool {
         // gix has capabilities of its own for a server that sent none.
         self.protocol != Protocol::V0 && self.capabilities.contains(capability)
     }
@@ -203,12 +203,22 @@ fn greet(
     let answer = transport.handshake(service, &[]);
     client.allow_answer(None);
     let answer = answer.map_err(|err| failed(client, "the handshake", err.into()))?;
+    let unreadable = |err| failed(client, "listing refs", err);
+    greeting(answer, limits, &unreadable)
+}
+
+/// What a handshake says. `unreadable` is about what can't be read of it.
+pub(crate) fn greeting(
+    answer: SetServiceResponse<'_>,
+    limits: &Limits,
+    unreadable: &dyn Fn(gix::Error) -> Error,
+) -> Result<Greeting, Error> {
     let format = object_format(&answer.capabilities)?;
     let mut listed = None;
     if let Some(mut lines) = answer.refs {
         let parsed = listed.insert(V0Lines::default());
         let mut length = Length::up_to(limits);
-        each_line(&mut *lines, client, |line| {
+        each_line(&mut *lines, unreadable, |line| {
             let refs = parsed.refs.len();
             parsed.push(line, format).ok_or_else(|| nonsense(line))?;
             match parsed.refs.get(refs) {
@@ -258,13 +268,12 @@ pub(super) fn nonsense(line: &BStr) -> Error {
 /// Hands every line up to the flush packet to `take`.
 pub(super) fn each_line(
     lines: &mut dyn ReadlineBufRead,
-    client: &HttpClient,
+    unreadable: &dyn Fn(gix::Error) -> Error,
     mut take: impl FnMut(&BStr) -> Result<(), Error>,
 ) -> Result<(), Error> {
     while let Some(line) = lines.readline() {
-        let line =
-            line.map_err(|err| failed(client, "listing refs", gix::Error::from_error(err)))?;
-        let line = line.map_err(|err| failed(client, "listing refs", err))?;
+        let line = line.map_err(|err| unreadable(gix::Error::from_error(err)))?;
+        let line = line.map_err(unreadable)?;
         let line = line.as_bstr().ok_or_else(|| nonsense("".into()))?;
         if let Some(text) = line.strip_prefix(b"ERR ") {
             return Err(refused(text));

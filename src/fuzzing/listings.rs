@@ -1,0 +1,241 @@
+//! How servers introduce themselves and list their refs.
+
+use std::io::Read;
+
+use bstr::ByteSlice;
+use gix_transport::{
+    Protocol,
+    client::{blocking_io::SetServiceResponse, capabilities::blocking_recv::Handshake},
+    packetline::{PacketLineRef, blocking_io::StreamingPeekableIter},
+};
+
+use super::bytes::{Bytes, Frame, Pieces, frames};
+use crate::{
+    AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, ObjectId, PackRequest,
+    protocol::{
+        fetch::{self, Dialect},
+        ref_line::{V0Lines, parse_v2},
+    },
+    source::http::{
+        fetch::{UploadPack, listing},
+        session::{Greeting, greeting},
+    },
+};
+
+/// The advertisement of a server older than v2, behind a byte that says how it comes.
+///
+/// It means the same in whichever pieces it comes; what is taken keeps to the limits, and written
+/// down again it is taken for the same.
+pub fn v0_advertisement(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let seed = bytes.byte();
+    let limits = small_limits(seed);
+    let whole = greet(bytes.0, &limits);
+    let pieces = greet(Pieces::new(bytes.0, seed), &limits);
+    assert_eq!(said(&whole), said(&pieces));
+    let Ok(greeting) = whole else {
+        return;
+    };
+    let Some(listed) = greeting.listed else {
+        assert_eq!(greeting.protocol, Protocol::V2);
+        return;
+    };
+    keeps_to(&limits, &listed.refs, greeting.format);
+    let mut again = V0Lines::default();
+    for listed in &listed.refs {
+        let mut lines = vec![format!("{} ", listed.target).into_bytes()];
+        lines[0].extend_from_slice(&listed.name);
+        if listed.annotated {
+            lines.push([&lines[0][..], b"^{}\n"].concat());
+        }
+        for line in lines {
+            again.push(line.as_bstr(), greeting.format).expect("a line");
+        }
+    }
+    for id in &listed.shallow {
+        assert_eq!(id.kind(), greeting.format.hash_kind());
+        let line = format!("shallow {id}\n");
+        again
+            .push(line.as_str().into(), greeting.format)
+            .expect("a line");
+    }
+    assert_eq!(again.refs, listed.refs);
+    assert_eq!(again.shallow, listed.shallow);
+}
+
+/// The capabilities of a server that speaks v2, behind a byte that says how they come.
+///
+/// What it offers is what stands there, and it is never asked for anything else.
+pub fn v2_advertisement(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let seed = bytes.byte();
+    let limits = small_limits(seed);
+    let whole = greet(bytes.0, &limits);
+    let pieces = greet(Pieces::new(bytes.0, seed), &limits);
+    assert_eq!(said(&whole), said(&pieces));
+    let Ok(greeting) = whole else {
+        return;
+    };
+    if greeting.protocol != Protocol::V2 {
+        return;
+    }
+    let text = lines_of(bytes.0);
+    let lines: Vec<_> = text.trim().split_str("\n").skip(1).collect();
+    let offered = |name: &str| {
+        let mut values = lines
+            .iter()
+            .map(|line| line.split_once_str("=").unwrap_or((line, b"")));
+        values
+            .find(|(key, _)| *key == name.as_bytes())
+            .map(|(_, value)| value)
+    };
+    for name in [
+        "object-format",
+        "fetch",
+        "ls-refs",
+        "agent",
+        "server-option",
+    ] {
+        assert_eq!(greeting.offers(name), offered(name).is_some(), "{name}");
+    }
+    let format = offered("object-format").filter(|value| !value.is_empty());
+    let format = format.map_or("sha1".into(), |value| value.to_str_lossy());
+    assert_eq!(greeting.format.to_string(), format);
+
+    let known = UploadPack::new(&greeting);
+    let Dialect::V2 {
+        names_format,
+        shallow,
+    } = known.dialect
+    else {
+        panic!("another protocol than v2");
+    };
+    assert_eq!(names_format, offered("object-format").is_some());
+    let may_be_shallow =
+        offered("fetch").is_some_and(|value| value.split_str(" ").any(|word| word == b"shallow"));
+    assert_eq!(shallow, may_be_shallow);
+    let id = ObjectId::null(greeting.format.hash_kind());
+    let request = PackRequest {
+        wants: vec![id],
+        shallow: vec![id],
+        ..PackRequest::default()
+    };
+    let request =
+        fetch::request(&request, known.dialect, greeting.format, "me").expect("v2 has side-bands");
+    assert_eq!(request.contains_str("shallow "), shallow);
+    assert_eq!(request.contains_str("object-format="), names_format);
+}
+
+/// An answer to `ls-refs`, behind a byte that says how it comes.
+pub fn ls_refs(data: &[u8]) {
+    let mut bytes = Bytes(data);
+    let seed = bytes.byte();
+    let format = if seed & 1 == 0 {
+        ObjectFormat::Sha1
+    } else {
+        ObjectFormat::Sha256
+    };
+    let limits = small_limits(seed);
+    let whole = list(bytes.0, format, &limits);
+    let pieces = list(Pieces::new(bytes.0, seed), format, &limits);
+    let text = |listed: &Result<_, Error>| listed.as_ref().map_err(Error::to_string).cloned();
+    assert_eq!(text(&whole), text(&pieces));
+    let Ok(refs) = whole else {
+        return;
+    };
+    keeps_to(&limits, &refs, format);
+    let lines = frames(bytes.0)
+        .into_iter()
+        .take_while(|frame| *frame != Frame::Flush);
+    assert!(refs.len() <= lines.count());
+    for listed in refs {
+        let mut line = format!("{} ", listed.target).into_bytes();
+        line.extend_from_slice(&listed.name);
+        if listed.annotated {
+            line.extend(format!(" peeled:{}", listed.target).bytes());
+        }
+        if listed.symbolic {
+            line.extend_from_slice(b" symref-target:refs/heads/x");
+        }
+        line.extend_from_slice(b" new:x\n");
+        assert_eq!(parse_v2(line.as_bstr(), format), Some(Some(listed)));
+    }
+}
+
+fn small_limits(seed: u8) -> Limits {
+    let mut limits = Limits::default();
+    if seed & 0x80 != 0 {
+        (limits.refs, limits.ref_names) = (4, 60);
+    }
+    limits
+}
+
+fn keeps_to(limits: &Limits, refs: &[AdvertisedRef], format: ObjectFormat) {
+    assert!(refs.len() <= limits.refs);
+    let names: usize = refs.iter().map(|listed| listed.name.len()).sum();
+    assert!(names <= limits.ref_names);
+    for listed in refs {
+        assert!(!listed.name.is_empty());
+        assert_eq!(listed.target.kind(), format.hash_kind());
+    }
+}
+
+fn greet(stream: impl Read, limits: &Limits) -> Result<Greeting, String> {
+    let mut lines = StreamingPeekableIter::new(stream, &[PacketLineRef::Flush], false);
+    let answer = Handshake::from_lines_with_version_detection(&mut lines);
+    let answer = answer.map_err(|err| err.to_string())?;
+    let answer = SetServiceResponse {
+        actual_protocol: answer.protocol,
+        capabilities: answer.capabilities,
+        refs: answer.refs,
+    };
+    greeting(answer, limits, &unreadable).map_err(|err| err.to_string())
+}
+
+fn list(
+    stream: impl Read,
+    format: ObjectFormat,
+    limits: &Limits,
+) -> Result<Vec<AdvertisedRef>, Error> {
+    let mut lines = StreamingPeekableIter::new(stream, &[PacketLineRef::Flush], false);
+    listing(&mut lines.as_read(), format, limits, &unreadable)
+}
+
+fn unreadable(err: gix::Error) -> Error {
+    Error::new(ErrorKind::Protocol, "unreadable").with_source(err)
+}
+
+type Said<'a> = (
+    Protocol,
+    ObjectFormat,
+    Vec<String>,
+    Option<(&'a [AdvertisedRef], &'a [ObjectId])>,
+);
+
+fn said(greeting: &Result<Greeting, String>) -> Result<Said<'_>, &str> {
+    let greeting = greeting.as_ref().map_err(String::as_str)?;
+    let capabilities = greeting.capabilities.iter();
+    let capabilities = capabilities.map(|each| format!("{:?} {:?}", each.name(), each.value()));
+    let listed = greeting.listed.as_ref();
+    Ok((
+        greeting.protocol,
+        greeting.format,
+        capabilities.collect(),
+        listed.map(|listed| (&listed.refs[..], &listed.shallow[..])),
+    ))
+}
+
+/// What stands before the first packet without content, a line for each one with it.
+fn lines_of(stream: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for frame in frames(stream) {
+        let Frame::Data(line) = frame else {
+            break;
+        };
+        text.extend_from_slice(line);
+        if !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+    }
+    text
+}
