@@ -275,10 +275,11 @@ fn plain_bands(frames: &[Frame<'_>]) -> (Vec<u8>, End) {
 /// Of a report that is all there.
 fn plain_report(matter: &[u8], updates: &[RefUpdate]) -> ((bool, Option<String>), Vec<Verdict>) {
     let frames = frames(matter);
-    let mut lines = frames.iter().map_while(|frame| match frame {
+    let lines = frames.iter().map_while(|frame| match frame {
         Frame::Data(line) => Some(without_newlines(line)),
         _ => None,
     });
+    let mut lines = lines.fuse();
     let unpack = lines.next().map(|line| &line[b"unpack ".len()..]);
     let error = unpack.filter(|text| *text != b"ok").map(printable);
     let lines: Vec<_> = lines.collect();

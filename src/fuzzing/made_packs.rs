@@ -3,15 +3,13 @@
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
 use gix_pack::data::{self, entry::Header};
 
-use super::{
-    bytes::Bytes,
-    objects::{Object, Store},
-};
+pub(crate) use super::objects::Object;
+use super::{bytes::Bytes, objects::Store};
 use crate::pack::outgoing::{Deflater, delta::Base};
 
 /// How an object is put into a pack.
-#[derive(Clone, Copy)]
-pub(super) enum Form {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Form {
     Whole,
     /// Of the entry at this place, which comes before.
     Delta(usize),
@@ -80,7 +78,7 @@ pub(super) fn resolvable(objects: &[Object], forms: &[Form], store: &Store) -> (
     }
 }
 
-pub(super) fn pack(
+pub(crate) fn pack(
     objects: &[Object],
     known: &[Object],
     forms: &[Form],

@@ -7,7 +7,7 @@ mod bytes;
 mod deltas;
 mod fsck;
 mod history;
-mod made_packs;
+pub(crate) mod made_packs;
 mod names;
 mod objects;
 mod packs;

@@ -11,14 +11,14 @@ use gix::{
 
 use super::bytes::Bytes;
 
-pub(super) struct Object {
-    pub(super) id: ObjectId,
-    pub(super) kind: Kind,
-    pub(super) content: Vec<u8>,
+pub(crate) struct Object {
+    pub(crate) id: ObjectId,
+    pub(crate) kind: Kind,
+    pub(crate) content: Vec<u8>,
 }
 
 impl Object {
-    pub(super) fn new(kind: Kind, content: Vec<u8>, hash: HashKind) -> Self {
+    pub(crate) fn new(kind: Kind, content: Vec<u8>, hash: HashKind) -> Self {
         let id = compute_hash(hash, kind, &content).expect("no collision");
         Object { id, kind, content }
     }

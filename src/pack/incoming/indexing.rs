@@ -417,3 +417,47 @@ impl<W: Write> Write for Hashed<W> {
         self.inner.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gix::hash::Kind as HashKind;
+
+    use super::*;
+    use crate::{
+        ObjectFormat, Quarantine as _, SyncOptions,
+        fuzzing::made_packs::{Form, Object, pack},
+        source::Scratch,
+    };
+
+    #[test]
+    fn an_object_twice_and_once_as_a_delta_of_itself() {
+        let store = Scratch::create(None, ObjectFormat::Sha1).expect("a folder");
+        let run = Run::new(&SyncOptions::default());
+        let object = |content: &[u8]| Object::new(Kind::Blob, content.into(), HashKind::Sha1);
+        let objects = [object(b"content"), object(b"content"), object(b"another")];
+        let of_itself = Form::DeltaById(objects[0].id);
+        let table = [
+            ([Form::Whole, of_itself, Form::Whole], false),
+            (
+                [Form::Whole, Form::Delta(0), Form::DeltaById(objects[0].id)],
+                false,
+            ),
+            (
+                [Form::Whole, Form::Whole, Form::DeltaById(objects[0].id)],
+                true,
+            ),
+            ([Form::Whole, Form::Delta(0), Form::Delta(1)], true),
+        ];
+        for (forms, is_taken) in table {
+            let pack = pack(&objects, &[], &forms, HashKind::Sha1);
+            let mut quarantine = store.store().quarantine().expect("a quarantine");
+            let received = quarantine.receive(&mut &pack[..], &run);
+            assert_eq!(received.is_ok(), is_taken, "{forms:?}");
+            let mut buffer = Vec::new();
+            for object in objects.iter().filter(|_| is_taken) {
+                let found = quarantine.received().1.try_find(&object.id, &mut buffer);
+                assert!(found.is_ok_and(|found| found.is_some()), "{forms:?}");
+            }
+        }
+    }
+}
