@@ -59,6 +59,10 @@ pub(super) fn resolvable(objects: &[Object], forms: &[Form], store: &Store) -> (
     loop {
         let before = depths.clone();
         for (at, form) in forms.iter().enumerate() {
+            // Two that the store resolves may lead to each other, too.
+            if depths[at].is_some() {
+                continue;
+            }
             let depth = match form {
                 Form::Whole => Some(0),
                 Form::Delta(base) => depths[*base].map(|depth| depth + 1),
