@@ -347,7 +347,7 @@ fn receive(
     pack: &mut dyn BufRead,
     run: &Run,
 ) -> Result<LocalQuarantine, Error> {
-    let mut quarantine = store.quarantine()?;
+    let mut quarantine = store.quarantine(run)?;
     quarantine.receive(pack, run)?;
     Ok(quarantine)
 }

@@ -61,7 +61,7 @@ pub(crate) fn header_cases() -> Vec<Case> {
         breaks("a count of one less", "another checksum", count(1)),
         breaks("a count of none", "another checksum", count(0)),
         breaks("a count of one more", DAMAGED, count(3)),
-        breaks("a count of a million", DAMAGED, count(1_000_000)),
+        breaks("a count of half a million", DAMAGED, count(500_000)),
         exceeds("a count of 2^32-1", "limit `objects`", count(u32::MAX)),
         exceeds("one object over the limit", "limit `objects`", count(2))
             .with(|options| options.limits.objects = 1),

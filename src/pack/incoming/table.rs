@@ -150,10 +150,6 @@ impl Table {
         self.is_delta.contains(&true)
     }
 
-    pub(super) fn has_deltas_by_id(&self) -> bool {
-        !self.by_id.is_empty()
-    }
-
     /// Which deltas are built on which entry. No entry is added to the pack's own after that.
     pub(super) fn deltas(&mut self) -> Deltas {
         self.by_id
