@@ -8,12 +8,13 @@ use std::{
 use rustls::pki_types::CertificateDer;
 use ureq::{
     AsSendBody, Body,
-    http::{HeaderValue, Method, Request, Response, header},
+    http::{Method, Request, Response, header},
 };
 
 use super::{
     Credentials, CurrentRun, Meter, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts,
     connect::{Dialer, NoResolver, system_look_up, tls_config},
+    credentials::Authorization,
     exchange::{Allowance, Exchange, State, lock},
     response::{Head, incomplete},
     socket::Link,
@@ -55,7 +56,7 @@ pub(crate) struct HttpClient(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     agent: ureq::Agent,
     origin: Origin,
-    authorization: Option<HeaderValue>,
+    authorization: Option<Arc<Authorization>>,
     redirects: Redirects,
     moved: Mutex<Option<RemoteUrl>>,
     pub(super) link: Arc<Link>,
@@ -73,13 +74,14 @@ impl HttpClient {
         options.policy.check_scheme(&origin)?;
         let authorization = options
             .credentials
-            .map(|credentials| credentials.authorization())
+            .map(|credentials| Authorization::new(&credentials).map(Arc::new))
             .transpose()?;
         let link = Arc::new(Link::new(options.run, options.meter, options.timeouts));
         let dialer = Dialer {
             link: link.clone(),
             policy: options.policy,
             tls: Arc::new(tls_config(options.extra_roots)?),
+            authorization: authorization.clone(),
             look_up: system_look_up(),
         };
         let config = ureq::Agent::config_builder()
@@ -163,10 +165,10 @@ impl HttpClient {
                 format!("requests go to {origin} only"),
             ));
         }
-        if let Some(value) = authorization {
-            request
-                .headers_mut()
-                .insert(header::AUTHORIZATION, value.clone());
+        if let Some(authorization) = authorization {
+            let stand_in = authorization.stand_in().clone();
+            let headers = request.headers_mut();
+            headers.insert(header::AUTHORIZATION, stand_in);
         }
 
         let span = tracing::debug_span!(

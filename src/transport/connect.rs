@@ -1,6 +1,6 @@
 use std::{
     fmt, io,
-    io::{Read as _, Write as _},
+    io::Read as _,
     net::{SocketAddr, TcpStream, ToSocketAddrs as _},
     sync::{Arc, mpsc},
     thread,
@@ -22,6 +22,7 @@ use ureq::{
 
 use super::{
     NetworkPolicy, Origin,
+    credentials::Authorization,
     socket::{Deadline, Link, POLL, Socket, connection_broke},
 };
 use crate::{Error, ErrorKind};
@@ -33,6 +34,7 @@ pub(super) struct Dialer {
     pub(super) link: Arc<Link>,
     pub(super) policy: NetworkPolicy,
     pub(super) tls: Arc<ClientConfig>,
+    pub(super) authorization: Option<Arc<Authorization>>,
     pub(super) look_up: LookUp,
 }
 
@@ -217,6 +219,7 @@ impl Connector for Dialer {
         Ok(Some(Wire {
             stream,
             link: self.link.clone(),
+            authorization: self.authorization.clone(),
             buffers: LazyBuffers::new(
                 details.config.input_buffer_size(),
                 details.config.output_buffer_size(),
@@ -256,6 +259,7 @@ impl Resolver for NoResolver {
 pub(super) struct Wire {
     stream: Stream,
     link: Arc<Link>,
+    authorization: Option<Arc<Authorization>>,
     buffers: LazyBuffers,
 }
 
@@ -276,6 +280,13 @@ impl Wire {
     }
 }
 
+fn write_parts(to: &mut impl io::Write, parts: [&[u8]; 3]) -> io::Result<()> {
+    for part in parts {
+        to.write_all(part)?;
+    }
+    to.flush()
+}
+
 impl Transport for Wire {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
@@ -283,9 +294,20 @@ impl Transport for Wire {
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         let output = &self.buffers.output()[..amount];
+        let authorization = self
+            .authorization
+            .as_ref()
+            .filter(|_| !self.link.head_is_out());
+        let parts = match authorization.and_then(|authorization| authorization.put_in(output)) {
+            Some(parts) => {
+                self.link.head_goes_out();
+                parts
+            }
+            None => [output, b"", b""],
+        };
         let sent = match &mut self.stream {
-            Stream::Plain(socket) => socket.write_all(output),
-            Stream::Tls(tls) => tls.write_all(output).and_then(|()| tls.flush()),
+            Stream::Plain(socket) => write_parts(socket, parts),
+            Stream::Tls(tls) => write_parts(tls, parts),
         };
         sent.map_err(|err| self.broken(err))
     }

@@ -1,6 +1,10 @@
-use std::fmt;
+use std::{
+    fmt,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+};
 
 use base64::Engine as _;
+use bstr::ByteSlice as _;
 use ureq::http::HeaderValue;
 
 use crate::{Error, ErrorKind};
@@ -68,6 +72,45 @@ impl Credentials {
     }
 }
 
+/// An `Authorization` header that only our own connections get to see.
+///
+/// ureq logs each request as it writes it, with every byte. So it is given something to stand in for
+/// the value, which nobody can guess, and the value comes in its place on the way to the socket.
+pub(super) struct Authorization {
+    value: HeaderValue,
+    stand_in: HeaderValue,
+}
+
+impl Authorization {
+    pub(super) fn new(credentials: &Credentials) -> Result<Self, Error> {
+        let random = || RandomState::new().build_hasher().finish();
+        let stand_in = format!("stand-in {:016x}{:016x}", random(), random());
+        let stand_in = HeaderValue::try_from(stand_in).expect("letters, digits and a space");
+        Ok(Authorization {
+            value: credentials.authorization()?,
+            stand_in,
+        })
+    }
+
+    pub(super) fn stand_in(&self) -> &HeaderValue {
+        &self.stand_in
+    }
+
+    /// What to send in place of `head`, in three parts; `None` if this is not in there.
+    pub(super) fn put_in<'a>(&'a self, head: &'a [u8]) -> Option<[&'a [u8]; 3]> {
+        let at = head.find(self.stand_in.as_bytes())?;
+        let (before, rest) = head.split_at(at);
+        let after = &rest[self.stand_in.len()..];
+        Some([before, self.value.as_bytes(), after])
+    }
+}
+
+impl fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authorization(..)")
+    }
+}
+
 fn complaint(username: &str, secret: &str) -> Option<&'static str> {
     if username.contains(':') {
         return Some("the username contains a colon");
@@ -118,6 +161,18 @@ mod tests {
             assert_eq!(value, expected);
             assert!(value.is_sensitive());
         }
+    }
+
+    #[test]
+    fn they_come_in_place_of_what_stands_for_them() {
+        let new = || Authorization::new(&Credentials::token("t0k3n")).expect("valid");
+        let (one, another) = (new(), new());
+        assert_ne!(one.stand_in(), another.stand_in());
+        let head = [b"a: b\r\nc: ", one.stand_in().as_bytes(), b"\r\n\r\n"].concat();
+        let sent = one.put_in(&head).expect("it is there").concat();
+        let expected = b"a: b\r\nc: Basic eC1hY2Nlc3MtdG9rZW46dDBrM24=\r\n\r\n";
+        assert_eq!(sent.as_bstr(), expected.as_bstr());
+        assert!(another.put_in(&head).is_none());
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) struct Link {
     pub(super) timeouts: Timeouts,
     pub(super) pace: Pace,
     pub(super) framing: Framing,
+    /// Whether the credentials of the current request have been sent.
+    head_is_out: AtomicBool,
     /// How much of an answer's body may be read, if that is limited.
     pub(super) allowance: Mutex<Option<Allowance>>,
 }
@@ -42,14 +44,24 @@ impl Link {
             timeouts,
             pace: Pace::default(),
             framing: Framing::default(),
+            head_is_out: AtomicBool::default(),
             allowance: Mutex::default(),
         }
     }
 
     pub(super) fn begin_request(&self) {
+        self.head_is_out.store(false, Ordering::Relaxed);
         self.hung_up.set(false);
         self.pace.start_over();
         self.framing.ends();
+    }
+
+    pub(super) fn head_is_out(&self) -> bool {
+        self.head_is_out.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn head_goes_out(&self) {
+        self.head_is_out.store(true, Ordering::Relaxed);
     }
 }
 

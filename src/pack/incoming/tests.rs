@@ -4,7 +4,7 @@ use gix::{hash::Kind as HashKind, objs::Write as _};
 use gix_pack::data::entry::Header;
 
 use super::*;
-use crate::{ErrorKind, SyncOptions, pack::outgoing::Deflater};
+use crate::{ErrorKind, FsckRules, SyncOptions, pack::outgoing::Deflater};
 
 const NO_BLOB: [u8; 20] = [7; 20];
 
@@ -165,8 +165,13 @@ fn a_pack_that_has_an_object_twice() {
     }
     let base_id = id(Kind::Blob, b"more");
     entries.add(Header::RefDelta { base_id }, &delta(4, b" content"));
-    let incoming = store.receive(&entries, &SyncOptions::default());
+    let lenient = SyncOptions {
+        fsck: FsckRules::none(),
+        ..SyncOptions::default()
+    };
+    let incoming = store.receive(&entries, &lenient);
     assert!(incoming.expect("a pack").is_self_contained());
+    assert!(store.receive(&entries, &SyncOptions::default()).is_err());
 }
 
 #[test]

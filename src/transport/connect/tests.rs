@@ -18,6 +18,7 @@ fn dialer() -> Dialer {
         )),
         policy: NetworkPolicy::any(),
         tls: Arc::new(tls_config(Vec::new()).expect("a TLS configuration")),
+        authorization: None,
         look_up: system_look_up(),
     }
 }
