@@ -68,6 +68,7 @@
 
 pub mod ancestry;
 mod classify;
+mod compare;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -3,8 +3,9 @@
 use std::{panic::resume_unwind, thread};
 
 use crate::{
-    Error, ErrorKind, ObjectId, Objects, Outcome, Phase, Reason, ReceivePack, RefList, RefSource,
-    Relation, Run, Service, SyncOptions, SyncRunRef, SyncRunStats, TipKind, ancestry, classify,
+    Error, ErrorKind, ObjectId, Outcome, Phase, Reason, ReceivePack, RefList, RefSource, Run,
+    Service, SyncOptions, SyncRunRef, SyncRunStats,
+    compare::compare,
     plan::{self, PlannedRef, Step},
     pull, push,
     refs::Namespace,
@@ -148,87 +149,6 @@ fn check_formats(offered: &RefList, held: &RefList) -> Result<(), Error> {
         offered.object_format, held.object_format
     );
     Err(Error::new(ErrorKind::ObjectFormatMismatch, text))
-}
-
-/// Settles every open ref that may not move; those that stay open may. `absent` is the reason where
-/// the destination's tip is not among the `objects`.
-fn compare(
-    objects: &mut dyn Objects,
-    planned: &mut [PlannedRef],
-    absent: &Reason,
-    options: &SyncOptions,
-    run: &Run,
-) -> Result<(), Error> {
-    let _span = tracing::debug_span!("compare").entered();
-    let mut kinds = kinds(objects, planned, run)?;
-    let lacks = |(source, destination): &(TipKind, Option<TipKind>)| {
-        *source == TipKind::Unknown || *destination == Some(TipKind::Unknown)
-    };
-    if kinds.iter().any(lacks) {
-        objects.refresh()?;
-        kinds = self::kinds(objects, planned, run)?;
-    }
-    run.advance(Phase::Compare, 0, Some(kinds.len() as u64));
-    let open = planned.iter().filter(|planned| planned.is_open());
-    let (mut pairs, mut have_both_tips) = (Vec::new(), Vec::new());
-    for (planned, kinds) in open.zip(&kinds) {
-        pairs.extend(planned.before.map(|before| (before, planned.source)));
-        have_both_tips.extend(planned.before.map(|_| !lacks(kinds)));
-    }
-    let has_to_end = || run.check().is_err();
-    let mut relations = ancestry::compare(&mut *objects.commits()?, &pairs, &has_to_end);
-    let seems_cut_off = |relations: &Vec<Relation>| {
-        let mut both = relations.iter().zip(&have_both_tips);
-        both.any(|(relation, has_both_tips)| *relation == Relation::Unknown && *has_both_tips)
-    };
-    if relations.as_ref().is_ok_and(seems_cut_off) {
-        objects.refresh()?;
-        relations = ancestry::compare(&mut *objects.commits()?, &pairs, &has_to_end);
-    }
-    let relations = relations.map_err(|err| run.check().err().unwrap_or(err))?;
-    run.advance(Phase::Compare, kinds.len() as u64, Some(kinds.len() as u64));
-
-    let mut relations = relations.into_iter();
-    let open = planned.iter_mut().filter(|planned| planned.is_open());
-    for (planned, (source, destination)) in open.zip(kinds) {
-        let verdict = match destination {
-            None => classify::creation(planned.namespace, source),
-            Some(destination) => {
-                let relation = relations.next().unwrap_or(Relation::Unknown);
-                let verdict = classify::movement(
-                    planned.namespace,
-                    options.tags,
-                    destination,
-                    source,
-                    relation,
-                );
-                match (verdict, destination) {
-                    (Err(Reason::HistoryUnknown), TipKind::Unknown) => Err(absent.clone()),
-                    (verdict, _) => verdict,
-                }
-            }
-        };
-        if let Err(reason) = verdict {
-            planned.reject(reason);
-        }
-    }
-    Ok(())
-}
-
-/// What the tips of each open ref are, the source's first.
-fn kinds(
-    objects: &mut dyn Objects,
-    planned: &[PlannedRef],
-    run: &Run,
-) -> Result<Vec<(TipKind, Option<TipKind>)>, Error> {
-    let open = planned.iter().filter(|planned| planned.is_open());
-    open.map(|planned| {
-        run.check()?;
-        let source = objects.kind(&planned.source)?;
-        let before = planned.before.map(|before| objects.kind(&before));
-        Ok((source, before.transpose()?))
-    })
-    .collect()
 }
 
 /// A ref that is still open by now has moved, or would have in a dry run.
