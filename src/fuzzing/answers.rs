@@ -4,7 +4,10 @@ use std::io::{BufRead, Read};
 
 use bstr::{BString, ByteSlice};
 
-use super::bytes::{Bytes, Frame, Pieces, frames, without_newlines};
+use super::{
+    bytes::{Bytes, Pieces},
+    packets::{Frame, frames, without_newlines},
+};
 use crate::{
     ObjectId, RefUpdate,
     protocol::{

@@ -9,7 +9,10 @@ use gix_transport::{
     packetline::{PacketLineRef, blocking_io::StreamingPeekableIter},
 };
 
-use super::bytes::{Bytes, Frame, Pieces, frames};
+use super::{
+    bytes::{Bytes, Pieces},
+    packets::{Frame, frames},
+};
 use crate::{
     AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, ObjectId, PackRequest,
     protocol::{

@@ -17,6 +17,8 @@ mod answers;
 #[cfg(feature = "http")]
 mod listings;
 #[cfg(feature = "http")]
+mod packets;
+#[cfg(feature = "http")]
 mod urls;
 
 pub use deltas::delta;
