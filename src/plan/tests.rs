@@ -1,0 +1,311 @@
+use super::*;
+use crate::{ObjectFormat, RefGlobs, SyncRunStats};
+
+fn id(digit: char) -> ObjectId {
+    ObjectId::from_hex(digit.to_string().repeat(40).as_bytes()).expect("hex")
+}
+
+/// `name=1` is a ref with tip 111..., `name=1^2` an annotated tag, `name@1` a symbolic ref.
+fn list(refs: &[&str]) -> RefList {
+    let parse = |text: &&str| {
+        let symbolic = text.contains('@');
+        let (name, tip) = text.split_once(['=', '@']).expect("name and tip");
+        let mut digits = tip.chars().filter(|c| *c != '^').map(id);
+        AdvertisedRef {
+            name: name.into(),
+            target: digits.next().expect("a tip"),
+            annotated: digits.next().is_some(),
+            symbolic,
+        }
+    };
+    RefList::new(ObjectFormat::Sha1, refs.iter().map(parse).collect())
+}
+
+fn steps(source: &RefList, destination: &RefList, options: &SyncOptions) -> Vec<(String, Step)> {
+    let planned = plan(source.clone(), destination, options);
+    planned
+        .into_iter()
+        .map(|p| (p.name.to_string(), p.step))
+        .collect()
+}
+
+fn step(source: &str, destination: &[&str]) -> Step {
+    let mut steps = steps(
+        &list(&[source]),
+        &list(destination),
+        &SyncOptions::default(),
+    );
+    assert_eq!(steps.len(), 1, "{source}");
+    steps.remove(0).1
+}
+
+fn settled(outcome: Outcome, reason: Reason) -> Step {
+    Step::Settled(outcome, Some(reason))
+}
+
+fn conflict(with: &str) -> Step {
+    settled(
+        Outcome::Rejected,
+        Reason::NameConflict { with: with.into() },
+    )
+}
+
+#[test]
+fn the_listings_alone_decide_what_they_can() {
+    use Outcome::{Filtered, Rejected, Unchanged};
+    let detail = "the source lists no tip for it".to_owned();
+    let nowhere = settled(Rejected, Reason::Unavailable { detail });
+    let table: &[(&str, &[&str], Step)] = &[
+        ("refs/heads/a=1", &[], Step::Create),
+        (
+            "refs/heads/a=1",
+            &["refs/heads/a=1"],
+            Step::Settled(Unchanged, None),
+        ),
+        ("refs/heads/a=1", &["refs/heads/a=2"], Step::Compare),
+        ("refs/heads/a=0", &[], nowhere.clone()),
+        ("refs/heads/a=0", &["refs/heads/a=2"], nowhere),
+        ("refs/tags/a=1", &["refs/tags/a=2"], Step::Compare),
+        (
+            "refs/tags/a=1^3",
+            &["refs/tags/a=1^3"],
+            Step::Settled(Unchanged, None),
+        ),
+        (
+            "refs/tags/a=1^3",
+            &["refs/tags/a=2"],
+            settled(Rejected, Reason::TagExists),
+        ),
+        (
+            "refs/tags/a=1",
+            &["refs/tags/a=2^3"],
+            settled(Rejected, Reason::TagExists),
+        ),
+        (
+            "refs/heads/a@1",
+            &[],
+            settled(Filtered, Reason::SymbolicRef),
+        ),
+        (
+            "refs/heads/a=1",
+            &["refs/heads/a@2"],
+            settled(Filtered, Reason::SymbolicRef),
+        ),
+        (
+            "refs/heads/a=1",
+            &["refs/heads/a@1"],
+            settled(Filtered, Reason::SymbolicRef),
+        ),
+        (
+            "refs/heads/a=1",
+            &["refs/heads/a@0"],
+            settled(Filtered, Reason::SymbolicRef),
+        ),
+        (
+            "refs/heads/a=1",
+            &["refs/heads/a=0"],
+            settled(Rejected, Reason::HistoryUnknown),
+        ),
+        (
+            "refs/heads/a..b=1",
+            &[],
+            settled(Filtered, Reason::InvalidName),
+        ),
+        (
+            "refs/heads/../../config=1",
+            &[],
+            settled(Filtered, Reason::InvalidName),
+        ),
+    ];
+    for (source, destination, expected) in table {
+        assert_eq!(
+            step(source, destination),
+            *expected,
+            "{source} to {destination:?}"
+        );
+    }
+}
+
+#[test]
+fn names_that_cannot_coexist_conflict() {
+    let table: &[(&str, &[&str], Step)] = &[
+        (
+            "refs/heads/a/b=1",
+            &["refs/heads/a=2"],
+            conflict("refs/heads/a"),
+        ),
+        (
+            "refs/heads/a/b/c=1",
+            &["refs/heads/a=2"],
+            conflict("refs/heads/a"),
+        ),
+        (
+            "refs/heads/a=1",
+            &["refs/heads/a/b=2"],
+            conflict("refs/heads/a/b"),
+        ),
+        ("refs/heads/a/b=1", &["refs/heads/a/c=2"], Step::Create),
+        ("refs/heads/ab=1", &["refs/heads/a=2"], Step::Create),
+        ("refs/heads/a/b=1", &["refs/tags/a=2"], Step::Create),
+        ("refs/heads/A=1", &["refs/heads/a=2"], Step::Create),
+    ];
+    for (source, destination, expected) in table {
+        assert_eq!(
+            step(source, destination),
+            *expected,
+            "{source} to {destination:?}"
+        );
+    }
+}
+
+#[test]
+fn of_two_new_names_that_conflict_the_first_one_wins() {
+    let source = list(&["refs/heads/a=1", "refs/heads/a/b=1", "refs/heads/c=1"]);
+    let steps = steps(&source, &list(&[]), &SyncOptions::default());
+    let expected = [Step::Create, conflict("refs/heads/a"), Step::Create];
+    assert_eq!(
+        steps.into_iter().map(|(_, step)| step).collect::<Vec<_>>(),
+        expected
+    );
+}
+
+#[test]
+fn case_matters_unless_the_destination_folds_it() {
+    let source = list(&[
+        "refs/heads/DIR/x=1",
+        "refs/heads/Main=1",
+        "refs/heads/dir/y=1",
+        "refs/heads/main=1",
+    ]);
+    let mut destination = list(&["refs/heads/main=1"]);
+    let create = [
+        Step::Create,
+        Step::Create,
+        Step::Create,
+        Step::Settled(Outcome::Unchanged, None),
+    ];
+    let found = steps(&source, &destination, &SyncOptions::default());
+    assert_eq!(
+        found.into_iter().map(|(_, step)| step).collect::<Vec<_>>(),
+        create
+    );
+
+    destination.folds_case = true;
+    let found = steps(&source, &destination, &SyncOptions::default());
+    let expected = [
+        Step::Create,
+        conflict("refs/heads/main"),
+        conflict("refs/heads/DIR/x"),
+        Step::Settled(Outcome::Unchanged, None),
+    ];
+    assert_eq!(
+        found.into_iter().map(|(_, step)| step).collect::<Vec<_>>(),
+        expected
+    );
+}
+
+#[test]
+fn a_destination_s_own_rules_hold() {
+    let source = list(&[
+        "refs/heads/long-name=1",
+        "refs/heads/main=1",
+        "refs/heads/new=1",
+    ]);
+    let mut destination = list(&["refs/heads/main=2"]);
+    destination.checked_out = vec!["refs/heads/main".into(), "refs/heads/new".into()];
+    destination.longest_component = 8;
+    let expected = [
+        settled(Outcome::Filtered, Reason::NameTooLong),
+        settled(Outcome::Rejected, Reason::CheckedOut),
+        Step::Create,
+    ];
+    let found = steps(&source, &destination, &SyncOptions::default());
+    assert_eq!(
+        found.into_iter().map(|(_, step)| step).collect::<Vec<_>>(),
+        expected
+    );
+}
+
+#[test]
+fn excluded_refs_are_left_out_or_listed() {
+    let source = list(&[
+        "HEAD=1",
+        "refs/heads/dev=1",
+        "refs/heads/main=1",
+        "refs/notes/x=1",
+        "refs/tags/v1=1",
+    ]);
+    let globs = RefGlobs::new(Some("main"), None).expect("a glob");
+    let mut options = SyncOptions {
+        globs,
+        ..SyncOptions::default()
+    };
+    assert_eq!(
+        steps(&source, &list(&[]), &options),
+        [("refs/heads/main".into(), Step::Create)]
+    );
+    options.list_excluded = true;
+    let excluded = settled(Outcome::Filtered, Reason::Excluded);
+    let expected = [
+        ("refs/heads/dev".into(), excluded.clone()),
+        ("refs/heads/main".into(), Step::Create),
+        ("refs/tags/v1".into(), excluded),
+    ];
+    assert_eq!(steps(&source, &list(&[]), &options), expected);
+}
+
+#[test]
+fn a_known_rejection_stays_while_both_tips_do() {
+    let rejected = |name: &str, before, reason| SyncRunRef {
+        name: format!("refs/heads/{name}").into(),
+        before: Some(id(before)),
+        after: id(before),
+        source: id('1'),
+        outcome: Outcome::Rejected,
+        reason: Some(reason),
+    };
+    let previous = SyncRunStats {
+        refs: vec![
+            rejected("a", '2', Reason::Diverged),
+            rejected("b", '2', Reason::Raced),
+            rejected("c", '3', Reason::Diverged),
+        ],
+        ..SyncRunStats::default()
+    };
+    let options = SyncOptions {
+        previous: Some(previous),
+        ..SyncOptions::default()
+    };
+    let source = list(&["refs/heads/a=1", "refs/heads/b=1", "refs/heads/c=1"]);
+    let destination = list(&["refs/heads/a=2", "refs/heads/b=2", "refs/heads/c=2"]);
+    let found = steps(&source, &destination, &options);
+    let expected = [
+        settled(Outcome::Rejected, Reason::Diverged),
+        Step::Compare,
+        Step::Compare,
+    ];
+    assert_eq!(
+        found.into_iter().map(|(_, step)| step).collect::<Vec<_>>(),
+        expected
+    );
+}
+
+#[test]
+fn immutable_tags_never_get_compared() {
+    let options = SyncOptions {
+        tags: TagPolicy::Immutable,
+        ..SyncOptions::default()
+    };
+    let found = steps(
+        &list(&["refs/tags/a=1"]),
+        &list(&["refs/tags/a=2"]),
+        &options,
+    );
+    assert_eq!(
+        found,
+        [(
+            "refs/tags/a".into(),
+            settled(Outcome::Rejected, Reason::TagExists)
+        )]
+    );
+}
