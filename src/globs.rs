@@ -12,8 +12,8 @@ use crate::{Error, ErrorKind, refs::Namespace};
 /// | pattern | matches |
 /// |---|---|
 /// | `*` | any run of bytes, `/` included: `release/*` takes `release/1/2`, `*` takes everything |
-/// | `?` | any one byte or character |
-/// | `[a-z]`, `[!a-z]` | one of a class, or none of it |
+/// | `?` | any one byte |
+/// | `[a-z]`, `[!a-z]` | one byte of a class, or one that isn't |
 /// | `{main,release/*}` | any of the alternatives |
 /// | `\*` | a literal `*`; the backslash escapes on every platform |
 ///
@@ -235,6 +235,8 @@ mod tests {
             ("a*b*", "a", false),
             (r"a\{b", "a{b", true),
             ("**/x", "a/b/x", true),
+            ("a?b", "a\u{106}b", false),
+            ("a[!a-z]?b", "a\u{106}b", true),
         ];
         for (glob, short, expected) in table {
             let name = BString::from(format!("refs/heads/{short}"));

@@ -174,20 +174,16 @@ fn takes(parts: &[Part], name: &[u8]) -> bool {
             .any(|choice| takes(&[choice, parts].concat(), name)),
         Part::Literal(byte) => name.first() == Some(byte) && takes(parts, &name[1..]),
         Part::One | Part::Class(..) => {
-            let length = name.to_str_lossy().chars().next().map(char::len_utf8);
-            let Some(length) = length.filter(|length| *length <= name.len()) else {
+            let Some((first, name)) = name.split_first() else {
                 return false;
             };
             let is_taken = match part {
                 Part::Class(ranges, is_none_of) => {
-                    ranges
-                        .iter()
-                        .any(|(first, last)| (first..=last).contains(&&name[0]))
-                        != *is_none_of
+                    ranges.iter().any(|(from, to)| (from..=to).contains(&first)) != *is_none_of
                 }
                 _ => true,
             };
-            is_taken && takes(parts, &name[length..])
+            is_taken && takes(parts, name)
         }
     }
 }

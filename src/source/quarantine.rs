@@ -63,10 +63,13 @@ impl LocalQuarantine {
         })
     }
 
-    /// What was received last, and the objects of the store with it.
+    /// What was received last, and the objects of the store with it, of whatever size.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn received(&self) -> (Option<&index::File>, &gix::odb::Handle) {
-        (self.arrived.as_ref(), &self.view.odb)
+    pub(crate) fn received(&self) -> (Option<&index::File>, gix::odb::Handle) {
+        let incoming = self.incoming.as_ref().map(Incoming::objects);
+        let objects = incoming.unwrap_or(&self.objects);
+        let odb = open_odb(objects, self.object_format, ReadMemory::OWN);
+        (self.arrived.as_ref(), odb.expect("a folder of objects"))
     }
 
     fn walk(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
