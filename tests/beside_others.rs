@@ -4,16 +4,13 @@
 
 mod support;
 
-use refsync::{
-    LocalStore, NetworkPolicy, Outcome, Reason, RefSource, Run, Service, SmartHttp, SyncOptions,
-    SyncRunStats, sync,
-};
+use refsync::{LocalStore, Outcome, Reason, RefSource, Run, Service, SyncOptions, SyncRunStats};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, thread};
 use support::pull::{DATE, copy, grow, leftovers};
-use support::{GitServer, ObjectFormat, Repo, Sandbox};
+use support::{GitServer, ObjectFormat, Repo, Sandbox, remote, sync};
 
 /// Moved by the upstream and by git in the destination, along the same history.
 const CONTENDED: &str = "refs/heads/contended";
@@ -169,12 +166,7 @@ impl Place {
         let local = LocalStore::open(&self.destination.path).expect("a repository");
         let options = SyncOptions::default();
         let result = if over_http {
-            let remote = SmartHttp::new(&self.server.url("up.git")).expect("a good URL");
-            sync(
-                &remote.with_network_policy(NetworkPolicy::any()),
-                &local,
-                &options,
-            )
+            sync(&remote(&self.server.url("up.git")), &local, &options)
         } else {
             let upstream = LocalStore::open(&self.upstream.path).expect("a repository");
             sync(&upstream, &local, &options)

@@ -11,22 +11,21 @@ use refsync::{
     Credentials, Error, LocalStore, NetworkPolicy, RefGlobs, RemoteUrl, SmartHttp, SyncOptions,
     SyncRunStats, Timeouts, sync,
 };
+use std::env;
 use std::error::Error as _;
-use std::fmt::{Debug, Write as _};
+use std::fmt::Debug;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use std::{env, fs};
+use support::canary::{CANARY, base64, percent_encoded, search, secrets_in};
 use support::pull::{copy, grow};
 use support::{Answer, GitServer, ObjectFormat, Repo, RequestHead, Sandbox};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// With characters that base64, percent-encoding and quoting all have opinions on.
-const CANARY: &str = "canary+b1rd/of&death%\"x";
 const USER: &str = "someone";
 const SPEAKS: &str = "REFSYNC_TEST_SPEAKS";
 const WITH_WIRE_LOGS: &str = "REFSYNC_TEST_WITH_WIRE_LOGS";
@@ -391,55 +390,4 @@ impl log::Log for Log {
         }
     }
     fn flush(&self) {}
-}
-
-/// Searches every file below, and says how many those are.
-fn search(folder: &Path) -> usize {
-    let mut files = 0;
-    for entry in folder.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files += search(&path);
-        } else {
-            let content = fs::read(&path).unwrap();
-            assert_eq!(secrets_in(&content), [""; 0], "{}", path.display());
-            files += 1;
-        }
-    }
-    files
-}
-
-/// The forms of the secret that are in there.
-fn secrets_in(bytes: &[u8]) -> Vec<String> {
-    let mut forms = vec![CANARY.to_owned(), percent_encoded(CANARY)];
-    let debug = format!("{CANARY:?}");
-    forms.push(debug.trim_matches('"').to_owned());
-    for before in 0..3 {
-        // Of what stands before and after it only some bits are known.
-        let encoded = base64(format!("{}{CANARY}", "a".repeat(before)).as_bytes());
-        let known = (before * 4).div_ceil(3)..(before + CANARY.len()) * 4 / 3;
-        forms.push(encoded[known].to_owned());
-    }
-    let has = |form: &String| {
-        bytes
-            .windows(form.len())
-            .any(|found| found == form.as_bytes())
-    };
-    forms.into_iter().filter(has).collect()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        match byte.is_ascii_alphanumeric() {
-            true => out.push(char::from(byte)),
-            false => write!(out, "%{byte:02X}").unwrap(),
-        }
-    }
-    out
 }

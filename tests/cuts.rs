@@ -5,8 +5,7 @@
 mod support;
 
 use refsync::{
-    Error, ErrorKind, LocalStore, NetworkPolicy, Outcome, Reason, SmartHttp, SyncOptions,
-    SyncRunStats, Timeouts, sync,
+    Error, ErrorKind, LocalStore, Outcome, Reason, SmartHttp, SyncOptions, SyncRunStats, Timeouts,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +15,7 @@ use std::{fs, thread};
 use support::listing::FileEntry;
 use support::pull::{DATE, copy, grow, leftovers};
 use support::server::replay::{Exchange, Fault, Kind, Replay, Way, body_length, record};
-use support::{GitServer, ObjectFormat, Repo, Sandbox};
+use support::{GitServer, ObjectFormat, Repo, Sandbox, sync};
 
 const WORKERS: usize = 8;
 /// One in so many cuts is tried each time.
@@ -129,10 +128,7 @@ fn timeouts(kind: Kind) -> Timeouts {
 }
 
 fn remote(url: &str, kind: Kind) -> SmartHttp {
-    let remote = SmartHttp::new(url).expect("a good URL");
-    remote
-        .with_network_policy(NetworkPolicy::any())
-        .with_timeouts(timeouts(kind))
+    support::remote(url).with_timeouts(timeouts(kind))
 }
 
 #[track_caller]

@@ -5,10 +5,7 @@
 
 mod support;
 
-use refsync::{
-    Error, LocalStore, NetworkPolicy, Outcome, RefSource, SmartHttp, SyncOptions, SyncRunStats,
-    sync,
-};
+use refsync::{Error, LocalStore, Outcome, RefSource, SyncOptions, SyncRunStats};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -18,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, thread};
 use support::pull::{DATE, copy, grow, leftovers};
 use support::strace::{self, Call, Fate};
-use support::{GitServer, ObjectFormat, Repo, Sandbox, wire};
+use support::{GitServer, ObjectFormat, Repo, Sandbox, remote, sync, wire};
 
 const CHILD: &str = "sync_in_a_process_of_its_own";
 const FROM: &str = "REFSYNC_TEST_FROM";
@@ -51,7 +48,7 @@ fn sync_in_a_process_of_its_own() {
 fn run(from: &str, into: &str) -> Result<SyncRunStats, Error> {
     let end = |end: &str| -> Result<Box<dyn RefSource>, Error> {
         Ok(match end.starts_with("http") {
-            true => Box::new(SmartHttp::new(end)?.with_network_policy(NetworkPolicy::any())),
+            true => Box::new(remote(end)),
             false => Box::new(LocalStore::open(end)?),
         })
     };

@@ -3,17 +3,14 @@
 
 mod support;
 
-use refsync::{
-    LocalStore, NetworkPolicy, Outcome, Phase, Progress, Reason, RefGlobs, SmartHttp, SyncOptions,
-    sync,
-};
+use refsync::{LocalStore, Outcome, Phase, Progress, Reason, RefGlobs, SyncOptions};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use std::{env, fs, thread};
 use support::pull::{LISTED, Pair, copy, created, grow, leftovers, moved};
-use support::{Answer, Repo};
+use support::{Answer, Repo, remote, sync};
 
 const URL: &str = "REFSYNC_TEST_PULL_FROM";
 const DESTINATION: &str = "REFSYNC_TEST_PULL_INTO";
@@ -25,7 +22,6 @@ const APPLY: &str = "apply";
 #[ignore = "runs as the child of another test"]
 fn pull_until_killed() {
     let Ok(url) = env::var(URL) else { return };
-    let remote = SmartHttp::new(&url).unwrap();
     let local = LocalStore::open(env::var(DESTINATION).unwrap()).unwrap();
     let mut options = SyncOptions::default();
     if env::var(STOP_AT).as_deref() == Ok(APPLY) {
@@ -33,12 +29,7 @@ fn pull_until_killed() {
             local.path().join("objects/pack"),
         )));
     }
-    sync(
-        &remote.with_network_policy(NetworkPolicy::any()),
-        &local,
-        &options,
-    )
-    .unwrap();
+    sync(&remote(&url), &local, &options).unwrap();
 }
 
 /// Sleeps for good between the objects' arrival in the store and the last ref.

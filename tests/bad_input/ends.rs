@@ -3,10 +3,8 @@
 use crate::fails;
 use crate::support::git::ObjectFormat;
 use crate::support::pull::{Pair, asked, created, grow, leftovers};
-use crate::support::wire;
-use refsync::{
-    ErrorKind, LocalStore, NetworkPolicy, Outcome, RefGlobs, SmartHttp, SyncOptions, sync,
-};
+use crate::support::{remote, sync, wire};
+use refsync::{ErrorKind, LocalStore, NetworkPolicy, Outcome, RefGlobs, SmartHttp, SyncOptions};
 use std::fs;
 
 #[track_caller]
@@ -48,7 +46,7 @@ fn a_url_that_the_network_policy_forbids() {
     public_only.allow_private_networks = false;
     let files = pair.destination.files();
     for policy in [https_only, public_only] {
-        let remote = SmartHttp::new(&url).unwrap().with_network_policy(policy);
+        let remote = remote(&url).with_network_policy(policy);
         let err = sync(&remote, &local, &SyncOptions::default()).expect_err("forbidden");
         assert_eq!(err.kind(), ErrorKind::Forbidden, "{err:?}");
     }
@@ -62,9 +60,7 @@ fn nobody_listens_there() {
     let url = pair.server.url("up.git");
     pair.server = crate::support::GitServer::builder(pair.sandbox.path()).start();
     assert_ne!(pair.server.url("up.git"), url);
-    let remote = SmartHttp::new(&url)
-        .unwrap()
-        .with_network_policy(NetworkPolicy::any());
+    let remote = remote(&url);
     let local = LocalStore::open(&pair.destination.path).unwrap();
     let err = sync(&remote, &local, &SyncOptions::default()).expect_err("no connection");
     assert_eq!(err.kind(), ErrorKind::Connect, "{err:?}");

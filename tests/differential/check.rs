@@ -6,12 +6,9 @@ use crate::judge::{self, Flag, Verdict};
 use crate::plan::Plan;
 use crate::scenario::{SYMBOLIC, Scenario, in_the_way};
 use crate::stores::Stores;
-use crate::support::{GitServer, Repo};
+use crate::support::{GitServer, Repo, remote, sync};
 use gix::ObjectId;
-use refsync::{
-    LocalStore, NetworkPolicy, Outcome, Reason, SmartHttp, SyncOptions, SyncRunRef, SyncRunStats,
-    TagPolicy, sync,
-};
+use refsync::{LocalStore, Outcome, Reason, SyncOptions, SyncRunRef, SyncRunStats, TagPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) type Checked<T = ()> = Result<T, String>;
@@ -295,10 +292,8 @@ impl Pull<'_> {
     fn run(&self, options: &SyncOptions) -> Checked<(SyncRunStats, usize)> {
         self.server.reset_counts();
         let failed = |err: refsync::Error| format!("refsync: {err}\n{err:?}");
-        let remote = SmartHttp::new(self.url).map_err(failed)?;
-        let remote = remote.with_network_policy(NetworkPolicy::any());
         let local = LocalStore::open(&self.stores.destination.path).map_err(failed)?;
-        let stats = sync(&remote, &local, options).map_err(failed)?;
+        let stats = sync(&remote(self.url), &local, options).map_err(failed)?;
         let requests = self.server.requests();
         same!(stats.traffic.requests, requests.len() as u64, "requests");
         let fetches = requests

@@ -7,13 +7,11 @@ use crate::plan::Plan;
 use crate::push_expect::expect;
 use crate::scenario::{BEHIND_SYMBOLIC, End, SYMBOLIC, Scenario};
 use crate::stores::Stores;
-use crate::support::GitServer;
 use crate::support::pull::leftovers;
 use crate::support::push::{Sent, is_push};
+use crate::support::{GitServer, remote, sync};
 use gix::ObjectId;
-use refsync::{
-    LocalStore, NetworkPolicy, Outcome, SmartHttp, SyncOptions, SyncRunStats, TagPolicy, sync,
-};
+use refsync::{LocalStore, Outcome, SyncOptions, SyncRunStats, TagPolicy};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -170,9 +168,7 @@ impl<'a> Push<'a> {
         self.server.reset_counts();
         let failed = |err: refsync::Error| format!("refsync: {err}\n{err:?}");
         let local = LocalStore::open(&self.stores.source.path).map_err(failed)?;
-        let remote = SmartHttp::new(self.url).map_err(failed)?;
-        let remote = remote.with_network_policy(NetworkPolicy::any());
-        let stats = sync(&local, &remote, options).map_err(failed)?;
+        let stats = sync(&local, &remote(self.url), options).map_err(failed)?;
         let sent = std::mem::take(&mut *self.sent.lock().unwrap());
         let requests = self.server.requests().len();
         same!(stats.traffic.requests, requests as u64, "requests");

@@ -9,10 +9,10 @@ mod memory;
 mod patience;
 mod raw;
 mod redirects;
+#[path = "../support/mod.rs"]
+mod support;
 
-use refsync::{
-    Error, NetworkPolicy, PackRequest, RefSource as _, Run, Service, SmartHttp, SyncOptions,
-};
+use refsync::{Error, PackRequest, RefSource as _, Run, Service, SmartHttp, SyncOptions};
 
 /// What is asked of a remote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,7 @@ enum Ask {
 }
 
 fn remote(url: &str) -> SmartHttp {
-    let remote = SmartHttp::new(url).expect("a good URL");
-    remote.with_network_policy(NetworkPolicy::any())
+    support::remote(url)
 }
 
 /// Gives the run's error, and how many bytes it received until then.

@@ -2,9 +2,9 @@
 //! credential in what is said about it.
 
 use crate::support::push::{Pair, is_push};
-use crate::support::{Answer, GitServer, RequestHead};
+use crate::support::{Answer, GitServer, RequestHead, remote, sync};
 use refsync::{
-    Credentials, Error, ErrorKind, LocalStore, NetworkPolicy, Reason, SmartHttp, SyncOptions, sync,
+    Credentials, Error, ErrorKind, LocalStore, NetworkPolicy, Reason, SmartHttp, SyncOptions,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -156,15 +156,13 @@ fn a_server_that_fails_before_it_has_seen_the_push_is_an_error() {
 fn a_server_that_takes_no_pushes() {
     let pair = Pair::in_step();
     let server = GitServer::builder(pair.sandbox.path()).start();
-    let remote = SmartHttp::new(&server.url("remote.git")).unwrap();
-    let remote = remote.with_network_policy(NetworkPolicy::any());
+    let read_only = remote(&server.url("remote.git"));
     let local = LocalStore::open(&pair.source.path).unwrap();
-    let err = sync(&local, &remote, &SyncOptions::default()).expect_err("a 403");
+    let err = sync(&local, &read_only, &SyncOptions::default()).expect_err("a 403");
     assert_eq!(err.kind(), ErrorKind::PermissionDenied, "{err:?}");
     assert_eq!(server.requests().len(), 1);
 
-    let missing = SmartHttp::new(&server.url("none.git")).unwrap();
-    let missing = missing.with_network_policy(NetworkPolicy::any());
+    let missing = remote(&server.url("none.git"));
     let err = sync(&local, &missing, &SyncOptions::default()).expect_err("a 404");
     assert_eq!(err.kind(), ErrorKind::NotFound, "{err:?}");
 }
@@ -175,12 +173,12 @@ fn credentials_are_asked_for_and_checked() {
     let server = GitServer::builder(pair.sandbox.path()).receive_pack(true);
     let server = server.auth("user", SECRET).start();
     let local = LocalStore::open(&pair.source.path).unwrap();
-    let remote = || {
+    let anonymous = || {
         let remote = SmartHttp::new(&server.url("remote.git")).unwrap();
         remote.with_network_policy(NetworkPolicy::any())
     };
     let wrong = || Credentials::username_password("user", "canary-too");
-    for remote in [remote(), remote().with_credentials(wrong())] {
+    for remote in [anonymous(), anonymous().with_credentials(wrong())] {
         let err = sync(&local, &remote, &SyncOptions::default()).expect_err("a 401");
         assert_eq!(err.kind(), ErrorKind::Authentication, "{err:?}");
         assert!(!texts(&err).contains("canary"), "{}", texts(&err));
@@ -188,7 +186,7 @@ fn credentials_are_asked_for_and_checked() {
     let right = Credentials::username_password("user", SECRET);
     let stats = sync(
         &local,
-        &remote().with_credentials(right),
+        &anonymous().with_credentials(right),
         &SyncOptions::default(),
     );
     assert_eq!(stats.unwrap().count(refsync::Outcome::Updated), 1);

@@ -7,6 +7,8 @@
     reason = "every test, example and bench that includes this module uses another part of it"
 )]
 
+#[cfg(feature = "http")]
+pub mod canary;
 pub mod fast_import;
 pub mod git;
 pub mod listing;
@@ -16,6 +18,8 @@ pub mod pack;
 pub mod pull;
 #[cfg(feature = "http")]
 pub mod push;
+#[cfg(feature = "http")]
+pub mod remote;
 pub mod server;
 #[cfg(unix)]
 pub mod strace;
@@ -25,4 +29,6 @@ pub use fast_import::{FastImport, Imported, Mark};
 pub use git::{ObjectFormat, Repo, Sandbox};
 pub use listing::FileEntry;
 pub use mirror::ref_heavy;
+#[cfg(feature = "http")]
+pub use remote::{remote, sync};
 pub use server::{Answer, GitServer, Request, RequestHead};

@@ -1,10 +1,10 @@
 //! An upstream behind a server, a destination, and what a pull from one to the other did.
 
 use super::git::{ObjectFormat, Repo, Sandbox};
+use super::remote::{remote, sync};
 use super::server::{Answer, GitServer, Request, RequestHead};
 use refsync::{
-    Error, LocalStore, NetworkPolicy, Outcome, Reason, SmartHttp, SyncOptions, SyncRunRef,
-    SyncRunStats, sync,
+    Error, LocalStore, Outcome, Reason, SmartHttp, SyncOptions, SyncRunRef, SyncRunStats,
 };
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,8 +56,7 @@ impl Pair {
     }
 
     pub fn remote(&self) -> SmartHttp {
-        let remote = SmartHttp::new(&self.server.url("up.git")).expect("a good URL");
-        remote.with_network_policy(NetworkPolicy::any())
+        remote(&self.server.url("up.git"))
     }
 
     #[track_caller]

@@ -4,10 +4,9 @@ use super::git::{ObjectFormat, Repo, Sandbox};
 use super::pull::{
     Fate, asked, assert_matches_git, copy, fate_in, grow, is_sound, leftovers, reason_in,
 };
+use super::remote::{remote, sync};
 use super::server::{Answer, GitServer, RequestHead};
-use refsync::{
-    Error, LocalStore, NetworkPolicy, Outcome, Reason, SmartHttp, SyncOptions, SyncRunStats, sync,
-};
+use refsync::{Error, LocalStore, Outcome, Reason, SmartHttp, SyncOptions, SyncRunStats};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -79,8 +78,7 @@ impl Pair {
     }
 
     pub fn destination(&self) -> SmartHttp {
-        let remote = SmartHttp::new(&self.url()).expect("a good URL");
-        remote.with_network_policy(NetworkPolicy::any())
+        remote(&self.url())
     }
 
     #[track_caller]

@@ -157,3 +157,13 @@ fn ref_heavy_is_all_packed_and_has_the_refs_promised() {
     assert_eq!(repo.git(&["count-objects"]), "0 objects, 0 kilobytes");
     assert_eq!(repo.fsck(), "");
 }
+
+#[cfg(feature = "http")]
+#[test]
+#[should_panic(expected = "leaked")]
+fn a_secret_that_a_test_leaves_behind_is_found() {
+    let sandbox = Sandbox::new();
+    let mut text = vec![b'.'; (1 << 20) - 5];
+    text.extend_from_slice(crate::support::canary::CANARY.as_bytes());
+    std::fs::write(sandbox.path().join("leaked"), text).unwrap();
+}

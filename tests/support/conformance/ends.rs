@@ -1,17 +1,15 @@
 //! The ends, in all their makes.
 
+use crate::support::canary::CANARY;
 use crate::support::git::{ObjectFormat, Repo, Sandbox};
 use crate::support::pull::{Pulled, asked, grow, leftovers};
+use crate::support::remote::{remote, sync};
 use crate::support::server::GitServer;
-use refsync::{
-    Credentials, Error, LocalStore, NetworkPolicy, RefSource, SmartHttp, SyncOptions, SyncRunStats,
-    sync,
-};
+use refsync::{Credentials, Error, LocalStore, RefSource, SmartHttp, SyncOptions, SyncRunStats};
 use std::fs;
 use std::path::PathBuf;
 
 const USER: &str = "reader";
-const PASSWORD: &str = "pass:word";
 
 /// Which ends, and what they speak.
 #[derive(Clone, Copy)]
@@ -112,14 +110,12 @@ impl Setup {
     }
 
     fn remote(&self, server: &GitServer, name: &str) -> SmartHttp {
-        let mut remote = SmartHttp::new(&server.url(name))
-            .expect("a good URL")
-            .with_network_policy(NetworkPolicy::any());
+        let mut remote = remote(&server.url(name));
         if self.tls {
             remote = remote.with_root_certificate(server.certificate_der());
         }
         if self.auth {
-            remote = remote.with_credentials(Credentials::username_password(USER, PASSWORD));
+            remote = remote.with_credentials(Credentials::username_password(USER, CANARY));
         }
         remote
     }
@@ -130,7 +126,7 @@ impl Setup {
             .receive_pack(self.destination == Destination::Http)
             .tls(self.tls);
         match self.auth {
-            true => server.auth(USER, PASSWORD).start(),
+            true => server.auth(USER, CANARY).start(),
             false => server.start(),
         }
     }
@@ -191,10 +187,7 @@ impl Ends {
         // Both ends are listed at once, so either may be the first.
         requests.sort_by_key(|request| request.query != "service=git-receive-pack");
         for request in &requests {
-            assert_eq!(
-                (request.status, request.authorization),
-                (Some(200), self.setup.auth)
-            );
+            assert_eq!((request.status, request.authorization), (Some(200), true));
         }
         assert_eq!(stats.traffic.requests, requests.len() as u64);
         if self.setup.destination == Destination::Packed && !options.dry_run {

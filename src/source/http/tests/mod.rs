@@ -9,6 +9,7 @@ use std::{
 };
 
 use self::support::{
+    canary::CANARY,
     git::{self, Repo, Sandbox},
     server::{Answer, GitServer},
 };
@@ -25,6 +26,7 @@ use crate::{
 )]
 #[path = "../../../../tests/support"]
 mod support {
+    pub mod canary;
     pub mod fast_import;
     pub mod git;
     pub mod server;
@@ -58,12 +60,12 @@ fn ends_of(format: git::ObjectFormat) -> Ends {
     let destination = sandbox.init_bare("destination.git", format);
     send(&source, &destination, &format!("{old}:{MAIN}"));
     let server = GitServer::builder(sandbox.path())
-        .auth("me", "canary")
+        .auth("me", CANARY)
         .receive_pack(true)
         .start();
     let remote = SmartHttp::new(&server.url("destination.git"))
         .expect("a valid URL")
-        .with_credentials(Credentials::username_password("me", "canary"))
+        .with_credentials(Credentials::username_password("me", CANARY))
         .with_network_policy(NetworkPolicy::any());
     Ends {
         source,
