@@ -3,26 +3,20 @@
 use std::io::Read;
 
 use bstr::ByteSlice;
-use gix_transport::{
-    Protocol,
-    client::{blocking_io::SetServiceResponse, capabilities::blocking_recv::Handshake},
-    packetline::{PacketLineRef, blocking_io::StreamingPeekableIter},
-};
 
 use super::{
     bytes::{Bytes, Pieces},
     packets::{Frame, frames},
 };
 use crate::{
-    AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, ObjectId, PackRequest,
+    AdvertisedRef, Error, Limits, ObjectFormat, ObjectId, PackRequest,
     protocol::{
         fetch::{self, Dialect},
+        greeting::{Greeting, greeting},
+        ls_refs::listing,
         ref_line::{V0Lines, parse_v2},
     },
-    source::http::{
-        fetch::{UploadPack, listing},
-        session::{Greeting, greeting},
-    },
+    source::http::fetch::UploadPack,
 };
 
 /// The advertisement of a server older than v2, behind a byte that says how it comes.
@@ -40,7 +34,6 @@ pub fn v0_advertisement(data: &[u8]) {
         return;
     };
     let Some(listed) = greeting.listed else {
-        assert_eq!(greeting.protocol, Protocol::V2);
         return;
     };
     keeps_to(&limits, &listed.refs, greeting.format);
@@ -79,11 +72,11 @@ pub fn v2_advertisement(data: &[u8]) {
     let Ok(greeting) = whole else {
         return;
     };
-    if greeting.protocol != Protocol::V2 {
+    if greeting.listed.is_some() {
         return;
     }
     let text = lines_of(bytes.0);
-    let lines: Vec<_> = text.trim().split_str("\n").skip(1).collect();
+    let lines: Vec<_> = text.split_str("\n").skip(1).collect();
     let offered = |name: &str| {
         let mut values = lines
             .iter()
@@ -139,8 +132,8 @@ pub fn ls_refs(data: &[u8]) {
         ObjectFormat::Sha256
     };
     let limits = small_limits(seed);
-    let whole = list(bytes.0, format, &limits);
-    let pieces = list(Pieces::new(bytes.0, seed), format, &limits);
+    let whole = listing(bytes.0, format, &limits);
+    let pieces = listing(Pieces::new(bytes.0, seed), format, &limits);
     let text = |listed: &Result<_, Error>| listed.as_ref().map_err(Error::to_string).cloned();
     assert_eq!(text(&whole), text(&pieces));
     let Ok(refs) = whole else {
@@ -184,54 +177,36 @@ fn keeps_to(limits: &Limits, refs: &[AdvertisedRef], format: ObjectFormat) {
 }
 
 fn greet(stream: impl Read, limits: &Limits) -> Result<Greeting, String> {
-    let mut lines = StreamingPeekableIter::new(stream, &[PacketLineRef::Flush], false);
-    let answer = Handshake::from_lines_with_version_detection(&mut lines);
-    let answer = answer.map_err(|err| err.to_string())?;
-    let answer = SetServiceResponse {
-        actual_protocol: answer.protocol,
-        capabilities: answer.capabilities,
-        refs: answer.refs,
-    };
-    greeting(answer, limits, &unreadable).map_err(|err| err.to_string())
-}
-
-fn list(
-    stream: impl Read,
-    format: ObjectFormat,
-    limits: &Limits,
-) -> Result<Vec<AdvertisedRef>, Error> {
-    let mut lines = StreamingPeekableIter::new(stream, &[PacketLineRef::Flush], false);
-    listing(&mut lines.as_read(), format, limits, &unreadable)
-}
-
-fn unreadable(err: gix::Error) -> Error {
-    Error::new(ErrorKind::Protocol, "unreadable").with_source(err)
+    greeting(stream, "git-upload-pack", limits).map_err(|err| err.to_string())
 }
 
 type Said<'a> = (
-    Protocol,
     ObjectFormat,
-    Vec<String>,
+    String,
     Option<(&'a [AdvertisedRef], &'a [ObjectId])>,
 );
 
 fn said(greeting: &Result<Greeting, String>) -> Result<Said<'_>, &str> {
     let greeting = greeting.as_ref().map_err(String::as_str)?;
-    let capabilities = greeting.capabilities.iter();
-    let capabilities = capabilities.map(|each| format!("{:?} {:?}", each.name(), each.value()));
     let listed = greeting.listed.as_ref();
     Ok((
-        greeting.protocol,
         greeting.format,
-        capabilities.collect(),
+        format!("{:?}", greeting.capabilities),
         listed.map(|listed| (&listed.refs[..], &listed.shallow[..])),
     ))
 }
 
-/// What stands before the first packet without content, a line for each one with it.
+/// What stands before the first packet without content, a line for each one with it. What a service
+/// is announced with doesn't count.
 fn lines_of(stream: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
-    for frame in frames(stream) {
+    let mut frames = frames(stream).into_iter().peekable();
+    let announced =
+        |frame: &Frame<'_>| matches!(frame, Frame::Data(line) if line.starts_with(b"# service="));
+    if frames.next_if(announced).is_some() {
+        frames.by_ref().find(|frame| *frame == Frame::Flush);
+    }
+    for frame in frames {
         let Frame::Data(line) = frame else {
             break;
         };

@@ -90,13 +90,4 @@ fn is_sound(url: &RemoteUrl) {
     assert_eq!(host, origin.host());
     let default = if origin.is_https() { 443 } else { 80 };
     assert_eq!(uri.port_u16().unwrap_or(default), origin.port());
-
-    let gix = url.to_gix();
-    assert_eq!(gix.user(), None);
-    assert_eq!(gix.password(), None);
-    assert_eq!(
-        gix.host().map(|host| host.trim_matches(['[', ']'])),
-        Some(origin.host())
-    );
-    assert_eq!(gix.port.unwrap_or(default), origin.port());
 }

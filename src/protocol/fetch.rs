@@ -4,11 +4,10 @@
 use std::io::{self, BufRead};
 
 use bstr::{BStr, BString, ByteSlice};
-use gix_transport::packetline::blocking_io::encode;
 
 use super::{
     noise::Noise,
-    pkt_line::{Packet, read_head},
+    pkt_line::{Packet, Request, read_head},
     printable,
 };
 use crate::{Error, ErrorKind, ObjectFormat, ObjectId, PackRequest};
@@ -74,7 +73,7 @@ pub(crate) fn request(
             said.line("command=fetch");
             said.line(format!("agent={agent}"));
             said.line_if(names_format, format!("object-format={format}"));
-            said.0.extend_from_slice(b"0001");
+            said.delimiter();
             said.line_if(request.thin, "thin-pack");
             said.line_if(request.ofs_delta, "ofs-delta");
             said.line("no-progress");
@@ -83,7 +82,7 @@ pub(crate) fn request(
             boundary.for_each(|id| said.line(format!("shallow {id}")));
             haves.for_each(|id| said.line(format!("have {id}")));
             said.line("done");
-            said.0.extend_from_slice(b"0000");
+            said.flush();
         }
         Dialect::V0(offers) => {
             let mut capabilities = requested(request, offers, agent)?;
@@ -93,7 +92,7 @@ pub(crate) fn request(
             }
             let boundary = request.shallow.iter().filter(|_| offers.shallow);
             boundary.for_each(|id| said.line(format!("shallow {id}")));
-            said.0.extend_from_slice(b"0000");
+            said.flush();
             haves.for_each(|id| said.line(format!("have {id}")));
             said.line("done");
         }
@@ -127,23 +126,6 @@ fn requested(request: &PackRequest, offers: Offers, agent: &str) -> Result<Strin
     ];
     let words = words.iter().filter(|(is_wanted, _)| *is_wanted);
     Ok(words.map(|(_, word)| format!(" {word}")).collect())
-}
-
-#[derive(Default)]
-struct Request(Vec<u8>);
-
-impl Request {
-    /// Lines are short: a word, or one and an object id.
-    fn line(&mut self, line: impl AsRef<str>) {
-        encode::text_to_write(line.as_ref().as_bytes(), &mut self.0)
-            .expect("a short line, into memory");
-    }
-
-    fn line_if(&mut self, is_wanted: bool, line: impl AsRef<str>) {
-        if is_wanted {
-            self.line(line);
-        }
-    }
 }
 
 /// What comes before a pack, or instead of it.

@@ -1,6 +1,8 @@
 //! Git's wire grammar as pure functions over bytes. Nothing here touches a socket.
 
 pub(crate) mod fetch;
+pub(crate) mod greeting;
+pub(crate) mod ls_refs;
 pub(crate) mod noise;
 pub(crate) mod pkt_line;
 pub(crate) mod receive_pack;
@@ -8,15 +10,22 @@ pub(crate) mod ref_line;
 pub(crate) mod report_status;
 pub(crate) mod side_band;
 
+use std::io;
+
+use crate::{Error, ErrorKind};
+
 /// How much of a remote's words is passed on, in characters.
 const MAX_REMOTE_TEXT: usize = 400;
 
-/// The text of an `ERR` packet at the start of an answer, which is then all of it
-/// (gitprotocol-common(5)).
-pub(crate) fn err_packet(answer: &[u8]) -> Option<&[u8]> {
-    let (length, rest) = answer.split_first_chunk::<4>()?;
-    let length = usize::from_str_radix(str::from_utf8(length).ok()?, 16).ok()?;
-    rest.get(..length.checked_sub(4)?)?.strip_prefix(b"ERR ")
+/// What a server says in an `ERR` packet, which is then all of its answer (gitprotocol-common(5)).
+pub(crate) fn refused(text: &[u8]) -> Error {
+    let text = format!("the server refused: {}", printable(text));
+    Error::new(ErrorKind::Remote, text)
+}
+
+/// Refs that a server lists can't be read as packets.
+fn unreadable(err: io::Error) -> Error {
+    Error::new(ErrorKind::Protocol, "listing refs failed").with_source(err)
 }
 
 /// What a remote said, made safe to print: one line, no control characters, of bounded length.
@@ -37,24 +46,7 @@ fn is_invisible(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{err_packet, printable};
-
-    #[test]
-    fn an_err_packet_is_told_from_the_rest() {
-        assert_eq!(err_packet(b"000bERR no!"), Some(&b"no!"[..]));
-        assert_eq!(err_packet(b"000bERR no!0000"), Some(&b"no!"[..]));
-        assert_eq!(err_packet(b"000cERR no!"), None, "cut off");
-        for other in [
-            &b"0000"[..],
-            b"",
-            b"ERR no!",
-            b"0003ERR ",
-            b"000dpackfile\n",
-            b"zzzzERR no!",
-        ] {
-            assert_eq!(err_packet(other), None, "{other:?}");
-        }
-    }
+    use super::printable;
 
     #[test]
     fn what_a_remote_says_cannot_play_tricks_on_a_terminal() {

@@ -4,9 +4,12 @@ use std::io::{self, Read};
 
 use gix_transport::packetline::{
     PacketLineRef,
+    blocking_io::encode,
     decode::{PacketLineOrWantedSize, hex_prefix},
 };
 
+/// The length of a packet, in hexadecimal, in front of it.
+pub(crate) const HEAD_LEN: usize = 4;
 /// The most that a packet holds.
 const MAX_DATA_LEN: usize = 65_516;
 
@@ -24,6 +27,10 @@ pub(crate) enum Packet {
 pub(crate) fn read_head(from: &mut impl Read) -> io::Result<Packet> {
     let mut head = [0; 4];
     from.read_exact(&mut head)?;
+    packet(head)
+}
+
+fn packet(head: [u8; HEAD_LEN]) -> io::Result<Packet> {
     match hex_prefix(&head) {
         Ok(PacketLineOrWantedSize::Line(PacketLineRef::Flush)) => Ok(Packet::Flush),
         Ok(PacketLineOrWantedSize::Line(PacketLineRef::Delimiter)) => Ok(Packet::Delimiter),
@@ -35,6 +42,92 @@ pub(crate) fn read_head(from: &mut impl Read) -> io::Result<Packet> {
     }
 }
 
+/// Packets up to a flush packet, each handed out where it lies.
+pub(crate) struct Packets<R> {
+    from: R,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl<R: Read> Packets<R> {
+    pub(crate) fn new(from: R) -> Self {
+        Packets {
+            from,
+            // Room for what comes behind the longest packet, so that most reads are long.
+            buffer: vec![0; 2 * (HEAD_LEN + MAX_DATA_LEN)],
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// What the next packet holds; `None` for a flush packet. The end of the answer is an error, and
+    /// so is any other packet that holds nothing.
+    pub(crate) fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        self.fill(HEAD_LEN)?;
+        let head = self.buffer[self.start..].first_chunk();
+        match packet(*head.expect("it was filled in"))? {
+            Packet::Data(bytes) => {
+                self.fill(HEAD_LEN + bytes)?;
+                let data = self.start + HEAD_LEN..self.start + HEAD_LEN + bytes;
+                self.start = data.end;
+                Ok(Some(&self.buffer[data]))
+            }
+            Packet::Flush => {
+                self.start += HEAD_LEN;
+                Ok(None)
+            }
+            Packet::Delimiter | Packet::ResponseEnd => {
+                Err(garbled("a packet is of a kind that has no place here"))
+            }
+        }
+    }
+
+    /// Reads until there are so many bytes.
+    fn fill(&mut self, bytes: usize) -> io::Result<()> {
+        if self.end - self.start >= bytes {
+            return Ok(());
+        }
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        while self.end < bytes {
+            match self.from.read(&mut self.buffer[self.end..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => self.end += read,
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is said to a server, packet by packet.
+#[derive(Default)]
+pub(crate) struct Request(pub(crate) Vec<u8>);
+
+impl Request {
+    /// Lines are short: a word or two, with an id, or a name that isn't too long for one.
+    pub(crate) fn line(&mut self, line: impl AsRef<[u8]>) {
+        encode::text_to_write(line.as_ref(), &mut self.0).expect("a short line, into memory");
+    }
+
+    pub(crate) fn line_if(&mut self, is_wanted: bool, line: impl AsRef<[u8]>) {
+        if is_wanted {
+            self.line(line);
+        }
+    }
+
+    pub(crate) fn delimiter(&mut self) {
+        self.0.extend_from_slice(b"0001");
+    }
+
+    pub(crate) fn flush(&mut self) {
+        self.0.extend_from_slice(b"0000");
+    }
+}
+
 pub(crate) fn garbled(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
@@ -42,6 +135,43 @@ pub(crate) fn garbled(what: &'static str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Gives so many bytes at a time.
+    struct Slowly<'a>(&'a [u8], usize);
+
+    impl Read for Slowly<'_> {
+        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+            let most = self.1.min(to.len());
+            self.0.read(&mut to[..most])
+        }
+    }
+
+    #[test]
+    fn packets_are_whole_whatever_pieces_they_come_in() {
+        let mut longest = b"fff0".to_vec();
+        longest.extend([b'x'; MAX_DATA_LEN]);
+        let mut answer = b"0009first0005x".to_vec();
+        for _ in 0..5 {
+            answer.extend_from_slice(&longest);
+        }
+        answer.extend_from_slice(b"00000008next");
+        for pieces in [1, 3, 5, 1000, 65_536, usize::MAX] {
+            let mut packets = Packets::new(Slowly(&answer, pieces));
+            let mut next = || packets.next().map(|next| next.map(<[u8]>::to_vec));
+            assert_eq!(next().expect("a packet").as_deref(), Some(&b"first"[..]));
+            assert_eq!(next().expect("a packet").as_deref(), Some(&b"x"[..]));
+            for _ in 0..5 {
+                assert_eq!(next().expect("a packet").as_deref(), Some(&longest[4..]));
+            }
+            assert_eq!(next().expect("a flush packet"), None);
+            assert_eq!(next().expect("a packet").as_deref(), Some(&b"next"[..]));
+            let end = next().expect_err("nothing more");
+            assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+        }
+        for other in ["0001", "0002", "0004", "000", "0006x", "zzzz"] {
+            assert!(Packets::new(other.as_bytes()).next().is_err(), "{other}");
+        }
+    }
 
     #[test]
     fn heads_of_packets() {

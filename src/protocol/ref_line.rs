@@ -2,7 +2,8 @@
 
 use bstr::BStr;
 
-use crate::{AdvertisedRef, Error, Limits, ObjectFormat, ObjectId, refs::object_id};
+use super::printable;
+use crate::{AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, ObjectId, refs::object_id};
 
 /// How much of a listing has come, against [`Limits::refs`] and [`Limits::ref_names`].
 pub(crate) struct Length<'a> {
@@ -80,6 +81,23 @@ pub(crate) struct V0Lines {
 }
 
 impl V0Lines {
+    /// Takes in the next line, and takes it off the budget.
+    pub(crate) fn take(
+        &mut self,
+        line: &BStr,
+        format: ObjectFormat,
+        length: &mut Length<'_>,
+    ) -> Result<(), Error> {
+        let refs = self.refs.len();
+        self.push(line, format).ok_or_else(|| nonsense(line))?;
+        match self.refs.get(refs) {
+            Some(new) => length.add(new.name.len()),
+            // Each ref has one at most.
+            None if line.trim_ascii_end().ends_with(b"^{}") && refs > 0 => Ok(()),
+            None => length.add(0),
+        }
+    }
+
     /// Takes in the next line; `None` if it breaks the grammar.
     pub(crate) fn push(&mut self, line: &BStr, format: ObjectFormat) -> Option<()> {
         let line = without_newline(line);
@@ -108,6 +126,14 @@ impl V0Lines {
         }
         Some(())
     }
+}
+
+pub(crate) fn nonsense(line: &BStr) -> Error {
+    let text = format!(
+        "the server listed a ref in a way that makes no sense: {}",
+        printable(line)
+    );
+    Error::new(ErrorKind::Protocol, text)
 }
 
 fn without_newline(mut line: &[u8]) -> &[u8] {

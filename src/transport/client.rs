@@ -13,9 +13,9 @@ use ureq::{
 
 use super::{
     Credentials, CurrentRun, Meter, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts,
+    body::{ResponseBody, lock},
     connect::{Dialer, NoResolver, system_look_up, tls_config},
     credentials::Authorization,
-    exchange::{Allowance, Exchange, State, lock},
     response::{Head, incomplete},
     socket::Link,
 };
@@ -43,15 +43,11 @@ pub(crate) struct ClientOptions {
     pub(crate) meter: Arc<Meter>,
 }
 
-/// HTTP to one origin: for `gix_transport`, which collects a request before it is sent, and with
-/// [`upload`](HttpClient::upload) for one that is too large for that.
+/// HTTP to one origin.
 ///
-/// Clones share connections and the failure: hand one to `gix_transport` and ask the other one
-/// [what failed](HttpClient::take_failure). The connection is kept for the next request if the body
-/// of the response was read to its end, which gix does before it makes one. After the last request of
-/// a run, [`finish`](HttpClient::finish) does it.
-#[derive(Clone)]
-pub(crate) struct HttpClient(pub(super) Arc<Inner>);
+/// The connection is kept for the next request if the body of the response was read to its end.
+/// [`finish`](HttpClient::finish) sees to that, before each request and after the last one of a run.
+pub(crate) struct HttpClient(pub(super) Inner);
 
 pub(super) struct Inner {
     agent: ureq::Agent,
@@ -60,8 +56,8 @@ pub(super) struct Inner {
     redirects: Redirects,
     moved: Mutex<Option<RemoteUrl>>,
     pub(super) link: Arc<Link>,
-    /// The exchange that was answered last, for [`HttpClient::finish`].
-    pub(super) last: Mutex<Option<Exchange>>,
+    /// The last answer, for [`HttpClient::finish`].
+    last: Mutex<Option<ResponseBody>>,
 }
 
 impl HttpClient {
@@ -93,7 +89,7 @@ impl HttpClient {
             .user_agent(USER_AGENT)
             .accept_encoding("identity")
             .build();
-        Ok(HttpClient(Arc::new(Inner {
+        Ok(HttpClient(Inner {
             agent: ureq::Agent::with_parts(config, dialer, NoResolver),
             origin,
             authorization,
@@ -101,10 +97,11 @@ impl HttpClient {
             moved: Mutex::new(None),
             link,
             last: Mutex::new(None),
-        })))
+        }))
     }
 
-    /// The first error of the last request. To be preferred over what gix makes of it.
+    /// The first error of the last request. To be preferred over what the readers of its answer make
+    /// of it.
     pub(crate) fn take_failure(&self) -> Option<Error> {
         self.0.link.failure.take()
     }
@@ -115,33 +112,32 @@ impl HttpClient {
         lock(&self.0.moved).take()
     }
 
-    /// How much of the next answers may be read; `None` for any amount.
-    pub(crate) fn allow_answer(&self, allowance: Option<Allowance>) {
-        *lock(&self.0.link.allowance) = allowance;
-    }
-
-    /// How the body of the last answer began, as far as it has been read.
-    pub(crate) fn beginning(&self) -> Vec<u8> {
-        let last = lock(&self.0.last).clone();
-        last.map_or_else(Vec::new, |exchange| match &*lock(&exchange.0) {
-            State::Answered(answer) => answer.beginning.clone(),
-            State::Pending(_) | State::Over => Vec::new(),
-        })
-    }
-
     /// Ends a run that went well, so that the next one finds its connection.
     ///
-    /// gix reads up to the flush packet, but an answer in chunks ends after it. May wait for that as
-    /// for any other byte. What comes instead of the end costs the connection and nothing else.
+    /// What was asked for ends with a flush packet, but an answer in chunks ends after it. May wait
+    /// for that as for any other byte. What comes instead of the end costs the connection and nothing
+    /// else.
     pub(crate) fn finish(&self) {
         let last = lock(&self.0.last).take();
-        if let Some(exchange) = last {
-            let at_end = exchange.answer(|answer| answer.body.read(&mut [0]));
-            if !matches!(at_end, Ok(0)) {
-                *lock(&exchange.0) = State::Over;
-                self.take_failure();
-            }
+        if let Some(mut body) = last
+            && !matches!(body.read(&mut [0]), Ok(0))
+        {
+            body.abandon();
+            self.take_failure();
         }
+    }
+
+    /// The body of an answer of this content type.
+    pub(super) fn answer(
+        &self,
+        response: Response<Body>,
+        content_type: &str,
+    ) -> Result<ResponseBody, Error> {
+        self.head(&response).check_content_type(content_type)?;
+        let body = response.into_body().into_reader();
+        let body = ResponseBody::new(self.0.link.clone(), body);
+        *lock(&self.0.last) = Some(body.clone());
+        Ok(body)
     }
 
     /// Sends a request, with the credentials, and gives its answer unless the status says no.
@@ -158,7 +154,7 @@ impl HttpClient {
             redirects,
             link,
             ..
-        } = &*self.0;
+        } = &self.0;
         if Origin::of(request.uri()).as_ref() != Some(origin) {
             return Err(Error::new(
                 ErrorKind::Forbidden,

@@ -1,6 +1,6 @@
 //! Smart HTTP's lower half: policy, deadlines, credentials, cancellation and errors with a kind.
 //!
-//! [`HttpClient`] is what `gix_transport` and pushes send their requests through. Everything that a hostile URL,
+//! [`HttpClient`] is what all requests go through. Everything that a hostile URL,
 //! name server or Git server could try against the embedding process is decided here:
 //!
 //! - a [`RemoteUrl`] is `http(s)` and carries no credentials;
@@ -10,11 +10,12 @@
 //! - [`Credentials`] go to the origin that they were given for and nowhere else;
 //! - every wait ends with the [`Timeouts`] or with the run.
 
+mod body;
+mod call;
 mod client;
 mod connect;
 mod credentials;
 mod current_run;
-mod exchange;
 mod failure;
 mod meter;
 mod pace;
@@ -26,17 +27,17 @@ mod timeouts;
 mod upload;
 mod url;
 
+pub(crate) use call::Call;
 pub(crate) use client::{ClientOptions, HttpClient};
 pub use credentials::Credentials;
 pub(crate) use current_run::CurrentRun;
-pub(crate) use exchange::Allowance;
 pub(crate) use meter::Meter;
 pub use policy::NetworkPolicy;
 pub use redirect::Redirects;
 #[cfg(any(test, fuzzing))]
 pub(crate) use redirect::moved_within_origin;
 pub use timeouts::Timeouts;
-pub(crate) use upload::{Call, Unanswered};
+pub(crate) use upload::Unanswered;
 pub use url::{Origin, RemoteUrl};
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use ureq::http::{HeaderMap, Method, StatusCode, Uri, header};
+use ureq::http::{HeaderMap, StatusCode, Uri, header};
 
 use super::{Redirects, RemoteUrl, redirect::moved_within_origin, socket::connection_broke};
 use crate::{Error, ErrorKind};
@@ -78,7 +78,8 @@ impl Head<'_> {
         }
     }
 
-    /// Fails unless this is a smart HTTP answer of the type `expected`.
+    /// Fails unless this is a smart HTTP answer of the type `expected` (gitprotocol-http(5), "Smart
+    /// Clients").
     pub(super) fn check_content_type(&self, expected: &str) -> Result<(), Error> {
         let encoding = self.headers.get(header::CONTENT_ENCODING);
         if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -103,17 +104,6 @@ impl Head<'_> {
     fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
-}
-
-/// The content type that Git's smart HTTP answers such a request with
-/// (gitprotocol-http(5), "Smart Clients").
-pub(super) fn expected_content_type(method: &Method, uri: &Uri) -> Option<String> {
-    if *method == Method::GET {
-        let service = uri.query()?.strip_prefix("service=")?;
-        return Some(format!("application/x-{service}-advertisement"));
-    }
-    let service = uri.path().rsplit('/').next()?;
-    Some(format!("application/x-{service}-result"))
 }
 
 /// The repository that a redirect of the first request leads to, if it can be shown as it is.
@@ -251,31 +241,6 @@ mod tests {
                 ],
             );
             assert_eq!(answer.is_ok(), good, "{encoding}");
-        }
-    }
-
-    #[test]
-    fn the_content_type_follows_from_the_request() {
-        let cases = [
-            (
-                Method::GET,
-                "http://h/a/info/refs?service=git-upload-pack",
-                Some(TYPE),
-            ),
-            (
-                Method::POST,
-                "http://h/a/git-upload-pack",
-                Some("application/x-git-upload-pack-result"),
-            ),
-            (Method::GET, "http://h/a/info/refs", None),
-        ];
-        for (method, uri, expected) in cases {
-            let uri: Uri = uri.parse().expect("a URI");
-            assert_eq!(
-                expected_content_type(&method, &uri).as_deref(),
-                expected,
-                "{uri}"
-            );
         }
     }
 

@@ -2,14 +2,14 @@ use std::{
     io::{self, Read, Write},
     net::TcpStream,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use super::{
-    Allowance, CurrentRun, Meter, Timeouts,
+    CurrentRun, Meter, Timeouts,
     failure::Failure,
     pace::{Framing, Pace},
 };
@@ -30,8 +30,6 @@ pub(super) struct Link {
     pub(super) framing: Framing,
     /// Whether the credentials of the current request have been sent.
     head_is_out: AtomicBool,
-    /// How much of an answer's body may be read, if that is limited.
-    pub(super) allowance: Mutex<Option<Allowance>>,
 }
 
 impl Link {
@@ -45,7 +43,6 @@ impl Link {
             pace: Pace::default(),
             framing: Framing::default(),
             head_is_out: AtomicBool::default(),
-            allowance: Mutex::default(),
         }
     }
 

@@ -2,14 +2,12 @@
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
-use ureq::{
-    SendBody,
-    http::{Request, header, request},
-};
+use ureq::{SendBody, http::header};
 
 use super::{
-    HttpClient, RemoteUrl,
-    exchange::{Exchange, ResponseBody, not_http},
+    Call, HttpClient,
+    body::ResponseBody,
+    call::not_http,
     response::incomplete,
     socket::{Link, connection_broke},
 };
@@ -18,6 +16,9 @@ use crate::{Error, ErrorKind};
 /// What is sent in one piece and with its length, as git's `http.postBuffer`. Some servers refuse a
 /// body without one.
 const POST_BUFFER: usize = 1024 * 1024;
+
+/// How much of an answer is read at a time.
+const READ_AHEAD: usize = 64 * 1024;
 
 /// How much of the answer to a probe is read for the sake of the connection.
 const MAX_PROBE_ANSWER: u64 = 64 * 1024;
@@ -79,9 +80,8 @@ impl HttpClient {
             return Err(connection_broke());
         }
         let expected = format!("application/x-{}-result", call.service);
-        self.head(&response).check_content_type(&expected)?;
-        let body = response.into_body().into_reader();
-        Ok(Exchange::answered(self, &expected, body))
+        let body = self.answer(response, &expected)?;
+        Ok(BufReader::with_capacity(READ_AHEAD, body))
     }
 
     /// As git does before a large request (`probe_rpc` in its `remote-curl.c`).
@@ -92,35 +92,6 @@ impl HttpClient {
         io::copy(&mut answer.take(MAX_PROBE_ANSWER), &mut io::sink())
             .map(drop)
             .map_err(|err| incomplete(err.into(), ErrorKind::Protocol))
-    }
-}
-
-/// What is called on the other side.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Call<'a> {
-    pub(crate) repository: &'a RemoteUrl,
-    /// Such as `git-upload-pack`.
-    pub(crate) service: &'a str,
-    /// Of Git's protocol, where the server has to be told.
-    pub(crate) version: Option<&'a str>,
-    /// Whether the server may move refs as soon as it has all of the body.
-    pub(crate) moves_refs: bool,
-}
-
-impl Call<'_> {
-    fn request(&self) -> request::Builder {
-        let service = self.service;
-        let repository = self.repository.as_str().trim_end_matches('/');
-        let request = Request::post(format!("{repository}/{service}"))
-            .header(
-                header::CONTENT_TYPE,
-                format!("application/x-{service}-request"),
-            )
-            .header(header::ACCEPT, format!("application/x-{service}-result"));
-        match self.version {
-            Some(version) => request.header("Git-Protocol", format!("version={version}")),
-            None => request,
-        }
     }
 }
 

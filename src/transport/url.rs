@@ -9,8 +9,6 @@ use crate::{Error, ErrorKind};
 pub struct RemoteUrl {
     text: String,
     origin: Origin,
-    // The type's own `Debug` would print credentials. There are none in here.
-    for_gix: gix_url::Url,
 }
 
 /// Whom a request goes to: scheme, host and port of a URL.
@@ -36,16 +34,14 @@ impl RemoteUrl {
             return Err(invalid(complaint));
         }
         let malformed = || invalid("the URL is malformed");
+        if !is_percent_encoded(url) {
+            return Err(malformed());
+        }
         let uri: Uri = url.parse().map_err(|_| malformed())?;
         let origin =
             Origin::of(&uri).ok_or_else(|| invalid("the URL has no valid host or port"))?;
         let text = format!("{}{}", origin.in_url(), uri.path());
-        let for_gix = gix_url::parse(text.as_str()).map_err(|_| malformed())?;
-        Ok(RemoteUrl {
-            text,
-            origin,
-            for_gix,
-        })
+        Ok(RemoteUrl { text, origin })
     }
 
     /// Scheme, host and port.
@@ -61,11 +57,6 @@ impl RemoteUrl {
     /// The URL with scheme and host in lower case.
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-
-    /// What `gix_transport` takes.
-    pub(crate) fn to_gix(&self) -> gix_url::Url {
-        self.for_gix.clone()
     }
 }
 
@@ -103,6 +94,12 @@ fn complaint(url: &str) -> Option<&'static str> {
         return Some("the URL has a fragment, which Git's smart HTTP does not allow");
     }
     None
+}
+
+/// Whether every `%` begins the code of a byte (RFC 3986 section 2.1).
+fn is_percent_encoded(url: &str) -> bool {
+    let mut codes = url.as_bytes().split(|byte| *byte == b'%').skip(1);
+    codes.all(|code| matches!(code, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
 }
 
 impl Origin {
@@ -246,7 +243,6 @@ mod tests {
             assert_eq!(url.as_str(), text);
             assert_eq!(url.to_string(), text);
             assert_eq!(url.origin().to_string(), origin);
-            assert_eq!(url.to_gix().to_bstring(), text, "gix requests the same URL");
         }
     }
 
@@ -295,6 +291,7 @@ mod tests {
             ("https://[fe80::1%25eth0]/canary", ""),
             ("https://example.com\\@canary/a", ""),
             ("https://example.com/%zz/canary", "malformed"),
+            ("https://example.com/canary%2", "malformed"),
         ];
         for (input, expected) in cases {
             let err = RemoteUrl::parse(input).expect_err(input);

@@ -1,23 +1,16 @@
 //! Listing for a pull, and the pack or why there is none.
 
 use bstr::{BString, ByteSlice as _};
-use gix_transport::{
-    Protocol,
-    client::blocking_io::{ReadlineBufRead, TransportV2Ext as _},
-};
 
-use super::{
-    AGENT,
-    session::{Greeting, Session, each_line, failed, nonsense, refused},
-};
+use super::{AGENT, session::Session};
 use crate::{
-    AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, PackAnswer, PackReceiver, PackRequest,
-    Run,
+    AdvertisedRef, Error, ErrorKind, ObjectFormat, PackAnswer, PackReceiver, PackRequest, Run,
     protocol::{
         fetch::{self, Dialect, Offers, Preface, refused_want},
+        greeting::Greeting,
+        ls_refs,
         noise::Noise,
-        printable,
-        ref_line::{self, Length},
+        printable, refused,
         side_band::{SideBand, Trouble},
     },
     transport::Call,
@@ -33,15 +26,15 @@ pub(crate) struct UploadPack {
 impl UploadPack {
     pub(crate) fn new(greeting: &Greeting) -> Self {
         let offers = |name: &str| greeting.offers(name);
-        let dialect = match greeting.protocol {
-            Protocol::V2 => {
-                let fetch = greeting.capabilities.capability("fetch");
+        let dialect = match greeting.listed {
+            Some(_) => Dialect::V0(Offers::of(offers)),
+            None => {
+                let fetch = greeting.capabilities.value("fetch").unwrap_or_default();
                 Dialect::V2 {
                     names_format: offers("object-format"),
-                    shallow: fetch.is_some_and(|fetch| fetch.supports("shallow") == Some(true)),
+                    shallow: fetch.split_str(" ").any(|word| word == b"shallow"),
                 }
             }
-            Protocol::V0 | Protocol::V1 => Dialect::V0(Offers::of(offers)),
         };
         UploadPack {
             dialect,
@@ -69,27 +62,18 @@ impl Session {
         known: UploadPack,
         run: &Run,
     ) -> Result<Vec<AdvertisedRef>, Error> {
-        let capabilities = [
-            ("agent", Some(AGENT.to_owned())),
-            ("object-format", Some(known.format.to_string())),
-        ];
-        let capabilities = capabilities
-            .into_iter()
-            .filter(|(name, _)| known.names_format() || *name != "object-format");
-        let prefixes = prefixes
-            .iter()
-            .map(|prefix| format!("ref-prefix {prefix}").into());
-        let attributes = attributes.iter().map(|attribute| BString::from(*attribute));
-        let arguments = attributes.chain(prefixes);
-        let answer = self
-            .transport
-            .invoke("ls-refs", capabilities, Some(arguments), false);
-        let mut lines = match answer {
-            Ok(lines) => lines,
-            Err(err) => return Err(failed(&self.client, "listing refs", err.into())),
+        let format = known.names_format().then_some(known.format);
+        let body = ls_refs::request(prefixes, attributes, format, AGENT);
+        let call = Call {
+            repository: &self.base,
+            service: "git-upload-pack",
+            version: Some("2"),
+            moves_refs: false,
         };
-        let unreadable = |err| failed(&self.client, "listing refs", err);
-        listing(&mut *lines, known.format, run.limits(), &unreadable)
+        let answer = self.client.upload(&call, &mut body.as_slice());
+        let answer = answer.map_err(|unanswered| unanswered.error)?;
+        let listed = ls_refs::listing(answer, known.format, run.limits());
+        listed.map_err(|err| self.client.take_failure().unwrap_or(err))
     }
 
     pub(super) fn fetch(
@@ -135,24 +119,6 @@ impl Session {
             None => err,
         }))
     }
-}
-
-/// The refs that an answer to `ls-refs` lists. `unreadable` is about what can't be read of it.
-pub(crate) fn listing(
-    lines: &mut dyn ReadlineBufRead,
-    format: ObjectFormat,
-    limits: &Limits,
-    unreadable: &dyn Fn(gix::Error) -> Error,
-) -> Result<Vec<AdvertisedRef>, Error> {
-    let mut refs = Vec::new();
-    let mut length = Length::up_to(limits);
-    each_line(lines, unreadable, |line| {
-        let parsed = ref_line::parse_v2(line, format).ok_or_else(|| nonsense(line))?;
-        length.add(parsed.as_ref().map_or(0, |new| new.name.len()))?;
-        refs.extend(parsed);
-        Ok(())
-    })?;
-    Ok(refs)
 }
 
 fn broken_pack() -> Error {

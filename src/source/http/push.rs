@@ -4,17 +4,16 @@ use std::io::{BufRead, Cursor, Read as _};
 
 use bstr::BString;
 
-use super::{
-    AGENT, SmartHttp,
-    session::{Greeting, Session, refused},
-};
+use super::{AGENT, SmartHttp, session::Session};
 use crate::{
     AdvertisedRef, Error, ErrorKind, Namespace, ObjectFormat, PackFeatures, Push, PushAnswer,
     RefList, RefUpdate, Run,
     protocol::{
+        greeting::Greeting,
         noise::Noise,
         receive_pack::{self, Capabilities},
         ref_line::V0Lines,
+        refused,
         report_status::{self, Report, Trouble, Verdict},
     },
     transport::{Call, Unanswered},

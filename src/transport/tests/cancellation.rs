@@ -102,21 +102,11 @@ fn before_anything_is_sent_and_not_in_the_next_run() {
     assert_eq!(server.connections(), 1, "the connection outlives the run");
 }
 
-fn post(client: &HttpClient, url: &str, body: &[u8]) -> Result<(), Error> {
-    use gix_transport::client::blocking_io::http::PostBodyDataKind;
-    use std::io::Write as _;
-    let mut parts = client
-        .clone()
-        .post(
-            &format!("{url}/git-upload-pack"),
-            url,
-            [""; 0],
-            PostBodyDataKind::Unbounded,
-        )
-        .expect("requests are sent when their answer is read");
-    parts.post_body.write_all(body).expect("collected");
-    drop(parts.post_body);
-    match parts.body.read_to_end(&mut Vec::new()) {
+fn post(client: &HttpClient, url: &str, mut body: &[u8]) -> Result<(), Error> {
+    let url = RemoteUrl::parse(url).expect("a valid URL");
+    let answer = client.upload(&call(&url), &mut body);
+    let mut answer = answer.map_err(|unanswered| unanswered.error)?;
+    match answer.read_to_end(&mut Vec::new()) {
         Ok(_) => Ok(()),
         Err(_) => Err(client.take_failure().expect("each error is recorded")),
     }

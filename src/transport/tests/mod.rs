@@ -2,23 +2,18 @@
 
 mod answers;
 mod cancellation;
-mod gix;
+mod reuse;
 mod secrets;
 mod security;
 mod server;
 mod uploads;
 
-use std::{
-    io::{BufRead as _, Read as _},
-    sync::Arc,
-    time::Duration,
-};
-
-use gix_transport::client::blocking_io::http::{GetResponse, Http as _};
+use std::{io::Read as _, sync::Arc, time::Duration};
 
 use self::server::{Server, Step};
 use super::{
-    ClientOptions, CurrentRun, HttpClient, Meter, NetworkPolicy, Redirects, RemoteUrl, Timeouts,
+    Call, ClientOptions, CurrentRun, HttpClient, Meter, NetworkPolicy, Redirects, RemoteUrl,
+    Timeouts,
 };
 use crate::{Error, ErrorKind};
 
@@ -41,21 +36,20 @@ fn client(url: &str) -> HttpClient {
     HttpClient::new(options(url)).expect("a client")
 }
 
+fn call(repository: &RemoteUrl) -> Call<'_> {
+    Call {
+        repository,
+        service: "git-upload-pack",
+        version: Some("2"),
+        moves_refs: false,
+    }
+}
+
 /// Asks for the advertisement of the repository at `url` and reads the answer to its end.
 fn get(client: &HttpClient, url: &str) -> Result<String, Error> {
-    let GetResponse { headers, mut body } = client
-        .clone()
-        .get(
-            &format!("{url}/info/refs?service=git-upload-pack"),
-            url,
-            ["User-Agent: git/oxide", "Git-Protocol: version=2"],
-        )
-        .expect("requests are sent when their answer is read");
+    let url = RemoteUrl::parse(url).expect("a valid URL");
     let mut text = String::new();
-    let read = headers
-        .lines()
-        .collect::<Result<Vec<_>, _>>()
-        .and_then(|_| body.read_to_string(&mut text));
+    let read = client.discover(&call(&url))?.read_to_string(&mut text);
     match read {
         Ok(_) => Ok(text),
         Err(_) => Err(client.take_failure().expect("each error is recorded")),

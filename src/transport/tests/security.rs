@@ -33,7 +33,10 @@ fn requests_go_to_the_origin_of_the_url_only() {
         "http://example.com.evil.example/repo.git".into(),
         format!("http://example.com@localhost:{}/repo.git", server.port()),
     ] {
-        let err = get(&client, &other).expect_err("refused");
+        let request = ureq::http::Request::get(format!("{other}/info/refs")).body(());
+        let err = client
+            .ask(request.expect("a request"))
+            .expect_err("refused");
         assert_eq!(err.kind(), ErrorKind::Forbidden, "{other}");
     }
     assert_eq!(server.connections(), 0);

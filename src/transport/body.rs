@@ -1,0 +1,55 @@
+//! The bodies of answers.
+
+use std::{
+    io::{self, Read},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{response::incomplete, socket::Link};
+use crate::ErrorKind;
+
+/// The body of a response. Clones read on where the others are.
+///
+/// Its errors are in [`Link::failure`] by the time they are returned.
+#[derive(Clone)]
+pub(crate) struct ResponseBody {
+    link: Arc<Link>,
+    /// `None` once it has failed: a body that broke must not look ended when it is read again.
+    rest: Arc<Mutex<Option<ureq::BodyReader<'static>>>>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(link: Arc<Link>, body: ureq::BodyReader<'static>) -> Self {
+        ResponseBody {
+            link,
+            rest: Arc::new(Mutex::new(Some(body))),
+        }
+    }
+
+    /// Gives up on the rest of it, and with that on the connection.
+    pub(super) fn abandon(&self) {
+        lock(&self.rest).take();
+    }
+}
+
+impl Read for ResponseBody {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut rest = lock(&self.rest);
+        let Some(mut body) = rest.take() else {
+            return Err(io::Error::other("the request failed before"));
+        };
+        let read = body.read(buf).map_err(|err| {
+            let err = incomplete(ureq::Error::from(err), ErrorKind::Protocol);
+            self.link.failure.record(err)
+        })?;
+        if read > 0 {
+            self.link.framing.ends();
+        }
+        *rest = Some(body);
+        Ok(read)
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
