@@ -60,7 +60,7 @@
 //! - To run: [`sync()`], [`SyncOptions`], [`RefGlobs`], [`TagPolicy`], [`Limits`], [`FsckRules`],
 //!   [`Progress`].
 //! - The ends: [`LocalStore`], and with the feature `http` (on by default) `SmartHttp` with its
-//!   `Credentials`, `NetworkPolicy`, `Redirects` and `Timeouts`.
+//!   `Credentials`, `NetworkPolicy`, `Redirects`, `Timeouts` and `ServerProfile`.
 //! - What came of it: [`SyncRunStats`], [`SyncRunRef`], [`Outcome`], [`Reason`], [`Traffic`], and
 //!   [`Error`]. With the feature `serde` the stats are JSON in the shape of the upstream-sync API.
 //! - To be an end: [`RefSource`], [`Objects`], [`Quarantine`] or [`Push`], [`RefList`], [`Run`], and
@@ -103,7 +103,7 @@ pub use sync::sync;
 
 pub use source::LocalStore;
 #[cfg(feature = "http")]
-pub use source::SmartHttp;
+pub use source::{ServerProfile, SmartHttp};
 #[cfg(feature = "http")]
 pub use transport::{Credentials, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts};
 

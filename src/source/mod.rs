@@ -22,7 +22,7 @@ mod reflog;
 mod scratch;
 
 #[cfg(feature = "http")]
-pub use http::SmartHttp;
+pub use http::{ServerProfile, SmartHttp};
 pub use local::LocalStore;
 #[cfg(any(test, fuzzing))]
 pub(crate) use quarantine::LocalQuarantine;

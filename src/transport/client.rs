@@ -127,6 +127,13 @@ impl HttpClient {
         }
     }
 
+    /// Gives up on the last answer, and with that on its connection.
+    pub(crate) fn abandon(&self) {
+        if let Some(body) = lock(&self.0.last).take() {
+            body.abandon();
+        }
+    }
+
     /// The body of an answer of this content type.
     pub(super) fn answer(
         &self,

@@ -21,6 +21,8 @@ use crate::{
 pub(crate) struct UploadPack {
     pub(crate) dialect: Dialect,
     pub(super) format: ObjectFormat,
+    /// Whether nothing else is known about it.
+    is_assumed: bool,
 }
 
 impl UploadPack {
@@ -39,7 +41,27 @@ impl UploadPack {
         UploadPack {
             dialect,
             format: greeting.format,
+            is_assumed: false,
         }
+    }
+
+    /// That of a server which is known to speak v2 and to keep its objects in this format.
+    pub(super) fn known(format: ObjectFormat) -> Self {
+        UploadPack {
+            dialect: Dialect::V2 {
+                // Who doesn't name one means SHA-1, and every server knows what to make of that.
+                names_format: format != ObjectFormat::Sha1,
+                shallow: false,
+            },
+            format,
+            is_assumed: true,
+        }
+    }
+
+    /// Whether enough is known to ask for this: a server that isn't told about a boundary sends less
+    /// than is missing.
+    pub(super) fn suffices_for(&self, request: &PackRequest) -> bool {
+        request.shallow.is_empty() || !self.is_assumed
     }
 
     /// A server from before SHA-256 doesn't know the word.

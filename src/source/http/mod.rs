@@ -1,15 +1,18 @@
 //! A remote over smart HTTP as an end of a sync.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use bstr::BString;
 use rustls::pki_types::CertificateDer;
 
+pub use self::profile::ServerProfile;
 use self::session::Session;
 use super::{PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service};
 use crate::{Credentials, Error, NetworkPolicy, Redirects, RefList, RemoteUrl, Run, Timeouts};
 
 pub(crate) mod fetch;
+mod listing;
+mod profile;
 mod push;
 pub(crate) mod session;
 #[cfg(test)]
@@ -20,7 +23,9 @@ const AGENT: &str = concat!("refsync/", env!("CARGO_PKG_VERSION"));
 /// A repository behind a server that speaks Git's smart HTTP: protocol v2, or v1 and v0 where the
 /// server is too old for it.
 ///
-/// It keeps its connection between runs.
+/// It keeps its connection between runs, and what it learns about the server: from the second run
+/// on, a server that speaks v2 is asked for its refs at once. A [`ServerProfile`] does the same for
+/// the first run.
 ///
 /// ```
 /// use refsync::{Credentials, SmartHttp};
@@ -38,6 +43,7 @@ pub struct SmartHttp {
     extra_roots: Vec<CertificateDer<'static>>,
     /// Taken for the time of a request, so that two runs at once don't share one.
     session: Mutex<Option<Session>>,
+    profile: Mutex<Option<ServerProfile>>,
 }
 
 impl SmartHttp {
@@ -54,6 +60,7 @@ impl SmartHttp {
             timeouts: Timeouts::default(),
             extra_roots: Vec::new(),
             session: Mutex::new(None),
+            profile: Mutex::new(None),
         })
     }
 
@@ -92,6 +99,27 @@ impl SmartHttp {
         self
     }
 
+    /// Starts with what an earlier run has learnt about the server. A profile of another URL is
+    /// ignored.
+    #[must_use]
+    pub fn with_profile(self, profile: ServerProfile) -> Self {
+        if *profile.url() == self.url {
+            self.remember(Some(profile));
+        }
+        self
+    }
+
+    /// What is known about the server after a run, for later ones; `None` if there is nothing to
+    /// spare them: it is older than v2, it redirects, or it hasn't been listed for a fetch.
+    pub fn profile(&self) -> Option<ServerProfile> {
+        let profile = self.profile.lock();
+        profile.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, profile: Option<ServerProfile>) {
+        *self.profile.lock().unwrap_or_else(PoisonError::into_inner) = profile;
+    }
+
     /// The URL that it was made with.
     pub fn url(&self) -> &RemoteUrl {
         &self.url
@@ -106,6 +134,7 @@ impl std::fmt::Debug for SmartHttp {
             .field("policy", &self.policy)
             .field("redirects", &self.redirects)
             .field("timeouts", &self.timeouts)
+            .field("profile", &self.profile())
             .finish_non_exhaustive()
     }
 }
@@ -116,14 +145,8 @@ impl RefSource for SmartHttp {
         if service == Service::ReceivePack {
             return self.list_for_push(run);
         }
-        self.in_session(run, |session| {
-            let (known, advertised) = session.shake_hands(run)?;
-            let refs = match advertised {
-                Some(refs) => refs,
-                None => session.ls_refs(prefixes, &["peel", "symrefs"], known, run)?,
-            };
-            Ok(RefList::new(known.format, refs))
-        })
+        let listed = self.list_for_fetch(prefixes, &["peel", "symrefs"], run)?;
+        Ok(RefList::new(listed.format, listed.refs))
     }
 
     fn glance(&self, prefixes: &[BString], run: &Run) -> Result<Option<RefList>, Error> {
@@ -145,8 +168,8 @@ impl RefSource for SmartHttp {
         .entered();
         self.in_session(run, |session| {
             let known = match session.upload_pack {
-                Some(known) => known,
-                None => session.shake_hands(run)?.0,
+                Some(known) if known.suffices_for(request) => known,
+                _ => session.shake_hands(run)?.0,
             };
             session.fetch(known, request, receive, run)
         })

@@ -6,8 +6,8 @@ use bstr::BString;
 
 use super::{AGENT, SmartHttp, session::Session};
 use crate::{
-    AdvertisedRef, Error, ErrorKind, Namespace, ObjectFormat, PackFeatures, Push, PushAnswer,
-    RefList, RefUpdate, Run,
+    Error, ErrorKind, Namespace, ObjectFormat, PackFeatures, Push, PushAnswer, RefList, RefUpdate,
+    Run,
     protocol::{
         greeting::Greeting,
         noise::Noise,
@@ -51,30 +51,22 @@ impl SmartHttp {
         if prefixes.iter().any(is_whole) {
             return Ok(None);
         }
-        let glanced = self.in_session(run, |session| {
-            let (known, advertised) = session.shake_hands(run)?;
-            // Receive-pack doesn't say which refs are symbolic, or what is behind a tag. With the
-            // same said by both, a ref's outcome doesn't depend on which of the two was asked.
-            let refs = match advertised {
-                Some(refs) => refs.into_iter().map(unpeeled).collect(),
-                None => session.ls_refs(prefixes, &[], known, run)?,
-            };
-            Ok(Some(RefList::new(known.format, refs)))
-        });
-        match glanced {
+        // Receive-pack doesn't say which refs are symbolic, or what is behind a tag. With the same said
+        // by both, a ref's outcome doesn't depend on which of the two was asked.
+        match self.list_for_fetch(prefixes, &[], run) {
+            Ok(mut listed) => {
+                if listed.is_advertisement {
+                    let refs = listed.refs.iter_mut();
+                    refs.for_each(|listed| listed.annotated = false);
+                }
+                Ok(Some(RefList::new(listed.format, listed.refs)))
+            }
             Err(err) if may_only_concern_fetches(err.kind()) => {
                 tracing::debug!(%err, "the remote shows its refs to nobody who fetches");
                 Ok(None)
             }
-            other => other,
+            Err(err) => Err(err),
         }
-    }
-}
-
-fn unpeeled(advertised: AdvertisedRef) -> AdvertisedRef {
-    AdvertisedRef {
-        annotated: false,
-        ..advertised
     }
 }
 

@@ -6,6 +6,7 @@ use crate::support::pull::{Pulled, asked, grow, leftovers};
 use crate::support::remote::{remote, sync};
 use crate::support::server::GitServer;
 use refsync::{Credentials, Error, LocalStore, RefSource, SmartHttp, SyncOptions, SyncRunStats};
+use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
 
@@ -61,6 +62,8 @@ pub struct Ends {
     pub upstream: Repo,
     pub destination: Repo,
     setup: Setup,
+    /// How many runs there were.
+    runs: Cell<usize>,
     /// Where a run between two remotes may put its repository.
     scratch: PathBuf,
     /// Cleaned up last.
@@ -99,6 +102,7 @@ impl Setup {
             upstream,
             destination,
             setup: *self,
+            runs: Cell::default(),
             scratch,
             _sandbox: sandbox,
         }
@@ -181,6 +185,7 @@ impl Ends {
     #[track_caller]
     pub fn pull_with(&self, options: &SyncOptions) -> Pulled {
         self.server.reset_counts();
+        self.runs.set(self.runs.get() + 1);
         let stats = self.try_pull(options).expect("a run that does its work");
         self.destination.fsck();
         let mut requests = self.server.requests();
@@ -217,7 +222,7 @@ impl Ends {
     }
 
     /// The requests that list the refs, and then those of `more` that such ends make: local ones
-    /// make none.
+    /// make none. A run before has learnt whether the source speaks v2.
     pub fn listing_and(&self, more: &[&'static str]) -> Vec<&'static str> {
         let pushes = self.setup.destination == Destination::Http;
         let fetches = self.setup.source == Source::Http;
@@ -226,7 +231,8 @@ impl Ends {
             asked.push("info/refs");
         }
         if fetches {
-            asked.push("info/refs");
+            let is_known = self.speaks_v2() && self.runs.get() > 1;
+            asked.extend((!is_known).then_some("info/refs"));
             asked.extend(self.speaks_v2().then_some("ls-refs"));
         }
         let is_made = |word: &&&str| match **word {

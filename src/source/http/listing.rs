@@ -1,0 +1,103 @@
+//! The refs that a server shows to those who fetch.
+
+use bstr::BString;
+
+use super::{ServerProfile, SmartHttp, fetch::UploadPack, session::Session};
+use crate::{AdvertisedRef, Error, ErrorKind, ObjectFormat, Run};
+
+/// What a server lists.
+pub(super) struct Listed {
+    pub(super) format: ObjectFormat,
+    pub(super) refs: Vec<AdvertisedRef>,
+    /// Whether all of them came with the capabilities, as they do before v2.
+    pub(super) is_advertisement: bool,
+}
+
+impl SmartHttp {
+    /// The refs below `prefixes` with what `attributes` name, or all of them if the server is older
+    /// than v2. What is known about the server saves the question for its capabilities.
+    pub(super) fn list_for_fetch(
+        &self,
+        prefixes: &[BString],
+        attributes: &[&str],
+        run: &Run,
+    ) -> Result<Listed, Error> {
+        self.in_session(run, |session| {
+            let profile = self.profile();
+            let is_empty = match &profile {
+                Some(profile) => match session.list_known(profile, prefixes, attributes, run)? {
+                    Some(listed) if !listed.refs.is_empty() => return Ok(listed),
+                    found => found.is_some(),
+                },
+                None => false,
+            };
+            self.remember(None);
+            let (known, advertised) = session.shake_hands(run)?;
+            let is_advertisement = advertised.is_some();
+            // A redirect is asked about anew in each run.
+            let is_known = !is_advertisement && session.base == self.url;
+            let found = is_known.then(|| ServerProfile::new(self.url.clone(), known.format));
+            let refs = match advertised {
+                Some(refs) => refs,
+                // Only the ids of refs show their format. Where there are none, this was to confirm it.
+                None if is_empty && found == profile => Vec::new(),
+                None => session.ls_refs(prefixes, attributes, known, run)?,
+            };
+            self.remember(found);
+            Ok(Listed {
+                format: known.format,
+                refs,
+                is_advertisement,
+            })
+        })
+    }
+}
+
+impl Session {
+    /// Asks a server that is known already; `None` if it turns out to be another one.
+    fn list_known(
+        &mut self,
+        profile: &ServerProfile,
+        prefixes: &[BString],
+        attributes: &[&str],
+        run: &Run,
+    ) -> Result<Option<Listed>, Error> {
+        let format = profile.object_format();
+        let known = UploadPack::known(format);
+        self.base = profile.url().clone();
+        let refs = match self.ls_refs(prefixes, attributes, known, run) {
+            Ok(refs) => refs,
+            Err(err) if is_surprise(&err) => {
+                tracing::debug!(%err, "the server is not as it was");
+                self.client.abandon();
+                return Ok(None);
+            }
+            Err(err) => return Err(err),
+        };
+        self.upload_pack = Some(known);
+        Ok(Some(Listed {
+            format,
+            refs,
+            is_advertisement: false,
+        }))
+    }
+}
+
+/// Whether a server that was asked without ceremony may have another answer to one that shakes hands
+/// first. Not if it wants to be left alone, or to know who asks.
+fn is_surprise(err: &Error) -> bool {
+    use ErrorKind::*;
+    let is_about_the_server = matches!(
+        err.kind(),
+        Network
+            | PermissionDenied
+            | NotFound
+            | ServerError
+            | Redirected
+            | NotAGitServer
+            | Protocol
+            | Remote
+            | Unsupported
+    );
+    is_about_the_server && err.retry_after().is_none()
+}
