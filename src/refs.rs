@@ -209,34 +209,32 @@ const PLAIN: [bool; 256] = {
 
 /// The id that these digits stand for, if there are as many of them as the format has.
 pub(crate) fn object_id(hex: &[u8], format: ObjectFormat) -> Option<ObjectId> {
-    let mut id = ObjectId::null(format.hash_kind());
-    let bytes = id.as_mut_slice();
-    let (digits, []) = hex.as_chunks() else {
-        return None;
-    };
-    if digits.len() != bytes.len() {
-        return None;
+    match format {
+        ObjectFormat::Sha1 => Some(ObjectId::Sha1(bytes_of::<40, 20>(hex.try_into().ok()?)?)),
+        ObjectFormat::Sha256 => Some(ObjectId::Sha256(bytes_of::<64, 32>(hex.try_into().ok()?)?)),
     }
-    let mut all = 0;
-    for (byte, [high, low]) in bytes.iter_mut().zip(digits) {
-        let (high, low) = (DIGITS[usize::from(*high)], DIGITS[usize::from(*low)]);
-        *byte = high << 4 | low;
-        all |= high | low;
-    }
-    (all < 16).then_some(id)
 }
 
-/// What each byte stands for as a hexadecimal digit; 255 for those that are none.
-const DIGITS: [u8; 256] = {
-    let mut digits = [u8::MAX; 256];
-    let mut value = 0;
-    while value < 16 {
-        digits[b"0123456789abcdef"[value] as usize] = value as u8;
-        digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
-        value += 1;
+/// All digits in the same way, whatever they are, so that many are taken at a time.
+fn bytes_of<const DIGITS: usize, const BYTES: usize>(hex: &[u8; DIGITS]) -> Option<[u8; BYTES]> {
+    let mut values = [0; DIGITS];
+    let mut all = true;
+    for (value, digit) in values.iter_mut().zip(hex) {
+        let number = digit.wrapping_sub(b'0');
+        let letter = (digit | 0x20).wrapping_sub(b'a');
+        all &= (number < 10) | (letter < 6);
+        *value = if number < 10 {
+            number
+        } else {
+            letter.wrapping_add(10)
+        };
     }
-    digits
-};
+    let mut bytes = [0; BYTES];
+    for (byte, [high, low]) in bytes.iter_mut().zip(values.as_chunks().0) {
+        *byte = high << 4 | low;
+    }
+    all.then_some(bytes)
+}
 
 #[cfg(test)]
 mod tests {
@@ -323,6 +321,24 @@ mod tests {
             expected.dedup_by(|b, a| a.name == b.name);
             prop_assert_eq!(RefList::new(ObjectFormat::Sha1, refs).refs, expected);
         });
+    }
+
+    #[test]
+    fn ids_are_of_as_many_digits_as_the_format_has() {
+        for byte in 0..=u8::MAX {
+            for (format, digits) in [(ObjectFormat::Sha1, 40), (ObjectFormat::Sha256, 64)] {
+                for at in [0, 1, 17, digits - 1] {
+                    let mut hex = b"0123456789abcdefABCDEF".repeat(3)[..digits].to_vec();
+                    hex[at] = byte;
+                    let expected = ObjectId::from_hex(&hex.to_ascii_lowercase()).ok();
+                    assert_eq!(object_id(&hex, format), expected, "{}", hex.as_bstr());
+                    let others = [&hex[..digits - 1], &hex[..digits - 2], b""];
+                    assert!(others.iter().all(|hex| object_id(hex, format).is_none()));
+                    hex.push(b'0');
+                    assert_eq!(object_id(&hex, format), None);
+                }
+            }
+        }
     }
 
     #[test]

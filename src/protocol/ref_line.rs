@@ -1,6 +1,6 @@
 //! The lines in which a server lists its refs.
 
-use bstr::BStr;
+use bstr::{BStr, ByteSlice as _};
 
 use super::printable;
 use crate::{AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, ObjectId, refs::object_id};
@@ -45,8 +45,8 @@ impl<'a> Length<'a> {
 /// `Some(None)` for a line that lists no ref: a symbolic ref to a branch that isn't born yet.
 /// `None` for a line that breaks the grammar.
 pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<AdvertisedRef>> {
-    let mut words = without_newline(line).split(|byte| *byte == b' ');
-    let (id, name) = (words.next()?, words.next()?);
+    let (id, rest) = split_word(without_newline(line));
+    let (name, mut rest) = split_word(rest?);
     if name.is_empty() {
         return None;
     }
@@ -56,7 +56,9 @@ pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<Adver
         annotated: false,
         symbolic: false,
     };
-    for attribute in words {
+    while let Some(words) = rest {
+        let attribute;
+        (attribute, rest) = split_word(words);
         if let Some(peeled) = attribute.strip_prefix(b"peeled:") {
             object_id(peeled, format)?;
             found.annotated = true;
@@ -136,6 +138,14 @@ pub(crate) fn nonsense(line: &BStr) -> Error {
     Error::new(ErrorKind::Protocol, text)
 }
 
+/// The first word, and what comes behind the space after it.
+fn split_word(line: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match line.find_byte(b' ') {
+        Some(space) => (&line[..space], Some(&line[space + 1..])),
+        None => (line, None),
+    }
+}
+
 fn without_newline(mut line: &[u8]) -> &[u8] {
     while let Some(rest) = line.strip_suffix(b"\n") {
         line = rest;
@@ -149,8 +159,6 @@ fn null(format: ObjectFormat) -> ObjectId {
 
 #[cfg(test)]
 mod tests {
-    use bstr::ByteSlice as _;
-
     use super::*;
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

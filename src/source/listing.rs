@@ -5,6 +5,9 @@ use gix::{path::RelativePath, refs::file::find::ReferenceDecode};
 
 use crate::{AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, refs};
 
+/// To look at the clock takes as long as to read a packed ref.
+const REFS_PER_CHECK: usize = 1024;
+
 /// Lists the refs below `prefixes`.
 ///
 /// Most refs of a large repository are packed, and gix takes several looks and allocations for each,
@@ -40,7 +43,9 @@ pub(super) fn list(
                 format,
             };
             while lines.rest_is_below(prefix.as_ref()) {
-                run.check()?;
+                if refs.len() % REFS_PER_CHECK == 0 {
+                    run.check()?;
+                }
                 match lines.next_ref() {
                     Some(found) => refs.push(found),
                     None => return list_with_gix(repo, format, prefixes, run),
