@@ -1,8 +1,8 @@
 //! The part of the history that was looked at, each commit looked up once.
 
-use super::{CommitGraph, Hole};
+use super::{Commit, CommitGraph, Hole};
 use crate::Error;
-use gix::{ObjectId, hashtable::hash_map::Entry};
+use gix::ObjectId;
 use std::{cmp::Reverse, ops::Range};
 
 /// Stands for one commit in all dense arrays.
@@ -13,6 +13,8 @@ pub(super) type Index = u32;
 pub(super) const UNKNOWN: u32 = u32::MAX - 1;
 /// The generation of the made-up merge of all tips: nothing leads to it.
 const ABOVE_ALL: u32 = u32::MAX;
+/// Generations beyond this are no levels to [go down by](super::descent): there is a list for each.
+const MAX_LEVEL: u32 = 1 << 24;
 
 /// How many parents are kept beyond two for each commit. Those that git makes have some, and all of
 /// Linux not a thousand more, but a remote can name as many as it likes, over and over.
@@ -43,13 +45,19 @@ pub(super) struct History<'a> {
     graph: &'a mut dyn CommitGraph,
     cancelled: &'a dyn Fn() -> bool,
     steps: u32,
+    /// Of the commits that have no position.
     indexes: gix::hashtable::HashMap<ObjectId, Index>,
+    /// Of those that have one; [`NOT_SEEN`] for the others up to the highest.
+    by_position: Vec<Index>,
     ids: Vec<ObjectId>,
     commits: Vec<Node>,
     /// The parents of all commits, one commit's side by side.
     edges: Vec<Index>,
     parent_ids: Vec<ObjectId>,
+    parent_positions: Vec<u32>,
 }
+
+const NOT_SEEN: Index = Index::MAX;
 
 #[derive(Clone, Copy)]
 struct Node {
@@ -62,18 +70,22 @@ struct Node {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    NotLookedUp,
+    /// By which of the ids.
+    ToLookUp(u32),
+    ToLookUpAt(u32),
     Known,
     Hole(Hole),
 }
 
 impl Node {
-    const NEW: Self = Node {
-        state: State::NotLookedUp,
-        generation: UNKNOWN,
-        rank: 0,
-        edges: (0, 0),
-    };
+    fn new(state: State) -> Self {
+        Node {
+            state,
+            generation: UNKNOWN,
+            rank: 0,
+            edges: (0, 0),
+        }
+    }
 }
 
 impl<'a> History<'a> {
@@ -83,10 +95,12 @@ impl<'a> History<'a> {
             cancelled,
             steps: 0,
             indexes: Default::default(),
+            by_position: Vec::new(),
             ids: Vec::new(),
             commits: Vec::new(),
             edges: Vec::new(),
             parent_ids: Vec::new(),
+            parent_positions: Vec::new(),
         }
     }
 
@@ -108,52 +122,74 @@ impl<'a> History<'a> {
             let tip = self.intern(*tip);
             self.edges.push(tip);
         }
-        let merge = index(self.len());
-        // Never looked up, and not to be found by its id either.
-        self.ids.push(ObjectId::null(gix::hash::Kind::Sha1));
-        self.commits.push(Node {
+        self.add(Node {
             state: State::Known,
             generation: ABOVE_ALL,
             rank: 0,
             edges: (start, self.edges.len()),
-        });
-        merge
+        })
     }
 
     /// Looks `index` up unless that was done before.
     pub(super) fn load(&mut self, index: Index) -> Result<(), Error> {
-        let at = index as usize;
-        if self.commits[at].state != State::NotLookedUp {
-            return Ok(());
+        match self.commits[index as usize].state {
+            State::Known | State::Hole(_) => Ok(()),
+            State::ToLookUp(id) => self.load_by_id(index, id),
+            State::ToLookUpAt(position) => self.load_by_position(index, position),
         }
+    }
+
+    fn load_by_id(&mut self, index: Index, id: u32) -> Result<(), Error> {
         self.step()?;
-        let mut parent_ids = std::mem::take(&mut self.parent_ids);
-        parent_ids.clear();
+        let mut parents = std::mem::take(&mut self.parent_ids);
+        parents.clear();
+        let found = self.graph.commit(&self.ids[id as usize], &mut parents);
+        self.know(index, found, &parents, Self::intern);
+        self.parent_ids = parents;
+        Ok(())
+    }
+
+    fn load_by_position(&mut self, index: Index, position: u32) -> Result<(), Error> {
+        self.step()?;
+        let mut parents = std::mem::take(&mut self.parent_positions);
+        parents.clear();
+        let found = self.graph.commit_at(position, &mut parents);
+        self.know(index, found, &parents, Self::intern_position);
+        self.parent_positions = parents;
+        Ok(())
+    }
+
+    fn know<P: Copy>(
+        &mut self,
+        index: Index,
+        found: Result<Commit, Hole>,
+        parents: &[P],
+        intern: impl Fn(&mut Self, P) -> Index,
+    ) {
         let most = MAX_EXTRA_EDGES + 2 * self.commits.len();
-        match self.graph.commit(&self.ids[at], &mut parent_ids) {
+        let known = match found {
             // Not to be known, and that is never a yes.
-            Ok(_) if self.edges.len() + parent_ids.len() > most => {
-                self.commits[at].state = State::Hole(Hole::Unreadable);
+            Ok(_) if self.edges.len() + parents.len() > most => {
+                Node::new(State::Hole(Hole::Unreadable))
             }
             Ok(commit) => {
                 let start = self.edges.len();
-                for id in &parent_ids {
-                    let parent = self.intern(*id);
+                for parent in parents {
+                    let parent = intern(self, *parent);
                     self.edges.push(parent);
                 }
-                self.commits[at] = Node {
+                Node {
                     state: State::Known,
                     generation: commit
                         .generation
                         .map_or(UNKNOWN, |known| known.min(UNKNOWN)),
                     rank: commit.date,
                     edges: (start, self.edges.len()),
-                };
+                }
             }
-            Err(hole) => self.commits[at].state = State::Hole(hole),
-        }
-        self.parent_ids = parent_ids;
-        Ok(())
+            Err(hole) => Node::new(State::Hole(hole)),
+        };
+        self.commits[index as usize] = known;
     }
 
     /// To be called now and then by whatever takes long.
@@ -190,6 +226,12 @@ impl<'a> History<'a> {
             return 0;
         }
         self.commits[index as usize].generation
+    }
+
+    /// The generation of `index`, if it is known and one to go down by.
+    pub(super) fn level(&self, index: Index) -> Option<u32> {
+        let generation = self.commits[index as usize].generation;
+        (generation <= MAX_LEVEL).then_some(generation)
     }
 
     /// Where the parents of `index` are among the [edges](Self::edge).
@@ -239,14 +281,32 @@ impl<'a> History<'a> {
     }
 
     fn intern(&mut self, id: ObjectId) -> Index {
-        match self.indexes.entry(id) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(vacant) => {
-                self.ids.push(id);
-                self.commits.push(Node::NEW);
-                *vacant.insert(index(self.commits.len() - 1))
-            }
+        if let Some(known) = self.indexes.get(&id) {
+            return *known;
         }
+        if let Some(position) = self.graph.position(&id) {
+            return self.intern_position(position);
+        }
+        let new = self.add(Node::new(State::ToLookUp(index(self.ids.len()))));
+        self.ids.push(id);
+        self.indexes.insert(id, new);
+        new
+    }
+
+    fn intern_position(&mut self, position: u32) -> Index {
+        let at = position as usize;
+        if at >= self.by_position.len() {
+            self.by_position.resize(at + 1, NOT_SEEN);
+        }
+        if self.by_position[at] == NOT_SEEN {
+            self.by_position[at] = self.add(Node::new(State::ToLookUpAt(position)));
+        }
+        self.by_position[at]
+    }
+
+    fn add(&mut self, node: Node) -> Index {
+        self.commits.push(node);
+        index(self.commits.len() - 1)
     }
 }
 

@@ -223,8 +223,9 @@ fn the_caller_can_cancel() {
 
 proptest! {
     #[test]
-    fn compare_agrees_with_the_closure(drawn in drawn_graph()) {
+    fn compare_agrees_with_the_closure(drawn in drawn_graph(), has_positions: bool) {
         let mut graph = drawn.build(Generations::AsPromised);
+        graph.has_positions = has_positions;
         let oracle = Oracle::new(&graph);
         let all = 0..graph.commits.len();
         let numbers: Vec<_> = all.clone().flat_map(|old| all.clone().map(move |new| (old, new))).collect();
@@ -242,8 +243,9 @@ proptest! {
     }
 
     #[test]
-    fn reachable_agrees_with_the_closure(drawn in drawn_graph(), tips in tips()) {
+    fn reachable_agrees_with_the_closure(drawn in drawn_graph(), tips in tips(), has_positions: bool) {
         let mut graph = drawn.build(Generations::AsPromised);
+        graph.has_positions = has_positions;
         let oracle = Oracle::new(&graph);
         let tips: Vec<_> = tips.iter().map(|tip| tip.index(graph.commits.len())).collect();
         let tip_ids: Vec<_> = tips.iter().map(|tip| id(*tip)).collect();
@@ -261,8 +263,9 @@ proptest! {
     /// Generations above a hole break the promise, and may turn a no into an unknown or back;
     /// what is said for sure is true nevertheless.
     #[test]
-    fn no_hole_makes_an_answer_wrong(drawn in drawn_graph()) {
+    fn no_hole_makes_an_answer_wrong(drawn in drawn_graph(), has_positions: bool) {
         let mut graph = drawn.build(Generations::EvenAboveHoles);
+        graph.has_positions = has_positions;
         let mut whole = drawn.build(Generations::EvenAboveHoles);
         whole.commits.iter_mut().for_each(|commit| commit.hole = None);
         let (seen, truth) = (Oracle::new(&graph), Oracle::new(&whole));
@@ -298,6 +301,32 @@ proptest! {
         compare(&mut graph, &pairs, &never).expect("not cancelled");
         prop_assert!(graph.lookups.iter().all(|lookups| *lookups <= 1));
     }
+}
+
+#[test]
+fn where_all_have_generations_each_commit_has_one_turn() {
+    let mut chain = Chain::new(20_000, true);
+    chain.date = |number| -(number as i64);
+    let pairs: Vec<_> = (0..2000)
+        .map(|pair| (id(pair), id(19_999 - pair)))
+        .collect();
+    let (relations, steps) = compare_counting_steps(&mut chain, &pairs);
+    assert_eq!(relations, [Relation::FastForward; 2000]);
+    // One for each lookup, and one in each of two passes.
+    assert!(steps <= 3 * 20_000 + 64, "{steps}");
+    assert!(chain.lookups <= 20_000, "{}", chain.lookups);
+}
+
+#[test]
+fn generations_that_are_no_levels() {
+    let (mut graph, named) = TestGraph::parse("a, ba, ca");
+    for (commit, generation) in graph.commits.iter_mut().zip([1, u32::MAX, 2_000_000_000]) {
+        commit.generation = Some(generation);
+    }
+    let [a, b, c] = ["a", "b", "c"].map(named);
+    let relations = compare(&mut graph, &[(a, b), (b, c), (c, a)], &never);
+    let expected = [Relation::FastForward, Relation::Diverged, Relation::Behind];
+    assert_eq!(relations.expect("not cancelled"), expected);
 }
 
 fn compare_counting_steps(
@@ -341,6 +370,8 @@ fn number(id: &oid) -> usize {
 struct TestGraph {
     commits: Vec<TestCommit>,
     lookups: Vec<usize>,
+    /// Whether commits with a generation have a position, too.
+    has_positions: bool,
 }
 
 struct TestCommit {
@@ -407,6 +438,20 @@ impl CommitGraph for TestGraph {
                 date: commit.date,
             }),
         }
+    }
+
+    fn position(&mut self, id: &oid) -> Option<u32> {
+        let number = number(id);
+        let has_one = self.has_positions && self.commits[number].generation.is_some();
+        has_one.then_some(number as u32)
+    }
+
+    fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole> {
+        assert!(parents.is_empty());
+        let mut ids = Vec::new();
+        let commit = self.commit(&id(position as usize), &mut ids);
+        parents.extend(ids.iter().map(|id| number(id) as u32));
+        commit
     }
 }
 

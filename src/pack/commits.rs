@@ -20,6 +20,7 @@ pub(crate) struct StoreCommits<'a> {
     graph: Option<&'a gix::commitgraph::Graph>,
     pub shallow: &'a HashSet<ObjectId>,
     buffer: Vec<u8>,
+    by_position: ByPosition,
 }
 
 impl<'a> StoreCommits<'a> {
@@ -33,6 +34,7 @@ impl<'a> StoreCommits<'a> {
             graph,
             shallow,
             buffer: Vec::new(),
+            by_position: ByPosition::default(),
         }
     }
 }
@@ -43,6 +45,88 @@ const GENERATION_MAX: u32 = 0x3fff_ffff;
 impl CommitGraph for StoreCommits<'_> {
     fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
         self.commit_and_tree(id, parents).map(|(commit, _)| commit)
+    }
+
+    fn position(&mut self, id: &oid) -> Option<u32> {
+        let position = self.graph?.lookup(id)?;
+        (!self.shallow.contains(id)).then_some(position.0)
+    }
+
+    fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole> {
+        let graph = self.graph.filter(|graph| position < graph.num_commits());
+        let graph = graph.ok_or(Hole::Unreadable)?;
+        self.by_position.commit(graph, position, parents)
+    }
+}
+
+/// The commits of a graph. Once many of them were asked for, one by one and each a cache miss or two,
+/// they are all read in the order of the files, and kept in less than half the space.
+#[derive(Default)]
+struct ByPosition {
+    asked: u32,
+    all: Vec<Compact>,
+}
+
+struct Compact {
+    generation: u32,
+    /// Only orders a walk.
+    date: u32,
+    /// [`NO_PARENT`] for none. That both are [`ELSEWHERE`] says to ask the graph.
+    parents: [u32; 2],
+}
+
+const NO_PARENT: u32 = u32::MAX;
+const ELSEWHERE: u32 = u32::MAX - 1;
+
+impl ByPosition {
+    fn commit(
+        &mut self,
+        graph: &gix::commitgraph::Graph,
+        position: u32,
+        parents: &mut Vec<u32>,
+    ) -> Result<Commit, Hole> {
+        if self.all.is_empty() {
+            self.asked += 1;
+            if self.asked > graph.num_commits() / 32 {
+                self.all = graph.iter_commits().map(Compact::new).collect();
+            }
+        }
+        match self.all.get(position as usize) {
+            Some(commit) if commit.parents != [ELSEWHERE; 2] => {
+                parents.extend(commit.parents.iter().filter(|parent| **parent != NO_PARENT));
+                Ok(Commit {
+                    generation: known(commit.generation),
+                    date: commit.date.into(),
+                })
+            }
+            _ => {
+                let commit = graph.commit_at(gix::commitgraph::Position(position));
+                for parent in commit.iter_parents() {
+                    parents.push(parent.map_err(|_| Hole::Unreadable)?.0);
+                }
+                Ok(as_in_graph(commit))
+            }
+        }
+    }
+}
+
+impl Compact {
+    fn new(commit: gix::commitgraph::file::Commit<'_>) -> Self {
+        let mut parents = [NO_PARENT; 2];
+        for (number, parent) in commit.iter_parents().enumerate() {
+            match (parents.get_mut(number), parent) {
+                (Some(slot), Ok(parent)) => *slot = parent.0,
+                _ => {
+                    parents = [ELSEWHERE; 2];
+                    break;
+                }
+            }
+        }
+        Compact {
+            generation: commit.generation(),
+            date: commit.committer_timestamp().try_into().unwrap_or(u32::MAX),
+            parents,
+        }
     }
 }
 
@@ -78,14 +162,20 @@ fn from_graph(
         }
         parents.push(graph.id_at(position).to_owned());
     }
-    let generation = commit.generation();
-    let read = Commit {
-        generation: (1..GENERATION_MAX)
-            .contains(&generation)
-            .then_some(generation),
+    Some((as_in_graph(commit), commit.root_tree_id().to_owned()))
+}
+
+fn as_in_graph(commit: gix::commitgraph::file::Commit<'_>) -> Commit {
+    Commit {
+        generation: known(commit.generation()),
         date: commit.committer_timestamp().try_into().unwrap_or(i64::MAX),
-    };
-    Some((read, commit.root_tree_id().to_owned()))
+    }
+}
+
+fn known(generation: u32) -> Option<u32> {
+    (1..GENERATION_MAX)
+        .contains(&generation)
+        .then_some(generation)
 }
 
 impl StoreCommits<'_> {
