@@ -67,6 +67,9 @@
 //!   [`ancestry`] for the history behind the tips.
 
 pub mod ancestry;
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench_internals;
 mod classify;
 mod compare;
 mod error;

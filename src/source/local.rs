@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, leftovers,
-    pack::outgoing::{self, NoPack},
+    pack::outgoing::{self, NoPack, OutgoingPack},
     refs::Namespace,
 };
 
@@ -103,14 +103,7 @@ impl LocalStore {
         run: &Run,
     ) -> Result<PackAnswer, Error> {
         let objects = LocalObjects::open(repo, ReadMemory::OWN)?;
-        let mut folders = vec![repo.common_dir().join("objects")];
-        folders.extend(alternates(repo)?);
-        let source = outgoing::Source {
-            commits: objects.commits(),
-            folders,
-            peeled: peeled_tags(repo),
-        };
-        match outgoing::prepare(source, request, run) {
+        match prepare(repo, &objects, request, run) {
             Ok(mut pack) => {
                 receive(&mut pack)?;
                 Ok(PackAnswer::Sent)
@@ -121,6 +114,19 @@ impl LocalStore {
             }),
             Err(NoPack::Failed(err)) => Err(err),
         }
+    }
+
+    /// The pack of a sound store, before any of it is read.
+    #[cfg(feature = "bench-internals")]
+    pub(crate) fn outgoing_pack<'a>(
+        &self,
+        request: &PackRequest,
+        run: &'a Run,
+    ) -> OutgoingPack<'a> {
+        let repo = self.repo.to_thread_local();
+        let objects = LocalObjects::open(&repo, ReadMemory::OWN).expect("a store");
+        let pack = prepare(&repo, &objects, request, run);
+        pack.unwrap_or_else(|_| panic!("{} is not sound", self.path.display()))
     }
 
     pub(crate) fn quarantine(&self, run: &Run) -> Result<LocalQuarantine, Error> {
@@ -191,6 +197,22 @@ impl RefSource for LocalStore {
     fn receive_pack(&self, run: &Run) -> Result<ReceivePack<'_>, Error> {
         Ok(ReceivePack::Quarantine(Box::new(self.quarantine(run)?)))
     }
+}
+
+fn prepare<'a>(
+    repo: &gix::Repository,
+    objects: &LocalObjects,
+    request: &PackRequest,
+    run: &'a Run,
+) -> Result<OutgoingPack<'a>, NoPack> {
+    let mut folders = vec![repo.common_dir().join("objects")];
+    folders.extend(alternates(repo)?);
+    let source = outgoing::Source {
+        commits: objects.commits(),
+        folders,
+        peeled: peeled_tags(repo),
+    };
+    outgoing::prepare(source, request, run)
 }
 
 /// What `packed-refs` says of annotated tags.

@@ -22,7 +22,7 @@ mod everything;
 mod frontier;
 mod layout;
 mod scan;
-mod search;
+pub(crate) mod search;
 mod selection;
 mod shared;
 mod stored;

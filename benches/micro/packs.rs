@@ -1,0 +1,209 @@
+//! Packs: which objects go into one, as deltas of what, its bytes, and what becomes of it on arrival.
+
+use std::{
+    io::{self, BufRead, Read as _},
+    sync::Mutex,
+};
+
+use divan::{Bencher, counter::BytesCount};
+use refsync::{
+    LocalStore, ObjectId, PackRequest, ReceivePack, RefSource as _, Run, SyncOptions,
+    bench_internals::{self, Versions},
+};
+
+use crate::support::{
+    ObjectFormat, Repo, Sandbox,
+    history::{Dice, Text, project},
+};
+
+/// The last commits of a history, or all of them.
+const COMMITS: [usize; 3] = [10, 1000, 3000];
+const ALL: usize = 3000;
+
+/// With the generated history, once that is needed.
+static SANDBOX: Mutex<Option<Sandbox>> = Mutex::new(None);
+
+pub(super) fn remove_project() {
+    drop(SANDBOX.lock().expect("a sound sandbox").take());
+}
+
+/// All of it in one pack.
+fn packed() -> Repo {
+    let mut sandbox = SANDBOX.lock().expect("a sound sandbox");
+    let sandbox = sandbox.get_or_insert_with(|| {
+        let sandbox = Sandbox::new();
+        project(&sandbox.init_bare("packed.git", ObjectFormat::Sha1), ALL);
+        sandbox
+    });
+    sandbox.repo("packed.git")
+}
+
+/// Every object in a file of its own, so that no delta is at hand.
+fn loose() -> Repo {
+    let packs = packed().path.join("objects/pack");
+    let sandbox = SANDBOX.lock().expect("a sound sandbox");
+    let sandbox = sandbox.as_ref().expect("one with a project");
+    if sandbox.path().join("loose.git").exists() {
+        return sandbox.repo("loose.git");
+    }
+    let repo = sandbox.init_bare("loose.git", ObjectFormat::Sha1);
+    for entry in packs.read_dir().expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "pack")
+        {
+            let pack = std::fs::read(path).expect("a pack");
+            repo.git_with_input(&["unpack-objects", "-q"], &pack);
+        }
+    }
+    repo
+}
+
+/// What a store is asked for, and by whom.
+struct Request {
+    store: LocalStore,
+    request: PackRequest,
+    run: Run,
+}
+
+impl Request {
+    /// Of one who lacks the last `commits`.
+    fn behind_by(commits: usize, repo: &Repo) -> Self {
+        let known = packed();
+        let mut request = PackRequest::default();
+        request.wants = vec![rev(&known, "main")];
+        if commits < ALL {
+            request.haves = vec![rev(&known, &format!("main~{commits}"))];
+        }
+        (request.thin, request.ofs_delta) = (true, true);
+        Request {
+            store: LocalStore::open(&repo.path).expect("a store"),
+            request,
+            run: Run::new(&SyncOptions::default()),
+        }
+    }
+
+    /// The walk, and how each object is sent.
+    fn prepare(&self) -> impl BufRead + '_ {
+        bench_internals::outgoing_pack(&self.store, &self.request, &self.run)
+    }
+
+    fn pack(&self) -> Vec<u8> {
+        let mut pack = Vec::new();
+        self.prepare().read_to_end(&mut pack).expect("a pack");
+        pack
+    }
+}
+
+fn rev(repo: &Repo, rev: &str) -> ObjectId {
+    let id = repo.git(&["rev-parse", rev]);
+    ObjectId::from_hex(id.as_bytes()).expect("an id")
+}
+
+/// The walk: the objects that differ. Deltas are reused, so none is sought.
+#[divan::bench(args = COMMITS, sample_count = 10)]
+fn select(bencher: Bencher<'_, '_>, commits: usize) {
+    let request = Request::behind_by(commits, &packed());
+    bencher.bench_local(|| drop(request.prepare()));
+}
+
+/// The same walk, and the search for deltas.
+#[divan::bench(args = [10, 1000], sample_count = 10)]
+fn select_and_find_deltas(bencher: Bencher<'_, '_>, commits: usize) {
+    let request = Request::behind_by(commits, &loose());
+    bencher.bench_local(|| drop(request.prepare()));
+}
+
+/// Of one version of a file to the next.
+#[divan::bench(args = [10, 1000, 50_000])]
+fn delta(bencher: Bencher<'_, '_>, lines: usize) {
+    let mut dice = Dice::new(5);
+    let mut text = Text::new(lines, &mut dice);
+    let base = text.content().into_bytes();
+    text.edit(&mut dice);
+    let target = text.content().into_bytes();
+    bencher
+        .counter(BytesCount::new(target.len()))
+        .with_inputs(|| base.clone())
+        .bench_values(|base| bench_internals::delta(base, &target));
+}
+
+/// Ten versions of each file.
+#[divan::bench(args = [10, 1000], sample_count = 10)]
+fn find_deltas(bencher: Bencher<'_, '_>, files: usize) {
+    let mut dice = Dice::new(6);
+    let mut contents = Vec::new();
+    for file in 0..files as u32 {
+        let mut text = Text::new(100, &mut dice);
+        for _ in 0..10 {
+            text.edit(&mut dice);
+            contents.push((file, text.content().into_bytes()));
+        }
+    }
+    let (versions, run) = (Versions::of(contents), Run::new(&SyncOptions::default()));
+    bencher.bench_local(|| {
+        let found = bench_internals::delta_search(&versions, &run);
+        assert!(found >= 8 * files, "{found}");
+    });
+}
+
+/// Its bytes, most of them copied from the pack where they lie.
+#[divan::bench(args = COMMITS, sample_count = 10)]
+fn write_stored(bencher: Bencher<'_, '_>, commits: usize) {
+    write(bencher, &Request::behind_by(commits, &packed()));
+}
+
+/// Its bytes, all of them compressed anew.
+#[divan::bench(args = [10, 1000], sample_count = 5)]
+fn write_made(bencher: Bencher<'_, '_>, commits: usize) {
+    write(bencher, &Request::behind_by(commits, &loose()));
+}
+
+fn write(bencher: Bencher<'_, '_>, request: &Request) {
+    bencher
+        .counter(BytesCount::new(request.pack().len()))
+        .with_inputs(|| request.prepare())
+        .bench_local_values(|mut pack| {
+            io::copy(&mut pack, &mut io::sink()).expect("a pack");
+        });
+}
+
+/// Indexed, with fsck's rules for each object, and completed where it is thin.
+#[divan::bench(args = COMMITS, sample_count = 5)]
+fn index(bencher: Bencher<'_, '_>, commits: usize) {
+    arrive(bencher, commits, false);
+}
+
+/// The same, and whether everything behind the tip is there.
+#[divan::bench(args = COMMITS, sample_count = 5)]
+fn index_and_verify(bencher: Bencher<'_, '_>, commits: usize) {
+    arrive(bencher, commits, true);
+}
+
+fn arrive(bencher: Bencher<'_, '_>, commits: usize, verify: bool) {
+    let request = Request::behind_by(commits, &packed());
+    let pack = request.pack();
+    let sandbox = Sandbox::new();
+    let repo = sandbox.init_bare("receiver.git", ObjectFormat::Sha1);
+    let from = request.store.path().to_string_lossy();
+    for have in &request.request.haves {
+        let refspec = format!("{have}:refs/heads/main");
+        repo.git(&["fetch", "-q", "--no-tags", &from, &refspec]);
+    }
+    let store = LocalStore::open(&repo.path).expect("a store");
+    let (tips, run) = (&request.request.wants, &request.run);
+    bencher
+        .counter(BytesCount::new(pack.len()))
+        .bench_local(|| {
+            let receiving = store.receive_pack(run).expect("a store to write to");
+            let ReceivePack::Quarantine(mut quarantine) = receiving else {
+                panic!("a local store keeps a quarantine");
+            };
+            quarantine.receive(&mut &pack[..], run).expect("a pack");
+            if verify {
+                let faults = quarantine.faults(tips, run).expect("an answer");
+                assert_eq!(faults, []);
+            }
+        });
+}

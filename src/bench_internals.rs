@@ -1,0 +1,156 @@
+//! What `benches/micro` measures and can't reach otherwise. Not part of the public API: it is behind a
+//! feature of its own and changes with what is inside.
+//!
+//! Functions over plain data, each of them a step of the run and nothing more. They panic where the
+//! input is not what the step takes.
+
+use std::{collections::HashMap, io::BufRead};
+
+use gix_transport::{
+    client::{blocking_io::SetServiceResponse, capabilities::blocking_recv::Handshake},
+    packetline::{PacketLineRef, blocking_io::StreamingPeekableIter},
+};
+
+use crate::{
+    AdvertisedRef, Error, ErrorKind, Limits, LocalStore, ObjectFormat, ObjectId, Objects,
+    PackRequest, Reason, RefList, RefUpdate, Run, SyncOptions, compare,
+    pack::outgoing::{
+        delta::Base,
+        search::{self, Candidate},
+    },
+    plan::{self, PlannedRef},
+    protocol::{noise::Noise, receive_pack::Capabilities, report_status},
+    source::http::{fetch::listing, session::greeting},
+};
+
+/// A plan, to be taken further.
+#[derive(Clone)]
+pub struct Plan(Vec<PlannedRef>);
+
+impl Plan {
+    /// How many refs may move, as far as the plan has got.
+    pub fn open(&self) -> usize {
+        self.0.iter().filter(|planned| planned.is_open()).count()
+    }
+}
+
+/// From the two listings.
+pub fn plan(source: RefList, destination: &RefList, options: &SyncOptions) -> Plan {
+    Plan(plan::plan(source, destination, options))
+}
+
+/// By what the tips are and how they relate.
+pub fn classify(objects: &mut dyn Objects, plan: &mut Plan, options: &SyncOptions, run: &Run) {
+    let absent = Reason::HistoryUnknown;
+    compare::compare(objects, &mut plan.0, &absent, options, run).expect("objects to compare");
+}
+
+/// A server's answer to the handshake, of a version before 2.
+pub fn v0_advertisement(answer: &[u8], limits: &Limits) -> Vec<AdvertisedRef> {
+    let mut lines = StreamingPeekableIter::new(answer, &[PacketLineRef::Flush], false);
+    let answer = Handshake::from_lines_with_version_detection(&mut lines).expect("an answer");
+    let answer = SetServiceResponse {
+        actual_protocol: answer.protocol,
+        capabilities: answer.capabilities,
+        refs: answer.refs,
+    };
+    let greeting = greeting(answer, limits, &unreadable).expect("an answer");
+    greeting.listed.expect("refs").refs
+}
+
+/// A server's answer to `ls-refs`.
+pub fn ls_refs(answer: &[u8], format: ObjectFormat, limits: &Limits) -> Vec<AdvertisedRef> {
+    let mut lines = StreamingPeekableIter::new(answer, &[PacketLineRef::Flush], false);
+    listing(&mut lines.as_read(), format, limits, &unreadable).expect("a listing")
+}
+
+fn unreadable(err: gix::Error) -> Error {
+    Error::new(ErrorKind::Protocol, "unreadable").with_source(err)
+}
+
+/// What a push of new refs asks for.
+pub struct Updates(Vec<RefUpdate>);
+
+impl Updates {
+    /// To create these.
+    pub fn of(refs: &[AdvertisedRef]) -> Self {
+        let update = |new: &AdvertisedRef| RefUpdate {
+            name: new.name.clone(),
+            expected: None,
+            new: new.target,
+        };
+        Updates(refs.iter().map(update).collect())
+    }
+}
+
+/// A server's answer to a push, in its side-band. Returns how many of the updates it says something
+/// about.
+pub fn report_status(answer: &[u8], updates: &Updates, limits: &Limits) -> usize {
+    let capabilities = Capabilities::of(|name| name != "no-thin");
+    let noise = Noise::up_to(limits.noise);
+    let report = report_status::read(answer, &capabilities, &updates.0, noise);
+    assert_eq!(report.trouble, None);
+    let said = report.verdicts.iter();
+    said.filter(|verdict| **verdict != report_status::Verdict::Silent)
+        .count()
+}
+
+/// The delta that makes `target` of `base`. Returns its size.
+pub fn delta(base: Vec<u8>, target: &[u8]) -> usize {
+    let delta = Base::new(base).encode(target, usize::MAX);
+    delta.expect("a target that isn't empty").len()
+}
+
+/// Objects to find deltas between.
+pub struct Versions {
+    candidates: Vec<Candidate>,
+    contents: HashMap<ObjectId, Vec<u8>>,
+}
+
+impl Versions {
+    /// Of files with a number each.
+    pub fn of(contents: impl IntoIterator<Item = (u32, Vec<u8>)>) -> Self {
+        let mut versions = Versions {
+            candidates: Vec::new(),
+            contents: HashMap::new(),
+        };
+        for (file, content) in contents {
+            let id =
+                gix::objs::compute_hash(gix::hash::Kind::Sha1, gix::objs::Kind::Blob, &content);
+            let id = id.expect("no collision");
+            versions.candidates.push(Candidate {
+                id,
+                kind: gix::objs::Kind::Blob,
+                name_hash: file + 1,
+                size: content.len() as u64,
+                is_base_only: false,
+                whole_in: None,
+                height: 0,
+            });
+            versions.contents.insert(id, content);
+        }
+        versions
+    }
+}
+
+/// Returns how many are worth sending as a delta.
+pub fn delta_search(versions: &Versions, run: &Run) -> usize {
+    let open = || {
+        |id: &gix::oid, buffer: &mut Vec<u8>| {
+            buffer.clear();
+            buffer.extend_from_slice(&versions.contents[id]);
+            Ok(())
+        }
+    };
+    let found = search::search(&versions.candidates, open, &Default::default(), run);
+    found.expect("readable").iter().flatten().count()
+}
+
+/// A pack with all of its objects found and laid out, and none of its bytes made.
+pub fn outgoing_pack<'a>(
+    store: &LocalStore,
+    request: &PackRequest,
+    run: &'a Run,
+) -> impl BufRead + 'a {
+    store.outgoing_pack(request, run)
+}
