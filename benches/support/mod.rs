@@ -1,4 +1,4 @@
-//! What the benches share: histories to work on.
+//! What the benches share: histories to work on, and how programs take turns at the same work.
 
 #![allow(
     dead_code,
@@ -14,4 +14,15 @@ mod tests;
 
 pub mod history;
 
-pub use tests::{FastImport, Mark, ObjectFormat, Repo, Sandbox};
+#[cfg(feature = "http")]
+pub mod contest;
+#[cfg(feature = "http")]
+pub mod measure;
+#[cfg(feature = "http")]
+pub mod programs;
+#[cfg(feature = "http")]
+pub mod report;
+#[cfg(feature = "http")]
+pub mod served;
+
+pub use tests::{FastImport, GitServer, Mark, ObjectFormat, Repo, Sandbox, git, ref_heavy};

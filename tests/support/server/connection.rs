@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 
 pub(super) trait Stream: Read + Write {
     /// Tells the client that the end is meant, where the protocol can.
@@ -92,7 +93,10 @@ fn exchange(shared: &Shared, number: usize, socket: TcpStream) -> io::Result<()>
         }
     };
     let mut stream = BufReader::new(stream);
+    let round_trip = shared.settings.round_trip;
+    thread::sleep(round_trip);
     while let Some(mut head) = http::read_request(&mut stream)? {
+        thread::sleep(round_trip);
         let entry = shared.log.add(&mut head, number);
         let is_last = head.is_last();
         let mut reply = Reply {

@@ -53,6 +53,7 @@ struct Settings {
     credentials: Option<Credentials>,
     max_protocol: u8,
     receive_pack: bool,
+    round_trip: Duration,
 }
 
 struct Shared {
@@ -91,6 +92,12 @@ impl Builder {
         self
     }
 
+    /// As if it were that far away: each connection and each answer comes so much later.
+    pub fn round_trip(mut self, time: Duration) -> Self {
+        self.settings.round_trip = time;
+        self
+    }
+
     pub fn start(self) -> GitServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
         let address = listener.local_addr().expect("the port's address");
@@ -124,6 +131,7 @@ impl GitServer {
             credentials: None,
             max_protocol: 2,
             receive_pack: false,
+            round_trip: Duration::ZERO,
         };
         Builder {
             settings,

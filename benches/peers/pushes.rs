@@ -1,0 +1,39 @@
+//! Pushes, against `git push`.
+
+use std::ops::Deref;
+
+use crate::{
+    FAR, NEAR, SLOW, USUAL,
+    support::{programs::Refs, report::Report, served::Served},
+};
+
+pub(super) fn bench(
+    report: &mut Report,
+    many: &impl Deref<Target = Served>,
+    project: &impl Deref<Target = Served>,
+) {
+    for (name, refs) in [
+        ("no-op push, 50,000 refs", Refs::ALL),
+        ("no-op push, release/* of 50,000 refs", Refs::RELEASES),
+    ] {
+        report.run(name, USUAL, || {
+            many.pushes(&many.repo, refs, NEAR, || many.copy_of(&many.repo))
+        });
+    }
+    for (name, commits, round_trip) in [
+        ("push, 1 commit", 1, NEAR),
+        ("push, 1 commit, 50 ms away", 1, FAR),
+        ("push, 100 commits", 100, NEAR),
+    ] {
+        report.run(name, USUAL, || {
+            let project = &**project;
+            let after = project.main_with_loose(commits);
+            let before = project.main(commits);
+            let prepare = move || project.copy_of(&before);
+            project.pushes(&after, Refs::ALL, round_trip, prepare)
+        });
+    }
+    report.run("first push, 6,000 commits", SLOW, || {
+        project.pushes(&project.repo, Refs::ALL, NEAR, || project.empty())
+    });
+}
