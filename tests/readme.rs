@@ -40,6 +40,32 @@ fn the_minimum_rust_version_is_that_of_the_manifest() {
     assert!(include_str!("../README.md").contains(&sentence));
 }
 
+/// So that the figures can be measured again, and pasted.
+#[test]
+fn the_table_of_speed_is_what_the_bench_prints() {
+    let source = concat!(
+        include_str!("../benches/support/report.rs"),
+        include_str!("../benches/peers/ancestry.rs"),
+        include_str!("../benches/peers/pulls.rs"),
+        include_str!("../benches/peers/pushes.rs"),
+    );
+    let texts: Vec<_> = source.split('"').skip(1).step_by(2).collect();
+    let readme = include_str!("../README.md").lines();
+    let mut table = readme.skip_while(|line| !line.starts_with("| work |"));
+    let header = table.next().expect("a table");
+    assert!(texts.contains(&header), "{header}");
+    let rows: Vec<_> = table.skip(1).take_while(|line| !line.is_empty()).collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    for row in rows {
+        let (work, _) = row
+            .trim_start_matches("| ")
+            .split_once(" | ")
+            .expect("cells");
+        let is_named = |text: &&&str| text.len() > 5 && work.starts_with(**text);
+        assert!(texts.iter().any(|text| is_named(&text)), "{work}");
+    }
+}
+
 /// The outcome and the reason of each row of the table that has a reason.
 fn rows(readme: &str) -> Vec<(String, String)> {
     let row = |line: &str| {
