@@ -55,7 +55,10 @@ impl CommitGraph for StoreCommits<'_> {
     fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole> {
         let graph = self.graph.filter(|graph| position < graph.num_commits());
         let graph = graph.ok_or(Hole::Unreadable)?;
-        self.by_position.commit(graph, position, parents)
+        let commit = self.by_position.commit(graph, position, parents)?;
+        // A damaged file can name any.
+        let are_there = parents.iter().all(|parent| *parent < graph.num_commits());
+        are_there.then_some(commit).ok_or(Hole::Unreadable)
     }
 }
 
