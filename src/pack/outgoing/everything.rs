@@ -302,6 +302,7 @@ impl Marking<'_> {
                 id,
                 kind,
                 name_hash,
+                place: None,
             });
             if kind == Kind::Tree {
                 self.pending.push((Tree::Elsewhere(id), name_hash));
@@ -320,6 +321,7 @@ impl Marking<'_> {
                 id: id(),
                 kind,
                 name_hash,
+                place: Some(place),
             });
             if kind == Kind::Tree {
                 self.pending.push((Tree::Here(place), name_hash));

@@ -4,7 +4,7 @@
 //! lies there. For the rest a delta is sought, and what remains is sent whole.
 
 use std::{
-    mem,
+    cell::OnceCell,
     sync::{Mutex, PoisonError},
 };
 
@@ -17,9 +17,10 @@ use gix::{
 
 use super::{
     NoPack,
+    scan::Scanned,
     search::{self, Candidate, Delta, Limits},
     selection::{Selected, Selection},
-    stored::{Form, Place, StoredPacks},
+    stored::{Form, Place, StoredPacks, Survey},
 };
 use crate::{Error, ErrorKind, Phase, Run};
 
@@ -67,6 +68,49 @@ pub(super) fn lay_out(
     Ok(order(items))
 }
 
+/// The pack that was looked at as a whole, which spares looking its objects up one by one.
+struct Surveyed<'a> {
+    survey: Survey<'a>,
+    is_only_pack: bool,
+    /// Which item is at each place.
+    items: Vec<u32>,
+}
+
+const NOT_SENT: u32 = u32::MAX;
+
+impl<'a> Surveyed<'a> {
+    fn new(packs: &'a StoredPacks, objects: &[Selected]) -> Option<Self> {
+        let survey = packs.surveyed()?;
+        let mut items = vec![NOT_SENT; survey.len()];
+        for (number, object) in (0..).zip(objects) {
+            if let Some(place) = object.place {
+                items[place as usize] = number;
+            }
+        }
+        Some(Surveyed {
+            survey,
+            is_only_pack: packs.count() == 1,
+            items,
+        })
+    }
+
+    /// `None` where another copy may be better, or this one is damaged.
+    fn form(&self, object: &Selected) -> Option<SentAs> {
+        let at = object.place?;
+        let place = self.survey.stored_at(at);
+        match self.survey.entries[at as usize] {
+            Scanned::Delta(base) => {
+                let base = self.items[base as usize];
+                (base != NOT_SENT).then_some(SentAs::StoredDelta(place, Base::Item(base)))
+            }
+            Scanned::Whole(kind, size) if self.is_only_pack && kind == object.kind => {
+                Some(SentAs::StoredWhole(place, size))
+            }
+            _ => None,
+        }
+    }
+}
+
 struct Sources<'a> {
     odb: &'a gix::odb::Handle,
     packs: &'a StoredPacks,
@@ -79,24 +123,32 @@ impl Sources<'_> {
         bases: &[Selected],
         run: &Run,
     ) -> Result<Vec<Item>, NoPack> {
-        let numbers: HashMap<ObjectId, u32> =
-            objects.iter().map(|object| object.id).zip(0..).collect();
+        let surveyed = Surveyed::new(self.packs, &objects);
+        let numbers = OnceCell::new();
+        let numbers = || -> &HashMap<ObjectId, u32> {
+            numbers.get_or_init(|| objects.iter().map(|object| object.id).zip(0..).collect())
+        };
         let bases: gix::hashtable::HashSet = bases.iter().map(|base| base.id).collect();
-        let base_of = |id: ObjectId| match numbers.get(&id) {
+        let base_of = |id: ObjectId| match numbers().get(&id) {
             Some(number) => Some(Base::Item(*number)),
             None => bases.contains(&id).then_some(Base::AtReceiver(id)),
         };
         let total = Some(objects.len() as u64);
-        let mut items = Vec::with_capacity(objects.len());
-        for object in objects {
+        let mut forms = Vec::with_capacity(objects.len());
+        for object in &objects {
             run.check()?;
-            if items.len().is_multiple_of(1024) {
-                run.advance(Phase::Count, items.len() as u64, total);
+            if forms.len().is_multiple_of(1024) {
+                run.advance(Phase::Count, forms.len() as u64, total);
             }
-            let sent_as = self.stored_form(&object, base_of)?;
-            items.push(Item { object, sent_as });
+            let known = surveyed.as_ref().and_then(|survey| survey.form(object));
+            forms.push(match known {
+                Some(form) => form,
+                None => self.stored_form(object, base_of)?,
+            });
         }
-        Ok(items)
+        let items = objects.into_iter().zip(forms);
+        let items = items.map(|(object, sent_as)| Item { object, sent_as });
+        Ok(items.collect())
     }
 
     /// A copy that is a delta is preferred to one that is whole.
@@ -314,7 +366,7 @@ fn order(mut items: Vec<Item>) -> Vec<Item> {
         SentAs::Whole(_) | SentAs::Delta(..) => None,
     });
     let mut new_places = vec![u32::MAX; items.len()];
-    let mut order = Vec::with_capacity(items.len());
+    let mut placed = 0;
     let mut chain = Vec::new();
     for start in sorted {
         let mut next = Some(start);
@@ -323,8 +375,8 @@ fn order(mut items: Vec<Item>) -> Vec<Item> {
             next = items[at].sent_as.base();
         }
         for at in chain.drain(..).rev() {
-            new_places[at] = order.len() as u32;
-            order.push(at);
+            new_places[at] = placed;
+            placed += 1;
         }
     }
     for item in &mut items {
@@ -334,9 +386,12 @@ fn order(mut items: Vec<Item>) -> Vec<Item> {
             *base = new_places[*base as usize];
         }
     }
-    let mut items: Vec<_> = items.into_iter().map(Some).collect();
-    order
-        .into_iter()
-        .filter_map(|at| mem::take(&mut items[at]))
-        .collect()
+    for at in 0..items.len() {
+        while new_places[at] as usize != at {
+            let to = new_places[at] as usize;
+            items.swap(at, to);
+            new_places.swap(at, to);
+        }
+    }
+    items
 }

@@ -39,6 +39,8 @@ pub(super) struct Selected {
     pub(super) kind: Kind,
     /// Groups the versions of a file.
     pub(super) name_hash: u32,
+    /// Where it is in the pack that was surveyed, if that is known.
+    pub(super) place: Option<u32>,
 }
 
 #[derive(Default)]
@@ -68,6 +70,7 @@ pub(super) fn select(
             id,
             kind,
             name_hash: 0,
+            place: None,
         })
         .collect();
     if boundary.is_empty()
@@ -103,6 +106,7 @@ pub(super) fn select(
         id,
         kind,
         name_hash,
+        place: None,
     });
     let mut bases: Vec<_> = bases.chain(left_out).collect();
     bases.sort_unstable_by_key(|base| base.id);

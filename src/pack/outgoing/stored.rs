@@ -1,9 +1,10 @@
 //! Objects as they lie in a store's packs: compressed, and often as a delta already.
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
     fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom},
+    mem,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -17,6 +18,15 @@ use crate::{Error, Run};
 /// The packs of a store and of its alternates.
 pub(super) struct StoredPacks {
     packs: Vec<StoredPack>,
+    last_read: RefCell<LastRead>,
+}
+
+/// The bytes that were read last, and maybe some that lie behind them.
+#[derive(Default)]
+struct LastRead {
+    pack: u32,
+    start: data::Offset,
+    bytes: Vec<u8>,
 }
 
 /// Read piece by piece: mapped into memory a whole pack would end up there.
@@ -48,6 +58,7 @@ pub(super) struct Survey<'a> {
     offsets: &'a [data::Offset],
     places: &'a [u32],
     end: data::Offset,
+    pack_number: u32,
 }
 
 impl Survey<'_> {
@@ -67,6 +78,14 @@ impl Survey<'_> {
 
     pub(super) fn is_whole(&self, place: u32) -> bool {
         matches!(self.entries[place as usize], Scanned::Whole(..))
+    }
+
+    pub(super) fn stored_at(&self, place: u32) -> Place {
+        Place {
+            pack: self.pack_number,
+            offset: self.offsets[place as usize],
+            entry: self.by_offset[place as usize],
+        }
     }
 
     /// Where its bytes are.
@@ -98,6 +117,9 @@ const MAX_HEADER: usize = 10 + 32;
 /// How much of an entry is read at a time.
 const CHUNK: u64 = 64 * 1024;
 
+/// How much is read at once, at most, of a pack that is read from start to end.
+const MAX_AHEAD: usize = 256 * 1024;
+
 /// What is left to copy of an entry: its compressed bytes.
 pub(super) struct Rest {
     pack: u32,
@@ -121,7 +143,10 @@ impl StoredPacks {
                 }
             }
         }
-        Ok(StoredPacks { packs })
+        Ok(StoredPacks {
+            packs,
+            last_read: RefCell::default(),
+        })
     }
 
     /// In any one of the packs.
@@ -144,16 +169,30 @@ impl StoredPacks {
         let Ok(scanned) = scanned else {
             return Ok(None);
         };
-        let scanned = pack.scanned.get_or_init(|| scanned);
-        Ok(Some(Survey {
-            pack: &pack.path,
-            index: &pack.index,
-            entries: &scanned.entries,
-            by_offset: pack.by_offset(),
-            offsets: &scanned.offsets,
-            places: &scanned.places,
-            end: pack.end,
-        }))
+        pack.scanned.get_or_init(|| scanned);
+        Ok(self.surveyed())
+    }
+
+    /// What [`survey_largest`](Self::survey_largest) found, if it was called.
+    pub(super) fn surveyed(&self) -> Option<Survey<'_>> {
+        let mut packs = (0..).zip(&self.packs);
+        packs.find_map(|(number, pack)| {
+            let scanned = pack.scanned.get()?;
+            Some(Survey {
+                pack: &pack.path,
+                index: &pack.index,
+                entries: &scanned.entries,
+                by_offset: pack.by_offset(),
+                offsets: &scanned.offsets,
+                places: &scanned.places,
+                end: pack.end,
+                pack_number: number,
+            })
+        })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.packs.len()
     }
 
     /// Every place that an object is at.
@@ -181,7 +220,7 @@ impl StoredPacks {
         // The first version of the index format has no checksums.
         if let Some(known) = pack.index.crc32_at_index(place.entry) {
             let mut crc = crc32fast::Hasher::new();
-            let mut buffer = std::mem::take(&mut rest.ahead);
+            let mut buffer = mem::take(&mut rest.ahead);
             crc.update(&buffer);
             while !rest.bytes.is_empty() {
                 buffer.clear();
@@ -226,12 +265,45 @@ impl StoredPacks {
     pub(super) fn copy(&self, rest: &mut Rest, to: &mut Vec<u8>) -> io::Result<bool> {
         if rest.ahead.is_empty() {
             let size = CHUNK.min(rest.bytes.end.saturating_sub(rest.bytes.start));
-            self.packs[rest.pack as usize].read(rest.bytes.start, size as usize, to)?;
+            self.read(rest.pack, rest.bytes.start, size as usize, to)?;
             rest.bytes.start += size;
         } else {
             to.append(&mut rest.ahead);
         }
         Ok(!rest.bytes.is_empty())
+    }
+
+    /// As long as each read goes on where the one before it was, more and more is read at once.
+    fn read(
+        &self,
+        pack: u32,
+        offset: data::Offset,
+        size: usize,
+        to: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let mut last = self.last_read.borrow_mut();
+        let skipped = offset.checked_sub(last.start).filter(|_| pack == last.pack);
+        let rest = skipped.and_then(|skipped| last.bytes.get(usize::try_from(skipped).ok()?..));
+        if let Some(found) = rest.and_then(|rest| rest.get(..size)) {
+            to.extend_from_slice(found);
+            return Ok(());
+        }
+        let StoredPack { file, end, .. } = &self.packs[pack as usize];
+        let left = end.saturating_sub(offset).min(MAX_AHEAD as u64) as usize;
+        let ahead = rest.map_or(0, |_| left.min(2 * last.bytes.len()));
+        let mut bytes = mem::take(&mut last.bytes);
+        bytes.clear();
+        bytes.resize(size.max(ahead), 0);
+        let mut file = file;
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(&mut bytes)?;
+        to.extend_from_slice(&bytes[..size]);
+        *last = LastRead {
+            pack,
+            start: offset,
+            bytes,
+        };
+        Ok(())
     }
 }
 
@@ -304,14 +376,6 @@ impl StoredPack {
             data::entry::Header::RefDelta { base_id } => Form::Delta(base_id),
             whole => Form::Whole(whole.as_kind()?, entry.decompressed_size),
         })
-    }
-
-    fn read(&self, offset: data::Offset, size: usize, to: &mut Vec<u8>) -> io::Result<()> {
-        let filled = to.len();
-        to.resize(filled + size, 0);
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(&mut to[filled..])
     }
 
     fn by_offset(&self) -> &[index::EntryIndex] {

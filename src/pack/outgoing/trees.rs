@@ -126,6 +126,7 @@ impl<'a> TreeWalk<'a> {
                 id,
                 kind,
                 name_hash,
+                place: None,
             });
             let count = self.found.objects.len() as u64;
             if count.is_multiple_of(1024) {
