@@ -17,6 +17,7 @@ use gix::{ObjectId, hashtable::HashMap};
 use super::commits::StoreCommits;
 use crate::{Error, PackRequest, Run};
 
+mod ahead;
 pub(crate) mod delta;
 mod everything;
 mod frontier;

@@ -3,7 +3,7 @@
 use std::{
     cell::{OnceCell, RefCell},
     fs::{self, File},
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, Read as _},
     mem,
     ops::Range,
     path::{Path, PathBuf},
@@ -12,21 +12,16 @@ use std::{
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind, oid};
 use gix_pack::{data, index};
 
-use super::scan::{Expected, Scanned, scan};
+use super::{
+    ahead::ReadAhead,
+    scan::{Expected, Scanned, scan},
+};
 use crate::{Error, Run};
 
 /// The packs of a store and of its alternates.
 pub(super) struct StoredPacks {
     packs: Vec<StoredPack>,
-    last_read: RefCell<LastRead>,
-}
-
-/// The bytes that were read last, and maybe some that lie behind them.
-#[derive(Default)]
-struct LastRead {
-    pack: u32,
-    start: data::Offset,
-    bytes: Vec<u8>,
+    ahead: RefCell<ReadAhead>,
 }
 
 /// Read piece by piece: mapped into memory a whole pack would end up there.
@@ -117,9 +112,6 @@ const MAX_HEADER: usize = 10 + 32;
 /// How much of an entry is read at a time.
 const CHUNK: u64 = 64 * 1024;
 
-/// How much is read at once, at most, of a pack that is read from start to end.
-const MAX_AHEAD: usize = 256 * 1024;
-
 /// What is left to copy of an entry: its compressed bytes.
 pub(super) struct Rest {
     pack: u32,
@@ -145,7 +137,7 @@ impl StoredPacks {
         }
         Ok(StoredPacks {
             packs,
-            last_read: RefCell::default(),
+            ahead: RefCell::default(),
         })
     }
 
@@ -265,45 +257,15 @@ impl StoredPacks {
     pub(super) fn copy(&self, rest: &mut Rest, to: &mut Vec<u8>) -> io::Result<bool> {
         if rest.ahead.is_empty() {
             let size = CHUNK.min(rest.bytes.end.saturating_sub(rest.bytes.start));
-            self.read(rest.pack, rest.bytes.start, size as usize, to)?;
+            let StoredPack { file, end, .. } = &self.packs[rest.pack as usize];
+            let piece = rest.bytes.start..rest.bytes.start + size;
+            let mut ahead = self.ahead.borrow_mut();
+            ahead.read(rest.pack, file, *end, piece, to)?;
             rest.bytes.start += size;
         } else {
             to.append(&mut rest.ahead);
         }
         Ok(!rest.bytes.is_empty())
-    }
-
-    /// As long as each read goes on where the one before it was, more and more is read at once.
-    fn read(
-        &self,
-        pack: u32,
-        offset: data::Offset,
-        size: usize,
-        to: &mut Vec<u8>,
-    ) -> io::Result<()> {
-        let mut last = self.last_read.borrow_mut();
-        let skipped = offset.checked_sub(last.start).filter(|_| pack == last.pack);
-        let rest = skipped.and_then(|skipped| last.bytes.get(usize::try_from(skipped).ok()?..));
-        if let Some(found) = rest.and_then(|rest| rest.get(..size)) {
-            to.extend_from_slice(found);
-            return Ok(());
-        }
-        let StoredPack { file, end, .. } = &self.packs[pack as usize];
-        let left = end.saturating_sub(offset).min(MAX_AHEAD as u64) as usize;
-        let ahead = rest.map_or(0, |_| left.min(2 * last.bytes.len()));
-        let mut bytes = mem::take(&mut last.bytes);
-        bytes.clear();
-        bytes.resize(size.max(ahead), 0);
-        let mut file = file;
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(&mut bytes)?;
-        to.extend_from_slice(&bytes[..size]);
-        *last = LastRead {
-            pack,
-            start: offset,
-            bytes,
-        };
-        Ok(())
     }
 }
 
