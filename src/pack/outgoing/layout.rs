@@ -5,6 +5,7 @@
 
 use std::{
     cell::OnceCell,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
@@ -17,6 +18,7 @@ use gix::{
 
 use super::{
     NoPack,
+    loose::LooseObjects,
     scan::Scanned,
     search::{self, Candidate, Delta, Limits},
     selection::{Selected, Selection},
@@ -54,13 +56,18 @@ pub(super) enum Base {
 pub(super) fn lay_out(
     odb: &gix::odb::Handle,
     packs: &StoredPacks,
+    folders: &[PathBuf],
     selection: Selection,
     thin: bool,
     run: &Run,
 ) -> Result<Vec<Item>, NoPack> {
     let Selection { objects, bases } = selection;
     let bases = if thin { bases } else { Vec::new() };
-    let sources = Sources { odb, packs };
+    let sources = Sources {
+        odb,
+        packs,
+        folders,
+    };
     let mut items = sources.stored_forms(objects, &bases, run)?;
     break_cycles(&mut items);
     sources.find_deltas(&mut items, &bases, run)?;
@@ -114,6 +121,7 @@ impl<'a> Surveyed<'a> {
 struct Sources<'a> {
     odb: &'a gix::odb::Handle,
     packs: &'a StoredPacks,
+    folders: &'a [PathBuf],
 }
 
 impl Sources<'_> {
@@ -134,6 +142,7 @@ impl Sources<'_> {
             None => bases.contains(&id).then_some(Base::AtReceiver(id)),
         };
         let total = Some(objects.len() as u64);
+        let mut loose = LooseObjects::at(self.folders);
         let mut forms = Vec::with_capacity(objects.len());
         for object in &objects {
             run.check()?;
@@ -143,7 +152,7 @@ impl Sources<'_> {
             let known = surveyed.as_ref().and_then(|survey| survey.form(object));
             forms.push(match known {
                 Some(form) => form,
-                None => self.stored_form(object, base_of)?,
+                None => self.stored_form(object, &mut loose, base_of)?,
             });
         }
         let items = objects.into_iter().zip(forms);
@@ -155,6 +164,7 @@ impl Sources<'_> {
     fn stored_form(
         &self,
         object: &Selected,
+        loose: &mut LooseObjects,
         base_of: impl Fn(ObjectId) -> Option<Base>,
     ) -> Result<SentAs, NoPack> {
         let mut best = None;
@@ -181,6 +191,12 @@ impl Sources<'_> {
                 (Some(whole @ SentAs::StoredWhole(..)), _) => Some(whole),
                 (_, form) => Some(form),
             };
+        }
+        if best.is_none()
+            && let Some((kind, size)) = loose.header(&object.id)
+            && kind == object.kind
+        {
+            return Ok(SentAs::Whole(Some(size)));
         }
         match best {
             Some(form) => Ok(form),
@@ -228,16 +244,22 @@ impl Sources<'_> {
             }
         }
         let not_sent: gix::hashtable::HashSet = bases.iter().map(|base| base.id).collect();
+        let not_packed = items.iter().filter(|item| item.sent_as.is_not_packed());
+        let not_packed: gix::hashtable::HashSet = not_packed.map(|item| item.object.id).collect();
         let fault = Mutex::new(None);
         // A handle can go to another thread, but not be shared with it.
         let odb = Mutex::new(self.odb.clone());
         let open = || {
             let mut odb = odb.lock().unwrap_or_else(PoisonError::into_inner).clone();
             odb.unset_object_cache();
-            let (fault, not_sent) = (&fault, &not_sent);
-            move |id: &oid, content: &mut Vec<u8>| match odb.try_find(id, content) {
-                Ok(Some(_)) => Ok(()),
-                _ => {
+            let mut loose = LooseObjects::at(self.folders);
+            let (fault, not_sent, not_packed) = (&fault, &not_sent, &not_packed);
+            move |id: &oid, content: &mut Vec<u8>| match not_packed.contains(id)
+                && loose.read(id, content).is_some()
+                || matches!(odb.try_find(id, content), Ok(Some(_)))
+            {
+                true => Ok(()),
+                false => {
                     let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
                     // The search does without what can only be a base.
                     if !not_sent.contains(id) {
@@ -266,13 +288,16 @@ impl Sources<'_> {
 
     /// Reads what nobody has read so far: a pack that has begun can only be broken off.
     fn check_readable(&self, items: &[Item], run: &Run) -> Result<(), NoPack> {
+        let mut loose = LooseObjects::at(self.folders);
         let mut buffer = Vec::new();
         for item in items
             .iter()
             .filter(|item| matches!(item.sent_as, SentAs::Whole(_)))
         {
             run.check()?;
-            if !matches!(self.odb.try_find(&item.object.id, &mut buffer), Ok(Some(_))) {
+            if loose.read(&item.object.id, &mut buffer).is_none()
+                && !matches!(self.odb.try_find(&item.object.id, &mut buffer), Ok(Some(_)))
+            {
                 return Err(NoPack::unreadable(item.object.id));
             }
         }
@@ -299,6 +324,11 @@ fn candidate(
 }
 
 impl SentAs {
+    /// Or in a pack that is damaged.
+    fn is_not_packed(&self) -> bool {
+        matches!(self, SentAs::Whole(Some(_)))
+    }
+
     /// The item that has to come before.
     fn base(&self) -> Option<usize> {
         match self {

@@ -22,6 +22,7 @@ pub(crate) mod delta;
 mod everything;
 mod frontier;
 mod layout;
+mod loose;
 mod scan;
 pub(crate) mod search;
 mod selection;
@@ -99,10 +100,12 @@ pub(crate) fn prepare<'a>(
     let packs = stored::StoredPacks::at(&folders, hash)?;
     let selection = selection::select(odb, &packs, &frontier, run)?;
     drop(frontier);
-    let items = layout::lay_out(odb, &packs, selection, request.thin, run)?;
+    let items = layout::lay_out(odb, &packs, &folders, selection, request.thin, run)?;
+    let loose = loose::LooseObjects::at(&folders);
     let odb = odb.clone();
     Ok(OutgoingPack::new(
         odb,
+        loose,
         packs,
         items,
         hash,

@@ -1,6 +1,9 @@
 //! A pack as a stream, made while it is read.
 
-use std::io::{self, BufRead, Read};
+use std::{
+    cell::RefCell,
+    io::{self, BufRead, Read},
+};
 
 use gix::{
     ObjectId,
@@ -12,6 +15,7 @@ use gix_pack::data::{self, entry::Header};
 use super::{
     delta,
     layout::{Base, Item, SentAs},
+    loose::LooseObjects,
     stored::{Rest, StoredPacks},
     zlib::Deflater,
 };
@@ -24,6 +28,7 @@ const CHUNK: usize = 64 * 1024;
 /// no pack, since it lacks its checksum.
 pub(crate) struct OutgoingPack<'a> {
     odb: gix::odb::Handle,
+    loose: RefCell<LooseObjects>,
     packs: StoredPacks,
     items: Vec<Item>,
     /// Where each of the items so far begins.
@@ -65,6 +70,7 @@ impl Unfinished {
 impl<'a> OutgoingPack<'a> {
     pub(super) fn new(
         odb: gix::odb::Handle,
+        loose: LooseObjects,
         packs: StoredPacks,
         items: Vec<Item>,
         hash: gix::hash::Kind,
@@ -79,6 +85,7 @@ impl<'a> OutgoingPack<'a> {
         odb.refresh = Default::default();
         OutgoingPack {
             odb,
+            loose: RefCell::new(loose),
             packs,
             offsets: Vec::with_capacity(items.len()),
             items,
@@ -219,8 +226,12 @@ impl<'a> OutgoingPack<'a> {
         }
     }
 
+    /// By the same way as when it was found to be readable.
     fn content(&self, id: &ObjectId) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
+        if self.loose.borrow_mut().read(id, &mut content).is_some() {
+            return Ok(content);
+        }
         match self.odb.try_find(id, &mut content) {
             Ok(Some(_)) => Ok(content),
             _ => Err(unreadable(id)),

@@ -1,0 +1,187 @@
+//! Loose objects, read rather than mapped into memory.
+//!
+//! Thousands of small files are mapped and unmapped more slowly than they are read, and threads wait
+//! for each other as they do it.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use gix::{
+    objs::{Kind, decode::loose_header},
+    oid,
+    zlib::{Decompress, FlushDecompress, Status},
+};
+
+/// A kind, a size and what ends them.
+const MAX_HEADER: usize = "commit ".len() + 20 + 1;
+
+/// What it takes of a stream to get at its first bytes, even with codes of its own.
+const STREAM_START: u64 = 512;
+
+/// Larger files are left to others: it takes memory for file and content to read one.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// Nothing that is deflated is larger than that many times its stream.
+const MAX_RATIO: usize = 1100;
+
+pub(super) struct LooseObjects {
+    folders: Vec<PathBuf>,
+    inflater: Decompress,
+    file: Vec<u8>,
+}
+
+/// The start of an object, with some of its content.
+struct Start {
+    kind: Kind,
+    size: u64,
+    bytes: [u8; MAX_HEADER],
+    /// Which of these are content.
+    content: std::ops::Range<usize>,
+}
+
+impl LooseObjects {
+    /// Those in these `objects` folders.
+    pub(super) fn at(folders: &[PathBuf]) -> Self {
+        LooseObjects {
+            folders: folders.to_owned(),
+            inflater: Decompress::new(),
+            file: Vec::new(),
+        }
+    }
+
+    /// Kind and size. `None` for what isn't there or makes no sense; somebody else may do better, or
+    /// know what is wrong.
+    pub(super) fn header(&mut self, id: &oid) -> Option<(Kind, u64)> {
+        self.load(id, STREAM_START)?;
+        let start = self.start()?;
+        Some((start.kind, start.size))
+    }
+
+    /// The kind; the content is left in `content`. `None` as for [`header`](Self::header), and for a
+    /// large file.
+    pub(super) fn read(&mut self, id: &oid, content: &mut Vec<u8>) -> Option<Kind> {
+        self.load(id, MAX_FILE + 1)?;
+        if self.file.len() as u64 > MAX_FILE {
+            return None;
+        }
+        let start = self.start()?;
+        let size = usize::try_from(start.size).ok()?;
+        if size > self.file.len() * MAX_RATIO {
+            return None;
+        }
+        let begun = &start.bytes[start.content.clone()];
+        content.clear();
+        content.extend_from_slice(begun);
+        // One byte more shows a stream that is longer than it should be.
+        content.resize(size.max(begun.len()) + 1, 0);
+        let rest = &self.file[self.inflater.total_in() as usize..];
+        let to = &mut content[begun.len()..];
+        let done = self.inflater.decompress(rest, to, FlushDecompress::Finish);
+        let all = (start.content.start + size) as u64;
+        let is_whole = matches!(done, Ok(Status::StreamEnd)) && self.inflater.total_out() == all;
+        content.truncate(size);
+        is_whole.then_some(start.kind)
+    }
+
+    /// Reads so much of the file.
+    fn load(&mut self, id: &oid, limit: u64) -> Option<()> {
+        let mut files = self.folders.iter().map(|folder| open(folder, id));
+        let file = files.find_map(|file| file)?;
+        self.file.clear();
+        file.take(limit).read_to_end(&mut self.file).ok()?;
+        Some(())
+    }
+
+    fn start(&mut self) -> Option<Start> {
+        self.inflater.reset();
+        let mut bytes = [0; MAX_HEADER];
+        let flush = FlushDecompress::None;
+        self.inflater
+            .decompress(&self.file, &mut bytes, flush)
+            .ok()?;
+        let filled = self.inflater.total_out() as usize;
+        let (kind, size, header) = loose_header(&bytes[..filled]).ok()?;
+        Some(Start {
+            kind,
+            size,
+            bytes,
+            content: header..filled,
+        })
+    }
+}
+
+/// See gitrepository-layout(5), "objects/[0-9a-f][0-9a-f]".
+fn open(folder: &Path, id: &oid) -> Option<File> {
+    let name = id.to_hex().to_string();
+    let (first, rest) = name.split_at_checked(2)?;
+    File::open(folder.join(first).join(rest)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::outgoing::{delta::tests::noise, zlib::Deflater};
+
+    const ID: &str = "0123456789012345678901234567890123456789";
+
+    /// A store with one loose file, and what is read of it.
+    fn read(file: &[u8]) -> Option<(Kind, Vec<u8>)> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let empty = folder.path().join("empty");
+        std::fs::create_dir(folder.path().join("01")).expect("a folder");
+        std::fs::write(folder.path().join("01").join(&ID[2..]), file).expect("a file");
+        let mut loose = LooseObjects::at(&[empty, folder.path().to_owned()]);
+        let id = gix::ObjectId::from_hex(ID.as_bytes()).expect("an id");
+        let header = loose.header(&id);
+        let mut content = b"left from before".to_vec();
+        let kind = loose.read(&id, &mut content)?;
+        assert_eq!(header, Some((kind, content.len() as u64)));
+        Some((kind, content))
+    }
+
+    fn file(header: &str, content: &[u8]) -> Vec<u8> {
+        Deflater::new().deflate(&[header.as_bytes(), content].concat())
+    }
+
+    #[test]
+    fn whole_objects() {
+        for size in [0, 1, 20, 21, 22, 300, 100_000] {
+            for content in [noise(size, 1), b"word".repeat(size / 4)] {
+                let file = file(&format!("blob {}\0", content.len()), &content);
+                assert!(read(&file) == Some((Kind::Blob, content)), "{size}");
+            }
+        }
+        let commit = file("commit 5\0", b"12345");
+        assert_eq!(read(&commit), Some((Kind::Commit, b"12345".to_vec())));
+    }
+
+    #[test]
+    fn what_is_damaged_or_large_is_left_to_others() {
+        let whole = file("blob 300\0", &noise(300, 1));
+        let mut damaged = whole.clone();
+        damaged[200] ^= 1;
+        for (what, file) in [
+            ("cut off", whole[..whole.len() - 1].to_vec()),
+            ("damaged", damaged),
+            ("longer than it says", file("blob 299\0", &noise(300, 1))),
+            ("shorter than it says", file("blob 301\0", &noise(300, 1))),
+            (
+                "much shorter than it says",
+                file("blob 3\0", &noise(300, 1)),
+            ),
+            (
+                "of a size that nothing has",
+                file("blob 99999999999999\0", b""),
+            ),
+            ("of no kind", file("blub 1\0", b"1")),
+            ("no stream", b"blob 1\x001".to_vec()),
+            ("empty", Vec::new()),
+            ("large", file("blob 1200000\0", &noise(1_200_000, 1))),
+        ] {
+            assert_eq!(read(&file), None, "{what}");
+        }
+    }
+}
