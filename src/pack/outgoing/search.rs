@@ -8,6 +8,7 @@ mod worker;
 
 use std::{
     cmp::Reverse,
+    iter,
     sync::atomic::{AtomicBool, AtomicUsize},
     thread,
 };
@@ -108,18 +109,18 @@ where
         has_failed: AtomicBool::new(false),
     };
     let work = || Worker::new(&shared, open()).work(&chunks);
-    let found = if threads <= 1 {
-        vec![work()?]
-    } else {
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let results = workers.into_iter().map(|worker| {
-                let result = worker.join();
-                result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            results.collect::<Result<Vec<_>, _>>()
-        })?
-    };
+    let found = thread::scope(|scope| {
+        let helpers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let first = work();
+        let helped = helpers.into_iter().map(|helper| {
+            let result = helper.join();
+            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        let helped: Vec<_> = helped.collect();
+        iter::once(first)
+            .chain(helped)
+            .collect::<Result<Vec<_>, _>>()
+    })?;
     let mut deltas = vec![None; candidates.len()];
     for (target, delta) in found.into_iter().flatten() {
         deltas[target] = Some(delta);
