@@ -18,7 +18,7 @@ use crate::{
 
 /// How many trees of the receiver's are read for it: this is to cost less than what it spares.
 fn budget(objects: usize) -> usize {
-    (objects / 8).clamp(32, 4096)
+    (objects / 64).clamp(32, 1024)
 }
 
 /// Looks through the `known` trees of commits that the receiver has, in those directories where
