@@ -6,21 +6,18 @@
 
 use std::{collections::HashMap, io::BufRead};
 
-use gix_transport::{
-    client::{blocking_io::SetServiceResponse, capabilities::blocking_recv::Handshake},
-    packetline::{PacketLineRef, blocking_io::StreamingPeekableIter},
-};
-
 use crate::{
-    AdvertisedRef, Error, ErrorKind, Limits, LocalStore, ObjectFormat, ObjectId, Objects,
-    PackRequest, Reason, RefList, RefUpdate, Run, SyncOptions, compare,
+    AdvertisedRef, Limits, LocalStore, ObjectFormat, ObjectId, Objects, PackRequest, Reason,
+    RefList, RefUpdate, Run, SyncOptions, compare,
     pack::outgoing::{
         delta::Base,
         search::{self, Candidate},
     },
     plan::{self, PlannedRef},
-    protocol::{noise::Noise, receive_pack::Capabilities, report_status},
-    source::http::{fetch::listing, session::greeting},
+    protocol::{
+        greeting::greeting, ls_refs::listing, noise::Noise, receive_pack::Capabilities,
+        report_status,
+    },
 };
 
 /// A plan, to be taken further.
@@ -47,25 +44,13 @@ pub fn classify(objects: &mut dyn Objects, plan: &mut Plan, options: &SyncOption
 
 /// A server's answer to the handshake, of a version before 2.
 pub fn v0_advertisement(answer: &[u8], limits: &Limits) -> Vec<AdvertisedRef> {
-    let mut lines = StreamingPeekableIter::new(answer, &[PacketLineRef::Flush], false);
-    let answer = Handshake::from_lines_with_version_detection(&mut lines).expect("an answer");
-    let answer = SetServiceResponse {
-        actual_protocol: answer.protocol,
-        capabilities: answer.capabilities,
-        refs: answer.refs,
-    };
-    let greeting = greeting(answer, limits, &unreadable).expect("an answer");
+    let greeting = greeting(answer, "git-upload-pack", limits).expect("an answer");
     greeting.listed.expect("refs").refs
 }
 
 /// A server's answer to `ls-refs`.
 pub fn ls_refs(answer: &[u8], format: ObjectFormat, limits: &Limits) -> Vec<AdvertisedRef> {
-    let mut lines = StreamingPeekableIter::new(answer, &[PacketLineRef::Flush], false);
-    listing(&mut lines.as_read(), format, limits, &unreadable).expect("a listing")
-}
-
-fn unreadable(err: gix::Error) -> Error {
-    Error::new(ErrorKind::Protocol, "unreadable").with_source(err)
+    listing(answer, format, limits).expect("a listing")
 }
 
 /// What a push of new refs asks for.
