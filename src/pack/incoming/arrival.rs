@@ -23,7 +23,8 @@ pub(super) const HEADER: usize = 12;
 /// against the limits.
 const MAX_TAKEN: usize = 64 * 1024;
 
-/// Receives the whole of a pack; its file ends with the last entry. `None` for one without objects.
+/// Receives the whole of a pack: its entries and its checksum. Its file ends with the last entry.
+/// `None` for one without objects.
 pub(super) fn receive(
     pack: &mut dyn BufRead,
     file: &mut File,
@@ -31,7 +32,7 @@ pub(super) fn receive(
     inspection: &mut Inspection<'_>,
     spent: &Spent<'_>,
     run: &Run,
-) -> Result<Option<Table>, Error> {
+) -> Result<Option<(Table, ObjectId)>, Error> {
     let mut intake = Intake {
         pack,
         file,
@@ -74,7 +75,7 @@ fn receive_entries(
     inspection: &mut Inspection<'_>,
     spent: &Spent<'_>,
     run: &Run,
-) -> Result<Option<Table>, Stop> {
+) -> Result<Option<(Table, ObjectId)>, Stop> {
     let mut header = [0; HEADER];
     intake.read_exact(&mut header)?;
     let (version, count) = data::header::decode(&header).map_err(|_| invalid("is no pack"))?;
@@ -95,8 +96,8 @@ fn receive_entries(
         run.check()?;
         entries.receive(intake)?;
     }
-    intake.finish(hash)?;
-    Ok((count > 0).then_some(entries.table))
+    let checksum = intake.finish(hash)?;
+    Ok((count > 0).then_some((entries.table, checksum)))
 }
 
 struct Entries<'a, 'i> {
@@ -219,7 +220,7 @@ impl Intake<'_> {
     }
 
     /// Checks the checksum of the pack, which is to be the last of it.
-    fn finish(&mut self, hash: HashKind) -> Result<(), Stop> {
+    fn finish(&mut self, hash: HashKind) -> Result<ObjectId, Stop> {
         self.settle()?;
         let hasher = std::mem::replace(&mut self.hasher, gix::hash::hasher(hash));
         let computed = hasher.try_finalize().map_err(|_| collision())?;
@@ -229,7 +230,7 @@ impl Intake<'_> {
             return Err(invalid("has another checksum than it says").into());
         }
         match self.pack.fill_buf()?.is_empty() {
-            true => Ok(()),
+            true => Ok(computed),
             false => Err(invalid("goes on after its end").into()),
         }
     }

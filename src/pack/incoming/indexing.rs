@@ -274,17 +274,25 @@ fn append(file: &mut File, kind: Kind, content: &[u8], run: &Run) -> Result<(u64
     }
 }
 
-/// Ends the pack: with the right count, if entries were added, and with its checksum.
-pub(super) fn seal(path: &Path, table: &Table, added: usize, run: &Run) -> Result<ObjectId, Error> {
+/// Ends the pack with the checksum that it came with.
+pub(super) fn seal(path: &Path, checksum: ObjectId) -> Result<ObjectId, Error> {
+    let mut file = File::options()
+        .append(true)
+        .open(path)
+        .map_err(completing)?;
+    file.write_all(checksum.as_bytes()).map_err(completing)?;
+    Ok(checksum)
+}
+
+/// Ends a pack that entries were added to: with another count and another checksum.
+pub(super) fn seal_anew(path: &Path, table: &Table, run: &Run) -> Result<ObjectId, Error> {
     let mut file = File::options()
         .read(true)
         .write(true)
         .open(path)
         .map_err(completing)?;
-    if added > 0 {
-        let header = data::header::encode(data::Version::V2, table.len() as u32);
-        file.write_all(&header).map_err(completing)?;
-    }
+    let header = data::header::encode(data::Version::V2, table.len() as u32);
+    file.write_all(&header).map_err(completing)?;
     file.seek(SeekFrom::Start(0)).map_err(completing)?;
     let mut hasher = gix::hash::hasher(table.hash);
     let mut chunk = vec![0; 1024 * 1024];

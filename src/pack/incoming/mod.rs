@@ -155,7 +155,7 @@ impl Incoming {
         let received = arrival::receive(pack, &mut file, hash, &mut inspection, &spent, run)?;
         inspection.finish()?;
         drop(file);
-        let Some(mut table) = received else {
+        let Some((mut table, arrived)) = received else {
             return Ok(Traffic::default());
         };
         let announced = table.len() as u64;
@@ -166,7 +166,10 @@ impl Incoming {
             run,
         }
         .resolve(&mut table, bases, &found)?;
-        let checksum = indexing::seal(&path, &table, added, run)?;
+        let checksum = match added {
+            0 => indexing::seal(&path, arrived)?,
+            _ => indexing::seal_anew(&path, &table, run)?,
+        };
         let data = folder.join(format!("pack-{checksum}.pack"));
         let index = data.with_extension("idx");
         let by_id = ById::new(&table);

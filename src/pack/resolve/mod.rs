@@ -259,8 +259,9 @@ impl<'a> Descent<'a> {
         };
         let size = header.decompressed_size;
         let mut stream = stream(pack, raw, &header, &place).map_err(|err| unreadable(work, err))?;
+        let is_small = size <= room.large as u64 && !raw.is_empty();
         let (mut small, mut large);
-        let instructions: &mut dyn BufRead = match size <= room.large as u64 && !raw.is_empty() {
+        let instructions: &mut dyn BufRead = match is_small {
             true => {
                 let bytes = stream.fill_buf().map_err(|err| unreadable(work, err))?;
                 inflater
@@ -281,9 +282,20 @@ impl<'a> Descent<'a> {
         }
         work.allows(entry, size, base.depth + 1)?;
         let permit = room.permit_for(size);
-        let mut paced = Paced::new(instructions, || work.may_go_on());
-        apply(&mut paced, &mut *from, size as usize, &mut content)
-            .map_err(|err| unreadable(work, err))?;
+        let may_go_on = || work.may_go_on();
+        let applied = match base_content {
+            // As nearly all are: what is known to be in memory takes a third of the time.
+            Some(mut base) if is_small => {
+                let mut rest = instructions.fill_buf().unwrap_or_default();
+                let mut paced = Paced::new(&mut rest, may_go_on);
+                apply(&mut paced, &mut base, size as usize, &mut content)
+            }
+            _ => {
+                let mut paced = Paced::new(instructions, may_go_on);
+                apply(&mut paced, &mut *from, size as usize, &mut content)
+            }
+        };
+        applied.map_err(|err| unreadable(work, err))?;
         drop(from);
         work.visit(entry, base.kind, &content, base_content)?;
         Ok((content, permit))
