@@ -19,7 +19,7 @@
 //!   that commit itself: the same cycle again. So a hole matters only while it has one colour.
 //!
 //! Where both ends have a generation there is less to do: only the higher one can lead to the other,
-//! so one colour is enough, and [going down by levels](descent) needs no queue.
+//! so one colour is enough, and going down by levels needs no queue.
 
 mod descent;
 mod history;
