@@ -45,8 +45,9 @@ pub trait CommitGraph {
     /// Where `id` is among commits that the graph has numbered, as a commit-graph file has: a walk
     /// by position takes a fraction of one by id.
     ///
-    /// Positions begin at 0 and leave few out, and the parents of a commit that has one have some,
-    /// too. `None`, for all commits, by default.
+    /// Positions begin at 0 and leave few out. A commit has one at most, by which its children name
+    /// it, and the parents of a commit that has one have some, too. `None`, for all commits, by
+    /// default.
     fn position(&mut self, id: &oid) -> Option<u32> {
         let _ = id;
         None
@@ -117,8 +118,8 @@ pub enum Reach {
 /// history names it: nothing says that this object is a commit at all. A
 /// [shallow](Hole::Shallow) end is a commit and can be found like any other.
 ///
-/// Takes about 150 bytes of memory per visited commit for up to 64 pairs, and 260 for more; less
-/// than 100 where the ends have generations.
+/// Takes about 150 bytes of memory per visited commit for up to 64 pairs, and 260 for more. Where the
+/// ends have generations it is less than 100, and at most 200.
 ///
 /// # Errors
 /// [`Cancelled`](crate::ErrorKind::Cancelled) soon after `cancelled` returns true.

@@ -31,7 +31,8 @@ impl<'a> StoreCommits<'a> {
     ) -> Self {
         StoreCommits {
             odb,
-            graph,
+            // Its parents and positions lead across a boundary.
+            graph: graph.filter(|_| shallow.is_empty()),
             shallow,
             buffer: Vec::new(),
             by_position: ByPosition::default(),
@@ -48,8 +49,11 @@ impl CommitGraph for StoreCommits<'_> {
     }
 
     fn position(&mut self, id: &oid) -> Option<u32> {
-        let position = self.graph?.lookup(id)?;
-        (!self.shallow.contains(id)).then_some(position.0)
+        let graph = self.graph?;
+        if !self.by_position.are_unique(graph) {
+            return None;
+        }
+        graph.lookup(id).map(|position| position.0)
     }
 
     fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole> {
@@ -66,6 +70,8 @@ impl CommitGraph for StoreCommits<'_> {
 /// they are all read in the order of the files, and kept in less than half the space.
 #[derive(Default)]
 struct ByPosition {
+    /// Whether each commit has one position; not looked at yet if `None`.
+    are_unique: Option<bool>,
     asked: u32,
     all: Vec<Compact>,
 }
@@ -82,6 +88,10 @@ const NO_PARENT: u32 = u32::MAX;
 const ELSEWHERE: u32 = u32::MAX - 1;
 
 impl ByPosition {
+    fn are_unique(&mut self, graph: &gix::commitgraph::Graph) -> bool {
+        *self.are_unique.get_or_insert_with(|| has_each_once(graph))
+    }
+
     fn commit(
         &mut self,
         graph: &gix::commitgraph::Graph,
@@ -111,6 +121,26 @@ impl ByPosition {
             }
         }
     }
+}
+
+/// Whether no commit is in two of the graph's files. Git makes such chains and reads them ("Silently
+/// ignore duplicates" in its `commit-graph.c`), with parents in a later file than we would find them.
+fn has_each_once(graph: &gix::commitgraph::Graph) -> bool {
+    let mut end = graph.num_commits();
+    while end > 0 {
+        let last = gix::commitgraph::Position(end - 1);
+        let start = end - 1 - graph.commit_at(last).position().0;
+        // Those of the first file are found there.
+        if start == 0 {
+            break;
+        }
+        let mut of_file = (start..end).map(gix::commitgraph::Position);
+        if of_file.any(|position| graph.lookup(graph.id_at(position)) != Some(position)) {
+            return false;
+        }
+        end = start;
+    }
+    true
 }
 
 impl Compact {

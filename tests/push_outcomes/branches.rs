@@ -1,7 +1,7 @@
 //! Branches, as far as the source's own history decides.
 
-use crate::support::git::ObjectFormat;
-use crate::support::pull::{copy, created, grow, moved, rejected, unchanged};
+use crate::support::git::{ObjectFormat, Repo};
+use crate::support::pull::{DATE, copy, created, grow, moved, rejected, unchanged};
 use crate::support::push::{LISTED, PUSHED, Pair};
 use refsync::{Outcome, Reason, SyncOptions};
 use std::fs;
@@ -278,4 +278,46 @@ fn a_dry_run_predicts_the_run_and_sends_nothing() {
     assert_eq!(pushed.stats.count(Outcome::Updated), 3);
     assert_eq!(pushed.stats.count(Outcome::Rejected), 1);
     assert_eq!(pushed.asked, PUSHED);
+}
+
+/// As chains in the field have: git's "commit-graph: ignore duplicates when merging layers".
+#[test]
+fn a_commit_that_is_in_two_layers_of_a_commit_graph() {
+    let pair = Pair::in_step();
+    let new = grow(&pair.source, "main", &[&pair.tip]);
+    // The tip takes its place in the first layer, where the second one goes by the root's.
+    let aside = (0..).map(|n| {
+        let message = format!("aside {n}\n");
+        let parents = [&*pair.root];
+        pair.source.commit("aside", &parents, &message, &[], DATE)
+    });
+    let is_alike = |aside: &String| (*aside < pair.root) == (pair.tip < pair.root);
+    let aside = aside.into_iter().find(is_alike).unwrap();
+    let other = pair.sandbox.init_bare("other.git", ObjectFormat::Sha1);
+    copy(&pair.source, &other);
+    let layers = "objects/info/commit-graphs";
+    let add_layer = |repo: &Repo, tip: &str| {
+        let write = [
+            "commit-graph",
+            "write",
+            "--split=no-merge",
+            "--stdin-commits",
+        ];
+        repo.git_with_input(&write, format!("{tip}\n").as_bytes());
+        fs::read_to_string(repo.path.join(layers).join("commit-graph-chain")).unwrap()
+    };
+    add_layer(&pair.source, &aside);
+    add_layer(&pair.source, &pair.tip);
+    let chain = add_layer(&pair.source, &new);
+    let first = add_layer(&other, &pair.tip);
+    let chain: Vec<_> = first.lines().chain(chain.lines().skip(1)).collect();
+    assert_eq!(chain.len(), 3);
+    let file = format!("{layers}/graph-{}.graph", chain[0]);
+    fs::copy(other.path.join(&file), pair.source.path.join(&file)).unwrap();
+    let path = pair.source.path.join(layers).join("commit-graph-chain");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, chain.join("\n") + "\n").unwrap();
+
+    let pushed = pair.push();
+    assert_eq!(pushed.fate_of(MAIN), moved(&pair.tip, &new));
 }

@@ -110,7 +110,8 @@ impl SmartHttp {
     }
 
     /// What is known about the server after a run, for later ones; `None` if there is nothing to
-    /// spare them: it is older than v2, it redirects, or it hasn't been listed for a fetch.
+    /// spare them: it is older than v2, it redirects, it hasn't been listed for a fetch, or the last
+    /// listing failed.
     pub fn profile(&self) -> Option<ServerProfile> {
         let profile = self.profile.lock();
         profile.unwrap_or_else(PoisonError::into_inner).clone()

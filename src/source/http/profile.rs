@@ -12,7 +12,7 @@ use crate::{Error, ErrorKind, ObjectFormat, RemoteUrl};
 /// [`SmartHttp::with_profile`](crate::SmartHttp::with_profile) takes it back, in another process
 /// perhaps. It is about one URL and holds no secret. Nothing rests on its being true: a server that
 /// turns out to be another one is asked for its capabilities after all, and a profile that was made up
-/// costs that one request.
+/// costs that one attempt.
 ///
 /// Its text, `1 v2 sha1 https://git.example.com/acme/app.git`, starts with the version of the form;
 /// with the feature `serde` it is a string of that text. One that can't be read, such as one from a
