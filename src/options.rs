@@ -33,6 +33,11 @@ pub struct SyncOptions {
     /// then for what its tips are is not fetched again and stays rejected as long as neither of
     /// them moves. Leave the stats out to have everything looked at anew.
     pub previous: Option<SyncRunStats>,
+    /// Whether there probably is something to do, since it was a change at the source that started the
+    /// run. A push then lists its remote at once as a push has to. Otherwise it first looks at the refs
+    /// in a cheaper way where there is one, which is all that a run with nothing to do needs, and costs
+    /// any other a request or two.
+    pub expects_changes: bool,
     /// How many more pushes a run may make, each with half of the refs of one before it, where a
     /// remote has declined a whole push: its `pre-receive` hook or its check of the pack speaks for
     /// all refs at once, and may object to one of them. 32 by default; with 0 all are rejected. They
@@ -71,6 +76,7 @@ impl Default for SyncOptions {
             dry_run: false,
             list_excluded: false,
             previous: None,
+            expects_changes: false,
             max_repeated_pushes: 32,
             limits: Limits::default(),
             scratch: None,
@@ -92,6 +98,7 @@ impl std::fmt::Debug for SyncOptions {
                 "previous",
                 &self.previous.as_ref().map(|stats| stats.refs.len()),
             )
+            .field("expects_changes", &self.expects_changes)
             .field("max_repeated_pushes", &self.max_repeated_pushes)
             .field("limits", &self.limits)
             .field("scratch", &self.scratch)

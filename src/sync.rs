@@ -102,7 +102,11 @@ fn list_and_plan(
     let (held, offered) = thread::scope(|scope| {
         let held = scope.spawn(|| {
             let _entered = span.enter();
-            Ok(match destination.glance(&present, run)? {
+            let glanced = match options.expects_changes {
+                true => None,
+                false => destination.glance(&present, run)?,
+            };
+            Ok(match glanced {
                 Some(glanced) => Held::Glanced(glanced),
                 None => Held::Listed(list()?),
             })

@@ -1,10 +1,10 @@
 //! Narrow globs: what a remote shows to those who fetch is enough where that leaves nothing to do,
 //! and decides about nothing else.
 
-use crate::support::pull::{created, grow, moved, rejected, unchanged};
+use crate::support::pull::{asked, created, fate_in, grow, moved, rejected, unchanged};
 use crate::support::push::{LISTED, PUSHED, Pair};
 use crate::support::{Answer, GitServer};
-use refsync::{Reason, RefGlobs, SyncOptions};
+use refsync::{Outcome, Reason, RefGlobs, SyncOptions};
 
 const RELEASE: &str = "refs/heads/release/1";
 /// The requests of a run that a glance was enough for.
@@ -60,6 +60,42 @@ fn what_is_open_is_listed_and_pushed() {
     assert_eq!(pushed.fate_of(RELEASE), moved(&pair.root, &pair.tip));
     assert_eq!(pushed.fate_of("refs/heads/release/2"), created(&new));
     assert_eq!(pushed.asked, GLANCED_AND_PUSHED);
+}
+
+#[test]
+fn who_expects_changes_lists_at_once() {
+    let pair = released();
+    pair.source.set_ref(RELEASE, &pair.tip);
+    let mut options = releases();
+    options.expects_changes = true;
+    let pushed = pair.push_with(&options);
+    assert_eq!(pushed.fate_of(RELEASE), moved(&pair.root, &pair.tip));
+    assert_eq!(pushed.asked, PUSHED);
+    let again = pair.push_with(&options);
+    assert_eq!(again.fate_of(RELEASE), unchanged(&pair.tip));
+    assert_eq!(again.asked, LISTED);
+}
+
+#[test]
+fn a_remote_that_is_known_shows_all_refs_at_a_glance() {
+    let pair = released();
+    pair.push();
+    let remote = pair.destination();
+    let push = |options: &SyncOptions| {
+        let stats = pair.try_push_to(&remote, options).unwrap();
+        let asked = asked(&pair.server.requests());
+        (stats, asked)
+    };
+    let all = SyncOptions::default();
+    assert_eq!(push(&all).1, LISTED, "nothing is known yet");
+    assert_eq!(push(&releases()).1, GLANCED);
+    let (in_step, asked) = push(&all);
+    assert_eq!(in_step.count(Outcome::Unchanged), 3);
+    assert_eq!(asked, ["ls-refs"]);
+    pair.source.set_ref(RELEASE, &pair.tip);
+    let (pushed, asked) = push(&all);
+    assert_eq!(fate_in(&pushed, RELEASE), moved(&pair.root, &pair.tip));
+    assert_eq!(asked, ["ls-refs", "info/refs", "push"]);
 }
 
 #[test]

@@ -41,14 +41,16 @@ impl SmartHttp {
         })
     }
 
-    /// Receive-pack lists all refs to everybody; upload-pack, in v2, only those that it is asked for.
+    /// Receive-pack lists all refs to everybody, and takes twice as long for each; upload-pack, in v2,
+    /// lists only those that it is asked for. Unless it is known to speak v2, to ask it for all of them
+    /// takes a request more.
     pub(super) fn glance_before_push(
         &self,
         prefixes: &[BString],
         run: &Run,
     ) -> Result<Option<RefList>, Error> {
         let is_whole = |prefix: &BString| Namespace::ALL.iter().any(|all| prefix == all.prefix());
-        if prefixes.iter().any(is_whole) {
+        if self.profile().is_none() && prefixes.iter().any(is_whole) {
             return Ok(None);
         }
         // Receive-pack doesn't say which refs are symbolic, or what is behind a tag. With the same said
