@@ -8,9 +8,11 @@ use crate::{
     plan::{PlannedRef, Step},
 };
 
-/// How many commits are offered to the source. One round with the newest ones costs less than
-/// finding the exact common ancestors in several.
+/// How many commits are offered to the source, which looks at each. One round with where the refs stand
+/// and some of the newest commits costs less than finding the exact common ancestors in several.
 const MAX_HAVES: usize = 256;
+/// How many of those are not what a ref is about to leave.
+const OTHER_HAVES: usize = 32;
 
 /// How many packs are asked for, should one after the other turn out to lack a tip.
 const MAX_PACKS: usize = 8;
@@ -31,7 +33,9 @@ pub(crate) fn move_objects(
     if wants.is_empty() {
         return Ok(());
     }
-    let haves = quarantine.haves(&tips_to_move(planned), MAX_HAVES, run)?;
+    let near = tips_to_move(planned);
+    let most = MAX_HAVES.min(near.len() + OTHER_HAVES);
+    let haves = quarantine.haves(&near, most, run)?;
     let (mut packs, mut refusals) = (0, 0);
     while !wants.is_empty() && packs < MAX_PACKS && refusals < MAX_REFUSALS {
         let mut request = PackRequest {

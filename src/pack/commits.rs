@@ -228,6 +228,12 @@ impl StoreCommits<'_> {
         Some((read, tree))
     }
 
+    /// When the commit was committed, in seconds, if that can be had without reading an object.
+    pub(crate) fn date_in_graph(&self, id: &oid) -> Option<i64> {
+        let commit = self.graph?.commit_by_id(id)?;
+        Some(as_in_graph(commit).date)
+    }
+
     /// Also of a commit whose parents are cut off.
     pub(crate) fn tree_of(&mut self, id: &oid) -> Option<ObjectId> {
         self.read(id, &mut Vec::new()).map(|(_, tree)| tree)

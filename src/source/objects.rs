@@ -47,8 +47,8 @@ impl ReadMemory {
     /// commits and tags.
     pub(super) fn of_others(limits: &Limits) -> Self {
         ReadMemory {
-            objects: bytes(limits.memory / 8),
-            delta_bases: bytes(limits.memory / 4),
+            objects: bytes(limits.memory / 64),
+            delta_bases: bytes(limits.memory / 16),
             each: Some(bytes(limits.memory / 4)),
         }
     }
@@ -122,10 +122,6 @@ impl LocalObjects {
         let faults = closure::faults(objects, &request.wants, run)?;
         let found = faults.into_iter().map(|(tip, _)| tip).next();
         found.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("object {}", fault.detail)))
-    }
-
-    pub(super) fn has_graph(&self) -> bool {
-        self.graph.is_some()
     }
 
     /// Commits that are there without their parents.

@@ -1,7 +1,7 @@
 //! A local repository that is taking objects and ref updates.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     io::BufRead,
     path::{Path, PathBuf},
 };
@@ -22,10 +22,10 @@ use crate::{
 };
 
 /// How many tips are read to find the newest ones, where no commit-graph makes that cheap.
-const MAX_DATED_TIPS: usize = 4096;
+const MAX_READ_TIPS: usize = 64;
 /// How many tips have some of their ancestors offered, too, and how far back those are.
-const MAX_STEPPED_TIPS: usize = 8;
-const MAX_STEPS_BACK: usize = 1024;
+const MAX_STEPPED_TIPS: usize = 2;
+const MAX_STEPS_BACK: u32 = 256;
 
 pub(crate) struct LocalQuarantine {
     repo: gix::Repository,
@@ -37,6 +37,9 @@ pub(crate) struct LocalQuarantine {
     arrived: Option<index::File>,
     incoming: Option<Incoming>,
     shallow: Vec<ObjectId>,
+    /// What the refs point to, in their order: branches first. Of a tag that `packed-refs` has peeled,
+    /// what it is about.
+    tips: Vec<ObjectId>,
     verified: VerifiedHistory,
     memory: ReadMemory,
 }
@@ -48,7 +51,8 @@ impl LocalQuarantine {
         let alternates = alternates(&repo)?;
         let memory = ReadMemory::of_others(limits);
         let view = LocalObjects::open(&repo, memory)?;
-        let verified = VerifiedHistory::new(ref_tips(&repo, &alternates)?);
+        let tips = ref_tips(&repo, &alternates)?;
+        let verified = VerifiedHistory::new(tips.iter().map(|tip| tip.id).collect());
         Ok(LocalQuarantine {
             object_format,
             objects,
@@ -57,6 +61,7 @@ impl LocalQuarantine {
             incoming: None,
             shallow: view.shallow().iter().copied().collect(),
             view,
+            tips: tips.into_iter().map(RefTip::peeled).collect(),
             verified,
             memory,
             repo,
@@ -100,19 +105,21 @@ impl LocalQuarantine {
         closure::faults(objects, &tips, run)
     }
 
-    /// Newest first; of very many tips, the newest among some of them.
+    /// Newest first. Of the tips that the commit-graph doesn't know, some are read.
     fn newest_tips(&self, run: &Run) -> Result<Vec<ObjectId>, Error> {
         let mut commits = self.view.commits();
-        let mut dated = Vec::new();
-        let most = if self.view.has_graph() {
-            usize::MAX
-        } else {
-            MAX_DATED_TIPS
-        };
-        let tips: BTreeSet<_> = self.verified.tips().iter().collect();
-        for tip in tips.into_iter().take(most) {
+        let (mut dated, mut unread) = (Vec::new(), Vec::new());
+        for tip in &self.tips {
             run.check()?;
-            let commit = commits.peel(*tip);
+            match commits.date_in_graph(tip) {
+                Some(date) => dated.push((date, *tip)),
+                None if unread.len() < MAX_READ_TIPS => unread.push(*tip),
+                None => {}
+            }
+        }
+        for tip in unread {
+            run.check()?;
+            let commit = commits.peel(tip);
             let read = commits.commit(&commit, &mut Vec::new());
             dated.extend(read.ok().map(|read| (read.date, commit)));
         }
@@ -120,7 +127,7 @@ impl LocalQuarantine {
         Ok(dated.into_iter().map(|(_, commit)| commit).collect())
     }
 
-    /// The ancestors of `tip` that are 1, 2, 4, 8, ... first-parent steps back.
+    /// The ancestors of `tip` that are 1, 4, 16, 64, ... first-parent steps back.
     fn steps_back(&self, tip: ObjectId) -> Vec<ObjectId> {
         let mut commits = self.view.commits();
         let mut parents = Vec::new();
@@ -133,7 +140,7 @@ impl LocalQuarantine {
                 break;
             };
             at = *parent;
-            if step.is_power_of_two() {
+            if step.is_power_of_two() && step.trailing_zeros().is_multiple_of(2) {
                 out.push(at);
             }
         }
@@ -171,7 +178,7 @@ impl Quarantine for LocalQuarantine {
             .iter()
             .map(|tip| self.view.commits().peel(*tip))
             .filter(|tip| self.view.odb.exists(tip))
-            .take(limit / 2)
+            .take(limit - limit / 8)
             .collect();
         let newest = self.newest_tips(run)?;
         // A tip that the source never saw says nothing to it, but some ancestor will.
@@ -258,8 +265,21 @@ impl Quarantine for LocalQuarantine {
     }
 }
 
-/// What the refs of the store and of its alternates point to.
-fn ref_tips(repo: &gix::Repository, alternates: &[PathBuf]) -> Result<HashSet<ObjectId>, Error> {
+/// What a ref points to.
+struct RefTip {
+    id: ObjectId,
+    /// What the tag that it points to is about, where `packed-refs` says so.
+    about: Option<ObjectId>,
+}
+
+impl RefTip {
+    fn peeled(self) -> ObjectId {
+        self.about.unwrap_or(self.id)
+    }
+}
+
+/// Of the refs of the store and of its alternates.
+fn ref_tips(repo: &gix::Repository, alternates: &[PathBuf]) -> Result<Vec<RefTip>, Error> {
     let mut tips = tips_of(&repo.refs)
         .map_err(|err| Error::new(ErrorKind::Corrupt, "the refs can't be read").with_source(err))?;
     for objects in alternates {
@@ -279,12 +299,15 @@ fn ref_tips(repo: &gix::Repository, alternates: &[PathBuf]) -> Result<HashSet<Ob
     Ok(tips)
 }
 
-fn tips_of(refs: &gix::refs::file::Store) -> gix::Result<HashSet<ObjectId>> {
+fn tips_of(refs: &gix::refs::file::Store) -> gix::Result<Vec<RefTip>> {
     let platform = refs.iter()?;
     let all = platform.all().map_err(gix::Error::from_error)?;
-    Ok(all
-        .filter_map(|found| found.ok()?.target.try_into_id().ok())
-        .collect())
+    let tip = |found: gix::refs::Reference| {
+        let id = found.target.try_into_id().ok()?;
+        let about = found.peeled;
+        Some(RefTip { id, about })
+    };
+    Ok(all.filter_map(|found| tip(found.ok()?)).collect())
 }
 
 fn unreadable_pack(err: gix::Error) -> Error {
