@@ -442,10 +442,9 @@ impl Walk<'_> {
 }
 
 impl Way for Walk<'_> {
-    fn read(&mut self, tree: &ObjectId) -> Result<Vec<u8>, Fault> {
-        let mut buffer = Vec::new();
-        self.read_object(tree, Some(Kind::Tree), &mut buffer)?;
-        Ok(buffer)
+    fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
+        self.read_object(tree, Some(Kind::Tree), text)?;
+        Ok(())
     }
 
     fn entered(&mut self, tree: Node) {

@@ -16,8 +16,8 @@ const MAX_DEPTH: usize = 2048;
 
 /// What the walk meets.
 pub(super) trait Way {
-    /// The content of a tree.
-    fn read(&mut self, tree: &ObjectId) -> Result<Vec<u8>, Fault>;
+    /// Puts the content of a tree into `text`, in place of what is there.
+    fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault>;
 
     /// From here on, its entries are being visited.
     fn entered(&mut self, tree: Node);
@@ -41,6 +41,29 @@ pub(super) struct Trees {
     /// Bytes of the other contents.
     held: usize,
     memory: usize,
+    spare: Spare,
+}
+
+/// Buffers for the next contents. Without them the heap would grow and shrink with every tree, and
+/// each page of it be cleared again and again.
+#[derive(Default)]
+struct Spare(Vec<Vec<u8>>);
+
+const MAX_SPARE: usize = 8;
+const MAX_SPARE_BYTES: usize = 256 * 1024;
+
+impl Spare {
+    fn read(&mut self, tree: &ObjectId, way: &mut impl Way) -> Result<Vec<u8>, Fault> {
+        let mut text = self.0.pop().unwrap_or_default();
+        way.read(tree, &mut text)?;
+        Ok(text)
+    }
+
+    fn keep(&mut self, text: Vec<u8>) {
+        if self.0.len() < MAX_SPARE && text.capacity() <= MAX_SPARE_BYTES {
+            self.0.push(text);
+        }
+    }
 }
 
 struct Tree {
@@ -72,6 +95,7 @@ impl Trees {
             without: 0,
             held: 0,
             memory: usize::try_from(memory).unwrap_or(usize::MAX),
+            spare: Spare::default(),
         }
     }
 
@@ -123,7 +147,7 @@ impl Trees {
             let detail = format!("tree {id} is nested more than {MAX_DEPTH} levels deep");
             return Some(Reason::Incomplete { detail });
         }
-        let text = match way.read(&id) {
+        let text = match self.spare.read(&id, way) {
             Ok(text) => text,
             Err(fault) => return Some(fault),
         };
@@ -140,7 +164,7 @@ impl Trees {
             others: others.collect(),
             text: Some(text),
         };
-        tree.read_others(self.memory / 2, way);
+        tree.read_others(self.memory / 2, &mut self.spare, way);
         self.held += tree.size();
         self.way.push(tree);
         self.make_room();
@@ -164,8 +188,8 @@ impl Trees {
         let Some(tree) = self.way.last_mut() else {
             return Ok(());
         };
-        tree.text = Some(way.read(&tree.id)?);
-        tree.read_others(self.memory / 2, way);
+        tree.text = Some(self.spare.read(&tree.id, way)?);
+        tree.read_others(self.memory / 2, &mut self.spare, way);
         self.held += tree.size();
         self.without = self.without.min(self.way.len() - 1);
         Ok(())
@@ -175,16 +199,20 @@ impl Trees {
         if let Some(tree) = self.way.pop() {
             self.held -= tree.size();
             way.left(tree.node);
+            let others = tree.others.into_iter().map(|other| other.text);
+            for text in tree.text.into_iter().chain(others) {
+                self.spare.keep(text);
+            }
         }
     }
 }
 
 impl Tree {
     /// Those that can't be read, or only in more than `memory`, have nothing to compare with.
-    fn read_others(&mut self, memory: usize, way: &mut impl Way) {
+    fn read_others(&mut self, memory: usize, spare: &mut Spare, way: &mut impl Way) {
         let mut left = memory;
         self.others.retain_mut(|other| {
-            let Ok(text) = way.read(&other.id) else {
+            let Ok(text) = spare.read(&other.id, way) else {
                 return false;
             };
             let fits = text.len() <= left && other.at <= text.len();
@@ -314,12 +342,13 @@ mod tests {
     }
 
     impl Way for Forest {
-        fn read(&mut self, tree: &ObjectId) -> Result<Vec<u8>, Fault> {
+        fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
             self.reads += 1;
             let missing = || Reason::Incomplete {
                 detail: format!("{} is missing", tree.as_bytes()[0]),
             };
-            self.contents.get(tree).cloned().ok_or_else(missing)
+            text.clone_from(self.contents.get(tree).ok_or_else(missing)?);
+            Ok(())
         }
 
         fn entered(&mut self, _: Node) {}
@@ -387,8 +416,9 @@ mod tests {
         /// Each tree has one in it, without an end.
         struct Down(u32);
         impl Way for Down {
-            fn read(&mut self, _: &ObjectId) -> Result<Vec<u8>, Fault> {
-                Ok([b"40000 a\0", id(1).as_bytes()].concat())
+            fn read(&mut self, _: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
+                *text = [b"40000 a\0", id(1).as_bytes()].concat();
+                Ok(())
             }
             fn entered(&mut self, _: Node) {}
             fn left(&mut self, _: Node) {}
