@@ -46,6 +46,8 @@ struct Descent<'h, 'g, const W: usize> {
     levels: Vec<u32>,
     /// For each commit that is an end: the colours that are looked for there.
     wanted: HashMap<Index, Colours<W>>,
+    /// By index, as far as ends go: whether it is one.
+    ends: Vec<bool>,
     /// The levels below which the searches are over; the highest is last.
     floors: Vec<(u32, usize)>,
     /// What is not decided.
@@ -75,6 +77,7 @@ impl<'h, 'g, const W: usize> Descent<'h, 'g, W> {
         let none = [0; W];
         let mut descent = Descent {
             commits: vec![NEW; history.len()],
+            ends: vec![false; history.len()],
             history,
             searches,
             waiting: Vec::new(),
@@ -91,6 +94,7 @@ impl<'h, 'g, const W: usize> Descent<'h, 'g, W> {
             colour[search / 64] = 1 << (search % 64);
             add(&mut descent.open, &colour);
             add(descent.wanted.entry(ends.to).or_insert(none), &colour);
+            descent.ends[ends.to as usize] = true;
             let floor = descent.history.level(ends.to).unwrap_or_default();
             descent.floors.push((floor, search));
             let top = descent.history.level(ends.from).unwrap_or_default();
@@ -129,7 +133,9 @@ impl<'h, 'g, const W: usize> Descent<'h, 'g, W> {
 
     fn visit(&mut self, commit: Index, mut colours: Colours<W>, level: u32) -> Result<(), Error> {
         retain(&mut colours, &self.open);
-        if let Some(wanted) = self.wanted.get(&commit) {
+        if self.ends.get(commit as usize) == Some(&true)
+            && let Some(wanted) = self.wanted.get(&commit)
+        {
             let mut found = *wanted;
             retain(&mut found, &colours);
             add(&mut self.found, &found);

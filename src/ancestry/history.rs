@@ -65,7 +65,8 @@ struct Node {
     generation: u32,
     /// The date, until [`History::rank_by_level`] finds something better.
     rank: i64,
-    edges: (usize, usize),
+    /// From where to where, in [`History::edges`].
+    edges: (u32, u32),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,7 +127,7 @@ impl<'a> History<'a> {
             state: State::Known,
             generation: ABOVE_ALL,
             rank: 0,
-            edges: (start, self.edges.len()),
+            edges: (edge_number(start), edge_number(self.edges.len())),
         })
     }
 
@@ -184,7 +185,7 @@ impl<'a> History<'a> {
                         .generation
                         .map_or(UNKNOWN, |known| known.min(UNKNOWN)),
                     rank: commit.date,
-                    edges: (start, self.edges.len()),
+                    edges: (edge_number(start), edge_number(self.edges.len())),
                 }
             }
             Err(hole) => Node::new(State::Hole(hole)),
@@ -237,7 +238,7 @@ impl<'a> History<'a> {
     /// Where the parents of `index` are among the [edges](Self::edge).
     pub(super) fn edges(&self, index: Index) -> Range<usize> {
         let (start, end) = self.commits[index as usize].edges;
-        start..end
+        start as usize..end as usize
     }
 
     pub(super) fn edge(&self, edge: usize) -> Index {
@@ -312,4 +313,8 @@ impl<'a> History<'a> {
 
 fn index(at: usize) -> Index {
     Index::try_from(at).expect("memory ends long before four billion commits do")
+}
+
+fn edge_number(at: usize) -> u32 {
+    u32::try_from(at).expect("memory ends long before four billion edges do")
 }
