@@ -39,7 +39,10 @@ pub(super) fn bench(
         report.run(name, USUAL, || {
             let project = &**project;
             let (after, before) = (project.main(0), project.main(commits));
-            project.pulls(&after, all, round_trip, move || project.copy_of(&before))
+            let prepare = move || project.copy_of(&before);
+            let mut contest = project.pulls(&after, all, round_trip, prepare);
+            contest.ours.push(known(all));
+            contest
         });
     }
     report.run("first pull, 6,000 commits", SLOW, || {
@@ -51,10 +54,14 @@ fn no_op(served: &Served, refs: Refs, round_trip: Duration) -> Contest<'_> {
     let prepare = || served.copy_of(&served.repo);
     let mut contest = served.pulls(&served.repo, refs, round_trip, prepare);
     let again = move |repo: &Repo, url: &str| programs::pull_twice(repo, url, refs);
+    let again = Contender::new("second run of a process", again);
+    contest.ours.extend([known(refs), again]);
     contest
-        .ours
-        .push(Contender::new("second run of a process", again));
-    contest
+}
+
+fn known(refs: Refs) -> Contender<'static> {
+    let pull = move |repo: &Repo, url: &str| programs::pull_known(repo, url, refs);
+    Contender::new("known server", pull)
 }
 
 /// With a ref that shows that the objects are complete.

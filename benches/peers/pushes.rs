@@ -4,7 +4,13 @@ use std::ops::Deref;
 
 use crate::{
     FAR, NEAR, SLOW, USUAL,
-    support::{programs::Refs, report::Report, served::Served},
+    support::{
+        Repo,
+        contest::Contender,
+        programs::{self, Refs},
+        report::Report,
+        served::Served,
+    },
 };
 
 pub(super) fn bench(
@@ -17,7 +23,12 @@ pub(super) fn bench(
         ("no-op push, release/* of 50,000 refs", Refs::RELEASES),
     ] {
         report.run(name, USUAL, || {
-            many.pushes(&many.repo, refs, NEAR, || many.copy_of(&many.repo))
+            let prepare = || many.copy_of(&many.repo);
+            let mut contest = many.pushes(&many.repo, refs, NEAR, prepare);
+            let from = many.repo.clone();
+            let push = move |_: &Repo, url: &str| programs::push_known(&from, url, refs);
+            contest.ours.push(Contender::new("known server", push));
+            contest
         });
     }
     for (name, commits, round_trip) in [

@@ -19,8 +19,10 @@ use super::{
 };
 
 const PULL: &str = "--pull";
+const PULL_KNOWN: &str = "--pull-known";
 const PULL_TWICE: &str = "--pull-twice";
 const PUSH: &str = "--push";
+const PUSH_KNOWN: &str = "--push-known";
 const RELATE: &str = "--relate";
 
 /// Which refs take part.
@@ -86,6 +88,11 @@ pub fn pull(into: &Repo, url: &str, refs: Refs) -> Command {
     ours(PULL, into, url, refs)
 }
 
+/// From a server of which an earlier run has left a profile.
+pub fn pull_known(into: &Repo, url: &str, refs: Refs) -> Command {
+    ours(PULL_KNOWN, into, url, refs)
+}
+
 /// Twice in one process; what counts is the second time.
 pub fn pull_twice(into: &Repo, url: &str, refs: Refs) -> Command {
     ours(PULL_TWICE, into, url, refs)
@@ -93,6 +100,11 @@ pub fn pull_twice(into: &Repo, url: &str, refs: Refs) -> Command {
 
 pub fn push(from: &Repo, url: &str, refs: Refs) -> Command {
     ours(PUSH, from, url, refs)
+}
+
+/// To a server of which an earlier run has left a profile.
+pub fn push_known(from: &Repo, url: &str, refs: Refs) -> Command {
+    ours(PUSH_KNOWN, from, url, refs)
 }
 
 fn ours(role: &str, local: &Repo, url: &str, refs: Refs) -> Command {
@@ -115,7 +127,7 @@ pub fn plays_its_role() -> bool {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         [
-            role @ (PULL | PULL_TWICE | PUSH),
+            role @ (PULL | PULL_KNOWN | PULL_TWICE | PUSH | PUSH_KNOWN),
             local,
             url,
             branches,
@@ -132,12 +144,16 @@ pub fn plays_its_role() -> bool {
 fn run(role: &str, local: &str, url: &str, branches: &str, tags: &str) {
     let local = LocalStore::open(local).expect("a repository");
     let remote = SmartHttp::new(url).expect("a URL");
-    let remote = remote.with_network_policy(NetworkPolicy::any());
+    let mut remote = remote.with_network_policy(NetworkPolicy::any());
+    if let PULL_KNOWN | PUSH_KNOWN = role {
+        let profile = format!("1 v2 sha1 {url}");
+        remote = remote.with_profile(profile.parse().expect("a profile"));
+    }
     let mut options = SyncOptions::default();
     options.globs = RefGlobs::new(Some(branches), Some(tags)).expect("globs");
     let work = || -> SyncRunStats {
         let stats = match role {
-            PUSH => sync(&local, &remote, &options),
+            PUSH | PUSH_KNOWN => sync(&local, &remote, &options),
             _ => sync(&remote, &local, &options),
         };
         let stats = stats.expect("a run that does its work");
