@@ -239,37 +239,37 @@ impl StoreCommits<'_> {
         self.read(id, &mut Vec::new()).map(|(_, tree)| tree)
     }
 
-    /// Whether there is such a commit.
-    fn has(&self, id: &oid) -> bool {
+    /// What an object is that is there; `None` if it is unreadable. What the commit-graph knows is a
+    /// commit, and needs no way down a chain of deltas to find that out.
+    pub(crate) fn kind(&self, id: &oid) -> Option<Kind> {
+        if self.graph.is_some_and(|graph| graph.lookup(id).is_some()) {
+            return Some(Kind::Commit);
+        }
         let header = self.odb.try_header(id).ok().flatten();
-        header.is_some_and(|header| header.kind == Kind::Commit)
+        header.map(|header| header.kind)
     }
 
+    /// Follows tags to what they are about; to another tag if there are very many of them.
     pub(crate) fn peel(&mut self, id: ObjectId) -> ObjectId {
-        peel(self.odb, id, &mut self.buffer)
+        let mut id = id;
+        for _ in 0..MAX_PEELED {
+            if self.kind(&id) != Some(Kind::Tag) {
+                break;
+            }
+            let Ok(Some(tag)) = self.odb.try_find(&id, &mut self.buffer) else {
+                break;
+            };
+            let Ok(target) = TagRefIter::from_bytes(tag.data, id.kind()).target_id() else {
+                break;
+            };
+            id = target;
+        }
+        id
     }
 }
 
 /// How many tags are followed from one to the next. People tag a tag by mistake, once.
 const MAX_PEELED: usize = 1024;
-
-/// Follows tags to what they are about; to another tag if there are very many of them.
-pub(crate) fn peel(odb: &gix::odb::Handle, id: ObjectId, buffer: &mut Vec<u8>) -> ObjectId {
-    let mut id = id;
-    for _ in 0..MAX_PEELED {
-        let Ok(Some(object)) = odb.try_find(&id, buffer) else {
-            break;
-        };
-        if object.kind != Kind::Tag {
-            break;
-        }
-        let Ok(target) = TagRefIter::from_bytes(object.data, id.kind()).target_id() else {
-            break;
-        };
-        id = target;
-    }
-    id
-}
 
 /// The tree of a commit; its parents go into `parents`, which is empty at the call.
 ///
@@ -341,7 +341,7 @@ impl VerifiedHistory {
         &self.tips
     }
 
-    /// Whether `id` is a commit, and a ref points to it or to a descendant of it.
+    /// Whether `id`, which is there, is a commit, and a ref points to it or to a descendant of it.
     pub(crate) fn contains(
         &mut self,
         id: &ObjectId,
@@ -349,7 +349,7 @@ impl VerifiedHistory {
         run: &Run,
     ) -> Result<bool, Error> {
         // A ref may as well point to a tag, and that to anything.
-        Ok(self.is_known(id, commits, run)? && commits.has(id))
+        Ok(commits.kind(id) == Some(Kind::Commit) && self.is_known(id, commits, run)?)
     }
 
     fn is_known(

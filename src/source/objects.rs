@@ -7,7 +7,7 @@ use std::{
 
 use gix::{
     ObjectId,
-    objs::{Exists, FindHeader, Kind},
+    objs::{Exists, Kind},
 };
 use gix_pack::cache;
 
@@ -132,14 +132,16 @@ impl LocalObjects {
 
 impl Objects for LocalObjects {
     fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error> {
-        Ok(match self.odb.try_header(tip) {
-            Ok(Some(header)) => match header.kind {
-                Kind::Commit => TipKind::Commit,
-                Kind::Tag => TipKind::Tag,
-                Kind::Tree => TipKind::Tree,
-                Kind::Blob => TipKind::Blob,
-            },
-            Ok(None) | Err(_) => TipKind::Unknown,
+        let kind = match self.odb.exists(tip) {
+            true => LocalObjects::commits(self).kind(tip),
+            false => None,
+        };
+        Ok(match kind {
+            Some(Kind::Commit) => TipKind::Commit,
+            Some(Kind::Tag) => TipKind::Tag,
+            Some(Kind::Tree) => TipKind::Tree,
+            Some(Kind::Blob) => TipKind::Blob,
+            None => TipKind::Unknown,
         })
     }
 

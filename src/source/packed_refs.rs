@@ -7,7 +7,7 @@
 use std::{
     fs,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -17,11 +17,11 @@ use gix::{ObjectId, refs::Target};
 use super::{
     RefUpdate,
     ref_lock::RefLocks,
-    ref_update::{current, loose, not_written},
+    ref_update::{current, not_written},
 };
 use crate::{
-    Reason,
-    pack::{commits::peel, incoming::sync_directory},
+    Namespace, Reason,
+    pack::{commits::StoreCommits, incoming::sync_directory},
     plan,
 };
 
@@ -32,15 +32,14 @@ const HEADER: &[u8] = b"# pack-refs with:";
 /// Creates refs that must not exist. One answer per update, in order.
 pub(super) fn create(
     repo: &gix::Repository,
-    odb: &gix::odb::Handle,
+    commits: &mut StoreCommits<'_>,
     locks: &mut RefLocks,
     updates: &[&RefUpdate],
     wait: Duration,
 ) -> Vec<Result<(), Reason>> {
-    let mut buffer = Vec::new();
     // Not under the lock: a tag may be about a tag about a tag.
     let lines = updates.iter().map(|update| {
-        let peeled = peel(odb, update.new, &mut buffer);
+        let peeled = commits.peel(update.new);
         let peeled = Some(peeled).filter(|peeled| *peeled != update.new);
         Line::new(update.name.as_bstr(), update.new, peeled)
     });
@@ -51,9 +50,10 @@ pub(super) fn create(
     if let Err(err) = sync_directory(repo.common_dir()) {
         tracing::warn!(%err, "the new refs may not outlive a power failure");
     }
+    let loose = LooseRefs::list(repo.common_dir());
     for (update, answer) in updates.iter().zip(&mut answers) {
         let name = update.name.as_bstr();
-        let shadowed = answer.is_ok() && loose(repo, name).is_file();
+        let shadowed = answer.is_ok() && loose.has(name);
         if shadowed && !current(repo, name).is_ok_and(|tip| tip == Some(Target::Object(update.new)))
         {
             *answer = Err(Reason::Raced);
@@ -71,11 +71,12 @@ fn add(
 ) -> io::Result<Vec<Result<(), Reason>>> {
     let path = repo.common_dir().join("packed-refs");
     let mut lock = locks.lock(path.clone(), wait)?;
-    let present = read(&path)?;
-    let present = PackedRefs::parse(&present);
+    let packed = read(&path)?;
+    let packed = PackedRefs::parse(&packed);
+    let loose = LooseRefs::list(repo.common_dir());
     let judged = lines
         .into_iter()
-        .map(|line| (may_create(repo, &present, line.name), line));
+        .map(|line| (may_create(&packed, &loose, line.name), line));
     let (answers, lines): (Vec<_>, Vec<_>) = judged.unzip();
     let allowed = lines
         .into_iter()
@@ -87,7 +88,7 @@ fn add(
     }
     lock.write(|file| {
         let mut out = io::BufWriter::new(file);
-        present.write_with(added, &mut out)?;
+        packed.write_with(added, &mut out)?;
         out.flush()
     })?;
     lock.commit()?;
@@ -95,36 +96,69 @@ fn add(
 }
 
 /// Names have been compared before, but that was when the refs were listed.
-fn may_create(repo: &gix::Repository, present: &PackedRefs<'_>, name: &BStr) -> Result<(), Reason> {
-    if present.find(name).is_some() || loose(repo, name).is_file() {
+fn may_create(packed: &PackedRefs<'_>, loose: &LooseRefs, name: &BStr) -> Result<(), Reason> {
+    let has = |name: &BStr| packed.find(name).is_some() || loose.has(name);
+    if has(name) {
         return Err(Reason::Raced);
     }
-    let above = plan::paths_of(name)
-        .map(BStr::new)
-        .find(|above| present.find(above).is_some() || loose(repo, above).is_file());
-    let below = || present.find_below(name);
-    let with = above.or_else(below).map(ToOwned::to_owned);
-    match with.or_else(|| first_loose_below(repo, name)) {
-        Some(with) => Err(Reason::NameConflict { with }),
+    let above = plan::paths_of(name).map(BStr::new).find(|path| has(path));
+    let below = || packed.find_below(name).or_else(|| loose.find_below(name));
+    match above.or_else(below) {
+        Some(with) => Err(Reason::NameConflict { with: with.into() }),
         None => Ok(()),
     }
 }
 
-/// Git leaves empty directories behind; they are in nobody's way.
-fn first_loose_below(repo: &gix::Repository, name: &BStr) -> Option<BString> {
-    let file = first_file(&loose(repo, name))?;
-    let below = file.strip_prefix(repo.common_dir()).ok()?;
-    let below = gix::path::into_bstr(below).ok()?;
-    Some(gix::path::to_unix_separators_on_windows(below).into_owned())
+/// The names of branches and tags that have a file of their own, sorted. Git leaves empty directories
+/// behind; they are in nobody's way.
+struct LooseRefs(Vec<BString>);
+
+impl LooseRefs {
+    fn list(common_dir: &Path) -> Self {
+        let mut names = Vec::new();
+        for namespace in Namespace::ALL {
+            let prefix = namespace.prefix();
+            let directory = common_dir.join(prefix);
+            add_files_below(&directory, prefix.trim_end_matches('/').into(), &mut names);
+        }
+        names.sort_unstable();
+        LooseRefs(names)
+    }
+
+    fn has(&self, name: &BStr) -> bool {
+        let found = self.0.binary_search_by_key(&name, |loose| loose.as_bstr());
+        found.is_ok()
+    }
+
+    fn find_below(&self, name: &BStr) -> Option<&BStr> {
+        let directory = [name.as_bytes(), b"/"].concat();
+        let at = self
+            .0
+            .partition_point(|loose| loose.as_slice() < &*directory);
+        let next = self.0.get(at)?.as_bstr();
+        next.starts_with(&directory).then_some(next)
+    }
 }
 
-fn first_file(directory: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(directory).ok()?;
-    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths.find_map(|path| match path.is_dir() {
-        true => first_file(&path),
-        false => Some(path),
-    })
+fn add_files_below(directory: &Path, name: BString, names: &mut Vec<BString>) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for entry in entries.filter_map(Result::ok) {
+        let Ok(last) = gix::path::os_string_into_bstring(entry.file_name()) else {
+            continue;
+        };
+        let path = entry.path();
+        let name: BString = [name.as_slice(), b"/", last.as_slice()].concat().into();
+        let is_directory = match entry.file_type() {
+            Ok(kind) if !kind.is_symlink() => kind.is_dir(),
+            _ => path.is_dir(),
+        };
+        match is_directory {
+            true => add_files_below(&path, name, names),
+            false => names.push(name),
+        }
+    }
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

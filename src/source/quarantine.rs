@@ -257,7 +257,7 @@ impl Quarantine for LocalQuarantine {
             incoming.migrate()?;
             self.view.odb = open_odb(&self.objects, self.object_format, self.memory)?;
         }
-        let answers = ref_update::apply(&self.repo, &self.view.odb, updates, run);
+        let answers = ref_update::apply(&self.repo, &mut self.view.commits(), updates, run);
         if let Some(incoming) = &mut self.incoming {
             incoming.finish();
         }

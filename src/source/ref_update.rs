@@ -14,7 +14,10 @@ use bstr::{BStr, ByteSlice};
 use gix::refs::Target;
 
 use super::{RefUpdate, packed_refs, ref_lock::RefLocks, reflog};
-use crate::{Phase, Reason, Run, pack::incoming::sync_directory};
+use crate::{
+    Phase, Reason, Run,
+    pack::{commits::StoreCommits, incoming::sync_directory},
+};
 
 /// From how many new refs on they go into `packed-refs` together.
 const PACKED_FROM: usize = 64;
@@ -24,7 +27,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) fn apply(
     repo: &gix::Repository,
-    odb: &gix::odb::Handle,
+    commits: &mut StoreCommits<'_>,
     updates: &[RefUpdate],
     run: &Run,
 ) -> Vec<Result<(), Reason>> {
@@ -39,7 +42,13 @@ pub(super) fn apply(
     let new = updates.iter().filter(|update| update.expected.is_none());
     let bulk = new.clone().count() >= PACKED_FROM;
     let mut created = match bulk {
-        true => packed_refs::create(repo, odb, &mut locks, &new.collect::<Vec<_>>(), LOCK_WAIT),
+        true => packed_refs::create(
+            repo,
+            commits,
+            &mut locks,
+            &new.collect::<Vec<_>>(),
+            LOCK_WAIT,
+        ),
         false => Vec::new(),
     }
     .into_iter();

@@ -308,15 +308,11 @@ impl Walk<'_> {
         let Objects {
             commits, verified, ..
         } = &mut self.objects;
-        let is_commit = match expected {
-            Some(kind) => kind == Kind::Commit,
+        let is_verified = match expected {
             None if verified.tips().contains(id) => return Ok(true),
-            None => commits
-                .odb
-                .try_header(id)
-                .is_ok_and(|header| header.is_some_and(|h| h.kind == Kind::Commit)),
+            None | Some(Kind::Commit) => verified.contains(id, commits, self.run)?,
+            Some(_) => false,
         };
-        let is_verified = is_commit && verified.contains(id, commits, self.run)?;
         if is_verified {
             self.known.set(node, State::Complete(Kind::Commit));
         }
