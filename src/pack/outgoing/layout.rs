@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{Error, ErrorKind, Phase, Run};
 
-/// An object and how it is sent.
+/// An object and how it is sent. There is one for each object of the pack, so what is rare is boxed.
 pub(super) struct Item {
     pub(super) object: Selected,
     pub(super) sent_as: SentAs,
@@ -40,16 +40,16 @@ pub(super) enum SentAs {
     /// A delta, as it lies in a pack.
     StoredDelta(Place, Base),
     /// A delta that was made for this pack.
-    Delta(Delta, Base),
+    Delta(Box<Delta>, Base),
 }
 
 /// What a delta is one of.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum Base {
     /// Another item, which comes before.
     Item(u32),
     /// An object that the receiver has.
-    AtReceiver(ObjectId),
+    AtReceiver(Box<ObjectId>),
 }
 
 /// The objects of a pack in the order in which they are written.
@@ -139,7 +139,7 @@ impl Sources<'_> {
         let bases: gix::hashtable::HashSet = bases.iter().map(|base| base.id).collect();
         let base_of = |id: ObjectId| match numbers().get(&id) {
             Some(number) => Some(Base::Item(*number)),
-            None => bases.contains(&id).then_some(Base::AtReceiver(id)),
+            None => bases.contains(&id).then(|| Base::AtReceiver(id.into())),
         };
         let total = Some(objects.len() as u64);
         let mut loose = LooseObjects::at(self.folders);
@@ -240,7 +240,7 @@ impl Sources<'_> {
             // One that can't be read is as good as none.
             if let Some(size) = self.size(&base.id) {
                 candidates.push(candidate(base, size, true, None, 0));
-                numbers.push(Base::AtReceiver(base.id));
+                numbers.push(Base::AtReceiver(base.id.into()));
             }
         }
         let not_sent: gix::hashtable::HashSet = bases.iter().map(|base| base.id).collect();
@@ -275,8 +275,8 @@ impl Sources<'_> {
         }
         for (number, delta) in numbers.iter().zip(found?) {
             if let (Base::Item(number), Some(delta)) = (number, delta) {
-                let base = numbers[delta.base];
-                items[*number as usize].sent_as = SentAs::Delta(delta, base);
+                let base = numbers[delta.base].clone();
+                items[*number as usize].sent_as = SentAs::Delta(delta.into(), base);
             }
         }
         Ok(())

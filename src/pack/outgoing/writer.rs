@@ -165,16 +165,16 @@ impl<'a> OutgoingPack<'a> {
             SentAs::StoredDelta(place, base) => {
                 let (size, rest) = stored(*place)?;
                 (
-                    self.delta_header(*base, offset),
+                    self.delta_header(base, offset),
                     size,
                     Unfinished::Copy(rest),
                 )
             }
             SentAs::Delta(delta, base) => {
-                let header = self.delta_header(*base, offset);
+                let header = self.delta_header(base, offset);
                 let unfinished = match &delta.data {
                     Some(data) => Unfinished::Compressed(data.clone()),
-                    None => Unfinished::deflate(self.make_delta(&object.id, *base, delta.size)?),
+                    None => Unfinished::deflate(self.make_delta(&object.id, base, delta.size)?),
                 };
                 (header, delta.size, unfinished)
             }
@@ -199,7 +199,7 @@ impl<'a> OutgoingPack<'a> {
     }
 
     /// A delta that there was no room to keep.
-    fn make_delta(&self, target: &ObjectId, base: Base, size: u64) -> io::Result<Vec<u8>> {
+    fn make_delta(&self, target: &ObjectId, base: &Base, size: u64) -> io::Result<Vec<u8>> {
         let content = self.content(target)?;
         let base = delta::Base::new(self.content(&self.id_of(base))?);
         let delta = base.encode(&content, size as usize);
@@ -208,10 +208,10 @@ impl<'a> OutgoingPack<'a> {
             .ok_or_else(|| unreadable(target))
     }
 
-    fn delta_header(&self, base: Base, offset: u64) -> Header {
+    fn delta_header(&self, base: &Base, offset: u64) -> Header {
         match base {
             Base::Item(base) if self.ofs_delta => Header::OfsDelta {
-                base_distance: offset - self.offsets[base as usize],
+                base_distance: offset - self.offsets[*base as usize],
             },
             base => Header::RefDelta {
                 base_id: self.id_of(base),
@@ -219,10 +219,10 @@ impl<'a> OutgoingPack<'a> {
         }
     }
 
-    fn id_of(&self, base: Base) -> ObjectId {
+    fn id_of(&self, base: &Base) -> ObjectId {
         match base {
-            Base::Item(base) => self.items[base as usize].object.id,
-            Base::AtReceiver(id) => id,
+            Base::Item(base) => self.items[*base as usize].object.id,
+            Base::AtReceiver(id) => **id,
         }
     }
 
