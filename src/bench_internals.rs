@@ -22,9 +22,9 @@ use crate::{
 
 /// A plan, to be taken further.
 #[derive(Clone)]
-pub struct Plan(Vec<PlannedRef>);
+pub struct Plan<'a>(Vec<PlannedRef<'a>>);
 
-impl Plan {
+impl Plan<'_> {
     /// How many refs may move, as far as the plan has got.
     pub fn open(&self) -> usize {
         self.0.iter().filter(|planned| planned.is_open()).count()
@@ -32,25 +32,25 @@ impl Plan {
 }
 
 /// From the two listings.
-pub fn plan(source: RefList, destination: &RefList, options: &SyncOptions) -> Plan {
+pub fn plan<'a>(source: &'a RefList, destination: &RefList, options: &SyncOptions) -> Plan<'a> {
     Plan(plan::plan(source, destination, options))
 }
 
 /// By what the tips are and how they relate.
-pub fn classify(objects: &mut dyn Objects, plan: &mut Plan, options: &SyncOptions, run: &Run) {
+pub fn classify(objects: &mut dyn Objects, plan: &mut Plan<'_>, options: &SyncOptions, run: &Run) {
     let absent = Reason::HistoryUnknown;
     compare::compare(objects, &mut plan.0, &absent, options, run).expect("objects to compare");
 }
 
 /// A server's answer to the handshake, of a version before 2.
-pub fn v0_advertisement(answer: &[u8], limits: &Limits) -> Vec<AdvertisedRef> {
+pub fn v0_advertisement(answer: &[u8], limits: &Limits) -> RefList {
     let greeting = greeting(answer, "git-upload-pack", limits).expect("an answer");
-    greeting.listed.expect("refs").refs
+    RefList::of(greeting.format, greeting.listed.expect("refs").refs)
 }
 
 /// A server's answer to `ls-refs`.
-pub fn ls_refs(answer: &[u8], format: ObjectFormat, limits: &Limits) -> Vec<AdvertisedRef> {
-    listing(answer, format, limits).expect("a listing")
+pub fn ls_refs(answer: &[u8], format: ObjectFormat, limits: &Limits) -> RefList {
+    RefList::of(format, listing(answer, format, limits).expect("a listing"))
 }
 
 /// What a push of new refs asks for.
@@ -58,9 +58,9 @@ pub struct Updates(Vec<RefUpdate>);
 
 impl Updates {
     /// To create these.
-    pub fn of(refs: &[AdvertisedRef]) -> Self {
-        let update = |new: &AdvertisedRef| RefUpdate {
-            name: new.name.clone(),
+    pub fn of(refs: &RefList) -> Self {
+        let update = |new: AdvertisedRef<'_>| RefUpdate {
+            name: new.name.to_owned(),
             expected: None,
             new: new.target,
         };

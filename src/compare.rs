@@ -12,7 +12,7 @@ type Kinds = (TipKind, Option<TipKind>);
 /// the destination's tip is not among the `objects`.
 pub(crate) fn compare(
     objects: &mut dyn Objects,
-    planned: &mut [PlannedRef],
+    planned: &mut [PlannedRef<'_>],
     absent: &Reason,
     options: &SyncOptions,
     run: &Run,
@@ -54,7 +54,7 @@ pub(crate) fn compare(
 /// for, so it is looked for twice.
 fn kinds(
     objects: &mut dyn Objects,
-    planned: &[PlannedRef],
+    planned: &[PlannedRef<'_>],
     run: &Run,
 ) -> Result<Vec<Kinds>, Error> {
     let look = |objects: &mut dyn Objects| -> Result<Vec<Kinds>, Error> {
@@ -83,7 +83,7 @@ fn lacks_one((source, destination): &Kinds) -> bool {
 /// that are both there is looked at twice, for the same reason.
 fn relations(
     objects: &mut dyn Objects,
-    planned: &[PlannedRef],
+    planned: &[PlannedRef<'_>],
     kinds: &[Kinds],
     run: &Run,
 ) -> Result<Vec<Relation>, Error> {

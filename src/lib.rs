@@ -61,7 +61,7 @@
 //!   [`Progress`].
 //! - The ends: [`LocalStore`], and with the feature `http` (on by default) `SmartHttp` with its
 //!   `Credentials`, `NetworkPolicy`, `Redirects`, `Timeouts` and `ServerProfile`.
-//! - What came of it: [`SyncRunStats`], [`SyncRunRef`], [`Outcome`], [`Reason`], [`Traffic`], and
+//! - What came of it: [`SyncRunStats`], [`SyncRunRefs`], [`SyncRunRef`], [`Outcome`], [`Reason`], [`Traffic`], and
 //!   [`Error`]. With the feature `serde` the stats are JSON in the shape of the upstream-sync API.
 //! - To be an end: [`RefSource`], [`Objects`], [`Quarantine`] or [`Push`], [`RefList`], [`Run`], and
 //!   [`ancestry`] for the history behind the tips.
@@ -86,6 +86,7 @@ mod plan;
 mod protocol;
 mod pull;
 mod push;
+mod ref_table;
 mod refs;
 mod run;
 mod source;
@@ -111,7 +112,7 @@ pub use source::{ServerProfile, SmartHttp};
 pub use transport::{Credentials, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts};
 
 pub use error::{Error, ErrorKind};
-pub use stats::{Outcome, Reason, SyncRunRef, SyncRunStats, Traffic};
+pub use stats::{Outcome, Reason, SyncRunRef, SyncRunRefs, SyncRunStats, Traffic};
 
 pub use ancestry::Relation;
 pub use classify::TipKind;

@@ -6,17 +6,19 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use bstr::{BStr, BString, ByteSlice};
+use bstr::{BStr, ByteSlice};
 
 use crate::{
     ObjectId, Outcome, Reason, RefUpdate, SyncOptions, SyncRunRef, TagPolicy,
     refs::{self, AdvertisedRef, Namespace, RefList},
 };
 
-/// One ref of the source and what is known about it so far.
+/// One ref of the source that isn't the same at both ends, and what is known about it so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PlannedRef {
-    pub name: BString,
+pub(crate) struct PlannedRef<'a> {
+    /// Its place among those of the source.
+    pub at: usize,
+    pub name: &'a BStr,
     pub namespace: Namespace,
     pub source: ObjectId,
     /// The destination's tip before the run.
@@ -38,7 +40,7 @@ pub(crate) enum Step {
     Compare,
 }
 
-impl PlannedRef {
+impl PlannedRef<'_> {
     pub(crate) fn is_open(&self) -> bool {
         !matches!(self.step, Step::Settled(..))
     }
@@ -46,7 +48,7 @@ impl PlannedRef {
     /// What the destination is asked for.
     pub(crate) fn update(&self) -> RefUpdate {
         RefUpdate {
-            name: self.name.clone(),
+            name: self.name.to_owned(),
             expected: self.before,
             new: self.source,
         }
@@ -57,12 +59,21 @@ impl PlannedRef {
     }
 }
 
-/// Plans every branch and tag of the source that the run is about, sorted by name.
-pub(crate) fn plan(
-    source: RefList,
+/// Leaves of what the source lists the branches and tags that the run is about.
+pub(crate) fn select(source: &mut RefList, options: &SyncOptions) {
+    source.refs.retain(|offered| match options.list_excluded {
+        true => Namespace::split(offered.name).is_some(),
+        false => options.globs.matches(offered.name),
+    });
+}
+
+/// Plans every ref of the source that isn't the same at the destination, in order. The source's are
+/// the [selected](select) ones.
+pub(crate) fn plan<'a>(
+    source: &'a RefList,
     destination: &RefList,
     options: &SyncOptions,
-) -> Vec<PlannedRef> {
+) -> Vec<PlannedRef<'a>> {
     let known = options
         .previous
         .as_ref()
@@ -77,32 +88,32 @@ pub(crate) fn plan(
             .collect(),
         known: known.unwrap_or_default(),
     };
-    let mut planned = Vec::with_capacity(source.refs.len());
-    let mut rest = destination.refs.iter().peekable();
-    for offered in source.refs {
-        let Some((namespace, _)) = Namespace::split(offered.name.as_bstr()) else {
-            continue;
-        };
+    let mut planned = Vec::new();
+    let mut rest = destination.iter().peekable();
+    for (at, offered) in source.iter().enumerate() {
         // Both are sorted, so one pass over them is enough.
         let held = loop {
-            match rest.peek().map(|held| held.name.cmp(&offered.name)) {
+            match rest.peek().map(|held| held.name.cmp(offered.name)) {
                 Some(Ordering::Less) => rest.next(),
                 Some(Ordering::Equal) => break rest.next(),
                 Some(Ordering::Greater) | None => break None,
             };
         };
-        let step = planner.step(namespace, &offered, held);
-        if step == Step::Settled(Outcome::Filtered, Some(Reason::Excluded))
-            && !options.list_excluded
-        {
+        let step = planner.step(&offered, held.as_ref());
+        if step == Step::Settled(Outcome::Unchanged, None) {
             continue;
         }
+        let Some((namespace, _)) = Namespace::split(offered.name) else {
+            continue;
+        };
+        let before = held.as_ref().and_then(tip);
         planned.push(PlannedRef {
+            at,
             name: offered.name,
             namespace,
             source: offered.target,
-            before: held.and_then(tip),
-            held: held.and_then(tip),
+            before,
+            held: before,
             step,
         });
     }
@@ -111,14 +122,14 @@ pub(crate) fn plan(
 }
 
 /// Of two new refs that can't exist side by side the first one is created.
-fn reject_name_conflicts(planned: &mut [PlannedRef], destination: &RefList) {
+fn reject_name_conflicts(planned: &mut [PlannedRef<'_>], destination: &RefList) {
     // Most runs create no ref, and need no table of names.
     let mut names = None;
     let new = planned.iter().enumerate();
     let new = new.filter(|(_, planned)| planned.step == Step::Create);
     let conflicts = new.filter_map(|(at, planned)| {
         let names = names.get_or_insert_with(|| TakenNames::new(destination));
-        Some((at, names.take(planned.name.as_bstr())?))
+        Some((at, names.take(planned.name)?))
     });
     for (at, conflict) in conflicts.collect::<Vec<_>>() {
         planned[at].reject(conflict);
@@ -129,19 +140,14 @@ struct Planner<'a> {
     options: &'a SyncOptions,
     destination: &'a RefList,
     checked_out: HashSet<Cow<'a, [u8]>>,
-    known: HashMap<&'a BStr, &'a SyncRunRef>,
+    known: HashMap<&'a BStr, SyncRunRef<'a>>,
 }
 
 impl Planner<'_> {
-    fn step(
-        &self,
-        namespace: Namespace,
-        offered: &AdvertisedRef,
-        held: Option<&AdvertisedRef>,
-    ) -> Step {
-        let name = offered.name.as_bstr();
+    fn step(&self, offered: &AdvertisedRef<'_>, held: Option<&AdvertisedRef<'_>>) -> Step {
+        let name = offered.name;
         let before = held.and_then(tip);
-        if !self.options.globs.matches(name) {
+        if self.options.list_excluded && !self.options.globs.matches(name) {
             return Step::Settled(Outcome::Filtered, Some(Reason::Excluded));
         }
         if offered.symbolic || held.is_some_and(|held| held.symbolic) {
@@ -166,14 +172,14 @@ impl Planner<'_> {
             if self.checked_out.contains(&self.destination.fold(name)) {
                 return rejected(Reason::CheckedOut);
             }
-            if tag_stays(namespace, self.options.tags, held, offered) {
+            if tag_stays(self.options.tags, held, offered) {
                 return rejected(Reason::TagExists);
             }
         }
         if let Some(known) = self.known.get(name)
             && (known.before, known.source) == (before, offered.target)
         {
-            return Step::Settled(Outcome::Rejected, known.reason.clone());
+            return Step::Settled(Outcome::Rejected, known.reason.cloned());
         }
         match held {
             Some(_) => Step::Compare,
@@ -182,13 +188,13 @@ impl Planner<'_> {
     }
 }
 
-fn tip(held: &AdvertisedRef) -> Option<ObjectId> {
+fn tip(held: &AdvertisedRef<'_>) -> Option<ObjectId> {
     (!held.target.is_null()).then_some(held.target)
 }
 
 /// Names that the destination can't hold.
-fn unfit_name(offered: &AdvertisedRef, destination: &RefList) -> Option<Reason> {
-    if !refs::is_valid_name(offered.name.as_bstr()) {
+fn unfit_name(offered: &AdvertisedRef<'_>, destination: &RefList) -> Option<Reason> {
+    if !refs::is_valid_name(offered.name) {
         return Some(Reason::InvalidName);
     }
     let mut components = offered.name.split_str("/");
@@ -198,14 +204,10 @@ fn unfit_name(offered: &AdvertisedRef, destination: &RefList) -> Option<Reason> 
 }
 
 /// Whether the two listings alone show that the tag does not move.
-fn tag_stays(
-    namespace: Namespace,
-    policy: TagPolicy,
-    held: &AdvertisedRef,
-    offered: &AdvertisedRef,
-) -> bool {
+fn tag_stays(policy: TagPolicy, held: &AdvertisedRef<'_>, offered: &AdvertisedRef<'_>) -> bool {
     let annotated = held.annotated || offered.annotated;
-    namespace == Namespace::Tag && (policy == TagPolicy::Immutable || annotated)
+    let is_tag = offered.name.starts_with(Namespace::Tag.prefix().as_bytes());
+    is_tag && (policy == TagPolicy::Immutable || annotated)
 }
 
 /// The names that exist at the destination or are about to, and what they rule out.
@@ -227,8 +229,8 @@ impl<'a> TakenNames<'a> {
             paths: HashMap::new(),
             destination,
         };
-        for held in &destination.refs {
-            taken.insert(held.name.as_bstr());
+        for held in destination.iter() {
+            taken.insert(held.name);
         }
         taken
     }

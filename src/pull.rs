@@ -25,7 +25,7 @@ pub(crate) const MAX_REFUSALS: usize = 64;
 pub(crate) fn move_objects(
     source: &dyn RefSource,
     quarantine: &mut dyn Quarantine,
-    planned: &mut [PlannedRef],
+    planned: &mut [PlannedRef<'_>],
     run: &Run,
 ) -> Result<(), Error> {
     let _span = tracing::debug_span!("move objects").entered();
@@ -79,7 +79,7 @@ pub(crate) fn move_objects(
 /// The tips to ask for, each once, in the order of the refs.
 fn missing(
     quarantine: &mut dyn Quarantine,
-    planned: &[PlannedRef],
+    planned: &[PlannedRef<'_>],
     run: &Run,
 ) -> Result<Vec<ObjectId>, Error> {
     let mut seen = HashSet::new();
@@ -92,7 +92,7 @@ fn missing(
     Ok(faults.into_iter().map(|(tip, _)| tip).collect())
 }
 
-fn tips_to_move(planned: &[PlannedRef]) -> Vec<ObjectId> {
+fn tips_to_move(planned: &[PlannedRef<'_>]) -> Vec<ObjectId> {
     let open = planned.iter().filter(|planned| planned.is_open());
     open.filter_map(|planned| planned.before).collect()
 }
@@ -107,7 +107,7 @@ fn take_in(
     Ok(())
 }
 
-pub(crate) fn reject(planned: &mut [PlannedRef], faults: &HashMap<ObjectId, Reason>) {
+pub(crate) fn reject(planned: &mut [PlannedRef<'_>], faults: &HashMap<ObjectId, Reason>) {
     for planned in planned.iter_mut().filter(|planned| planned.is_open()) {
         if let Some(reason) = faults.get(&planned.source) {
             planned.reject(reason.clone());
@@ -119,7 +119,7 @@ pub(crate) fn reject(planned: &mut [PlannedRef], faults: &HashMap<ObjectId, Reas
 pub(crate) fn into_scratch(
     source: &dyn RefSource,
     scratch: &LocalStore,
-    planned: &mut [PlannedRef],
+    planned: &mut [PlannedRef<'_>],
     run: &Run,
 ) -> Result<(), Error> {
     let mut quarantine = scratch.quarantine(run)?;
@@ -130,7 +130,7 @@ pub(crate) fn into_scratch(
 
 pub(crate) fn apply(
     quarantine: &mut dyn Quarantine,
-    planned: &mut [PlannedRef],
+    planned: &mut [PlannedRef<'_>],
     run: &Run,
 ) -> Result<(), Error> {
     let _span = tracing::debug_span!("apply").entered();
@@ -158,11 +158,11 @@ pub(crate) fn apply(
 /// Learns where somebody else has moved the refs that they raced us for.
 pub(crate) fn look_again(
     destination: &dyn RefSource,
-    planned: &mut [PlannedRef],
+    planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
     run: &Run,
 ) {
-    let is_raced = |planned: &PlannedRef| {
+    let is_raced = |planned: &PlannedRef<'_>| {
         matches!(
             planned.step,
             Step::Settled(Outcome::Rejected, Some(Reason::Raced))
@@ -176,7 +176,7 @@ pub(crate) fn look_again(
         return;
     };
     for planned in planned.iter_mut().filter(|planned| is_raced(planned)) {
-        let found = now.find(planned.name.as_ref());
+        let found = now.find(planned.name);
         planned.held = found.map(|found| found.target);
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn send(
     source: &dyn RefSource,
     push: &mut dyn Push,
     held: &RefList,
-    planned: &mut [PlannedRef],
+    planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
     run: &Run,
 ) -> Result<Answers, Error> {
@@ -98,16 +98,16 @@ fn declined_as_a_whole(sent: &[(usize, PushAnswer)]) -> Vec<usize> {
     declined.map(|(at, _)| *at).collect()
 }
 
-struct Sender<'a> {
+struct Sender<'a, 'p> {
     source: &'a dyn RefSource,
     push: &'a mut dyn Push,
     haves: Vec<ObjectId>,
     shallow: &'a [ObjectId],
-    planned: &'a mut [PlannedRef],
+    planned: &'a mut [PlannedRef<'p>],
     run: &'a Run,
 }
 
-impl Sender<'_> {
+impl Sender<'_, '_> {
     /// Sends the refs at these places, but for those whose objects can't be had.
     fn send(&mut self, mut batch: Vec<usize>) -> Result<Vec<(usize, PushAnswer)>, Error> {
         for _ in 0..MAX_REFUSALS {
@@ -175,7 +175,7 @@ impl Sender<'_> {
 
 /// Everything that the destination vouches for.
 fn tips_of(held: &RefList) -> Vec<ObjectId> {
-    let tips = held.refs.iter().map(|held| held.target);
+    let tips = held.iter().map(|held| held.target);
     tips.filter(|tip| !tip.is_null())
         .chain(held.haves.iter().copied())
         .collect()
@@ -202,7 +202,7 @@ fn counted(pack: &mut dyn BufRead) -> Result<Traffic, Error> {
 pub(crate) fn settle(
     destination: &dyn RefSource,
     answers: Answers,
-    planned: &mut [PlannedRef],
+    planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
     run: &Run,
 ) -> Result<(), Error> {
@@ -228,7 +228,7 @@ pub(crate) fn settle(
     for (at, answer) in answers {
         let planned = &mut planned[at];
         let found = now.as_ref().map(|now| {
-            let found = now.find(planned.name.as_ref());
+            let found = now.find(planned.name);
             found.map(|found| found.target).filter(|tip| !tip.is_null())
         });
         if let Err(reason) = verdict(answer, planned, found) {
@@ -262,7 +262,7 @@ fn reads_like_a_lost_race(answer: &PushAnswer) -> bool {
 /// What an answer means for a ref, with its tip `now` where that was looked up.
 fn verdict(
     answer: PushAnswer,
-    planned: &PlannedRef,
+    planned: &PlannedRef<'_>,
     now: Option<Option<ObjectId>>,
 ) -> Result<(), Reason> {
     let has_moved = now.is_some_and(|now| now != planned.before);

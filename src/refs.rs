@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bstr::{BStr, BString, ByteSlice};
 
-use crate::{Error, ErrorKind, ObjectId};
+use crate::{Error, ErrorKind, ObjectId, ref_table::RefTable};
 
 /// The hash that a repository makes its object ids with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,10 +78,10 @@ impl Namespace {
 }
 
 /// One ref as an end lists it: an *advertised ref*.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdvertisedRef {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdvertisedRef<'a> {
     /// The full name, such as `refs/heads/main`. It comes from the other side and may be anything.
-    pub name: BString,
+    pub name: &'a BStr,
     /// The tip: what the ref points to. The null id if the ref exists but leads nowhere: it is
     /// damaged, or a symbolic ref to one that isn't born yet.
     pub target: ObjectId,
@@ -97,8 +97,8 @@ pub struct AdvertisedRef {
 pub struct RefList {
     /// The hash that the end's object ids are made with.
     pub object_format: ObjectFormat,
-    /// The refs, sorted by name, no name twice.
-    pub refs: Vec<AdvertisedRef>,
+    /// Sorted by name, no name twice.
+    pub(crate) refs: RefTable,
     /// What the end says to have beside that, with everything behind it (`.have` lines, refs of
     /// other namespaces).
     pub haves: Vec<ObjectId>,
@@ -118,12 +118,15 @@ impl RefList {
     /// A list of `refs` in any order, from an end without rules of its own.
     ///
     /// Where a name occurs twice the first one counts.
-    pub fn new(object_format: ObjectFormat, mut refs: Vec<AdvertisedRef>) -> Self {
-        // Most ends list theirs in order.
-        if !refs.is_sorted_by(|a, b| a.name < b.name) {
-            sort_in_place(&mut refs);
-            refs.dedup_by(|b, a| a.name == b.name);
-        }
+    pub fn new<'a>(
+        object_format: ObjectFormat,
+        refs: impl IntoIterator<Item = AdvertisedRef<'a>>,
+    ) -> Self {
+        RefList::of(object_format, refs.into_iter().collect())
+    }
+
+    pub(crate) fn of(object_format: ObjectFormat, mut refs: RefTable) -> Self {
+        refs.sort();
         RefList {
             object_format,
             refs,
@@ -144,30 +147,24 @@ impl RefList {
         }
     }
 
-    /// The ref of that full name.
-    pub fn find(&self, name: &BStr) -> Option<&AdvertisedRef> {
-        let found = self.refs.binary_search_by(|r| r.name.as_bstr().cmp(name));
-        found.ok().map(|index| &self.refs[index])
+    /// The refs, sorted by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = AdvertisedRef<'_>> + Clone {
+        self.refs.iter()
     }
-}
 
-/// Sorts by name, those of one name in the order that they have. There may be a million of them, so
-/// it takes four bytes for each where a stable sort takes half as much as all of them again.
-fn sort_in_place(refs: &mut [AdvertisedRef]) {
-    let length = u32::try_from(refs.len()).expect("fewer refs than fit into memory");
-    let mut order: Vec<u32> = (0..length).collect();
-    order.sort_unstable_by_key(|at| (&refs[*at as usize].name, *at));
-    // Each cycle of places by itself: a place that is settled takes from itself.
-    for start in 0..order.len() {
-        let mut place = start as u32;
-        loop {
-            let from = std::mem::replace(&mut order[place as usize], place);
-            if from as usize == start {
-                break;
-            }
-            refs.swap(place as usize, from as usize);
-            place = from;
-        }
+    /// How many refs there are.
+    pub fn len(&self) -> usize {
+        self.refs.len()
+    }
+
+    /// Whether there are no refs.
+    pub fn is_empty(&self) -> bool {
+        self.refs.is_empty()
+    }
+
+    /// The ref of that full name.
+    pub fn find(&self, name: &BStr) -> Option<AdvertisedRef<'_>> {
+        self.refs.find(name)
     }
 }
 
@@ -303,24 +300,6 @@ mod tests {
         ] {
             assert_eq!(is_plain_name(name.as_bytes()), expected, "{name}");
         }
-    }
-
-    #[test]
-    fn sorted_by_name_and_the_first_of_each_counts() {
-        use proptest::prelude::*;
-        let listed = |(name, at): (u8, usize)| AdvertisedRef {
-            name: vec![name].into(),
-            target: ObjectId::from_hex(format!("{at:040x}").as_bytes()).expect("hex"),
-            annotated: false,
-            symbolic: false,
-        };
-        proptest!(|(names in prop::collection::vec(0..20_u8, 0..40))| {
-            let refs: Vec<_> = names.into_iter().zip(0..).map(listed).collect();
-            let mut expected = refs.clone();
-            expected.sort_by(|a, b| a.name.cmp(&b.name));
-            expected.dedup_by(|b, a| a.name == b.name);
-            prop_assert_eq!(RefList::new(ObjectFormat::Sha1, refs).refs, expected);
-        });
     }
 
     #[test]

@@ -6,6 +6,13 @@ use bstr::{BStr, BString, ByteSlice};
 
 use crate::ObjectId;
 
+mod refs;
+#[cfg(feature = "serde")]
+mod wire;
+
+pub(crate) use refs::RefOutcome;
+pub use refs::SyncRunRefs;
+
 /// The result of a run: what happened to every selected ref of the source.
 ///
 /// With the feature `serde` this is the `stats` object of the upstream-sync API: `name`, `before`,
@@ -15,29 +22,29 @@ use crate::ObjectId;
 #[non_exhaustive]
 pub struct SyncRunStats {
     /// The source's refs, sorted by name.
-    pub refs: Vec<SyncRunRef>,
+    pub refs: SyncRunRefs,
     /// What went over the wire. Not part of the JSON.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub traffic: Traffic,
 }
 
 /// What happened to one ref.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct SyncRunRef {
+pub struct SyncRunRef<'a> {
     /// The full ref name. In JSON, bytes that are no UTF-8 are replaced.
-    #[cfg_attr(feature = "serde", serde(with = "wire::name"))]
-    pub name: BString,
+    #[cfg_attr(feature = "serde", serde(serialize_with = "wire::name"))]
+    pub name: &'a BStr,
     /// The destination's tip before the run; `None` if it had no such ref.
-    #[cfg_attr(feature = "serde", serde(with = "wire::optional_id"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "wire::optional"))]
     pub before: Option<ObjectId>,
     /// The destination's tip after the run, equal to `before` when nothing moved; the null id
     /// when it still has no such ref. In a dry run: what it would be.
-    #[cfg_attr(feature = "serde", serde(with = "wire::id"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "wire::text"))]
     pub after: ObjectId,
     /// The source's tip.
-    #[cfg_attr(feature = "serde", serde(with = "wire::id"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "wire::text"))]
     pub source: ObjectId,
     /// What happened.
     pub outcome: Outcome,
@@ -45,12 +52,11 @@ pub struct SyncRunRef {
     #[cfg_attr(
         feature = "serde",
         serde(
-            default,
-            with = "wire::reason",
+            serialize_with = "wire::optional",
             skip_serializing_if = "Option::is_none"
         )
     )]
-    pub reason: Option<Reason>,
+    pub reason: Option<&'a Reason>,
 }
 
 /// What happened to a ref, in one word.
@@ -263,109 +269,27 @@ impl std::ops::AddAssign for Traffic {
 
 impl SyncRunStats {
     /// The refs with this outcome.
-    pub fn with_outcome(&self, outcome: Outcome) -> impl Iterator<Item = &SyncRunRef> {
+    pub fn with_outcome(&self, outcome: Outcome) -> impl Iterator<Item = SyncRunRef<'_>> {
         self.refs.iter().filter(move |r| r.outcome == outcome)
     }
 
     /// How many refs have this outcome.
     pub fn count(&self, outcome: Outcome) -> usize {
-        self.with_outcome(outcome).count()
+        self.refs.count(outcome)
     }
 
     /// The ref of that full name.
-    pub fn find(&self, name: impl AsRef<[u8]>) -> Option<&SyncRunRef> {
+    pub fn find(&self, name: impl AsRef<[u8]>) -> Option<SyncRunRef<'_>> {
         self.refs.iter().find(|r| r.name == name.as_ref())
     }
 
     /// The rejections that hold as long as the two tips do, by ref name.
-    pub(crate) fn settled_rejections(&self) -> HashMap<&BStr, &SyncRunRef> {
+    pub(crate) fn settled_rejections(&self) -> HashMap<&BStr, SyncRunRef<'_>> {
         let settled = self.with_outcome(Outcome::Rejected).filter(|r| {
             let reason = r.reason.as_ref();
-            reason.is_some_and(Reason::is_settled_by_tips)
+            reason.is_some_and(|reason| reason.is_settled_by_tips())
         });
-        settled.map(|r| (r.name.as_bstr(), r)).collect()
-    }
-}
-
-#[cfg(feature = "serde")]
-mod wire {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
-
-    pub(super) mod name {
-        use super::*;
-        use bstr::{BString, ByteSlice};
-
-        pub(crate) fn serialize<S: Serializer>(name: &BString, to: S) -> Result<S::Ok, S::Error> {
-            to.serialize_str(&name.to_str_lossy())
-        }
-
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BString, D::Error> {
-            String::deserialize(from).map(BString::from)
-        }
-    }
-
-    pub(super) mod id {
-        use super::*;
-        use crate::ObjectId;
-
-        pub(crate) fn serialize<S: Serializer>(id: &ObjectId, to: S) -> Result<S::Ok, S::Error> {
-            to.collect_str(id)
-        }
-
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<ObjectId, D::Error> {
-            let hex = String::deserialize(from)?;
-            ObjectId::from_hex(hex.as_bytes())
-                .map_err(|_| D::Error::custom("an object id in hex was expected"))
-        }
-    }
-
-    pub(super) mod optional_id {
-        use super::*;
-        use crate::ObjectId;
-
-        pub(crate) fn serialize<S: Serializer>(
-            id: &Option<ObjectId>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            match id {
-                Some(id) => to.collect_str(id),
-                None => to.serialize_none(),
-            }
-        }
-
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<ObjectId>, D::Error> {
-            #[derive(Deserialize)]
-            struct Id(#[serde(with = "super::id")] ObjectId);
-            Ok(Option::<Id>::deserialize(from)?.map(|id| id.0))
-        }
-    }
-
-    pub(super) mod reason {
-        use super::*;
-        use crate::Reason;
-
-        pub(crate) fn serialize<S: Serializer>(
-            reason: &Option<Reason>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            match reason {
-                Some(reason) => to.collect_str(reason),
-                None => to.serialize_none(),
-            }
-        }
-
-        /// A reason that this version doesn't know (written by a later one) reads as none.
-        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<Reason>, D::Error> {
-            Ok(Option::<String>::deserialize(from)?
-                .as_deref()
-                .and_then(Reason::parse))
-        }
+        settled.map(|r| (r.name, r)).collect()
     }
 }
 
@@ -379,8 +303,11 @@ mod tests {
 
     #[test]
     fn json_is_the_contract_plus_two_keys() {
+        let reason = Reason::NameConflict {
+            with: "refs/tags/a/b".into(),
+        };
         let stats = SyncRunStats {
-            refs: vec![
+            refs: SyncRunRefs::from_iter([
                 SyncRunRef {
                     name: "refs/heads/main".into(),
                     before: None,
@@ -395,11 +322,9 @@ mod tests {
                     after: id('b'),
                     source: id('c'),
                     outcome: Outcome::Rejected,
-                    reason: Some(Reason::NameConflict {
-                        with: "refs/tags/a/b".into(),
-                    }),
+                    reason: Some(&reason),
                 },
-            ],
+            ]),
             traffic: Traffic::default(),
         };
         let json = serde_json::to_value(&stats).expect("serializes");

@@ -2,14 +2,17 @@
 
 use std::{panic::resume_unwind, thread};
 
+use bstr::BString;
+
 use crate::{
     Error, ErrorKind, ObjectId, Outcome, Phase, Reason, ReceivePack, RefList, RefSource, Run,
-    Service, SyncOptions, SyncRunRef, SyncRunStats,
+    Service, SyncOptions, SyncRunRefs, SyncRunStats,
     compare::compare,
     plan::{self, PlannedRef, Step},
     pull, push,
     refs::Namespace,
     source::Scratch,
+    stats::RefOutcome,
 };
 
 /// Brings the destination's branches and tags up to the source's, wherever that is safe.
@@ -29,7 +32,18 @@ pub fn sync(
     let _entered = span.enter();
     let run = Run::new(options);
 
-    let (held, mut planned) = list_and_plan(source, destination, options, &run)?;
+    let Listed {
+        offered,
+        mut held,
+        is_glance,
+    } = list(source, destination, options, &run)?;
+    let mut planned = plan::plan(&offered, &held, options);
+    if is_glance && planned.iter().any(PlannedRef::is_open) {
+        let prefixes = prefixes(options).1;
+        held = destination.list(Service::ReceivePack, &prefixes, &run)?;
+        check_formats(&offered, &held)?;
+        planned = plan::plan(&offered, &held, options);
+    }
     let mut certain = Ok(());
     if planned.iter().any(PlannedRef::is_open) {
         match destination.receive_pack(&run)? {
@@ -72,31 +86,35 @@ pub fn sync(
             }
         }
     }
-    let stats = stats(planned, &run);
+    let others: Vec<_> = planned.into_iter().map(outcome).collect();
+    let stats = SyncRunStats {
+        refs: SyncRunRefs::new(offered.refs, others),
+        traffic: run.traffic(),
+    };
     match certain {
         Ok(()) => Ok(stats),
         Err(err) => Err(err.with_stats(stats)),
     }
 }
 
-/// What the destination holds, and what is left to do.
-fn list_and_plan(
+/// What the two ends list.
+struct Listed {
+    /// Those of the source's refs that the run is about.
+    offered: RefList,
+    held: RefList,
+    /// Whether the destination showed its refs as to those who fetch.
+    is_glance: bool,
+}
+
+fn list(
     source: &dyn RefSource,
     destination: &dyn RefSource,
     options: &SyncOptions,
     run: &Run,
-) -> Result<(RefList, Vec<PlannedRef>), Error> {
+) -> Result<Listed, Error> {
     let _span = tracing::debug_span!("list").entered();
     run.advance(Phase::List, 0, None);
-    let all = || Namespace::ALL.map(|namespace| namespace.prefix().into());
-    let (wanted, present) = match options.list_excluded {
-        true => (all().into(), all().into()),
-        false => (
-            options.globs.prefixes(),
-            options.globs.prefixes_with_parents(),
-        ),
-    };
-    let list = || destination.list(Service::ReceivePack, &present, run);
+    let (wanted, present) = prefixes(options);
     // At once: one of the two is usually waiting for a network.
     let span = tracing::Span::current();
     let (held, offered) = thread::scope(|scope| {
@@ -107,41 +125,40 @@ fn list_and_plan(
                 false => destination.glance(&present, run)?,
             };
             Ok(match glanced {
-                Some(glanced) => Held::Glanced(glanced),
-                None => Held::Listed(list()?),
+                Some(glanced) => (glanced, true),
+                None => (
+                    destination.list(Service::ReceivePack, &present, run)?,
+                    false,
+                ),
             })
         });
         let offered = source.list(Service::UploadPack, &wanted, run);
         let held = held.join().unwrap_or_else(|panic| resume_unwind(panic));
         (held, offered)
     });
-    let (held, offered) = (held?, offered?);
+    let ((held, is_glance), mut offered) = (held?, offered?);
     run.check()?;
-    run.advance(
-        Phase::List,
-        offered.refs.len() as u64,
-        Some(offered.refs.len() as u64),
-    );
-    let held = match held {
-        Held::Listed(listed) => listed,
-        Held::Glanced(glanced) => {
-            check_formats(&offered, &glanced)?;
-            let planned = plan::plan(offered.clone(), &glanced, options);
-            if !planned.iter().any(PlannedRef::is_open) {
-                return Ok((glanced, planned));
-            }
-            list()?
-        }
-    };
+    let count = offered.len() as u64;
+    run.advance(Phase::List, count, Some(count));
     check_formats(&offered, &held)?;
-    let planned = plan::plan(offered, &held, options);
-    Ok((held, planned))
+    plan::select(&mut offered, options);
+    Ok(Listed {
+        offered,
+        held,
+        is_glance,
+    })
 }
 
-/// The destination's refs, as it shows them to those who fetch or to those who push.
-enum Held {
-    Glanced(RefList),
-    Listed(RefList),
+/// What to list of the source, and of the destination.
+fn prefixes(options: &SyncOptions) -> (Vec<BString>, Vec<BString>) {
+    if options.list_excluded {
+        let all: Vec<_> = Namespace::ALL
+            .map(|namespace| namespace.prefix().into())
+            .into();
+        return (all.clone(), all);
+    }
+    let globs = &options.globs;
+    (globs.prefixes(), globs.prefixes_with_parents())
 }
 
 fn check_formats(offered: &RefList, held: &RefList) -> Result<(), Error> {
@@ -155,32 +172,24 @@ fn check_formats(offered: &RefList, held: &RefList) -> Result<(), Error> {
     Err(Error::new(ErrorKind::ObjectFormatMismatch, text))
 }
 
-/// A ref that is still open by now has moved, or would have in a dry run.
-fn stats(planned: Vec<PlannedRef>, run: &Run) -> SyncRunStats {
-    let outcome = |planned: PlannedRef| {
-        let (outcome, reason) = match planned.step {
-            Step::Settled(outcome, reason) => (outcome, reason),
-            Step::Create | Step::Compare => (Outcome::Updated, None),
-        };
-        tracing::debug!(name = ?planned.name, %outcome, ?reason);
-        let stayed = planned
-            .held
-            .unwrap_or_else(|| ObjectId::null(planned.source.kind()));
-        SyncRunRef {
-            name: planned.name,
-            before: planned.before,
-            after: if outcome == Outcome::Updated {
-                planned.source
-            } else {
-                stayed
-            },
-            source: planned.source,
-            outcome,
-            reason,
-        }
+/// What happened to a ref. One that is still open by now has moved, or would have in a dry run.
+fn outcome(planned: PlannedRef<'_>) -> RefOutcome {
+    let (outcome, reason) = match planned.step {
+        Step::Settled(outcome, reason) => (outcome, reason),
+        Step::Create | Step::Compare => (Outcome::Updated, None),
     };
-    SyncRunStats {
-        refs: planned.into_iter().map(outcome).collect(),
-        traffic: run.traffic(),
+    tracing::debug!(name = ?planned.name, %outcome, ?reason);
+    let stayed = planned
+        .held
+        .unwrap_or_else(|| ObjectId::null(planned.source.kind()));
+    RefOutcome {
+        at: planned.at,
+        before: planned.before,
+        after: match outcome {
+            Outcome::Updated => planned.source,
+            _ => stayed,
+        },
+        outcome,
+        reason,
     }
 }

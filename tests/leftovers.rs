@@ -222,7 +222,7 @@ fn while_receiving(
         beside();
         drop((go_on, is_there));
         let stats = run.join().unwrap()?;
-        Ok(stats.refs[0].outcome)
+        Ok(stats.refs.iter().next().expect("a ref").outcome)
     })
 }
 

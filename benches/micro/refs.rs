@@ -19,7 +19,7 @@ use crate::{
 const CAPABILITIES: &str = "multi_ack thin-pack side-band-64k ofs-delta object-format=sha1";
 
 /// Half branches, half tags, sorted by name.
-fn refs(count: usize) -> Vec<AdvertisedRef> {
+fn refs(count: usize) -> RefList {
     let branch = |number| match number % 50 {
         0 => format!("refs/heads/release/{number:05}"),
         _ => format!("refs/heads/feature/team-{}/topic-{number:05}", number % 7),
@@ -28,27 +28,26 @@ fn refs(count: usize) -> Vec<AdvertisedRef> {
     let tags = (count / 2..count).map(|number| format!("refs/tags/v{number:05}"));
     let mut names: Vec<_> = branches.chain(tags).collect();
     names.sort();
-    let named = |(number, name): (usize, String)| AdvertisedRef {
-        annotated: name.starts_with("refs/tags/") && number % 5 == 0,
-        name: name.into(),
-        target: id(number),
-        symbolic: false,
-    };
-    names.into_iter().enumerate().map(named).collect()
-}
-
-fn list(refs: Vec<AdvertisedRef>) -> RefList {
+    let refs = names
+        .iter()
+        .enumerate()
+        .map(|(number, name)| AdvertisedRef {
+            annotated: name.starts_with("refs/tags/") && number % 5 == 0,
+            name: name.as_str().into(),
+            target: id(number),
+            symbolic: false,
+        });
     RefList::new(ObjectFormat::Sha1, refs)
 }
 
 /// The same refs, each one commit further.
-fn moved(refs: &[AdvertisedRef]) -> Vec<AdvertisedRef> {
-    let further = |(number, old): (usize, &AdvertisedRef)| AdvertisedRef {
+fn moved(refs: &RefList) -> RefList {
+    let further = |(number, old)| AdvertisedRef {
         target: id(number + 1),
         annotated: false,
-        ..old.clone()
+        ..old
     };
-    refs.iter().enumerate().map(further).collect()
+    RefList::new(ObjectFormat::Sha1, refs.iter().enumerate().map(further))
 }
 
 fn packet(line: &str) -> String {
@@ -58,7 +57,7 @@ fn packet(line: &str) -> String {
 #[divan::bench(args = SIZES)]
 fn parse_v0_advertisement(bencher: Bencher<'_, '_>, count: usize) {
     let mut answer = String::new();
-    for listed in refs(count) {
+    for listed in refs(count).iter() {
         let AdvertisedRef { name, target, .. } = &listed;
         answer += &match answer.is_empty() {
             true => packet(&format!("{target} {name}\0{CAPABILITIES}\n")),
@@ -76,7 +75,7 @@ fn parse_v0_advertisement(bencher: Bencher<'_, '_>, count: usize) {
 #[divan::bench(args = SIZES)]
 fn parse_v2_ls_refs(bencher: Bencher<'_, '_>, count: usize) {
     let mut answer = String::new();
-    for listed in refs(count) {
+    for listed in refs(count).iter() {
         let AdvertisedRef { name, target, .. } = &listed;
         let peeled = match listed.annotated {
             true => format!(" peeled:{target}"),
@@ -94,7 +93,7 @@ fn globs(bencher: Bencher<'_, '_>, count: usize) {
     let globs = RefGlobs::new(Some("{main,release/*,feature/*/topic-*9}"), Some("v*"));
     let (globs, refs) = (globs.expect("globs"), refs(count));
     bencher.bench(|| {
-        let matching = refs.iter().filter(|one| globs.matches(one.name.as_ref()));
+        let matching = refs.iter().filter(|one| globs.matches(one.name));
         matching.count()
     });
 }
@@ -110,7 +109,7 @@ impl Packed {
         let sandbox = Sandbox::new();
         let repo = sandbox.init_bare("packed.git", Format::Sha1);
         let mut text = "# pack-refs with: peeled fully-peeled sorted \n".to_owned();
-        for listed in refs(count) {
+        for listed in refs(count).iter() {
             text += &format!("{} {}\n", listed.target, listed.name);
             if listed.annotated {
                 text += &format!("^{}\n", id(count));
@@ -145,30 +144,23 @@ fn list_packed_refs_of_one_prefix(bencher: Bencher<'_, '_>, count: usize) {
 
 #[divan::bench(args = SIZES)]
 fn plan_nothing_to_do(bencher: Bencher<'_, '_>, count: usize) {
-    let (destination, options) = (list(refs(count)), SyncOptions::default());
-    let source = || destination.clone();
-    bencher
-        .with_inputs(source)
-        .bench_values(|source| bench_internals::plan(source, black_box(&destination), &options));
+    let (refs, options) = (refs(count), SyncOptions::default());
+    bencher.bench(|| bench_internals::plan(&refs, black_box(&refs), &options));
 }
 
 #[divan::bench(args = SIZES)]
 fn plan_all_new(bencher: Bencher<'_, '_>, count: usize) {
-    let (refs, destination) = (list(refs(count)), list(Vec::new()));
+    let (source, destination) = (refs(count), refs(0));
     let options = SyncOptions::default();
-    bencher
-        .with_inputs(|| refs.clone())
-        .bench_values(|source| bench_internals::plan(source, black_box(&destination), &options));
+    bencher.bench(|| bench_internals::plan(&source, black_box(&destination), &options));
 }
 
 #[divan::bench(args = SIZES)]
 fn plan_all_moved(bencher: Bencher<'_, '_>, count: usize) {
     let destination = refs(count);
-    let (source, destination) = (list(moved(&destination)), list(destination));
+    let source = moved(&destination);
     let options = SyncOptions::default();
-    bencher
-        .with_inputs(|| source.clone())
-        .bench_values(|source| bench_internals::plan(source, black_box(&destination), &options));
+    bencher.bench(|| bench_internals::plan(&source, black_box(&destination), &options));
 }
 
 /// Commits that are all at hand.
@@ -187,12 +179,15 @@ impl Objects for Commits {
 /// Branches that have moved on by a commit each.
 #[divan::bench(args = SIZES)]
 fn classify(bencher: Bencher<'_, '_>, count: usize) {
-    let mut destination = refs(count);
-    for held in &mut destination {
-        held.annotated = false;
-    }
+    let plain = refs(count);
+    let plain = plain.iter().map(|held| AdvertisedRef {
+        annotated: false,
+        ..held
+    });
+    let destination = RefList::new(ObjectFormat::Sha1, plain);
     let options = SyncOptions::default();
-    let plan = bench_internals::plan(list(moved(&destination)), &list(destination), &options);
+    let source = moved(&destination);
+    let plan = bench_internals::plan(&source, &destination, &options);
     assert_eq!(plan.open(), count);
     let mut commits = Commits(Graph::new(Shape::Line, count + 1));
     let run = Run::new(&options);
@@ -208,7 +203,7 @@ fn classify(bencher: Bencher<'_, '_>, count: usize) {
 fn parse_report_status(bencher: Bencher<'_, '_>, count: usize) {
     let refs = refs(count);
     let mut report = packet("unpack ok\n");
-    for new in &refs {
+    for new in refs.iter() {
         report += &packet(&format!("ok {}\n", new.name));
     }
     report += "0000";

@@ -19,10 +19,10 @@ pub(crate) fn table(stats: &SyncRunStats, dry_run: bool) -> String {
     text + &totals(stats, dry_run)
 }
 
-fn line(name: &str, width: usize, r: &SyncRunRef) -> String {
+fn line(name: &str, width: usize, r: SyncRunRef<'_>) -> String {
     let before = r.before.map_or("-".to_owned(), short);
     let after = short(r.after);
-    let reason = r.reason.as_ref().map(|reason| reason.to_string());
+    let reason = r.reason.map(|reason| reason.to_string());
     let reason = printable(&reason.unwrap_or_default());
     let outcome = r.outcome;
     format!("{name:width$}  {before:7}  {after:7}  {outcome:9}  {reason}")

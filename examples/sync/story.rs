@@ -247,6 +247,6 @@ fn assert_counts(stats: &SyncRunStats, expected: [usize; 4]) {
 
 #[track_caller]
 fn assert_reason(stats: &SyncRunStats, name: &str, expected: &str) {
-    let found = stats.find(name).and_then(|r| r.reason.as_ref());
+    let found = stats.find(name).and_then(|r| r.reason);
     assert_eq!(found.map(ToString::to_string).as_deref(), Some(expected));
 }

@@ -9,13 +9,14 @@ use super::{
     packets::{Frame, frames},
 };
 use crate::{
-    AdvertisedRef, Error, Limits, ObjectFormat, ObjectId, PackRequest,
+    Error, Limits, ObjectFormat, ObjectId, PackRequest,
     protocol::{
         fetch::{self, Dialect},
         greeting::{Greeting, greeting},
         ls_refs::listing,
         ref_line::{V0Lines, parse_v2},
     },
+    ref_table::RefTable,
     source::http::fetch::UploadPack,
 };
 
@@ -38,9 +39,9 @@ pub fn v0_advertisement(data: &[u8]) {
     };
     keeps_to(&limits, &listed.refs, greeting.format);
     let mut again = V0Lines::default();
-    for listed in &listed.refs {
+    for listed in listed.refs.iter() {
         let mut lines = vec![format!("{} ", listed.target).into_bytes()];
-        lines[0].extend_from_slice(&listed.name);
+        lines[0].extend_from_slice(listed.name);
         if listed.annotated {
             lines.push([&lines[0][..], b"^{}\n"].concat());
         }
@@ -144,9 +145,9 @@ pub fn ls_refs(data: &[u8]) {
         .into_iter()
         .take_while(|frame| *frame != Frame::Flush);
     assert!(refs.len() <= lines.count());
-    for listed in refs {
+    for listed in refs.iter() {
         let mut line = format!("{} ", listed.target).into_bytes();
-        line.extend_from_slice(&listed.name);
+        line.extend_from_slice(listed.name);
         if listed.annotated {
             line.extend(format!(" peeled:{}", listed.target).bytes());
         }
@@ -166,11 +167,11 @@ fn small_limits(seed: u8) -> Limits {
     limits
 }
 
-fn keeps_to(limits: &Limits, refs: &[AdvertisedRef], format: ObjectFormat) {
+fn keeps_to(limits: &Limits, refs: &RefTable, format: ObjectFormat) {
     assert!(refs.len() <= limits.refs);
     let names: usize = refs.iter().map(|listed| listed.name.len()).sum();
     assert!(names <= limits.ref_names);
-    for listed in refs {
+    for listed in refs.iter() {
         assert!(!listed.name.is_empty());
         assert_eq!(listed.target.kind(), format.hash_kind());
     }
@@ -180,11 +181,7 @@ fn greet(stream: impl Read, limits: &Limits) -> Result<Greeting, String> {
     greeting(stream, "git-upload-pack", limits).map_err(|err| err.to_string())
 }
 
-type Said<'a> = (
-    ObjectFormat,
-    String,
-    Option<(&'a [AdvertisedRef], &'a [ObjectId])>,
-);
+type Said<'a> = (ObjectFormat, String, Option<(&'a RefTable, &'a [ObjectId])>);
 
 fn said(greeting: &Result<Greeting, String>) -> Result<Said<'_>, &str> {
     let greeting = greeting.as_ref().map_err(String::as_str)?;
@@ -192,7 +189,7 @@ fn said(greeting: &Result<Greeting, String>) -> Result<Said<'_>, &str> {
     Ok((
         greeting.format,
         format!("{:?}", greeting.capabilities),
-        listed.map(|listed| (&listed.refs[..], &listed.shallow[..])),
+        listed.map(|listed| (&listed.refs, &listed.shallow[..])),
     ))
 }
 

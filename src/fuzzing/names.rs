@@ -25,18 +25,19 @@ pub fn ref_names(data: &[u8]) {
             assert_eq!(object_id(name, format), expected, "{}", name.as_bstr());
         }
     }
-    let listed = |(name, at): (&[u8], usize)| AdvertisedRef {
+    let names = data.split_str("\n").enumerate();
+    let refs = names.map(|(at, name)| AdvertisedRef {
         name: name.into(),
         target: ObjectId::from_hex(format!("{at:040x}").as_bytes()).expect("hex"),
         annotated: false,
         symbolic: false,
-    };
-    let refs: Vec<_> = data.split_str("\n").zip(0..).map(listed).collect();
-    let list = RefList::new(ObjectFormat::Sha1, refs.clone());
-    assert!(list.refs.is_sorted_by(|a, b| a.name < b.name));
+    });
+    let refs: Vec<_> = refs.collect();
+    let list = RefList::new(ObjectFormat::Sha1, refs.iter().copied());
+    assert!(list.iter().is_sorted_by(|a, b| a.name < b.name));
     for listed in &refs {
         let first = refs.iter().find(|first| first.name == listed.name);
-        assert_eq!(list.find(listed.name.as_bstr()), first);
+        assert_eq!(list.find(listed.name).as_ref(), first);
     }
 }
 

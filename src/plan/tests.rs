@@ -7,7 +7,7 @@ fn id(digit: char) -> ObjectId {
 
 /// `name=1` is a ref with tip 111..., `name=1^2` an annotated tag, `name@1` a symbolic ref.
 fn list(refs: &[&str]) -> RefList {
-    let parse = |text: &&str| {
+    let refs = refs.iter().map(|text| {
         let symbolic = text.contains('@');
         let (name, tip) = text.split_once(['=', '@']).expect("name and tip");
         let mut digits = tip.chars().filter(|c| *c != '^').map(id);
@@ -17,16 +17,23 @@ fn list(refs: &[&str]) -> RefList {
             annotated: digits.next().is_some(),
             symbolic,
         }
-    };
-    RefList::new(ObjectFormat::Sha1, refs.iter().map(parse).collect())
+    });
+    RefList::new(ObjectFormat::Sha1, refs)
 }
 
 fn steps(source: &RefList, destination: &RefList, options: &SyncOptions) -> Vec<(String, Step)> {
-    let planned = plan(source.clone(), destination, options);
-    planned
-        .into_iter()
-        .map(|p| (p.name.to_string(), p.step))
-        .collect()
+    let mut source = source.clone();
+    select(&mut source, options);
+    let unchanged = |r: AdvertisedRef<'_>| {
+        let step = Step::Settled(Outcome::Unchanged, None);
+        (r.name.to_string(), step)
+    };
+    let mut steps: Vec<_> = source.iter().map(unchanged).collect();
+    for planned in plan(&source, destination, options) {
+        assert_eq!(steps[planned.at].0, planned.name.to_string());
+        steps[planned.at].1 = planned.step;
+    }
+    steps
 }
 
 fn step(source: &str, destination: &[&str]) -> Step {
@@ -256,20 +263,22 @@ fn excluded_refs_are_left_out_or_listed() {
 
 #[test]
 fn a_known_rejection_stays_while_both_tips_do() {
-    let rejected = |name: &str, before, reason| SyncRunRef {
-        name: format!("refs/heads/{name}").into(),
+    let reasons = [Reason::Diverged, Reason::Raced, Reason::Diverged];
+    let rejected = |name: &'static str, before, reason| SyncRunRef {
+        name: name.into(),
         before: Some(id(before)),
         after: id(before),
         source: id('1'),
         outcome: Outcome::Rejected,
         reason: Some(reason),
     };
+    let refs = [
+        rejected("refs/heads/a", '2', &reasons[0]),
+        rejected("refs/heads/b", '2', &reasons[1]),
+        rejected("refs/heads/c", '3', &reasons[2]),
+    ];
     let previous = SyncRunStats {
-        refs: vec![
-            rejected("a", '2', Reason::Diverged),
-            rejected("b", '2', Reason::Raced),
-            rejected("c", '3', Reason::Diverged),
-        ],
+        refs: refs.into_iter().collect(),
         ..SyncRunStats::default()
     };
     let options = SyncOptions {

@@ -9,7 +9,7 @@ use super::{
     ref_line::{Length, nonsense, parse_v2},
     refused, unreadable,
 };
-use crate::{AdvertisedRef, Error, Limits, ObjectFormat};
+use crate::{Error, Limits, ObjectFormat, ref_table::RefTable};
 
 /// The longest prefix that is asked for. A server gives no name this long, and one that is cut short
 /// is a prefix of more.
@@ -44,9 +44,9 @@ pub(crate) fn listing(
     from: impl Read,
     format: ObjectFormat,
     limits: &Limits,
-) -> Result<Vec<AdvertisedRef>, Error> {
+) -> Result<RefTable, Error> {
     let mut packets = Packets::new(from);
-    let mut refs = Vec::new();
+    let mut refs = RefTable::default();
     let mut length = Length::up_to(limits);
     while let Some(line) = packets.next().map_err(unreadable)? {
         if let Some(text) = line.strip_prefix(b"ERR ") {

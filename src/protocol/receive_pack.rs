@@ -1,10 +1,9 @@
 //! What a client says to git's receive-pack: which refs it wants to move, and how
 //! (gitprotocol-pack(5), "Pushing Data To a Server").
 
-use bstr::ByteSlice;
 use gix_transport::packetline::blocking_io::encode;
 
-use crate::{AdvertisedRef, Error, ErrorKind, Namespace, ObjectFormat, ObjectId, RefUpdate};
+use crate::{Error, ErrorKind, Namespace, ObjectFormat, ObjectId, RefUpdate, ref_table::RefTable};
 
 /// What a server says that its receive-pack can do, as far as it matters here
 /// (gitprotocol-capabilities(5)).
@@ -97,13 +96,15 @@ pub(crate) const FLUSH: &[u8] = b"0000";
 /// Splits what a server lists into the refs that take part in a sync, and what else it has with
 /// everything behind it: the tips of its other refs, and those of repositories that it borrows
 /// objects from, which it lists under the name `.have`.
-pub(crate) fn split_haves(mut refs: Vec<AdvertisedRef>) -> (Vec<AdvertisedRef>, Vec<ObjectId>) {
-    let is_other = |listed: &mut AdvertisedRef| Namespace::split(listed.name.as_bstr()).is_none();
-    let mut haves: Vec<_> = refs
-        .extract_if(.., is_other)
-        .map(|other| other.target)
-        .filter(|id| !id.is_null())
-        .collect();
+pub(crate) fn split_haves(mut refs: RefTable) -> (RefTable, Vec<ObjectId>) {
+    let mut haves = Vec::new();
+    refs.retain(|listed| {
+        let is_ours = Namespace::split(listed.name).is_some();
+        if !is_ours && !listed.target.is_null() {
+            haves.push(listed.target);
+        }
+        is_ours
+    });
     haves.sort_unstable();
     haves.dedup();
     (refs, haves)
@@ -111,10 +112,11 @@ pub(crate) fn split_haves(mut refs: Vec<AdvertisedRef>) -> (Vec<AdvertisedRef>, 
 
 #[cfg(test)]
 mod tests {
+    use bstr::ByteSlice;
     use gix_transport::packetline::{PacketLineRef, blocking_io::StreamingPeekableIter};
 
     use super::*;
-    use crate::protocol::ref_line::V0Lines;
+    use crate::{AdvertisedRef, protocol::ref_line::V0Lines};
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -230,21 +232,21 @@ mod tests {
 
     #[test]
     fn what_is_no_branch_or_tag_is_a_have() {
-        let listed = |name: &str, hex: &str| AdvertisedRef {
+        let listed = |name: &'static str, hex: &str| AdvertisedRef {
             name: name.into(),
             target: id(hex),
             annotated: false,
             symbolic: false,
         };
         let main = listed("refs/heads/main", A);
-        let (refs, haves) = split_haves(vec![
+        let (refs, haves) = split_haves(RefTable::from_iter([
             listed(".have", B),
-            main.clone(),
+            main,
             listed("refs/pull/1/head", A),
             listed(".have", B),
             listed("refs/notes/broken", NULL),
-        ]);
-        assert_eq!(refs, [main]);
+        ]));
+        assert!(refs.iter().eq([main]));
         assert_eq!(haves, [id(A), id(B)]);
     }
 }

@@ -3,7 +3,10 @@
 use bstr::{BStr, ByteSlice as _};
 
 use super::printable;
-use crate::{AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, ObjectId, refs::object_id};
+use crate::{
+    AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, ObjectId, ref_table::RefTable,
+    refs::object_id,
+};
 
 /// How much of a listing has come, against [`Limits::refs`] and [`Limits::ref_names`].
 pub(crate) struct Length<'a> {
@@ -44,7 +47,7 @@ impl<'a> Length<'a> {
 ///
 /// `Some(None)` for a line that lists no ref: a symbolic ref to a branch that isn't born yet.
 /// `None` for a line that breaks the grammar.
-pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<AdvertisedRef>> {
+pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<AdvertisedRef<'_>>> {
     let (id, rest) = split_word(without_newline(line));
     let (name, mut rest) = split_word(rest?);
     if name.is_empty() {
@@ -77,7 +80,7 @@ pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<Adver
 /// capabilities: `<oid> <name>`, where a line for `<name>^{}` gives what the tag before it is about.
 #[derive(Default)]
 pub(crate) struct V0Lines {
-    pub(crate) refs: Vec<AdvertisedRef>,
+    pub(crate) refs: RefTable,
     /// Commits without their parents: the server is a shallow clone itself.
     pub(crate) shallow: Vec<ObjectId>,
 }
@@ -114,9 +117,9 @@ impl V0Lines {
             // How an empty repository lists its capabilities.
             Some(b"capabilities") if id.is_null() && self.refs.is_empty() => {}
             Some(tag) => {
-                let last = self.refs.last_mut();
-                let tag = last.filter(|last| last.name == tag && !last.annotated);
-                tag?.annotated = true;
+                let last = self.refs.last();
+                last.filter(|last| last.name == tag && !last.annotated)?;
+                self.refs.annotate_last();
             }
             None if name.is_empty() => return None,
             None => self.refs.push(AdvertisedRef {
@@ -169,7 +172,7 @@ mod tests {
         ObjectId::from_hex(hex.as_bytes()).expect("hex")
     }
 
-    fn listed(name: &str, annotated: bool, symbolic: bool) -> AdvertisedRef {
+    fn listed(name: &str, annotated: bool, symbolic: bool) -> AdvertisedRef<'_> {
         AdvertisedRef {
             name: name.into(),
             target: id(A),
@@ -249,13 +252,13 @@ mod tests {
             listed("refs/tags/v1", true, false),
             listed("refs/tags/v2", false, false),
         ];
-        assert_eq!(parsed.refs, expected);
+        assert_eq!(parsed.refs, RefTable::from_iter(expected));
         assert_eq!(
             parsed.shallow,
             [ObjectId::from_hex(B.as_bytes()).expect("hex")]
         );
         let empty = v0(&[format!("{NULL} capabilities^{{}}\n")]).expect("an empty repository");
-        assert_eq!(empty.refs, []);
+        assert!(empty.refs.is_empty());
         assert!(empty.shallow.is_empty());
     }
 
@@ -316,8 +319,8 @@ mod tests {
         }
     }
 
-    fn said_by_git(refs: &[u8]) -> Vec<AdvertisedRef> {
-        let parse = |line: &[u8]| {
+    fn said_by_git(refs: &[u8]) -> Vec<AdvertisedRef<'_>> {
+        let refs = refs.lines().map(|line| {
             let [name, target, peeled, symref] = line.split_str(" ").collect::<Vec<_>>()[..] else {
                 panic!("four columns: {}", line.as_bstr());
             };
@@ -327,8 +330,8 @@ mod tests {
                 annotated: ObjectId::from_hex(peeled).is_ok(),
                 symbolic: !symref.is_empty(),
             }
-        };
-        refs.lines().map(parse).collect()
+        });
+        refs.collect()
     }
 
     #[test]
@@ -345,11 +348,11 @@ mod tests {
                 recorded!("refs", "sha256"),
             ),
         ] {
-            let mut found = Vec::new();
+            let mut found = RefTable::default();
             pkt_lines(bytes, |line| {
                 found.extend(parse_v2(line, format).expect("a ref line"))
             });
-            assert_eq!(found, said_by_git(refs), "{format}");
+            assert_eq!(found, RefTable::from_iter(said_by_git(refs)), "{format}");
         }
     }
 
@@ -373,12 +376,13 @@ mod tests {
                 let line = line.split_str("\0").next().expect("at least one");
                 found.push(line.as_bstr(), format).expect("a ref line");
             });
-            assert_eq!(found.refs.remove(0).name, "HEAD");
+            let mut found = found.refs.iter();
+            assert_eq!(found.next().expect("a ref").name, "HEAD");
             let expected = said_by_git(refs).into_iter().map(|r| AdvertisedRef {
                 symbolic: false,
                 ..r
             });
-            assert_eq!(found.refs, expected.collect::<Vec<_>>(), "{format}");
+            assert!(found.eq(expected), "{format}");
         }
     }
 }

@@ -3,7 +3,10 @@
 use bstr::ByteSlice;
 use gix::{path::RelativePath, refs::file::find::ReferenceDecode};
 
-use crate::{AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, refs};
+use crate::{
+    AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, ref_table::RefTable,
+    refs,
+};
 
 /// To look at the clock takes as long as to read a packed ref.
 const REFS_PER_CHECK: usize = 1024;
@@ -18,13 +21,13 @@ pub(super) fn list(
     prefixes: &[&RelativePath],
     run: &Run,
 ) -> Result<RefList, Error> {
-    let mut refs = Vec::new();
+    let mut refs = RefTable::default();
     // Loose ones first, as git does: what is being packed is then found twice, and never missed.
     for prefix in prefixes {
         for found in repo.refs.loose_iter_prefixed(prefix).map_err(unlisted)? {
             run.check()?;
             match found {
-                Ok(found) => refs.push(advertise(repo, found)),
+                Ok(found) => advertise(repo, found, &mut refs),
                 // It was deleted, or packed; then it is found there.
                 Err(err) if is_gone(&err) => {}
                 Err(_) => return list_with_gix(repo, format, prefixes, run),
@@ -53,7 +56,7 @@ pub(super) fn list(
             }
         }
     }
-    Ok(RefList::new(format, refs))
+    Ok(RefList::of(format, refs))
 }
 
 /// Lines of a `packed-refs` file: `<oid> <name>`, then `^<oid>` for what an annotated tag is about.
@@ -62,7 +65,7 @@ struct Lines<'a> {
     format: ObjectFormat,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
     fn rest_is_below(&self, prefix: &[u8]) -> bool {
         let name = self.rest.get(self.digits() + 1..);
         // One that can't be read is found out when it is.
@@ -70,7 +73,7 @@ impl Lines<'_> {
     }
 
     /// The next ref; `None` if it is not as git writes it.
-    fn next_ref(&mut self) -> Option<AdvertisedRef> {
+    fn next_ref(&mut self) -> Option<AdvertisedRef<'a>> {
         let (id, rest) = self.rest.split_at_checked(self.digits())?;
         let rest = rest.strip_prefix(b" ")?;
         let (name, rest) = rest.split_at(rest.find_byte(b'\n')?);
@@ -86,7 +89,7 @@ impl Lines<'_> {
             self.rest = rest.strip_prefix(b"\n")?;
         }
         Some(AdvertisedRef {
-            name: name.into(),
+            name: name.as_bstr(),
             target,
             annotated,
             symbolic: false,
@@ -139,21 +142,21 @@ fn list_with_gix(
     prefixes: &[&RelativePath],
     run: &Run,
 ) -> Result<RefList, Error> {
-    let mut refs = Vec::new();
+    let mut refs = RefTable::default();
     let platform = repo.refs.iter().map_err(|err| unreadable(repo, err))?;
     for prefix in prefixes {
         for found in platform.prefixed(prefix).map_err(unlisted)? {
             run.check()?;
             match found {
-                Ok(found) => refs.push(advertise(repo, found)),
-                Err(err) => refs.extend(damaged(format, &err)),
+                Ok(found) => advertise(repo, found, &mut refs),
+                Err(err) => advertise_damaged(format, &err, &mut refs),
             }
         }
     }
-    Ok(RefList::new(format, refs))
+    Ok(RefList::of(format, refs))
 }
 
-fn advertise(repo: &gix::Repository, found: gix::refs::Reference) -> AdvertisedRef {
+fn advertise(repo: &gix::Repository, found: gix::refs::Reference, refs: &mut RefTable) {
     let (target, symbolic) = match &found.target {
         gix::refs::Target::Object(id) => (*id, false),
         gix::refs::Target::Symbolic(_) => {
@@ -161,27 +164,28 @@ fn advertise(repo: &gix::Repository, found: gix::refs::Reference) -> AdvertisedR
             (follow(repo, &found.name).unwrap_or_else(nowhere), true)
         }
     };
-    let annotated = found.peeled.is_some_and(|peeled| peeled != target);
-    AdvertisedRef {
-        name: found.name.into_inner(),
+    refs.push(AdvertisedRef {
+        name: found.name.as_bstr(),
         target,
-        annotated,
+        annotated: found.peeled.is_some_and(|peeled| peeled != target),
         symbolic,
-    }
+    });
 }
 
 /// A ref that is there but says nothing. To leave it out would be to create it, and gix writes over
 /// a file that it can't make sense of.
-fn damaged(format: ObjectFormat, err: &gix::Error) -> Option<AdvertisedRef> {
+fn advertise_damaged(format: ObjectFormat, err: &gix::Error, refs: &mut RefTable) {
     tracing::warn!(%err, "a ref can't be read");
-    let path = &err.downcast_any_ref::<ReferenceDecode>()?.relative_path;
-    let name = gix::path::into_bstr(path.as_path()).ok()?;
-    Some(AdvertisedRef {
-        name: gix::path::to_unix_separators_on_windows(name).into_owned(),
+    let path = err.downcast_any_ref::<ReferenceDecode>();
+    let Some(Ok(name)) = path.map(|err| gix::path::into_bstr(err.relative_path.as_path())) else {
+        return;
+    };
+    refs.push(AdvertisedRef {
+        name: &gix::path::to_unix_separators_on_windows(name),
         target: ObjectId::null(format.hash_kind()),
         annotated: false,
         symbolic: false,
-    })
+    });
 }
 
 fn follow(repo: &gix::Repository, name: &gix::refs::FullName) -> Option<ObjectId> {
@@ -229,14 +233,14 @@ mod tests {
         let run = Run::new(&Default::default());
         [list, list_with_gix].map(|list| {
             let listed = list(&repo, ObjectFormat::Sha1, &prefixes, &run).expect("a listing");
-            let text = |listed: AdvertisedRef| {
+            let text = |listed: AdvertisedRef<'_>| {
                 let digit = |id: ObjectId| id.to_string().remove(0);
                 let peeled = if listed.annotated { "^" } else { "" };
                 let sign = if listed.symbolic { '@' } else { '=' };
                 let (name, tip) = (listed.name, digit(listed.target));
                 format!("{name}{sign}{tip}{peeled}")
             };
-            listed.refs.into_iter().map(text).collect()
+            listed.iter().map(text).collect()
         })
     }
 

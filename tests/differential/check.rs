@@ -133,10 +133,7 @@ pub(crate) fn compare_outcomes(
         "the refs in the stats"
     );
     for (found, (name, expected)) in stats.refs.iter().zip(expected) {
-        let found_reason = found
-            .reason
-            .as_ref()
-            .map(|reason| code(reason, name, scenario));
+        let found_reason = found.reason.map(|reason| code(reason, name, scenario));
         let found_reason = found_reason.transpose()?;
         same!(
             (found.outcome, found_reason),
@@ -316,7 +313,7 @@ fn run_again(
     let (second, fetched) = pull.run(&options)?;
     same!(
         second.refs,
-        first.refs.iter().map(settled).collect::<Vec<_>>(),
+        first.refs.iter().map(settled).collect(),
         "the second run"
     );
     // A pack is kept only if a ref moved.
@@ -331,8 +328,8 @@ fn run_again(
 }
 
 /// What a second run says about a ref.
-pub(crate) fn settled(found: &SyncRunRef) -> SyncRunRef {
-    let mut settled = found.clone();
+pub(crate) fn settled(found: SyncRunRef<'_>) -> SyncRunRef<'_> {
+    let mut settled = found;
     if found.outcome == Outcome::Updated {
         settled.before = Some(found.after);
         settled.outcome = Outcome::Unchanged;

@@ -188,7 +188,7 @@ fn run_again(
         options.previous = Some(first.clone());
     }
     let (second, sent) = push.run(&options)?;
-    let expected: Vec<_> = first.refs.iter().map(settled).collect();
+    let expected = first.refs.iter().map(settled).collect();
     same!(second.refs, expected, "the second run");
     same!(second.count(Outcome::Updated), 0, "refs that move again");
     same!(sent, vec![], "what the second run sent");

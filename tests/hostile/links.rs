@@ -352,7 +352,7 @@ fn modes_that_git_never_writes() {
         let found = match stats {
             Ok(stats) if stats.count(refsync::Outcome::Updated) == 1 => "commit".to_owned(),
             Ok(stats) => {
-                let reason = stats.find(EVIL).unwrap().reason.clone().unwrap();
+                let reason = stats.find(EVIL).unwrap().reason.unwrap();
                 let text = reason.to_string();
                 ["blob", "tree"]
                     .into_iter()

@@ -183,20 +183,17 @@ impl Offer {
 
 impl RefSource for Offer {
     fn list(&self, _: Service, _: &[BString], _: &Run) -> Result<RefList, Error> {
-        let advertised = |(name, id): &(BString, ObjectId)| AdvertisedRef {
-            name: name.clone(),
+        let advertised = self.refs.iter().map(|(name, id)| AdvertisedRef {
+            name: name.as_ref(),
             target: *id,
             annotated: false,
             symbolic: false,
-        };
+        });
         let format = match self.refs.first().map(|(_, id)| id.kind()) {
             Some(Hash::Sha256) => ObjectFormat::Sha256,
             _ => ObjectFormat::Sha1,
         };
-        Ok(RefList::new(
-            format,
-            self.refs.iter().map(advertised).collect(),
-        ))
+        Ok(RefList::new(format, advertised))
     }
 
     fn upload_pack(
@@ -331,7 +328,7 @@ pub(crate) fn judge(
             !stats.refs.is_empty()
                 && stats.refs.iter().all(|listed| {
                     listed.before == (!listed.after.is_null()).then_some(listed.after)
-                        && listed.reason.as_ref().is_some_and(as_said)
+                        && listed.reason.is_some_and(as_said)
                 })
         }
         (Expected::Taken, Ok(stats)) => stats.count(Outcome::Updated) == stats.refs.len(),
@@ -341,7 +338,7 @@ pub(crate) fn judge(
         (true, _) => Ok(()),
         (false, Err(err)) => Err(format!("{:?}: {}", err.kind(), chain(err))),
         (false, Ok(stats)) => {
-            let told = |listed: &refsync::SyncRunRef| match &listed.reason {
+            let told = |listed: refsync::SyncRunRef<'_>| match listed.reason {
                 Some(reason) => format!("{} {}", listed.outcome, reason),
                 None => listed.outcome.to_string(),
             };

@@ -87,9 +87,9 @@ fn measure(
         let run = Run::new(&SyncOptions::default());
         let list = remote(&url).list(service, &[], &run);
         let list = list.expect("a list");
-        assert!(list.refs.is_sorted_by(|a, b| a.name < b.name));
+        assert!(list.iter().is_sorted_by(|a, b| a.name < b.name));
         let is_long = |name: &[u8]| name.len() == 40;
-        let long = list.refs.iter().filter(|listed| is_long(&listed.name));
+        let long = list.iter().filter(|listed| is_long(listed.name));
         assert_eq!(long.count(), REFS - 1);
         let peak = peak();
         assert!(peak <= MOST, "{peak} bytes");

@@ -104,7 +104,7 @@ fn what_follows_goes_to_where_the_first_request_was_led() {
         let remote = with_canary(&server.url()).with_redirects(Redirects::SameOrigin);
         let run = Run::new(&SyncOptions::default());
         let list = remote.list(Service::UploadPack, &[], &run).expect("a list");
-        assert_eq!(list.refs, []);
+        assert!(list.is_empty());
         fetch(&remote, &run).expect_err("no pack");
         let asked: Vec<_> = server.requests();
         let asked: Vec<_> = asked.iter().map(Request::target).collect();

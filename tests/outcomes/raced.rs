@@ -19,8 +19,8 @@ fn pull_in_a_race(pair: &Pair, race: impl Fn(&Repo) + Send + Sync + 'static) -> 
 fn assert_raced(pulled: &Pulled, name: &str, before: Option<&str>, theirs: &str) {
     let found = pulled.stats.find(name).unwrap();
     assert_eq!(
-        (found.outcome, &found.reason),
-        (Outcome::Rejected, &Some(Reason::Raced))
+        (found.outcome, found.reason),
+        (Outcome::Rejected, Some(&Reason::Raced))
     );
     assert_eq!(found.before.map(|id| id.to_string()).as_deref(), before);
     assert_eq!(found.source.to_string(), theirs);

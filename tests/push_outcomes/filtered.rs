@@ -32,7 +32,7 @@ fn a_name_that_git_does_not_allow_is_never_sent() {
     let pushed = pair.push();
     for listed in &pushed.stats.refs {
         let is_good = [BYSTANDER, "refs/heads/main"].contains(&&*listed.name.to_string());
-        let is_invalid = listed.reason == Some(Reason::InvalidName);
+        let is_invalid = listed.reason == Some(&Reason::InvalidName);
         assert!(is_good || is_invalid, "{listed:?}");
     }
     assert_eq!(pushed.names(), [BYSTANDER]);

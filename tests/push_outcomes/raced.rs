@@ -12,8 +12,8 @@ const TOPIC: &str = "refs/heads/topic";
 fn assert_raced(pushed: &Pushed, name: &str, before: Option<&str>, after: Option<&str>) {
     let found = pushed.stats.find(name).unwrap();
     assert_eq!(
-        (found.outcome, &found.reason),
-        (Outcome::Rejected, &Some(Reason::Raced))
+        (found.outcome, found.reason),
+        (Outcome::Rejected, Some(&Reason::Raced))
     );
     assert_eq!(found.before.map(|id| id.to_string()).as_deref(), before);
     let now = (!found.after.is_null()).then(|| found.after.to_string());

@@ -203,7 +203,7 @@ fn a_shallow_source_cannot_give_what_is_below_its_boundary() {
     let local = shallow(&pair);
     let stats = sync(&local, &pair.destination(), &SyncOptions::default()).unwrap();
     let main = stats.find("refs/heads/main").unwrap();
-    let reason = main.reason.clone().unwrap();
+    let reason = main.reason.unwrap();
     assert!(matches!(reason, Reason::Unavailable { .. }), "{reason}");
     assert_eq!(stats.find(BYSTANDER).unwrap().reason, None);
     let held = pair.remote.for_each_ref();

@@ -101,7 +101,7 @@ fn unconfirmed(stats: &SyncRunStats) -> Vec<String> {
     let is_uncertain = |reason: &Reason| matches!(reason, Reason::Unconfirmed { .. });
     let found = stats.refs.iter();
     found
-        .filter(|found| found.reason.as_ref().is_some_and(is_uncertain))
+        .filter(|found| found.reason.is_some_and(is_uncertain))
         .map(|found| found.name.to_string())
         .collect()
 }

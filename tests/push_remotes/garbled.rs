@@ -228,7 +228,7 @@ fn an_answer_that_is_no_answer_to_a_push() {
     let found = pushed.stats.find(TOPIC).unwrap();
     assert_eq!(
         found.reason,
-        Some(Reason::Raced),
+        Some(&Reason::Raced),
         "it is at the tip of main"
     );
     assert_eq!(found.source.to_string(), topic);

@@ -244,7 +244,7 @@ fn a_hook_that_writes_something_else() {
     let (pair, ahead) = with_proc_receive("git update-ref refs/heads/for/main main", &lines);
     let pushed = pair.push();
     let found = pushed.stats.find(FOR_MAIN).unwrap();
-    assert_eq!(found.reason, Some(Reason::Raced));
+    assert_eq!(found.reason, Some(&Reason::Raced));
     assert_eq!(
         (found.after.to_string(), found.source.to_string()),
         (tip, ahead)

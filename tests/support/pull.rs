@@ -145,7 +145,7 @@ pub fn fate_in(stats: &SyncRunStats, name: &str) -> Fate {
 #[track_caller]
 pub fn reason_in(stats: &SyncRunStats, name: &str) -> Reason {
     let found = stats.find(name).expect("a ref that the stats list");
-    found.reason.clone().expect("a reason")
+    found.reason.cloned().expect("a reason")
 }
 
 /// Everything that the stats say about one ref.
@@ -159,13 +159,13 @@ pub struct Fate {
 }
 
 impl Fate {
-    pub fn of(found: &SyncRunRef) -> Self {
+    pub fn of(found: SyncRunRef<'_>) -> Self {
         Fate {
             outcome: found.outcome,
             before: found.before.map(|id| id.to_string()),
             after: found.after.to_string(),
             source: found.source.to_string(),
-            reason: found.reason.clone(),
+            reason: found.reason.cloned(),
         }
     }
 

@@ -4,7 +4,7 @@ use bstr::{BString, ByteSlice as _};
 
 use super::{AGENT, session::Session};
 use crate::{
-    AdvertisedRef, Error, ErrorKind, ObjectFormat, PackAnswer, PackReceiver, PackRequest, Run,
+    Error, ErrorKind, ObjectFormat, PackAnswer, PackReceiver, PackRequest, Run,
     protocol::{
         fetch::{self, Dialect, Offers, Preface, refused_want},
         greeting::Greeting,
@@ -13,6 +13,7 @@ use crate::{
         printable, refused,
         side_band::{SideBand, Trouble},
     },
+    ref_table::RefTable,
     transport::Call,
 };
 
@@ -83,7 +84,7 @@ impl Session {
         attributes: &[&str],
         known: UploadPack,
         run: &Run,
-    ) -> Result<Vec<AdvertisedRef>, Error> {
+    ) -> Result<RefTable, Error> {
         let format = known.names_format().then_some(known.format);
         let body = ls_refs::request(prefixes, attributes, format, AGENT);
         let call = Call {

@@ -3,12 +3,12 @@
 use bstr::BString;
 
 use super::{ServerProfile, SmartHttp, fetch::UploadPack, session::Session};
-use crate::{AdvertisedRef, Error, ErrorKind, ObjectFormat, Run};
+use crate::{Error, ErrorKind, ObjectFormat, Run, ref_table::RefTable};
 
 /// What a server lists.
 pub(super) struct Listed {
     pub(super) format: ObjectFormat,
-    pub(super) refs: Vec<AdvertisedRef>,
+    pub(super) refs: RefTable,
     /// Whether all of them came with the capabilities, as they do before v2.
     pub(super) is_advertisement: bool,
 }
@@ -40,7 +40,7 @@ impl SmartHttp {
             let refs = match advertised {
                 Some(refs) => refs,
                 // Only the ids of refs show their format. Where there are none, this was to confirm it.
-                None if is_empty && found == profile => Vec::new(),
+                None if is_empty && found == profile => RefTable::default(),
                 None => session.ls_refs(prefixes, attributes, known, run)?,
             };
             self.remember(found);

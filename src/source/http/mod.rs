@@ -147,7 +147,7 @@ impl RefSource for SmartHttp {
             return self.list_for_push(run);
         }
         let listed = self.list_for_fetch(prefixes, &["peel", "symrefs"], run)?;
-        Ok(RefList::new(listed.format, listed.refs))
+        Ok(RefList::of(listed.format, listed.refs))
     }
 
     fn glance(&self, prefixes: &[BString], run: &Run) -> Result<Option<RefList>, Error> {

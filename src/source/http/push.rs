@@ -34,7 +34,7 @@ impl SmartHttp {
         self.in_session(run, |session| {
             let (format, listed) = session.list_for_push(run)?;
             let (refs, haves) = receive_pack::split_haves(listed.refs);
-            let mut list = RefList::new(format, refs);
+            let mut list = RefList::of(format, refs);
             list.haves = haves;
             list.shallow = listed.shallow;
             Ok(list)
@@ -58,10 +58,9 @@ impl SmartHttp {
         match self.list_for_fetch(prefixes, &[], run) {
             Ok(mut listed) => {
                 if listed.is_advertisement {
-                    let refs = listed.refs.iter_mut();
-                    refs.for_each(|listed| listed.annotated = false);
+                    listed.refs.clear_annotated();
                 }
-                Ok(Some(RefList::new(listed.format, listed.refs)))
+                Ok(Some(RefList::of(listed.format, listed.refs)))
             }
             Err(err) if may_only_concern_fetches(err.kind()) => {
                 tracing::debug!(%err, "the remote shows its refs to nobody who fetches");

@@ -4,12 +4,13 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::{SmartHttp, fetch::UploadPack, push::ReceivePack};
 use crate::{
-    AdvertisedRef, Error, ErrorKind, RemoteUrl, Run, Service, Traffic,
+    Error, ErrorKind, RemoteUrl, Run, Service, Traffic,
     protocol::{
         fetch::shallow_source,
         greeting::{Greeting, greeting},
         ref_line::V0Lines,
     },
+    ref_table::RefTable,
     transport::{Call, ClientOptions, CurrentRun, HttpClient, Meter},
 };
 
@@ -88,7 +89,7 @@ impl Session {
     pub(super) fn shake_hands(
         &mut self,
         run: &Run,
-    ) -> Result<(UploadPack, Option<Vec<AdvertisedRef>>), Error> {
+    ) -> Result<(UploadPack, Option<RefTable>), Error> {
         let greeting = self.greet(Service::UploadPack, run)?;
         let is_shallow = |listed: &V0Lines| !listed.shallow.is_empty();
         if greeting.listed.as_ref().is_some_and(is_shallow) {

@@ -1,0 +1,91 @@
+//! The stats as JSON.
+
+use std::fmt;
+
+use bstr::{BStr, ByteSlice};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, SeqAccess, Visitor},
+};
+
+use super::{Outcome, Reason, SyncRunRef, SyncRunRefs};
+use crate::ObjectId;
+
+pub(super) fn name<S: Serializer>(name: &BStr, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&name.to_str_lossy())
+}
+
+pub(super) fn text<S: Serializer>(it: &impl fmt::Display, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(it)
+}
+
+pub(super) fn optional<S: Serializer>(
+    it: &Option<impl fmt::Display>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match it {
+        Some(it) => to.collect_str(it),
+        None => to.serialize_none(),
+    }
+}
+
+impl Serialize for SyncRunRefs {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SyncRunRefs {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(Refs)
+    }
+}
+
+struct Refs;
+
+impl<'de> Visitor<'de> for Refs {
+    type Value = SyncRunRefs;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of refs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<SyncRunRefs, A::Error> {
+        let mut refs = SyncRunRefs::default();
+        while let Some(found) = seq.next_element::<Found>()? {
+            refs.push(SyncRunRef {
+                name: found.name.as_bytes().as_bstr(),
+                before: found.before.map(|id| id.0),
+                after: found.after.0,
+                source: found.source.0,
+                outcome: found.outcome,
+                reason: found.reason.as_deref().and_then(Reason::parse).as_ref(),
+            });
+        }
+        Ok(refs)
+    }
+}
+
+/// A [`SyncRunRef`] as it is read.
+#[derive(Deserialize)]
+struct Found {
+    name: String,
+    before: Option<Id>,
+    after: Id,
+    source: Id,
+    outcome: Outcome,
+    /// One that this version doesn't know (written by a later one) reads as none.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+struct Id(ObjectId);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let hex = String::deserialize(from)?;
+        let id = ObjectId::from_hex(hex.as_bytes());
+        let id = id.map_err(|_| D::Error::custom("an object id in hex was expected"))?;
+        Ok(Id(id))
+    }
+}
