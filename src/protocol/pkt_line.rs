@@ -2,16 +2,15 @@
 
 use std::io::{self, Read};
 
-use gix_transport::packetline::{
-    PacketLineRef,
-    blocking_io::encode,
-    decode::{PacketLineOrWantedSize, hex_prefix},
-};
+use gix_transport::packetline::blocking_io::encode;
 
 /// The length of a packet, in hexadecimal, in front of it.
 pub(crate) const HEAD_LEN: usize = 4;
 /// The most that a packet holds.
 const MAX_DATA_LEN: usize = 65_516;
+/// The lengths that packets have which hold something. Nobody sends an empty one.
+const MIN_LEN: usize = HEAD_LEN + 1;
+const MAX_LEN: usize = HEAD_LEN + MAX_DATA_LEN;
 
 /// The head of a packet, with what follows it still unread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,13 +30,15 @@ pub(crate) fn read_head(from: &mut impl Read) -> io::Result<Packet> {
 }
 
 fn packet(head: [u8; HEAD_LEN]) -> io::Result<Packet> {
-    match hex_prefix(&head) {
-        Ok(PacketLineOrWantedSize::Line(PacketLineRef::Flush)) => Ok(Packet::Flush),
-        Ok(PacketLineOrWantedSize::Line(PacketLineRef::Delimiter)) => Ok(Packet::Delimiter),
-        Ok(PacketLineOrWantedSize::Line(PacketLineRef::ResponseEnd)) => Ok(Packet::ResponseEnd),
-        Ok(PacketLineOrWantedSize::Wanted(bytes)) if usize::from(bytes) <= MAX_DATA_LEN => {
-            Ok(Packet::Data(bytes.into()))
-        }
+    let digit = |length: Option<usize>, digit: u8| {
+        let value = char::from(digit).to_digit(16)?;
+        Some(length? << 4 | value as usize)
+    };
+    match head.into_iter().fold(Some(0), digit) {
+        Some(0) => Ok(Packet::Flush),
+        Some(1) => Ok(Packet::Delimiter),
+        Some(2) => Ok(Packet::ResponseEnd),
+        Some(length @ MIN_LEN..=MAX_LEN) => Ok(Packet::Data(length - HEAD_LEN)),
         _ => Err(garbled("a packet has a length that makes no sense")),
     }
 }
@@ -83,11 +84,17 @@ impl<R: Read> Packets<R> {
         }
     }
 
-    /// Reads until there are so many bytes.
+    /// Sees to it that there are so many bytes.
+    #[inline]
     fn fill(&mut self, bytes: usize) -> io::Result<()> {
-        if self.end - self.start >= bytes {
-            return Ok(());
+        match self.end - self.start >= bytes {
+            true => Ok(()),
+            false => self.read(bytes),
         }
+    }
+
+    /// Reads until there are so many bytes.
+    fn read(&mut self, bytes: usize) -> io::Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
