@@ -340,6 +340,44 @@ mod tests {
     }
 
     #[test]
+    fn unchanged_refs_are_told_from_others_wherever_they_are() {
+        let reasons = [Reason::Excluded, Reason::Diverged];
+        let [a, b] = ['a', 'b'].map(id);
+        let found = |name, before, after, source, outcome, reason| SyncRunRef {
+            name,
+            before,
+            after,
+            source,
+            outcome,
+            reason,
+        };
+        use Outcome::*;
+        let expected = [
+            found("a".into(), Some(a), a, a, Unchanged, None),
+            found("b".into(), None, a, a, Updated, None),
+            found("c".into(), Some(a), a, a, Filtered, Some(&reasons[0])),
+            found("d".into(), Some(b), b, a, Rejected, Some(&reasons[1])),
+            found("e".into(), Some(b), b, b, Unchanged, None),
+            found("f".into(), Some(b), a, b, Unchanged, None),
+        ];
+        let refs = SyncRunRefs::from_iter(expected);
+        assert_eq!(refs.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(refs.iter().len(), 6);
+        assert_eq!(refs, SyncRunRefs::from_iter(&refs));
+        assert_ne!(refs, SyncRunRefs::from_iter(refs.iter().skip(1)));
+        let traffic = Traffic::default();
+        let stats = SyncRunStats { refs, traffic };
+        let outcomes = [Unchanged, Updated, Filtered, Rejected];
+        assert_eq!(outcomes.map(|outcome| stats.count(outcome)), [3, 1, 1, 1]);
+        for one in expected {
+            assert_eq!(stats.find(one.name), Some(one));
+        }
+        let json = serde_json::to_string(&stats).expect("serializes");
+        let back: SyncRunStats = serde_json::from_str(&json).expect("reads back");
+        assert_eq!(back, stats);
+    }
+
+    #[test]
     fn every_reason_reads_back() {
         let detail = || "object x: y".to_owned();
         for reason in [
