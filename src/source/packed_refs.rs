@@ -74,9 +74,11 @@ fn add(
     let packed = read(&path)?;
     let packed = PackedRefs::parse(&packed);
     let loose = LooseRefs::list(repo.common_dir());
-    let judged = lines
-        .into_iter()
-        .map(|line| (may_create(&packed, &loose, line.name), line));
+    let mut free = BStr::new("");
+    let judged = lines.into_iter().map(|line| {
+        let answer = may_create(&packed, &loose, line.name, &mut free);
+        (answer, line)
+    });
     let (answers, lines): (Vec<_>, Vec<_>) = judged.unzip();
     let allowed = lines
         .into_iter()
@@ -95,15 +97,29 @@ fn add(
     Ok(answers)
 }
 
-/// Names have been compared before, but that was when the refs were listed.
-fn may_create(packed: &PackedRefs<'_>, loose: &LooseRefs, name: &BStr) -> Result<(), Reason> {
+/// Names have been compared before, but that was when the refs were listed. `free` is the directory of
+/// the name before this one if nothing is in its way: names come in order.
+fn may_create<'n>(
+    packed: &PackedRefs<'_>,
+    loose: &LooseRefs,
+    name: &'n BStr,
+    free: &mut &'n BStr,
+) -> Result<(), Reason> {
     let has = |name: &BStr| packed.find(name).is_some() || loose.has(name);
     if has(name) {
         return Err(Reason::Raced);
     }
-    let above = plan::paths_of(name).map(BStr::new).find(|path| has(path));
+    let directory = name[..name.rfind_byte(b'/').unwrap_or_default()].as_bstr();
+    let mut with = None;
+    if directory != *free {
+        let mut above = plan::paths_of(name).map(BStr::new);
+        with = above.find(|path| has(path));
+        if with.is_none() {
+            *free = directory;
+        }
+    }
     let below = || packed.find_below(name).or_else(|| loose.find_below(name));
-    match above.or_else(below) {
+    match with.or_else(below) {
         Some(with) => Err(Reason::NameConflict { with: with.into() }),
         None => Ok(()),
     }
@@ -182,17 +198,32 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(name: &'a BStr, tip: ObjectId, peeled: Option<ObjectId>) -> Self {
-        let mut text = BString::from(format!("{tip} "));
+        let ids = 1 + usize::from(peeled.is_some());
+        let length = name.len() + ids * (tip.kind().len_in_hex() + 2);
+        let mut text = BString::from(Vec::with_capacity(length));
+        push_hex(&mut text, tip);
+        text.push(b' ');
         text.extend_from_slice(name);
         text.push(b'\n');
         if let Some(peeled) = peeled {
-            text.extend_from_slice(format!("^{peeled}\n").as_bytes());
+            text.push(b'^');
+            push_hex(&mut text, peeled);
+            text.push(b'\n');
         }
         Line {
             name,
             text: text.into(),
         }
     }
+}
+
+const MAX_HEX: usize = gix::hash::Kind::longest().len_in_hex();
+
+/// Formatting an id takes several times as long.
+fn push_hex(text: &mut Vec<u8>, id: ObjectId) {
+    let mut hex = [0; MAX_HEX];
+    let digits = id.hex_to_buf(&mut hex);
+    text.extend_from_slice(digits.as_bytes());
 }
 
 impl<'a> PackedRefs<'a> {

@@ -60,7 +60,7 @@ pub(crate) fn faults(
 ) -> Result<Vec<(ObjectId, Reason)>, Error> {
     let mut walk = Walk {
         run,
-        known: Known::new(objects.arrived, objects.memory / 4),
+        known: Known::new(objects.arrived, objects.memory / 2),
         trees: Trees::new(objects.memory / 8),
         objects,
         reasons: Vec::new(),
