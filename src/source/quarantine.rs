@@ -127,7 +127,7 @@ impl LocalQuarantine {
         Ok(dated.into_iter().map(|(_, commit)| commit).collect())
     }
 
-    /// The ancestors of `tip` that are 1, 4, 16, 64, ... first-parent steps back.
+    /// The ancestors of `tip` that are 1, 4, 16, 64, ... first-parent steps back, or the first of all.
     fn steps_back(&self, tip: ObjectId) -> Vec<ObjectId> {
         let mut commits = self.view.commits();
         let mut parents = Vec::new();
@@ -135,8 +135,11 @@ impl LocalQuarantine {
         let mut out = Vec::new();
         for step in 1..=MAX_STEPS_BACK {
             parents.clear();
-            let read = commits.commit(&at, &mut parents);
-            let Some(parent) = read.ok().and_then(|_| parents.first()) else {
+            if commits.commit(&at, &mut parents).is_err() {
+                break;
+            }
+            let Some(parent) = parents.first() else {
+                out.push(at);
                 break;
             };
             at = *parent;
