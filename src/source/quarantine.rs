@@ -77,6 +77,15 @@ impl LocalQuarantine {
         (self.arrived.as_ref(), odb.expect("a folder of objects"))
     }
 
+    /// Makes packs of some bytes large ones.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn set_window(&mut self, bytes: u64) -> Result<(), Error> {
+        let mut incoming = Incoming::open(&self.objects, &self.alternates)?;
+        incoming.set_window(bytes);
+        self.incoming = Some(incoming);
+        Ok(())
+    }
+
     fn walk(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
         let is_self_contained = self
             .incoming

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, Read, Write},
+    ops::Range,
 };
 
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
@@ -11,44 +12,130 @@ use gix_pack::data;
 use super::{
     entry_header::{self, EntryHeader},
     inspection::Inspection,
+    ref_deltas::RefDeltas,
     spent::Spent,
-    table::{Form, Table},
+    table::{Base, Table},
 };
-use crate::{Error, ErrorKind, Phase, Run, pack::resolve::Inflater};
+use crate::{
+    Error, ErrorKind, Phase, Run,
+    pack::resolve::{Inflater, apply::sizes},
+};
 
 /// A pack's signature, version and count (gitformat-pack(5)).
 pub(super) const HEADER: usize = 12;
+
+/// How long the two sizes are that a delta begins with, with seven bits in each byte.
+const MAX_SIZES: usize = 2 * 10;
 
 /// How much is taken of a pack at a time, should all of it be ready at once: what is taken is held
 /// against the limits.
 const MAX_TAKEN: usize = 64 * 1024;
 
-/// Receives the whole of a pack: its entries and its checksum. Its file ends with the last entry.
-/// `None` for one without objects.
-pub(super) fn receive(
-    pack: &mut dyn BufRead,
-    file: &mut File,
+/// A pack whose entries are still to come.
+pub(super) struct Arrival<'a> {
+    intake: Intake<'a>,
     hash: HashKind,
-    inspection: &mut Inspection<'_>,
-    spent: &Spent<'_>,
-    run: &Run,
-) -> Result<Option<(Table, ObjectId)>, Error> {
-    let mut intake = Intake {
-        pack,
-        file,
-        run,
-        hasher: gix::hash::hasher(hash),
-        checksum: crc32fast::Hasher::new(),
-        taken: 0,
-        offset: 0,
-        failure: None,
-        spent,
-    };
-    let done = receive_entries(&mut intake, hash, inspection, spent, run);
-    done.map_err(|stop| match (intake.failure.take(), stop) {
-        (Some(own), _) | (None, Stop::Failed(own)) => own,
-        (None, Stop::Damaged(err)) => damaged(err, run),
-    })
+    count: u32,
+}
+
+/// What is known of a pack that has arrived, beside its entries.
+pub(super) struct Arrived {
+    pub(super) checksum: ObjectId,
+    pub(super) ref_deltas: RefDeltas,
+}
+
+impl<'a> Arrival<'a> {
+    /// Receives the header of a pack.
+    pub(super) fn begin(
+        pack: &'a mut dyn BufRead,
+        file: &'a mut File,
+        hash: HashKind,
+        spent: &'a Spent<'a>,
+        run: &'a Run,
+    ) -> Result<Self, Error> {
+        let intake = Intake {
+            pack,
+            file,
+            run,
+            hasher: gix::hash::hasher(hash),
+            checksum: crc32fast::Hasher::new(),
+            taken: 0,
+            offset: 0,
+            failure: None,
+            spent,
+        };
+        let mut arrival = Arrival {
+            intake,
+            hash,
+            count: 0,
+        };
+        let count = arrival.receive_header();
+        arrival.count = count.map_err(|stop| arrival.intake.error(stop))?;
+        Ok(arrival)
+    }
+
+    /// How many entries it says to have.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Receives the rest of the pack: its entries and its checksum. Its file ends with the last
+    /// entry.
+    ///
+    /// `hand_over` is called with those entries that are on disk, whenever they have become as many
+    /// bytes as a window has.
+    pub(super) fn receive(
+        mut self,
+        table: &Table,
+        inspection: &mut Inspection<'_>,
+        window: u64,
+        hand_over: &mut dyn FnMut(Range<u32>),
+    ) -> Result<Arrived, Error> {
+        let entries = Entries {
+            table,
+            ref_deltas: RefDeltas::new(),
+            inflater: Inflater::new(),
+            content: Vec::new(),
+            inspection,
+        };
+        let arrived = self.receive_entries(entries, window, hand_over);
+        arrived.map_err(|stop| self.intake.error(stop))
+    }
+
+    fn receive_header(&mut self) -> Result<u32, Stop> {
+        let mut header = [0; HEADER];
+        self.intake.read_exact(&mut header)?;
+        let (version, count) = data::header::decode(&header).map_err(|_| invalid("is no pack"))?;
+        if version != data::Version::V2 {
+            return Err(invalid("is of an unknown version").into());
+        }
+        let memory = Table::memory_of_an_entry(self.hash);
+        self.intake.spent.check_count(count.into(), memory)?;
+        Ok(count)
+    }
+
+    fn receive_entries(
+        &mut self,
+        mut entries: Entries<'_, '_>,
+        window: u64,
+        hand_over: &mut dyn FnMut(Range<u32>),
+    ) -> Result<Arrived, Stop> {
+        let intake = &mut self.intake;
+        let (mut first, mut start) = (0, intake.offset);
+        for entry in 0..self.count {
+            intake.run.check()?;
+            entries.receive(intake)?;
+            if intake.offset - start >= window {
+                intake.settle()?;
+                hand_over(first..entry + 1);
+                (first, start) = (entry + 1, intake.offset);
+            }
+        }
+        Ok(Arrived {
+            checksum: intake.finish(self.hash)?,
+            ref_deltas: entries.ref_deltas,
+        })
+    }
 }
 
 enum Stop {
@@ -69,91 +156,73 @@ impl From<Error> for Stop {
     }
 }
 
-fn receive_entries(
-    intake: &mut Intake<'_>,
-    hash: HashKind,
-    inspection: &mut Inspection<'_>,
-    spent: &Spent<'_>,
-    run: &Run,
-) -> Result<Option<(Table, ObjectId)>, Stop> {
-    let mut header = [0; HEADER];
-    intake.read_exact(&mut header)?;
-    let (version, count) = data::header::decode(&header).map_err(|_| invalid("is no pack"))?;
-    if version != data::Version::V2 {
-        return Err(invalid("is of an unknown version").into());
-    }
-    spent.check_count(count.into(), Table::memory_of_an_entry(hash))?;
-    inspection.expect(count as usize);
-    let mut entries = Entries {
-        table: Table::new(hash, count as usize),
-        inflater: Inflater::new(),
-        content: Vec::new(),
-        hash,
-        inspection,
-        spent,
-    };
-    for _ in 0..count {
-        run.check()?;
-        entries.receive(intake)?;
-    }
-    let checksum = intake.finish(hash)?;
-    Ok((count > 0).then_some((entries.table, checksum)))
-}
-
 struct Entries<'a, 'i> {
-    table: Table,
+    table: &'a Table,
+    ref_deltas: RefDeltas,
     inflater: Inflater,
     content: Vec<u8>,
-    hash: HashKind,
     inspection: &'a mut Inspection<'i>,
-    spent: &'a Spent<'a>,
 }
 
 impl Entries<'_, '_> {
     fn receive(&mut self, intake: &mut Intake<'_>) -> Result<(), Stop> {
         let start = intake.offset;
         intake.checksum = crc32fast::Hasher::new();
-        let EntryHeader { form, size } = EntryHeader::read(intake, self.hash)?;
-        let form = match form {
+        let EntryHeader { form, size } = EntryHeader::read(intake, self.table.hash)?;
+        let (base, size, whole) = match &form {
             entry_header::Form::OfsDelta(distance) => {
-                let base = start.checked_sub(distance);
+                let base = start.checked_sub(*distance);
                 let base = base.ok_or_else(|| invalid("has a delta of what is before it"))?;
-                self.skip_delta(intake, size)?;
-                Form::Delta(base)
+                let size = self.skip_delta(intake, size)?;
+                let base = self.table.entry_at(base);
+                let base = base.ok_or_else(|| invalid("has a delta of what is no entry"))?;
+                (Base::Entry(base), size, None)
             }
-            entry_header::Form::RefDelta(base) => {
-                self.skip_delta(intake, size)?;
-                Form::DeltaById(base)
+            entry_header::Form::RefDelta(_) => {
+                let size = self.skip_delta(intake, size)?;
+                (Base::Named, size, None)
             }
             entry_header::Form::Whole(kind) => {
-                self.spent.on_object(size, 0)?;
-                self.spent.check_parsed(kind, size)?;
-                let id = self.whole(intake, kind, size)?;
-                Form::Whole(kind, id)
+                intake.spent.on_whole(size)?;
+                intake.spent.check_parsed(*kind, size)?;
+                let id = self.whole(intake, *kind, size)?;
+                (Base::None, size, Some((*kind, id)))
             }
         };
         let checksum = std::mem::take(&mut intake.checksum).finalize();
-        self.table
-            .push(start..intake.offset, checksum, form)
-            .ok_or_else(|| invalid("has a delta of what is no entry"))?;
+        let place = start..intake.offset;
+        let entry = self.table.push(place, checksum, base, size);
+        if let Some((kind, id)) = whole {
+            self.table.resolve(entry, kind, &id);
+        }
+        if let entry_header::Form::RefDelta(base) = form {
+            self.ref_deltas.push(entry, base);
+        }
         Ok(())
     }
 
-    /// A delta is applied once all bases are there.
-    fn skip_delta(&mut self, intake: &mut Intake<'_>, size: u64) -> Result<(), Stop> {
-        self.spent.check_size(size)?;
+    /// A delta is applied when a window of them is there. Here it only tells the size of its result,
+    /// none if it is damaged.
+    fn skip_delta(&mut self, intake: &mut Intake<'_>, size: u64) -> Result<u64, Stop> {
+        intake.spent.check_size(size)?;
         let mut stream = self.inflater.read(intake, size);
+        self.content.clear();
         loop {
-            let piece = stream.fill_buf()?.len();
-            if piece == 0 {
-                return Ok(());
+            let piece = stream.fill_buf()?;
+            if piece.is_empty() {
+                break;
             }
-            stream.consume(piece);
+            let missing = MAX_SIZES.saturating_sub(self.content.len());
+            let length = piece.len();
+            self.content
+                .extend_from_slice(&piece[..length.min(missing)]);
+            stream.consume(length);
         }
+        Ok(sizes(&mut &self.content[..]).map_or(0, |(_, result)| result))
     }
 
     fn whole(&mut self, intake: &mut Intake<'_>, kind: Kind, size: u64) -> Result<ObjectId, Stop> {
-        let mut hasher = gix::hash::hasher(self.hash);
+        let mut hasher = gix::hash::hasher(self.table.hash);
         hasher.update(&gix::objs::encode::loose_header(kind, size));
         self.content.clear();
         let mut stream = self.inflater.read(intake, size);
@@ -217,6 +286,13 @@ impl Intake<'_> {
     fn fail(&mut self, err: Error) -> io::Error {
         self.failure = Some(err);
         io::ErrorKind::Other.into()
+    }
+
+    fn error(&mut self, stop: Stop) -> Error {
+        match (self.failure.take(), stop) {
+            (Some(own), _) | (None, Stop::Failed(own)) => own,
+            (None, Stop::Damaged(err)) => damaged(err, self.run),
+        }
     }
 
     /// Checks the checksum of the pack, which is to be the last of it.

@@ -47,6 +47,7 @@ impl<'a> Found<'a> {
         Inspection {
             found: self,
             linker: Linker::new(&self.links),
+            faulty: HashMap::new(),
             special: Special::default(),
         }
     }
@@ -65,6 +66,7 @@ impl<'a> Found<'a> {
 pub(super) struct Inspection<'a> {
     found: &'a Found<'a>,
     linker: Linker<'a>,
+    faulty: HashMap<ObjectId, Reason>,
     special: Special,
 }
 
@@ -92,13 +94,16 @@ impl Inspection<'_> {
             return Ok(());
         };
         if let Err(finding) = fsck.object(kind, &id, content, &mut self.special) {
-            add(&mut locked(&self.found.faulty), finding)?;
+            add(&mut self.faulty, finding)?;
         }
         check_special(&self.special)
     }
 
     /// Every inspection has to end with this.
     pub(super) fn finish(self) -> Result<(), Error> {
+        let mut faulty = locked(&self.found.faulty);
+        faulty.extend(self.faulty);
+        check_faulty(&faulty)?;
         let mut special = locked(&self.found.special);
         special.merge(self.special);
         check_special(&special)
@@ -119,6 +124,10 @@ pub(super) fn add(
 ) -> Result<(), Error> {
     let detail = finding.to_string();
     faulty.insert(finding.object, Reason::Faulty { detail });
+    check_faulty(faulty)
+}
+
+fn check_faulty(faulty: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
     match faulty.len() <= MAX_FINDINGS {
         true => Ok(()),
         false => Err(too_many("faulty objects", MAX_FINDINGS)),

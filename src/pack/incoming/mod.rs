@@ -15,19 +15,26 @@ use gix::{
 };
 
 mod arrival;
+mod completing;
 mod entry_header;
 mod indexing;
 mod inspection;
 mod links;
+mod part;
+mod ref_deltas;
+mod resolving;
 mod spent;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use self::{
-    indexing::{ById, Pack},
+    arrival::Arrival,
+    indexing::ById,
     inspection::{Findings, Found},
+    resolving::Pack,
     spent::Spent,
+    table::Table,
 };
 use super::fsck::{Fsck, SpecialContent};
 use crate::{
@@ -43,7 +50,12 @@ pub(crate) struct Incoming {
     objects: RunFolder,
     pack: Option<ReceivedPack>,
     keeps: Vec<PathBuf>,
+    window: u64,
 }
+
+/// Bytes of a pack that are resolved at once, while more of it arrives. In smaller windows more
+/// objects have to be made twice, and what is left of a larger one takes longer in the end.
+const WINDOW: u64 = 4 * 1024 * 1024;
 
 struct ReceivedPack {
     data: PathBuf,
@@ -81,7 +93,14 @@ impl Incoming {
             objects,
             pack: None,
             keeps: Vec::new(),
+            window: WINDOW,
         })
+    }
+
+    /// Makes packs of some bytes large ones.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn set_window(&mut self, bytes: u64) {
+        self.window = bytes;
     }
 
     /// The object directory to read from: it shows the store's objects, too.
@@ -151,24 +170,32 @@ impl Incoming {
         let hash = format.hash_kind();
         let spent = Spent::new(run.limits());
         let found = Found::new(run.fsck(), hash);
-        let mut inspection = found.inspection();
-        let received = arrival::receive(pack, &mut file, hash, &mut inspection, &spent, run)?;
-        inspection.finish()?;
-        drop(file);
-        let Some((mut table, arrived)) = received else {
-            return Ok(Traffic::default());
-        };
-        let announced = table.len() as u64;
-        let added = Pack {
+        let arrival = Arrival::begin(pack, &mut file, hash, &spent, run)?;
+        let announced = arrival.count();
+        let mut pack = Pack {
             path: &path,
             folder: &folder,
+            table: Table::new(hash, announced as usize),
+            found: &found,
             spent: &spent,
             run,
+        };
+        let mut inspection = found.inspection();
+        inspection.expect(announced as usize);
+        let (arrived, _) = pack.resolve_while(|hand_over| {
+            let arrived = arrival.receive(&pack.table, &mut inspection, self.window, hand_over)?;
+            inspection.finish()?;
+            Ok(arrived)
+        })?;
+        drop(file);
+        if announced == 0 {
+            return Ok(Traffic::default());
         }
-        .resolve(&mut table, bases, &found)?;
+        let added = completing::resolve_rest(&mut pack, arrived.ref_deltas, bases)?;
+        let table = pack.table;
         let checksum = match added {
-            0 => indexing::seal(&path, arrived)?,
-            _ => indexing::seal_anew(&path, &table, run)?,
+            0 => completing::seal(&path, arrived.checksum)?,
+            _ => completing::seal_anew(&path, &table, run)?,
         };
         let data = folder.join(format!("pack-{checksum}.pack"));
         let index = data.with_extension("idx");
@@ -186,7 +213,7 @@ impl Incoming {
             findings: found.into_findings(),
         });
         Ok(Traffic {
-            objects: announced,
+            objects: announced.into(),
             ..Traffic::default()
         })
     }

@@ -9,7 +9,10 @@ use crate::{Error, Limits};
 /// Shared by the threads that work on a pack.
 pub(super) struct Spent<'a> {
     limits: &'a Limits,
-    inflated: AtomicU64,
+    /// Bytes of the objects that came in whole.
+    whole: AtomicU64,
+    /// Bytes of those that were made of deltas.
+    made: AtomicU64,
     /// Bytes on disk beside the pack.
     waiting: AtomicU64,
 }
@@ -18,7 +21,8 @@ impl<'a> Spent<'a> {
     pub(super) fn new(limits: &'a Limits) -> Self {
         Spent {
             limits,
-            inflated: AtomicU64::new(0),
+            whole: AtomicU64::new(0),
+            made: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
         }
     }
@@ -54,8 +58,15 @@ impl<'a> Spent<'a> {
         within("object_size", "bytes", size, self.limits.object_size)
     }
 
-    /// An object of that size, so many deltas away from a whole one, is about to be looked at.
-    pub(super) fn on_object(&self, size: u64, depth: u32) -> Result<(), Error> {
+    /// An object of that size has come in whole. What is made beside it of others is not its fault.
+    pub(super) fn on_whole(&self, size: u64) -> Result<(), Error> {
+        self.check_size(size)?;
+        let whole = self.whole.fetch_add(size, Relaxed).saturating_add(size);
+        self.check_inflated(whole)
+    }
+
+    /// An object of that size, so many deltas away from a whole one, is about to be made.
+    pub(super) fn on_delta(&self, size: u64, depth: u32) -> Result<(), Error> {
         self.check_size(size)?;
         within(
             "delta_depth",
@@ -63,13 +74,12 @@ impl<'a> Spent<'a> {
             depth.into(),
             self.limits.delta_depth.into(),
         )?;
-        let before = self.inflated.fetch_add(size, Relaxed);
-        within(
-            "inflated_bytes",
-            "bytes",
-            before.saturating_add(size),
-            self.limits.inflated_bytes,
-        )
+        let made = self.made.fetch_add(size, Relaxed).saturating_add(size);
+        self.check_inflated(made.saturating_add(self.whole.load(Relaxed)))
+    }
+
+    fn check_inflated(&self, bytes: u64) -> Result<(), Error> {
+        within("inflated_bytes", "bytes", bytes, self.limits.inflated_bytes)
     }
 
     pub(super) fn check_bases(&self, size: u64) -> Result<(), Error> {
@@ -80,6 +90,11 @@ impl<'a> Spent<'a> {
     pub(super) fn on_disk(&self, more: u64, pack: u64) -> Result<(), Error> {
         self.waiting.fetch_add(more, Relaxed);
         self.check_disk(pack)
+    }
+
+    /// What waited on disk is gone.
+    pub(super) fn nothing_waits(&self) {
+        self.waiting.store(0, Relaxed);
     }
 
     pub(super) fn check_disk(&self, pack: u64) -> Result<(), Error> {

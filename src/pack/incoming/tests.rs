@@ -1,5 +1,9 @@
 //! Packs as no git makes them.
 
+mod windows;
+
+use std::ops::Range;
+
 use gix::{hash::Kind as HashKind, objs::Write as _};
 use gix_pack::data::entry::Header;
 

@@ -1,0 +1,145 @@
+//! The parts of a pack that are resolved one after the other.
+
+use std::{collections::BTreeSet, ops::Range};
+
+use super::{
+    ref_deltas::RefDeltas,
+    table::{Base, Table},
+};
+use crate::pack::resolve::{Deltas, NO_BASE};
+
+/// Entries whose objects are to be found out, and all that lead to them.
+pub(super) struct Part {
+    /// Sorted.
+    entries: Vec<u32>,
+    /// By the places of the entries in that list.
+    deltas: Deltas,
+    /// What comes before it only leads to others, and is left alone.
+    first: u32,
+}
+
+impl Part {
+    /// The deltas among these entries, which have arrived since the last ones.
+    ///
+    /// What is before them leads to them as long as it is allowed. Other deltas are left for later.
+    pub(super) fn window(table: &Table, window: Range<u32>, allowance: &mut Allowance) -> Self {
+        for entry in window.clone() {
+            allowance.arrived(table.size(entry));
+        }
+        let is_wanted = |entry| table.is_delta(entry);
+        Part::of(table, window, is_wanted, allowance)
+    }
+
+    /// Whatever isn't known of the whole pack.
+    pub(super) fn rest(table: &Table, ref_deltas: &RefDeltas) -> Self {
+        let is_wanted = |entry| {
+            let is_known = table.kind(entry).is_some();
+            !is_known || (!ref_deltas.is_empty() && ref_deltas.has(&table.id(entry)))
+        };
+        let nothing_before = &mut Allowance::default();
+        Part::of(table, 0..table.len(), is_wanted, nothing_before)
+    }
+
+    fn of(
+        table: &Table,
+        window: Range<u32>,
+        is_wanted: impl Fn(u32) -> bool,
+        allowance: &mut Allowance,
+    ) -> Self {
+        let first = window.start;
+        let mut is_needed: Vec<_> = window.clone().map(is_wanted).collect();
+        let mut before = BTreeSet::new();
+        for entry in window.clone().rev() {
+            let Base::Entry(base) = table.base(entry) else {
+                continue;
+            };
+            match is_needed[(entry - first) as usize] {
+                true if base < first => drop(before.insert(base)),
+                true => is_needed[(base - first) as usize] = true,
+                false => {}
+            }
+        }
+        let mut entries = way_to(before, table, allowance);
+        entries.extend(window.filter(|entry| is_needed[(entry - first) as usize]));
+        drop(is_needed);
+        let place = |base| entries.binary_search(&base).map_or(NO_BASE, |at| at as u32);
+        let bases = entries.iter().map(|entry| match table.base(*entry) {
+            Base::Entry(base) => place(base),
+            Base::None | Base::Named => NO_BASE,
+        });
+        Part {
+            deltas: Deltas::of_bases(&bases.collect::<Vec<_>>()),
+            first,
+            entries,
+        }
+    }
+
+    pub(super) fn entries(&self) -> &[u32] {
+        &self.entries
+    }
+
+    /// Where its own entries begin.
+    pub(super) fn first(&self) -> u32 {
+        self.first
+    }
+
+    pub(super) fn only_leads_on(&self, entry: u32) -> bool {
+        entry < self.first
+    }
+
+    /// Those of its deltas that are in this part, that with the most behind it first.
+    pub(super) fn deltas_of(&self, entry: u32) -> impl Iterator<Item = u32> {
+        let place = self.entries.binary_search(&entry);
+        let own = place.map_or(&[][..], |at| self.deltas.of(at as u32));
+        own.iter().map(|at| self.entries[*at as usize])
+    }
+}
+
+/// These entries and what they are built on, sorted.
+fn way_to(mut ahead: BTreeSet<u32>, table: &Table, allowance: &mut Allowance) -> Vec<u32> {
+    let mut way = Vec::new();
+    // A base comes before its deltas, so that each is met once.
+    while let Some(entry) = ahead.pop_last() {
+        if !allowance.redo(table.size(entry)) {
+            break;
+        }
+        way.push(entry);
+        if let Base::Entry(base) = table.base(entry) {
+            ahead.insert(base);
+        }
+    }
+    way.reverse();
+    way
+}
+
+/// How much may be made once more for what is built on it. It depends on the pack alone, and not on
+/// how fast that comes in.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Allowance {
+    /// Of all objects that have arrived.
+    pub(super) cost: u64,
+    /// Of those that are made once more.
+    pub(super) redone: u64,
+}
+
+/// What it costs to make an object, beside its size: as much as to hash so many bytes.
+const COST_OF_ONE: u64 = 1024;
+
+/// This share of what a pack costs may be spent once more while it arrives. Packs as git makes them
+/// take a hundredth.
+const REDONE_SHARE: u64 = 8;
+
+impl Allowance {
+    fn arrived(&mut self, size: u64) {
+        self.cost += size + COST_OF_ONE;
+    }
+
+    fn redo(&mut self, size: u64) -> bool {
+        let redone = self.redone + size + COST_OF_ONE;
+        let is_allowed = redone <= self.cost / REDONE_SHARE;
+        if is_allowed {
+            self.redone = redone;
+        }
+        is_allowed
+    }
+}

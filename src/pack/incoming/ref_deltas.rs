@@ -1,0 +1,88 @@
+//! The deltas of a pack that name their base by its id. The base may be elsewhere.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use gix::{ObjectId, oid};
+
+/// Sorted by their bases, each to be taken once.
+pub(super) struct RefDeltas {
+    deltas: Vec<RefDelta>,
+}
+
+struct RefDelta {
+    base: ObjectId,
+    entry: u32,
+    is_taken: AtomicBool,
+}
+
+impl RefDeltas {
+    pub(super) const MEMORY_OF_ONE: usize = size_of::<RefDelta>();
+
+    pub(super) fn new() -> Self {
+        RefDeltas { deltas: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, entry: u32, base: ObjectId) {
+        self.deltas.push(RefDelta {
+            base,
+            entry,
+            is_taken: AtomicBool::new(false),
+        });
+    }
+
+    /// None is added after that, and none is found before.
+    pub(super) fn sort(&mut self) {
+        self.deltas
+            .sort_unstable_by_key(|delta| (delta.base, delta.entry));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.deltas.is_empty()
+    }
+
+    /// Whether there are any of this object.
+    pub(super) fn has(&self, base: &oid) -> bool {
+        self.of(base).next().is_some()
+    }
+
+    /// Takes those of this object. `None` if they were taken: for another entry with the same
+    /// object.
+    pub(super) fn take(&self, base: &oid) -> Option<impl Iterator<Item = u32>> {
+        let mut own = self.of(base).peekable();
+        let first = own.peek();
+        if first.is_some_and(|first| first.is_taken.swap(true, Relaxed)) {
+            return None;
+        }
+        Some(own.map(|delta| {
+            delta.is_taken.store(true, Relaxed);
+            delta.entry
+        }))
+    }
+
+    /// Whether none waits for this object.
+    pub(super) fn are_taken(&self, base: &oid) -> bool {
+        self.of(base).all(|delta| delta.is_taken.load(Relaxed))
+    }
+
+    /// The objects that are still waited for, each once, in the order of their first deltas: git puts
+    /// a base before its deltas, so what one of them leads to is found before it is looked for.
+    pub(super) fn absent_bases(&self) -> Vec<ObjectId> {
+        let open = self
+            .deltas
+            .iter()
+            .filter(|delta| !delta.is_taken.load(Relaxed));
+        let mut bases: Vec<_> = open.map(|delta| (delta.entry, delta.base)).collect();
+        bases.dedup_by_key(|(_, base)| *base);
+        bases.sort_unstable();
+        bases.into_iter().map(|(_, base)| base).collect()
+    }
+
+    fn of(&self, base: &oid) -> impl Iterator<Item = &RefDelta> {
+        let first = self
+            .deltas
+            .partition_point(|delta| delta.base.as_ref() < base);
+        self.deltas[first..]
+            .iter()
+            .take_while(move |delta| delta.base == base)
+    }
+}

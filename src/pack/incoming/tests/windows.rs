@@ -1,0 +1,393 @@
+//! Packs that are resolved while they arrive, in windows of some bytes.
+
+use std::{
+    io::Read,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use super::*;
+use crate::pack::incoming::{arrival::Arrived, part::Allowance};
+
+/// A pack of one blob and its versions.
+#[derive(Default)]
+struct Versions {
+    entries: Entries,
+    starts: Vec<u64>,
+    contents: Vec<Vec<u8>>,
+}
+
+impl Versions {
+    /// Adds some bytes to one of them, or to none.
+    fn add(&mut self, base: Option<usize>, own: &[u8]) {
+        let start = self.entries.bytes.len() as u64;
+        let (header, stream, content) = match base {
+            None => (Header::Blob, own.to_vec(), own.to_vec()),
+            Some(base) => {
+                let before = &self.contents[base];
+                let base_distance = start - self.starts[base];
+                (
+                    Header::OfsDelta { base_distance },
+                    delta(before.len(), own),
+                    [before, own].concat(),
+                )
+            }
+        };
+        self.entries.add(header, &stream);
+        self.starts.push(start);
+        self.contents.push(content);
+    }
+
+    /// The same, of a base that it calls by its id and that may come later.
+    fn add_by_id(&mut self, base: &[u8], own: &[u8]) {
+        let base_id = id(Kind::Blob, base);
+        self.starts.push(self.entries.bytes.len() as u64);
+        self.contents.push([base, own].concat());
+        self.entries
+            .add(Header::RefDelta { base_id }, &delta(base.len(), own));
+    }
+
+    /// Chains that take turns, each delta being one of the last of its chain or of one far back.
+    fn mixed(count: usize) -> Self {
+        let mut versions = Versions::default();
+        versions.add(None, b"the first one");
+        for number in 1..count {
+            let own = number.to_be_bytes();
+            match number % 11 {
+                0 => versions.add(None, &own),
+                5 => versions.add_by_id(&[b"late", &own[..]].concat(), b"forward"),
+                7 => versions.add(Some(number / 3), &own),
+                _ => versions.add(Some(number.saturating_sub(4)), &own),
+            }
+        }
+        for number in (5..count).step_by(11) {
+            versions.add(None, &[b"late", &number.to_be_bytes()[..]].concat());
+        }
+        versions
+    }
+}
+
+/// What takes as much room in a pack as it is long.
+fn noise(length: usize) -> Vec<u8> {
+    let hash = |number: usize| id(Kind::Blob, &number.to_be_bytes());
+    let hashes = (0..length.div_ceil(20)).map(hash);
+    let mut bytes: Vec<u8> = hashes.flat_map(|id| id.as_bytes().to_vec()).collect();
+    bytes.truncate(length);
+    bytes
+}
+
+/// What comes of a pack in windows of so many bytes: its index, or an error.
+fn received(
+    pack: &mut dyn BufRead,
+    window: u64,
+    options: &SyncOptions,
+) -> Result<Vec<u8>, (ErrorKind, String)> {
+    let store = Store::with(&[]);
+    let mut incoming = Incoming::open(&store.objects, &[]).expect("a quarantine");
+    incoming.set_window(window);
+    let run = Run::new(options);
+    let received = incoming.receive(pack, &store.odb(), ObjectFormat::Sha1, &run);
+    let index = incoming
+        .index()
+        .map(|path| fs::read(path).expect("an index"));
+    drop(incoming);
+    let left = fs::read_dir(&store.objects).expect("a folder");
+    let left = left.filter(|entry| {
+        let name = entry.as_ref().expect("an entry").file_name();
+        name != "pack" && name != "info"
+    });
+    assert_eq!(left.count(), 0, "the quarantine is gone");
+    match received {
+        Ok(_) => Ok(index.expect("an index")),
+        Err(err) => Err((err.kind(), err.to_string())),
+    }
+}
+
+/// What is done while a pack arrives.
+struct Early {
+    /// Of entries.
+    windows: Vec<Range<u32>>,
+    is_known: Vec<bool>,
+    allowance: Allowance,
+}
+
+fn early(entries: &Entries, window: u64) -> Early {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pack");
+    let mut file = File::create(&path).expect("a file");
+    let run = Run::new(&SyncOptions::default());
+    let spent = Spent::new(run.limits());
+    let found = Found::new(run.fsck(), HashKind::Sha1);
+    let bytes = entries.pack();
+    let mut reader = &bytes[..];
+    let arrival =
+        Arrival::begin(&mut reader, &mut file, HashKind::Sha1, &spent, &run).expect("a header");
+    let pack = Pack {
+        path: &path,
+        folder: folder.path(),
+        table: Table::new(HashKind::Sha1, arrival.count() as usize),
+        found: &found,
+        spent: &spent,
+        run: &run,
+    };
+    let mut inspection = found.inspection();
+    let mut windows = Vec::new();
+    let arrived: Result<(Arrived, _), _> = pack.resolve_while(|hand_over| {
+        arrival.receive(&pack.table, &mut inspection, window, &mut |window| {
+            windows.push(window.clone());
+            hand_over(window);
+        })
+    });
+    let (_, allowance) = arrived.expect("a sound pack");
+    let is_known = (0..pack.table.len()).map(|entry| pack.table.kind(entry).is_some());
+    Early {
+        windows,
+        is_known: is_known.collect(),
+        allowance,
+    }
+}
+
+#[test]
+fn windows_change_nothing() {
+    let pack = Versions::mixed(700).entries.pack();
+    let options = SyncOptions::default();
+    let whole = received(&mut &pack[..], u64::MAX, &options).expect("a sound pack");
+    for window in [1, 50, 333, 1000, 5000, 10_000] {
+        let index = received(&mut &pack[..], window, &options).expect("a sound pack");
+        assert!(index == whole, "{window}");
+    }
+}
+
+#[test]
+fn what_has_arrived_is_resolved_but_for_what_may_come_later() {
+    let mut versions = Versions::default();
+    for number in 0..400_usize {
+        let base = (number % 50 != 0).then(|| number / 50 * 50);
+        versions.add(base, &number.to_be_bytes());
+    }
+    let by_id = versions.contents.len();
+    versions.add_by_id(b"elsewhere", b"own");
+    versions.add(Some(by_id), b"more of it");
+    versions.add(None, b"elsewhere");
+    versions.add(Some(by_id - 50), b"one more");
+    versions.add(None, &noise(600));
+
+    let early = early(&versions.entries, 500);
+    assert!(early.windows.len() > 10, "{:?}", early.windows);
+    let last = early.windows.last().expect("some").end as usize;
+    assert_eq!(last, versions.contents.len(), "all of it was handed over");
+    let Allowance { cost, redone } = early.allowance;
+    assert!(redone > 0 && redone <= cost / 8, "{redone} {cost}");
+    let left: Vec<_> = (0..last).filter(|at| !early.is_known[*at]).collect();
+    assert_eq!(left, [by_id, by_id + 1]);
+}
+
+#[test]
+fn a_pack_that_is_smaller_than_a_window_is_left_for_the_end() {
+    let versions = Versions::mixed(300);
+    let early = early(&versions.entries, versions.entries.bytes.len() as u64 + 1);
+    assert_eq!(early.windows, []);
+    assert_eq!(early.allowance.redone, 0);
+}
+
+#[test]
+fn what_is_done_again_has_a_limit() {
+    // One long chain, and in every window a delta of its end.
+    let mut versions = Versions::default();
+    versions.add(None, &[1; 5000]);
+    for number in 0..500_u32 {
+        versions.add(Some(number as usize), &number.to_be_bytes());
+    }
+    for number in 0..500_u32 {
+        versions.add(Some(500), &number.to_be_bytes());
+        versions.add(None, &number.to_be_bytes());
+    }
+    let pack = versions.entries.pack();
+    let early = early(&versions.entries, 60);
+    assert!(early.windows.len() > 300, "{}", early.windows.len());
+    let Allowance { cost, redone } = early.allowance;
+    assert!(redone > cost / 10, "it has to be worth a limit: {redone}");
+    assert!(redone <= cost / 8, "{redone} {cost}");
+    let left = early.is_known.iter().filter(|is_known| !**is_known).count();
+    assert!(left > 100, "{left}");
+
+    let options = SyncOptions::default();
+    let whole = received(&mut &pack[..], u64::MAX, &options).expect("a sound pack");
+    assert!(received(&mut &pack[..], 60, &options).expect("a sound pack") == whole);
+}
+
+#[test]
+fn the_first_fault_is_told_whenever_it_is_found() {
+    let faulty = |faults: &[usize]| {
+        let mut versions = Versions::default();
+        versions.add(None, &[1; 1000]);
+        for number in 1..400_usize {
+            match faults.iter().position(|fault| *fault == number) {
+                // A delta is of another base, or its result is too large.
+                Some(0) => {
+                    let base_distance = versions.entries.bytes.len() as u64 - versions.starts[0];
+                    let header = Header::OfsDelta { base_distance };
+                    versions.starts.push(versions.entries.bytes.len() as u64);
+                    versions.contents.push(Vec::new());
+                    versions.entries.add(header, &delta(999, b"damaged"));
+                }
+                Some(_) => versions.add(Some(0), &[2; 3000]),
+                None => versions.add(Some(0), &number.to_be_bytes()),
+            }
+        }
+        versions.entries
+    };
+    let mut options = SyncOptions::default();
+    options.limits.object_size = 3500;
+    for (faults, kind) in [
+        (&[3][..], ErrorKind::Protocol),
+        (&[398], ErrorKind::Protocol),
+        (&[500, 3], ErrorKind::BudgetExceeded),
+        (&[500, 398], ErrorKind::BudgetExceeded),
+        (&[20, 380], ErrorKind::Protocol),
+        (&[380, 20], ErrorKind::BudgetExceeded),
+        (&[200, 230], ErrorKind::Protocol),
+        (&[230, 200], ErrorKind::BudgetExceeded),
+    ] {
+        let entries = faulty(faults);
+        let pack = entries.pack();
+        for window in [300, 700] {
+            for _ in 0..10 {
+                let err = received(&mut &pack[..], window, &options).expect_err("a fault");
+                assert_eq!(err.0, kind, "{faults:?} {window} {err:?}");
+            }
+        }
+        // In windows as small as that some are left for later, but always the same ones.
+        let mut again = (0..10).map(|_| received(&mut &pack[..], 60, &options));
+        let first = again.next();
+        assert!(again.all(|err| Some(err) == first));
+        // What shows as it arrives is before that.
+        let mut damaged = pack.clone();
+        *damaged.last_mut().expect("a checksum") ^= 1;
+        let whole = received(&mut &damaged[..], u64::MAX, &options);
+        assert_eq!(whole, received(&mut &damaged[..], 100, &options));
+        assert!(matches!(whole, Err((ErrorKind::Protocol, _))));
+    }
+}
+
+/// Ends with an error.
+struct Broken<'a>(&'a [u8]);
+
+impl Read for Broken<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let size = self.fill_buf()?.read(to)?;
+        self.consume(size);
+        Ok(size)
+    }
+}
+
+impl BufRead for Broken<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self.0.is_empty() {
+            true => Err(io::ErrorKind::ConnectionReset.into()),
+            false => Ok(self.0),
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.0 = &self.0[amount..];
+    }
+}
+
+#[test]
+fn a_pack_that_breaks_off() {
+    let pack = Versions::mixed(300).entries.pack();
+    let options = SyncOptions::default();
+    for length in (0..pack.len()).step_by(97) {
+        let cut = received(&mut &pack[..length], 200, &options);
+        let broken = received(&mut Broken(&pack[..length]), 200, &options);
+        for received in [cut, broken] {
+            let err = received.expect_err("a part of it");
+            assert_eq!(err, (ErrorKind::Protocol, "the pack is damaged".to_owned()));
+        }
+    }
+}
+
+#[test]
+fn what_breaks_off_is_not_worked_on_any_longer() {
+    let mut versions = Versions::default();
+    versions.add(None, &[1; 60_000]);
+    for number in 0..2000_u32 {
+        versions.add(Some(0), &number.to_be_bytes());
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pack");
+    let mut file = File::create(&path).expect("a file");
+    let run = Run::new(&SyncOptions::default());
+    let spent = Spent::new(run.limits());
+    let found = Found::new(run.fsck(), HashKind::Sha1);
+    let bytes = versions.entries.pack();
+    let mut reader = &bytes[..];
+    let arrival =
+        Arrival::begin(&mut reader, &mut file, HashKind::Sha1, &spent, &run).expect("a header");
+    let pack = Pack {
+        path: &path,
+        folder: folder.path(),
+        table: Table::new(HashKind::Sha1, arrival.count() as usize),
+        found: &found,
+        spent: &spent,
+        run: &run,
+    };
+    let mut inspection = found.inspection();
+    let given_up: Result<((), _), _> = pack.resolve_while(|hand_over| {
+        arrival.receive(&pack.table, &mut inspection, u64::MAX, &mut |_| {})?;
+        hand_over(0..pack.table.len());
+        Err(Error::new(ErrorKind::Network, "the connection is lost"))
+    });
+    assert_eq!(given_up.expect_err("lost").kind(), ErrorKind::Network);
+    let known = (0..pack.table.len()).filter(|entry| pack.table.kind(*entry).is_some());
+    assert!(known.count() < 1000, "most of the work was left");
+}
+
+/// Cancels the run behind some bytes.
+struct Cancelling<'a> {
+    rest: &'a [u8],
+    after: usize,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Read for Cancelling<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let size = self.fill_buf()?.read(to)?;
+        self.consume(size);
+        Ok(size)
+    }
+}
+
+impl BufRead for Cancelling<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(&self.rest[..self.rest.len().min(100)])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.rest = &self.rest[amount..];
+        self.after = self.after.saturating_sub(amount);
+        if self.after == 0 {
+            self.cancel
+                .store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_cancelled_as_a_pack_arrives() {
+    let pack = Versions::mixed(500).entries.pack();
+    for after in [200, pack.len() / 2, pack.len() - 30] {
+        let cancel = Arc::new(AtomicBool::new(false));
+        let options = SyncOptions {
+            cancel: Some(cancel.clone()),
+            ..SyncOptions::default()
+        };
+        let mut reader = Cancelling {
+            rest: &pack,
+            after,
+            cancel,
+        };
+        let err = received(&mut reader, 300, &options).expect_err("cancelled");
+        assert_eq!(err.0, ErrorKind::Cancelled);
+    }
+}
