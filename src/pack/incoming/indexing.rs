@@ -8,27 +8,53 @@ use std::{
 
 use gix::{ObjectId, objs::Kind, oid};
 
-use super::table::Table;
+use super::table::{Table, prefix};
 use crate::{Error, ErrorKind};
 
 /// The entries of a pack by the ids of their objects.
 pub(super) struct ById<'a> {
     table: &'a Table,
     entries: Vec<u32>,
+    /// Where in that list those begin whose ids have the same first bits.
+    starts: Vec<u32>,
+    /// How far these bits are to the right in the first 64.
+    shift: u32,
 }
 
 impl<'a> ById<'a> {
     pub(super) fn new(table: &'a Table) -> Self {
-        let mut entries: Vec<_> = (0..table.len()).collect();
-        entries.sort_unstable_by_key(|entry| table.id(*entry));
-        ById { table, entries }
+        let numbers = 0..table.len();
+        let mut entries: Vec<_> = numbers
+            .map(|entry| (table.id_prefix(entry), entry))
+            .collect();
+        entries.sort_unstable_by(|(a, a_entry), (b, b_entry)| {
+            let ids = || table.id(*a_entry).cmp(&table.id(*b_entry));
+            a.cmp(b).then_with(ids)
+        });
+        // Some four for each start.
+        let bits = (table.len() / 4).checked_ilog2().unwrap_or(0).clamp(1, 20);
+        let shift = u64::BITS - bits;
+        let mut starts = vec![0; (1 << bits) + 1];
+        for (prefix, _) in &entries {
+            starts[(prefix >> shift) as usize + 1] += 1;
+        }
+        for at in 1..starts.len() {
+            starts[at] += starts[at - 1];
+        }
+        ById {
+            table,
+            entries: entries.into_iter().map(|(_, entry)| entry).collect(),
+            starts,
+            shift,
+        }
     }
 
     pub(super) fn kind_of(&self, id: &oid) -> Option<Kind> {
-        let found = self
-            .entries
-            .binary_search_by(|entry| self.table.id(*entry).as_ref().cmp(id));
-        self.table.kind(self.entries[found.ok()?])
+        let at = (prefix(id) >> self.shift) as usize;
+        let alike = self.starts[at] as usize..self.starts[at + 1] as usize;
+        let alike = &self.entries[alike];
+        let found = alike.binary_search_by(|entry| self.table.id(*entry).as_ref().cmp(id));
+        self.table.kind(alike[found.ok()?])
     }
 
     /// In the order of the index.

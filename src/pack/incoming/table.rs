@@ -168,10 +168,23 @@ impl Table {
         id
     }
 
+    /// See [`prefix()`].
+    pub(super) fn id_prefix(&self, entry: u32) -> u64 {
+        let [high, low] = [0, 1].map(|word| self.id_words(entry)[word].load(Relaxed));
+        u64::from(high) << u32::BITS | u64::from(low)
+    }
+
     fn id_words(&self, entry: u32) -> &[AtomicU32] {
         let words = words(self.hash);
         &self.ids[entry as usize * words..][..words]
     }
+}
+
+/// The first bits of an id. Sorted by them, ids are nearly sorted.
+pub(super) fn prefix(id: &oid) -> u64 {
+    id.as_bytes()
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 fn words(hash: HashKind) -> usize {
