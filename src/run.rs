@@ -31,7 +31,7 @@ pub trait Progress: Send + Sync {
 pub enum Phase {
     /// Listing the refs of both ends. Counts refs.
     List,
-    /// Receiving a pack and, once it is all there, resolving its deltas. Counts bytes.
+    /// Receiving a pack and resolving its deltas. Counts bytes.
     Receive,
     /// Checking that what arrived is complete. Counts objects.
     Verify,

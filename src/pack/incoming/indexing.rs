@@ -82,16 +82,16 @@ impl<'a> ById<'a> {
     pub(super) fn write_index(&self, path: &Path, pack: &ObjectId) -> Result<(), Error> {
         let write = || -> io::Result<()> {
             let file = File::options().write(true).create_new(true).open(path)?;
-            let mut out = Hashed {
-                inner: BufWriter::with_capacity(64 * 1024, file),
+            let hashed = Hashed {
+                inner: file,
                 hasher: gix::hash::hasher(self.table.hash),
             };
+            let mut out = BufWriter::with_capacity(64 * 1024, hashed);
             self.write_tables(&mut out)?;
             out.write_all(pack.as_bytes())?;
-            let Hashed { mut inner, hasher } = out;
+            let Hashed { mut inner, hasher } = out.into_inner()?;
             let checksum = hasher.try_finalize().map_err(io::Error::other)?;
-            inner.write_all(checksum.as_bytes())?;
-            inner.flush()
+            inner.write_all(checksum.as_bytes())
         };
         write().map_err(|err| Error::io("writing the index of the pack", err))
     }

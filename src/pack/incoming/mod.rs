@@ -6,6 +6,7 @@ use std::{
     io::{self, BufRead, Write},
     path::{Path, PathBuf},
     sync::LazyLock,
+    thread,
 };
 
 use gix::{
@@ -56,6 +57,9 @@ pub(crate) struct Incoming {
 /// Bytes of a pack that are resolved at once, while more of it arrives. In smaller windows more
 /// objects have to be made twice, and what is left of a larger one takes longer in the end.
 const WINDOW: u64 = 4 * 1024 * 1024;
+
+/// Objects that are worth a thread.
+const MANY: u32 = 4096;
 
 struct ReceivedPack {
     data: PathBuf,
@@ -203,12 +207,22 @@ impl Incoming {
         if !run.fsck().is_none() {
             by_id.check_that_each_is_there_once()?;
         }
-        by_id.write_index(&index, &checksum)?;
+        let is_self_contained = thread::scope(|scope| {
+            let are_within = || found.links.are_within(|id| by_id.kind_of(id));
+            // What objects need is worth a thread if there are many.
+            let beside = (table.len() >= MANY).then(|| scope.spawn(are_within));
+            by_id.write_index(&index, &checksum)?;
+            Ok(match beside.map(thread::ScopedJoinHandle::join) {
+                Some(Ok(are_within)) => are_within,
+                Some(Err(panic)) => std::panic::resume_unwind(panic),
+                None => are_within(),
+            })
+        })?;
         fs::rename(&path, &data).map_err(|err| Error::io("naming a pack", err))?;
         self.pack = Some(ReceivedPack {
             data,
             index,
-            is_self_contained: found.links.are_within(|id| by_id.kind_of(id)),
+            is_self_contained,
             kinds: by_id.kinds(),
             findings: found.into_findings(),
         });
