@@ -114,7 +114,7 @@ fn way_to(mut ahead: BTreeSet<u32>, table: &Table, allowance: &mut Allowance) ->
 
 /// How much may be made once more for what is built on it. It depends on the pack alone, and not on
 /// how fast that comes in.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Allowance {
     /// Of all objects that have arrived.
     pub(super) cost: u64,

@@ -199,6 +199,7 @@ impl Windows<'_> {
                 }
             }
         }
+        *at = u32::MAX;
         inspection.finish()
     }
 

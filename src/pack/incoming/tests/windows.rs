@@ -110,7 +110,8 @@ struct Early {
     allowance: Allowance,
 }
 
-fn early(entries: &Entries, window: u64) -> Early {
+/// `piece` is how many bytes are there at a time.
+fn early(entries: &Entries, window: u64, piece: usize) -> Early {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pack");
     let mut file = File::create(&path).expect("a file");
@@ -118,7 +119,7 @@ fn early(entries: &Entries, window: u64) -> Early {
     let spent = Spent::new(run.limits());
     let found = Found::new(run.fsck(), HashKind::Sha1);
     let bytes = entries.pack();
-    let mut reader = &bytes[..];
+    let mut reader = io::BufReader::with_capacity(piece, &bytes[..]);
     let arrival =
         Arrival::begin(&mut reader, &mut file, HashKind::Sha1, &spent, &run).expect("a header");
     let pack = Pack {
@@ -171,7 +172,7 @@ fn what_has_arrived_is_resolved_but_for_what_may_come_later() {
     versions.add(Some(by_id - 50), b"one more");
     versions.add(None, &noise(600));
 
-    let early = early(&versions.entries, 500);
+    let early = early(&versions.entries, 500, 8192);
     assert!(early.windows.len() > 10, "{:?}", early.windows);
     let last = early.windows.last().expect("some").end as usize;
     assert_eq!(last, versions.contents.len(), "all of it was handed over");
@@ -184,7 +185,11 @@ fn what_has_arrived_is_resolved_but_for_what_may_come_later() {
 #[test]
 fn a_pack_that_is_smaller_than_a_window_is_left_for_the_end() {
     let versions = Versions::mixed(300);
-    let early = early(&versions.entries, versions.entries.bytes.len() as u64 + 1);
+    let early = early(
+        &versions.entries,
+        versions.entries.bytes.len() as u64 + 1,
+        8192,
+    );
     assert_eq!(early.windows, []);
     assert_eq!(early.allowance.redone, 0);
 }
@@ -202,7 +207,10 @@ fn what_is_done_again_has_a_limit() {
         versions.add(None, &number.to_be_bytes());
     }
     let pack = versions.entries.pack();
-    let early = early(&versions.entries, 60);
+    let bytewise = early(&versions.entries, 60, 1);
+    let early = early(&versions.entries, 60, 8192);
+    assert_eq!(early.allowance, bytewise.allowance, "however it comes in");
+    assert!(early.is_known == bytewise.is_known);
     assert!(early.windows.len() > 300, "{}", early.windows.len());
     let Allowance { cost, redone } = early.allowance;
     assert!(redone > cost / 10, "it has to be worth a limit: {redone}");
