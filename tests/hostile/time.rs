@@ -57,7 +57,7 @@ fn stages() -> Vec<Stage> {
             name: "small objects",
             phase: Phase::Receive,
             after: AT_ONCE,
-            build: |world| crate::deltas::on_one_base(world, 40_000),
+            build: |world| crate::deltas::on_one_base(world, 120_000),
         },
         Stage {
             name: "large results of deltas",
