@@ -36,7 +36,8 @@ pub struct SyncOptions {
     /// Whether there probably is something to do, since it was a change at the source that started the
     /// run. A push then lists its remote at once as a push has to. Otherwise it first looks at the refs
     /// in a cheaper way where there is one, which is all that a run with nothing to do needs, and costs
-    /// any other a request or two.
+    /// any other a request or two. Such a run shows that the remote can be read, not that it takes a
+    /// push.
     pub expects_changes: bool,
     /// How many more pushes a run may make, each with half of the refs of one before it, where a
     /// remote has declined a whole push: its `pre-receive` hook or its check of the pack speaks for

@@ -8,11 +8,14 @@ use crate::{
     plan::{PlannedRef, Step},
 };
 
-/// How many commits are offered to the source, which looks at each. One round with where the refs stand
-/// and some of the newest commits costs less than finding the exact common ancestors in several.
+/// How many commits are offered to the source. One round with where the refs stand and some of the
+/// newest commits costs less than finding the exact common ancestors in several.
 const MAX_HAVES: usize = 256;
-/// How many of those are not what a ref is about to leave.
-const OTHER_HAVES: usize = 32;
+/// How many of those are not what a ref is about to leave. Git's upload-pack walks from each, unless a
+/// bitmap spares it that: for one commit of git/git it takes 16 ms with 9 others, and 47 with 32.
+const OTHER_HAVES: usize = 9;
+/// The same where a ref is new: there is no telling what it is built on.
+const OTHER_HAVES_FOR_NEW: usize = 32;
 
 /// How many packs are asked for, should one after the other turn out to lack a tip.
 const MAX_PACKS: usize = 8;
@@ -34,8 +37,14 @@ pub(crate) fn move_objects(
         return Ok(());
     }
     let near = tips_to_move(planned);
-    let most = MAX_HAVES.min(near.len() + OTHER_HAVES);
-    let haves = quarantine.haves(&near, most, run)?;
+    let is_wanted: HashSet<_> = wants.iter().collect();
+    let is_new =
+        |planned: &PlannedRef| planned.step == Step::Create && is_wanted.contains(&planned.source);
+    let others = match planned.iter().any(is_new) {
+        true => OTHER_HAVES_FOR_NEW,
+        false => OTHER_HAVES,
+    };
+    let haves = quarantine.haves(&near, MAX_HAVES.min(near.len() + others), run)?;
     let (mut packs, mut refusals) = (0, 0);
     while !wants.is_empty() && packs < MAX_PACKS && refusals < MAX_REFUSALS {
         let mut request = PackRequest {
@@ -93,8 +102,10 @@ fn missing(
 }
 
 fn tips_to_move(planned: &[PlannedRef<'_>]) -> Vec<ObjectId> {
+    let mut seen = HashSet::new();
     let open = planned.iter().filter(|planned| planned.is_open());
-    open.filter_map(|planned| planned.before).collect()
+    let tips = open.filter_map(|planned| planned.before);
+    tips.filter(|tip| seen.insert(*tip)).collect()
 }
 
 fn take_in(

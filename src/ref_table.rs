@@ -84,7 +84,12 @@ impl RefTable {
     }
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(AdvertisedRef<'_>) -> bool) {
+        let before = self.rows.len();
         self.rows.retain(|row| keep(row.read(&self.bytes)));
+        // Few of many are likely to be kept for long.
+        if self.rows.len() < before / 2 {
+            *self = self.iter().collect();
+        }
     }
 
     /// Sorts by name. Of those of one name the first one stays.
@@ -188,6 +193,8 @@ mod tests {
             table.retain(|one| one.annotated);
             refs.retain(|one| one.annotated);
             prop_assert!(table.iter().eq(refs.iter().copied()));
+            table.retain(|_| false);
+            prop_assert!(refs.len() < 2 || table.bytes.is_empty());
         });
     }
 }

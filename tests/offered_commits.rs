@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use support::pull::{Fate, Pair, copy, grow, moved, rejected};
 
 /// How many commits are offered beside those that refs are about to leave.
-const OTHERS: usize = 32;
+const OTHERS: usize = 9;
+/// The same for a ref that is new.
+const OTHERS_FOR_NEW: usize = 32;
 
 /// Pulls; the commits that were offered, in order, and how many objects came.
 fn pull(pair: &Pair) -> (Vec<String>, u64, Fate) {
@@ -57,6 +59,12 @@ fn what_a_ref_is_about_to_leave_comes_first_and_few_others_follow() {
             .git(&["for-each-ref", "--format=%(objectname)", "refs/tags"]);
         assert!(tags.lines().all(|tag| !offered.contains(&tag.to_owned())));
         assert_eq!(objects, 3, "a commit, its tree and its file");
+
+        grow(&pair.upstream, "new", &[&ahead]);
+        let (offered, objects, _) = pull(&pair);
+        assert_eq!(offered.len(), OTHERS_FOR_NEW, "commit-graph: {has_graph}");
+        assert!(offered.contains(&ahead), "commit-graph: {has_graph}");
+        assert_eq!(objects, 3);
     }
 }
 
@@ -94,4 +102,44 @@ fn where_the_source_never_saw_a_tip_some_ancestor_helps() {
     let root = pair.root.clone();
     assert_eq!(offered, [own, before(1), before(4), before(16), root]);
     assert_eq!(objects, 6, "what two commits have beyond the root");
+}
+
+#[test]
+fn the_branch_that_is_checked_out_is_not_overlooked_among_many() {
+    let pair = Pair::in_step();
+    for number in 0..600 {
+        let name = format!("a-{number}");
+        pair.upstream
+            .set_ref(&format!("refs/heads/{name}"), &pair.root);
+    }
+    with_refs(&pair, 5);
+    pair.destination
+        .git(&["symbolic-ref", "HEAD", "refs/heads/main"]);
+    grow(&pair.upstream, "next", &[&pair.tip]);
+    let (offered, objects, _) = pull(&pair);
+    assert!(offered.contains(&pair.tip));
+    assert_eq!(objects, 3);
+}
+
+/// What a commit needs may be missing if no ref leads to it.
+#[test]
+fn what_packed_refs_says_about_a_tag_is_not_taken_on_trust() {
+    let pair = Pair::in_step();
+    pair.upstream.tag_annotated("v1", &pair.root);
+    copy(&pair.upstream, &pair.destination);
+    pair.destination.git(&["pack-refs", "--all"]);
+    let between = grow(&pair.upstream, "main", &[&pair.tip]);
+    let debris = grow(&pair.upstream, "main", &[&between]);
+    let content = pair.upstream.git(&["cat-file", "commit", &debris]) + "\n";
+    let write = ["hash-object", "-w", "-t", "commit", "--stdin"];
+    let written = pair.destination.git_with_input(&write, content.as_bytes());
+    assert_eq!(written, debris);
+    let path = pair.destination.path.join("packed-refs");
+    let packed = std::fs::read_to_string(&path).unwrap();
+    let wrong = packed.replace(&format!("^{}", pair.root), &format!("^{debris}"));
+    assert_ne!(wrong, packed);
+    std::fs::write(&path, wrong).unwrap();
+    let (offered, _, fate) = pull(&pair);
+    assert_eq!(fate, moved(&pair.tip, &debris));
+    assert!(offered.contains(&pair.root));
 }

@@ -9,6 +9,7 @@ use crate::{
 };
 
 mod checked_out;
+mod haves;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 mod listing;

@@ -17,7 +17,7 @@ use gix::{ObjectId, refs::Target};
 use super::{
     RefUpdate,
     ref_lock::RefLocks,
-    ref_update::{current, not_written},
+    ref_update::{current, loose, not_written},
 };
 use crate::{
     Namespace, Reason,
@@ -50,10 +50,10 @@ pub(super) fn create(
     if let Err(err) = sync_directory(repo.common_dir()) {
         tracing::warn!(%err, "the new refs may not outlive a power failure");
     }
-    let loose = LooseRefs::list(repo.common_dir());
+    let files = LooseRefs::list(repo);
     for (update, answer) in updates.iter().zip(&mut answers) {
         let name = update.name.as_bstr();
-        let shadowed = answer.is_ok() && loose.has(name);
+        let shadowed = answer.is_ok() && files.has(name);
         if shadowed && !current(repo, name).is_ok_and(|tip| tip == Some(Target::Object(update.new)))
         {
             *answer = Err(Reason::Raced);
@@ -73,10 +73,10 @@ fn add(
     let mut lock = locks.lock(path.clone(), wait)?;
     let packed = read(&path)?;
     let packed = PackedRefs::parse(&packed);
-    let loose = LooseRefs::list(repo.common_dir());
+    let files = LooseRefs::list(repo);
     let mut free = BStr::new("");
     let judged = lines.into_iter().map(|line| {
-        let answer = may_create(&packed, &loose, line.name, &mut free);
+        let answer = may_create(&packed, &files, line.name, &mut free);
         (answer, line)
     });
     let (answers, lines): (Vec<_>, Vec<_>) = judged.unzip();
@@ -101,11 +101,11 @@ fn add(
 /// the name before this one if nothing is in its way: names come in order.
 fn may_create<'n>(
     packed: &PackedRefs<'_>,
-    loose: &LooseRefs,
+    files: &LooseRefs<'_>,
     name: &'n BStr,
     free: &mut &'n BStr,
 ) -> Result<(), Reason> {
-    let has = |name: &BStr| packed.find(name).is_some() || loose.has(name);
+    let has = |name: &BStr| packed.find(name).is_some() || files.has(name);
     if has(name) {
         return Err(Reason::Raced);
     }
@@ -118,44 +118,58 @@ fn may_create<'n>(
             *free = directory;
         }
     }
-    let below = || packed.find_below(name).or_else(|| loose.find_below(name));
+    let below = || packed.find_below(name).or_else(|| files.find_below(name));
     match with.or_else(below) {
         Some(with) => Err(Reason::NameConflict { with: with.into() }),
         None => Ok(()),
     }
 }
 
-/// The names of branches and tags that have a file of their own, sorted. Git leaves empty directories
-/// behind; they are in nobody's way.
-struct LooseRefs(Vec<BString>);
+/// The branches and tags that have a file of their own. Git leaves empty directories behind; they are
+/// in nobody's way.
+struct LooseRefs<'a> {
+    repo: &'a gix::Repository,
+    /// Sorted.
+    names: Vec<BString>,
+    /// Whether the file system may take two names for one.
+    may_look_alike: bool,
+}
 
-impl LooseRefs {
-    fn list(common_dir: &Path) -> Self {
+impl<'a> LooseRefs<'a> {
+    fn list(repo: &'a gix::Repository) -> Self {
         let mut names = Vec::new();
         for namespace in Namespace::ALL {
-            let prefix = namespace.prefix();
-            let directory = common_dir.join(prefix);
-            add_files_below(&directory, prefix.trim_end_matches('/').into(), &mut names);
+            let name = namespace.prefix().trim_end_matches('/');
+            add_files_below(&loose(repo, name.into()), name.into(), &mut names);
         }
         names.sort_unstable();
-        LooseRefs(names)
+        let folds_case = repo.config_snapshot().boolean("core.ignoreCase");
+        LooseRefs {
+            repo,
+            names,
+            may_look_alike: folds_case == Some(true) || cfg!(any(windows, target_os = "macos")),
+        }
     }
 
     fn has(&self, name: &BStr) -> bool {
-        let found = self.0.binary_search_by_key(&name, |loose| loose.as_bstr());
-        found.is_ok()
+        let found = self
+            .names
+            .binary_search_by_key(&name, |loose| loose.as_bstr());
+        found.is_ok() || self.may_look_alike && loose(self.repo, name).is_file()
     }
 
     fn find_below(&self, name: &BStr) -> Option<&BStr> {
         let directory = [name.as_bytes(), b"/"].concat();
         let at = self
-            .0
+            .names
             .partition_point(|loose| loose.as_slice() < &*directory);
-        let next = self.0.get(at)?.as_bstr();
+        let next = self.names.get(at)?.as_bstr();
         next.starts_with(&directory).then_some(next)
     }
 }
 
+/// A link to a directory is taken for a file, and so is in the way of what would be below it: it may
+/// lead anywhere, and in a circle.
 fn add_files_below(directory: &Path, name: BString, names: &mut Vec<BString>) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
@@ -164,14 +178,9 @@ fn add_files_below(directory: &Path, name: BString, names: &mut Vec<BString>) {
         let Ok(last) = gix::path::os_string_into_bstring(entry.file_name()) else {
             continue;
         };
-        let path = entry.path();
         let name: BString = [name.as_slice(), b"/", last.as_slice()].concat().into();
-        let is_directory = match entry.file_type() {
-            Ok(kind) if !kind.is_symlink() => kind.is_dir(),
-            _ => path.is_dir(),
-        };
-        match is_directory {
-            true => add_files_below(&path, name, names),
+        match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            true => add_files_below(&entry.path(), name, names),
             false => names.push(name),
         }
     }

@@ -1,16 +1,17 @@
 //! A local repository that is taking objects and ref updates.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io::BufRead,
     path::{Path, PathBuf},
 };
 
-use gix::{ObjectId, objs::Exists};
+use gix::ObjectId;
 use gix_pack::index;
 
 use super::{
     Objects, Quarantine, RefUpdate,
+    haves::{self, RefTip, ref_tips},
     local::alternates,
     objects::{LocalObjects, ReadMemory, open_odb},
     ref_update,
@@ -20,12 +21,6 @@ use crate::{
     ancestry::CommitGraph,
     pack::{closure, commits::VerifiedHistory, incoming::Incoming},
 };
-
-/// How many tips are read to find the newest ones, where no commit-graph makes that cheap.
-const MAX_READ_TIPS: usize = 64;
-/// How many tips have some of their ancestors offered, too, and how far back those are.
-const MAX_STEPPED_TIPS: usize = 2;
-const MAX_STEPS_BACK: u32 = 256;
 
 pub(crate) struct LocalQuarantine {
     repo: gix::Repository,
@@ -37,9 +32,8 @@ pub(crate) struct LocalQuarantine {
     arrived: Option<index::File>,
     incoming: Option<Incoming>,
     shallow: Vec<ObjectId>,
-    /// What the refs point to, in their order: branches first. Of a tag that `packed-refs` has peeled,
-    /// what it is about.
-    tips: Vec<ObjectId>,
+    /// What the refs point to.
+    tips: Vec<RefTip>,
     verified: VerifiedHistory,
     memory: ReadMemory,
 }
@@ -61,7 +55,7 @@ impl LocalQuarantine {
             incoming: None,
             shallow: view.shallow().iter().copied().collect(),
             view,
-            tips: tips.into_iter().map(RefTip::peeled).collect(),
+            tips,
             verified,
             memory,
             repo,
@@ -113,51 +107,6 @@ impl LocalQuarantine {
         };
         closure::faults(objects, &tips, run)
     }
-
-    /// Newest first. Of the tips that the commit-graph doesn't know, some are read.
-    fn newest_tips(&self, run: &Run) -> Result<Vec<ObjectId>, Error> {
-        let mut commits = self.view.commits();
-        let (mut dated, mut unread) = (Vec::new(), Vec::new());
-        for tip in &self.tips {
-            run.check()?;
-            match commits.date_in_graph(tip) {
-                Some(date) => dated.push((date, *tip)),
-                None if unread.len() < MAX_READ_TIPS => unread.push(*tip),
-                None => {}
-            }
-        }
-        for tip in unread {
-            run.check()?;
-            let commit = commits.peel(tip);
-            let read = commits.commit(&commit, &mut Vec::new());
-            dated.extend(read.ok().map(|read| (read.date, commit)));
-        }
-        dated.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(dated.into_iter().map(|(_, commit)| commit).collect())
-    }
-
-    /// The ancestors of `tip` that are 1, 4, 16, 64, ... first-parent steps back, or the first of all.
-    fn steps_back(&self, tip: ObjectId) -> Vec<ObjectId> {
-        let mut commits = self.view.commits();
-        let mut parents = Vec::new();
-        let mut at = tip;
-        let mut out = Vec::new();
-        for step in 1..=MAX_STEPS_BACK {
-            parents.clear();
-            if commits.commit(&at, &mut parents).is_err() {
-                break;
-            }
-            let Some(parent) = parents.first() else {
-                out.push(at);
-                break;
-            };
-            at = *parent;
-            if step.is_power_of_two() && step.trailing_zeros().is_multiple_of(2) {
-                out.push(at);
-            }
-        }
-        out
-    }
 }
 
 impl Objects for LocalQuarantine {
@@ -184,25 +133,7 @@ impl Quarantine for LocalQuarantine {
         limit: usize,
         run: &Run,
     ) -> Result<Vec<ObjectId>, Error> {
-        // A ref can point to what is lost. Asked for without it, the source may send it again.
-        // Room is kept for the others, should very many refs be about to move.
-        let near: Vec<_> = near
-            .iter()
-            .map(|tip| self.view.commits().peel(*tip))
-            .filter(|tip| self.view.odb.exists(tip))
-            .take(limit - limit / 8)
-            .collect();
-        let newest = self.newest_tips(run)?;
-        // A tip that the source never saw says nothing to it, but some ancestor will.
-        let ends = near.iter().chain(&newest).take(MAX_STEPPED_TIPS);
-        let back: Vec<_> = ends.flat_map(|tip| self.steps_back(*tip)).collect();
-        let mut seen = HashSet::new();
-        let all = near
-            .into_iter()
-            .chain(back)
-            .chain(newest)
-            .filter(|id| seen.insert(*id));
-        Ok(all.take(limit).collect())
+        haves::choose(&self.view, &self.tips, near, limit, run)
     }
 
     fn shallow(&self) -> &[ObjectId] {
@@ -275,51 +206,6 @@ impl Quarantine for LocalQuarantine {
         }
         Ok(answers)
     }
-}
-
-/// What a ref points to.
-struct RefTip {
-    id: ObjectId,
-    /// What the tag that it points to is about, where `packed-refs` says so.
-    about: Option<ObjectId>,
-}
-
-impl RefTip {
-    fn peeled(self) -> ObjectId {
-        self.about.unwrap_or(self.id)
-    }
-}
-
-/// Of the refs of the store and of its alternates.
-fn ref_tips(repo: &gix::Repository, alternates: &[PathBuf]) -> Result<Vec<RefTip>, Error> {
-    let mut tips = tips_of(&repo.refs)
-        .map_err(|err| Error::new(ErrorKind::Corrupt, "the refs can't be read").with_source(err))?;
-    for objects in alternates {
-        let Some(git_dir) = objects.parent() else {
-            continue;
-        };
-        if git_dir.join("shallow").exists() {
-            continue;
-        }
-        // An alternate without refs of its own, or one that is gone, vouches for nothing.
-        let found = tips_of(&gix::refs::file::Store::at(
-            git_dir.to_owned(),
-            repo.object_hash(),
-        ));
-        tips.extend(found.unwrap_or_default());
-    }
-    Ok(tips)
-}
-
-fn tips_of(refs: &gix::refs::file::Store) -> gix::Result<Vec<RefTip>> {
-    let platform = refs.iter()?;
-    let all = platform.all().map_err(gix::Error::from_error)?;
-    let tip = |found: gix::refs::Reference| {
-        let id = found.target.try_into_id().ok()?;
-        let about = found.peeled;
-        Some(RefTip { id, about })
-    };
-    Ok(all.filter_map(|found| tip(found.ok()?)).collect())
 }
 
 fn unreadable_pack(err: gix::Error) -> Error {

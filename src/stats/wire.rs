@@ -70,6 +70,8 @@ impl<'de> Visitor<'de> for Refs {
 #[derive(Deserialize)]
 struct Found {
     name: String,
+    /// It may be none, but it may not be missing.
+    #[serde(deserialize_with = "Option::deserialize")]
     before: Option<Id>,
     after: Id,
     source: Id,

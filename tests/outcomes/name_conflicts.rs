@@ -1,7 +1,7 @@
 //! Names that can't exist beside one another.
 
 use crate::support::git::Repo;
-use crate::support::pull::{Pair, created, rejected};
+use crate::support::pull::{Pair, created, fate_in, rejected};
 use refsync::{Reason, RefGlobs, SyncOptions};
 use std::fs;
 
@@ -172,4 +172,27 @@ fn without_that_setting_case_tells_names_apart() {
     let pair = Pair::in_step();
     pair.upstream.set_ref("refs/heads/Main", &pair.root);
     assert_eq!(pair.pull().fate_of("refs/heads/Main"), created(&pair.root));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_lead_in_a_circle_are_in_the_way_and_in_nobody_elses() {
+    let pair = Pair::in_step();
+    let heads = pair.destination.path.join("refs/heads");
+    for link in ["loop", "other"] {
+        std::os::unix::fs::symlink(".", heads.join(link)).unwrap();
+    }
+    let names: Vec<_> = (0..70).map(|at| format!("refs/heads/new-{at}")).collect();
+    for name in &names {
+        pair.upstream.set_ref(name, &pair.tip);
+    }
+    pair.upstream.set_ref("refs/heads/loop/in", &pair.tip);
+    // What looks for leftovers goes round in circles.
+    let stats = pair.try_pull(&Default::default()).unwrap();
+    for name in &names {
+        assert_eq!(fate_in(&stats, name), created(&pair.tip));
+    }
+    let with = "refs/heads/loop".into();
+    let fate = rejected(None, &pair.tip, Reason::NameConflict { with });
+    assert_eq!(fate_in(&stats, "refs/heads/loop/in"), fate);
 }

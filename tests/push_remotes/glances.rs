@@ -1,5 +1,5 @@
-//! Narrow globs: what a remote shows to those who fetch is enough where that leaves nothing to do,
-//! and decides about nothing else.
+//! Narrow globs, and servers that are known: what a remote shows to those who fetch is enough where
+//! that leaves nothing to do, and decides about nothing else.
 
 use crate::support::pull::{asked, created, fate_in, grow, moved, rejected, unchanged};
 use crate::support::push::{LISTED, PUSHED, Pair};

@@ -1,0 +1,162 @@
+//! Which commits of a store are offered to a source, as what needs not be sent.
+
+use std::{cmp::Reverse, collections::HashSet, path::PathBuf};
+
+use gix::{ObjectId, objs::Exists};
+
+use super::objects::LocalObjects;
+use crate::{Error, ErrorKind, Namespace, Run, ancestry::CommitGraph, pack::commits::StoreCommits};
+
+/// How many tips are read to find the newest ones, for each that may be offered, where no commit-graph
+/// makes that cheap.
+const READ_FOR_EACH: usize = 16;
+/// How many commits are offered that no ref is about to leave, however many refs are.
+const ROOM_FOR_OTHERS: usize = 8;
+/// How far back the ancestors are that are offered of the first tip.
+const MAX_STEPS_BACK: u32 = 256;
+
+/// What a ref points to.
+#[derive(Clone, Copy)]
+pub(super) struct RefTip {
+    pub(super) id: ObjectId,
+    /// What the tag that it points to is about, if `packed-refs` says so and is right.
+    about: Option<ObjectId>,
+    rank: Rank,
+}
+
+/// Should there be very many, they are looked at in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Head,
+    Branch,
+    Other,
+}
+
+/// Of the refs of a store and of its alternates.
+pub(super) fn ref_tips(
+    repo: &gix::Repository,
+    alternates: &[PathBuf],
+) -> Result<Vec<RefTip>, Error> {
+    let head = repo.head_name().ok().flatten();
+    let mut tips = tips_of(&repo.refs, head.as_ref().map(gix::refs::FullName::as_ref))
+        .map_err(|err| Error::new(ErrorKind::Corrupt, "the refs can't be read").with_source(err))?;
+    for objects in alternates {
+        let Some(git_dir) = objects.parent() else {
+            continue;
+        };
+        if git_dir.join("shallow").exists() {
+            continue;
+        }
+        // An alternate without refs of its own, or one that is gone, vouches for nothing.
+        let refs = gix::refs::file::Store::at(git_dir.to_owned(), repo.object_hash());
+        tips.extend(tips_of(&refs, None).unwrap_or_default());
+    }
+    tips.sort_by_key(|tip| tip.rank);
+    Ok(tips)
+}
+
+fn tips_of(
+    refs: &gix::refs::file::Store,
+    head: Option<&gix::refs::FullNameRef>,
+) -> gix::Result<Vec<RefTip>> {
+    let platform = refs.iter()?;
+    let all = platform.all().map_err(gix::Error::from_error)?;
+    let tip = |found: gix::refs::Reference| {
+        let is_head = head.is_some_and(|head| head == found.name.as_ref());
+        let rank = match Namespace::split(found.name.as_bstr()) {
+            Some(_) if is_head => Rank::Head,
+            Some((Namespace::Branch, _)) => Rank::Branch,
+            _ => Rank::Other,
+        };
+        Some(RefTip {
+            id: found.target.try_into_id().ok()?,
+            about: found.peeled,
+            rank,
+        })
+    };
+    Ok(all.filter_map(|found| tip(found.ok()?)).collect())
+}
+
+/// At most `limit` commits: those that are `near`, as they are what refs are about to leave, then
+/// ancestors of the first, then the newest of the tips.
+pub(super) fn choose(
+    objects: &LocalObjects,
+    tips: &[RefTip],
+    near: &[ObjectId],
+    limit: usize,
+    run: &Run,
+) -> Result<Vec<ObjectId>, Error> {
+    // A ref can point to what is lost. Asked for without it, the source may send it again.
+    let is_there = |id: &ObjectId| objects.odb.exists(id);
+    let near = near.iter().map(|tip| objects.commits().peel(*tip));
+    // Room is kept for the others, should very many refs be about to move.
+    let near = near.filter(is_there);
+    let near: Vec<_> = near.take(limit.saturating_sub(ROOM_FOR_OTHERS)).collect();
+    let newest = newest(objects.commits(), tips, READ_FOR_EACH * limit, run)?;
+    // Of the few that are offered it is seen what they are about.
+    let mut newest = newest.into_iter().map(|tip| match tip.about {
+        Some(_) => objects.commits().peel(tip.id),
+        None => tip.id,
+    });
+    let mut newest = newest.by_ref().peekable();
+    // A tip that the source never saw says nothing to it, but some ancestor will.
+    let first = near.first().or_else(|| newest.peek());
+    let back = first.map(|tip| steps_back(objects.commits(), *tip));
+    let mut seen = HashSet::new();
+    let all = near.iter().copied().chain(back.unwrap_or_default());
+    let all = all.chain(newest);
+    let all = all.filter(|id| is_there(id) && seen.insert(*id));
+    Ok(all.take(limit).collect())
+}
+
+/// Newest first. Of the tips that the commit-graph doesn't know, so many are read.
+fn newest(
+    mut commits: StoreCommits<'_>,
+    tips: &[RefTip],
+    read: usize,
+    run: &Run,
+) -> Result<Vec<RefTip>, Error> {
+    let (mut dated, mut unread, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    for tip in tips {
+        run.check()?;
+        match commits.date_in_graph(&tip.about.unwrap_or(tip.id)) {
+            Some(date) => dated.push((date, *tip)),
+            None if unread.len() < read && seen.insert(tip.id) => unread.push(*tip),
+            None => {}
+        }
+    }
+    for tip in unread {
+        run.check()?;
+        let id = commits.peel(tip.id);
+        let about = None;
+        let read = commits.commit(&id, &mut Vec::new());
+        dated.extend(
+            read.ok()
+                .map(|read| (read.date, RefTip { id, about, ..tip })),
+        );
+    }
+    dated.sort_by_key(|(date, tip)| (Reverse(*date), tip.rank, tip.id));
+    Ok(dated.into_iter().map(|(_, tip)| tip).collect())
+}
+
+/// The ancestors of `tip` that are 1, 4, 16, 64, ... first-parent steps back, or the first of all.
+fn steps_back(mut commits: StoreCommits<'_>, tip: ObjectId) -> Vec<ObjectId> {
+    let mut parents = Vec::new();
+    let mut at = tip;
+    let mut out = Vec::new();
+    for step in 1..=MAX_STEPS_BACK {
+        parents.clear();
+        if commits.commit(&at, &mut parents).is_err() {
+            break;
+        }
+        let Some(parent) = parents.first() else {
+            out.push(at);
+            break;
+        };
+        at = *parent;
+        if step.is_power_of_two() && step.trailing_zeros().is_multiple_of(2) {
+            out.push(at);
+        }
+    }
+    out
+}
