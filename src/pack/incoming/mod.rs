@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{self, BufRead, Write},
+    panic::resume_unwind,
     path::{Path, PathBuf},
     sync::LazyLock,
     thread,
@@ -186,10 +187,11 @@ impl Incoming {
         };
         let mut inspection = found.inspection();
         inspection.expect(announced as usize);
-        let (arrived, _) = pack.resolve_while(|hand_over| {
+        let ((arrived, flush), _) = pack.resolve_while(|hand_over| {
             let arrived = arrival.receive(&pack.table, &mut inspection, self.window, hand_over)?;
             inspection.finish()?;
-            Ok(arrived)
+            let flush = (announced >= MANY).then(|| flush(path.clone()));
+            Ok((arrived, flush))
         })?;
         drop(file);
         if announced == 0 {
@@ -214,10 +216,13 @@ impl Incoming {
             by_id.write_index(&index, &checksum)?;
             Ok(match beside.map(thread::ScopedJoinHandle::join) {
                 Some(Ok(are_within)) => are_within,
-                Some(Err(panic)) => std::panic::resume_unwind(panic),
+                Some(Err(panic)) => resume_unwind(panic),
                 None => are_within(),
             })
         })?;
+        if let Some(flush) = flush {
+            flush.join().unwrap_or_else(|panic| resume_unwind(panic));
+        }
         fs::rename(&path, &data).map_err(|err| Error::io("naming a pack", err))?;
         self.pack = Some(ReceivedPack {
             data,
@@ -298,6 +303,11 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// Has a large file go to disk while there is something else to do. Whether it did is asked when it counts.
+fn flush(path: PathBuf) -> thread::JoinHandle<()> {
+    thread::spawn(move || drop(File::open(path).and_then(|file| file.sync_data())))
 }
 
 /// Git reads no such file from a blob that is larger, and neither do we.
