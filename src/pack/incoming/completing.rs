@@ -57,6 +57,7 @@ fn add_bases(
     let room = pack.room(1);
     let mut descent = pack.descent(&room)?;
     let mut inspection = pack.found.inspection();
+    let mut deflater = Deflater::quick();
     let (mut added, mut size) = (0, 0);
     for base in absent {
         pack.run.check()?;
@@ -81,7 +82,7 @@ fn add_bases(
             }
         };
         let start = pack.table.end();
-        let (length, checksum) = append(&mut file, kind, &content, pack.run)?;
+        let (length, checksum) = append(&mut file, kind, &content, &mut deflater, pack.run)?;
         drop(content);
         pack.spent.check_disk(start + length)?;
         let entry = pack
@@ -105,7 +106,13 @@ fn add_bases(
 }
 
 /// Appends an entry; its length and its checksum.
-fn append(file: &mut File, kind: Kind, content: &[u8], run: &Run) -> Result<(u64, u32), Error> {
+fn append(
+    file: &mut File,
+    kind: Kind,
+    content: &[u8],
+    deflater: &mut Deflater,
+    run: &Run,
+) -> Result<(u64, u32), Error> {
     let header = match kind {
         Kind::Commit => data::entry::Header::Commit,
         Kind::Tree => data::entry::Header::Tree,
@@ -117,7 +124,7 @@ fn append(file: &mut File, kind: Kind, content: &[u8], run: &Run) -> Result<(u64
         .write_to(content.len() as u64, &mut piece)
         .map_err(completing)?;
     let (mut length, mut checksum) = (0, crc32fast::Hasher::new());
-    let (mut deflater, mut done) = (Deflater::new(), 0);
+    let mut done = 0;
     loop {
         run.check()?;
         let goes_on = deflater.step(content, &mut done, &mut piece);

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Entries that are worth a thread of their own.
-const ENTRIES_PER_THREAD: usize = 4096;
+const ENTRIES_PER_THREAD: usize = 256;
 
 /// A pack on disk whose deltas are to be resolved.
 pub(super) struct Pack<'a> {
