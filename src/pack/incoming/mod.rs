@@ -187,11 +187,10 @@ impl Incoming {
         };
         let mut inspection = found.inspection();
         inspection.expect(announced as usize);
-        let ((arrived, flush), _) = pack.resolve_while(|hand_over| {
+        let (arrived, _) = pack.resolve_while(|hand_over| {
             let arrived = arrival.receive(&pack.table, &mut inspection, self.window, hand_over)?;
             inspection.finish()?;
-            let flush = (announced >= MANY).then(|| flush(path.clone()));
-            Ok((arrived, flush))
+            Ok(arrived)
         })?;
         drop(file);
         if announced == 0 {
@@ -220,9 +219,6 @@ impl Incoming {
                 None => are_within(),
             })
         })?;
-        if let Some(flush) = flush {
-            flush.join().unwrap_or_else(|panic| resume_unwind(panic));
-        }
         fs::rename(&path, &data).map_err(|err| Error::io("naming a pack", err))?;
         self.pack = Some(ReceivedPack {
             data,
@@ -303,11 +299,6 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         self.finish();
     }
-}
-
-/// Has a large file go to disk while there is something else to do. Whether it did is asked when it counts.
-fn flush(path: PathBuf) -> thread::JoinHandle<()> {
-    thread::spawn(move || drop(File::open(path).and_then(|file| file.sync_data())))
 }
 
 /// Git reads no such file from a blob that is larger, and neither do we.

@@ -24,7 +24,12 @@ impl Part {
     /// What is before them leads to them as long as it is allowed. Other deltas are left for later.
     pub(super) fn window(table: &Table, window: Range<u32>, allowance: &mut Allowance) -> Self {
         for entry in window.clone() {
-            allowance.arrived(table.size(entry));
+            // What a delta makes is what it claims, until it is made.
+            let proven = match table.is_delta(entry) {
+                true => 0,
+                false => table.size(entry),
+            };
+            allowance.arrived(proven);
         }
         let is_wanted = |entry| table.is_delta(entry);
         Part::of(table, window, is_wanted, allowance)
@@ -116,7 +121,7 @@ fn way_to(mut ahead: BTreeSet<u32>, table: &Table, allowance: &mut Allowance) ->
 /// how fast that comes in.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Allowance {
-    /// Of all objects that have arrived.
+    /// Of all objects that have arrived, without what deltas make.
     pub(super) cost: u64,
     /// Of those that are made once more.
     pub(super) redone: u64,
@@ -125,8 +130,7 @@ pub(super) struct Allowance {
 /// What it costs to make an object, beside its size: as much as to hash so many bytes.
 const COST_OF_ONE: u64 = 1024;
 
-/// This share of what a pack costs may be spent once more while it arrives. Packs as git makes them
-/// take a hundredth.
+/// This share of that cost may be spent once more while a pack arrives.
 const REDONE_SHARE: u64 = 8;
 
 impl Allowance {

@@ -73,16 +73,19 @@ impl Pack<'_> {
                 let _ = hand_over.send(window);
                 if threads < most {
                     threads += 1;
-                    scope.spawn(|| windows.work());
+                    // Where none can be had, all is resolved at the end.
+                    let worker = thread::Builder::new();
+                    let _ = worker.spawn_scoped(scope, || windows.work());
                 }
             });
             arrived.inspect_err(|_| windows.is_given_up.store(true, Relaxed))
         })?;
         self.spent.nothing_waits();
+        let sum = self.spent.check_sum();
         let failure = windows.failure.into_inner();
         let (_, allowance) = *locked(&windows.handed_over);
         match failure.unwrap_or_else(PoisonError::into_inner) {
-            None => Ok((arrived, allowance)),
+            None => sum.map(|()| (arrived, allowance)),
             Some((_, err)) => Err(err),
         }
     }
@@ -281,7 +284,8 @@ impl Work for Resolver<'_, '_> {
     fn allows(&mut self, entry: u32, size: u64, depth: u32) -> Result<(), Error> {
         match self.is_to_be_resolved(entry) {
             true => self.pack.spent.on_delta(size, depth),
-            false => Ok(()),
+            // Its own window may have done without it.
+            false => self.pack.spent.check_made(size, depth),
         }
     }
 

@@ -65,16 +65,23 @@ impl<'a> Spent<'a> {
         self.check_inflated(whole)
     }
 
-    /// An object of that size, so many deltas away from a whole one, is about to be made.
-    pub(super) fn on_delta(&self, size: u64, depth: u32) -> Result<(), Error> {
+    /// Whether an object of that size may be made, so many deltas away from a whole one.
+    pub(super) fn check_made(&self, size: u64, depth: u32) -> Result<(), Error> {
         self.check_size(size)?;
-        within(
-            "delta_depth",
-            "deltas",
-            depth.into(),
-            self.limits.delta_depth.into(),
-        )?;
+        let most = self.limits.delta_depth.into();
+        within("delta_depth", "deltas", depth.into(), most)
+    }
+
+    /// Such an object is about to be made.
+    pub(super) fn on_delta(&self, size: u64, depth: u32) -> Result<(), Error> {
+        self.check_made(size, depth)?;
         let made = self.made.fetch_add(size, Relaxed).saturating_add(size);
+        self.check_inflated(made.saturating_add(self.whole.load(Relaxed)))
+    }
+
+    /// What was made while whole objects came in was held against those that were there by then.
+    pub(super) fn check_sum(&self) -> Result<(), Error> {
+        let made = self.made.load(Relaxed);
         self.check_inflated(made.saturating_add(self.whole.load(Relaxed)))
     }
 

@@ -399,3 +399,75 @@ fn a_run_that_is_cancelled_as_a_pack_arrives() {
         assert_eq!(err.0, ErrorKind::Cancelled);
     }
 }
+
+/// A delta that says to make so many bytes of a base, and makes one.
+fn claiming(base: u64, result: u64) -> Vec<u8> {
+    let mut delta = Vec::new();
+    for mut size in [base, result] {
+        while size > 0x7f {
+            delta.push(size as u8 | 0x80);
+            size >>= 7;
+        }
+        delta.push(size as u8);
+    }
+    delta.extend([1, b'x']);
+    delta
+}
+
+#[test]
+fn what_a_delta_claims_to_make_allows_nothing_and_is_not_made() {
+    let mut entries = Entries::default();
+    let blob = entries.add(Header::Blob, &noise(2000));
+    let base_distance = entries.bytes.len() as u64 - blob;
+    let huge = entries.add(Header::OfsDelta { base_distance }, &claiming(2000, 1 << 50));
+    for number in 0..40_u8 {
+        let base_id = id(Kind::Blob, &[number]);
+        entries.add(Header::RefDelta { base_id }, &claiming(1, 1 << 32));
+    }
+    let base_distance = entries.bytes.len() as u64 - huge;
+    let last = claiming(1 << 50, 1 << 50);
+    entries.add(Header::OfsDelta { base_distance }, &last);
+    entries.add(Header::Blob, &noise(600));
+
+    let early = early(&entries, 500, 8192);
+    assert!(early.windows.len() > 2, "{:?}", early.windows);
+    let Allowance { cost, redone } = early.allowance;
+    assert_eq!(cost, 2600 + 1024 * u64::from(entries.count));
+    assert!(redone <= cost / 8, "{redone}");
+    let known = early.is_known.iter().filter(|is_known| **is_known);
+    assert_eq!(known.count(), 2, "the blobs");
+
+    let options = SyncOptions::default();
+    let (kind, text) = received(&mut &entries.pack()[..], 500, &options).expect_err("an error");
+    assert_eq!(kind, ErrorKind::BudgetExceeded);
+    assert!(text.contains("object_size"), "{text}");
+}
+
+/// Whichever of them come first.
+#[test]
+fn whole_objects_and_those_that_are_made_share_a_limit() {
+    let mut versions = Versions::default();
+    versions.add(None, &noise(1000));
+    for number in 0..8 {
+        versions.add(Some(0), &[number; 10]);
+    }
+    for number in 0..9_u8 {
+        versions.add(None, &[&noise(1000)[..], &[number]].concat());
+    }
+    let mut options = SyncOptions::default();
+    let all: usize = versions.contents.iter().map(Vec::len).sum();
+    for (limit, is_enough) in [(all as u64, true), (all as u64 - 1, false)] {
+        options.limits.inflated_bytes = limit;
+        for window in [400, u64::MAX] {
+            let mut pack = &versions.entries.pack()[..];
+            let received = received(&mut pack, window, &options);
+            let is_received = received.map_err(|(kind, _)| kind).map(|_| ());
+            let expected = if is_enough {
+                Ok(())
+            } else {
+                Err(ErrorKind::BudgetExceeded)
+            };
+            assert_eq!(is_received, expected, "{limit} {window}");
+        }
+    }
+}
