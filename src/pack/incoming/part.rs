@@ -139,7 +139,8 @@ impl Allowance {
     }
 
     fn redo(&mut self, size: u64) -> bool {
-        let redone = self.redone + size + COST_OF_ONE;
+        // The size may be any: it is what a delta claims.
+        let redone = self.redone.saturating_add(size).saturating_add(COST_OF_ONE);
         let is_allowed = redone <= self.cost / REDONE_SHARE;
         if is_allowed {
             self.redone = redone;

@@ -419,13 +419,14 @@ fn what_a_delta_claims_to_make_allows_nothing_and_is_not_made() {
     let mut entries = Entries::default();
     let blob = entries.add(Header::Blob, &noise(2000));
     let base_distance = entries.bytes.len() as u64 - blob;
-    let huge = entries.add(Header::OfsDelta { base_distance }, &claiming(2000, 1 << 50));
+    let claim = claiming(2000, u64::MAX);
+    let huge = entries.add(Header::OfsDelta { base_distance }, &claim);
     for number in 0..40_u8 {
         let base_id = id(Kind::Blob, &[number]);
         entries.add(Header::RefDelta { base_id }, &claiming(1, 1 << 32));
     }
     let base_distance = entries.bytes.len() as u64 - huge;
-    let last = claiming(1 << 50, 1 << 50);
+    let last = claiming(u64::MAX, 1 << 50);
     entries.add(Header::OfsDelta { base_distance }, &last);
     entries.add(Header::Blob, &noise(600));
 
