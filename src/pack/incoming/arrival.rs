@@ -3,18 +3,20 @@
 use std::{
     fs::File,
     io::{self, BufRead, Read, Write},
-    ops::Range,
+    mem,
 };
 
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
 use gix_pack::data;
 
 use super::{
+    at_hand::DeltasAtHand,
     entry_header::{self, EntryHeader},
     inspection::Inspection,
     ref_deltas::RefDeltas,
     spent::Spent,
     table::{Base, Table},
+    window::{Cut, Window},
 };
 use crate::{
     Error, ErrorKind, Phase, Run,
@@ -32,25 +34,27 @@ const MAX_SIZES: usize = 2 * 10;
 const MAX_TAKEN: usize = 64 * 1024;
 
 /// A pack whose entries are still to come.
-pub(super) struct Arrival<'a> {
-    intake: Intake<'a>,
+pub(super) struct Arrival<'a, 's> {
+    intake: Intake<'a, 's>,
     hash: HashKind,
     count: u32,
 }
 
 /// What is known of a pack that has arrived, beside its entries.
-pub(super) struct Arrived {
+pub(super) struct Arrived<'s> {
     pub(super) checksum: ObjectId,
     pub(super) ref_deltas: RefDeltas,
+    /// Of the entries that were not handed over.
+    pub(super) last_deltas: DeltasAtHand<'s>,
 }
 
-impl<'a> Arrival<'a> {
+impl<'a, 's> Arrival<'a, 's> {
     /// Receives the header of a pack.
     pub(super) fn begin(
         pack: &'a mut dyn BufRead,
         file: &'a mut File,
         hash: HashKind,
-        spent: &'a Spent<'a>,
+        spent: &'s Spent<'s>,
         run: &'a Run,
     ) -> Result<Self, Error> {
         let intake = Intake {
@@ -82,18 +86,19 @@ impl<'a> Arrival<'a> {
     /// Receives the rest of the pack: its entries and its checksum. Its file ends with the last
     /// entry.
     ///
-    /// `hand_over` is called with those entries that are on disk, whenever they have become as many
-    /// bytes as a window has.
+    /// `hand_over` is called with entries that are on disk, whenever they have become a window of
+    /// about so many bytes: see [`Cut`].
     pub(super) fn receive(
         mut self,
         table: &Table,
         inspection: &mut Inspection<'_>,
         window: u64,
-        hand_over: &mut dyn FnMut(Range<u32>),
-    ) -> Result<Arrived, Error> {
+        hand_over: &mut dyn FnMut(Window<'s>),
+    ) -> Result<Arrived<'s>, Error> {
         let entries = Entries {
             table,
             ref_deltas: RefDeltas::new(),
+            deltas: DeltasAtHand::new(self.intake.spent),
             inflater: Inflater::new(),
             content: Vec::new(),
             inspection,
@@ -116,24 +121,32 @@ impl<'a> Arrival<'a> {
 
     fn receive_entries(
         &mut self,
-        mut entries: Entries<'_, '_>,
+        mut entries: Entries<'_, 's, '_>,
         window: u64,
-        hand_over: &mut dyn FnMut(Range<u32>),
-    ) -> Result<Arrived, Stop> {
+        hand_over: &mut dyn FnMut(Window<'s>),
+    ) -> Result<Arrived<'s>, Stop> {
         let intake = &mut self.intake;
-        let (mut first, mut start) = (0, intake.offset);
+        let mut cut = Cut::new(window);
         for entry in 0..self.count {
             intake.run.check()?;
+            let start = intake.offset;
             entries.receive(intake)?;
-            if intake.offset - start >= window {
+            let (length, size) = (intake.offset - start, entries.table.size(entry));
+            let is_whole = !entries.table.is_delta(entry);
+            if let Some(window) = cut.after(entry, is_whole, length, size) {
                 intake.settle()?;
-                hand_over(first..entry + 1);
-                (first, start) = (entry + 1, intake.offset);
+                // A whole object that begins the next one has none.
+                let next = DeltasAtHand::new(intake.spent);
+                hand_over(Window {
+                    entries: window,
+                    deltas: mem::replace(&mut entries.deltas, next),
+                });
             }
         }
         Ok(Arrived {
             checksum: intake.finish(self.hash)?,
             ref_deltas: entries.ref_deltas,
+            last_deltas: entries.deltas,
         })
     }
 }
@@ -156,16 +169,18 @@ impl From<Error> for Stop {
     }
 }
 
-struct Entries<'a, 'i> {
-    table: &'a Table,
+struct Entries<'t, 's, 'i> {
+    table: &'t Table,
     ref_deltas: RefDeltas,
+    /// Of the window that is arriving.
+    deltas: DeltasAtHand<'s>,
     inflater: Inflater,
     content: Vec<u8>,
-    inspection: &'a mut Inspection<'i>,
+    inspection: &'t mut Inspection<'i>,
 }
 
-impl Entries<'_, '_> {
-    fn receive(&mut self, intake: &mut Intake<'_>) -> Result<(), Stop> {
+impl Entries<'_, '_, '_> {
+    fn receive(&mut self, intake: &mut Intake<'_, '_>) -> Result<(), Stop> {
         let start = intake.offset;
         intake.checksum = crc32fast::Hasher::new();
         let EntryHeader { form, size } = EntryHeader::read(intake, self.table.hash)?;
@@ -173,13 +188,13 @@ impl Entries<'_, '_> {
             entry_header::Form::OfsDelta(distance) => {
                 let base = start.checked_sub(*distance);
                 let base = base.ok_or_else(|| invalid("has a delta of what is before it"))?;
-                let size = self.skip_delta(intake, size)?;
+                let size = self.delta(intake, size)?;
                 let base = self.table.entry_at(base);
                 let base = base.ok_or_else(|| invalid("has a delta of what is no entry"))?;
                 (Base::Entry(base), size, None)
             }
             entry_header::Form::RefDelta(_) => {
-                let size = self.skip_delta(intake, size)?;
+                let size = self.delta(intake, size)?;
                 (Base::Named, size, None)
             }
             entry_header::Form::Whole(kind) => {
@@ -189,7 +204,7 @@ impl Entries<'_, '_> {
                 (Base::None, size, Some((*kind, id)))
             }
         };
-        let checksum = std::mem::take(&mut intake.checksum).finalize();
+        let checksum = mem::take(&mut intake.checksum).finalize();
         let place = start..intake.offset;
         let entry = self.table.push(place, checksum, base, size);
         if let Some((kind, id)) = whole {
@@ -203,8 +218,10 @@ impl Entries<'_, '_> {
 
     /// A delta is applied when a window of them is there. Here it only tells the size of its result,
     /// none if it is damaged.
-    fn skip_delta(&mut self, intake: &mut Intake<'_>, size: u64) -> Result<u64, Stop> {
+    fn delta(&mut self, intake: &mut Intake<'_, '_>, size: u64) -> Result<u64, Stop> {
         intake.spent.check_size(size)?;
+        let entry = self.table.len();
+        let is_kept = self.deltas.has_room_for(size);
         let mut stream = self.inflater.read(intake, size);
         self.content.clear();
         loop {
@@ -216,12 +233,23 @@ impl Entries<'_, '_> {
             let length = piece.len();
             self.content
                 .extend_from_slice(&piece[..length.min(missing)]);
+            if is_kept {
+                self.deltas.extend(piece);
+            }
             stream.consume(length);
+        }
+        if is_kept {
+            self.deltas.end(entry);
         }
         Ok(sizes(&mut &self.content[..]).map_or(0, |(_, result)| result))
     }
 
-    fn whole(&mut self, intake: &mut Intake<'_>, kind: Kind, size: u64) -> Result<ObjectId, Stop> {
+    fn whole(
+        &mut self,
+        intake: &mut Intake<'_, '_>,
+        kind: Kind,
+        size: u64,
+    ) -> Result<ObjectId, Stop> {
         let mut hasher = gix::hash::hasher(self.table.hash);
         hasher.update(&gix::objs::encode::loose_header(kind, size));
         self.content.clear();
@@ -249,11 +277,11 @@ impl Entries<'_, '_> {
 }
 
 /// What is read of a pack is hashed and written to disk.
-struct Intake<'a> {
+struct Intake<'a, 's> {
     pack: &'a mut dyn BufRead,
     file: &'a mut File,
     run: &'a Run,
-    spent: &'a Spent<'a>,
+    spent: &'s Spent<'s>,
     hasher: gix::hash::Hasher,
     /// Of the entry that is being read.
     checksum: crc32fast::Hasher,
@@ -264,7 +292,7 @@ struct Intake<'a> {
     failure: Option<Error>,
 }
 
-impl Intake<'_> {
+impl Intake<'_, '_> {
     /// Lets go of what was taken.
     fn settle(&mut self) -> io::Result<()> {
         if self.taken == 0 {
@@ -298,7 +326,7 @@ impl Intake<'_> {
     /// Checks the checksum of the pack, which is to be the last of it.
     fn finish(&mut self, hash: HashKind) -> Result<ObjectId, Stop> {
         self.settle()?;
-        let hasher = std::mem::replace(&mut self.hasher, gix::hash::hasher(hash));
+        let hasher = mem::replace(&mut self.hasher, gix::hash::hasher(hash));
         let computed = hasher.try_finalize().map_err(|_| collision())?;
         let mut trailer = ObjectId::null(hash);
         self.pack.read_exact(trailer.as_mut_slice())?;
@@ -312,7 +340,7 @@ impl Intake<'_> {
     }
 }
 
-impl BufRead for Intake<'_> {
+impl BufRead for Intake<'_, '_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.taken >= MAX_TAKEN || self.pack.fill_buf()?.len() == self.taken {
             self.settle()?;
@@ -331,7 +359,7 @@ impl BufRead for Intake<'_> {
     }
 }
 
-impl Read for Intake<'_> {
+impl Read for Intake<'_, '_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let ready = self.fill_buf()?;
         let size = ready.len().min(to.len());

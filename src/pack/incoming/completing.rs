@@ -14,7 +14,8 @@ use gix::{
 use gix_pack::data;
 
 use super::{
-    arrival::collision,
+    arrival::{Arrived, collision},
+    at_hand::DeltasAtHand,
     part::Part,
     ref_deltas::RefDeltas,
     resolving::{Pack, Resolver},
@@ -26,13 +27,18 @@ use crate::{Error, ErrorKind, Run, pack::outgoing::Deflater};
 /// them; those are added to the pack. How many were added.
 pub(super) fn resolve_rest(
     pack: &mut Pack<'_>,
-    mut ref_deltas: RefDeltas,
+    arrived: Arrived<'_>,
     bases: &gix::odb::Handle,
 ) -> Result<usize, Error> {
+    let Arrived {
+        mut ref_deltas,
+        last_deltas,
+        ..
+    } = arrived;
     ref_deltas.sort();
     let rest = Part::rest(&pack.table, &ref_deltas);
-    pack.resolve(&rest, &ref_deltas)?;
-    let added = add_bases(pack, &rest, &ref_deltas, bases)?;
+    pack.resolve(&rest, &last_deltas, &ref_deltas)?;
+    let added = add_bases(pack, &rest, &last_deltas, &ref_deltas, bases)?;
     pack.check_that_all_is_resolved()?;
     Ok(added)
 }
@@ -41,6 +47,7 @@ pub(super) fn resolve_rest(
 fn add_bases(
     pack: &mut Pack<'_>,
     part: &Part,
+    deltas: &DeltasAtHand<'_>,
     ref_deltas: &RefDeltas,
     bases: &gix::odb::Handle,
 ) -> Result<usize, Error> {
@@ -95,6 +102,7 @@ fn add_bases(
         let mut resolver = Resolver {
             pack,
             part,
+            deltas,
             ref_deltas: Some(ref_deltas),
             is_given_up: &AtomicBool::new(false),
             inspection: &mut inspection,

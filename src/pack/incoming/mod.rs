@@ -17,6 +17,7 @@ use gix::{
 };
 
 mod arrival;
+mod at_hand;
 mod completing;
 mod entry_header;
 mod indexing;
@@ -29,6 +30,8 @@ mod spent;
 mod table;
 #[cfg(test)]
 mod tests;
+mod window;
+mod windows;
 
 use self::{
     arrival::Arrival,
@@ -196,10 +199,11 @@ impl Incoming {
         if announced == 0 {
             return Ok(Traffic::default());
         }
-        let added = completing::resolve_rest(&mut pack, arrived.ref_deltas, bases)?;
+        let checksum = arrived.checksum;
+        let added = completing::resolve_rest(&mut pack, arrived, bases)?;
         let table = pack.table;
         let checksum = match added {
-            0 => completing::seal(&path, arrived.checksum)?,
+            0 => completing::seal(&path, checksum)?,
             _ => completing::seal_anew(&path, &table, run)?,
         };
         let data = folder.join(format!("pack-{checksum}.pack"));

@@ -24,15 +24,13 @@ impl Part {
     /// What is before them leads to them as long as it is allowed. Other deltas are left for later.
     pub(super) fn window(table: &Table, window: Range<u32>, allowance: &mut Allowance) -> Self {
         for entry in window.clone() {
-            // What a delta makes is what it claims, until it is made.
-            let proven = match table.is_delta(entry) {
-                true => 0,
-                false => table.size(entry),
-            };
-            allowance.arrived(proven);
+            allowance.arrived(table, entry);
         }
         let is_wanted = |entry| table.is_delta(entry);
-        Part::of(table, window, is_wanted, allowance)
+        let part = Part::of(table, window, is_wanted, allowance);
+        part.reached(table)
+            .for_each(|entry| allowance.made(table.size(entry)));
+        part
     }
 
     /// Whatever isn't known of the whole pack.
@@ -79,6 +77,23 @@ impl Part {
         }
     }
 
+    /// Those of its own deltas that are built on what is in this part: they are made now, and are of
+    /// the size that they claim, or the pack is refused.
+    fn reached<'t>(&self, table: &'t Table) -> impl Iterator<Item = u32> + use<'_, 't> {
+        let mut is_reached = vec![false; self.entries.len()];
+        let reached = (0..).zip(&self.entries).filter(move |(at, entry)| {
+            let at = *at as usize;
+            is_reached[at] |= !table.is_delta(**entry);
+            if is_reached[at] {
+                for delta in self.deltas.of(at as u32) {
+                    is_reached[*delta as usize] = true;
+                }
+            }
+            is_reached[at] && table.is_delta(**entry) && !self.only_leads_on(**entry)
+        });
+        reached.map(|(_, entry)| *entry)
+    }
+
     pub(super) fn entries(&self) -> &[u32] {
         &self.entries
     }
@@ -121,7 +136,8 @@ fn way_to(mut ahead: BTreeSet<u32>, table: &Table, allowance: &mut Allowance) ->
 /// how fast that comes in.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Allowance {
-    /// Of all objects that have arrived, without what deltas make.
+    /// Of all objects that have arrived. What a delta claims counts once it is sure to be held
+    /// against that.
     pub(super) cost: u64,
     /// Of those that are made once more.
     pub(super) redone: u64,
@@ -134,8 +150,15 @@ const COST_OF_ONE: u64 = 1024;
 const REDONE_SHARE: u64 = 8;
 
 impl Allowance {
-    fn arrived(&mut self, size: u64) {
-        self.cost += size + COST_OF_ONE;
+    fn arrived(&mut self, table: &Table, entry: u32) {
+        self.cost += COST_OF_ONE;
+        if !table.is_delta(entry) {
+            self.made(table.size(entry));
+        }
+    }
+
+    fn made(&mut self, size: u64) {
+        self.cost = self.cost.saturating_add(size);
     }
 
     fn redo(&mut self, size: u64) -> bool {

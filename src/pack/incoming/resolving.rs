@@ -1,19 +1,10 @@
-//! From the entries of a pack to its objects: while it arrives, and when all of it is there.
-//!
-//! What has arrived is resolved in windows, on other threads than the one that reads the pack. The
-//! deltas of a window whose base is in an earlier one need that to be made once more. Git puts bases
-//! close to their deltas, so it costs little; a pack that was made to cost more has the rest of its
-//! deltas wait until all of it is there, when each entry is made at most once more.
+//! From the entries of a pack to its objects, when all of it is there.
 
 use std::{
     io,
     ops::Range,
     path::Path,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-        mpsc,
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     thread,
 };
 
@@ -21,8 +12,9 @@ use gix::objs::Kind;
 
 use super::{
     arrival::{collision, damaged},
+    at_hand::DeltasAtHand,
     inspection::{Found, Inspection},
-    part::{Allowance, Part},
+    part::Part,
     ref_deltas::RefDeltas,
     spent::Spent,
     table::Table,
@@ -46,52 +38,13 @@ pub(super) struct Pack<'a> {
 }
 
 impl Pack<'_> {
-    /// Has the pack arrive, and resolves the windows that are handed over meanwhile. Those are to be
-    /// on disk and in the table.
-    ///
-    /// An error of the pack that shows as it arrives is told before any that shows in its deltas,
-    /// and of those the first in the order of the pack, however fast it comes in.
-    pub(super) fn resolve_while<T>(
-        &self,
-        arrive: impl FnOnce(&mut dyn FnMut(Range<u32>)) -> Result<T, Error>,
-    ) -> Result<(T, Allowance), Error> {
-        // The thread that reads mostly waits for the network.
-        let most = cores();
-        let (hand_over, handed_over) = mpsc::channel();
-        let windows = Windows {
-            pack: self,
-            room: self.room(most),
-            handed_over: Mutex::new((handed_over, Allowance::default())),
-            is_given_up: AtomicBool::new(false),
-            failure: Mutex::new(None),
-        };
-        let arrived = thread::scope(|scope| {
-            let (hand_over, windows) = (hand_over, &windows);
-            let mut threads = 0;
-            let arrived = arrive(&mut |window| {
-                // Somebody receives it for as long as there are windows.
-                let _ = hand_over.send(window);
-                if threads < most {
-                    threads += 1;
-                    // Where none can be had, all is resolved at the end.
-                    let worker = thread::Builder::new();
-                    let _ = worker.spawn_scoped(scope, || windows.work());
-                }
-            });
-            arrived.inspect_err(|_| windows.is_given_up.store(true, Relaxed))
-        })?;
-        self.spent.nothing_waits();
-        let sum = self.spent.check_sum();
-        let failure = windows.failure.into_inner();
-        let (_, allowance) = *locked(&windows.handed_over);
-        match failure.unwrap_or_else(PoisonError::into_inner) {
-            None => sum.map(|()| (arrived, allowance)),
-            Some((_, err)) => Err(err),
-        }
-    }
-
     /// Resolves the deltas of the last part, as far as they have their bases in the pack.
-    pub(super) fn resolve(&self, part: &Part, ref_deltas: &RefDeltas) -> Result<(), Error> {
+    pub(super) fn resolve(
+        &self,
+        part: &Part,
+        deltas: &DeltasAtHand<'_>,
+        ref_deltas: &RefDeltas,
+    ) -> Result<(), Error> {
         let count = part.entries().len();
         if count == 0 {
             return Ok(());
@@ -105,6 +58,7 @@ impl Pack<'_> {
             let mut resolver = Resolver {
                 pack: self,
                 part,
+                deltas,
                 ref_deltas: Some(ref_deltas),
                 is_given_up: &is_given_up,
                 inspection: &mut inspection,
@@ -156,74 +110,15 @@ impl Pack<'_> {
     }
 }
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get())
-}
-
-/// What has arrived of a pack, for the threads that resolve it.
-struct Windows<'a> {
-    pack: &'a Pack<'a>,
-    room: Room,
-    handed_over: Mutex<(mpsc::Receiver<Range<u32>>, Allowance)>,
-    /// The pack won't be there as a whole.
-    is_given_up: AtomicBool,
-    /// Where it was, and what.
-    failure: Mutex<Option<(u32, Error)>>,
-}
-
-impl Windows<'_> {
-    /// Resolves one window after the other until all have arrived.
-    fn work(&self) {
-        let mut at = u32::MAX;
-        if let Err(err) = self.resolve(&mut at) {
-            let mut failure = locked(&self.failure);
-            if failure.as_ref().is_none_or(|(first, _)| at < *first) {
-                *failure = Some((at, err));
-            }
-        }
-    }
-
-    fn resolve(&self, at: &mut u32) -> Result<(), Error> {
-        let pack = self.pack;
-        let mut inspection = pack.found.inspection();
-        let mut descent = pack.descent(&self.room)?;
-        while let Some(part) = self.next() {
-            *at = part.first();
-            let mut resolver = Resolver {
-                pack,
-                part: &part,
-                ref_deltas: None,
-                is_given_up: &self.is_given_up,
-                inspection: &mut inspection,
-            };
-            for entry in part.entries() {
-                if !pack.table.is_delta(*entry) {
-                    descent.descend(*entry, &mut resolver)?;
-                }
-            }
-        }
-        *at = u32::MAX;
-        inspection.finish()
-    }
-
-    /// Waits for a window that nobody else takes. None comes once one has failed, but whoever has
-    /// taken one goes through with it: a fault in there is before that.
-    fn next(&self) -> Option<Part> {
-        let mut handed_over = locked(&self.handed_over);
-        if locked(&self.failure).is_some() {
-            return None;
-        }
-        let (windows, allowance) = &mut *handed_over;
-        let window = windows.recv().ok()?;
-        let is_wanted = !self.is_given_up.load(Relaxed);
-        is_wanted.then(|| Part::window(&self.pack.table, window, allowance))
-    }
 }
 
 /// What is done with the entries of a part.
 pub(super) struct Resolver<'a, 'l> {
     pub(super) pack: &'a Pack<'a>,
     pub(super) part: &'a Part,
+    pub(super) deltas: &'a DeltasAtHand<'a>,
     /// None as long as there may be more to come.
     pub(super) ref_deltas: Option<&'a RefDeltas>,
     pub(super) is_given_up: &'a AtomicBool,
@@ -281,6 +176,15 @@ impl Work for Resolver<'_, '_> {
         Ok(())
     }
 
+    fn inflated(&self, entry: u32, to: &mut Vec<u8>) -> bool {
+        let delta = self.deltas.of(entry);
+        if let Some(delta) = delta {
+            to.clear();
+            to.extend_from_slice(delta);
+        }
+        delta.is_some()
+    }
+
     fn allows(&mut self, entry: u32, size: u64, depth: u32) -> Result<(), Error> {
         match self.is_to_be_resolved(entry) {
             true => self.pack.spent.on_delta(size, depth),
@@ -304,8 +208,4 @@ impl Work for Resolver<'_, '_> {
     fn failed(&self, err: io::Error) -> Error {
         Error::io("keeping objects on disk", err)
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,6 +15,8 @@ pub(super) struct Spent<'a> {
     made: AtomicU64,
     /// Bytes on disk beside the pack.
     waiting: AtomicU64,
+    /// Bytes of memory that are left for deltas at hand.
+    for_deltas: AtomicU64,
 }
 
 impl<'a> Spent<'a> {
@@ -24,6 +26,7 @@ impl<'a> Spent<'a> {
             whole: AtomicU64::new(0),
             made: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
+            for_deltas: AtomicU64::new(0),
         }
     }
 
@@ -32,9 +35,13 @@ impl<'a> Spent<'a> {
         within("objects", "objects", count, self.limits.objects)?;
         // The rest is for contents.
         let share = self.limits.memory / 8 * 5;
-        match count.saturating_mul(memory) <= share {
-            true => Ok(()),
-            false => {
+        match share.checked_sub(count.saturating_mul(memory)) {
+            Some(left) => {
+                self.for_deltas
+                    .store(left + self.limits.memory / 16, Relaxed);
+                Ok(())
+            }
+            None => {
                 let limit = format_args!("{} bytes for {count} objects", self.limits.memory);
                 Err(Error::over_budget("memory", limit))
             }
@@ -102,6 +109,17 @@ impl<'a> Spent<'a> {
     /// What waited on disk is gone.
     pub(super) fn nothing_waits(&self) {
         self.waiting.store(0, Relaxed);
+    }
+
+    /// Whether there is memory for so many more bytes of deltas. Those that there is none for are read
+    /// from disk.
+    pub(super) fn keep_at_hand(&self, bytes: u64) -> bool {
+        let kept = |left: u64| left.checked_sub(bytes);
+        self.for_deltas.fetch_update(Relaxed, Relaxed, kept).is_ok()
+    }
+
+    pub(super) fn let_go(&self, bytes: u64) {
+        self.for_deltas.fetch_add(bytes, Relaxed);
     }
 
     pub(super) fn check_disk(&self, pack: u64) -> Result<(), Error> {

@@ -49,6 +49,12 @@ pub(super) trait Work {
     /// Appends the deltas of an entry that was visited, that with the most behind it first.
     fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Self::Error>;
 
+    /// Replaces `to` by the delta of an entry, if that is at hand as it was inflated before.
+    fn inflated(&self, entry: u32, to: &mut Vec<u8>) -> bool {
+        let _ = (entry, to);
+        false
+    }
+
     /// Whether an object of that size, so many deltas away from a whole one, may be looked at.
     fn allows(&mut self, entry: u32, size: u64, depth: u32) -> Result<(), Self::Error>;
 
@@ -230,7 +236,9 @@ impl<'a> Descent<'a> {
     ) -> Result<(Vec<u8>, Option<Permit<'a>>), W::Error> {
         let unreadable = |work: &W, err| work.unreadable(entry, err);
         let place = work.place(entry);
-        let header = self.read(&place).map_err(|err| unreadable(work, err))?;
+        let large_one = self
+            .delta(entry, &place, work)
+            .map_err(|err| unreadable(work, err))?;
         let at_hand = self
             .at_hand(&base.content)
             .map_err(|err| unreadable(work, err))?;
@@ -257,21 +265,16 @@ impl<'a> Descent<'a> {
             }
             (None, ..) => return Err(unreadable(work, io::ErrorKind::NotFound.into())),
         };
-        let size = header.decompressed_size;
-        let mut stream = stream(pack, raw, &header, &place).map_err(|err| unreadable(work, err))?;
-        let is_small = size <= room.large as u64 && !raw.is_empty();
         let (mut small, mut large);
-        let instructions: &mut dyn BufRead = match is_small {
-            true => {
-                let bytes = stream.fill_buf().map_err(|err| unreadable(work, err))?;
-                inflater
-                    .inflate(bytes, size as usize, delta)
-                    .map_err(|err| unreadable(work, err))?;
+        let instructions: &mut dyn BufRead = match &large_one {
+            None => {
                 small = &delta[..];
                 &mut small
             }
-            false => {
-                large = inflater.read(stream, size);
+            Some(header) => {
+                let stream =
+                    stream(pack, raw, header, &place).map_err(|err| unreadable(work, err))?;
+                large = inflater.read(stream, header.decompressed_size);
                 &mut large
             }
         };
@@ -285,7 +288,7 @@ impl<'a> Descent<'a> {
         let may_go_on = || work.may_go_on();
         let applied = match base_content {
             // As nearly all are: what is known to be in memory takes a third of the time.
-            Some(mut base) if is_small => {
+            Some(mut base) if large_one.is_none() => {
                 let mut rest = instructions.fill_buf().unwrap_or_default();
                 let mut paced = Paced::new(&mut rest, may_go_on);
                 apply(&mut paced, &mut base, size as usize, &mut content)
@@ -299,6 +302,28 @@ impl<'a> Descent<'a> {
         drop(from);
         work.visit(entry, base.kind, &content, base_content)?;
         Ok((content, permit))
+    }
+
+    /// Puts the delta of an entry into [`Descent::delta`], unless it is a large one: of that only the
+    /// header is told, and the rest is to be read.
+    fn delta<W: Work>(
+        &mut self,
+        entry: u32,
+        place: &Range<u64>,
+        work: &W,
+    ) -> io::Result<Option<data::Entry>> {
+        if work.inflated(entry, &mut self.delta) {
+            return Ok(None);
+        }
+        let header = self.read(place)?;
+        let size = header.decompressed_size;
+        if self.raw.is_empty() || size > self.room.large as u64 {
+            return Ok(Some(header));
+        }
+        let stream = &self.raw[header.header_size()..];
+        self.inflater
+            .inflate(stream, size as usize, &mut self.delta)?;
+        Ok(None)
     }
 
     /// Goes on to what is built on an object, if there is anything.

@@ -6,7 +6,9 @@ use std::{
 };
 
 use super::*;
-use crate::pack::incoming::{arrival::Arrived, part::Allowance};
+use crate::pack::incoming::{
+    arrival::Arrived, at_hand::DeltasAtHand, part::Allowance, window::Window,
+};
 
 /// A pack of one blob and its versions.
 #[derive(Default)]
@@ -134,7 +136,7 @@ fn early(entries: &Entries, window: u64, piece: usize) -> Early {
     let mut windows = Vec::new();
     let arrived: Result<(Arrived, _), _> = pack.resolve_while(|hand_over| {
         arrival.receive(&pack.table, &mut inspection, window, &mut |window| {
-            windows.push(window.clone());
+            windows.push(window.entries.clone());
             hand_over(window);
         })
     });
@@ -170,14 +172,18 @@ fn what_has_arrived_is_resolved_but_for_what_may_come_later() {
     versions.add(Some(by_id), b"more of it");
     versions.add(None, b"elsewhere");
     versions.add(Some(by_id - 50), b"one more");
-    versions.add(None, &noise(600));
+    versions.add(None, &noise(1100));
 
-    let early = early(&versions.entries, 500, 8192);
+    let early = early(&versions.entries, 250, 8192);
     assert!(early.windows.len() > 10, "{:?}", early.windows);
     let last = early.windows.last().expect("some").end as usize;
     assert_eq!(last, versions.contents.len(), "all of it was handed over");
     let Allowance { cost, redone } = early.allowance;
     assert!(redone > 0 && redone <= cost / 8, "{redone} {cost}");
+    let sizes = versions.contents.iter().map(|content| content.len() as u64);
+    let not_made: u64 = sizes.clone().skip(by_id).take(2).sum();
+    let of_each = 1024 * u64::from(versions.entries.count);
+    assert_eq!(cost, sizes.sum::<u64>() - not_made + of_each);
     let left: Vec<_> = (0..last).filter(|at| !early.is_known[*at]).collect();
     assert_eq!(left, [by_id, by_id + 1]);
 }
@@ -258,7 +264,7 @@ fn the_first_fault_is_told_whenever_it_is_found() {
     ] {
         let entries = faulty(faults);
         let pack = entries.pack();
-        for window in [300, 700] {
+        for window in [1200, 2000] {
             for _ in 0..10 {
                 let err = received(&mut &pack[..], window, &options).expect_err("a fault");
                 assert_eq!(err.0, kind, "{faults:?} {window} {err:?}");
@@ -343,7 +349,10 @@ fn what_breaks_off_is_not_worked_on_any_longer() {
     let mut inspection = found.inspection();
     let given_up: Result<((), _), _> = pack.resolve_while(|hand_over| {
         arrival.receive(&pack.table, &mut inspection, u64::MAX, &mut |_| {})?;
-        hand_over(0..pack.table.len());
+        hand_over(Window {
+            entries: 0..pack.table.len(),
+            deltas: DeltasAtHand::new(&spent),
+        });
         Err(Error::new(ErrorKind::Network, "the connection is lost"))
     });
     assert_eq!(given_up.expect_err("lost").kind(), ErrorKind::Network);
@@ -428,12 +437,12 @@ fn what_a_delta_claims_to_make_allows_nothing_and_is_not_made() {
     let base_distance = entries.bytes.len() as u64 - huge;
     let last = claiming(u64::MAX, 1 << 50);
     entries.add(Header::OfsDelta { base_distance }, &last);
-    entries.add(Header::Blob, &noise(600));
+    entries.add(Header::Blob, &noise(1100));
 
     let early = early(&entries, 500, 8192);
     assert!(early.windows.len() > 2, "{:?}", early.windows);
     let Allowance { cost, redone } = early.allowance;
-    assert_eq!(cost, 2600 + 1024 * u64::from(entries.count));
+    assert_eq!(cost, 3100 + 1024 * u64::from(entries.count));
     assert!(redone <= cost / 8, "{redone}");
     let known = early.is_known.iter().filter(|is_known| **is_known);
     assert_eq!(known.count(), 2, "the blobs");

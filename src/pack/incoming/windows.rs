@@ -1,0 +1,218 @@
+//! From the entries of a pack to its objects, while it arrives.
+//!
+//! What has arrived is resolved in windows, on other threads than the one that reads the pack. Should
+//! those not keep up, it helps them: what comes in meanwhile waits at the sender, and not here.
+//!
+//! The deltas of a window whose base is in an earlier one need that to be made once more. Git puts
+//! bases close to their deltas, so it costs little; a pack that was made to cost more has the rest of
+//! its deltas wait until all of it is there, when each entry is made at most once more.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use super::{
+    at_hand::DeltasAtHand,
+    inspection::Inspection,
+    part::{Allowance, Part},
+    resolving::{Pack, Resolver, cores},
+    window::Window,
+};
+use crate::{
+    Error,
+    pack::resolve::{Descent, Room},
+};
+
+impl Pack<'_> {
+    /// Has the pack arrive, and resolves the windows that are handed over meanwhile. Those are to be
+    /// on disk and in the table.
+    ///
+    /// An error of the pack that shows as it arrives is told before any that shows in its deltas,
+    /// and of those the first in the order of the pack, however fast it comes in.
+    pub(super) fn resolve_while<'s, T>(
+        &self,
+        arrive: impl FnOnce(&mut dyn FnMut(Window<'s>)) -> Result<T, Error>,
+    ) -> Result<(T, Allowance), Error> {
+        let most = cores();
+        let windows = Windows {
+            pack: self,
+            room: self.room(most + 1),
+            most,
+            queue: Mutex::default(),
+            has_come: Condvar::new(),
+            is_given_up: AtomicBool::new(false),
+            failure: Mutex::default(),
+        };
+        let arrived = thread::scope(|scope| {
+            let windows = &windows;
+            let mut threads = 0;
+            let mut helper = Worker::new(windows);
+            let all_have_come = AllHaveCome(windows);
+            let arrived = arrive(&mut |window| {
+                if threads < most {
+                    threads += 1;
+                    // Where none can be had, whoever reads the pack does it all.
+                    let worker = thread::Builder::new();
+                    let _ = worker.spawn_scoped(scope, || Worker::new(windows).work());
+                }
+                while let Some(part) = windows.next_if_full() {
+                    helper.resolve(part);
+                }
+                windows.hand_over(window);
+            });
+            let arrived = arrived.inspect_err(|_| windows.is_given_up.store(true, Relaxed));
+            drop(all_have_come);
+            helper.work();
+            arrived
+        })?;
+        self.spent.nothing_waits();
+        let sum = self.spent.check_sum();
+        let allowance = locked(&windows.queue).allowance;
+        let failure = windows.failure.into_inner();
+        match failure.unwrap_or_else(PoisonError::into_inner) {
+            None => sum.map(|()| (arrived, allowance)),
+            Some((_, err)) => Err(err),
+        }
+    }
+}
+
+/// What has arrived of a pack, for the threads that resolve it.
+struct Windows<'a, 's> {
+    pack: &'a Pack<'a>,
+    room: Room,
+    /// How many wait before whoever reads the pack helps.
+    most: usize,
+    queue: Mutex<Queue<'s>>,
+    has_come: Condvar,
+    /// The pack won't be there as a whole.
+    is_given_up: AtomicBool,
+    /// Where it was, and what.
+    failure: Mutex<Option<(u32, Error)>>,
+}
+
+#[derive(Default)]
+struct Queue<'s> {
+    windows: VecDeque<Window<'s>>,
+    /// Of all windows that were taken from here, in the order of the pack.
+    allowance: Allowance,
+    all_have_come: bool,
+}
+
+type WindowPart<'s> = (Part, DeltasAtHand<'s>);
+
+impl<'s> Windows<'_, 's> {
+    fn hand_over(&self, window: Window<'s>) {
+        locked(&self.queue).windows.push_back(window);
+        self.has_come.notify_one();
+    }
+
+    /// Waits for a window that nobody else takes.
+    fn next(&self) -> Option<WindowPart<'s>> {
+        let is_open = |queue: &mut Queue<'_>| queue.windows.is_empty() && !queue.all_have_come;
+        let queue = self.has_come.wait_while(locked(&self.queue), is_open);
+        self.take(&mut queue.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn next_if_full(&self) -> Option<WindowPart<'s>> {
+        let mut queue = locked(&self.queue);
+        let is_full = queue.windows.len() >= self.most;
+        is_full.then(|| self.take(&mut queue))?
+    }
+
+    /// None comes once one has failed, but whoever has taken one goes through with it: a fault in
+    /// there is before that.
+    fn take(&self, queue: &mut Queue<'s>) -> Option<WindowPart<'s>> {
+        if self.is_given_up.load(Relaxed) || locked(&self.failure).is_some() {
+            queue.windows.clear();
+        }
+        let Window { entries, deltas } = queue.windows.pop_front()?;
+        let part = Part::window(&self.pack.table, entries, &mut queue.allowance);
+        Some((part, deltas))
+    }
+
+    fn fail(&self, at: u32, err: Error) {
+        let mut failure = locked(&self.failure);
+        if failure.as_ref().is_none_or(|(first, _)| at < *first) {
+            *failure = Some((at, err));
+        }
+    }
+}
+
+/// Whoever waits for a window is told when this is dropped.
+struct AllHaveCome<'w, 'a, 's>(&'w Windows<'a, 's>);
+
+impl Drop for AllHaveCome<'_, '_, '_> {
+    fn drop(&mut self) {
+        locked(&self.0.queue).all_have_come = true;
+        self.0.has_come.notify_all();
+    }
+}
+
+/// One thread's way through the windows.
+struct Worker<'w, 'a, 's> {
+    windows: &'w Windows<'a, 's>,
+    /// As soon as there is something to do.
+    tools: Option<(Descent<'w>, Inspection<'a>)>,
+}
+
+impl<'w, 'a, 's> Worker<'w, 'a, 's> {
+    fn new(windows: &'w Windows<'a, 's>) -> Self {
+        Worker {
+            windows,
+            tools: None,
+        }
+    }
+
+    /// Resolves one window after the other until all have come.
+    fn work(mut self) {
+        while let Some(next) = self.windows.next() {
+            self.resolve(next);
+        }
+        let inspected = self.tools.map(|(_, inspection)| inspection.finish());
+        if let Some(Err(err)) = inspected {
+            self.windows.fail(u32::MAX, err);
+        }
+    }
+
+    fn resolve(&mut self, (part, deltas): WindowPart<'s>) {
+        if let Err(err) = self.try_to_resolve(&part, &deltas) {
+            self.windows.fail(part.first(), err);
+        }
+    }
+
+    fn try_to_resolve(&mut self, part: &Part, deltas: &DeltasAtHand<'s>) -> Result<(), Error> {
+        let Windows {
+            pack,
+            room,
+            is_given_up,
+            ..
+        } = self.windows;
+        let (descent, inspection) = match &mut self.tools {
+            Some(tools) => tools,
+            none => none.insert((pack.descent(room)?, pack.found.inspection())),
+        };
+        let mut resolver = Resolver {
+            pack,
+            part,
+            deltas,
+            ref_deltas: None,
+            is_given_up,
+            inspection,
+        };
+        for entry in part.entries() {
+            if !pack.table.is_delta(*entry) {
+                descent.descend(*entry, &mut resolver)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
