@@ -29,6 +29,8 @@ pub(super) struct Links {
     needed: [Mutex<Needed>; SHARDS],
     count: AtomicUsize,
     most: AtomicUsize,
+    /// How many of the shards were taken to see whether they are within the pack.
+    checked: AtomicUsize,
     /// Whether some object leads out of the pack, or nowhere.
     leads_out: AtomicBool,
 }
@@ -52,6 +54,7 @@ impl Links {
             needed: std::array::from_fn(|_| Mutex::new(needed())),
             count: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
+            checked: AtomicUsize::new(0),
             leads_out: AtomicBool::new(false),
         }
     }
@@ -92,19 +95,25 @@ impl Links {
         }
     }
 
-    /// Whether all that is needed is in the pack: `kind_of` knows what is.
+    /// Whether all that is needed is in the pack: `kind_of` knows what is. Of the threads that ask,
+    /// each looks at what no other has taken, and is told of that.
     pub(super) fn are_within(&self, kind_of: impl Fn(&oid) -> Option<Kind>) -> bool {
         let is_within = |kind, id: &[u8]| {
             let id = oid::try_from_bytes(id).ok();
             id.and_then(&kind_of) == Some(kind)
         };
+        while !self.lead_out()
+            && let Some(shard) = self.needed.get(self.checked.fetch_add(1, Relaxed))
+        {
+            let are_within = match &*shard.lock().unwrap_or_else(PoisonError::into_inner) {
+                Needed::Sha1(needed) => needed.iter().all(|(kind, id)| is_within(*kind, id)),
+                Needed::Sha256(needed) => needed.iter().all(|(kind, id)| is_within(*kind, id)),
+            };
+            if !are_within {
+                self.stop();
+            }
+        }
         !self.lead_out()
-            && self.needed.iter().all(|shard| {
-                match &*shard.lock().unwrap_or_else(PoisonError::into_inner) {
-                    Needed::Sha1(needed) => needed.iter().all(|(kind, id)| is_within(*kind, id)),
-                    Needed::Sha256(needed) => needed.iter().all(|(kind, id)| is_within(*kind, id)),
-                }
-            })
     }
 }
 

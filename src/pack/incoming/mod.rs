@@ -19,6 +19,7 @@ use gix::{
 mod arrival;
 mod at_hand;
 mod completing;
+mod early_sync;
 mod entry_header;
 mod indexing;
 mod inspection;
@@ -35,6 +36,7 @@ mod windows;
 
 use self::{
     arrival::Arrival,
+    early_sync::EarlySync,
     indexing::ById,
     inspection::{Findings, Found},
     resolving::Pack,
@@ -174,7 +176,8 @@ impl Incoming {
     ) -> Result<Traffic, Error> {
         let folder = self.objects.path().join("pack");
         let path = folder.join("incoming");
-        let mut file = File::create(&path).map_err(|err| Error::io("creating a pack", err))?;
+        let create = || File::create(&path).and_then(|file| Ok((file.try_clone()?, file)));
+        let (mut file, same_file) = create().map_err(|err| Error::io("creating a pack", err))?;
         let hash = format.hash_kind();
         let spent = Spent::new(run.limits());
         let found = Found::new(run.fsck(), hash);
@@ -190,10 +193,11 @@ impl Incoming {
         };
         let mut inspection = found.inspection();
         inspection.expect(announced as usize);
-        let (arrived, _) = pack.resolve_while(|hand_over| {
+        let ((arrived, early_sync), _) = pack.resolve_while(|hand_over| {
             let arrived = arrival.receive(&pack.table, &mut inspection, self.window, hand_over)?;
             inspection.finish()?;
-            Ok(arrived)
+            let early_sync = EarlySync::begin(same_file, pack.table.end());
+            Ok((arrived, early_sync))
         })?;
         drop(file);
         if announced == 0 {
@@ -217,12 +221,15 @@ impl Incoming {
             // What objects need is worth a thread if there are many.
             let beside = (table.len() >= MANY).then(|| scope.spawn(are_within));
             by_id.write_index(&index, &checksum)?;
+            let are_within = are_within();
             Ok(match beside.map(thread::ScopedJoinHandle::join) {
-                Some(Ok(are_within)) => are_within,
+                Some(Ok(are_too)) => are_within && are_too,
                 Some(Err(panic)) => resume_unwind(panic),
-                None => are_within(),
+                None => are_within,
             })
         })?;
+        let synced = early_sync.finish();
+        synced.map_err(|err| Error::io("writing the pack", err))?;
         fs::rename(&path, &data).map_err(|err| Error::io("naming a pack", err))?;
         self.pack = Some(ReceivedPack {
             data,
