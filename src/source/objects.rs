@@ -25,8 +25,9 @@ use crate::{
 /// How much memory reading a store takes, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadMemory {
-    /// Decoded objects that are kept at hand: the trees and delta bases that a walk comes back to.
+    /// Decoded objects that are kept at hand: the trees that a walk comes back to.
     objects: usize,
+    /// What lies in packs as a base of other objects.
     delta_bases: usize,
     /// What one object may take, with all the deltas that it is made from: gix has them all in memory
     /// at once. One that takes more can't be read. `None` for as much as it takes.
@@ -44,11 +45,11 @@ impl ReadMemory {
     };
 
     /// For a store with objects that a remote has sent, just now or in an earlier run: for its trees,
-    /// commits and tags.
+    /// commits and tags. Who walks over those keeps trees at hand by itself.
     pub(super) fn of_others(limits: &Limits) -> Self {
         ReadMemory {
-            objects: bytes(limits.memory / 64),
-            delta_bases: bytes(limits.memory / 16),
+            objects: 0,
+            delta_bases: bytes(limits.memory / 32),
             each: Some(bytes(limits.memory / 4)),
         }
     }

@@ -18,6 +18,7 @@ use gix::{
 use gix_pack::index;
 
 mod known;
+mod texts;
 mod trees;
 
 use self::{

@@ -5,7 +5,7 @@ use gix::{
     objs::{Kind, tree::EntryKind},
 };
 
-use super::{Fault, known::Node};
+use super::{Fault, known::Node, texts::Texts};
 use crate::{
     Error, Reason,
     pack::entries::{Entries, decode, is_readable},
@@ -41,29 +41,7 @@ pub(super) struct Trees {
     /// Bytes of the other contents.
     held: usize,
     memory: usize,
-    spare: Spare,
-}
-
-/// Buffers for the next contents. Without them the heap would grow and shrink with every tree, and
-/// each page of it be cleared again and again.
-#[derive(Default)]
-struct Spare(Vec<Vec<u8>>);
-
-const MAX_SPARE: usize = 8;
-const MAX_SPARE_BYTES: usize = 256 * 1024;
-
-impl Spare {
-    fn read(&mut self, tree: &ObjectId, way: &mut impl Way) -> Result<Vec<u8>, Fault> {
-        let mut text = self.0.pop().unwrap_or_default();
-        way.read(tree, &mut text)?;
-        Ok(text)
-    }
-
-    fn keep(&mut self, text: Vec<u8>) {
-        if self.0.len() < MAX_SPARE && text.capacity() <= MAX_SPARE_BYTES {
-            self.0.push(text);
-        }
-    }
+    texts: Texts,
 }
 
 struct Tree {
@@ -90,12 +68,13 @@ struct Below {
 
 impl Trees {
     pub(super) fn new(memory: u64) -> Self {
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         Trees {
             way: Vec::new(),
             without: 0,
             held: 0,
-            memory: usize::try_from(memory).unwrap_or(usize::MAX),
-            spare: Spare::default(),
+            memory: memory / 4 * 3,
+            texts: Texts::new(memory / 4),
         }
     }
 
@@ -147,7 +126,7 @@ impl Trees {
             let detail = format!("tree {id} is nested more than {MAX_DEPTH} levels deep");
             return Some(Reason::Incomplete { detail });
         }
-        let text = match self.spare.read(&id, way) {
+        let text = match self.texts.read(&id, way) {
             Ok(text) => text,
             Err(fault) => return Some(fault),
         };
@@ -164,7 +143,7 @@ impl Trees {
             others: others.collect(),
             text: Some(text),
         };
-        tree.read_others(self.memory / 2, &mut self.spare, way);
+        tree.read_others(self.memory / 2, &mut self.texts, way);
         self.held += tree.size();
         self.way.push(tree);
         self.make_room();
@@ -188,8 +167,8 @@ impl Trees {
         let Some(tree) = self.way.last_mut() else {
             return Ok(());
         };
-        tree.text = Some(self.spare.read(&tree.id, way)?);
-        tree.read_others(self.memory / 2, &mut self.spare, way);
+        tree.text = Some(self.texts.read(&tree.id, way)?);
+        tree.read_others(self.memory / 2, &mut self.texts, way);
         self.held += tree.size();
         self.without = self.without.min(self.way.len() - 1);
         Ok(())
@@ -199,9 +178,10 @@ impl Trees {
         if let Some(tree) = self.way.pop() {
             self.held -= tree.size();
             way.left(tree.node);
-            let others = tree.others.into_iter().map(|other| other.text);
-            for text in tree.text.into_iter().chain(others) {
-                self.spare.keep(text);
+            let others = tree.others.into_iter().map(|other| (other.id, other.text));
+            // The tree itself last: it is the one that is most likely to come next.
+            for (id, text) in others.chain(tree.text.map(|text| (tree.id, text))) {
+                self.texts.leave(id, text);
             }
         }
     }
@@ -209,10 +189,10 @@ impl Trees {
 
 impl Tree {
     /// Those that can't be read, or only in more than `memory`, have nothing to compare with.
-    fn read_others(&mut self, memory: usize, spare: &mut Spare, way: &mut impl Way) {
+    fn read_others(&mut self, memory: usize, texts: &mut Texts, way: &mut impl Way) {
         let mut left = memory;
         self.others.retain_mut(|other| {
-            let Ok(text) = spare.read(&other.id, way) else {
+            let Ok(text) = texts.read(&other.id, way) else {
                 return false;
             };
             let fits = text.len() <= left && other.at <= text.len();
