@@ -22,6 +22,7 @@ pub(crate) mod delta;
 mod everything;
 mod frontier;
 mod layout;
+mod links;
 mod loose;
 mod scan;
 pub(crate) mod search;

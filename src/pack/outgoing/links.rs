@@ -1,0 +1,224 @@
+//! What is in all the trees of a pack: read in the order of its deltas, each once, and of each only
+//! what it has and the tree that it is a delta of hasn't.
+
+use std::{
+    io,
+    ops::Range,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use gix::{ObjectId, objs::Kind};
+
+use super::{NoPack, scan::bases_and_kinds, search::name_hash, stored::Survey, trees::kind_of};
+use crate::{
+    Error, Phase, Run,
+    pack::{
+        entries::each_new,
+        resolve::{Deltas, Descent, NO_BASE, Room, Work},
+    },
+};
+
+/// For contents that wait for their turn.
+const MEMORY: u64 = 32 * 1024 * 1024;
+
+/// An entry of a tree.
+#[derive(Clone, Copy)]
+pub(super) struct Link {
+    pub(super) to: Target,
+    pub(super) kind: Kind,
+    /// Of its name alone, and how long that is.
+    pub(super) name_hash: u32,
+    pub(super) name_length: u8,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Target {
+    /// At this place in the pack.
+    Here(u32),
+    /// One of [`Read::elsewhere`].
+    Elsewhere(u32),
+}
+
+/// What the trees of a pack have in them.
+pub(super) struct TreeLinks {
+    pub(super) bases: Vec<u32>,
+    pub(super) kinds: Vec<Option<Kind>>,
+    /// Of each tree, by its place: who has read it, and what it has beyond its base.
+    read: Vec<OnceLock<(u32, Range<u32>)>>,
+    readers: Vec<Read>,
+}
+
+/// What one thread has read.
+#[derive(Default)]
+pub(super) struct Read {
+    links: Vec<Link>,
+    pub(super) elsewhere: Vec<ObjectId>,
+}
+
+impl TreeLinks {
+    pub(super) fn read(survey: &Survey<'_>, run: &Run) -> Result<Option<Self>, NoPack> {
+        let (bases, kinds) = bases_and_kinds(survey.entries);
+        let deltas = Deltas::of_bases(&bases);
+        let read: Vec<_> = (0..survey.len()).map(|_| OnceLock::new()).collect();
+        let threads = thread::available_parallelism().map_or(1, |cores| cores.get());
+        let room = Room::new(MEMORY, threads);
+        let next = AtomicUsize::new(0);
+        let count = AtomicUsize::new(0);
+        let work = |reader: u32| -> Result<Read, NoTree> {
+            let mut trees = Trees {
+                survey,
+                deltas: &deltas,
+                read: &read,
+                count: &count,
+                reader,
+                found: Read::default(),
+                run,
+            };
+            let hash = survey.index.object_hash();
+            let mut descent = Descent::new(survey.pack, hash, &room, &std::env::temp_dir())?;
+            loop {
+                let root = next.fetch_add(1, Relaxed);
+                match kinds.get(root) {
+                    None => return Ok(trees.found),
+                    Some(Some(Kind::Tree)) if bases[root] == NO_BASE => {
+                        let done = descent.descend(root as u32, &mut trees);
+                        done.inspect_err(|_| next.store(kinds.len(), Relaxed))?;
+                    }
+                    Some(_) => {}
+                }
+            }
+        };
+        let readers = thread::scope(|scope| {
+            let work = &work;
+            let helpers: Vec<_> = (1..threads as u32)
+                .map(|reader| scope.spawn(move || work(reader)))
+                .collect();
+            let first = work(0);
+            let helped = helpers.into_iter().map(|helper| {
+                helper
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            std::iter::once(first)
+                .chain(helped.collect::<Vec<_>>())
+                .collect::<Result<Vec<_>, _>>()
+        });
+        match readers {
+            Ok(readers) => Ok(Some(TreeLinks {
+                bases,
+                kinds,
+                read,
+                readers,
+            })),
+            Err(NoTree::Stopped(err)) => Err(err.into()),
+            Err(NoTree::Unreadable) => Ok(None),
+        }
+    }
+
+    pub(super) fn of(&self, tree: u32) -> Option<(&Read, &[Link])> {
+        let (reader, range) = self.read[tree as usize].get()?;
+        let read = &self.readers[*reader as usize];
+        Some((read, &read.links[range.start as usize..range.end as usize]))
+    }
+}
+
+/// Why reading all trees was given up.
+enum NoTree {
+    Stopped(Error),
+    Unreadable,
+}
+
+impl From<io::Error> for NoTree {
+    fn from(_: io::Error) -> Self {
+        NoTree::Unreadable
+    }
+}
+
+/// Reads trees on the way down.
+struct Trees<'a> {
+    survey: &'a Survey<'a>,
+    deltas: &'a Deltas,
+    read: &'a [OnceLock<(u32, Range<u32>)>],
+    count: &'a AtomicUsize,
+    reader: u32,
+    found: Read,
+    run: &'a Run,
+}
+
+impl Work for Trees<'_> {
+    type Error = NoTree;
+
+    fn place(&self, entry: u32) -> Range<u64> {
+        self.survey.place(entry)
+    }
+
+    fn visit(
+        &mut self,
+        entry: u32,
+        _kind: Kind,
+        content: &[u8],
+        base: Option<&[u8]>,
+    ) -> Result<(), NoTree> {
+        self.run.check().map_err(NoTree::Stopped)?;
+        let count = self.count.fetch_add(1, Relaxed) as u64;
+        if count.is_multiple_of(1024) {
+            self.run.advance(Phase::Count, count, None);
+        }
+        let first = self.found.links.len() as u32;
+        // Without its base at hand it isn't known what is new.
+        let is_known = base.is_some() || self.survey.is_whole(entry);
+        let format = self.survey.index.object_hash();
+        let read = is_known.then(|| {
+            each_new(content, base.unwrap_or_default(), format, |entry| {
+                let Some(kind) = kind_of(&entry) else {
+                    return;
+                };
+                let to = match self.survey.find(entry.oid) {
+                    Some(place) => Target::Here(place),
+                    None => {
+                        self.found.elsewhere.push(entry.oid.to_owned());
+                        Target::Elsewhere(self.found.elsewhere.len() as u32 - 1)
+                    }
+                };
+                self.found.links.push(Link {
+                    to,
+                    kind,
+                    name_hash: name_hash(entry.filename),
+                    name_length: entry.filename.len().min(16) as u8,
+                });
+            })
+        });
+        // One that can't be parsed may not be needed.
+        if read.flatten().is_some() {
+            let links = first..self.found.links.len() as u32;
+            let _ = self.read[entry as usize].set((self.reader, links));
+        }
+        Ok(())
+    }
+
+    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), NoTree> {
+        to.extend_from_slice(self.deltas.of(entry));
+        Ok(())
+    }
+
+    fn allows(&mut self, _entry: u32, _size: u64, _depth: u32) -> Result<(), NoTree> {
+        Ok(())
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.run.check().is_ok()
+    }
+
+    fn unreadable(&self, _entry: u32, _err: io::Error) -> NoTree {
+        let stopped = self.run.check().err().map(NoTree::Stopped);
+        stopped.unwrap_or(NoTree::Unreadable)
+    }
+
+    fn failed(&self, _err: io::Error) -> NoTree {
+        NoTree::Unreadable
+    }
+}
