@@ -3,6 +3,7 @@
 //! Each function takes an input and panics where its property doesn't hold. cargo-fuzz calls them with
 //! inputs that it makes up (see `fuzz/`), and the tests here with those that are kept.
 
+mod bitmaps;
 mod bytes;
 mod deltas;
 mod fsck;
@@ -21,6 +22,7 @@ mod packets;
 #[cfg(feature = "http")]
 mod urls;
 
+pub use bitmaps::bitmap;
 pub use deltas::delta;
 pub use fsck::fsck;
 pub use history::ancestry;

@@ -39,6 +39,7 @@ macro_rules! kept {
 
 kept! {
     ancestry,
+    bitmap,
     delta,
     fsck,
     globs,

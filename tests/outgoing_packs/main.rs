@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bitmaps;
 mod everything;
 mod history;
 mod real;

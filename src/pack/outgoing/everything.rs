@@ -14,7 +14,7 @@ use super::{
     links::{Link, Read, Target, TreeLinks},
     search::name_hash,
     selection::Selected,
-    stored::Survey,
+    survey::Survey,
     trees::{kind_of, tree_content},
 };
 use crate::{
@@ -33,12 +33,26 @@ pub(super) fn find(
     let Some(links) = TreeLinks::read(survey, run)? else {
         return Ok(None);
     };
+    let none = vec![false; survey.order.len()];
+    Ok(Some(find_beyond(odb, survey, &links, none, roots, run)?))
+}
+
+/// What is behind `roots` beyond the objects at the places that are `marked`, which have everything
+/// behind them among them.
+pub(super) fn find_beyond(
+    odb: &gix::odb::Handle,
+    survey: &Survey<'_>,
+    links: &TreeLinks,
+    marked: Vec<bool>,
+    roots: &[(ObjectId, Kind)],
+    run: &Run,
+) -> Result<Vec<Selected>, NoPack> {
     let mut marking = Marking {
         odb,
         survey,
-        links: &links,
+        links,
         run,
-        is_marked: vec![false; survey.len()],
+        is_marked: marked,
         marked_elsewhere: HashSet::default(),
         pending: Vec::new(),
         unsettled: Vec::new(),
@@ -49,7 +63,7 @@ pub(super) fn find(
         marking.follow()?;
     }
     marking.settle()?;
-    Ok(Some(marking.found))
+    Ok(marking.found)
 }
 
 /// What is needed is marked, and what it needs after it.
@@ -74,7 +88,7 @@ enum Tree {
 
 impl Marking<'_> {
     fn mark_id(&mut self, id: ObjectId, kind: Kind, name_hash: u32) -> Result<(), NoPack> {
-        if let Some(place) = self.survey.find(&id) {
+        if let Some(place) = self.survey.order.find(&id) {
             return self.mark(place, kind, name_hash);
         }
         if self.marked_elsewhere.insert(id) {
@@ -92,7 +106,7 @@ impl Marking<'_> {
     }
 
     fn mark(&mut self, place: u32, kind: Kind, name_hash: u32) -> Result<(), NoPack> {
-        let id = || self.survey.id(place);
+        let id = || self.survey.order.id(place);
         if self.links.kinds[place as usize].is_some_and(|known| known != kind) {
             return Err(NoPack::unfit(id()));
         }
@@ -123,7 +137,7 @@ impl Marking<'_> {
                             self.unsettled.push((place, path));
                         }
                     }
-                    None => self.read_in_full(self.survey.id(place), path)?,
+                    None => self.read_in_full(self.survey.order.id(place), path)?,
                 },
             }
         }
@@ -148,7 +162,7 @@ impl Marking<'_> {
         while let Some((place, path)) = unsettled.pop_front() {
             let base = self.links.bases[place as usize];
             if !self.is_marked[base as usize] {
-                self.read_in_full(self.survey.id(place), path)?;
+                self.read_in_full(self.survey.order.id(place), path)?;
                 self.follow()?;
                 unsettled.extend(self.unsettled.drain(..));
             }

@@ -98,7 +98,7 @@ pub(super) fn find(
 
 /// What a want is about, if it is not in `has`; it is afterwards. The tags on the way there go into
 /// `tags`.
-fn peel(
+pub(super) fn peel(
     odb: &gix::odb::Handle,
     want: ObjectId,
     has: &mut HashSet<ObjectId>,

@@ -22,7 +22,8 @@ use super::{
     scan::Scanned,
     search::{self, Candidate, Delta, Limits},
     selection::{Selected, Selection},
-    stored::{Form, Place, StoredPacks, Survey},
+    stored::{Form, Place, StoredPacks},
+    survey::Survey,
 };
 use crate::{Error, ErrorKind, Phase, Run};
 
@@ -88,7 +89,7 @@ const NOT_SENT: u32 = u32::MAX;
 impl<'a> Surveyed<'a> {
     fn new(packs: &'a StoredPacks, objects: &[Selected]) -> Option<Self> {
         let survey = packs.surveyed()?;
-        let mut items = vec![NOT_SENT; survey.len()];
+        let mut items = vec![NOT_SENT; survey.order.len()];
         for (number, object) in (0..).zip(objects) {
             if let Some(place) = object.place {
                 items[place as usize] = number;

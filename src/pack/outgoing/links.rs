@@ -13,7 +13,7 @@ use std::{
 
 use gix::{ObjectId, objs::Kind};
 
-use super::{NoPack, scan::bases_and_kinds, search::name_hash, stored::Survey, trees::kind_of};
+use super::{NoPack, scan::bases_and_kinds, search::name_hash, survey::Survey, trees::kind_of};
 use crate::{
     Error, Phase, Run,
     pack::{
@@ -47,7 +47,8 @@ pub(super) enum Target {
 pub(super) struct TreeLinks {
     pub(super) bases: Vec<u32>,
     pub(super) kinds: Vec<Option<Kind>>,
-    /// Of each tree, by its place: who has read it, and what it has beyond its base.
+    /// Of each tree, by its place: who has read it, and what it has beyond its base. Empty if none
+    /// was read.
     read: Vec<OnceLock<(u32, Range<u32>)>>,
     readers: Vec<Read>,
 }
@@ -60,10 +61,21 @@ pub(super) struct Read {
 }
 
 impl TreeLinks {
+    /// For a few trees, which are best read in full.
+    pub(super) fn unread(survey: &Survey<'_>) -> Self {
+        let (bases, kinds) = bases_and_kinds(survey.entries);
+        TreeLinks {
+            bases,
+            kinds,
+            read: Vec::new(),
+            readers: Vec::new(),
+        }
+    }
+
     pub(super) fn read(survey: &Survey<'_>, run: &Run) -> Result<Option<Self>, NoPack> {
         let (bases, kinds) = bases_and_kinds(survey.entries);
         let deltas = Deltas::of_bases(&bases);
-        let read: Vec<_> = (0..survey.len()).map(|_| OnceLock::new()).collect();
+        let read: Vec<_> = (0..survey.order.len()).map(|_| OnceLock::new()).collect();
         let threads = thread::available_parallelism().map_or(1, |cores| cores.get());
         let room = Room::new(MEMORY, threads);
         let next = AtomicUsize::new(0);
@@ -78,7 +90,7 @@ impl TreeLinks {
                 found: Read::default(),
                 run,
             };
-            let hash = survey.index.object_hash();
+            let hash = survey.order.index.object_hash();
             let mut descent = Descent::new(survey.pack, hash, &room, &std::env::temp_dir())?;
             loop {
                 let root = next.fetch_add(1, Relaxed);
@@ -120,7 +132,7 @@ impl TreeLinks {
     }
 
     pub(super) fn of(&self, tree: u32) -> Option<(&Read, &[Link])> {
-        let (reader, range) = self.read[tree as usize].get()?;
+        let (reader, range) = self.read.get(tree as usize)?.get()?;
         let read = &self.readers[*reader as usize];
         Some((read, &read.links[range.start as usize..range.end as usize]))
     }
@@ -171,13 +183,13 @@ impl Work for Trees<'_> {
         let first = self.found.links.len() as u32;
         // Without its base at hand it isn't known what is new.
         let is_known = base.is_some() || self.survey.is_whole(entry);
-        let format = self.survey.index.object_hash();
+        let format = self.survey.order.index.object_hash();
         let read = is_known.then(|| {
             each_new(content, base.unwrap_or_default(), format, |entry| {
                 let Some(kind) = kind_of(&entry) else {
                     return;
                 };
-                let to = match self.survey.find(entry.oid) {
+                let to = match self.survey.order.find(entry.oid) {
                     Some(place) => Target::Here(place),
                     None => {
                         self.found.elsewhere.push(entry.oid.to_owned());

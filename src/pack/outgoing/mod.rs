@@ -18,6 +18,8 @@ use super::commits::StoreCommits;
 use crate::{Error, PackRequest, Run};
 
 mod ahead;
+pub(crate) mod bitmap;
+mod bitmapped;
 pub(crate) mod delta;
 mod everything;
 mod frontier;
@@ -29,6 +31,7 @@ pub(crate) mod search;
 mod selection;
 mod shared;
 mod stored;
+mod survey;
 mod trees;
 mod writer;
 mod zlib;
@@ -97,10 +100,18 @@ pub(crate) fn prepare<'a>(
     } = source;
     let odb = commits.odb;
     let hash = odb.store_ref().object_hash();
-    let frontier = frontier::find(&mut commits, request, &peeled, run)?;
     let packs = stored::StoredPacks::at(&folders, hash)?;
-    let selection = selection::select(odb, &packs, &frontier, run)?;
-    drop(frontier);
+    let by_bitmap = match request.haves.is_empty() && commits.shallow.is_empty() {
+        true => bitmapped::select(&mut commits, &packs, &request.wants, run)?,
+        false => None,
+    };
+    let selection = match by_bitmap {
+        Some(selection) => selection,
+        None => {
+            let frontier = frontier::find(&mut commits, request, &peeled, run)?;
+            selection::select(odb, &packs, &frontier, run)?
+        }
+    };
     let items = layout::lay_out(odb, &packs, &folders, selection, request.thin, run)?;
     let loose = loose::LooseObjects::at(&folders);
     let odb = odb.clone();

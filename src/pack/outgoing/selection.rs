@@ -26,8 +26,8 @@ const COMMITS_PER_THREAD: usize = 50;
 
 /// From how many commits on it can be worth it to look at all of a pack, and how small a part of its
 /// objects they may be.
-const MANY_COMMITS: usize = 1000;
-const MIN_SHARE: usize = 20;
+pub(super) const MANY_COMMITS: usize = 1000;
+pub(super) const MIN_SHARE: usize = 20;
 
 /// Old commits have smaller trees than new ones, so the threads take turns.
 const SHARES_PER_THREAD: usize = 8;

@@ -15,6 +15,7 @@ use gix_pack::{data, index};
 use super::{
     ahead::ReadAhead,
     scan::{Expected, Scanned, scan},
+    survey::{PackOrder, Survey},
 };
 use crate::{Error, Run};
 
@@ -33,6 +34,8 @@ struct StoredPack {
     end: data::Offset,
     /// The entries of the index in the order of the pack.
     by_offset: OnceCell<Vec<index::EntryIndex>>,
+    /// Where in that order each entry of the index is.
+    places: OnceCell<Vec<u32>>,
     /// All of it, if it was [surveyed](StoredPacks::survey_largest).
     scanned: OnceCell<ScannedPack>,
 }
@@ -40,54 +43,6 @@ struct StoredPack {
 struct ScannedPack {
     entries: Vec<Scanned>,
     offsets: Vec<data::Offset>,
-    /// Where in the pack each entry of the index is.
-    places: Vec<u32>,
-}
-
-/// All entries of a pack, numbered by their place in it.
-pub(super) struct Survey<'a> {
-    pub(super) pack: &'a Path,
-    pub(super) index: &'a index::File,
-    pub(super) entries: &'a [Scanned],
-    by_offset: &'a [index::EntryIndex],
-    offsets: &'a [data::Offset],
-    places: &'a [u32],
-    end: data::Offset,
-    pack_number: u32,
-}
-
-impl Survey<'_> {
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub(super) fn find(&self, id: &oid) -> Option<u32> {
-        Some(self.places[self.index.lookup(id)? as usize])
-    }
-
-    pub(super) fn id(&self, place: u32) -> ObjectId {
-        self.index
-            .oid_at_index(self.by_offset[place as usize])
-            .to_owned()
-    }
-
-    pub(super) fn is_whole(&self, place: u32) -> bool {
-        matches!(self.entries[place as usize], Scanned::Whole(..))
-    }
-
-    pub(super) fn stored_at(&self, place: u32) -> Place {
-        Place {
-            pack: self.pack_number,
-            offset: self.offsets[place as usize],
-            entry: self.by_offset[place as usize],
-        }
-    }
-
-    /// Where its bytes are.
-    pub(super) fn place(&self, place: u32) -> Range<data::Offset> {
-        let end = self.offsets.get(place as usize + 1);
-        self.offsets[place as usize]..end.copied().unwrap_or(self.end)
-    }
 }
 
 /// An object in one of the packs.
@@ -95,7 +50,7 @@ impl Survey<'_> {
 pub(super) struct Place {
     pub(super) pack: u32,
     pub(super) offset: data::Offset,
-    entry: index::EntryIndex,
+    pub(super) entry: index::EntryIndex,
 }
 
 /// The form in which an object lies in a pack.
@@ -111,6 +66,11 @@ const MAX_HEADER: usize = 10 + 32;
 
 /// How much of an entry is read at a time.
 const CHUNK: u64 = 64 * 1024;
+
+/// How large a file of bitmaps may be, which is read as a whole: git's takes 6 bytes for each object
+/// of its own history.
+const MAX_BITMAPS: u64 = 64 * 1024;
+const MAX_BITMAPS_PER_OBJECT: u64 = 128;
 
 /// What is left to copy of an entry: its compressed bytes.
 pub(super) struct Rest {
@@ -147,15 +107,33 @@ impl StoredPacks {
         counts.max().unwrap_or_default() as usize
     }
 
+    fn largest(&self) -> Option<&StoredPack> {
+        self.packs
+            .iter()
+            .max_by_key(|pack| pack.index.num_objects())
+    }
+
+    /// The order of the pack with the most objects, and its `.bitmap` file, if it has one.
+    pub(super) fn largest_with_bitmap(&self) -> Option<(PackOrder<'_>, Vec<u8>)> {
+        let pack = self.largest()?;
+        let file = File::open(pack.path.with_extension("bitmap")).ok()?;
+        let limit = MAX_BITMAPS + MAX_BITMAPS_PER_OBJECT * u64::from(pack.index.num_objects());
+        if file.metadata().ok()?.len() > limit {
+            return None;
+        }
+        let mut bitmaps = Vec::new();
+        file.take(limit).read_to_end(&mut bitmaps).ok()?;
+        Some((pack.order(), bitmaps))
+    }
+
     /// Looks at all of the pack with the most objects. `None` if that can't be read to its end.
     pub(super) fn survey_largest(&self, run: &Run) -> Result<Option<Survey<'_>>, Error> {
-        let largest = self
-            .packs
-            .iter()
-            .max_by_key(|pack| pack.index.num_objects());
-        let Some(pack) = largest else {
+        let Some(pack) = self.largest() else {
             return Ok(None);
         };
+        if pack.scanned.get().is_some() {
+            return Ok(self.surveyed());
+        }
         let scanned = pack.scan(run);
         run.check()?;
         let Ok(scanned) = scanned else {
@@ -172,11 +150,9 @@ impl StoredPacks {
             let scanned = pack.scanned.get()?;
             Some(Survey {
                 pack: &pack.path,
-                index: &pack.index,
+                order: pack.order(),
                 entries: &scanned.entries,
-                by_offset: pack.by_offset(),
                 offsets: &scanned.offsets,
-                places: &scanned.places,
                 end: pack.end,
                 pack_number: number,
             })
@@ -285,6 +261,7 @@ impl StoredPack {
             path: index.with_extension("pack"),
             end,
             by_offset: OnceCell::new(),
+            places: OnceCell::new(),
             scanned: OnceCell::new(),
         })
     }
@@ -303,21 +280,16 @@ impl StoredPack {
             self.index.object_hash(),
             run,
         )?;
-        let mut places = vec![0; by_offset.len()];
-        for (place, entry) in by_offset.iter().enumerate() {
-            places[*entry as usize] = place as u32;
-        }
         Ok(ScannedPack {
             entries,
             offsets: expected.into_iter().map(|entry| entry.offset).collect(),
-            places,
         })
     }
 
     /// What [`StoredPacks::inspect`] says of an entry that was scanned.
     fn scanned_form(&self, entry: index::EntryIndex) -> Option<Option<Form>> {
         let scanned = self.scanned.get()?;
-        let place = scanned.places[entry as usize];
+        let place = self.places()[entry as usize];
         Some(match scanned.entries[place as usize] {
             Scanned::Whole(kind, size) => Some(Form::Whole(kind, size)),
             Scanned::Delta(base) => {
@@ -355,6 +327,25 @@ impl StoredPack {
         })
     }
 
+    fn places(&self) -> &[u32] {
+        self.places.get_or_init(|| {
+            let by_offset = self.by_offset();
+            let mut places = vec![0; by_offset.len()];
+            for (place, entry) in by_offset.iter().enumerate() {
+                places[*entry as usize] = place as u32;
+            }
+            places
+        })
+    }
+
+    fn order(&self) -> PackOrder<'_> {
+        PackOrder {
+            index: &self.index,
+            by_offset: self.by_offset(),
+            places: self.places(),
+        }
+    }
+
     fn at_offset(&self, offset: data::Offset) -> Option<ObjectId> {
         let entries = self.by_offset();
         let offset_of = |entry: &index::EntryIndex| self.index.pack_offset_at_index(*entry);
@@ -364,7 +355,7 @@ impl StoredPack {
 
     fn end_of(&self, place: Place) -> Option<data::Offset> {
         if let Some(scanned) = self.scanned.get() {
-            let next = scanned.places[place.entry as usize] as usize + 1;
+            let next = self.places()[place.entry as usize] as usize + 1;
             return Some(scanned.offsets.get(next).copied().unwrap_or(self.end));
         }
         let offset = place.offset;

@@ -1,0 +1,182 @@
+//! Everything behind some commits, by what git's [`bitmap`](super::bitmap) of the largest pack says
+//! of them, where the receiver has nothing.
+//!
+//! Newest first, each commit that has a bitmap is done with; one that has none leads to its parents,
+//! and its tree is read. A bitmap is believed, as git does: it isn't looked whether all is in it.
+
+use std::collections::BinaryHeap;
+
+use gix::{ObjectId, hashtable::HashSet, objs::Kind};
+
+use super::{
+    NoPack,
+    bitmap::{Bitmaps, Decoded},
+    everything,
+    frontier::peel,
+    links::TreeLinks,
+    selection::{MANY_COMMITS, MIN_SHARE, Selected, Selection},
+    stored::StoredPacks,
+    survey::PackOrder,
+};
+use crate::{Error, Phase, Run, pack::commits::StoreCommits};
+
+/// A commit whose tree is read by itself takes about as long as ten of those that are read with all
+/// others, and about one object in five is a commit.
+const MIN_SHARE_OF_READ: usize = 50;
+
+/// The objects behind the wants. `None` where no bitmap can say that, or others are as fast.
+pub(super) fn select(
+    commits: &mut StoreCommits<'_>,
+    packs: &StoredPacks,
+    wants: &[ObjectId],
+    run: &Run,
+) -> Result<Option<Selection>, NoPack> {
+    let Some((order, file)) = packs.largest_with_bitmap() else {
+        return Ok(None);
+    };
+    let count = order.len() as u32;
+    let Some(bitmaps) = Bitmaps::parse(&file, &order.index.pack_checksum(), count) else {
+        tracing::warn!(pack = %order.index.path().display(), "a bitmap is damaged, or of another pack");
+        return Ok(None);
+    };
+    let mut has = HashSet::default();
+    let mut tags = Vec::new();
+    let mut wanted = Vec::new();
+    let mut roots = Vec::new();
+    for want in wants {
+        run.check()?;
+        match peel(commits.odb, *want, &mut has, &mut tags)? {
+            Some((commit, Kind::Commit)) => wanted.push(commit),
+            Some(other) => roots.push(other),
+            None => {}
+        }
+    }
+    let Some(reached) = reach(commits, order, &bitmaps, &wanted, run)? else {
+        return Ok(None);
+    };
+    let covered = reached.places.iter().filter(|is_behind| **is_behind);
+    if covered.count() < order.len() / MIN_SHARE {
+        return Ok(None);
+    }
+    let Some(survey) = packs.survey_largest(run)? else {
+        return Ok(None);
+    };
+    // Bits are numbered by an order that a damaged reverse index could have wrong.
+    if !survey.offsets.is_sorted_by(|one, next| one < next) {
+        return Ok(None);
+    }
+    let links = TreeLinks::unread(&survey);
+    let mut objects = Vec::with_capacity(order.len());
+    for (place, _) in (0..)
+        .zip(&reached.places)
+        .filter(|(_, is_behind)| **is_behind)
+    {
+        // What is damaged may be fine elsewhere.
+        let Some(kind) = links.kinds[place as usize] else {
+            return Ok(None);
+        };
+        objects.push(Selected {
+            id: order.id(place),
+            kind,
+            name_hash: bitmaps.name_hash(order.by_offset[place as usize]),
+            place: Some(place),
+        });
+    }
+    roots.extend(tags.into_iter().map(|tag| (tag, Kind::Tag)));
+    for (commit, tree) in &reached.read {
+        roots.extend([(*commit, Kind::Commit), (*tree, Kind::Tree)]);
+    }
+    let beyond =
+        everything::find_beyond(commits.odb, &survey, &links, reached.places, &roots, run)?;
+    objects.extend(beyond);
+    tracing::debug!(
+        objects = objects.len(),
+        commits_read = reached.read.len(),
+        "a bitmap tells what to send"
+    );
+    run.advance(Phase::Count, objects.len() as u64, None);
+    Ok(Some(Selection {
+        objects,
+        bases: Vec::new(),
+    }))
+}
+
+/// What is behind some commits.
+struct Reached {
+    /// For each place in the pack, whether a bitmap has it.
+    places: Vec<bool>,
+    /// The other commits, with their trees.
+    read: Vec<(ObjectId, ObjectId)>,
+}
+
+/// Ordered by generation first, then by date, as for a [`frontier`](super::frontier): the newest has
+/// the most behind it.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Queued {
+    generation: u32,
+    date: i64,
+    id: ObjectId,
+    tree: ObjectId,
+    parents: Vec<ObjectId>,
+}
+
+fn reach(
+    commits: &mut StoreCommits<'_>,
+    order: PackOrder<'_>,
+    bitmaps: &Bitmaps<'_>,
+    wanted: &[ObjectId],
+    run: &Run,
+) -> Result<Option<Reached>, Error> {
+    let max_read = MANY_COMMITS.max(order.len() / MIN_SHARE_OF_READ);
+    let mut behind = vec![0_u64; order.len().div_ceil(64)];
+    let has = |behind: &[u64], place: u32| behind[place as usize / 64] >> (place % 64) & 1 == 1;
+    let mut decoded = Decoded::new(bitmaps);
+    let mut read = Vec::new();
+    let mut queue = BinaryHeap::new();
+    let mut queued = HashSet::default();
+    let mut enqueue = |ids: &[ObjectId], queue: &mut BinaryHeap<Queued>| {
+        for id in ids.iter().filter(|id| queued.insert(**id)) {
+            let mut parents = Vec::new();
+            let (commit, tree) = commits.commit_and_tree(id, &mut parents).ok()?;
+            queue.push(Queued {
+                generation: commit.generation.unwrap_or(u32::MAX),
+                date: commit.date,
+                id: *id,
+                tree,
+                parents,
+            });
+        }
+        Some(())
+    };
+    if enqueue(wanted, &mut queue).is_none() {
+        return Ok(None);
+    }
+    while let Some(next) = queue.pop() {
+        run.check()?;
+        let entry = order.index.lookup(next.id);
+        let place = entry.map(|entry| order.places[entry as usize]);
+        if place.is_some_and(|place| has(&behind, place)) {
+            continue;
+        }
+        if let Some(bitmap) = entry.and_then(|entry| bitmaps.of(entry)) {
+            let Some(words) = decoded.turn_to(bitmap, || run.check().is_ok()) else {
+                run.check()?;
+                return Ok(None);
+            };
+            behind
+                .iter_mut()
+                .zip(words)
+                .for_each(|(all, more)| *all |= more);
+            continue;
+        }
+        read.push((next.id, next.tree));
+        if read.len() > max_read || enqueue(&next.parents, &mut queue).is_none() {
+            return Ok(None);
+        }
+    }
+    let places = 0..order.len() as u32;
+    Ok(Some(Reached {
+        places: places.map(|place| has(&behind, place)).collect(),
+        read,
+    }))
+}

@@ -1,0 +1,62 @@
+//! A pack as a whole: its entries numbered by their place in it.
+
+use std::{ops::Range, path::Path};
+
+use gix::{ObjectId, oid};
+use gix_pack::{data, index};
+
+use super::{scan::Scanned, stored::Place};
+
+/// Which entry of the index is at which place.
+#[derive(Clone, Copy)]
+pub(super) struct PackOrder<'a> {
+    pub(super) index: &'a index::File,
+    pub(super) by_offset: &'a [index::EntryIndex],
+    pub(super) places: &'a [u32],
+}
+
+impl PackOrder<'_> {
+    pub(super) fn len(&self) -> usize {
+        self.by_offset.len()
+    }
+
+    pub(super) fn find(&self, id: &oid) -> Option<u32> {
+        Some(self.places[self.index.lookup(id)? as usize])
+    }
+
+    pub(super) fn id(&self, place: u32) -> ObjectId {
+        self.index
+            .oid_at_index(self.by_offset[place as usize])
+            .to_owned()
+    }
+}
+
+/// What was found at each place.
+pub(super) struct Survey<'a> {
+    pub(super) pack: &'a Path,
+    pub(super) order: PackOrder<'a>,
+    pub(super) entries: &'a [Scanned],
+    pub(super) offsets: &'a [data::Offset],
+    pub(super) end: data::Offset,
+    pub(super) pack_number: u32,
+}
+
+impl Survey<'_> {
+    pub(super) fn is_whole(&self, place: u32) -> bool {
+        matches!(self.entries[place as usize], Scanned::Whole(..))
+    }
+
+    pub(super) fn stored_at(&self, place: u32) -> Place {
+        Place {
+            pack: self.pack_number,
+            offset: self.offsets[place as usize],
+            entry: self.order.by_offset[place as usize],
+        }
+    }
+
+    /// Where its bytes are.
+    pub(super) fn place(&self, place: u32) -> Range<data::Offset> {
+        let end = self.offsets.get(place as usize + 1);
+        self.offsets[place as usize]..end.copied().unwrap_or(self.end)
+    }
+}
