@@ -2,9 +2,10 @@
 
 use super::{receive, support};
 use gix::hash::Kind as HashKind;
+use refsync::{LocalStore, ObjectId, PackRequest, RefSource, Run, SyncOptions};
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 use support::{FastImport, ObjectFormat, Repo, Sandbox, pack};
 
 /// More than git gives a bitmap each.
@@ -110,6 +111,73 @@ fn all_of_a_pack_and_parts_of_it() {
     }
 }
 
+fn wants(source: &Repo, revs: &[&str]) -> PackRequest {
+    let mut request = PackRequest::default();
+    let id = |rev: &&str| ObjectId::from_hex(tip(source, rev).as_bytes()).expect("an id");
+    request.wants = revs.iter().map(id).collect();
+    (request.thin, request.ofs_delta) = (true, true);
+    request
+}
+
+/// What is sent of a pack, and how that ends.
+fn stream(source: &Repo, request: &PackRequest) -> (Vec<u8>, io::Result<()>) {
+    let store = LocalStore::open(&source.path).expect("a repository");
+    let (mut sent, mut end) = (Vec::new(), Ok(()));
+    let mut receive = |stream: &mut dyn io::BufRead| {
+        end = stream.read_to_end(&mut sent).map(drop);
+        Ok(())
+    };
+    let run = Run::new(&SyncOptions::default());
+    let answer = store.upload_pack(request, &mut receive, &run);
+    answer.expect("a store that can be read");
+    (sent, end)
+}
+
+/// But not to one that doesn't take bases by their offset.
+#[test]
+fn a_pack_that_is_wanted_as_a_whole_is_sent_as_it_is() {
+    for format in [ObjectFormat::Sha1, ObjectFormat::Sha256] {
+        let sandbox = Sandbox::new();
+        let source = source(&sandbox, format);
+        source.git(&REPACK);
+        let stored = fs::read(packed(&source, "pack")).expect("a pack");
+        let mut request = wants(&source, &ALL);
+        let (by_offset, _) = stream(&source, &request);
+        assert!(by_offset == stored);
+        request.ofs_delta = false;
+        let (by_id, _) = stream(&source, &request);
+        assert!(by_id != stored);
+        assert_eq!(pack::count(&by_id), pack::count(&stored));
+        let receiver = sandbox.init_bare("receiver.git", format);
+        receive(&receiver, &by_id);
+    }
+}
+
+/// What is damaged in a pack that is sent as it is shows when its turn comes.
+#[test]
+fn a_pack_that_is_damaged_is_broken_off_there() {
+    let sandbox = Sandbox::new();
+    let source = source(&sandbox, ObjectFormat::Sha1);
+    source.git(&REPACK);
+    let path = packed(&source, "pack");
+    let sound = fs::read(&path).expect("a pack");
+    let listed = source.git(&["verify-pack", "-v", path.to_str().expect("UTF-8")]);
+    let last = listed.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        Some((fields.get(4)?.parse::<usize>().ok()?, fields[0].to_owned()))
+    });
+    let (offset, id) = last.max().expect("entries");
+    for at in [offset, sound.len() - 21] {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 1;
+        overwrite(&path, &damaged);
+        let (sent, end) = stream(&source, &wants(&source, &ALL));
+        let err = end.expect_err("a pack that is damaged");
+        assert!(err.to_string().contains(&id), "{err}");
+        assert!(sent.len() <= offset);
+    }
+}
+
 #[test]
 fn with_newer_objects_beside_the_pack() {
     let sandbox = Sandbox::new();
@@ -123,11 +191,18 @@ fn with_newer_objects_beside_the_pack() {
     let files = [("0/0", content.as_str())];
     source.commit("main", &["main"], "older", &files, 1_800_000_002);
     source.tag_annotated("v2", &tip(&source, "main"));
-    sends_what_is_behind(&source, &["main"]);
-    sends_what_is_behind(&source, &["main", "side", "v1", "v2"]);
-    source.git(&["repack", "-dq"]);
-    sends_what_is_behind(&source, &["main"]);
-    sends_what_is_behind(&source, &["side", "v2", "key"]);
+    let stored = fs::read(packed(&source, "pack")).expect("a pack");
+    let all = [&ALL[..], &["v2"]].concat();
+    for how in ["loose", "packed"] {
+        sends_what_is_behind(&source, &["main"]);
+        sends_what_is_behind(&source, &["side", "v2", "key"]);
+        sends_what_is_behind(&source, &all);
+        let (pack, _) = stream(&source, &wants(&source, &all));
+        // Each without its checksum, and one of them without its header.
+        let as_it_is = pack[..pack.len() - 20].ends_with(&stored[12..stored.len() - 20]);
+        assert!(as_it_is, "{how}");
+        source.git(&["repack", "-dq"]);
+    }
 }
 
 /// Ways to write a bitmap.

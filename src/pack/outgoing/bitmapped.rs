@@ -3,6 +3,9 @@
 //!
 //! Newest first, each commit that has a bitmap is done with; one that has none leads to its parents,
 //! and its tree is read. A bitmap is believed, as git does: it isn't looked whether all is in it.
+//!
+//! Where that comes to all of the pack, the pack is sent as it is, without a look at its entries before
+//! their turn comes.
 
 use std::collections::BinaryHeap;
 
@@ -14,11 +17,12 @@ use super::{
     everything,
     frontier::peel,
     links::TreeLinks,
+    scan::bases_and_kinds,
     selection::{MANY_COMMITS, MIN_SHARE, Selected, Selection},
     stored::StoredPacks,
     survey::PackOrder,
 };
-use crate::{Error, Phase, Run, pack::commits::StoreCommits};
+use crate::{Error, PackRequest, Phase, Run, pack::commits::StoreCommits};
 
 /// A commit whose tree is read by itself takes about as long as ten of those that are read with all
 /// others, and about one object in five is a commit.
@@ -28,14 +32,14 @@ const MIN_SHARE_OF_READ: usize = 50;
 pub(super) fn select(
     commits: &mut StoreCommits<'_>,
     packs: &StoredPacks,
-    wants: &[ObjectId],
+    request: &PackRequest,
     run: &Run,
 ) -> Result<Option<Selection>, NoPack> {
     let Some((order, file)) = packs.largest_with_bitmap() else {
         return Ok(None);
     };
-    let count = order.len() as u32;
-    let Some(bitmaps) = Bitmaps::parse(&file, &order.index.pack_checksum(), count) else {
+    let pack = order.index.pack_checksum();
+    let Some(bitmaps) = Bitmaps::parse(&file, &pack, order.len() as u32) else {
         tracing::warn!(pack = %order.index.path().display(), "a bitmap is damaged, or of another pack");
         return Ok(None);
     };
@@ -43,7 +47,7 @@ pub(super) fn select(
     let mut tags = Vec::new();
     let mut wanted = Vec::new();
     let mut roots = Vec::new();
-    for want in wants {
+    for want in &request.wants {
         run.check()?;
         match peel(commits.odb, *want, &mut has, &mut tags)? {
             Some((commit, Kind::Commit)) => wanted.push(commit),
@@ -54,25 +58,42 @@ pub(super) fn select(
     let Some(reached) = reach(commits, order, &bitmaps, &wanted, run)? else {
         return Ok(None);
     };
-    let covered = reached.places.iter().filter(|is_behind| **is_behind);
-    if covered.count() < order.len() / MIN_SHARE {
+    roots.extend(tags.into_iter().map(|tag| (tag, Kind::Tag)));
+    for (commit, tree) in &reached.read {
+        roots.extend([(*commit, Kind::Commit), (*tree, Kind::Tree)]);
+    }
+    let no_links = TreeLinks::default();
+    let (found, marked) =
+        everything::find_beyond(commits.odb, order, &no_links, reached.places, &roots, run)?;
+    let in_pack = marked.iter().filter(|is_marked| **is_marked).count();
+    tracing::debug!(in_pack, found = found.len(), "a bitmap tells what to send");
+    // Bases are there with their deltas, and as far from them as they were.
+    if in_pack == order.len() && request.ofs_delta {
+        let elsewhere = found.into_iter().filter(|object| object.place.is_none());
+        return Ok(Some(Selection {
+            objects: elsewhere.collect(),
+            bases: Vec::new(),
+            is_with_pack: true,
+        }));
+    }
+    if in_pack < order.len() / MIN_SHARE {
         return Ok(None);
     }
     let Some(survey) = packs.survey_largest(run)? else {
         return Ok(None);
     };
-    // Bits are numbered by an order that a damaged reverse index could have wrong.
-    if !survey.offsets.is_sorted_by(|one, next| one < next) {
+    let (_, kinds) = bases_and_kinds(survey.entries);
+    let is_unfit = |object: &Selected| {
+        let place = object.place.map(|place| kinds[place as usize]);
+        place.is_some_and(|kind| kind != Some(object.kind))
+    };
+    if found.iter().any(is_unfit) {
         return Ok(None);
     }
-    let links = TreeLinks::unread(&survey);
-    let mut objects = Vec::with_capacity(order.len());
-    for (place, _) in (0..)
-        .zip(&reached.places)
-        .filter(|(_, is_behind)| **is_behind)
-    {
+    let mut objects = Vec::with_capacity(in_pack + found.len());
+    for (place, _) in (0..).zip(&marked).filter(|(_, is_marked)| **is_marked) {
         // What is damaged may be fine elsewhere.
-        let Some(kind) = links.kinds[place as usize] else {
+        let Some(kind) = kinds[place as usize] else {
             return Ok(None);
         };
         objects.push(Selected {
@@ -82,22 +103,12 @@ pub(super) fn select(
             place: Some(place),
         });
     }
-    roots.extend(tags.into_iter().map(|tag| (tag, Kind::Tag)));
-    for (commit, tree) in &reached.read {
-        roots.extend([(*commit, Kind::Commit), (*tree, Kind::Tree)]);
-    }
-    let beyond =
-        everything::find_beyond(commits.odb, &survey, &links, reached.places, &roots, run)?;
-    objects.extend(beyond);
-    tracing::debug!(
-        objects = objects.len(),
-        commits_read = reached.read.len(),
-        "a bitmap tells what to send"
-    );
+    objects.extend(found.into_iter().filter(|object| object.place.is_none()));
     run.advance(Phase::Count, objects.len() as u64, None);
     Ok(Some(Selection {
         objects,
         bases: Vec::new(),
+        is_with_pack: false,
     }))
 }
 

@@ -5,7 +5,7 @@
 //! behind the commits is marked, newest first: a tree whose base is marked, too, leads to that and
 //! to its own entries. Should the base turn out not to be needed, the tree is read in full.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use gix::{ObjectId, hashtable::HashSet, objs::Kind};
 
@@ -14,8 +14,8 @@ use super::{
     links::{Link, Read, Target, TreeLinks},
     search::name_hash,
     selection::Selected,
-    survey::Survey,
-    trees::{kind_of, tree_content},
+    survey::{PackOrder, Survey},
+    trees::{MAX_LATEST, kind_of, tree_content},
 };
 use crate::{
     Run,
@@ -34,28 +34,30 @@ pub(super) fn find(
         return Ok(None);
     };
     let none = vec![false; survey.order.len()];
-    Ok(Some(find_beyond(odb, survey, &links, none, roots, run)?))
+    let (found, _) = find_beyond(odb, survey.order, &links, none, roots, run)?;
+    Ok(Some(found))
 }
 
 /// What is behind `roots` beyond the objects at the places that are `marked`, which have everything
-/// behind them among them.
+/// behind them among them; and the places that are marked then.
 pub(super) fn find_beyond(
     odb: &gix::odb::Handle,
-    survey: &Survey<'_>,
+    order: PackOrder<'_>,
     links: &TreeLinks,
     marked: Vec<bool>,
     roots: &[(ObjectId, Kind)],
     run: &Run,
-) -> Result<Vec<Selected>, NoPack> {
+) -> Result<(Vec<Selected>, Vec<bool>), NoPack> {
     let mut marking = Marking {
         odb,
-        survey,
+        order,
         links,
         run,
         is_marked: marked,
         marked_elsewhere: HashSet::default(),
         pending: Vec::new(),
         unsettled: Vec::new(),
+        latest: HashMap::new(),
         found: Vec::new(),
     };
     for (root, kind) in roots {
@@ -63,13 +65,13 @@ pub(super) fn find_beyond(
         marking.follow()?;
     }
     marking.settle()?;
-    Ok(marking.found)
+    Ok((marking.found, marking.is_marked))
 }
 
 /// What is needed is marked, and what it needs after it.
 struct Marking<'a> {
     odb: &'a gix::odb::Handle,
-    survey: &'a Survey<'a>,
+    order: PackOrder<'a>,
     links: &'a TreeLinks,
     run: &'a Run,
     is_marked: Vec<bool>,
@@ -78,6 +80,8 @@ struct Marking<'a> {
     pending: Vec<(Tree, u32)>,
     /// Trees whose own entries were followed, and whose base was not marked by then.
     unsettled: Vec<(u32, u32)>,
+    /// The last tree of each path that was read in full.
+    latest: HashMap<u32, Vec<u8>>,
     found: Vec<Selected>,
 }
 
@@ -88,7 +92,7 @@ enum Tree {
 
 impl Marking<'_> {
     fn mark_id(&mut self, id: ObjectId, kind: Kind, name_hash: u32) -> Result<(), NoPack> {
-        if let Some(place) = self.survey.order.find(&id) {
+        if let Some(place) = self.order.find(&id) {
             return self.mark(place, kind, name_hash);
         }
         if self.marked_elsewhere.insert(id) {
@@ -106,8 +110,9 @@ impl Marking<'_> {
     }
 
     fn mark(&mut self, place: u32, kind: Kind, name_hash: u32) -> Result<(), NoPack> {
-        let id = || self.survey.order.id(place);
-        if self.links.kinds[place as usize].is_some_and(|known| known != kind) {
+        let id = || self.order.id(place);
+        let known = self.links.kinds.get(place as usize).copied().flatten();
+        if known.is_some_and(|known| known != kind) {
             return Err(NoPack::unfit(id()));
         }
         if !std::mem::replace(&mut self.is_marked[place as usize], true) {
@@ -137,7 +142,7 @@ impl Marking<'_> {
                             self.unsettled.push((place, path));
                         }
                     }
-                    None => self.read_in_full(self.survey.order.id(place), path)?,
+                    None => self.read_in_full(self.order.id(place), path)?,
                 },
             }
         }
@@ -162,7 +167,7 @@ impl Marking<'_> {
         while let Some((place, path)) = unsettled.pop_front() {
             let base = self.links.bases[place as usize];
             if !self.is_marked[base as usize] {
-                self.read_in_full(self.survey.order.id(place), path)?;
+                self.read_in_full(self.order.id(place), path)?;
                 self.follow()?;
                 unsettled.extend(self.unsettled.drain(..));
             }
@@ -173,7 +178,9 @@ impl Marking<'_> {
     fn read_in_full(&mut self, tree: ObjectId, path: u32) -> Result<(), NoPack> {
         let content = tree_content(self.odb, &tree)?;
         let mut entries = Vec::new();
-        each_new(&content, &[], tree.kind(), |entry| {
+        // What that one has was marked.
+        let latest = self.latest.remove(&path).unwrap_or_default();
+        each_new(&content, &latest, tree.kind(), |entry| {
             let Some(kind) = kind_of(&entry) else {
                 return;
             };
@@ -184,6 +191,9 @@ impl Marking<'_> {
         .ok_or_else(|| NoPack::unreadable(tree))?;
         for (id, kind, hash) in entries {
             self.mark_id(id, kind, hash)?;
+        }
+        if self.latest.len() < MAX_LATEST {
+            self.latest.insert(path, content);
         }
         Ok(())
     }

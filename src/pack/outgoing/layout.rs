@@ -23,7 +23,7 @@ use super::{
     search::{self, Candidate, Delta, Limits},
     selection::{Selected, Selection},
     stored::{Form, Place, StoredPacks},
-    survey::Survey,
+    survey::{PackOrder, Survey},
 };
 use crate::{Error, ErrorKind, Phase, Run};
 
@@ -49,7 +49,7 @@ pub(super) enum SentAs {
 pub(super) enum Base {
     /// Another item, which comes before.
     Item(u32),
-    /// An object that the receiver has.
+    /// An object that the receiver has, or gets with a pack that is sent as it is.
     AtReceiver(Box<ObjectId>),
 }
 
@@ -62,12 +62,17 @@ pub(super) fn lay_out(
     thin: bool,
     run: &Run,
 ) -> Result<Vec<Item>, NoPack> {
-    let Selection { objects, bases } = selection;
+    let Selection {
+        objects,
+        bases,
+        is_with_pack,
+    } = selection;
     let bases = if thin { bases } else { Vec::new() };
     let sources = Sources {
         odb,
         packs,
         folders,
+        sent_pack: packs.largest_order().filter(|_| is_with_pack),
     };
     let mut items = sources.stored_forms(objects, &bases, run)?;
     break_cycles(&mut items);
@@ -123,6 +128,8 @@ struct Sources<'a> {
     odb: &'a gix::odb::Handle,
     packs: &'a StoredPacks,
     folders: &'a [PathBuf],
+    /// One that is sent as it is.
+    sent_pack: Option<PackOrder<'a>>,
 }
 
 impl Sources<'_> {
@@ -140,7 +147,10 @@ impl Sources<'_> {
         let bases: gix::hashtable::HashSet = bases.iter().map(|base| base.id).collect();
         let base_of = |id: ObjectId| match numbers().get(&id) {
             Some(number) => Some(Base::Item(*number)),
-            None => bases.contains(&id).then(|| Base::AtReceiver(id.into())),
+            None => {
+                let is_sent = || self.sent_pack.is_some_and(|pack| pack.find(&id).is_some());
+                (bases.contains(&id) || is_sent()).then(|| Base::AtReceiver(id.into()))
+            }
         };
         let total = Some(objects.len() as u64);
         let mut loose = LooseObjects::at(self.folders);

@@ -43,12 +43,12 @@ pub(super) enum Target {
     Elsewhere(u32),
 }
 
-/// What the trees of a pack have in them.
+/// What the trees of a pack have in them. None was read by default.
+#[derive(Default)]
 pub(super) struct TreeLinks {
     pub(super) bases: Vec<u32>,
     pub(super) kinds: Vec<Option<Kind>>,
-    /// Of each tree, by its place: who has read it, and what it has beyond its base. Empty if none
-    /// was read.
+    /// Of each tree, by its place: who has read it, and what it has beyond its base.
     read: Vec<OnceLock<(u32, Range<u32>)>>,
     readers: Vec<Read>,
 }
@@ -61,17 +61,6 @@ pub(super) struct Read {
 }
 
 impl TreeLinks {
-    /// For a few trees, which are best read in full.
-    pub(super) fn unread(survey: &Survey<'_>) -> Self {
-        let (bases, kinds) = bases_and_kinds(survey.entries);
-        TreeLinks {
-            bases,
-            kinds,
-            read: Vec::new(),
-            readers: Vec::new(),
-        }
-    }
-
     pub(super) fn read(survey: &Survey<'_>, run: &Run) -> Result<Option<Self>, NoPack> {
         let (bases, kinds) = bases_and_kinds(survey.entries);
         let deltas = Deltas::of_bases(&bases);

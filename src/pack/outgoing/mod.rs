@@ -3,12 +3,14 @@
 //! 1. [`frontier`]: which commits the receiver lacks;
 //! 2. [`selection`]: which trees and blobs those brought in, by reading [`trees`] side by side, but
 //!    for what is [`shared`] with other commits of the receiver's; or [`everything`], for one that has
-//!    nothing;
+//!    nothing. A [`bitmap`] can say all of this for that one, and then it is [`bitmapped`] instead;
 //! 3. [`stored`]: what of it lies in packs already, in a form that can be sent as it is;
 //! 4. [`search`]: which of the rest can be sent as a [`delta`];
 //! 5. [`writer`]: the pack as a stream.
 //!
-//! Every object is found before the first byte is made, because a pack begins with their number.
+//! Every object is found before the first byte is made, because a pack begins with their number. What
+//! can't be read is known by then, too, but for the entries of a pack that is sent as a [`whole`]: those
+//! are looked at on their way, and a damaged one breaks that off.
 
 use std::path::PathBuf;
 
@@ -33,6 +35,7 @@ mod shared;
 mod stored;
 mod survey;
 mod trees;
+mod whole;
 mod writer;
 mod zlib;
 
@@ -102,7 +105,7 @@ pub(crate) fn prepare<'a>(
     let hash = odb.store_ref().object_hash();
     let packs = stored::StoredPacks::at(&folders, hash)?;
     let by_bitmap = match request.haves.is_empty() && commits.shallow.is_empty() {
-        true => bitmapped::select(&mut commits, &packs, &request.wants, run)?,
+        true => bitmapped::select(&mut commits, &packs, request, run)?,
         false => None,
     };
     let selection = match by_bitmap {
@@ -112,6 +115,7 @@ pub(crate) fn prepare<'a>(
             selection::select(odb, &packs, &frontier, run)?
         }
     };
+    let is_with_pack = selection.is_with_pack;
     let items = layout::lay_out(odb, &packs, &folders, selection, request.thin, run)?;
     let loose = loose::LooseObjects::at(&folders);
     let odb = odb.clone();
@@ -120,7 +124,7 @@ pub(crate) fn prepare<'a>(
         loose,
         packs,
         items,
-        hash,
+        is_with_pack,
         request.ofs_delta,
         run,
     ))

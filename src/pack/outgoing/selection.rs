@@ -49,6 +49,8 @@ pub(super) struct Selection {
     pub(super) objects: Vec<Selected>,
     /// The receiver has these: other versions of what is sent.
     pub(super) bases: Vec<Selected>,
+    /// All of the largest pack is sent, too, as it is.
+    pub(super) is_with_pack: bool,
 }
 
 pub(super) fn select(
@@ -80,6 +82,7 @@ pub(super) fn select(
         return Ok(Selection {
             objects,
             bases: Vec::new(),
+            is_with_pack: false,
         });
     }
     let found = read_trees(odb, frontier, !boundary.is_empty(), run)?;
@@ -110,7 +113,11 @@ pub(super) fn select(
     });
     let mut bases: Vec<_> = bases.chain(left_out).collect();
     bases.sort_unstable_by_key(|base| base.id);
-    Ok(Selection { objects, bases })
+    Ok(Selection {
+        objects,
+        bases,
+        is_with_pack: false,
+    })
 }
 
 /// The parents that the receiver has, those of the newest commits first.

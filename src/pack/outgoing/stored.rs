@@ -3,7 +3,7 @@
 use std::{
     cell::{OnceCell, RefCell},
     fs::{self, File},
-    io::{self, Read as _},
+    io::{self, Read as _, Seek as _},
     mem,
     ops::Range,
     path::{Path, PathBuf},
@@ -72,7 +72,8 @@ const CHUNK: u64 = 64 * 1024;
 const MAX_BITMAPS: u64 = 64 * 1024;
 const MAX_BITMAPS_PER_OBJECT: u64 = 128;
 
-/// What is left to copy of an entry: its compressed bytes.
+/// What is left to copy: the compressed bytes of an entry, or all of a pack.
+#[derive(Default)]
 pub(super) struct Rest {
     pack: u32,
     /// Read already.
@@ -108,22 +109,36 @@ impl StoredPacks {
     }
 
     fn largest(&self) -> Option<&StoredPack> {
-        self.packs
-            .iter()
-            .max_by_key(|pack| pack.index.num_objects())
+        Some(&self.packs[self.number_of_largest()?])
     }
 
-    /// The order of the pack with the most objects, and its `.bitmap` file, if it has one.
+    fn number_of_largest(&self) -> Option<usize> {
+        (0..self.packs.len()).max_by_key(|number| self.packs[*number].index.num_objects())
+    }
+
+    pub(super) fn largest_order(&self) -> Option<PackOrder<'_>> {
+        self.largest().map(StoredPack::order)
+    }
+
+    pub(super) fn entries_of_largest(&self) -> Rest {
+        let largest = self.number_of_largest();
+        largest.map_or_else(Rest::default, |number| {
+            let order = self.packs[number].order();
+            Rest {
+                pack: number as u32,
+                ahead: Vec::new(),
+                bytes: order.offset(0)..order.end,
+            }
+        })
+    }
+
+    /// The order of the pack with the most objects, and its `.bitmap` file, if it has one and can be
+    /// relied on.
     pub(super) fn largest_with_bitmap(&self) -> Option<(PackOrder<'_>, Vec<u8>)> {
         let pack = self.largest()?;
-        let file = File::open(pack.path.with_extension("bitmap")).ok()?;
-        let limit = MAX_BITMAPS + MAX_BITMAPS_PER_OBJECT * u64::from(pack.index.num_objects());
-        if file.metadata().ok()?.len() > limit {
-            return None;
-        }
-        let mut bitmaps = Vec::new();
-        file.take(limit).read_to_end(&mut bitmaps).ok()?;
-        Some((pack.order(), bitmaps))
+        let bitmaps = pack.bitmaps().ok()?;
+        let is_sound = pack.ends_as_indexed().ok()? && pack.order().is_sound();
+        is_sound.then(|| (pack.order(), bitmaps))
     }
 
     /// Looks at all of the pack with the most objects. `None` if that can't be read to its end.
@@ -153,7 +168,6 @@ impl StoredPacks {
                 order: pack.order(),
                 entries: &scanned.entries,
                 offsets: &scanned.offsets,
-                end: pack.end,
                 pack_number: number,
             })
         })
@@ -266,6 +280,24 @@ impl StoredPack {
         })
     }
 
+    fn bitmaps(&self) -> io::Result<Vec<u8>> {
+        let mut bitmaps = Vec::new();
+        let limit = MAX_BITMAPS + MAX_BITMAPS_PER_OBJECT * u64::from(self.index.num_objects());
+        // The first bytes of a file that is larger have the wrong checksum.
+        let file = File::open(self.path.with_extension("bitmap"))?;
+        file.take(limit).read_to_end(&mut bitmaps)?;
+        Ok(bitmaps)
+    }
+
+    /// Whether this is the pack that the index was made from, as far as its end tells.
+    fn ends_as_indexed(&self) -> io::Result<bool> {
+        let mut end = Vec::new();
+        let mut file = &self.file;
+        file.seek(io::SeekFrom::Start(self.end))?;
+        file.read_to_end(&mut end)?;
+        Ok(end == self.index.pack_checksum().as_slice())
+    }
+
     fn scan(&self, run: &Run) -> io::Result<ScannedPack> {
         let by_offset = self.by_offset();
         let expected = by_offset.iter().map(|entry| Expected {
@@ -343,6 +375,7 @@ impl StoredPack {
             index: &self.index,
             by_offset: self.by_offset(),
             places: self.places(),
+            end: self.end,
         }
     }
 

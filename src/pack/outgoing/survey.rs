@@ -13,11 +13,31 @@ pub(super) struct PackOrder<'a> {
     pub(super) index: &'a index::File,
     pub(super) by_offset: &'a [index::EntryIndex],
     pub(super) places: &'a [u32],
+    /// Where the last entry ends.
+    pub(super) end: data::Offset,
 }
 
 impl PackOrder<'_> {
     pub(super) fn len(&self) -> usize {
         self.by_offset.len()
+    }
+
+    /// A damaged reverse index can have it wrong.
+    pub(super) fn is_sound(&self) -> bool {
+        let places = 0..self.len() as u32 + 1;
+        let offsets = places.map(|place| self.offset(place));
+        offsets.is_sorted_by(|one, next| one < next)
+    }
+
+    /// Where an entry begins, or the last one ends.
+    pub(super) fn offset(&self, place: u32) -> data::Offset {
+        let entry = self.by_offset.get(place as usize);
+        entry.map_or(self.end, |entry| self.index.pack_offset_at_index(*entry))
+    }
+
+    /// If the index knows it.
+    pub(super) fn checksum(&self, place: u32) -> Option<u32> {
+        self.index.crc32_at_index(self.by_offset[place as usize])
     }
 
     pub(super) fn find(&self, id: &oid) -> Option<u32> {
@@ -37,7 +57,6 @@ pub(super) struct Survey<'a> {
     pub(super) order: PackOrder<'a>,
     pub(super) entries: &'a [Scanned],
     pub(super) offsets: &'a [data::Offset],
-    pub(super) end: data::Offset,
     pub(super) pack_number: u32,
 }
 
@@ -57,6 +76,6 @@ impl Survey<'_> {
     /// Where its bytes are.
     pub(super) fn place(&self, place: u32) -> Range<data::Offset> {
         let end = self.offsets.get(place as usize + 1);
-        self.offsets[place as usize]..end.copied().unwrap_or(self.end)
+        self.offsets[place as usize]..end.copied().unwrap_or(self.order.end)
     }
 }

@@ -36,7 +36,7 @@ const OBJECT_CACHE: usize = 16 * 1024 * 1024;
 const DELTA_BASE_CACHE: usize = 64 * 1024 * 1024;
 
 /// How many paths have their last version kept.
-const MAX_LATEST: usize = 4096;
+pub(super) const MAX_LATEST: usize = 4096;
 
 pub(super) struct TreeWalk<'a> {
     odb: gix::odb::Handle,

@@ -17,6 +17,7 @@ use super::{
     layout::{Base, Item, SentAs},
     loose::LooseObjects,
     stored::{Rest, StoredPacks},
+    whole::WholePack,
     zlib::Deflater,
 };
 use crate::{Phase, Run};
@@ -31,6 +32,10 @@ pub(crate) struct OutgoingPack<'a> {
     loose: RefCell<LooseObjects>,
     packs: StoredPacks,
     items: Vec<Item>,
+    /// What comes after the items.
+    whole: Option<WholePack>,
+    /// How many objects there are.
+    count: usize,
     /// Where each of the items so far begins.
     offsets: Vec<u64>,
     ofs_delta: bool,
@@ -50,6 +55,7 @@ pub(crate) struct OutgoingPack<'a> {
 enum Part {
     Header,
     Items,
+    WholePack,
     Checksum,
     Over,
 }
@@ -73,20 +79,25 @@ impl<'a> OutgoingPack<'a> {
         loose: LooseObjects,
         packs: StoredPacks,
         items: Vec<Item>,
-        hash: gix::hash::Kind,
+        is_with_pack: bool,
         ofs_delta: bool,
         run: &'a Run,
     ) -> Self {
+        let hash = odb.store_ref().object_hash();
         let mut odb = odb;
         // Hardly anything is read twice from here on.
         odb.unset_object_cache();
         odb.unset_pack_cache();
         // A `git gc` may put objects elsewhere while the pack is being sent.
         odb.refresh = Default::default();
+        let whole = is_with_pack.then(|| WholePack::of(&packs));
+        let count = items.len() + whole.as_ref().map_or(0, |_| packs.most_objects());
         OutgoingPack {
             odb,
             loose: RefCell::new(loose),
             packs,
+            whole,
+            count,
             offsets: Vec::with_capacity(items.len()),
             items,
             ofs_delta,
@@ -108,7 +119,7 @@ impl<'a> OutgoingPack<'a> {
         self.read = 0;
         match self.part {
             Part::Header => {
-                let count = u32::try_from(self.items.len()).map_err(io::Error::other)?;
+                let count = u32::try_from(self.count).map_err(io::Error::other)?;
                 self.buffer
                     .extend(data::header::encode(data::Version::V2, count));
                 self.part = Part::Items;
@@ -118,6 +129,7 @@ impl<'a> OutgoingPack<'a> {
                     self.make_part_of_items()?;
                 }
             }
+            Part::WholePack => self.copy_whole_pack()?,
             Part::Checksum => {
                 let checksum = self
                     .hasher
@@ -141,11 +153,11 @@ impl<'a> OutgoingPack<'a> {
         }
         let number = self.offsets.len();
         if number == self.items.len() {
-            self.part = Part::Checksum;
+            self.part = Part::WholePack;
             return Ok(());
         }
         if number.is_multiple_of(256) {
-            let total = self.items.len() as u64;
+            let total = self.count as u64;
             self.run.advance(Phase::Send, number as u64, Some(total));
         }
         let offset = self.length + self.buffer.len() as u64;
@@ -181,6 +193,21 @@ impl<'a> OutgoingPack<'a> {
         };
         header.write_to(size, &mut self.buffer)?;
         self.go_on(unfinished)
+    }
+
+    fn copy_whole_pack(&mut self) -> io::Result<()> {
+        let is_more = match &mut self.whole {
+            Some(whole) => {
+                let done = self.items.len() as u64 + u64::from(whole.done());
+                self.run.advance(Phase::Send, done, Some(self.count as u64));
+                whole.copy(&self.packs, &mut self.buffer)?
+            }
+            None => false,
+        };
+        if !is_more {
+            self.part = Part::Checksum;
+        }
+        Ok(())
     }
 
     fn go_on(&mut self, mut unfinished: Unfinished) -> io::Result<()> {
@@ -270,6 +297,6 @@ fn header_of(kind: Kind) -> Header {
     }
 }
 
-fn unreadable(id: &ObjectId) -> io::Error {
+pub(super) fn unreadable(id: &ObjectId) -> io::Error {
     io::Error::other(format!("{id} can't be read any more"))
 }
