@@ -48,6 +48,8 @@ fn send(sandbox: &Sandbox, source: &Repo, revs: &[&str]) {
 fn source(sandbox: &Sandbox, format: ObjectFormat) -> Repo {
     let source = sandbox.init_bare("source.git", format);
     grow(&source);
+    // With a bitmap nobody would read all trees.
+    source.git(&["config", "repack.writeBitmaps", "false"]);
     source.git(&["repack", "-adfq", "--depth=50", "--window=50"]);
     source
 }
@@ -90,12 +92,24 @@ fn with_trees_and_blobs_wanted_for_themselves() {
     send(&sandbox, &source, &["main", "side~3^{tree}", "side:0/0"]);
 }
 
-/// What can't be read is told before the first byte of a pack, with a tip that needs it.
 #[test]
 fn with_a_tree_that_is_damaged() {
     let sandbox = Sandbox::new();
     let source = source(&sandbox, ObjectFormat::Sha1);
-    let tree = tip(&source, "main~500^{tree}");
+    is_told_before_the_first_byte(&source);
+}
+
+#[test]
+fn with_a_tree_that_is_damaged_beside_a_bitmap() {
+    let sandbox = Sandbox::new();
+    let source = source(&sandbox, ObjectFormat::Sha1);
+    source.git(&["repack", "-adbq"]);
+    is_told_before_the_first_byte(&source);
+}
+
+/// What can't be read is told before the first byte of a pack, with a tip that needs it.
+fn is_told_before_the_first_byte(source: &Repo) {
+    let tree = tip(source, "main~500^{tree}");
     let packs = source.git_dir().join("objects/pack");
     let index = packs
         .read_dir()
@@ -117,9 +131,9 @@ fn with_a_tree_that_is_damaged() {
     std::fs::remove_file(&pack).expect("a file that can't be written to");
     std::fs::write(&pack, bytes).expect("a pack");
 
-    let main = tip(&source, "main");
+    let main = tip(source, "main");
     let mut sent = Vec::new();
-    match support::pack::try_make(&source, &[&main], &[], &mut sent) {
+    match support::pack::try_make(source, &[&main], &[], &mut sent) {
         PackAnswer::Unavailable { tip, detail } => {
             assert_eq!(tip.to_string(), main);
             assert!(detail.contains("can't be read"), "{detail}");
