@@ -65,8 +65,6 @@ struct Node {
     generation: u32,
     /// The date, until [`History::rank_by_level`] finds something better.
     rank: i64,
-    /// From where to where, in [`History::edges`].
-    edges: (u32, u32),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,7 +72,8 @@ enum State {
     /// By which of the ids.
     ToLookUp(u32),
     ToLookUpAt(u32),
-    Known,
+    /// From where to where its parents are, in [`History::edges`].
+    Known(u32, u32),
     Hole(Hole),
 }
 
@@ -84,7 +83,6 @@ impl Node {
             state,
             generation: UNKNOWN,
             rank: 0,
-            edges: (0, 0),
         }
     }
 }
@@ -124,17 +122,16 @@ impl<'a> History<'a> {
             self.edges.push(tip);
         }
         self.add(Node {
-            state: State::Known,
+            state: State::Known(edge_number(start), edge_number(self.edges.len())),
             generation: ABOVE_ALL,
             rank: 0,
-            edges: (edge_number(start), edge_number(self.edges.len())),
         })
     }
 
     /// Looks `index` up unless that was done before.
     pub(super) fn load(&mut self, index: Index) -> Result<(), Error> {
         match self.commits[index as usize].state {
-            State::Known | State::Hole(_) => Ok(()),
+            State::Known(..) | State::Hole(_) => Ok(()),
             State::ToLookUp(id) => self.load_by_id(index, id),
             State::ToLookUpAt(position) => self.load_by_position(index, position),
         }
@@ -152,12 +149,31 @@ impl<'a> History<'a> {
 
     fn load_by_position(&mut self, index: Index, position: u32) -> Result<(), Error> {
         self.step()?;
+        let position = self.renumbered(position);
         let mut parents = std::mem::take(&mut self.parent_positions);
         parents.clear();
         let found = self.graph.commit_at(position, &mut parents);
         self.know(index, found, &parents, Self::intern_position);
         self.parent_positions = parents;
         Ok(())
+    }
+
+    /// What has become of `position`, should the graph have new ones.
+    fn renumbered(&mut self, position: u32) -> u32 {
+        let Some(renumbered) = self.graph.renumber() else {
+            return position;
+        };
+        let old = std::mem::replace(&mut self.by_position, vec![NOT_SEEN; renumbered.len()]);
+        for (index, position) in old.into_iter().zip(renumbered) {
+            if index == NOT_SEEN {
+                continue;
+            }
+            self.by_position[*position as usize] = index;
+            if let State::ToLookUpAt(old) = &mut self.commits[index as usize].state {
+                *old = *position;
+            }
+        }
+        renumbered[position as usize]
     }
 
     fn know<P: Copy>(
@@ -180,12 +196,11 @@ impl<'a> History<'a> {
                     self.edges.push(parent);
                 }
                 Node {
-                    state: State::Known,
+                    state: State::Known(edge_number(start), edge_number(self.edges.len())),
                     generation: commit
                         .generation
                         .map_or(UNKNOWN, |known| known.min(UNKNOWN)),
                     rank: commit.date,
-                    edges: (edge_number(start), edge_number(self.edges.len())),
                 }
             }
             Err(hole) => Node::new(State::Hole(hole)),
@@ -237,8 +252,10 @@ impl<'a> History<'a> {
 
     /// Where the parents of `index` are among the [edges](Self::edge).
     pub(super) fn edges(&self, index: Index) -> Range<usize> {
-        let (start, end) = self.commits[index as usize].edges;
-        start as usize..end as usize
+        match self.commits[index as usize].state {
+            State::Known(start, end) => start as usize..end as usize,
+            _ => 0..0,
+        }
     }
 
     pub(super) fn edge(&self, edge: usize) -> Index {

@@ -53,6 +53,13 @@ pub trait CommitGraph {
         None
     }
 
+    /// Gives the commits other positions, if that makes the rest of a walk faster: all the new ones, by
+    /// the old ones, which nobody uses any more from then on. [`compare`] and [`reachable`] ask for it
+    /// before each [`commit_at`](CommitGraph::commit_at). `None`, always, by default.
+    fn renumber(&mut self) -> Option<&[u32]> {
+        None
+    }
+
     /// [`commit`](CommitGraph::commit) by position, and in its place for a commit that has one.
     ///
     /// # Errors

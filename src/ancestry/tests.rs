@@ -47,8 +47,10 @@ fn number(id: &oid) -> usize {
 struct TestGraph {
     commits: Vec<TestCommit>,
     lookups: Vec<usize>,
-    /// Whether commits with a generation have a position, too.
+    /// Whether commits with a generation have a position, too: another one after some were asked for.
     has_positions: bool,
+    asked_at: usize,
+    renumbered: Vec<u32>,
 }
 
 struct TestCommit {
@@ -101,6 +103,13 @@ impl TestGraph {
     }
 }
 
+impl TestGraph {
+    fn position_of(&self, number: usize) -> u32 {
+        let renumbered = self.renumbered.get(number).copied();
+        renumbered.unwrap_or(number as u32)
+    }
+}
+
 impl CommitGraph for TestGraph {
     fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
         assert!(parents.is_empty());
@@ -120,14 +129,25 @@ impl CommitGraph for TestGraph {
     fn position(&mut self, id: &oid) -> Option<u32> {
         let number = number(id);
         let has_one = self.has_positions && self.commits[number].generation.is_some();
-        has_one.then_some(number as u32)
+        has_one.then(|| self.position_of(number))
+    }
+
+    fn renumber(&mut self) -> Option<&[u32]> {
+        if self.asked_at < 3 || !self.renumbered.is_empty() {
+            return None;
+        }
+        self.renumbered = (0..self.commits.len() as u32).rev().collect();
+        Some(&self.renumbered)
     }
 
     fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole> {
         assert!(parents.is_empty());
+        self.asked_at += 1;
         let mut ids = Vec::new();
-        let commit = self.commit(&id(position as usize), &mut ids);
-        parents.extend(ids.iter().map(|id| number(id) as u32));
+        // There and back is the same.
+        let number = self.position_of(position as usize);
+        let commit = self.commit(&id(number as usize), &mut ids);
+        parents.extend(ids.iter().map(|id| self.position_of(self::number(id))));
         commit
     }
 }

@@ -9,6 +9,7 @@ use gix::{
     oid,
 };
 
+use super::by_position::ByPosition;
 use crate::{
     Error, Run,
     ancestry::{Commit, CommitGraph, Hole},
@@ -18,9 +19,9 @@ use crate::{
 pub(crate) struct StoreCommits<'a> {
     pub odb: &'a gix::odb::Handle,
     graph: Option<&'a gix::commitgraph::Graph>,
+    by_position: Option<ByPosition<'a>>,
     pub shallow: &'a HashSet<ObjectId>,
     buffer: Vec<u8>,
-    by_position: ByPosition,
 }
 
 impl<'a> StoreCommits<'a> {
@@ -29,13 +30,14 @@ impl<'a> StoreCommits<'a> {
         graph: Option<&'a gix::commitgraph::Graph>,
         shallow: &'a HashSet<ObjectId>,
     ) -> Self {
+        // Its parents and positions lead across a boundary.
+        let graph = graph.filter(|_| shallow.is_empty());
         StoreCommits {
             odb,
-            // Its parents and positions lead across a boundary.
-            graph: graph.filter(|_| shallow.is_empty()),
+            graph,
+            by_position: graph.map(ByPosition::new),
             shallow,
             buffer: Vec::new(),
-            by_position: ByPosition::default(),
         }
     }
 }
@@ -49,117 +51,16 @@ impl CommitGraph for StoreCommits<'_> {
     }
 
     fn position(&mut self, id: &oid) -> Option<u32> {
-        let graph = self.graph?;
-        if !self.by_position.are_unique(graph) {
-            return None;
-        }
-        graph.lookup(id).map(|position| position.0)
+        self.by_position.as_mut()?.position(id)
+    }
+
+    fn renumber(&mut self) -> Option<&[u32]> {
+        self.by_position.as_mut()?.sort_if_many()
     }
 
     fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole> {
-        let graph = self.graph.filter(|graph| position < graph.num_commits());
-        let graph = graph.ok_or(Hole::Unreadable)?;
-        let commit = self.by_position.commit(graph, position, parents)?;
-        // A damaged file can name any.
-        let are_there = parents.iter().all(|parent| *parent < graph.num_commits());
-        are_there.then_some(commit).ok_or(Hole::Unreadable)
-    }
-}
-
-/// The commits of a graph. Once many of them were asked for, one by one and each a cache miss or two,
-/// they are all read in the order of the files, and kept in less than half the space.
-#[derive(Default)]
-struct ByPosition {
-    /// Whether each commit has one position; not looked at yet if `None`.
-    are_unique: Option<bool>,
-    asked: u32,
-    all: Vec<Compact>,
-}
-
-struct Compact {
-    generation: u32,
-    /// Only orders a walk.
-    date: u32,
-    /// [`NO_PARENT`] for none. That both are [`ELSEWHERE`] says to ask the graph.
-    parents: [u32; 2],
-}
-
-const NO_PARENT: u32 = u32::MAX;
-const ELSEWHERE: u32 = u32::MAX - 1;
-
-impl ByPosition {
-    fn are_unique(&mut self, graph: &gix::commitgraph::Graph) -> bool {
-        *self.are_unique.get_or_insert_with(|| has_each_once(graph))
-    }
-
-    fn commit(
-        &mut self,
-        graph: &gix::commitgraph::Graph,
-        position: u32,
-        parents: &mut Vec<u32>,
-    ) -> Result<Commit, Hole> {
-        if self.all.is_empty() {
-            self.asked += 1;
-            if self.asked > graph.num_commits() / 32 {
-                self.all = graph.iter_commits().map(Compact::new).collect();
-            }
-        }
-        match self.all.get(position as usize) {
-            Some(commit) if commit.parents != [ELSEWHERE; 2] => {
-                parents.extend(commit.parents.iter().filter(|parent| **parent != NO_PARENT));
-                Ok(Commit {
-                    generation: known(commit.generation),
-                    date: commit.date.into(),
-                })
-            }
-            _ => {
-                let commit = graph.commit_at(gix::commitgraph::Position(position));
-                for parent in commit.iter_parents() {
-                    parents.push(parent.map_err(|_| Hole::Unreadable)?.0);
-                }
-                Ok(as_in_graph(commit))
-            }
-        }
-    }
-}
-
-/// Whether no commit is in two of the graph's files. Git makes such chains and reads them ("Silently
-/// ignore duplicates" in its `commit-graph.c`), with parents in a later file than we would find them.
-fn has_each_once(graph: &gix::commitgraph::Graph) -> bool {
-    let mut end = graph.num_commits();
-    while end > 0 {
-        let last = gix::commitgraph::Position(end - 1);
-        let start = end - 1 - graph.commit_at(last).position().0;
-        // Those of the first file are found there.
-        if start == 0 {
-            break;
-        }
-        let mut of_file = (start..end).map(gix::commitgraph::Position);
-        if of_file.any(|position| graph.lookup(graph.id_at(position)) != Some(position)) {
-            return false;
-        }
-        end = start;
-    }
-    true
-}
-
-impl Compact {
-    fn new(commit: gix::commitgraph::file::Commit<'_>) -> Self {
-        let mut parents = [NO_PARENT; 2];
-        for (number, parent) in commit.iter_parents().enumerate() {
-            match (parents.get_mut(number), parent) {
-                (Some(slot), Ok(parent)) => *slot = parent.0,
-                _ => {
-                    parents = [ELSEWHERE; 2];
-                    break;
-                }
-            }
-        }
-        Compact {
-            generation: commit.generation(),
-            date: commit.committer_timestamp().try_into().unwrap_or(u32::MAX),
-            parents,
-        }
+        let by_position = self.by_position.as_mut().ok_or(Hole::Unreadable)?;
+        by_position.commit(position, parents)
     }
 }
 
@@ -195,20 +96,17 @@ fn from_graph(
         }
         parents.push(graph.id_at(position).to_owned());
     }
-    Some((as_in_graph(commit), commit.root_tree_id().to_owned()))
+    let found = as_in_graph(commit.generation(), commit.committer_timestamp());
+    Some((found, commit.root_tree_id().to_owned()))
 }
 
-fn as_in_graph(commit: gix::commitgraph::file::Commit<'_>) -> Commit {
+/// The generation and the date as a commit-graph has them.
+pub(super) fn as_in_graph(generation: u32, date: u64) -> Commit {
+    let is_known = (1..GENERATION_MAX).contains(&generation);
     Commit {
-        generation: known(commit.generation()),
-        date: commit.committer_timestamp().try_into().unwrap_or(i64::MAX),
+        generation: is_known.then_some(generation),
+        date: date.try_into().unwrap_or(i64::MAX),
     }
-}
-
-fn known(generation: u32) -> Option<u32> {
-    (1..GENERATION_MAX)
-        .contains(&generation)
-        .then_some(generation)
 }
 
 impl StoreCommits<'_> {
@@ -231,7 +129,7 @@ impl StoreCommits<'_> {
     /// When the commit was committed, in seconds, if that can be had without reading an object.
     pub(crate) fn date_in_graph(&self, id: &oid) -> Option<i64> {
         let commit = self.graph?.commit_by_id(id)?;
-        Some(as_in_graph(commit).date)
+        i64::try_from(commit.committer_timestamp()).ok()
     }
 
     /// Also of a commit whose parents are cut off.

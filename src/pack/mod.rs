@@ -1,5 +1,6 @@
 //! Objects on the move: the quarantine that a pack is received into, and what makes it complete.
 
+mod by_position;
 pub(crate) mod closure;
 pub(crate) mod commits;
 mod entries;
