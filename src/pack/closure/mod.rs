@@ -8,6 +8,9 @@
 //! entry that a parent has under the same name needs no second look. Without that, one new commit
 //! would cost a walk over its whole tree.
 //!
+//! Where very many commits are to be checked, all trees of the store's largest pack are read first, in
+//! the order of its deltas: see [`ClosedPack`].
+//!
 //! Who sent the objects decides how many there are, how deep they are nested and how large they are.
 //! So what is kept of each is some bytes: see [`Known`] and [`Trees`].
 
@@ -23,11 +26,12 @@ mod trees;
 
 use self::{
     known::{Known, Node, State},
-    trees::{Trees, Way},
+    trees::{MAX_DEPTH, Trees, Way},
 };
 use super::{
     commits::{StoreCommits, VerifiedHistory, tag_target, tree_and_parents},
     entries::MAX_COMPARED,
+    outgoing::{ClosedPack, Worth},
 };
 use crate::{Error, Phase, Reason, Run};
 
@@ -68,6 +72,8 @@ pub(crate) fn faults(
         line: Vec::new(),
         ahead: Vec::new(),
         last: None,
+        closed: ClosedPack::default(),
+        entered_commits: 0,
         visited: 0,
     };
     let mut faults = Vec::new();
@@ -94,6 +100,9 @@ struct Walk<'a> {
     trees: Trees,
     /// The commit that was completed last, which often is a parent of the next one, and its tree.
     last: Option<(Node, ObjectId)>,
+    closed: ClosedPack,
+    /// Whether their trees were checked or are still to be.
+    entered_commits: usize,
     visited: u64,
 }
 
@@ -194,9 +203,27 @@ impl Walk<'_> {
             Visit::Fault(fault) => return Ok(Some(fault)),
             Visit::Enter(node) => node,
         };
+        if self.is_in_closed_pack(&tree)? {
+            self.known.set(node, State::Complete(Kind::Tree));
+            return Ok(None);
+        }
         let parents = self.ahead[first..].iter().take(MAX_COMPARED);
         let others: Vec<_> = parents.filter_map(|parent| self.tree_of(*parent)).collect();
         self.check_tree(node, others)
+    }
+
+    fn is_in_closed_pack(&mut self, tree: &ObjectId) -> Result<bool, Error> {
+        // What arrived was read when it came in.
+        if self.objects.arrived.is_some() || !self.objects.bad.is_empty() {
+            return Ok(false);
+        }
+        let worth = Worth {
+            commits: self.entered_commits,
+            levels: MAX_DEPTH as u16,
+            memory: self.objects.memory / 8 * 3,
+        };
+        let odb = self.objects.commits.odb;
+        self.closed.has_tree(tree, odb, worth, self.run)
     }
 
     fn check_tree(&mut self, node: Node, others: Vec<ObjectId>) -> Result<Option<Fault>, Error> {
@@ -390,6 +417,7 @@ impl Walk<'_> {
             }
         }
         let tree = self.node(&tree, Some(Kind::Tree))?;
+        self.entered_commits += 1;
         self.step(node, Behind::Tree(tree), first);
         Ok(true)
     }
@@ -468,3 +496,6 @@ fn other_kind(id: &ObjectId, kind: Kind, expected: Kind) -> Fault {
 fn incomplete(detail: String) -> Fault {
     Reason::Incomplete { detail }
 }
+
+#[cfg(test)]
+mod tests;

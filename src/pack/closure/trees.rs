@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Git itself goes no deeper (`core.maxTreeDepth` in git-config(1)).
-const MAX_DEPTH: usize = 2048;
+pub(super) const MAX_DEPTH: usize = 2048;
 
 /// What the walk meets.
 pub(super) trait Way {

@@ -4,8 +4,7 @@
 //! Newest first, each commit that has a bitmap is done with; one that has none leads to its parents,
 //! and its tree is read. A bitmap is believed, as git does: it isn't looked whether all is in it.
 //!
-//! Where that comes to all of the pack, the pack is sent as it is, without a look at its entries before
-//! their turn comes.
+//! Where that comes to all of the pack, the pack is sent as it is.
 
 use std::collections::BinaryHeap;
 
@@ -16,9 +15,9 @@ use super::{
     bitmap::{Bitmaps, Decoded},
     everything,
     frontier::peel,
-    links::TreeLinks,
+    links::{MANY_COMMITS, MIN_SHARE, TreeLinks},
     scan::bases_and_kinds,
-    selection::{MANY_COMMITS, MIN_SHARE, Selected, Selection},
+    selection::{Selected, Selection},
     stored::StoredPacks,
     survey::PackOrder,
 };
@@ -67,15 +66,6 @@ pub(super) fn select(
         everything::find_beyond(commits.odb, order, &no_links, reached.places, &roots, run)?;
     let in_pack = marked.iter().filter(|is_marked| **is_marked).count();
     tracing::debug!(in_pack, found = found.len(), "a bitmap tells what to send");
-    // Bases are there with their deltas, and as far from them as they were.
-    if in_pack == order.len() && request.ofs_delta {
-        let elsewhere = found.into_iter().filter(|object| object.place.is_none());
-        return Ok(Some(Selection {
-            objects: elsewhere.collect(),
-            bases: Vec::new(),
-            is_with_pack: true,
-        }));
-    }
     if in_pack < order.len() / MIN_SHARE {
         return Ok(None);
     }
@@ -90,7 +80,18 @@ pub(super) fn select(
     if found.iter().any(is_unfit) {
         return Ok(None);
     }
-    let mut objects = Vec::with_capacity(in_pack + found.len());
+    let elsewhere = found.into_iter().filter(|object| object.place.is_none());
+    // Bases are there with their deltas, and as far from them as they were.
+    let is_with_pack =
+        in_pack == order.len() && request.ofs_delta && kinds.iter().all(Option::is_some);
+    if is_with_pack {
+        return Ok(Some(Selection {
+            objects: elsewhere.collect(),
+            bases: Vec::new(),
+            is_with_pack,
+        }));
+    }
+    let mut objects = Vec::with_capacity(in_pack);
     for (place, _) in (0..).zip(&marked).filter(|(_, is_marked)| **is_marked) {
         // What is damaged may be fine elsewhere.
         let Some(kind) = kinds[place as usize] else {
@@ -103,12 +104,12 @@ pub(super) fn select(
             place: Some(place),
         });
     }
-    objects.extend(found.into_iter().filter(|object| object.place.is_none()));
+    objects.extend(elsewhere);
     run.advance(Phase::Count, objects.len() as u64, None);
     Ok(Some(Selection {
         objects,
         bases: Vec::new(),
-        is_with_pack: false,
+        is_with_pack,
     }))
 }
 

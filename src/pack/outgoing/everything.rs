@@ -11,14 +11,14 @@ use gix::{ObjectId, hashtable::HashSet, objs::Kind};
 
 use super::{
     NoPack,
-    links::{Link, Read, Target, TreeLinks},
+    links::{Link, MEMORY, Read, Target, TreeLinks},
     search::name_hash,
     selection::Selected,
     survey::{PackOrder, Survey},
     trees::{MAX_LATEST, kind_of, tree_content},
 };
 use crate::{
-    Run,
+    Phase, Run,
     pack::{entries::each_new, resolve::NO_BASE},
 };
 
@@ -30,7 +30,7 @@ pub(super) fn find(
     roots: &[(ObjectId, Kind)],
     run: &Run,
 ) -> Result<Option<Vec<Selected>>, NoPack> {
-    let Some(links) = TreeLinks::read(survey, run)? else {
+    let Some(links) = TreeLinks::read(survey, MEMORY, Phase::Count, run)? else {
         return Ok(None);
     };
     let none = vec![false; survey.order.len()];

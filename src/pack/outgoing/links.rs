@@ -13,7 +13,9 @@ use std::{
 
 use gix::{ObjectId, objs::Kind};
 
-use super::{NoPack, scan::bases_and_kinds, search::name_hash, survey::Survey, trees::kind_of};
+use super::{
+    scan::bases_and_kinds, search::name_hash, stored::StoredPacks, survey::Survey, trees::kind_of,
+};
 use crate::{
     Error, Phase, Run,
     pack::{
@@ -23,7 +25,21 @@ use crate::{
 };
 
 /// For contents that wait for their turn.
-const MEMORY: u64 = 32 * 1024 * 1024;
+pub(super) const MEMORY: u64 = 32 * 1024 * 1024;
+
+/// How many entries of trees, beyond those of their bases, there may be for each object of the pack. Of
+/// trees that aren't deltas of each other there are very many.
+const LINKS_OF_EACH: usize = 4;
+
+/// From how many commits on it can be worth it to look at all of a pack, and how small a part of its
+/// objects they may be.
+pub(super) const MANY_COMMITS: usize = 1000;
+pub(super) const MIN_SHARE: usize = 20;
+
+/// Whether reading all trees of the largest pack is less than following those of so many commits.
+pub(super) fn is_worth_it(commits: usize, packs: &StoredPacks) -> bool {
+    commits >= MANY_COMMITS && commits >= packs.most_objects() / MIN_SHARE
+}
 
 /// An entry of a tree.
 #[derive(Clone, Copy)]
@@ -61,22 +77,31 @@ pub(super) struct Read {
 }
 
 impl TreeLinks {
-    pub(super) fn read(survey: &Survey<'_>, run: &Run) -> Result<Option<Self>, NoPack> {
+    /// With `memory` for contents. `None` if some tree can't be read that way, or if they have too much in
+    /// them.
+    pub(super) fn read(
+        survey: &Survey<'_>,
+        memory: u64,
+        phase: Phase,
+        run: &Run,
+    ) -> Result<Option<Self>, Error> {
         let (bases, kinds) = bases_and_kinds(survey.entries);
         let deltas = Deltas::of_bases(&bases);
         let read: Vec<_> = (0..survey.order.len()).map(|_| OnceLock::new()).collect();
         let threads = thread::available_parallelism().map_or(1, |cores| cores.get());
-        let room = Room::new(MEMORY, threads);
+        let room = Room::new(memory, threads);
         let next = AtomicUsize::new(0);
-        let count = AtomicUsize::new(0);
+        let (count, links) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let work = |reader: u32| -> Result<Read, NoTree> {
             let mut trees = Trees {
                 survey,
                 deltas: &deltas,
                 read: &read,
                 count: &count,
+                links: &links,
                 reader,
                 found: Read::default(),
+                phase,
                 run,
             };
             let hash = survey.order.index.object_hash();
@@ -115,7 +140,7 @@ impl TreeLinks {
                 read,
                 readers,
             })),
-            Err(NoTree::Stopped(err)) => Err(err.into()),
+            Err(NoTree::Stopped(err)) => Err(err),
             Err(NoTree::Unreadable) => Ok(None),
         }
     }
@@ -124,6 +149,70 @@ impl TreeLinks {
         let (reader, range) = self.read.get(tree as usize)?.get()?;
         let read = &self.readers[*reader as usize];
         Some((read, &read.links[range.start as usize..range.end as usize]))
+    }
+
+    /// Whether every tree leads only to what is in the pack, of the kind that the tree says, and
+    /// trees to trees no more than `levels` times.
+    pub(super) fn are_closed(&self, levels: u16, run: &Run) -> Result<bool, Error> {
+        let is_here = |link: &Link| match link.to {
+            Target::Here(place) => self.kinds[place as usize] == Some(link.kind),
+            Target::Elsewhere(_) => false,
+        };
+        let mut links = self.readers.iter().flat_map(|reader| &reader.links);
+        let all_are_read = (0..)
+            .zip(&self.kinds)
+            .all(|(place, kind)| *kind != Some(Kind::Tree) || self.of(place).is_some());
+        Ok(all_are_read && links.all(is_here) && self.nest_at_most(levels, run)?)
+    }
+
+    /// A tree has none but the trees of its base and its own, so it goes no deeper than those do.
+    fn nest_at_most(&self, levels: u16, run: &Run) -> Result<bool, Error> {
+        const NEW: u16 = 0;
+        const ENTERED: u16 = u16::MAX;
+        let mut heights = vec![NEW; self.kinds.len()];
+        let mut way = Vec::new();
+        for (place, kind) in (0..).zip(&self.kinds) {
+            if *kind == Some(Kind::Tree) {
+                way.push(place);
+            }
+            while let Some(tree) = way.last().copied() {
+                run.check()?;
+                let entered = std::mem::replace(&mut heights[tree as usize], ENTERED);
+                if entered != NEW && entered != ENTERED {
+                    heights[tree as usize] = entered;
+                    way.pop();
+                    continue;
+                }
+                let base = self.bases[tree as usize];
+                let base = (base != NO_BASE).then_some((base, 0));
+                let mut height = 1;
+                let before = way.len();
+                for (below, step) in self.trees_in(tree).map(|tree| (tree, 1)).chain(base) {
+                    match heights[below as usize] {
+                        NEW => way.push(below),
+                        // Only by way of a base: what is in it need not be in here.
+                        ENTERED => return Ok(false),
+                        known => height = height.max(known + step),
+                    }
+                }
+                if height > levels {
+                    return Ok(false);
+                }
+                if way.len() == before {
+                    heights[tree as usize] = height;
+                    way.pop();
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn trees_in(&self, tree: u32) -> impl Iterator<Item = u32> {
+        let links = self.of(tree).map_or(&[][..], |(_, links)| links);
+        links.iter().filter_map(|link| match (link.kind, link.to) {
+            (Kind::Tree, Target::Here(place)) => Some(place),
+            _ => None,
+        })
     }
 }
 
@@ -145,8 +234,11 @@ struct Trees<'a> {
     deltas: &'a Deltas,
     read: &'a [OnceLock<(u32, Range<u32>)>],
     count: &'a AtomicUsize,
+    /// How many all readers have found.
+    links: &'a AtomicUsize,
     reader: u32,
     found: Read,
+    phase: Phase,
     run: &'a Run,
 }
 
@@ -167,7 +259,10 @@ impl Work for Trees<'_> {
         self.run.check().map_err(NoTree::Stopped)?;
         let count = self.count.fetch_add(1, Relaxed) as u64;
         if count.is_multiple_of(1024) {
-            self.run.advance(Phase::Count, count, None);
+            self.run.advance(self.phase, count, None);
+        }
+        if self.links.load(Relaxed) > LINKS_OF_EACH * self.survey.order.len() {
+            return Err(NoTree::Unreadable);
         }
         let first = self.found.links.len() as u32;
         // Without its base at hand it isn't known what is new.
@@ -193,6 +288,8 @@ impl Work for Trees<'_> {
                 });
             })
         });
+        let more = self.found.links.len() - first as usize;
+        self.links.fetch_add(more, Relaxed);
         // One that can't be parsed may not be needed.
         if read.flatten().is_some() {
             let links = first..self.found.links.len() as u32;

@@ -8,9 +8,8 @@
 //! 4. [`search`]: which of the rest can be sent as a [`delta`];
 //! 5. [`writer`]: the pack as a stream.
 //!
-//! Every object is found before the first byte is made, because a pack begins with their number. What
-//! can't be read is known by then, too, but for the entries of a pack that is sent as a [`whole`]: those
-//! are looked at on their way, and a damaged one breaks that off.
+//! Every object is found before the first byte is made, because a pack begins with their number; so
+//! what can't be read is known by then, too.
 
 use std::path::PathBuf;
 
@@ -22,6 +21,7 @@ use crate::{Error, PackRequest, Run};
 mod ahead;
 pub(crate) mod bitmap;
 mod bitmapped;
+mod closed;
 pub(crate) mod delta;
 mod everything;
 mod frontier;
@@ -35,10 +35,10 @@ mod shared;
 mod stored;
 mod survey;
 mod trees;
-mod whole;
 mod writer;
 mod zlib;
 
+pub(crate) use closed::{ClosedPack, Worth};
 pub(crate) use writer::OutgoingPack;
 pub(crate) use zlib::Deflater;
 

@@ -15,6 +15,7 @@ use gix::{
 use super::{
     NoPack, everything,
     frontier::Frontier,
+    links::is_worth_it,
     shared,
     stored::StoredPacks,
     trees::{Found, TreeWalk},
@@ -23,11 +24,6 @@ use crate::{Phase, Run, pack::entries::MAX_COMPARED};
 
 /// Commits that are worth a thread of their own.
 const COMMITS_PER_THREAD: usize = 50;
-
-/// From how many commits on it can be worth it to look at all of a pack, and how small a part of its
-/// objects they may be.
-pub(super) const MANY_COMMITS: usize = 1000;
-pub(super) const MIN_SHARE: usize = 20;
 
 /// Old commits have smaller trees than new ones, so the threads take turns.
 const SHARES_PER_THREAD: usize = 8;
@@ -137,8 +133,7 @@ fn read_everything(
     frontier: &Frontier,
     run: &Run,
 ) -> Result<Option<Vec<Selected>>, NoPack> {
-    let count = frontier.commits.len();
-    if count < MANY_COMMITS || count < packs.most_objects() / MIN_SHARE {
+    if !is_worth_it(frontier.commits.len(), packs) {
         return Ok(None);
     }
     let Some(survey) = packs.survey_largest(run)? else {

@@ -116,10 +116,12 @@ impl StoredPacks {
         (0..self.packs.len()).max_by_key(|number| self.packs[*number].index.num_objects())
     }
 
+    /// The order of the pack with the most objects.
     pub(super) fn largest_order(&self) -> Option<PackOrder<'_>> {
         self.largest().map(StoredPack::order)
     }
 
+    /// All entries of that pack.
     pub(super) fn entries_of_largest(&self) -> Rest {
         let largest = self.number_of_largest();
         largest.map_or_else(Rest::default, |number| {
@@ -130,6 +132,15 @@ impl StoredPacks {
                 bytes: order.offset(0)..order.end,
             }
         })
+    }
+
+    /// How many of them were copied.
+    pub(super) fn copied_of_largest(&self, rest: &Rest) -> usize {
+        let order = self.packs[rest.pack as usize].order();
+        let offset_of = |entry: index::EntryIndex| order.index.pack_offset_at_index(entry);
+        order
+            .by_offset
+            .partition_point(|entry| offset_of(*entry) < rest.bytes.start)
     }
 
     /// The order of the pack with the most objects, and its `.bitmap` file, if it has one and can be

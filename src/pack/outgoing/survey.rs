@@ -35,11 +35,6 @@ impl PackOrder<'_> {
         entry.map_or(self.end, |entry| self.index.pack_offset_at_index(*entry))
     }
 
-    /// If the index knows it.
-    pub(super) fn checksum(&self, place: u32) -> Option<u32> {
-        self.index.crc32_at_index(self.by_offset[place as usize])
-    }
-
     pub(super) fn find(&self, id: &oid) -> Option<u32> {
         Some(self.places[self.index.lookup(id)? as usize])
     }

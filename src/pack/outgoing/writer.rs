@@ -17,7 +17,6 @@ use super::{
     layout::{Base, Item, SentAs},
     loose::LooseObjects,
     stored::{Rest, StoredPacks},
-    whole::WholePack,
     zlib::Deflater,
 };
 use crate::{Phase, Run};
@@ -32,8 +31,8 @@ pub(crate) struct OutgoingPack<'a> {
     loose: RefCell<LooseObjects>,
     packs: StoredPacks,
     items: Vec<Item>,
-    /// What comes after the items.
-    whole: Option<WholePack>,
+    /// What comes after the items: the entries of the largest pack, as they are.
+    whole: Option<Rest>,
     /// How many objects there are.
     count: usize,
     /// Where each of the items so far begins.
@@ -90,7 +89,7 @@ impl<'a> OutgoingPack<'a> {
         odb.unset_pack_cache();
         // A `git gc` may put objects elsewhere while the pack is being sent.
         odb.refresh = Default::default();
-        let whole = is_with_pack.then(|| WholePack::of(&packs));
+        let whole = is_with_pack.then(|| packs.entries_of_largest());
         let count = items.len() + whole.as_ref().map_or(0, |_| packs.most_objects());
         OutgoingPack {
             odb,
@@ -197,10 +196,11 @@ impl<'a> OutgoingPack<'a> {
 
     fn copy_whole_pack(&mut self) -> io::Result<()> {
         let is_more = match &mut self.whole {
-            Some(whole) => {
-                let done = self.items.len() as u64 + u64::from(whole.done());
-                self.run.advance(Phase::Send, done, Some(self.count as u64));
-                whole.copy(&self.packs, &mut self.buffer)?
+            Some(rest) => {
+                let done = self.items.len() + self.packs.copied_of_largest(rest);
+                self.run
+                    .advance(Phase::Send, done as u64, Some(self.count as u64));
+                self.packs.copy(rest, &mut self.buffer)?
             }
             None => false,
         };

@@ -1,0 +1,190 @@
+//! Stores with very many commits, whose largest pack is read at once if that lacks nothing.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use gix::hash::Kind as Hash;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{Progress, SyncOptions};
+
+const COMMITS: usize = 2000;
+/// Enough to read all of the pack, and not enough for that but for everything else.
+const MEMORY: u64 = 256 << 20;
+const LITTLE_MEMORY: u64 = 3400 << 10;
+
+fn git(dir: &Path, arguments: &[&str], input: &[u8]) -> String {
+    let mut command = Command::new("git");
+    command.current_dir(dir).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut git = command.spawn().expect("git");
+    let mut stdin = git.stdin.take().expect("a pipe");
+    stdin.write_all(input).expect("git reads");
+    drop(stdin);
+    let output = git.wait_with_output().expect("git ends");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout)
+        .expect("text")
+        .trim()
+        .to_owned()
+}
+
+/// Each commit changes a file in a folder; `last` is what the last one does beside that.
+fn history(last: &str) -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    git(dir.path(), &["init", "--quiet", "--bare"], b"");
+    let mut stream = String::new();
+    for number in 0..COMMITS {
+        write!(
+            stream,
+            "commit refs/heads/main\ncommitter A <a> {number} +0000\ndata 0\n"
+        )
+        .expect("text");
+        write!(
+            stream,
+            "M 100644 inline folder/{}\ndata <<.\n{number}\n.\n\n",
+            number % 9
+        )
+        .expect("text");
+        if number + 1 == COMMITS {
+            stream.push_str(last);
+        }
+    }
+    git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
+    dir
+}
+
+/// A store with no refs that has what `from` has, but for `left_out`, in one pack.
+fn store(from: &TempDir, left_out: &str) -> TempDir {
+    let list = [
+        "cat-file",
+        "--batch-all-objects",
+        "--batch-check=%(objectname)",
+    ];
+    let ids = git(from.path(), &list, b"");
+    let ids: Vec<_> = ids.lines().filter(|id| *id != left_out).collect();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    git(dir.path(), &["init", "--quiet", "--bare"], b"");
+    let pack = dir.path().join("objects/pack/pack");
+    let pack = [
+        "pack-objects",
+        "--quiet",
+        "--delta-base-offset",
+        pack.to_str().expect("text"),
+    ];
+    git(from.path(), &pack, ids.join("\n").as_bytes());
+    dir
+}
+
+#[derive(Default)]
+struct Visited(AtomicU64);
+
+impl Progress for Visited {
+    fn advance(&self, phase: Phase, _done: u64, total: Option<u64>) {
+        if let (Phase::Verify, Some(total)) = (phase, total) {
+            self.0.store(total, Relaxed);
+        }
+    }
+}
+
+/// The faults, and how many objects the walk has visited.
+fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId, Reason)>, u64) {
+    let odb = gix::odb::at(store.path().join("objects"), Hash::Sha1).expect("a store");
+    let (shallow, bad) = (HashSet::new(), HashMap::new());
+    let objects = Objects {
+        commits: StoreCommits::new(&odb, None, &shallow),
+        arrived: None,
+        bad: &bad,
+        verified: &mut VerifiedHistory::new(HashSet::new()),
+        memory,
+    };
+    let visited = Arc::new(Visited::default());
+    let options = SyncOptions {
+        progress: Some(visited.clone()),
+        ..SyncOptions::default()
+    };
+    let faults = faults(objects, tips, &Run::new(&options)).expect("not cancelled");
+    (faults, visited.0.load(Relaxed))
+}
+
+fn id(hex: &str) -> ObjectId {
+    ObjectId::from_hex(hex.as_bytes()).expect("an id")
+}
+
+#[test]
+fn the_trees_of_a_whole_pack_are_not_followed() {
+    let history = history("");
+    let tip = id(&git(history.path(), &["rev-parse", "main"], b""));
+    let store = store(&history, "");
+    let (faults, visited) = faults_in(&store, &[tip], MEMORY);
+    assert_eq!(faults, []);
+    assert_eq!(visited, 2 * COMMITS as u64, "commits and their trees");
+    let (faults, visited) = faults_in(&store, &[tip], LITTLE_MEMORY);
+    assert_eq!(faults, []);
+    assert_eq!(
+        visited,
+        4 * COMMITS as u64,
+        "commits, two trees and a file for each"
+    );
+}
+
+#[test]
+fn what_a_pack_lacks_is_the_fault_of_those_who_need_it() {
+    let nested = format!("M 100644 inline {}f\ndata 1\nf\n", "a/".repeat(2048));
+    let (plain, nested) = (history(""), history(&nested));
+    let rev = |history: &TempDir, name: &str| git(history.path(), &["rev-parse", name], b"");
+    // A tree where a file is needed.
+    let odd = history("");
+    let tree = rev(&odd, "main:folder");
+    let entry = [&b"100644 odd\0"[..], id(&tree).as_bytes()].concat();
+    let literally = ["hash-object", "-w", "--literally", "-t", "tree", "--stdin"];
+    let root = git(odd.path(), &literally, &entry);
+    let name = ["-c", "user.name=A", "-c", "user.email=a"];
+    let commit = [&name[..], &["commit-tree", "-p", "main", &root]].concat();
+    let commit = git(odd.path(), &commit, b"");
+    git(odd.path(), &["update-ref", "refs/heads/main", &commit], b"");
+
+    let cases = [
+        (&plain, rev(&plain, "main~100:folder/1"), "blob", false),
+        (&plain, rev(&plain, "main~100:folder"), "tree", false),
+        // These are in no tree.
+        (&plain, rev(&plain, "main~100^{tree}"), "tree", true),
+        (&plain, rev(&plain, "main~100"), "commit", true),
+        (
+            &odd,
+            String::new(),
+            "is a tree where a blob is needed",
+            false,
+        ),
+        (
+            &nested,
+            String::new(),
+            "nested more than 2048 levels deep",
+            false,
+        ),
+    ];
+    for (history, left_out, expected, are_trees_whole) in cases {
+        let tips = ["main~500", "main", "main~1000"].map(|tip| id(&rev(history, tip)));
+        let store = store(history, &left_out);
+        let (faults, visited) = faults_in(&store, &tips, MEMORY);
+        let (as_always, _) = faults_in(&store, &tips, LITTLE_MEMORY);
+        assert_eq!(faults, as_always);
+        assert_eq!(faults.len(), 1, "{expected}: {faults:?}");
+        assert_eq!(faults[0].0, tips[1], "{expected}");
+        let text = faults[0].1.to_string();
+        assert!(text.contains(expected), "{text}");
+        assert!(left_out.is_empty() || text.contains("missing"), "{text}");
+        let is_short = visited <= 2 * COMMITS as u64;
+        assert_eq!(is_short, are_trees_whole, "{text}: {visited}");
+    }
+}
