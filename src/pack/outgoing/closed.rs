@@ -3,13 +3,15 @@
 use gix::{objs::Kind, oid};
 
 use super::{
-    links::{MANY_COMMITS, MEMORY, TreeLinks, is_worth_it},
+    links::{MANY_COMMITS, Memory, OWN, TreeLinks, is_worth_it},
     stored::StoredPacks,
 };
 use crate::{Error, ErrorKind, Phase, Run};
 
-/// What it takes for each object to find that out, about; in bytes.
-const EACH: u64 = 128;
+/// What it takes for each object to find that out, in bytes: without what is in trees, and with that,
+/// as it mostly is.
+const EACH: u64 = 48;
+const EACH_WITH_LINKS: u64 = 128;
 
 /// The largest pack of a store, and whether it lacks nothing: its checksums are compared, and all its
 /// trees read, once that is worth it.
@@ -47,14 +49,17 @@ impl ClosedPack {
             Some(packs) => packs,
             none => none.insert(packs_of(odb)?),
         };
-        let contents = MEMORY.min(worth.memory / 4);
-        let most = (worth.memory - contents) / EACH;
+        let contents = OWN.contents.min(worth.memory / 4);
+        let left = worth.memory - contents;
+        let objects = packs.most_objects() as u64;
         if !self.was_read
             && is_worth_it(worth.commits, packs)
-            && packs.most_objects() as u64 <= most
+            && objects.saturating_mul(EACH_WITH_LINKS) <= left
         {
             self.was_read = true;
-            self.kinds = kinds_if_closed(packs, worth.levels, contents, run)?.unwrap_or_default();
+            let links = left - objects * EACH;
+            let memory = Memory { contents, links };
+            self.kinds = kinds_if_closed(packs, worth.levels, &memory, run)?.unwrap_or_default();
         }
         let survey = packs.surveyed();
         let place = survey.and_then(|survey| survey.order.find(tree));
@@ -75,7 +80,7 @@ fn packs_of(odb: &gix::odb::Handle) -> Result<StoredPacks, Error> {
 fn kinds_if_closed(
     packs: &StoredPacks,
     levels: u16,
-    memory: u64,
+    memory: &Memory,
     run: &Run,
 ) -> Result<Option<Vec<Option<Kind>>>, Error> {
     let Some(survey) = packs.survey_largest(run)? else {

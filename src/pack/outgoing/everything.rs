@@ -11,7 +11,7 @@ use gix::{ObjectId, hashtable::HashSet, objs::Kind};
 
 use super::{
     NoPack,
-    links::{Link, MEMORY, Read, Target, TreeLinks},
+    links::{Link, OWN, Read, Target, TreeLinks},
     search::name_hash,
     selection::Selected,
     survey::{PackOrder, Survey},
@@ -30,7 +30,7 @@ pub(super) fn find(
     roots: &[(ObjectId, Kind)],
     run: &Run,
 ) -> Result<Option<Vec<Selected>>, NoPack> {
-    let Some(links) = TreeLinks::read(survey, MEMORY, Phase::Count, run)? else {
+    let Some(links) = TreeLinks::read(survey, &OWN, Phase::Count, run)? else {
         return Ok(None);
     };
     let none = vec![false; survey.order.len()];

@@ -24,12 +24,19 @@ use crate::{
     },
 };
 
-/// For contents that wait for their turn.
-pub(super) const MEMORY: u64 = 32 * 1024 * 1024;
+/// Bytes that reading the trees of a pack may take.
+pub(super) struct Memory {
+    /// For contents that wait for their turn.
+    pub(super) contents: u64,
+    /// For what was found. Of trees that aren't deltas of each other there is very much.
+    pub(super) links: u64,
+}
 
-/// How many entries of trees, beyond those of their bases, there may be for each object of the pack. Of
-/// trees that aren't deltas of each other there are very many.
-const LINKS_OF_EACH: usize = 4;
+/// For objects that nobody sends us.
+pub(super) const OWN: Memory = Memory {
+    contents: 32 * 1024 * 1024,
+    links: 512 * 1024 * 1024,
+};
 
 /// From how many commits on it can be worth it to look at all of a pack, and how small a part of its
 /// objects they may be.
@@ -77,11 +84,10 @@ pub(super) struct Read {
 }
 
 impl TreeLinks {
-    /// With `memory` for contents. `None` if some tree can't be read that way, or if they have too much in
-    /// them.
+    /// `None` if some tree can't be read that way, or if there is not enough memory.
     pub(super) fn read(
         survey: &Survey<'_>,
-        memory: u64,
+        memory: &Memory,
         phase: Phase,
         run: &Run,
     ) -> Result<Option<Self>, Error> {
@@ -89,9 +95,10 @@ impl TreeLinks {
         let deltas = Deltas::of_bases(&bases);
         let read: Vec<_> = (0..survey.order.len()).map(|_| OnceLock::new()).collect();
         let threads = thread::available_parallelism().map_or(1, |cores| cores.get());
-        let room = Room::new(memory, threads);
+        let room = Room::new(memory.contents, threads);
         let next = AtomicUsize::new(0);
         let (count, links) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let most_links = usize::try_from(memory.links).unwrap_or(usize::MAX) / size_of::<Link>();
         let work = |reader: u32| -> Result<Read, NoTree> {
             let mut trees = Trees {
                 survey,
@@ -99,6 +106,7 @@ impl TreeLinks {
                 read: &read,
                 count: &count,
                 links: &links,
+                most_links,
                 reader,
                 found: Read::default(),
                 phase,
@@ -236,6 +244,7 @@ struct Trees<'a> {
     count: &'a AtomicUsize,
     /// How many all readers have found.
     links: &'a AtomicUsize,
+    most_links: usize,
     reader: u32,
     found: Read,
     phase: Phase,
@@ -261,7 +270,7 @@ impl Work for Trees<'_> {
         if count.is_multiple_of(1024) {
             self.run.advance(self.phase, count, None);
         }
-        if self.links.load(Relaxed) > LINKS_OF_EACH * self.survey.order.len() {
+        if self.links.load(Relaxed) > self.most_links {
             return Err(NoTree::Unreadable);
         }
         let first = self.found.links.len() as u32;
