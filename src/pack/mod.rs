@@ -7,4 +7,6 @@ mod entries;
 pub(crate) mod fsck;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
+#[cfg(test)]
+mod real_git;
 pub(crate) mod resolve;

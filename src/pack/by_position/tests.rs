@@ -1,17 +1,12 @@
 //! What a commit-graph says of its commits before and after they are sorted.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    io::Write as _,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fmt::Write as _, fs};
 
 use gix::{ObjectId, hash::Kind};
 use tempfile::TempDir;
 
 use super::*;
+use crate::pack::real_git::git;
 
 const COMMITS: usize = 40;
 
@@ -36,19 +31,6 @@ fn repository() -> (TempDir, Vec<u8>) {
     git(dir.path(), &["commit-graph", "write", "--reachable"], b"");
     let graph = fs::read(dir.path().join("objects/info/commit-graph")).expect("a graph");
     (dir, graph)
-}
-
-fn git(dir: &Path, arguments: &[&str], input: &[u8]) -> String {
-    let mut command = Command::new("git");
-    command.current_dir(dir).args(arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut git = command.spawn().expect("git");
-    let mut stdin = git.stdin.take().expect("a pipe");
-    stdin.write_all(input).expect("git reads");
-    drop(stdin);
-    let output = git.wait_with_output().expect("git ends");
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("text")
 }
 
 fn open(graph: &[u8]) -> Option<Graph> {

@@ -3,9 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt::Write as _,
-    io::Write as _,
     path::Path,
-    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -16,31 +14,22 @@ use gix::hash::Kind as Hash;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Progress, SyncOptions};
+use crate::{Progress, SyncOptions, pack::real_git};
 
 const COMMITS: usize = 2000;
+/// How many files there are in the folder.
+const FILES: usize = 9;
 /// Enough to read all of the pack, and not enough for that but for everything else.
 const MEMORY: u64 = 256 << 20;
 const LITTLE_MEMORY: u64 = 3400 << 10;
 
-fn git(dir: &Path, arguments: &[&str], input: &[u8]) -> String {
-    let mut command = Command::new("git");
-    command.current_dir(dir).args(arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut git = command.spawn().expect("git");
-    let mut stdin = git.stdin.take().expect("a pipe");
-    stdin.write_all(input).expect("git reads");
-    drop(stdin);
-    let output = git.wait_with_output().expect("git ends");
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout)
-        .expect("text")
-        .trim()
-        .to_owned()
+/// A line.
+fn git(directory: &Path, arguments: &[&str], input: &[u8]) -> String {
+    real_git::git(directory, arguments, input).trim().to_owned()
 }
 
 /// Each commit changes a file in a folder; `last` is what the last one does beside that.
-fn history(last: &str) -> TempDir {
+fn history(files: usize, last: &str) -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary directory");
     git(dir.path(), &["init", "--quiet", "--bare"], b"");
     let mut stream = String::new();
@@ -53,7 +42,7 @@ fn history(last: &str) -> TempDir {
         write!(
             stream,
             "M 100644 inline folder/{}\ndata <<.\n{number}\n.\n\n",
-            number % 9
+            number % files
         )
         .expect("text");
         if number + 1 == COMMITS {
@@ -66,6 +55,10 @@ fn history(last: &str) -> TempDir {
 
 /// A store with no refs that has what `from` has, but for `left_out`, in one pack.
 fn store(from: &TempDir, left_out: &str) -> TempDir {
+    store_with(from, left_out, &[])
+}
+
+fn store_with(from: &TempDir, left_out: &str, options: &[&str]) -> TempDir {
     let list = [
         "cat-file",
         "--batch-all-objects",
@@ -82,6 +75,7 @@ fn store(from: &TempDir, left_out: &str) -> TempDir {
         "--delta-base-offset",
         pack.to_str().expect("text"),
     ];
+    let pack = [&pack, options].concat();
     git(from.path(), &pack, ids.join("\n").as_bytes());
     dir
 }
@@ -123,7 +117,7 @@ fn id(hex: &str) -> ObjectId {
 
 #[test]
 fn the_trees_of_a_whole_pack_are_not_followed() {
-    let history = history("");
+    let history = history(FILES, "");
     let tip = id(&git(history.path(), &["rev-parse", "main"], b""));
     let store = store(&history, "");
     let (faults, visited) = faults_in(&store, &[tip], MEMORY);
@@ -138,13 +132,26 @@ fn the_trees_of_a_whole_pack_are_not_followed() {
     );
 }
 
+/// Of those that are no deltas there may be any number of entries.
+#[test]
+fn trees_with_very_much_in_them_are_followed() {
+    let history = history(60, "");
+    let tip = id(&git(history.path(), &["rev-parse", "main"], b""));
+    let store = store_with(&history, "", &["--window=0", "--no-reuse-delta"]);
+    for (memory, visits) in [(MEMORY, 2), (4 << 20, 4)] {
+        let (faults, visited) = faults_in(&store, &[tip], memory);
+        assert_eq!(faults, []);
+        assert_eq!(visited, visits * COMMITS as u64, "{memory}");
+    }
+}
+
 #[test]
 fn what_a_pack_lacks_is_the_fault_of_those_who_need_it() {
     let nested = format!("M 100644 inline {}f\ndata 1\nf\n", "a/".repeat(2048));
-    let (plain, nested) = (history(""), history(&nested));
+    let (plain, nested) = (history(FILES, ""), history(FILES, &nested));
     let rev = |history: &TempDir, name: &str| git(history.path(), &["rev-parse", name], b"");
     // A tree where a file is needed.
-    let odd = history("");
+    let odd = history(FILES, "");
     let tree = rev(&odd, "main:folder");
     let entry = [&b"100644 odd\0"[..], id(&tree).as_bytes()].concat();
     let literally = ["hash-object", "-w", "--literally", "-t", "tree", "--stdin"];

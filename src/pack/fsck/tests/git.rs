@@ -1,18 +1,13 @@
 //! What real git says of the same objects.
 
-use std::{
-    collections::BTreeSet,
-    io::Write,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+use std::{collections::BTreeSet, io::Write, path::Path, process::Output};
 
 use bstr::ByteSlice;
 use gix::{hash::Kind as Hash, object::Kind};
 use tempfile::TempDir;
 
 use super::{Found, Object, Verdict};
-use crate::{FsckLevel, FsckMessage};
+use crate::{FsckLevel, FsckMessage, pack::real_git};
 
 /// A bare repository to ask in.
 pub(super) struct Git {
@@ -24,7 +19,7 @@ impl Git {
     pub(super) fn new(hash: Hash) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let format = format!("--object-format={hash}");
-        let made = git(dir.path(), &["init", "--quiet", "--bare", &format], b"");
+        let made = real_git::run(dir.path(), &["init", "--quiet", "--bare", &format], b"");
         assert!(made.status.success(), "{made:?}");
         Git { dir, hash }
     }
@@ -93,7 +88,7 @@ impl Git {
     }
 
     pub(super) fn git(&self, args: &[&str], input: &[u8]) -> Output {
-        git(self.dir.path(), args, input)
+        real_git::run(self.dir.path(), args, input)
     }
 }
 
@@ -119,30 +114,6 @@ pub(super) fn parse_fsck(line: &str) -> Option<(String, Found)> {
     let (_kind, id) = parts.next()?.split_once(' ')?;
     let message = parts.next()?.parse().ok()?;
     Some((id.to_owned(), (level, message)))
-}
-
-pub(super) fn git(directory: &Path, args: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new("git")
-        .arg("-C")
-        .arg(directory)
-        .args(args)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", directory)
-        .env("LC_ALL", "C")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("git runs");
-    let mut stdin = child.stdin.take().expect("a piped stdin");
-    let input = input.to_vec();
-    // It may give up before it has read all.
-    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let output = child.wait_with_output().expect("git ends");
-    writer.join().expect("a writer that ends");
-    output
 }
 
 fn pack_of(objects: &[Object], hash: Hash) -> Vec<u8> {

@@ -17,9 +17,9 @@ use gix::{ObjectId, hash::Kind as Hash, object::Kind};
 
 use super::{
     All, Found, Fsck, FsckLevel, FsckRules, Special, SpecialContent, check_special,
-    git::{git, parse_fsck},
-    speed::processor_time,
+    git::parse_fsck, speed::processor_time,
 };
+use crate::pack::real_git;
 
 const REPOSITORIES: [&str; 3] = ["git+git", "jj-vcs+jj", "BurntSushi+ripgrep"];
 /// How many bytes are judged at once, so that the clock isn't read too often.
@@ -60,7 +60,7 @@ fn compare(repository: &Path, name: &str) {
     ours.judge(&batch);
     let files = std::mem::take(&mut ours.special).into_files();
     for (id, file) in &files {
-        let answer = git(repository, &["cat-file", "blob", &id.to_string()], b"");
+        let answer = real_git::run(repository, &["cat-file", "blob", &id.to_string()], b"");
         let content = match answer.status.success() {
             true => SpecialContent::Blob(&answer.stdout),
             false => SpecialContent::Missing,
@@ -71,7 +71,7 @@ fn compare(repository: &Path, name: &str) {
         ours.found.extend(found);
     }
 
-    let answer = git(repository, &["fsck", "--strict", "--no-dangling"], b"");
+    let answer = real_git::run(repository, &["fsck", "--strict", "--no-dangling"], b"");
     let said = [answer.stdout, answer.stderr].concat();
     let gits: BTreeSet<_> = said.to_str_lossy().lines().filter_map(parse_fsck).collect();
     let errors = ours
