@@ -221,7 +221,7 @@ impl Entries<'_, '_, '_> {
     fn delta(&mut self, intake: &mut Intake<'_, '_>, size: u64) -> Result<u64, Stop> {
         intake.spent.check_size(size)?;
         let entry = self.table.len();
-        let is_kept = self.deltas.has_room_for(size);
+        let is_kept = self.deltas.reserve(size);
         let mut stream = self.inflater.read(intake, size);
         self.content.clear();
         loop {

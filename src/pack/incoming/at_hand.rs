@@ -24,8 +24,8 @@ impl<'s> DeltasAtHand<'s> {
         }
     }
 
-    /// Whether the next delta is to be kept, which has so many bytes.
-    pub(super) fn has_room_for(&mut self, size: u64) -> bool {
+    /// Takes the memory for the next delta, which has so many bytes. `false` if it can't be kept.
+    pub(super) fn reserve(&mut self, size: u64) -> bool {
         // The buffers double as they grow.
         let kept = size.saturating_add(EACH).saturating_mul(2);
         let has_room = self.spent.keep_at_hand(kept);
@@ -75,17 +75,17 @@ mod tests {
         spent.check_count(1, entries).expect("all of their share");
         let mut first = DeltasAtHand::new(&spent);
         for (entry, delta) in [(3, &b"abc"[..]), (5, b"defgh")] {
-            assert!(first.has_room_for(delta.len() as u64));
+            assert!(first.reserve(delta.len() as u64));
             delta.chunks(2).for_each(|piece| first.extend(piece));
             first.end(entry);
         }
         let mut second = DeltasAtHand::new(&spent);
-        assert!(!second.has_room_for(5));
-        assert!(second.has_room_for(4));
+        assert!(!second.reserve(5));
+        assert!(second.reserve(4));
         let found = [2, 3, 4, 5, 6].map(|entry| first.of(entry));
         assert_eq!(found, [None, Some(&b"abc"[..]), None, Some(b"defgh"), None]);
-        assert!(!second.has_room_for(u64::MAX));
+        assert!(!second.reserve(u64::MAX));
         drop(first);
-        assert!(second.has_room_for(8));
+        assert!(second.reserve(8));
     }
 }

@@ -1,12 +1,13 @@
 //! Bringing a pack to disk while its objects are still looked at.
 
-use std::{fs::File, io, thread};
+use std::{fs::File, io, sync::Arc, thread};
 
 /// How large a pack is that is worth it.
 const LARGE: u64 = 32 * 1024 * 1024;
 
 /// A pack that is on its way to disk.
 pub(super) struct EarlySync {
+    file: Arc<File>,
     thread: Option<thread::JoinHandle<io::Result<()>>>,
 }
 
@@ -17,10 +18,13 @@ impl EarlySync {
     /// A system tells once that it couldn't write, and to whoever asks first: so
     /// [`finish`](EarlySync::finish) has to be called.
     pub(super) fn begin(file: File, length: u64) -> Self {
+        let file = Arc::new(file);
+        let synced = file.clone();
         let worker = thread::Builder::new();
-        let sync = (length >= LARGE).then(|| worker.spawn(move || file.sync_data()).ok());
+        let thread = (length >= LARGE).then(|| worker.spawn(move || synced.sync_data()).ok());
         EarlySync {
-            thread: sync.flatten(),
+            file,
+            thread: thread.flatten(),
         }
     }
 
@@ -34,10 +38,12 @@ impl EarlySync {
     }
 }
 
-/// No thread goes on after its run.
+/// No thread goes on after its run. A pack that isn't taken is cut off, so that nobody waits until all of
+/// it is on disk.
 impl Drop for EarlySync {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
+            let _ = self.file.set_len(0);
             let _ = thread.join();
         }
     }
@@ -53,6 +59,19 @@ mod tests {
         for length in [0, LARGE] {
             EarlySync::begin(file(), length).finish().expect("synced");
         }
+    }
+
+    #[test]
+    fn what_is_not_taken_is_cut_off() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(100).expect("a hole");
+        let same = || file.try_clone().expect("a handle");
+        let length = || file.metadata().expect("a file").len();
+        EarlySync::begin(same(), LARGE).finish().expect("synced");
+        drop(EarlySync::begin(same(), LARGE - 1));
+        assert_eq!(length(), 100);
+        drop(EarlySync::begin(same(), LARGE));
+        assert_eq!(length(), 0);
     }
 
     #[cfg(unix)]

@@ -29,8 +29,6 @@ pub(super) struct Links {
     needed: [Mutex<Needed>; SHARDS],
     count: AtomicUsize,
     most: AtomicUsize,
-    /// How many of the shards were taken to see whether they are within the pack.
-    checked: AtomicUsize,
     /// Whether some object leads out of the pack, or nowhere.
     leads_out: AtomicBool,
 }
@@ -54,7 +52,6 @@ impl Links {
             needed: std::array::from_fn(|_| Mutex::new(needed())),
             count: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
-            checked: AtomicUsize::new(0),
             leads_out: AtomicBool::new(false),
         }
     }
@@ -95,15 +92,19 @@ impl Links {
         }
     }
 
-    /// Whether all that is needed is in the pack: `kind_of` knows what is. Of the threads that ask,
-    /// each looks at what no other has taken, and is told of that.
-    pub(super) fn are_within(&self, kind_of: impl Fn(&oid) -> Option<Kind>) -> bool {
+    /// Whether all that is needed is in the pack: `kind_of` knows what is. Threads that ask with the
+    /// same counter share the work: each looks at what no other has taken, and is told of that.
+    pub(super) fn are_within(
+        &self,
+        next: &AtomicUsize,
+        kind_of: impl Fn(&oid) -> Option<Kind>,
+    ) -> bool {
         let is_within = |kind, id: &[u8]| {
             let id = oid::try_from_bytes(id).ok();
             id.and_then(&kind_of) == Some(kind)
         };
         while !self.lead_out()
-            && let Some(shard) = self.needed.get(self.checked.fetch_add(1, Relaxed))
+            && let Some(shard) = self.needed.get(next.fetch_add(1, Relaxed))
         {
             let are_within = match &*shard.lock().unwrap_or_else(PoisonError::into_inner) {
                 Needed::Sha1(needed) => needed.iter().all(|(kind, id)| is_within(*kind, id)),

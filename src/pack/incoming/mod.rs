@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead, Write},
     panic::resume_unwind,
     path::{Path, PathBuf},
-    sync::LazyLock,
+    sync::{LazyLock, atomic::AtomicUsize},
     thread,
 };
 
@@ -60,8 +60,9 @@ pub(crate) struct Incoming {
     window: u64,
 }
 
-/// Bytes of a pack that are resolved at once, while more of it arrives. In smaller windows more
-/// objects have to be made twice, and what is left of a larger one takes longer in the end.
+/// Bytes of a pack that are resolved at once, while more of it arrives; fewer of one that makes very
+/// much of them (see [`window`]). In smaller windows more objects have to be made twice, and what is left
+/// of a larger one takes longer in the end.
 const WINDOW: u64 = 4 * 1024 * 1024;
 
 /// Objects that are worth a thread.
@@ -216,8 +217,9 @@ impl Incoming {
         if !run.fsck().is_none() {
             by_id.check_that_each_is_there_once()?;
         }
+        let next = AtomicUsize::new(0);
         let is_self_contained = thread::scope(|scope| {
-            let are_within = || found.links.are_within(|id| by_id.kind_of(id));
+            let are_within = || found.links.are_within(&next, |id| by_id.kind_of(id));
             // What objects need is worth a thread if there are many.
             let beside = (table.len() >= MANY).then(|| scope.spawn(are_within));
             by_id.write_index(&index, &checksum)?;

@@ -1,4 +1,5 @@
-//! From the entries of a pack to its objects, when all of it is there.
+//! From the entries of a pack to its objects: what is done with each, and what is left when all of it
+//! is there. While it arrives that is done in [`windows`](super::windows).
 
 use std::{
     io,
@@ -176,8 +177,8 @@ impl Work for Resolver<'_, '_> {
         Ok(())
     }
 
-    fn inflated(&self, entry: u32, to: &mut Vec<u8>) -> bool {
-        let delta = self.deltas.of(entry);
+    fn inflated(&self, entry: u32, most: usize, to: &mut Vec<u8>) -> bool {
+        let delta = self.deltas.of(entry).filter(|delta| delta.len() <= most);
         if let Some(delta) = delta {
             to.clear();
             to.extend_from_slice(delta);

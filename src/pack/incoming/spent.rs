@@ -37,8 +37,9 @@ impl<'a> Spent<'a> {
         let share = self.limits.memory / 8 * 5;
         match share.checked_sub(count.saturating_mul(memory)) {
             Some(left) => {
-                self.for_deltas
-                    .store(left + self.limits.memory / 16, Relaxed);
+                let for_deltas = left + self.limits.memory / 16;
+                let most = self.limits.memory / 4;
+                self.for_deltas.store(for_deltas.min(most), Relaxed);
                 Ok(())
             }
             None => {

@@ -33,7 +33,8 @@ impl Pack<'_> {
     /// on disk and in the table.
     ///
     /// An error of the pack that shows as it arrives is told before any that shows in its deltas,
-    /// and of those the first in the order of the pack, however fast it comes in.
+    /// and of those that of the first window, however fast it comes in. What all objects add up to is
+    /// held against its limit as soon as it is known.
     pub(super) fn resolve_while<'s, T>(
         &self,
         arrive: impl FnOnce(&mut dyn FnMut(Window<'s>)) -> Result<T, Error>,
@@ -127,12 +128,16 @@ impl<'s> Windows<'_, 's> {
     /// None comes once one has failed, but whoever has taken one goes through with it: a fault in
     /// there is before that.
     fn take(&self, queue: &mut Queue<'s>) -> Option<WindowPart<'s>> {
-        if self.is_given_up.load(Relaxed) || locked(&self.failure).is_some() {
+        if self.are_over() {
             queue.windows.clear();
         }
         let Window { entries, deltas } = queue.windows.pop_front()?;
         let part = Part::window(&self.pack.table, entries, &mut queue.allowance);
         Some((part, deltas))
+    }
+
+    fn are_over(&self) -> bool {
+        self.is_given_up.load(Relaxed) || locked(&self.failure).is_some()
     }
 
     fn fail(&self, at: u32, err: Error) {
@@ -173,7 +178,9 @@ impl<'w, 'a, 's> Worker<'w, 'a, 's> {
         while let Some(next) = self.windows.next() {
             self.resolve(next);
         }
-        let inspected = self.tools.map(|(_, inspection)| inspection.finish());
+        // What was found in a pack that isn't taken counts for nobody.
+        let tools = self.tools.filter(|_| !self.windows.are_over());
+        let inspected = tools.map(|(_, inspection)| inspection.finish());
         if let Some(Err(err)) = inspected {
             self.windows.fail(u32::MAX, err);
         }

@@ -49,9 +49,10 @@ pub(super) trait Work {
     /// Appends the deltas of an entry that was visited, that with the most behind it first.
     fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Self::Error>;
 
-    /// Replaces `to` by the delta of an entry, if that is at hand as it was inflated before.
-    fn inflated(&self, entry: u32, to: &mut Vec<u8>) -> bool {
-        let _ = (entry, to);
+    /// Replaces `to` by the delta of an entry, if that is at hand as it was inflated before and has no
+    /// more bytes than `most`.
+    fn inflated(&self, entry: u32, most: usize, to: &mut Vec<u8>) -> bool {
+        let _ = (entry, most, to);
         false
     }
 
@@ -312,7 +313,7 @@ impl<'a> Descent<'a> {
         place: &Range<u64>,
         work: &W,
     ) -> io::Result<Option<data::Entry>> {
-        if work.inflated(entry, &mut self.delta) {
+        if work.inflated(entry, self.room.large, &mut self.delta) {
             return Ok(None);
         }
         let header = self.read(place)?;

@@ -8,6 +8,8 @@ struct Pack {
     bytes: Vec<u8>,
     places: Vec<Range<u64>>,
     contents: Vec<Vec<u8>>,
+    /// Those contents and deltas, as they are without their headers.
+    streams: Vec<Vec<u8>>,
     deltas: Deltas,
 }
 
@@ -16,6 +18,7 @@ fn pack(plan: &[(Option<usize>, usize)]) -> Pack {
     let mut bytes = b"PACK, or what stands in for its header".to_vec();
     let (mut places, mut contents, mut bases) =
         (Vec::<Range<u64>>::new(), Vec::<Vec<u8>>::new(), Vec::new());
+    let mut streams = Vec::new();
     for (entry, &(base, added)) in plan.iter().enumerate() {
         let start = bytes.len() as u64;
         let own = vec![entry as u8; added];
@@ -36,12 +39,14 @@ fn pack(plan: &[(Option<usize>, usize)]) -> Pack {
         bytes.extend(Deflater::new().deflate(&stream));
         places.push(start..bytes.len() as u64);
         contents.push(content);
+        streams.push(stream);
         bases.push(base.map_or(NO_BASE, |base| base as u32));
     }
     Pack {
         bytes,
         places,
         contents,
+        streams,
         deltas: Deltas::of_bases(&bases),
     }
 }
@@ -75,6 +80,8 @@ struct Check<'a> {
     one_waits: bool,
     /// The entry to fail at.
     last: u32,
+    /// Whether deltas are at hand.
+    has_deltas: bool,
 }
 
 impl Work for Check<'_> {
@@ -117,6 +124,15 @@ impl Work for Check<'_> {
         Ok(())
     }
 
+    fn inflated(&self, entry: u32, most: usize, to: &mut Vec<u8>) -> bool {
+        let delta = &self.pack.streams[entry as usize];
+        let is_at_hand = self.has_deltas && delta.len() <= most;
+        if is_at_hand {
+            to.clone_from(delta);
+        }
+        is_at_hand
+    }
+
     fn allows(&mut self, _: u32, _: u64, _: u32) -> Result<(), String> {
         Ok(())
     }
@@ -144,6 +160,12 @@ fn room(large: usize, waiting: usize) -> Room {
 
 /// Everything is seen once and as it is, and memory holds no more than it may.
 fn check(plan: &[(Option<usize>, usize)], room: &Room) {
+    for has_deltas in [false, true] {
+        check_with(plan, room, has_deltas);
+    }
+}
+
+fn check_with(plan: &[(Option<usize>, usize)], room: &Room, has_deltas: bool) {
     let pack = pack(plan);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pack");
@@ -153,6 +175,7 @@ fn check(plan: &[(Option<usize>, usize)], room: &Room) {
         seen: vec![0; plan.len()],
         one_waits: false,
         last: NO_BASE,
+        has_deltas,
     };
     let mut descent =
         Descent::new(&path, gix::hash::Kind::Sha1, room, folder.path()).expect("a pack");
@@ -160,6 +183,8 @@ fn check(plan: &[(Option<usize>, usize)], room: &Room) {
         if plan[root as usize].0.is_none() {
             descent.descend(root, &mut work).expect("a sound pack");
             assert_eq!((descent.in_memory, descent.on_disk), (0, 0));
+            // One byte more shows that a delta has ended.
+            assert!(descent.delta.len() <= room.large + 1);
         }
     }
     assert!(work.seen.iter().all(|seen| *seen == 1), "{:?}", work.seen);
@@ -212,6 +237,7 @@ fn what_waits_has_no_buffer_of_something_larger() {
         seen: vec![0; plan.len()],
         one_waits: true,
         last: plan.len() as u32 - 1,
+        has_deltas: false,
     };
     let room = room(30_000, 100_000);
     let mut descent =

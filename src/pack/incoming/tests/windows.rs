@@ -152,11 +152,15 @@ fn early(entries: &Entries, window: u64, piece: usize) -> Early {
 #[test]
 fn windows_change_nothing() {
     let pack = Versions::mixed(700).entries.pack();
-    let options = SyncOptions::default();
+    let mut options = SyncOptions::default();
     let whole = received(&mut &pack[..], u64::MAX, &options).expect("a sound pack");
-    for window in [1, 50, 333, 1000, 5000, 10_000] {
-        let index = received(&mut &pack[..], window, &options).expect("a sound pack");
-        assert!(index == whole, "{window}");
+    // All deltas are at hand, or some, or hardly any.
+    for memory in [options.limits.memory, 300_000, 240_000] {
+        options.limits.memory = memory;
+        for window in [1, 50, 333, 1000, 5000, 10_000] {
+            let index = received(&mut &pack[..], window, &options).expect("a sound pack");
+            assert!(index == whole, "{window} {memory}");
+        }
     }
 }
 
