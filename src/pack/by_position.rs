@@ -69,7 +69,7 @@ impl<'a> ByPosition<'a> {
             },
             None => self.commit_in_files(at, parents)?,
         };
-        self.asked += 1;
+        self.asked = self.asked.saturating_add(1);
         // A damaged file can name any.
         let are_there = |parent: &u32| *parent < self.graph.num_commits();
         let is_sound = parents.iter().all(are_there);

@@ -146,6 +146,19 @@ fn trees_with_very_much_in_them_are_followed() {
 }
 
 #[test]
+fn a_very_large_tree_is_followed() {
+    let file = |number| format!("M 100644 inline many/{number}\ndata 0\n\n");
+    let history = history(FILES, &(0..14_000).map(file).collect::<String>());
+    let tip = id(&git(history.path(), &["rev-parse", "main"], b""));
+    let store = store(&history, "");
+    for (memory, is_read_at_once) in [(MEMORY, true), (4 << 20, false)] {
+        let (faults, visited) = faults_in(&store, &[tip], memory);
+        assert_eq!(faults, []);
+        assert_eq!(visited == 2 * COMMITS as u64, is_read_at_once, "{visited}");
+    }
+}
+
+#[test]
 fn what_a_pack_lacks_is_the_fault_of_those_who_need_it() {
     let nested = format!("M 100644 inline {}f\ndata 1\nf\n", "a/".repeat(2048));
     let (plain, nested) = (history(FILES, ""), history(FILES, &nested));

@@ -157,6 +157,8 @@ pub(crate) struct Decoded<'a> {
     bitmaps: &'a Bitmaps<'a>,
     current: Option<u32>,
     words: Vec<u64>,
+    /// Half of some bitmap is in the words.
+    is_spoilt: bool,
 }
 
 impl<'a> Decoded<'a> {
@@ -165,6 +167,7 @@ impl<'a> Decoded<'a> {
             bitmaps,
             current: None,
             words: vec![0; words(bitmaps.objects)],
+            is_spoilt: false,
         }
     }
 
@@ -174,13 +177,18 @@ impl<'a> Decoded<'a> {
     /// Neighbours have most of what they build on in common, so that only what is different between
     /// the one before and this one has to be decoded.
     pub(crate) fn turn_to(&mut self, number: u32, may_go_on: impl Fn() -> bool) -> Option<&[u64]> {
+        if self.is_spoilt {
+            return None;
+        }
         let (mut from, mut to) = (self.current, Some(number));
         while from != to {
             // Bases come first: the higher of the two isn't among those of the other.
             let higher = if from > to { &mut from } else { &mut to };
             let entry = (*higher)?;
             *higher = self.bitmaps.base(entry);
+            self.is_spoilt = true;
             self.toggle(entry).filter(|()| may_go_on())?;
+            self.is_spoilt = false;
         }
         self.current = Some(number);
         Some(&self.words)
@@ -391,7 +399,9 @@ mod tests {
             asked.set(asked.get() + 1);
             false
         };
-        assert_eq!(Decoded::new(&bitmaps).turn_to(1, may_go_on), None);
+        let mut decoded = Decoded::new(&bitmaps);
+        assert_eq!(decoded.turn_to(1, may_go_on), None);
+        assert_eq!(decoded.turn_to(0, || true), None, "half of one is there");
         assert_eq!(asked.get(), 1);
     }
 }

@@ -2,7 +2,9 @@
 //! of them, where the receiver has nothing.
 //!
 //! Newest first, each commit that has a bitmap is done with; one that has none leads to its parents,
-//! and its tree is read. A bitmap is believed, as git does: it isn't looked whether all is in it.
+//! and its tree is read. Which commits are behind others is seen once more by their parents: a bitmap
+//! that was written in a shallow repository, or with grafts, has others in it than there are. What it
+//! says of trees and blobs is believed, as git does.
 //!
 //! Where that comes to all of the pack, the pack is sent as it is.
 
@@ -21,7 +23,7 @@ use super::{
     stored::StoredPacks,
     survey::PackOrder,
 };
-use crate::{Error, PackRequest, Phase, Run, pack::commits::StoreCommits};
+use crate::{Error, PackRequest, Phase, Run, ancestry::CommitGraph, pack::commits::StoreCommits};
 
 /// A commit whose tree is read by itself takes about as long as ten of those that are read with all
 /// others, and about one object in five is a commit.
@@ -80,6 +82,19 @@ pub(super) fn select(
     if found.iter().any(is_unfit) {
         return Ok(None);
     }
+    let is_commit = |place: u32| kinds[place as usize] == Some(Kind::Commit);
+    let expected = Expected {
+        order,
+        places: (0..)
+            .zip(&marked)
+            .map(|(place, is_marked)| *is_marked && is_commit(place))
+            .collect(),
+        read: reached.read.iter().map(|(commit, _)| *commit).collect(),
+    };
+    if !expected.are_behind(&wanted, commits, run)? {
+        tracing::warn!(pack = %order.index.path().display(), "a bitmap is of other parents");
+        return Ok(None);
+    }
     let elsewhere = found.into_iter().filter(|object| object.place.is_none());
     // Bases are there with their deltas, and as far from them as they were.
     let is_with_pack =
@@ -121,6 +136,48 @@ struct Reached {
     read: Vec<(ObjectId, ObjectId)>,
 }
 
+/// The commits that are to be sent.
+struct Expected<'a> {
+    order: PackOrder<'a>,
+    /// Those in the pack: for each place, whether there is one.
+    places: Vec<bool>,
+    /// Those that have no bitmap, of which some are elsewhere.
+    read: HashSet<ObjectId>,
+}
+
+impl Expected<'_> {
+    /// Whether these, and no others, are behind the wants.
+    fn are_behind(
+        &self,
+        wanted: &[ObjectId],
+        commits: &mut StoreCommits<'_>,
+        run: &Run,
+    ) -> Result<bool, Error> {
+        let mut left = self.places.iter().filter(|is_there| **is_there).count();
+        let mut seen = vec![false; self.places.len()];
+        let mut elsewhere = HashSet::default();
+        let mut pending = wanted.to_vec();
+        while let Some(commit) = pending.pop() {
+            run.check()?;
+            let place = self.order.find(&commit).map(|place| place as usize);
+            match place {
+                Some(place) if std::mem::replace(&mut seen[place], true) => continue,
+                Some(place) if !self.places[place] => return Ok(false),
+                Some(_) => left -= 1,
+                None if !self.read.contains(&commit) => return Ok(false),
+                None if !elsewhere.insert(commit) => continue,
+                None => {}
+            }
+            let mut parents = Vec::new();
+            if commits.commit(&commit, &mut parents).is_err() {
+                return Ok(false);
+            }
+            pending.append(&mut parents);
+        }
+        Ok(left == 0)
+    }
+}
+
 /// Ordered by generation first, then by date, as for a [`frontier`](super::frontier): the newest has
 /// the most behind it.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -148,6 +205,7 @@ fn reach(
     let mut queued = HashSet::default();
     let mut enqueue = |ids: &[ObjectId], queue: &mut BinaryHeap<Queued>| {
         for id in ids.iter().filter(|id| queued.insert(**id)) {
+            run.check().ok()?;
             let mut parents = Vec::new();
             let (commit, tree) = commits.commit_and_tree(id, &mut parents).ok()?;
             queue.push(Queued {
@@ -161,6 +219,7 @@ fn reach(
         Some(())
     };
     if enqueue(wanted, &mut queue).is_none() {
+        run.check()?;
         return Ok(None);
     }
     while let Some(next) = queue.pop() {
@@ -183,6 +242,7 @@ fn reach(
         }
         read.push((next.id, next.tree));
         if read.len() > max_read || enqueue(&next.parents, &mut queue).is_none() {
+            run.check()?;
             return Ok(None);
         }
     }

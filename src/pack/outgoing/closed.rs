@@ -10,7 +10,7 @@ use crate::{Error, ErrorKind, Phase, Run};
 
 /// What it takes for each object to find that out, in bytes: without what is in trees, and with that,
 /// as it mostly is.
-const EACH: u64 = 48;
+const EACH: u64 = 64;
 const EACH_WITH_LINKS: u64 = 128;
 
 /// The largest pack of a store, and whether it lacks nothing: its checksums are compared, and all its
@@ -58,7 +58,11 @@ impl ClosedPack {
         {
             self.was_read = true;
             let links = left - objects * EACH;
-            let memory = Memory { contents, links };
+            let memory = Memory {
+                contents,
+                each: contents,
+                links,
+            };
             self.kinds = kinds_if_closed(packs, worth.levels, &memory, run)?.unwrap_or_default();
         }
         let survey = packs.surveyed();

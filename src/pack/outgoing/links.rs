@@ -28,6 +28,8 @@ use crate::{
 pub(super) struct Memory {
     /// For contents that wait for their turn.
     pub(super) contents: u64,
+    /// For one tree.
+    pub(super) each: u64,
     /// For what was found. Of trees that aren't deltas of each other there is very much.
     pub(super) links: u64,
 }
@@ -35,8 +37,12 @@ pub(super) struct Memory {
 /// For objects that nobody sends us.
 pub(super) const OWN: Memory = Memory {
     contents: 32 * 1024 * 1024,
+    each: u64::MAX,
     links: 512 * 1024 * 1024,
 };
+
+/// How many links take as much memory as what is not in the pack, beside its own.
+const LINKS_OF_ELSEWHERE: usize = 3;
 
 /// From how many commits on it can be worth it to look at all of a pack, and how small a part of its
 /// objects they may be.
@@ -98,7 +104,8 @@ impl TreeLinks {
         let room = Room::new(memory.contents, threads);
         let next = AtomicUsize::new(0);
         let (count, links) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let most_links = usize::try_from(memory.links).unwrap_or(usize::MAX) / size_of::<Link>();
+        // Each is numbered with 32 bits.
+        let most_links = memory.links.min(u32::MAX.into()) as usize / size_of::<Link>();
         let work = |reader: u32| -> Result<Read, NoTree> {
             let mut trees = Trees {
                 survey,
@@ -107,6 +114,7 @@ impl TreeLinks {
                 count: &count,
                 links: &links,
                 most_links,
+                largest: memory.each,
                 reader,
                 found: Read::default(),
                 phase,
@@ -245,6 +253,7 @@ struct Trees<'a> {
     /// How many all readers have found.
     links: &'a AtomicUsize,
     most_links: usize,
+    largest: u64,
     reader: u32,
     found: Read,
     phase: Phase,
@@ -270,10 +279,8 @@ impl Work for Trees<'_> {
         if count.is_multiple_of(1024) {
             self.run.advance(self.phase, count, None);
         }
-        if self.links.load(Relaxed) > self.most_links {
-            return Err(NoTree::Unreadable);
-        }
         let first = self.found.links.len() as u32;
+        let first_elsewhere = self.found.elsewhere.len();
         // Without its base at hand it isn't known what is new.
         let is_known = base.is_some() || self.survey.is_whole(entry);
         let format = self.survey.order.index.object_hash();
@@ -297,8 +304,11 @@ impl Work for Trees<'_> {
                 });
             })
         });
-        let more = self.found.links.len() - first as usize;
-        self.links.fetch_add(more, Relaxed);
+        let elsewhere = self.found.elsewhere.len() - first_elsewhere;
+        let more = self.found.links.len() - first as usize + elsewhere * LINKS_OF_ELSEWHERE;
+        if self.links.fetch_add(more, Relaxed) + more > self.most_links {
+            return Err(NoTree::Unreadable);
+        }
         // One that can't be parsed may not be needed.
         if read.flatten().is_some() {
             let links = first..self.found.links.len() as u32;
@@ -312,8 +322,11 @@ impl Work for Trees<'_> {
         Ok(())
     }
 
-    fn allows(&mut self, _entry: u32, _size: u64, _depth: u32) -> Result<(), NoTree> {
-        Ok(())
+    fn allows(&mut self, _entry: u32, size: u64, _depth: u32) -> Result<(), NoTree> {
+        match size <= self.largest {
+            true => Ok(()),
+            false => Err(NoTree::Unreadable),
+        }
     }
 
     fn may_go_on(&self) -> bool {

@@ -41,7 +41,8 @@ pub(super) struct Selected {
 
 #[derive(Default)]
 pub(super) struct Selection {
-    /// To send, each once: tags, commits, then trees and blobs, the newest first.
+    /// To send, each once: tags, commits, then trees and blobs, the newest first; or as a bitmap has them,
+    /// by their place in the pack.
     pub(super) objects: Vec<Selected>,
     /// The receiver has these: other versions of what is sent.
     pub(super) bases: Vec<Selected>,
