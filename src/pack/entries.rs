@@ -5,6 +5,8 @@ use std::cmp::Ordering;
 use bstr::ByteSlice;
 use gix::objs::{TreeRefIter, tree::EntryRef};
 
+use super::versions::common_prefix;
+
 /// How many of a merge's parents have their trees read beside its own. A commit can name very many
 /// parents, and comparing with some of them already spares almost all of the work.
 pub(super) const MAX_COMPARED: usize = 8;
@@ -79,14 +81,6 @@ pub(super) fn each_new<'a>(
         same = common_prefix(entries.rest, base.rest);
     }
     Some(())
-}
-
-fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    const STEP: usize = 512;
-    let steps = a.chunks_exact(STEP).zip(b.chunks_exact(STEP));
-    let same = STEP * steps.take_while(|(a, b)| a == b).count();
-    let rest = a[same..].iter().zip(&b[same..]);
-    same + rest.take_while(|(a, b)| a == b).count()
 }
 
 /// Git reads no tree with an entry that has no mode or no name (`tree-walk.c:decode_tree_entry()`).

@@ -10,3 +10,4 @@ pub(crate) mod outgoing;
 #[cfg(test)]
 mod real_git;
 pub(crate) mod resolve;
+mod versions;

@@ -25,7 +25,7 @@ use gix::{ObjectId, object::Kind, oid};
 pub use report::FsckFinding;
 pub use rules::{FsckLevel, FsckMessage, FsckRules};
 
-use report::{FirstError, Report};
+use report::{AnyError, FirstError, Report};
 
 /// `ATTR_MAX_FILE_SIZE` in git's `attr.h`, in bytes.
 const MAX_ATTRIBUTES: usize = 100 * 1024 * 1024;
@@ -87,6 +87,19 @@ impl<'a> Fsck<'a> {
         let mut report = FirstError::new(self.rules, id);
         self.check(kind, data, special, &mut report);
         report.into_result()
+    }
+
+    /// Whether a tree is as it should be, whatever is said about single objects.
+    pub(crate) fn is_sound_tree(&self, data: &[u8]) -> bool {
+        let mut report = AnyError::new(self.rules);
+        self.check(Kind::Tree, data, &mut Special::default(), &mut report);
+        report.is_sound()
+    }
+
+    /// Whether the same can be said of it with other ids in these entries. `false` where that takes
+    /// another look at all of it.
+    pub(crate) fn are_ids_sound(&self, entries: &[&[u8]], special: &mut Special) -> bool {
+        tree::are_ids_sound(entries, self.hash.len_in_bytes(), special)
     }
 
     fn check(&self, kind: Kind, data: &[u8], special: &mut Special, report: &mut impl Report) {

@@ -1,6 +1,6 @@
 //! `fsck_tree()` of git's `fsck.c`, in one pass and without an allocation for a tree as git writes it.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, fmt, ops::ControlFlow};
 
 use super::{
     FsckMessage::{self, *},
@@ -95,6 +95,32 @@ pub(super) fn check(
         previous = Some(entry);
     }
     traits.report(report);
+}
+
+/// Whether entries that have got other ids, in a tree with nothing wrong otherwise, are all right by
+/// themselves. What git reads the files of goes to `special`.
+pub(super) fn are_ids_sound(entries: &[&[u8]], id_len: usize, special: &mut Special) -> bool {
+    entries.iter().all(|raw| {
+        let Some(entry) = decode(raw, 0, id_len) else {
+            return false;
+        };
+        let id = &raw[entry.name_end + 1..];
+        if entry.is_odd {
+            let name = &raw[entry.name..entry.name_end];
+            let traits = &mut Traits::default();
+            look_closer(name, entry.mode, id, traits, special, &mut Known);
+        }
+        id.iter().any(|byte| *byte != 0)
+    })
+}
+
+/// For what was reported of another version already.
+struct Known;
+
+impl Report for Known {
+    fn report(&mut self, _: FsckMessage, _: fmt::Arguments<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 }
 
 impl Traits {

@@ -10,7 +10,11 @@ use gix::{ObjectId, objs::Kind};
 use super::links::{Linker, Links};
 use crate::{
     Error, ErrorKind, FsckFinding, FsckRules, Reason,
-    pack::fsck::{Fsck, MAX_SPECIAL, Special, SpecialFile},
+    pack::{
+        fsck::{Fsck, MAX_SPECIAL, Special, SpecialFile},
+        resolve::Visited,
+        versions::Version,
+    },
 };
 
 /// How many objects may be faulty. Each has a text.
@@ -87,16 +91,39 @@ impl Inspection<'_> {
         kind: Kind,
         id: ObjectId,
         content: &[u8],
-        base: Option<&[u8]>,
-    ) -> Result<(), Error> {
-        self.linker.note(kind, &id, content, base);
-        let Some(fsck) = &self.found.fsck else {
-            return Ok(());
+        base: Option<Visited<'_, Version>>,
+    ) -> Result<Version, Error> {
+        let version = match (kind, &base) {
+            (Kind::Tree, Some(base)) => self.look_at_changes(&id, content, base),
+            _ => None,
         };
-        if let Err(finding) = fsck.object(kind, &id, content, &mut self.special) {
-            add(&mut self.faulty, finding)?;
+        if version.is_none() {
+            let base = base.map(|base| base.content);
+            self.linker.note(kind, &id, content, base);
+            if let Some(fsck) = &self.found.fsck
+                && let Err(finding) = fsck.object(kind, &id, content, &mut self.special)
+            {
+                add(&mut self.faulty, finding)?;
+            }
         }
-        check_special(&self.special)
+        check_special(&self.special)?;
+        Ok(version.unwrap_or_default())
+    }
+
+    /// `None` where that doesn't do.
+    fn look_at_changes(
+        &mut self,
+        id: &ObjectId,
+        tree: &[u8],
+        base: &Visited<'_, Version>,
+    ) -> Option<Version> {
+        let fsck = self.found.fsck.as_ref();
+        let is_sound = || fsck.is_none_or(|fsck| fsck.is_sound_tree(base.content));
+        let changed = base.note.changed(tree, base.content, id.kind(), is_sound)?;
+        self.linker.note_changed(&changed.entries, id.kind());
+        let are_sound =
+            fsck.is_none_or(|fsck| fsck.are_ids_sound(&changed.entries, &mut self.special));
+        are_sound.then_some(changed.version)
     }
 
     /// Every inspection has to end with this.

@@ -152,6 +152,19 @@ impl<'a> Linker<'a> {
         }
     }
 
+    /// Notes what some entries of a tree need. What the others need was noted with another one.
+    pub(super) fn note_changed(&mut self, entries: &[&[u8]], format: HashKind) {
+        if self.links.lead_out() {
+            return;
+        }
+        for raw in entries {
+            match self.note_entries(raw, &[], format) {
+                Some(()) => {}
+                None => self.links.stop(),
+            }
+        }
+    }
+
     fn need(&mut self, kind: Kind, id: &oid) {
         self.recent.resize(RECENT, None);
         let bytes = id.as_bytes();

@@ -188,6 +188,7 @@ impl Incoming {
             path: &path,
             folder: &folder,
             table: Table::new(hash, announced as usize),
+            arrived: announced,
             found: &found,
             spent: &spent,
             run,

@@ -22,7 +22,10 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Run,
-    pack::resolve::{Descent, Room, Work},
+    pack::{
+        resolve::{Descent, Room, Visited, Work},
+        versions::Version,
+    },
 };
 
 /// Entries that are worth a thread of their own.
@@ -33,6 +36,8 @@ pub(super) struct Pack<'a> {
     pub(super) path: &'a Path,
     pub(super) folder: &'a Path,
     pub(super) table: Table,
+    /// How many entries the pack came with. Those after them complete it.
+    pub(super) arrived: u32,
     pub(super) found: &'a Found<'a>,
     pub(super) spent: &'a Spent<'a>,
     pub(super) run: &'a Run,
@@ -105,7 +110,7 @@ impl Pack<'_> {
         Room::new(self.run.limits().memory / 4, descents)
     }
 
-    pub(super) fn descent<'r>(&self, room: &'r Room) -> Result<Descent<'r>, Error> {
+    pub(super) fn descent<'r>(&self, room: &'r Room) -> Result<Descent<'r, Version>, Error> {
         Descent::new(self.path, self.table.hash, room, self.folder)
             .map_err(|err| Error::io("reading the pack", err))
     }
@@ -135,6 +140,8 @@ impl Resolver<'_, '_> {
 impl Work for Resolver<'_, '_> {
     type Error = Error;
 
+    type Note = Version;
+
     fn place(&self, entry: u32) -> Range<u64> {
         self.pack.table.place(entry)
     }
@@ -144,15 +151,19 @@ impl Work for Resolver<'_, '_> {
         entry: u32,
         kind: Kind,
         content: &[u8],
-        base: Option<&[u8]>,
-    ) -> Result<(), Error> {
+        base: Option<Visited<'_, Version>>,
+    ) -> Result<Version, Error> {
         self.pack.run.check()?;
         if self.is_given_up.load(Relaxed) {
             return Err(Error::cancelled());
         }
         // A whole object was looked at when it came in.
         if !self.is_to_be_resolved(entry) {
-            return Ok(());
+            return Ok(match entry < self.pack.arrived {
+                true => Version::default(),
+                // Nobody looked at what the receiver has.
+                false => Version::unknown(),
+            });
         }
         let table = &self.pack.table;
         self.pack.spent.check_parsed(kind, content.len() as u64)?;

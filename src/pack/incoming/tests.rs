@@ -1,5 +1,6 @@
 //! Packs as no git makes them.
 
+mod versions;
 mod windows;
 
 use std::ops::Range;

@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     Error,
-    pack::resolve::{Descent, Room},
+    pack::{
+        resolve::{Descent, Room},
+        versions::Version,
+    },
 };
 
 impl Pack<'_> {
@@ -162,7 +165,7 @@ impl Drop for AllHaveCome<'_, '_, '_> {
 struct Worker<'w, 'a, 's> {
     windows: &'w Windows<'a, 's>,
     /// As soon as there is something to do.
-    tools: Option<(Descent<'w>, Inspection<'a>)>,
+    tools: Option<(Descent<'w, Version>, Inspection<'a>)>,
 }
 
 impl<'w, 'a, 's> Worker<'w, 'a, 's> {

@@ -11,7 +11,10 @@ use std::{
     thread,
 };
 
-use gix::{ObjectId, objs::Kind};
+use gix::{
+    ObjectId,
+    objs::{Kind, tree::EntryRef},
+};
 
 use super::{
     scan::bases_and_kinds, search::name_hash, stored::StoredPacks, survey::Survey, trees::kind_of,
@@ -20,7 +23,8 @@ use crate::{
     Error, Phase, Run,
     pack::{
         entries::each_new,
-        resolve::{Deltas, Descent, NO_BASE, Room, Work},
+        resolve::{Deltas, Descent, NO_BASE, Room, Visited, Work},
+        versions::Version,
     },
 };
 
@@ -260,8 +264,31 @@ struct Trees<'a> {
     run: &'a Run,
 }
 
+impl Trees<'_> {
+    fn note(&mut self, entry: &EntryRef<'_>) {
+        let Some(kind) = kind_of(entry) else {
+            return;
+        };
+        let to = match self.survey.order.find(entry.oid) {
+            Some(place) => Target::Here(place),
+            None => {
+                self.found.elsewhere.push(entry.oid.to_owned());
+                Target::Elsewhere(self.found.elsewhere.len() as u32 - 1)
+            }
+        };
+        self.found.links.push(Link {
+            to,
+            kind,
+            name_hash: name_hash(entry.filename),
+            name_length: entry.filename.len().min(16) as u8,
+        });
+    }
+}
+
 impl Work for Trees<'_> {
     type Error = NoTree;
+
+    type Note = Version;
 
     fn place(&self, entry: u32) -> Range<u64> {
         self.survey.place(entry)
@@ -272,8 +299,8 @@ impl Work for Trees<'_> {
         entry: u32,
         _kind: Kind,
         content: &[u8],
-        base: Option<&[u8]>,
-    ) -> Result<(), NoTree> {
+        base: Option<Visited<'_, Version>>,
+    ) -> Result<Version, NoTree> {
         self.run.check().map_err(NoTree::Stopped)?;
         let count = self.count.fetch_add(1, Relaxed) as u64;
         if count.is_multiple_of(1024) {
@@ -284,37 +311,31 @@ impl Work for Trees<'_> {
         // Without its base at hand it isn't known what is new.
         let is_known = base.is_some() || self.survey.is_whole(entry);
         let format = self.survey.order.index.object_hash();
-        let read = is_known.then(|| {
-            each_new(content, base.unwrap_or_default(), format, |entry| {
-                let Some(kind) = kind_of(&entry) else {
-                    return;
-                };
-                let to = match self.survey.order.find(entry.oid) {
-                    Some(place) => Target::Here(place),
-                    None => {
-                        self.found.elsewhere.push(entry.oid.to_owned());
-                        Target::Elsewhere(self.found.elsewhere.len() as u32 - 1)
-                    }
-                };
-                self.found.links.push(Link {
-                    to,
-                    kind,
-                    name_hash: name_hash(entry.filename),
-                    name_length: entry.filename.len().min(16) as u8,
-                });
-            })
+        let changed = base.as_ref().and_then(|base| {
+            let is_sound = || each_new(base.content, &[], format, drop).is_some();
+            base.note.changed(content, base.content, format, is_sound)
         });
+        let base = base.map_or(&[][..], |base| base.content);
+        let mut note = |entry: EntryRef<'_>| self.note(&entry);
+        let read = match &changed {
+            Some(changed) => {
+                let mut entries = changed.entries.iter();
+                entries.try_for_each(|raw| each_new(raw, &[], format, &mut note))
+            }
+            None if is_known => each_new(content, base, format, note),
+            None => None,
+        };
         let elsewhere = self.found.elsewhere.len() - first_elsewhere;
         let more = self.found.links.len() - first as usize + elsewhere * LINKS_OF_ELSEWHERE;
         if self.links.fetch_add(more, Relaxed) + more > self.most_links {
             return Err(NoTree::Unreadable);
         }
         // One that can't be parsed may not be needed.
-        if read.flatten().is_some() {
+        if read.is_some() {
             let links = first..self.found.links.len() as u32;
             let _ = self.read[entry as usize].set((self.reader, links));
         }
-        Ok(())
+        Ok(changed.map_or_else(Version::default, |changed| changed.version))
     }
 
     fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), NoTree> {

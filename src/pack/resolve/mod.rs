@@ -34,6 +34,9 @@ const MAX_HEADER: usize = 10 + 32;
 pub(super) trait Work {
     type Error;
 
+    /// What is kept of an object while there is something to be built on it.
+    type Note;
+
     /// Where in the pack an entry is, with its header.
     fn place(&self, entry: u32) -> Range<u64>;
 
@@ -43,8 +46,8 @@ pub(super) trait Work {
         entry: u32,
         kind: Kind,
         content: &[u8],
-        base: Option<&[u8]>,
-    ) -> Result<(), Self::Error>;
+        base: Option<Visited<'_, Self::Note>>,
+    ) -> Result<Self::Note, Self::Error>;
 
     /// Appends the deltas of an entry that was visited, that with the most behind it first.
     fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Self::Error>;
@@ -76,6 +79,12 @@ pub(super) trait Work {
     fn failed(&self, err: io::Error) -> Self::Error;
 }
 
+/// An object that was looked at before.
+pub(super) struct Visited<'a, N> {
+    pub(super) content: &'a [u8],
+    pub(super) note: &'a N,
+}
+
 /// How much memory descents take, each by itself and all together.
 pub(super) struct Room {
     /// Bytes of a content that is still worked on in memory, by each descent.
@@ -100,7 +109,7 @@ impl Room {
 }
 
 /// One walk down at a time, through one pack.
-pub(super) struct Descent<'a> {
+pub(super) struct Descent<'a, N> {
     pack: File,
     hash: gix::hash::Kind,
     room: &'a Room,
@@ -112,7 +121,7 @@ pub(super) struct Descent<'a> {
     /// A base that was on disk.
     base: Vec<u8>,
     /// The entries on the way, each with deltas that are still to be looked at.
-    way: Vec<Waiting>,
+    way: Vec<Waiting<N>>,
     /// Of all on the way, in order.
     deltas: Vec<u32>,
     in_memory: usize,
@@ -123,10 +132,11 @@ pub(super) struct Descent<'a> {
     spare: Vec<Vec<u8>>,
 }
 
-struct Waiting {
+struct Waiting<N> {
     kind: Kind,
     depth: u32,
     content: Content,
+    note: N,
     /// Where in [`Descent::deltas`] its own begin.
     first: usize,
 }
@@ -145,7 +155,15 @@ const CHUNK: usize = 64 * 1024;
 const MAX_SPARE: usize = 4;
 const MAX_SPARE_SIZE: usize = 1024 * 1024;
 
-impl<'a> Descent<'a> {
+/// An object that was just looked at, with the permit for a large one.
+struct Made<'a, N> {
+    kind: Kind,
+    content: Vec<u8>,
+    note: N,
+    permit: Option<Permit<'a>>,
+}
+
+impl<'a, N> Descent<'a, N> {
     /// `folder` is where contents wait that memory has no room for.
     pub(super) fn new(
         pack: &Path,
@@ -173,35 +191,35 @@ impl<'a> Descent<'a> {
     }
 
     /// Looks at the whole object `root` and at everything that is built on it.
-    pub(super) fn descend<W: Work>(&mut self, root: u32, work: &mut W) -> Result<(), W::Error> {
+    pub(super) fn descend<W>(&mut self, root: u32, work: &mut W) -> Result<(), W::Error>
+    where
+        W: Work<Note = N>,
+    {
         self.way.clear();
         self.deltas.clear();
         (self.in_memory, self.on_disk) = (0, 0);
-        let (kind, content, permit) = self.whole(root, work)?;
-        self.enter(root, kind, 0, content, work)?;
-        drop(permit);
+        let whole = self.whole(root, work)?;
+        self.enter(root, 0, whole, work)?;
         while let Some(base) = self.way.pop() {
             let Some(entry) = self.deltas.pop() else {
                 break;
             };
             let depth = base.depth + 1;
-            let (content, permit) = self.made(entry, &base, work)?;
-            let kind = base.kind;
+            let made = self.made(entry, &base, work)?;
             match self.deltas.len() == base.first {
                 true => self.leave(base.content),
                 false => self.way.push(base),
             }
-            self.enter(entry, kind, depth, content, work)?;
-            drop(permit);
+            self.enter(entry, depth, made, work)?;
         }
         Ok(())
     }
 
-    fn whole<W: Work>(
+    fn whole<W: Work<Note = N>>(
         &mut self,
         entry: u32,
         work: &mut W,
-    ) -> Result<(Kind, Vec<u8>, Option<Permit<'a>>), W::Error> {
+    ) -> Result<Made<'a, N>, W::Error> {
         let unreadable = |work: &W, err| work.unreadable(entry, err);
         let place = work.place(entry);
         let header = self.read(&place).map_err(|err| unreadable(work, err))?;
@@ -225,16 +243,21 @@ impl<'a> Descent<'a> {
             Ok(kind)
         };
         let kind = whole().map_err(|err| unreadable(work, err))?;
-        work.visit(entry, kind, &content, None)?;
-        Ok((kind, content, permit))
+        let note = work.visit(entry, kind, &content, None)?;
+        Ok(Made {
+            kind,
+            content,
+            note,
+            permit,
+        })
     }
 
-    fn made<W: Work>(
+    fn made<W: Work<Note = N>>(
         &mut self,
         entry: u32,
-        base: &Waiting,
+        base: &Waiting<N>,
         work: &mut W,
-    ) -> Result<(Vec<u8>, Option<Permit<'a>>), W::Error> {
+    ) -> Result<Made<'a, N>, W::Error> {
         let unreadable = |work: &W, err| work.unreadable(entry, err);
         let place = work.place(entry);
         let large_one = self
@@ -301,8 +324,18 @@ impl<'a> Descent<'a> {
         };
         applied.map_err(|err| unreadable(work, err))?;
         drop(from);
-        work.visit(entry, base.kind, &content, base_content)?;
-        Ok((content, permit))
+        let visited = base_content.map(|content| Visited {
+            content,
+            note: &base.note,
+        });
+        let kind = base.kind;
+        let note = work.visit(entry, kind, &content, visited)?;
+        Ok(Made {
+            kind,
+            content,
+            note,
+            permit,
+        })
     }
 
     /// Puts the delta of an entry into [`Descent::delta`], unless it is a large one: of that only the
@@ -328,14 +361,19 @@ impl<'a> Descent<'a> {
     }
 
     /// Goes on to what is built on an object, if there is anything.
-    fn enter<W: Work>(
+    fn enter<W: Work<Note = N>>(
         &mut self,
         entry: u32,
-        kind: Kind,
         depth: u32,
-        mut content: Vec<u8>,
+        made: Made<'a, N>,
         work: &mut W,
     ) -> Result<(), W::Error> {
+        let Made {
+            kind,
+            mut content,
+            note,
+            permit: _permit,
+        } = made;
         let first = self.deltas.len();
         work.deltas(entry, &mut self.deltas)?;
         if self.deltas.len() == first {
@@ -363,6 +401,7 @@ impl<'a> Descent<'a> {
             kind,
             depth,
             content,
+            note,
             first,
         });
         Ok(())

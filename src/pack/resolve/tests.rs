@@ -87,6 +87,9 @@ struct Check<'a> {
 impl Work for Check<'_> {
     type Error = String;
 
+    /// Which entry it is.
+    type Note = u32;
+
     fn place(&self, entry: u32) -> Range<u64> {
         self.pack.places[entry as usize].clone()
     }
@@ -96,22 +99,19 @@ impl Work for Check<'_> {
         entry: u32,
         kind: Kind,
         content: &[u8],
-        base: Option<&[u8]>,
-    ) -> Result<(), String> {
+        base: Option<Visited<'_, u32>>,
+    ) -> Result<u32, String> {
         assert_eq!(kind, Kind::Blob);
         assert!(content == self.pack.contents[entry as usize], "{entry}");
-        let is_delta_of = |base: &[u8]| {
-            let mut bases = 0..self.pack.contents.len() as u32;
-            bases.any(|number| {
-                self.pack.deltas.of(number).contains(&entry)
-                    && base == self.pack.contents[number as usize]
-            })
+        let is_delta_of = |base: Visited<'_, u32>| {
+            self.pack.deltas.of(*base.note).contains(&entry)
+                && base.content == self.pack.contents[*base.note as usize]
         };
         assert!(base.is_none_or(is_delta_of), "{entry}");
         self.seen[entry as usize] += 1;
         match entry == self.last {
             true => Err("the last one".to_owned()),
-            false => Ok(()),
+            false => Ok(entry),
         }
     }
 

@@ -1,0 +1,212 @@
+//! Versions of a tree that differ by nothing but ids.
+//!
+//! Most trees of a pack are that to the tree which they are a delta of: some files have changed, and
+//! none has come or gone. What was found out about the names and modes of the one then holds for the
+//! other, and only the entries with other ids have to be looked at.
+
+use std::{cell::OnceCell, rc::Rc};
+
+use super::entries::Entries;
+
+/// What is kept of a tree while there is something to be built on it.
+#[derive(Default, Clone)]
+pub(super) struct Version {
+    /// None where nothing can be told from this one. Found out when it is first needed: of most trees
+    /// nobody makes another.
+    marks: OnceCell<Option<Rc<Marks>>>,
+}
+
+/// Where some of the entries of a tree begin, the first one among them, and where the last one ends.
+struct Marks(Vec<u32>);
+
+/// How many bytes lie between two marks, unless one entry is longer.
+const DISTANCE: usize = 512;
+
+/// A tree that has other ids in some entries than another one, and is the same for the rest.
+pub(super) struct Changed<'t> {
+    /// Those entries, as they are in the tree.
+    pub(super) entries: Vec<&'t [u8]>,
+    pub(super) version: Version,
+}
+
+impl Version {
+    /// Of an object from which nothing can be told.
+    pub(super) fn unknown() -> Self {
+        Version {
+            marks: OnceCell::from(None),
+        }
+    }
+
+    /// What `tree` has changed of `base`, which this is the version of, if that is nothing but ids.
+    ///
+    /// `is_sound` is asked about the base at most once: whether all that is to be known about its names
+    /// and modes is that there is nothing wrong with them.
+    pub(super) fn changed<'t>(
+        &self,
+        tree: &'t [u8],
+        base: &[u8],
+        format: gix::hash::Kind,
+        is_sound: impl FnOnce() -> bool,
+    ) -> Option<Changed<'t>> {
+        if tree.len() != base.len() {
+            return None;
+        }
+        let find = || Marks::of(base, format).filter(|_| is_sound()).map(Rc::new);
+        let marks = self.marks.get_or_init(find).as_ref()?;
+        Some(Changed {
+            entries: marks.entries_with_other_ids(tree, base, format)?,
+            version: self.clone(),
+        })
+    }
+}
+
+impl Marks {
+    /// None if the tree ends within an entry.
+    fn of(tree: &[u8], format: gix::hash::Kind) -> Option<Self> {
+        let mut marks = vec![0];
+        let mut entries = Entries { rest: tree, format };
+        let (mut at, mut last) = (0, 0);
+        while !entries.rest.is_empty() {
+            at += entries.next_raw()?.len();
+            if at - last >= DISTANCE || entries.rest.is_empty() {
+                marks.push(u32::try_from(at).ok()?);
+                last = at;
+            }
+        }
+        Some(Marks(marks))
+    }
+
+    /// None if anything else than an id differs. Both trees are of the same length.
+    fn entries_with_other_ids<'t>(
+        &self,
+        tree: &'t [u8],
+        base: &[u8],
+        format: gix::hash::Kind,
+    ) -> Option<Vec<&'t [u8]>> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        loop {
+            at += common_prefix(&tree[at..], &base[at..]);
+            if at == tree.len() {
+                return Some(found);
+            }
+            let before = self.0.partition_point(|mark| *mark as usize <= at) - 1;
+            let mut start = self.0[before] as usize;
+            let mut entries = Entries {
+                rest: &base[start..],
+                format,
+            };
+            let mut length = entries.next_raw()?.len();
+            while start + length <= at {
+                start += length;
+                length = entries.next_raw()?.len();
+            }
+            let end = start + length;
+            if at < end - format.len_in_bytes() {
+                return None;
+            }
+            found.push(&tree[start..end]);
+            at = end;
+        }
+    }
+}
+
+/// How many bytes both begin with.
+pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    const STEP: usize = 512;
+    let steps = a.chunks_exact(STEP).zip(b.chunks_exact(STEP));
+    let same = STEP * steps.take_while(|(a, b)| a == b).count();
+    let rest = a[same..].iter().zip(&b[same..]);
+    same + rest.take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SHA1: gix::hash::Kind = gix::hash::Kind::Sha1;
+
+    /// Entries by their names' lengths and ids.
+    fn tree(entries: &[(usize, u8)]) -> Vec<u8> {
+        let entry = |(name, id): &(usize, u8)| {
+            let name = vec![b'a' + *name as u8 % 26; *name];
+            [&b"100644 "[..], &name, &[0], &[*id; 20]].concat()
+        };
+        entries.iter().flat_map(entry).collect()
+    }
+
+    fn changed(tree: &[u8], base: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let changed = Version::default().changed(tree, base, SHA1, || true)?;
+        Some(changed.entries.into_iter().map(<[u8]>::to_vec).collect())
+    }
+
+    #[test]
+    fn other_ids_are_found_and_nothing_else_is_taken_for_them() {
+        let entries = || prop::collection::vec((1..40_usize, 0..3_u8), 0..100);
+        proptest!(|(old in entries(), ids in prop::collection::vec(0..3_u8, 100), broken: prop::sample::Index)| {
+            let ids = |(at, (name, id)): (usize, &(usize, u8))| (*name, if ids[at] == 0 { 2 - id } else { *id });
+            let new: Vec<_> = old.iter().enumerate().map(ids).collect();
+            let (base, content) = (tree(&old), tree(&new));
+            let differ = old.iter().zip(&new).filter(|(old, new)| old != new);
+            let expected: Vec<_> = differ.map(|(_, new)| tree(&[*new])).collect();
+            prop_assert_eq!(changed(&content, &base), Some(expected));
+
+            // Another byte of a mode or a name is another tree.
+            if !content.is_empty() {
+                let mut other = content.clone();
+                let at = broken.index(other.len());
+                other[at] ^= 0x80;
+                let mut end = 0;
+                let is_in_id = new.iter().any(|entry| {
+                    end += tree(&[*entry]).len();
+                    (end - 20..end).contains(&at)
+                });
+                prop_assert_eq!(changed(&other, &base).is_some(), is_in_id);
+            }
+        });
+    }
+
+    #[test]
+    fn trees_of_other_lengths_or_that_are_cut_off_are_no_versions() {
+        let base = tree(&[(1, 1), (2, 2)]);
+        assert_eq!(changed(&tree(&[(1, 1)]), &base), None);
+        assert_eq!(changed(&base[1..], &base[..base.len() - 1]), None);
+        assert_eq!(changed(b"", b""), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_version_tells_what_the_first_one_did() {
+        let trees: Vec<_> = (0..3)
+            .map(|id| tree(&[(1, id), (600, id), (3, 1)]))
+            .collect();
+        let asked = std::cell::Cell::new(0);
+        let is_sound = || {
+            asked.set(asked.get() + 1);
+            true
+        };
+        let first = Version::default();
+        let second = first
+            .changed(&trees[1], &trees[0], SHA1, is_sound)
+            .expect("a version");
+        let third = second.version.changed(&trees[2], &trees[1], SHA1, is_sound);
+        assert_eq!(third.expect("a version").entries.len(), 2);
+        assert_eq!(asked.get(), 1);
+
+        let unsound = Version::default();
+        for _ in 0..2 {
+            assert!(
+                unsound
+                    .changed(&trees[1], &trees[0], SHA1, || false)
+                    .is_none()
+            );
+        }
+        let unknown = Version::unknown();
+        assert!(
+            unknown
+                .changed(&trees[1], &trees[0], SHA1, || true)
+                .is_none()
+        );
+    }
+}
