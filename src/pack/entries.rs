@@ -3,7 +3,10 @@
 use std::cmp::Ordering;
 
 use bstr::ByteSlice;
-use gix::objs::{TreeRefIter, tree::EntryRef};
+use gix::objs::{
+    Kind, TreeRefIter,
+    tree::{EntryKind, EntryRef},
+};
 
 use super::versions::common_prefix;
 
@@ -54,13 +57,13 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// Hands over the entries of `tree` that aren't in `base`, another version of it. `None` if there is one
-/// that can't be read.
-pub(super) fn each_new<'a>(
+/// Hands over the entries of `tree` that aren't in `base`, another version of it, each with what that has
+/// under the same name. `None` if there is one that can't be read.
+pub(super) fn each_new<'a, 'b>(
     tree: &'a [u8],
-    base: &[u8],
+    base: &'b [u8],
     format: gix::hash::Kind,
-    mut take: impl FnMut(EntryRef<'a>),
+    mut take: impl FnMut(EntryRef<'a>, Option<EntryRef<'b>>),
 ) -> Option<()> {
     let mut base = Entries { rest: base, format };
     let mut entries = Entries { rest: tree, format };
@@ -76,11 +79,20 @@ pub(super) fn each_new<'a>(
         let entry = decode(raw, format).filter(|entry| is_readable(raw, entry))?;
         let before = base.advance_to(&entry);
         if !before.is_some_and(|before| before.oid == entry.oid && before.mode == entry.mode) {
-            take(entry);
+            take(entry, before);
         }
         same = common_prefix(entries.rest, base.rest);
     }
     Some(())
+}
+
+/// `None` for a submodule: its commit is in another repository.
+pub(super) fn kind_of(entry: &EntryRef<'_>) -> Option<Kind> {
+    match entry.mode.kind() {
+        EntryKind::Commit => None,
+        EntryKind::Tree => Some(Kind::Tree),
+        EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link => Some(Kind::Blob),
+    }
 }
 
 /// Git reads no tree with an entry that has no mode or no name (`tree-walk.c:decode_tree_entry()`).
@@ -108,14 +120,21 @@ mod tests {
             let [old, new]: [Vec<_>; 2] = [old, new].map(|names| names.into_iter().collect());
             let (base, content) = (tree(&old), tree(&new));
             let mut found = Vec::new();
-            each_new(&content, &base, gix::hash::Kind::Sha1, |entry| {
-                found.push((entry.filename[0], entry.oid.as_bytes()[0]));
+            each_new(&content, &base, gix::hash::Kind::Sha1, |entry, before| {
+                let [id, before] = [Some(entry), before].map(|entry| Some(entry?.oid.as_bytes()[0]));
+                found.push((entry.filename[0], id, before));
             });
-            let expected: Vec<_> = new.into_iter().filter(|entry| !old.contains(entry)).collect();
+            let new = new.into_iter().filter(|entry| !old.contains(entry));
+            let expected: Vec<_> = new
+                .map(|(name, id)| {
+                    let before = old.iter().find(|(other, _)| *other == name);
+                    (name, Some(id), before.map(|(_, id)| *id))
+                })
+                .collect();
             prop_assert_eq!(found, expected);
         });
         assert_eq!(
-            each_new(b"100644 a", b"", gix::hash::Kind::Sha1, drop),
+            each_new(b"100644 a", b"", gix::hash::Kind::Sha1, |_, _| {}),
             None
         );
     }

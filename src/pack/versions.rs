@@ -1,4 +1,4 @@
-//! Versions of a tree that differ by nothing but ids.
+//! Versions of a tree that differ in nothing but the contents of what they name.
 //!
 //! Most trees of a pack are that to the tree which they are a delta of: some files have changed, and
 //! none has come or gone. What was found out about the names and modes of the one then holds for the
@@ -22,10 +22,10 @@ struct Marks(Vec<u32>);
 /// How many bytes lie between two marks, unless one entry is longer.
 const DISTANCE: usize = 512;
 
-/// A tree that has other ids in some entries than another one, and is the same for the rest.
+/// A tree that has other ids in some entries than another one, and the same names.
 pub(super) struct Changed<'t> {
-    /// Those entries, as they are in the tree.
-    pub(super) entries: Vec<&'t [u8]>,
+    /// Those entries, as they are in the tree, and as they are in the other one.
+    pub(super) entries: Vec<(&'t [u8], &'t [u8])>,
     pub(super) version: Version,
 }
 
@@ -37,6 +37,10 @@ impl Version {
         }
     }
 
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self.marks.get(), Some(None))
+    }
+
     /// What `tree` has changed of `base`, which this is the version of, if that is nothing but ids.
     ///
     /// `is_sound` is asked about the base at most once: whether all that is to be known about its names
@@ -44,7 +48,7 @@ impl Version {
     pub(super) fn changed<'t>(
         &self,
         tree: &'t [u8],
-        base: &[u8],
+        base: &'t [u8],
         format: gix::hash::Kind,
         is_sound: impl FnOnce() -> bool,
     ) -> Option<Changed<'t>> {
@@ -76,13 +80,13 @@ impl Marks {
         Some(Marks(marks))
     }
 
-    /// None if anything else than an id differs. Both trees are of the same length.
+    /// None if anything else differs. Both trees are of the same length.
     fn entries_with_other_ids<'t>(
         &self,
         tree: &'t [u8],
-        base: &[u8],
+        base: &'t [u8],
         format: gix::hash::Kind,
-    ) -> Option<Vec<&'t [u8]>> {
+    ) -> Option<Vec<(&'t [u8], &'t [u8])>> {
         let mut found = Vec::new();
         let mut at = 0;
         loop {
@@ -102,13 +106,26 @@ impl Marks {
                 length = entries.next_raw()?.len();
             }
             let end = start + length;
-            if at < end - format.len_in_bytes() {
+            let (new, old) = (&tree[start..end], &base[start..end]);
+            let head = length - format.len_in_bytes();
+            if !are_alike(&new[..head], &old[..head]) {
                 return None;
             }
-            found.push(&tree[start..end]);
+            found.push((new, old));
             at = end;
         }
     }
+}
+
+/// Whether what is to be known of the modes and names of two entries is the same. To become an executable
+/// file changes none of it.
+fn are_alike(new: &[u8], old: &[u8]) -> bool {
+    new == old || name_of_file(new).is_some_and(|name| name_of_file(old) == Some(name))
+}
+
+fn name_of_file(entry: &[u8]) -> Option<&[u8]> {
+    let name = entry.strip_prefix(b"100644 ");
+    name.or_else(|| entry.strip_prefix(b"100755 "))
 }
 
 /// How many bytes both begin with.
@@ -137,9 +154,14 @@ mod tests {
         entries.iter().flat_map(entry).collect()
     }
 
-    fn changed(tree: &[u8], base: &[u8]) -> Option<Vec<Vec<u8>>> {
+    fn changed(tree: &[u8], base: &[u8]) -> Option<Vec<[Vec<u8>; 2]>> {
         let changed = Version::default().changed(tree, base, SHA1, || true)?;
-        Some(changed.entries.into_iter().map(<[u8]>::to_vec).collect())
+        let entries = changed.entries.into_iter();
+        Some(
+            entries
+                .map(|(new, old)| [new, old].map(<[u8]>::to_vec))
+                .collect(),
+        )
     }
 
     #[test]
@@ -150,10 +172,10 @@ mod tests {
             let new: Vec<_> = old.iter().enumerate().map(ids).collect();
             let (base, content) = (tree(&old), tree(&new));
             let differ = old.iter().zip(&new).filter(|(old, new)| old != new);
-            let expected: Vec<_> = differ.map(|(_, new)| tree(&[*new])).collect();
+            let expected: Vec<_> = differ.map(|(old, new)| [new, old].map(|entry| tree(&[*entry]))).collect();
             prop_assert_eq!(changed(&content, &base), Some(expected));
 
-            // Another byte of a mode or a name is another tree.
+            // Another byte of a mode or a name makes it another tree.
             if !content.is_empty() {
                 let mut other = content.clone();
                 let at = broken.index(other.len());
@@ -166,6 +188,22 @@ mod tests {
                 prop_assert_eq!(changed(&other, &base).is_some(), is_in_id);
             }
         });
+    }
+
+    #[test]
+    fn an_executable_file_is_one_all_the_same() {
+        let entry = |mode: &str| [mode.as_bytes(), b" a\0", &[1; 20]].concat();
+        for (new, old, is_version) in [
+            ("100755", "100644", true),
+            ("100644", "100755", true),
+            ("120000", "100644", false),
+            ("100644", "120000", false),
+            ("160000", "100755", false),
+            ("100664", "100644", false),
+        ] {
+            let found = changed(&entry(new), &entry(old));
+            assert_eq!(found.is_some(), is_version, "{new} {old}");
+        }
     }
 
     #[test]

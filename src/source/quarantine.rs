@@ -30,6 +30,10 @@ pub(crate) struct LocalQuarantine {
     /// Dropped before `incoming`, whose files it has mapped.
     view: LocalObjects,
     arrived: Option<index::File>,
+    /// Whether that is complete, once it was looked at.
+    is_complete: Option<bool>,
+    /// Whether the source was told of what is here.
+    has_offered: bool,
     incoming: Option<Incoming>,
     shallow: Vec<ObjectId>,
     /// What the refs point to.
@@ -52,6 +56,8 @@ impl LocalQuarantine {
             objects,
             alternates,
             arrived: None,
+            is_complete: None,
+            has_offered: false,
             incoming: None,
             shallow: view.shallow().iter().copied().collect(),
             view,
@@ -80,13 +86,28 @@ impl LocalQuarantine {
         Ok(())
     }
 
+    /// Whether all that has arrived is known to be complete. Where it isn't, a walk tells of each tip.
+    fn arrived_is_complete(&mut self, run: &Run) -> Result<bool, Error> {
+        if let Some(known) = self.is_complete {
+            return Ok(known);
+        }
+        let Some(incoming) = &self.incoming else {
+            return Ok(false);
+        };
+        let is_complete = match incoming.outside() {
+            Some(outside) => {
+                let (kinds, commits) = (incoming.kinds(), &mut self.view.commits());
+                closure::are_complete(kinds, outside, commits, &mut self.verified, run)?
+            }
+            None => false,
+        };
+        Ok(*self.is_complete.insert(is_complete))
+    }
+
     fn walk(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
-        let is_self_contained = self
-            .incoming
-            .as_ref()
-            .is_some_and(Incoming::is_self_contained);
+        let all_is_complete = self.arrived_is_complete(run)?;
         let is_complete = |tip: &&ObjectId| {
-            let arrived = self.arrived.as_ref().filter(|_| is_self_contained);
+            let arrived = self.arrived.as_ref().filter(|_| all_is_complete);
             arrived.is_some_and(|pack| pack.lookup(tip).is_some())
         };
         let tips: Vec<_> = tips
@@ -133,7 +154,9 @@ impl Quarantine for LocalQuarantine {
         limit: usize,
         run: &Run,
     ) -> Result<Vec<ObjectId>, Error> {
-        haves::choose(&self.view, &self.tips, near, limit, run)
+        let haves = haves::choose(&self.view, &self.tips, near, limit, run)?;
+        self.has_offered |= !haves.is_empty();
+        Ok(haves)
     }
 
     fn shallow(&self) -> &[ObjectId] {
@@ -148,7 +171,9 @@ impl Quarantine for LocalQuarantine {
         // Since the store was opened a `git gc` may have put the bases elsewhere.
         let bases_memory = ReadMemory::of_bases(run.limits());
         let bases = open_odb(&self.objects, self.object_format, bases_memory)?;
-        let traffic = incoming.receive(pack, &bases, self.object_format, run)?;
+        let (may_lead_out, format) = (self.has_offered, self.object_format);
+        let traffic = incoming.receive(pack, &bases, may_lead_out, format, run)?;
+        self.is_complete = None;
         drop(bases);
         self.view.odb = open_odb(incoming.objects(), self.object_format, self.memory)?;
         incoming.look_at_special(&self.view.odb, self.object_format, run)?;
@@ -163,6 +188,7 @@ impl Quarantine for LocalQuarantine {
 
     fn discard(&mut self) -> Result<(), Error> {
         self.arrived = None;
+        self.is_complete = None;
         self.view.odb = open_odb(&self.objects, self.object_format, self.memory)?;
         self.incoming.as_mut().map_or(Ok(()), Incoming::discard)
     }

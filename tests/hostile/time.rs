@@ -48,7 +48,7 @@ fn stages() -> Vec<Stage> {
             after: AT_ONCE,
             build: |world| {
                 let mut pack = world.pack();
-                let flood = [0, 0, 0, 0xff, 0xff].repeat(30_000_000);
+                let flood = [0, 0, 0, 0xff, 0xff].repeat(60_000_000);
                 pack.raw(&[size(BLOB, 4), vec![0x78, 1], flood].concat());
                 Offer::branch(world.nowhere(1), pack)
             },
@@ -230,6 +230,8 @@ fn it_runs_out_of_time_at_every_stage() {
                     stage.name
                 );
             }
+            // Or find out that something else is wrong with it.
+            Err(err) if err.kind() == ErrorKind::Protocol && took < limit => {}
             ended => wrong.push(format!("{}: {ended:?} after {took:?}", stage.name)),
         }
     }

@@ -8,6 +8,9 @@
 //! entry that a parent has under the same name needs no second look. Without that, one new commit
 //! would cost a walk over its whole tree.
 //!
+//! What a pack leads to is mostly found in a few of those older trees, and then nothing is to be walked:
+//! see [`are_complete`].
+//!
 //! Where very many commits are to be checked, all trees of the store's largest pack are read first, in
 //! the order of its deltas: see [`ClosedPack`](super::outgoing::ClosedPack).
 //!
@@ -18,12 +21,14 @@ use gix::{ObjectId, objs::Kind};
 use gix_pack::index;
 
 mod known;
+mod outside;
 #[cfg(test)]
 mod tests;
 mod texts;
 mod trees;
 mod walk;
 
+pub(crate) use self::outside::{Outside, are_complete};
 use self::walk::Walk;
 use super::commits::{StoreCommits, VerifiedHistory};
 use crate::{Error, Phase, Reason, Run};

@@ -98,7 +98,11 @@ impl<'a> Fsck<'a> {
 
     /// Whether the same can be said of it with other ids in these entries. `false` where that takes
     /// another look at all of it.
-    pub(crate) fn are_ids_sound(&self, entries: &[&[u8]], special: &mut Special) -> bool {
+    pub(crate) fn are_ids_sound<'e>(
+        &self,
+        entries: impl Iterator<Item = &'e [u8]>,
+        special: &mut Special,
+    ) -> bool {
         tree::are_ids_sound(entries, self.hash.len_in_bytes(), special)
     }
 

@@ -99,8 +99,12 @@ pub(super) fn check(
 
 /// Whether entries that have got other ids, in a tree with nothing wrong otherwise, are all right by
 /// themselves. What git reads the files of goes to `special`.
-pub(super) fn are_ids_sound(entries: &[&[u8]], id_len: usize, special: &mut Special) -> bool {
-    entries.iter().all(|raw| {
+pub(super) fn are_ids_sound<'e>(
+    mut entries: impl Iterator<Item = &'e [u8]>,
+    id_len: usize,
+    special: &mut Special,
+) -> bool {
+    entries.all(|raw| {
         let Some(entry) = decode(raw, 0, id_len) else {
             return false;
         };

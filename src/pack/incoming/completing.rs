@@ -96,8 +96,6 @@ fn add_bases(
             .table
             .push(start..start + length, checksum, Base::None, header.size);
         pack.table.resolve(entry, kind, &base);
-        // Nobody looked at what it needs, and what is built on it needs the same.
-        inspection.lead_out();
         added += 1;
         let mut resolver = Resolver {
             pack,

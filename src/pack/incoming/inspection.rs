@@ -2,15 +2,19 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use gix::{ObjectId, objs::Kind};
 
-use super::links::{Linker, Links};
+use super::{
+    links::{Linker, Links},
+    locked,
+};
 use crate::{
     Error, ErrorKind, FsckFinding, FsckRules, Reason,
     pack::{
+        closure::Outside,
         fsck::{Fsck, MAX_SPECIAL, Special, SpecialFile},
         resolve::Visited,
         versions::Version,
@@ -35,12 +39,15 @@ pub(super) struct Findings {
     pub(super) faulty: HashMap<ObjectId, Reason>,
     /// Blobs that are still to be looked at, and as what.
     pub(super) special: Vec<(ObjectId, SpecialFile)>,
+    /// What is needed that isn't in the pack; `None` if that isn't known.
+    pub(super) outside: Option<Outside>,
 }
 
 impl<'a> Found<'a> {
-    pub(super) fn new(rules: &'a FsckRules, hash: gix::hash::Kind) -> Self {
+    /// `memory` is for what leads out of the pack, in bytes.
+    pub(super) fn new(rules: &'a FsckRules, hash: gix::hash::Kind, memory: u64) -> Self {
         Found {
-            links: Links::new(hash),
+            links: Links::new(hash, memory),
             fsck: (!rules.is_none()).then(|| Fsck::new(rules, hash)),
             faulty: Mutex::default(),
             special: Mutex::default(),
@@ -56,12 +63,14 @@ impl<'a> Found<'a> {
         }
     }
 
-    pub(super) fn into_findings(self) -> Findings {
+    /// `outside` is what the links have led to by now.
+    pub(super) fn into_findings(self, outside: Option<Vec<(Kind, ObjectId)>>) -> Findings {
         let special = self.special.into_inner();
         let faulty = self.faulty.into_inner();
         Findings {
             faulty: faulty.unwrap_or_else(PoisonError::into_inner),
             special: special.unwrap_or_else(PoisonError::into_inner).into_files(),
+            outside: self.links.into_outside(outside),
         }
     }
 }
@@ -80,11 +89,6 @@ impl Inspection<'_> {
         self.found.links.expect(objects);
     }
 
-    /// What is in the pack needs something that isn't.
-    pub(super) fn lead_out(&self) {
-        self.found.links.stop();
-    }
-
     /// `base` is what the content of the object was made from.
     pub(super) fn look_at(
         &mut self,
@@ -98,7 +102,6 @@ impl Inspection<'_> {
             _ => None,
         };
         if version.is_none() {
-            let base = base.map(|base| base.content);
             self.linker.note(kind, &id, content, base);
             if let Some(fsck) = &self.found.fsck
                 && let Err(finding) = fsck.object(kind, &id, content, &mut self.special)
@@ -121,8 +124,8 @@ impl Inspection<'_> {
         let is_sound = || fsck.is_none_or(|fsck| fsck.is_sound_tree(base.content));
         let changed = base.note.changed(tree, base.content, id.kind(), is_sound)?;
         self.linker.note_changed(&changed.entries, id.kind());
-        let are_sound =
-            fsck.is_none_or(|fsck| fsck.are_ids_sound(&changed.entries, &mut self.special));
+        let entries = changed.entries.iter().map(|(entry, _)| *entry);
+        let are_sound = fsck.is_none_or(|fsck| fsck.are_ids_sound(entries, &mut self.special));
         are_sound.then_some(changed.version)
     }
 
@@ -164,8 +167,4 @@ fn check_faulty(faulty: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
 fn too_many(what: &str, most: usize) -> Error {
     let text = format!("the pack has more than {most} {what}");
     Error::new(ErrorKind::Protocol, text)
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

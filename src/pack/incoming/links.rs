@@ -1,8 +1,8 @@
-//! Is everything that the objects of a pack need in that pack, too?
+//! What do the objects of a pack need that isn't in that pack?
 //!
-//! Then all of them are complete, and nobody has to walk from the tips to find out. It is so for a
-//! first pull. After that a pack leads to what the receiver has, and only a walk can tell whether
-//! that is complete (see [`closure`](crate::pack::closure)).
+//! If it is nothing, all of them are complete, and nobody has to walk from the tips to find out. It is so
+//! for a first pull. After that a pack leads to what the receiver has, and whether that is complete
+//! is told by [`closure`](crate::pack::closure).
 
 use std::{
     collections::HashSet,
@@ -15,22 +15,31 @@ use std::{
 use gix::{
     ObjectId,
     hash::Kind as HashKind,
-    objs::{Kind, tree::EntryKind},
+    objs::{Kind, tree::EntryRef},
     oid,
 };
 
+use super::locked;
 use crate::pack::{
+    closure::Outside,
     commits::{tag_target, tree_and_parents},
-    entries::each_new,
+    entries::{each_new, kind_of},
+    resolve::Visited,
+    versions::Version,
 };
 
 /// What the objects of a pack need. Shared by the threads that look at them.
 pub(super) struct Links {
     needed: [Mutex<Needed>; SHARDS],
+    /// See [`Outside`]. Not noted of a pack that leads nowhere.
+    replaced: Mutex<HashSet<ObjectId>>,
+    /// Of both.
     count: AtomicUsize,
     most: AtomicUsize,
-    /// Whether some object leads out of the pack, or nowhere.
-    leads_out: AtomicBool,
+    /// How much of it may lead out of the pack.
+    most_outside: usize,
+    /// Some object leads nowhere, or there is too much of it.
+    are_unknown: AtomicBool,
 }
 
 /// So that threads rarely wait for each other.
@@ -42,41 +51,48 @@ enum Needed {
     Sha256(HashSet<(Kind, [u8; 32])>),
 }
 
+/// Bytes for each id that is noted, when a set has just grown.
+const EACH: u64 = 3 * (size_of::<(Kind, [u8; 32])>() as u64 + 1);
+
 impl Links {
-    pub(super) fn new(hash: HashKind) -> Self {
+    /// `memory` is for what leads out of the pack, in bytes.
+    pub(super) fn new(hash: HashKind, memory: u64) -> Self {
         let needed = || match hash {
             HashKind::Sha256 => Needed::Sha256(HashSet::new()),
             _ => Needed::Sha1(HashSet::new()),
         };
         Links {
             needed: std::array::from_fn(|_| Mutex::new(needed())),
+            replaced: Mutex::default(),
             count: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
-            leads_out: AtomicBool::new(false),
+            most_outside: usize::try_from(memory / EACH).unwrap_or(usize::MAX),
+            are_unknown: AtomicBool::new(false),
         }
     }
 
     /// The pack has so many objects.
     pub(super) fn expect(&self, objects: usize) {
-        self.most.store(objects, Relaxed);
+        let most = objects.saturating_add(self.most_outside);
+        self.most.store(most, Relaxed);
     }
 
-    pub(super) fn lead_out(&self) -> bool {
-        self.leads_out.load(Relaxed)
+    fn are_unknown(&self) -> bool {
+        self.are_unknown.load(Relaxed)
     }
 
-    /// Some object needs what isn't in the pack, or nobody has looked at what it needs.
-    pub(super) fn stop(&self) {
-        self.leads_out.store(true, Relaxed);
+    /// A walk is to tell what is needed.
+    fn stop(&self) {
+        self.are_unknown.store(true, Relaxed);
     }
 
     fn add(&self, kind: Kind, id: &oid) {
         // A single tree can have any number of entries.
-        if self.lead_out() {
+        if self.are_unknown() {
             return;
         }
         let shard = &self.needed[usize::from(id.first_byte()) % SHARDS];
-        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = locked(shard);
         let is_new = match (
             &mut *shard,
             id.as_bytes().try_into(),
@@ -86,35 +102,63 @@ impl Links {
             (Needed::Sha256(needed), _, Ok(id)) => needed.insert((kind, id)),
             _ => return self.stop(),
         };
-        // More than there are objects can't all be among them.
-        if is_new && self.count.fetch_add(1, Relaxed) >= self.most.load(Relaxed) {
+        if is_new {
+            self.count_one();
+        }
+    }
+
+    /// Notes a tree in whose place there is another one.
+    fn add_replaced(&self, id: &oid) {
+        if self.most_outside == 0 || self.are_unknown() {
+            return;
+        }
+        if locked(&self.replaced).insert(id.to_owned()) {
+            self.count_one();
+        }
+    }
+
+    /// More than there are objects can't all be among them.
+    fn count_one(&self) {
+        if self.count.fetch_add(1, Relaxed) >= self.most.load(Relaxed) {
             self.stop();
         }
     }
 
-    /// Whether all that is needed is in the pack: `kind_of` knows what is. Threads that ask with the
-    /// same counter share the work: each looks at what no other has taken, and is told of that.
-    pub(super) fn are_within(
+    /// What is needed and is not in the pack: `kind_of` knows what is. `None` if that isn't known. Threads
+    /// that ask with the same counter share the work: each looks at what no other has taken.
+    pub(super) fn outside(
         &self,
         next: &AtomicUsize,
         kind_of: impl Fn(&oid) -> Option<Kind>,
-    ) -> bool {
-        let is_within = |kind, id: &[u8]| {
-            let id = oid::try_from_bytes(id).ok();
-            id.and_then(&kind_of) == Some(kind)
+    ) -> Option<Vec<(Kind, ObjectId)>> {
+        let mut outside = Vec::new();
+        let mut sort = |kind, id: &[u8]| match oid::try_from_bytes(id).map(|id| (id, kind_of(id))) {
+            Ok((id, None)) if outside.len() < self.most_outside => {
+                outside.push((kind, id.to_owned()));
+            }
+            Ok((_, Some(found))) if found == kind => {}
+            _ => self.stop(),
         };
-        while !self.lead_out()
+        while !self.are_unknown()
             && let Some(shard) = self.needed.get(next.fetch_add(1, Relaxed))
         {
-            let are_within = match &*shard.lock().unwrap_or_else(PoisonError::into_inner) {
-                Needed::Sha1(needed) => needed.iter().all(|(kind, id)| is_within(*kind, id)),
-                Needed::Sha256(needed) => needed.iter().all(|(kind, id)| is_within(*kind, id)),
-            };
-            if !are_within {
-                self.stop();
+            match &*locked(shard) {
+                Needed::Sha1(needed) => needed.iter().for_each(|(kind, id)| sort(*kind, id)),
+                Needed::Sha256(needed) => needed.iter().for_each(|(kind, id)| sort(*kind, id)),
             }
         }
-        !self.lead_out()
+        (!self.are_unknown()).then_some(outside)
+    }
+
+    /// All that one or two threads have found to be outside.
+    pub(super) fn into_outside(self, found: Option<Vec<(Kind, ObjectId)>>) -> Option<Outside> {
+        let replaced = self.replaced.into_inner();
+        let mut needed = found.filter(|_| !self.are_unknown.into_inner())?;
+        needed.sort_unstable();
+        Some(Outside {
+            needed,
+            replaced: replaced.unwrap_or_else(PoisonError::into_inner),
+        })
     }
 }
 
@@ -135,14 +179,29 @@ impl<'a> Linker<'a> {
         }
     }
 
-    /// Notes what an object needs. What the `base` of a tree needs was noted with that.
-    pub(super) fn note(&mut self, kind: Kind, id: &oid, content: &[u8], base: Option<&[u8]>) {
-        if self.links.lead_out() {
+    /// Notes what an object needs. What the `base` of a tree needs was noted with that, unless it is the
+    /// receiver's.
+    pub(super) fn note(
+        &mut self,
+        kind: Kind,
+        id: &oid,
+        content: &[u8],
+        base: Option<Visited<'_, Version>>,
+    ) {
+        if self.links.are_unknown() {
             return;
         }
+        let (is_noted, base) = match base {
+            Some(Visited { content, note }) => (!note.is_unknown(), content),
+            None => (false, &[][..]),
+        };
         let noted = match kind {
             Kind::Blob => Some(()),
-            Kind::Tree => self.note_entries(content, base.unwrap_or_default(), id.kind()),
+            Kind::Tree if is_noted => self.note_entries(content, base, id.kind()),
+            Kind::Tree => {
+                self.note_replaced(content, base, id.kind());
+                self.note_entries(content, &[], id.kind())
+            }
             Kind::Commit => self.note_commit(content, id.kind()),
             Kind::Tag => self.note_tag(content, id.kind()),
         };
@@ -152,15 +211,15 @@ impl<'a> Linker<'a> {
         }
     }
 
-    /// Notes what some entries of a tree need. What the others need was noted with another one.
-    pub(super) fn note_changed(&mut self, entries: &[&[u8]], format: HashKind) {
-        if self.links.lead_out() {
+    /// Notes what entries of a tree need that has them in place of others. What the rest of it needs was
+    /// noted with those.
+    pub(super) fn note_changed(&mut self, entries: &[(&[u8], &[u8])], format: HashKind) {
+        if self.links.are_unknown() {
             return;
         }
-        for raw in entries {
-            match self.note_entries(raw, &[], format) {
-                Some(()) => {}
-                None => self.links.stop(),
+        for (raw, before) in entries {
+            if self.note_entries(raw, before, format).is_none() {
+                self.links.stop();
             }
         }
     }
@@ -177,13 +236,22 @@ impl<'a> Linker<'a> {
     }
 
     fn note_entries(&mut self, tree: &[u8], base: &[u8], format: HashKind) -> Option<()> {
-        each_new(tree, base, format, |entry| match entry.mode.kind() {
-            EntryKind::Commit => {}
-            EntryKind::Tree => self.need(Kind::Tree, entry.oid),
-            EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link => {
-                self.need(Kind::Blob, entry.oid);
+        each_new(tree, base, format, |entry, before| {
+            if let Some(kind) = kind_of(&entry) {
+                self.need(kind, entry.oid);
             }
+            self.add_replaced(before);
         })
+    }
+
+    fn note_replaced(&self, tree: &[u8], base: &[u8], format: HashKind) {
+        let _ = each_new(tree, base, format, |_, before| self.add_replaced(before));
+    }
+
+    fn add_replaced(&self, before: Option<EntryRef<'_>>) {
+        if let Some(before) = before.filter(|before| before.mode.is_tree()) {
+            self.links.add_replaced(before.oid);
+        }
     }
 
     fn note_commit(&mut self, commit: &[u8], format: HashKind) -> Option<()> {
@@ -209,7 +277,7 @@ mod tests {
 
     #[test]
     fn no_more_is_noted_than_there_are_objects() {
-        let links = Links::new(HashKind::Sha1);
+        let links = Links::new(HashKind::Sha1, 0);
         links.expect(10);
         let entry = |number: u32| {
             let mut entry = b"100644 a\0".to_vec();
@@ -219,14 +287,11 @@ mod tests {
         let tree: Vec<_> = (0..1000).flat_map(entry).collect();
         let id = ObjectId::null(HashKind::Sha1);
         Linker::new(&links).note(Kind::Tree, &id, &tree, None);
-        assert!(links.lead_out());
-        let noted = links
-            .needed
-            .iter()
-            .map(|shard| match &*shard.lock().expect("sound") {
-                Needed::Sha1(needed) => needed.len(),
-                Needed::Sha256(needed) => needed.len(),
-            });
+        assert!(links.are_unknown());
+        let noted = links.needed.iter().map(|shard| match &*locked(shard) {
+            Needed::Sha1(needed) => needed.len(),
+            Needed::Sha256(needed) => needed.len(),
+        });
         assert_eq!(noted.sum::<usize>(), 11);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead, Write},
     panic::resume_unwind,
     path::{Path, PathBuf},
-    sync::{LazyLock, atomic::AtomicUsize},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     thread,
 };
 
@@ -43,7 +43,10 @@ use self::{
     spent::Spent,
     table::Table,
 };
-use super::fsck::{Fsck, SpecialContent};
+use super::{
+    closure::Outside,
+    fsck::{Fsck, SpecialContent},
+};
 use crate::{
     Error, ObjectFormat, Reason, Run, Traffic,
     leftovers::{self, KEEP_PREFIX, RunFolder},
@@ -65,14 +68,15 @@ pub(crate) struct Incoming {
 /// of a larger one takes longer in the end.
 const WINDOW: u64 = 4 * 1024 * 1024;
 
+/// Which part of the memory is for what leads out of a pack.
+const OUTSIDE_SHARE: u64 = 16;
+
 /// Objects that are worth a thread.
 const MANY: u32 = 4096;
 
 struct ReceivedPack {
     data: PathBuf,
     index: PathBuf,
-    /// Whether everything that its objects need is in it.
-    is_self_contained: bool,
     /// Of its objects, in the order of the index.
     kinds: Vec<Kind>,
     findings: Findings,
@@ -129,11 +133,12 @@ impl Incoming {
         self.pack.as_ref().map_or(&[], |pack| &pack.kinds)
     }
 
-    /// Whether the pack has everything that its objects need, and nothing is wrong with any: then all
-    /// of them are complete.
-    pub(crate) fn is_self_contained(&self) -> bool {
-        let pack = self.pack.as_ref();
-        pack.is_some_and(|pack| pack.is_self_contained && pack.findings.faulty.is_empty())
+    /// What the objects of the pack need that isn't in it. If that is complete, all of them are. `None`
+    /// where it isn't known, or something is wrong with one of them.
+    pub(crate) fn outside(&self) -> Option<&Outside> {
+        let findings = &self.pack.as_ref()?.findings;
+        let outside = findings.outside.as_ref();
+        outside.filter(|_| findings.faulty.is_empty())
     }
 
     /// The objects of the pack that can't be let in.
@@ -168,10 +173,12 @@ impl Incoming {
     }
 
     /// Indexes a pack as it streams in, adding the bases that a thin one lacks from `bases`.
+    /// `may_lead_out` is whether its sender was told of anything that the receiver has.
     pub(crate) fn receive(
         &mut self,
         pack: &mut dyn BufRead,
         bases: &gix::odb::Handle,
+        may_lead_out: bool,
         format: ObjectFormat,
         run: &Run,
     ) -> Result<Traffic, Error> {
@@ -181,7 +188,11 @@ impl Incoming {
         let (mut file, same_file) = create().map_err(|err| Error::io("creating a pack", err))?;
         let hash = format.hash_kind();
         let spent = Spent::new(run.limits());
-        let found = Found::new(run.fsck(), hash);
+        let for_outside = match may_lead_out {
+            true => run.limits().memory / OUTSIDE_SHARE,
+            false => 0,
+        };
+        let found = Found::new(run.fsck(), hash, for_outside);
         let arrival = Arrival::begin(pack, &mut file, hash, &spent, run)?;
         let announced = arrival.count();
         let mut pack = Pack {
@@ -219,16 +230,16 @@ impl Incoming {
             by_id.check_that_each_is_there_once()?;
         }
         let next = AtomicUsize::new(0);
-        let is_self_contained = thread::scope(|scope| {
-            let are_within = || found.links.are_within(&next, |id| by_id.kind_of(id));
+        let outside = thread::scope(|scope| {
+            let outside = || found.links.outside(&next, |id| by_id.kind_of(id));
             // What objects need is worth a thread if there are many.
-            let beside = (table.len() >= MANY).then(|| scope.spawn(are_within));
+            let beside = (table.len() >= MANY).then(|| scope.spawn(outside));
             by_id.write_index(&index, &checksum)?;
-            let are_within = are_within();
+            let found = outside();
             Ok(match beside.map(thread::ScopedJoinHandle::join) {
-                Some(Ok(are_too)) => are_within && are_too,
+                Some(Ok(more)) => found.zip(more).map(|(found, more)| [found, more].concat()),
                 Some(Err(panic)) => resume_unwind(panic),
-                None => are_within,
+                None => found,
             })
         })?;
         let synced = early_sync.finish();
@@ -237,9 +248,8 @@ impl Incoming {
         self.pack = Some(ReceivedPack {
             data,
             index,
-            is_self_contained,
             kinds: by_id.kinds(),
-            findings: found.into_findings(),
+            findings: found.into_findings(outside),
         });
         Ok(Traffic {
             objects: announced.into(),
@@ -365,6 +375,10 @@ fn seal(path: &Path, directory: &Path) -> io::Result<()> {
     }
     file.set_permissions(permissions)?;
     file.sync_all()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {

@@ -103,7 +103,7 @@ impl Store {
         let mut incoming = Incoming::open(&self.objects, &[])?;
         let pack = entries.pack();
         let run = Run::new(options);
-        incoming.receive(&mut &pack[..], &self.odb(), ObjectFormat::Sha1, &run)?;
+        incoming.receive(&mut &pack[..], &self.odb(), true, ObjectFormat::Sha1, &run)?;
         Ok(incoming)
     }
 }
@@ -129,10 +129,10 @@ fn what_a_base_of_the_store_needs_is_not_in_the_pack() {
             entries.add(Header::Tree, &lost);
         }
         let incoming = store.receive(&entries, &SyncOptions::default());
-        assert!(
-            !incoming.expect("a pack").is_self_contained(),
-            "{is_stored}"
-        );
+        let incoming = incoming.expect("a pack");
+        let outside = incoming.outside().expect("all was looked at");
+        let lost = ObjectId::from_bytes_or_panic(&NO_BLOB);
+        assert_eq!(outside.needed, [(Kind::Blob, lost)], "{is_stored}");
     }
 }
 
@@ -175,7 +175,9 @@ fn a_pack_that_has_an_object_twice() {
         ..SyncOptions::default()
     };
     let incoming = store.receive(&entries, &lenient);
-    assert!(incoming.expect("a pack").is_self_contained());
+    let incoming = incoming.expect("a pack");
+    let outside = incoming.outside().expect("nothing is faulty");
+    assert_eq!(outside.needed, []);
     assert!(store.receive(&entries, &SyncOptions::default()).is_err());
 }
 

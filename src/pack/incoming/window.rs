@@ -14,22 +14,30 @@ pub(super) struct Window<'s> {
 /// the last one is to be done soon after the pack has arrived.
 const MADE_OF_ONE_BYTE: u64 = 8;
 
+/// How large the first window is, in bytes of the pack.
+const FIRST: u64 = 64 * 1024;
+
 /// Cuts a pack into windows.
 ///
 /// Git writes an object together with all that is built on it, so a window goes on to the next whole
 /// object, as long as that doesn't make it twice as large.
+///
+/// The first ones are small, so that a pack that is smaller than a window is worked on as it arrives, too.
 pub(super) struct Cut {
     window: u64,
+    /// What the windows grow to.
+    most: u64,
     /// The window that is arriving: its first entry, and what there is of it.
     first: u32,
     size: u64,
 }
 
 impl Cut {
-    /// `window` is how many bytes of a pack make one.
-    pub(super) fn new(window: u64) -> Self {
+    /// `most` is how many bytes of a pack make a window once these don't grow any more.
+    pub(super) fn new(most: u64) -> Self {
         Cut {
-            window,
+            window: most.min(FIRST),
+            most,
             first: 0,
             size: 0,
         }
@@ -48,14 +56,19 @@ impl Cut {
         let (first, before) = (self.first, self.size);
         self.size = before.saturating_add(cost);
         if is_whole && before >= self.window {
-            (self.first, self.size) = (entry, cost);
+            self.begin(entry, cost);
             return Some(first..entry);
         }
         if self.size / 2 >= self.window {
-            (self.first, self.size) = (entry + 1, 0);
+            self.begin(entry + 1, 0);
             return Some(first..entry + 1);
         }
         None
+    }
+
+    fn begin(&mut self, first: u32, size: u64) {
+        (self.first, self.size) = (first, size);
+        self.window = self.most.min(2 * self.window);
     }
 }
 

@@ -10,7 +10,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
@@ -19,6 +19,7 @@ use std::{
 use super::{
     at_hand::DeltasAtHand,
     inspection::Inspection,
+    locked,
     part::{Allowance, Part},
     resolving::{Pack, Resolver, cores},
     window::Window,
@@ -221,8 +222,4 @@ impl<'w, 'a, 's> Worker<'w, 'a, 's> {
         }
         Ok(())
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

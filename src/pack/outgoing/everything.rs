@@ -15,11 +15,14 @@ use super::{
     search::name_hash,
     selection::Selected,
     survey::{PackOrder, Survey},
-    trees::{MAX_LATEST, kind_of, tree_content},
+    trees::{MAX_LATEST, tree_content},
 };
 use crate::{
     Phase, Run,
-    pack::{entries::each_new, resolve::NO_BASE},
+    pack::{
+        entries::{each_new, kind_of},
+        resolve::NO_BASE,
+    },
 };
 
 /// The trees and blobs behind `roots`, each once. `None` if some tree in the pack can't be read that
@@ -180,7 +183,7 @@ impl Marking<'_> {
         let mut entries = Vec::new();
         // What that one has was marked.
         let latest = self.latest.remove(&path).unwrap_or_default();
-        each_new(&content, &latest, tree.kind(), |entry| {
+        each_new(&content, &latest, tree.kind(), |entry, _| {
             let Some(kind) = kind_of(&entry) else {
                 return;
             };

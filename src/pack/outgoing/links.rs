@@ -16,13 +16,11 @@ use gix::{
     objs::{Kind, tree::EntryRef},
 };
 
-use super::{
-    scan::bases_and_kinds, search::name_hash, stored::StoredPacks, survey::Survey, trees::kind_of,
-};
+use super::{scan::bases_and_kinds, search::name_hash, stored::StoredPacks, survey::Survey};
 use crate::{
     Error, Phase, Run,
     pack::{
-        entries::each_new,
+        entries::{each_new, kind_of},
         resolve::{Deltas, Descent, NO_BASE, Room, Visited, Work},
         versions::Version,
     },
@@ -312,15 +310,15 @@ impl Work for Trees<'_> {
         let is_known = base.is_some() || self.survey.is_whole(entry);
         let format = self.survey.order.index.object_hash();
         let changed = base.as_ref().and_then(|base| {
-            let is_sound = || each_new(base.content, &[], format, drop).is_some();
+            let is_sound = || each_new(base.content, &[], format, |_, _| {}).is_some();
             base.note.changed(content, base.content, format, is_sound)
         });
         let base = base.map_or(&[][..], |base| base.content);
-        let mut note = |entry: EntryRef<'_>| self.note(&entry);
+        let mut note = |entry: EntryRef<'_>, _: Option<_>| self.note(&entry);
         let read = match &changed {
             Some(changed) => {
                 let mut entries = changed.entries.iter();
-                entries.try_for_each(|raw| each_new(raw, &[], format, &mut note))
+                entries.try_for_each(|(raw, _)| each_new(raw, &[], format, &mut note))
             }
             None if is_known => each_new(content, base, format, note),
             None => None,

@@ -5,15 +5,10 @@ use std::collections::HashSet as StdHashSet;
 
 use gix::{ObjectId, hashtable::HashSet, objs::Kind};
 
-use super::{
-    NoPack,
-    search::name_hash,
-    selection::Selected,
-    trees::{kind_of, tree_content},
-};
+use super::{NoPack, search::name_hash, selection::Selected, trees::tree_content};
 use crate::{
     Run,
-    pack::entries::{Entries, decode},
+    pack::entries::{Entries, decode, kind_of},
 };
 
 /// How many trees of the receiver's are read for it: this is to cost less than what it spares.

@@ -17,10 +17,7 @@ use std::collections::HashMap;
 use gix::{
     ObjectId,
     hashtable::{HashMap as ObjectMap, HashSet},
-    objs::{
-        Find, Kind,
-        tree::{EntryKind, EntryRef},
-    },
+    objs::{Find, Kind},
 };
 
 use gix_pack::cache::{lru, object};
@@ -28,7 +25,7 @@ use gix_pack::cache::{lru, object};
 use super::{NoPack, search::name_hash, selection::Selected};
 use crate::{
     Phase, Run,
-    pack::entries::{Entries, decode, is_readable},
+    pack::entries::{Entries, decode, is_readable, kind_of},
 };
 
 /// What each thread keeps at hand: versions of trees, on the way from the newest to the oldest.
@@ -216,15 +213,6 @@ impl<'a> TreeWalk<'a> {
             self.latest.insert(path, data);
         }
         Ok(())
-    }
-}
-
-/// `None` for a submodule: its commit is in another repository.
-pub(super) fn kind_of(entry: &EntryRef<'_>) -> Option<Kind> {
-    match entry.mode.kind() {
-        EntryKind::Commit => None,
-        EntryKind::Tree => Some(Kind::Tree),
-        EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link => Some(Kind::Blob),
     }
 }
 

@@ -34,7 +34,8 @@ fn received(store: &Store, entries: &Entries, options: &SyncOptions) -> (Vec<Str
     let odb = gix::odb::at(incoming.objects(), HashKind::Sha1).expect("the quarantine");
     let looked = incoming.look_at_special(&odb, ObjectFormat::Sha1, &run);
     looked.expect("readable");
-    let is_self_contained = incoming.is_self_contained();
+    let outside = incoming.outside();
+    let is_self_contained = outside.is_some_and(|outside| outside.needed.is_empty());
     let faulty = incoming.faulty().iter();
     let mut faulty: Vec<_> = faulty
         .map(|(id, reason)| format!("{id} {reason}"))

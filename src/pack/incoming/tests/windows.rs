@@ -87,7 +87,7 @@ fn received(
     let mut incoming = Incoming::open(&store.objects, &[]).expect("a quarantine");
     incoming.set_window(window);
     let run = Run::new(options);
-    let received = incoming.receive(pack, &store.odb(), ObjectFormat::Sha1, &run);
+    let received = incoming.receive(pack, &store.odb(), true, ObjectFormat::Sha1, &run);
     let index = incoming
         .index()
         .map(|path| fs::read(path).expect("an index"));
@@ -119,7 +119,7 @@ fn early(entries: &Entries, window: u64, piece: usize) -> Early {
     let mut file = File::create(&path).expect("a file");
     let run = Run::new(&SyncOptions::default());
     let spent = Spent::new(run.limits());
-    let found = Found::new(run.fsck(), HashKind::Sha1);
+    let found = Found::new(run.fsck(), HashKind::Sha1, 0);
     let bytes = entries.pack();
     let mut reader = io::BufReader::with_capacity(piece, &bytes[..]);
     let arrival =
@@ -338,7 +338,7 @@ fn what_breaks_off_is_not_worked_on_any_longer() {
     let mut file = File::create(&path).expect("a file");
     let run = Run::new(&SyncOptions::default());
     let spent = Spent::new(run.limits());
-    let found = Found::new(run.fsck(), HashKind::Sha1);
+    let found = Found::new(run.fsck(), HashKind::Sha1, 0);
     let bytes = versions.entries.pack();
     let mut reader = &bytes[..];
     let arrival =

@@ -1,0 +1,247 @@
+//! Is what a pack leads to complete?
+//!
+//! What new trees share with older ones is in the older ones, and of these a pull needs few: those of
+//! the commits that the new ones are built on, and below them those that have changed since. To read
+//! these is much less than to walk over all new trees, which have just been read as they came in.
+
+use std::collections::{HashSet, VecDeque};
+
+use gix::{
+    ObjectId,
+    objs::{Find, Kind},
+};
+
+use super::trees::MAX_DEPTH;
+use crate::{
+    Error, Run,
+    pack::{
+        commits::{StoreCommits, VerifiedHistory},
+        entries::{each_new, kind_of},
+    },
+};
+
+/// What the objects of a pack need that isn't in it.
+#[derive(Debug, Default)]
+pub(crate) struct Outside {
+    /// Each once.
+    pub(crate) needed: Vec<(Kind, ObjectId)>,
+    /// Trees in whose place some tree of the pack has another one.
+    pub(crate) replaced: HashSet<ObjectId>,
+}
+
+/// Trees that are read in any case. One more is for each object that is needed.
+const MIN_TREES: usize = 64;
+
+/// Whether all that the objects of these kinds need outside turns out to be complete. `false` means
+/// nothing: a walk can tell.
+pub(crate) fn are_complete(
+    kinds: &[Kind],
+    outside: &Outside,
+    commits: &mut StoreCommits<'_>,
+    verified: &mut VerifiedHistory,
+    run: &Run,
+) -> Result<bool, Error> {
+    if outside.needed.is_empty() {
+        return Ok(true);
+    }
+    // More of them may be nested deeper than git goes, which takes a walk to see.
+    let arrived = kinds.iter().filter(|kind| **kind == Kind::Tree);
+    if arrived.count() > MAX_DEPTH {
+        return Ok(false);
+    }
+    let mut trees = Trees::default();
+    for (kind, id) in &outside.needed {
+        run.check()?;
+        match kind {
+            Kind::Commit if verified.contains(id, commits, run)? => match commits.tree_of(id) {
+                Some(tree) => trees.ahead.push_back(tree),
+                None => return Ok(false),
+            },
+            Kind::Tag if verified.tips().contains(id) && commits.kind(id) == Some(Kind::Tag) => {}
+            Kind::Commit | Kind::Tag => return Ok(false),
+            Kind::Tree | Kind::Blob => drop(trees.missing.insert((*kind, *id))),
+        }
+    }
+    for root in &trees.ahead {
+        trees.missing.remove(&(Kind::Tree, *root));
+    }
+    trees.find_all(outside, commits.odb, run)
+}
+
+/// The trees of complete commits.
+#[derive(Default)]
+struct Trees {
+    /// Trees and blobs that none of those that were read has.
+    missing: HashSet<(Kind, ObjectId)>,
+    seen: HashSet<ObjectId>,
+    /// To be read, and what is to be read if these don't suffice.
+    ahead: VecDeque<ObjectId>,
+    later: VecDeque<ObjectId>,
+}
+
+impl Trees {
+    fn find_all(
+        &mut self,
+        outside: &Outside,
+        odb: &gix::odb::Handle,
+        run: &Run,
+    ) -> Result<bool, Error> {
+        let mut buffer = Vec::new();
+        let most = MIN_TREES + outside.needed.len();
+        while !self.missing.is_empty()
+            && self.seen.len() < most
+            && let Some(next) = self.ahead.pop_front().or_else(|| self.later.pop_front())
+        {
+            run.check()?;
+            if !self.seen.insert(next) {
+                continue;
+            }
+            match odb.try_find(&next, &mut buffer) {
+                Ok(Some(tree)) if tree.kind == Kind::Tree => {}
+                _ => return Ok(false),
+            }
+            let read = each_new(&buffer, &[], next.kind(), |entry, _| {
+                let Some(kind) = kind_of(&entry) else {
+                    return;
+                };
+                let id = entry.oid.to_owned();
+                let is_needed = self.missing.remove(&(kind, id));
+                match kind == Kind::Tree {
+                    true if outside.replaced.contains(&id) => self.ahead.push_back(id),
+                    true if !is_needed => self.later.push_back(id),
+                    _ => {}
+                }
+            });
+            if read.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(self.missing.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use gix::hash::Kind as Hash;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{SyncOptions, pack::real_git};
+
+    fn git(directory: &Path, arguments: &[&str], input: &str) -> ObjectId {
+        let said = real_git::git(directory, arguments, input.as_bytes());
+        ObjectId::from_hex(said.trim().as_bytes()).expect("an id")
+    }
+
+    /// A branch with two commits and a tag of the first one. Both change `a/b/file`, and only the first
+    /// has `c/old`.
+    fn history() -> TempDir {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        real_git::git(dir.path(), &["init", "--quiet", "--bare"], b"");
+        let stream = "commit refs/heads/main\ncommitter A <a> 1 +0000\ndata 0\n\
+            M 100644 inline a/b/file\ndata 1\n1\nM 100644 inline a/b/other\ndata 5\nother\n\
+            M 100644 inline a/same/file\ndata 4\nsame\nM 100644 inline c/old\ndata 3\nold\n\
+            M 100644 inline d/e/deep\ndata 4\ndeep\n\
+            tag one\nfrom refs/heads/main\ntagger A <a> 1 +0000\ndata 0\n\
+            commit refs/heads/main\ncommitter A <a> 2 +0000\ndata 0\n\
+            M 100644 inline a/b/file\ndata 1\n2\nD c/old\n";
+        real_git::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
+        dir
+    }
+
+    #[test]
+    fn what_complete_commits_have_is_complete() {
+        let dir = history();
+        let of = |name: &str| git(dir.path(), &["rev-parse", name], "");
+        let (tip, first) = (of("main"), of("main~1"));
+        let debris = git(dir.path(), &["hash-object", "-w", "--stdin"], "debris");
+        let lost = ObjectId::from_bytes_or_panic(&[7; 20]);
+        let as_author = ["-c", "user.name=A", "-c", "user.email=a", "commit-tree"];
+        let commit = [&as_author[..], &["main^{tree}"]].concat();
+        let unborn = git(dir.path(), &commit, "");
+
+        let commit = (Kind::Commit, tip);
+        let tree = |name: &str| (Kind::Tree, of(name));
+        let blob = |name: &str| (Kind::Blob, of(name));
+        let table = [
+            (vec![commit], vec![], true),
+            (vec![commit, tree("main^{tree}")], vec![], true),
+            (vec![commit, tree("main:a"), tree("main:d")], vec![], true),
+            // The tree that has them is needed nowhere itself, so another one has its place.
+            (vec![commit, blob("main:a/b/other")], vec![], true),
+            (
+                vec![commit, tree("main:a/b"), blob("main:d/e/deep")],
+                vec![],
+                true,
+            ),
+            // Some trees have it, and some have another in its place.
+            (
+                vec![commit, tree("main:d/e"), blob("main:d/e/deep")],
+                vec!["main:d/e"],
+                true,
+            ),
+            (
+                vec![commit, tree("main:d/e"), blob("main:d/e/deep")],
+                vec![],
+                false,
+            ),
+            // What another commit has had.
+            (vec![commit, blob("main~1:c/old")], vec![], false),
+            (
+                vec![commit, (Kind::Commit, first), blob("main~1:c/old")],
+                vec![],
+                true,
+            ),
+            // Things that are there without being known to be complete.
+            (vec![commit, (Kind::Blob, debris)], vec![], false),
+            (vec![(Kind::Commit, unborn)], vec![], false),
+            (vec![tree("main^{tree}")], vec![], false),
+            // Others that aren't, or are something else.
+            (vec![commit, (Kind::Blob, lost)], vec![], false),
+            (vec![(Kind::Commit, lost)], vec![], false),
+            (vec![(Kind::Commit, of("main^{tree}"))], vec![], false),
+            (vec![commit, (Kind::Blob, of("main:a"))], vec![], false),
+            (
+                vec![commit, (Kind::Tree, of("main:a/b/file"))],
+                vec![],
+                false,
+            ),
+            (vec![(Kind::Tag, of("one"))], vec![], true),
+            (vec![(Kind::Tag, tip)], vec![], false),
+        ];
+        let tips = HashSet::from([tip, of("one")]);
+        for (at, (needed, replaced, expected)) in table.into_iter().enumerate() {
+            let replaced = replaced.into_iter().map(of).collect();
+            let outside = Outside { needed, replaced };
+            let odb = gix::odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
+            let shallow = HashSet::new();
+            let commits = &mut StoreCommits::new(&odb, None, &shallow);
+            let verified = &mut VerifiedHistory::new(tips.clone());
+            let run = Run::new(&SyncOptions::default());
+            let found =
+                are_complete(&[], &outside, commits, verified, &run).expect("not cancelled");
+            assert_eq!(found, expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn there_is_an_end_to_reading() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        real_git::git(dir.path(), &["init", "--quiet", "--bare"], b"");
+        let file = |folder| format!("M 100644 inline {folder}/file\ndata 3\n{folder}\n");
+        let files: String = (100..500).map(file).collect();
+        let stream = format!("commit refs/heads/main\ncommitter A <a> 1 +0000\ndata 0\n{files}");
+        real_git::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
+        let odb = gix::odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
+        let of = |name: &str| git(dir.path(), &["rev-parse", name], "");
+        let mut trees = Trees::default();
+        trees.ahead.push_back(of("main^{tree}"));
+        trees.missing.insert((Kind::Blob, of("main:499/file")));
+        let run = Run::new(&SyncOptions::default());
+        let found = trees.find_all(&Outside::default(), &odb, &run);
+        assert!(!found.expect("not cancelled"));
+        assert_eq!(trees.seen.len(), MIN_TREES);
+    }
+}
