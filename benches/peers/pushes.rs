@@ -41,7 +41,12 @@ pub(super) fn bench(
             let after = project.main_with_loose(commits);
             let before = project.main(commits);
             let prepare = move || project.copy_of(&before);
-            project.pushes(&after, Refs::ALL, round_trip, prepare)
+            let from = after.clone();
+            let mut contest = project.pushes(&after, Refs::ALL, round_trip, prepare);
+            let push = move |_: &Repo, url: &str| programs::push_expected(&from, url, Refs::ALL);
+            let expected = Contender::new("known server, change expected", push);
+            contest.ours.push(expected);
+            contest
         });
     }
     report.run("first push, 6,000 commits", SLOW, || {

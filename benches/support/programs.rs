@@ -23,6 +23,7 @@ const PULL_KNOWN: &str = "--pull-known";
 const PULL_TWICE: &str = "--pull-twice";
 const PUSH: &str = "--push";
 const PUSH_KNOWN: &str = "--push-known";
+const PUSH_EXPECTED: &str = "--push-expected";
 const RELATE: &str = "--relate";
 
 /// Which refs take part.
@@ -114,6 +115,11 @@ fn ours(role: &str, local: &Repo, url: &str, refs: Refs) -> Command {
     command
 }
 
+/// The same, where it was a change here that has started the program.
+pub fn push_expected(from: &Repo, url: &str, refs: Refs) -> Command {
+    ours(PUSH_EXPECTED, from, url, refs)
+}
+
 /// How each of some pairs of ids relates; see [`fast_forwards`].
 pub fn relate(repo: &Repo, pairs: &str) -> Command {
     let mut command = Command::new(this_program());
@@ -127,7 +133,7 @@ pub fn plays_its_role() -> bool {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         [
-            role @ (PULL | PULL_KNOWN | PULL_TWICE | PUSH | PUSH_KNOWN),
+            role @ (PULL | PULL_KNOWN | PULL_TWICE | PUSH | PUSH_KNOWN | PUSH_EXPECTED),
             local,
             url,
             branches,
@@ -145,15 +151,16 @@ fn run(role: &str, local: &str, url: &str, branches: &str, tags: &str) {
     let local = LocalStore::open(local).expect("a repository");
     let remote = SmartHttp::new(url).expect("a URL");
     let mut remote = remote.with_network_policy(NetworkPolicy::any());
-    if let PULL_KNOWN | PUSH_KNOWN = role {
+    if let PULL_KNOWN | PUSH_KNOWN | PUSH_EXPECTED = role {
         let profile = format!("1 v2 sha1 {url}");
         remote = remote.with_profile(profile.parse().expect("a profile"));
     }
     let mut options = SyncOptions::default();
+    options.expects_changes = role == PUSH_EXPECTED;
     options.globs = RefGlobs::new(Some(branches), Some(tags)).expect("globs");
     let work = || -> SyncRunStats {
         let stats = match role {
-            PUSH | PUSH_KNOWN => sync(&local, &remote, &options),
+            PUSH | PUSH_KNOWN | PUSH_EXPECTED => sync(&local, &remote, &options),
             _ => sync(&remote, &local, &options),
         };
         let stats = stats.expect("a run that does its work");

@@ -90,7 +90,6 @@ fn add_bases(
         };
         let start = pack.table.end();
         let (length, checksum) = append(&mut file, kind, &content, &mut deflater, pack.run)?;
-        drop(content);
         pack.spent.check_disk(start + length)?;
         let entry = pack
             .table
@@ -105,7 +104,7 @@ fn add_bases(
             is_given_up: &AtomicBool::new(false),
             inspection: &mut inspection,
         };
-        descent.descend(entry, &mut resolver)?;
+        descent.descend_from(entry, kind, content, &mut resolver)?;
     }
     inspection.finish()?;
     Ok(added)

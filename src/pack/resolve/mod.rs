@@ -195,10 +195,39 @@ impl<'a, N> Descent<'a, N> {
     where
         W: Work<Note = N>,
     {
+        let whole = self.whole(root, work)?;
+        self.go_down(root, whole, work)
+    }
+
+    /// The same from an object that is at hand.
+    pub(super) fn descend_from<W>(
+        &mut self,
+        root: u32,
+        kind: Kind,
+        content: Vec<u8>,
+        work: &mut W,
+    ) -> Result<(), W::Error>
+    where
+        W: Work<Note = N>,
+    {
+        let permit = self.room.permit_for(content.len() as u64);
+        let note = work.visit(root, kind, &content, None)?;
+        let whole = Made {
+            kind,
+            content,
+            note,
+            permit,
+        };
+        self.go_down(root, whole, work)
+    }
+
+    fn go_down<W>(&mut self, root: u32, whole: Made<'a, N>, work: &mut W) -> Result<(), W::Error>
+    where
+        W: Work<Note = N>,
+    {
         self.way.clear();
         self.deltas.clear();
         (self.in_memory, self.on_disk) = (0, 0);
-        let whole = self.whole(root, work)?;
         self.enter(root, 0, whole, work)?;
         while let Some(base) = self.way.pop() {
             let Some(entry) = self.deltas.pop() else {
