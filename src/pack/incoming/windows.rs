@@ -1,7 +1,8 @@
 //! From the entries of a pack to its objects, while it arrives.
 //!
 //! What has arrived is resolved in windows, on other threads than the one that reads the pack. Should
-//! those not keep up, it helps them: what comes in meanwhile waits at the sender, and not here.
+//! those not keep up, it helps them: what comes in meanwhile waits at the sender, and not here. They share
+//! a window, one whole object with all that is built on it after the other.
 //!
 //! The deltas of a window whose base is in an earlier one need that to be made once more. Git puts
 //! bases close to their deltas, so it costs little; a pack that was made to cost more has the rest of
@@ -10,8 +11,8 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
 };
@@ -22,6 +23,7 @@ use super::{
     locked,
     part::{Allowance, Part},
     resolving::{Pack, Resolver, cores},
+    table::Table,
     window::Window,
 };
 use crate::{
@@ -65,8 +67,8 @@ impl Pack<'_> {
                     let worker = thread::Builder::new();
                     let _ = worker.spawn_scoped(scope, || Worker::new(windows).work());
                 }
-                while let Some(part) = windows.next_if_full() {
-                    helper.resolve(part);
+                while let Some(open) = windows.next_if_full() {
+                    helper.resolve(&open);
                 }
                 windows.hand_over(window);
             });
@@ -97,18 +99,46 @@ struct Windows<'a, 's> {
     /// The pack won't be there as a whole.
     is_given_up: AtomicBool,
     /// Where it was, and what.
-    failure: Mutex<Option<(u32, Error)>>,
+    failure: Mutex<Option<(Place, Error)>>,
 }
+
+/// Where a window begins, and a whole object in it.
+type Place = (u32, u32);
 
 #[derive(Default)]
 struct Queue<'s> {
     windows: VecDeque<Window<'s>>,
+    /// The one that was taken from here last.
+    open: Option<Arc<Open<'s>>>,
     /// Of all windows that were taken from here, in the order of the pack.
     allowance: Allowance,
     all_have_come: bool,
 }
 
-type WindowPart<'s> = (Part, DeltasAtHand<'s>);
+/// A window that is being resolved.
+struct Open<'s> {
+    part: Part,
+    deltas: DeltasAtHand<'s>,
+    /// How many of its entries were taken.
+    taken: AtomicUsize,
+}
+
+impl Open<'_> {
+    fn has_more(&self) -> bool {
+        self.taken.load(Relaxed) < self.part.entries().len()
+    }
+
+    /// A whole object that nobody else takes.
+    fn take(&self, table: &Table) -> Option<u32> {
+        let entries = self.part.entries();
+        loop {
+            let entry = *entries.get(self.taken.fetch_add(1, Relaxed))?;
+            if !table.is_delta(entry) {
+                return Some(entry);
+            }
+        }
+    }
+}
 
 impl<'s> Windows<'_, 's> {
     fn hand_over(&self, window: Window<'s>) {
@@ -116,35 +146,48 @@ impl<'s> Windows<'_, 's> {
         self.has_come.notify_one();
     }
 
-    /// Waits for a window that nobody else takes.
-    fn next(&self) -> Option<WindowPart<'s>> {
-        let is_open = |queue: &mut Queue<'_>| queue.windows.is_empty() && !queue.all_have_come;
-        let queue = self.has_come.wait_while(locked(&self.queue), is_open);
+    /// Waits for a window that has something left to do.
+    fn next(&self) -> Option<Arc<Open<'s>>> {
+        let waits = |queue: &mut Queue<'_>| {
+            let has_more = queue.open.as_ref().is_some_and(|open| open.has_more());
+            !has_more && queue.windows.is_empty() && !queue.all_have_come
+        };
+        let queue = self.has_come.wait_while(locked(&self.queue), waits);
         self.take(&mut queue.unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn next_if_full(&self) -> Option<WindowPart<'s>> {
+    fn next_if_full(&self) -> Option<Arc<Open<'s>>> {
         let mut queue = locked(&self.queue);
         let is_full = queue.windows.len() >= self.most;
         is_full.then(|| self.take(&mut queue))?
     }
 
-    /// None comes once one has failed, but whoever has taken one goes through with it: a fault in
-    /// there is before that.
-    fn take(&self, queue: &mut Queue<'s>) -> Option<WindowPart<'s>> {
+    fn take(&self, queue: &mut Queue<'s>) -> Option<Arc<Open<'s>>> {
         if self.are_over() {
             queue.windows.clear();
+            queue.open = None;
         }
+        if let Some(open) = queue.open.as_ref().filter(|open| open.has_more()) {
+            return Some(Arc::clone(open));
+        }
+        queue.open = None;
         let Window { entries, deltas } = queue.windows.pop_front()?;
-        let part = Part::window(&self.pack.table, entries, &mut queue.allowance);
-        Some((part, deltas))
+        let open = Arc::new(Open {
+            part: Part::window(&self.pack.table, entries, &mut queue.allowance),
+            deltas,
+            taken: AtomicUsize::new(0),
+        });
+        // There may be somebody with nothing to do.
+        self.has_come.notify_all();
+        queue.open = Some(Arc::clone(&open));
+        Some(open)
     }
 
     fn are_over(&self) -> bool {
         self.is_given_up.load(Relaxed) || locked(&self.failure).is_some()
     }
 
-    fn fail(&self, at: u32, err: Error) {
+    fn fail(&self, at: Place, err: Error) {
         let mut failure = locked(&self.failure);
         if failure.as_ref().is_none_or(|(first, _)| at < *first) {
             *failure = Some((at, err));
@@ -179,24 +222,31 @@ impl<'w, 'a, 's> Worker<'w, 'a, 's> {
 
     /// Resolves one window after the other until all have come.
     fn work(mut self) {
-        while let Some(next) = self.windows.next() {
-            self.resolve(next);
+        while let Some(open) = self.windows.next() {
+            self.resolve(&open);
         }
         // What was found in a pack that isn't taken counts for nobody.
         let tools = self.tools.filter(|_| !self.windows.are_over());
         let inspected = tools.map(|(_, inspection)| inspection.finish());
         if let Some(Err(err)) = inspected {
-            self.windows.fail(u32::MAX, err);
+            self.windows.fail((u32::MAX, 0), err);
         }
     }
 
-    fn resolve(&mut self, (part, deltas): WindowPart<'s>) {
-        if let Err(err) = self.try_to_resolve(&part, &deltas) {
-            self.windows.fail(part.first(), err);
+    /// Nothing is taken once something has failed, but whoever has taken an entry goes through with it: a
+    /// fault in there is before that.
+    fn resolve(&mut self, open: &Open<'s>) {
+        while !self.windows.are_over()
+            && let Some(entry) = open.take(&self.windows.pack.table)
+        {
+            if let Err(err) = self.try_to_resolve(entry, open) {
+                self.windows.fail((open.part.first(), entry), err);
+            }
         }
     }
 
-    fn try_to_resolve(&mut self, part: &Part, deltas: &DeltasAtHand<'s>) -> Result<(), Error> {
+    fn try_to_resolve(&mut self, entry: u32, open: &Open<'s>) -> Result<(), Error> {
+        let Open { part, deltas, .. } = open;
         let Windows {
             pack,
             room,
@@ -215,11 +265,6 @@ impl<'w, 'a, 's> Worker<'w, 'a, 's> {
             is_given_up,
             inspection,
         };
-        for entry in part.entries() {
-            if !pack.table.is_delta(*entry) {
-                descent.descend(*entry, &mut resolver)?;
-            }
-        }
-        Ok(())
+        descent.descend(entry, &mut resolver)
     }
 }
