@@ -10,7 +10,7 @@ use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
 use gix_pack::data;
 
 use super::{
-    at_hand::DeltasAtHand,
+    at_hand::AtHand,
     entry_header::{self, EntryHeader},
     inspection::Inspection,
     ref_deltas::RefDeltas,
@@ -29,6 +29,9 @@ pub(super) const HEADER: usize = 12;
 /// How long the two sizes are that a delta begins with, with seven bits in each byte.
 const MAX_SIZES: usize = 2 * 10;
 
+/// How large an object is kept at hand, in bytes.
+const MAX_AT_HAND: u64 = 64 * 1024;
+
 /// How much is taken of a pack at a time, should all of it be ready at once: what is taken is held
 /// against the limits.
 const MAX_TAKEN: usize = 64 * 1024;
@@ -45,7 +48,7 @@ pub(super) struct Arrived<'s> {
     pub(super) checksum: ObjectId,
     pub(super) ref_deltas: RefDeltas,
     /// Of the entries that were not handed over.
-    pub(super) last_deltas: DeltasAtHand<'s>,
+    pub(super) at_hand: AtHand<'s>,
 }
 
 impl<'a, 's> Arrival<'a, 's> {
@@ -98,7 +101,8 @@ impl<'a, 's> Arrival<'a, 's> {
         let entries = Entries {
             table,
             ref_deltas: RefDeltas::new(),
-            deltas: DeltasAtHand::new(self.intake.spent),
+            at_hand: AtHand::new(self.intake.spent),
+            keeps_objects: false,
             inflater: Inflater::new(),
             content: Vec::new(),
             inspection,
@@ -130,23 +134,23 @@ impl<'a, 's> Arrival<'a, 's> {
         for entry in 0..self.count {
             intake.run.check()?;
             let start = intake.offset;
+            entries.keeps_objects = cut.has_grown();
             entries.receive(intake)?;
             let (length, size) = (intake.offset - start, entries.table.size(entry));
             let is_whole = !entries.table.is_delta(entry);
             if let Some(window) = cut.after(entry, is_whole, length, size) {
                 intake.settle()?;
-                // A whole object that begins the next one has none.
-                let next = DeltasAtHand::new(intake.spent);
+                let ended = mem::replace(&mut entries.at_hand, AtHand::new(intake.spent));
                 hand_over(Window {
                     entries: window,
-                    deltas: mem::replace(&mut entries.deltas, next),
+                    at_hand: ended,
                 });
             }
         }
         Ok(Arrived {
             checksum: intake.finish(self.hash)?,
             ref_deltas: entries.ref_deltas,
-            last_deltas: entries.deltas,
+            at_hand: entries.at_hand,
         })
     }
 }
@@ -173,7 +177,10 @@ struct Entries<'t, 's, 'i> {
     table: &'t Table,
     ref_deltas: RefDeltas,
     /// Of the window that is arriving.
-    deltas: DeltasAtHand<'s>,
+    at_hand: AtHand<'s>,
+    /// Whether small objects are left for others to look at. Of a pack that isn't large that would be later
+    /// than now.
+    keeps_objects: bool,
     inflater: Inflater,
     content: Vec<u8>,
     inspection: &'t mut Inspection<'i>,
@@ -201,7 +208,7 @@ impl Entries<'_, '_, '_> {
                 intake.spent.on_whole(size)?;
                 intake.spent.check_parsed(*kind, size)?;
                 let id = self.whole(intake, *kind, size)?;
-                (Base::None, size, Some((*kind, id)))
+                (Base::None, size, id.map(|id| (*kind, id)))
             }
         };
         let checksum = mem::take(&mut intake.checksum).finalize();
@@ -220,8 +227,7 @@ impl Entries<'_, '_, '_> {
     /// none if it is damaged.
     fn delta(&mut self, intake: &mut Intake<'_, '_>, size: u64) -> Result<u64, Stop> {
         intake.spent.check_size(size)?;
-        let entry = self.table.len();
-        let is_kept = self.deltas.reserve(size);
+        let is_kept = self.at_hand.reserve(size);
         let mut stream = self.inflater.read(intake, size);
         self.content.clear();
         loop {
@@ -234,22 +240,37 @@ impl Entries<'_, '_, '_> {
             self.content
                 .extend_from_slice(&piece[..length.min(missing)]);
             if is_kept {
-                self.deltas.extend(piece);
+                self.at_hand.extend(piece);
             }
             stream.consume(length);
         }
         if is_kept {
-            self.deltas.end(entry);
+            self.at_hand.end(self.table.len(), None);
         }
         Ok(sizes(&mut &self.content[..]).map_or(0, |(_, result)| result))
     }
 
+    /// An object that is left for its window has no id yet.
     fn whole(
         &mut self,
         intake: &mut Intake<'_, '_>,
         kind: Kind,
         size: u64,
-    ) -> Result<ObjectId, Stop> {
+    ) -> Result<Option<ObjectId>, Stop> {
+        if self.keeps_objects && size <= MAX_AT_HAND && self.at_hand.reserve(size) {
+            let mut stream = self.inflater.read(intake, size);
+            loop {
+                let piece = stream.fill_buf()?;
+                if piece.is_empty() {
+                    break;
+                }
+                self.at_hand.extend(piece);
+                let length = piece.len();
+                stream.consume(length);
+            }
+            self.at_hand.end(self.table.len(), Some(kind));
+            return Ok(None);
+        }
         let mut hasher = gix::hash::hasher(self.table.hash);
         hasher.update(&gix::objs::encode::loose_header(kind, size));
         self.content.clear();
@@ -272,7 +293,7 @@ impl Entries<'_, '_, '_> {
         if self.content.capacity() > 1024 * 1024 {
             self.content = Vec::new();
         }
-        Ok(id)
+        Ok(Some(id))
     }
 }
 

@@ -1,22 +1,31 @@
-//! Deltas as they were inflated when they came in: to make their objects they needn't be read again.
+//! Entries as they were inflated when they came in: to make their objects they needn't be read again.
+
+use gix::objs::Kind;
 
 use super::spent::Spent;
 
-/// Deltas of entries that followed each other, as many of them as there was memory for.
-pub(super) struct DeltasAtHand<'s> {
+/// Deltas and small objects that followed each other, as many of them as there was memory for.
+pub(super) struct AtHand<'s> {
     spent: &'s Spent<'s>,
     bytes: Vec<u8>,
-    /// Of which entries, and where in those bytes each ends.
-    ends: Vec<(u32, usize)>,
+    ends: Vec<End>,
     kept: u64,
 }
 
-/// What one takes beside its bytes.
-const EACH: u64 = size_of::<(u32, usize)>() as u64;
+struct End {
+    entry: u32,
+    /// None of a delta.
+    kind: Option<Kind>,
+    /// Where in the bytes it ends.
+    at: usize,
+}
 
-impl<'s> DeltasAtHand<'s> {
+/// What one takes beside its bytes.
+const EACH: u64 = size_of::<End>() as u64;
+
+impl<'s> AtHand<'s> {
     pub(super) fn new(spent: &'s Spent<'s>) -> Self {
-        DeltasAtHand {
+        AtHand {
             spent,
             bytes: Vec::new(),
             ends: Vec::new(),
@@ -24,7 +33,7 @@ impl<'s> DeltasAtHand<'s> {
         }
     }
 
-    /// Takes the memory for the next delta, which has so many bytes. `false` if it can't be kept.
+    /// Takes the memory for the next entry, which has so many bytes. `false` if it can't be kept.
     pub(super) fn reserve(&mut self, size: u64) -> bool {
         // The buffers double as they grow.
         let kept = size.saturating_add(EACH).saturating_mul(2);
@@ -35,25 +44,39 @@ impl<'s> DeltasAtHand<'s> {
         has_room
     }
 
-    /// Adds a piece of that delta.
+    /// Adds a piece of that entry.
     pub(super) fn extend(&mut self, piece: &[u8]) {
         self.bytes.extend_from_slice(piece);
     }
 
-    /// Ends that delta: it is of this entry, which comes after the others.
-    pub(super) fn end(&mut self, entry: u32) {
-        self.ends.push((entry, self.bytes.len()));
+    /// Ends that entry, which comes after the others: an object of this kind, or a delta.
+    pub(super) fn end(&mut self, entry: u32, kind: Option<Kind>) {
+        let at = self.bytes.len();
+        self.ends.push(End { entry, kind, at });
     }
 
-    pub(super) fn of(&self, entry: u32) -> Option<&[u8]> {
-        let at = self.ends.binary_search_by_key(&entry, |(entry, _)| *entry);
-        let at = at.ok()?;
-        let start = at.checked_sub(1).map_or(0, |before| self.ends[before].1);
-        Some(&self.bytes[start..self.ends[at].1])
+    pub(super) fn delta(&self, entry: u32) -> Option<&[u8]> {
+        match self.of(entry)? {
+            (None, delta) => Some(delta),
+            (Some(_), _) => None,
+        }
+    }
+
+    pub(super) fn object(&self, entry: u32) -> Option<(Kind, &[u8])> {
+        let (kind, object) = self.of(entry)?;
+        Some((kind?, object))
+    }
+
+    fn of(&self, entry: u32) -> Option<(Option<Kind>, &[u8])> {
+        let found = self.ends.binary_search_by_key(&entry, |end| end.entry);
+        let found = found.ok()?;
+        let start = found.checked_sub(1).map_or(0, |at| self.ends[at].at);
+        let End { kind, at, .. } = self.ends[found];
+        Some((kind, &self.bytes[start..at]))
     }
 }
 
-impl Drop for DeltasAtHand<'_> {
+impl Drop for AtHand<'_> {
     fn drop(&mut self) {
         self.spent.let_go(self.kept);
     }
@@ -73,17 +96,20 @@ mod tests {
         let spent = Spent::new(&limits);
         let entries = limits.memory / 8 * 5;
         spent.check_count(1, entries).expect("all of their share");
-        let mut first = DeltasAtHand::new(&spent);
-        for (entry, delta) in [(3, &b"abc"[..]), (5, b"defgh")] {
-            assert!(first.reserve(delta.len() as u64));
-            delta.chunks(2).for_each(|piece| first.extend(piece));
-            first.end(entry);
+        let mut first = AtHand::new(&spent);
+        for (entry, kind, bytes) in [(3, None, &b"abc"[..]), (5, Some(Kind::Tag), b"defgh")] {
+            assert!(first.reserve(bytes.len() as u64));
+            bytes.chunks(2).for_each(|piece| first.extend(piece));
+            first.end(entry, kind);
         }
-        let mut second = DeltasAtHand::new(&spent);
+        let mut second = AtHand::new(&spent);
         assert!(!second.reserve(5));
         assert!(second.reserve(4));
-        let found = [2, 3, 4, 5, 6].map(|entry| first.of(entry));
-        assert_eq!(found, [None, Some(&b"abc"[..]), None, Some(b"defgh"), None]);
+        let deltas = [2, 3, 4, 5, 6].map(|entry| first.delta(entry));
+        assert_eq!(deltas, [None, Some(&b"abc"[..]), None, None, None]);
+        let objects = [2, 3, 4, 5, 6].map(|entry| first.object(entry));
+        let tag = (Kind::Tag, &b"defgh"[..]);
+        assert_eq!(objects, [None, None, None, Some(tag), None]);
         assert!(!second.reserve(u64::MAX));
         drop(first);
         assert!(second.reserve(8));

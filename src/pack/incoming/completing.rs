@@ -15,7 +15,7 @@ use gix_pack::data;
 
 use super::{
     arrival::{Arrived, collision},
-    at_hand::DeltasAtHand,
+    at_hand::AtHand,
     part::Part,
     ref_deltas::RefDeltas,
     resolving::{Pack, Resolver},
@@ -32,13 +32,13 @@ pub(super) fn resolve_rest(
 ) -> Result<usize, Error> {
     let Arrived {
         mut ref_deltas,
-        last_deltas,
+        at_hand,
         ..
     } = arrived;
     ref_deltas.sort();
     let rest = Part::rest(&pack.table, &ref_deltas);
-    pack.resolve(&rest, &last_deltas, &ref_deltas)?;
-    let added = add_bases(pack, &rest, &last_deltas, &ref_deltas, bases)?;
+    pack.resolve(&rest, &at_hand, &ref_deltas)?;
+    let added = add_bases(pack, &rest, &at_hand, &ref_deltas, bases)?;
     pack.check_that_all_is_resolved()?;
     Ok(added)
 }
@@ -47,7 +47,7 @@ pub(super) fn resolve_rest(
 fn add_bases(
     pack: &mut Pack<'_>,
     part: &Part,
-    deltas: &DeltasAtHand<'_>,
+    at_hand: &AtHand<'_>,
     ref_deltas: &RefDeltas,
     bases: &gix::odb::Handle,
 ) -> Result<usize, Error> {
@@ -99,7 +99,7 @@ fn add_bases(
         let mut resolver = Resolver {
             pack,
             part,
-            deltas,
+            at_hand,
             ref_deltas: Some(ref_deltas),
             is_given_up: &AtomicBool::new(false),
             inspection: &mut inspection,

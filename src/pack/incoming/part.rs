@@ -19,14 +19,15 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// The deltas among these entries, which have arrived since the last ones.
+    /// The deltas among these entries, which have arrived since the last ones, and the objects that nobody
+    /// has looked at.
     ///
     /// What is before them leads to them as long as it is allowed. Other deltas are left for later.
     pub(super) fn window(table: &Table, window: Range<u32>, allowance: &mut Allowance) -> Self {
         for entry in window.clone() {
             allowance.arrived(table, entry);
         }
-        let is_wanted = |entry| table.is_delta(entry);
+        let is_wanted = |entry| table.is_delta(entry) || table.kind(entry).is_none();
         let part = Part::of(table, window, is_wanted, allowance);
         part.reached(table)
             .for_each(|entry| allowance.made(table.size(entry)));

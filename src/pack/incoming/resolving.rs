@@ -13,7 +13,7 @@ use gix::objs::Kind;
 
 use super::{
     arrival::{collision, damaged},
-    at_hand::DeltasAtHand,
+    at_hand::AtHand,
     inspection::{Found, Inspection},
     part::Part,
     ref_deltas::RefDeltas,
@@ -48,7 +48,7 @@ impl Pack<'_> {
     pub(super) fn resolve(
         &self,
         part: &Part,
-        deltas: &DeltasAtHand<'_>,
+        at_hand: &AtHand<'_>,
         ref_deltas: &RefDeltas,
     ) -> Result<(), Error> {
         let count = part.entries().len();
@@ -64,7 +64,7 @@ impl Pack<'_> {
             let mut resolver = Resolver {
                 pack: self,
                 part,
-                deltas,
+                at_hand,
                 ref_deltas: Some(ref_deltas),
                 is_given_up: &is_given_up,
                 inspection: &mut inspection,
@@ -124,7 +124,7 @@ pub(super) fn cores() -> usize {
 pub(super) struct Resolver<'a, 'l> {
     pub(super) pack: &'a Pack<'a>,
     pub(super) part: &'a Part,
-    pub(super) deltas: &'a DeltasAtHand<'a>,
+    pub(super) at_hand: &'a AtHand<'a>,
     /// None as long as there may be more to come.
     pub(super) ref_deltas: Option<&'a RefDeltas>,
     pub(super) is_given_up: &'a AtomicBool,
@@ -157,7 +157,7 @@ impl Work for Resolver<'_, '_> {
         if self.is_given_up.load(Relaxed) {
             return Err(Error::cancelled());
         }
-        // A whole object was looked at when it came in.
+        // A large object was looked at when it came in.
         if !self.is_to_be_resolved(entry) {
             return Ok(match entry < self.pack.arrived {
                 true => Version::default(),
@@ -188,8 +188,16 @@ impl Work for Resolver<'_, '_> {
         Ok(())
     }
 
+    fn whole(&self, entry: u32, to: &mut Vec<u8>) -> Option<Kind> {
+        let (kind, object) = self.at_hand.object(entry)?;
+        to.clear();
+        to.extend_from_slice(object);
+        Some(kind)
+    }
+
     fn inflated(&self, entry: u32, most: usize, to: &mut Vec<u8>) -> bool {
-        let delta = self.deltas.of(entry).filter(|delta| delta.len() <= most);
+        let delta = self.at_hand.delta(entry);
+        let delta = delta.filter(|delta| delta.len() <= most);
         if let Some(delta) = delta {
             to.clear();
             to.extend_from_slice(delta);
@@ -198,9 +206,9 @@ impl Work for Resolver<'_, '_> {
     }
 
     fn allows(&mut self, entry: u32, size: u64, depth: u32) -> Result<(), Error> {
-        match self.is_to_be_resolved(entry) {
+        match depth > 0 && self.is_to_be_resolved(entry) {
             true => self.pack.spent.on_delta(size, depth),
-            // Its own window may have done without it.
+            // Its own window may have done without it. What is whole was counted when it came in.
             false => self.pack.spent.check_made(size, depth),
         }
     }

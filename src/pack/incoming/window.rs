@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use super::at_hand::DeltasAtHand;
+use super::at_hand::AtHand;
 
 /// Entries that have arrived after those of the window before.
 pub(super) struct Window<'s> {
     pub(super) entries: Range<u32>,
-    pub(super) deltas: DeltasAtHand<'s>,
+    pub(super) at_hand: AtHand<'s>,
 }
 
 /// Objects may be so much larger than their entries before that ends a window, too: what is left of
@@ -41,6 +41,11 @@ impl Cut {
             first: 0,
             size: 0,
         }
+    }
+
+    /// Whether the windows have grown: there are many of them then.
+    pub(super) fn has_grown(&self) -> bool {
+        self.window == self.most
     }
 
     /// An entry has arrived, which takes `length` bytes in the pack, and its object `size`. Tells the

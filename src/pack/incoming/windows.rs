@@ -18,7 +18,7 @@ use std::{
 };
 
 use super::{
-    at_hand::DeltasAtHand,
+    at_hand::AtHand,
     inspection::Inspection,
     locked,
     part::{Allowance, Part},
@@ -118,7 +118,7 @@ struct Queue<'s> {
 /// A window that is being resolved.
 struct Open<'s> {
     part: Part,
-    deltas: DeltasAtHand<'s>,
+    at_hand: AtHand<'s>,
     /// How many of its entries were taken.
     taken: AtomicUsize,
 }
@@ -171,10 +171,10 @@ impl<'s> Windows<'_, 's> {
             return Some(Arc::clone(open));
         }
         queue.open = None;
-        let Window { entries, deltas } = queue.windows.pop_front()?;
+        let Window { entries, at_hand } = queue.windows.pop_front()?;
         let open = Arc::new(Open {
             part: Part::window(&self.pack.table, entries, &mut queue.allowance),
-            deltas,
+            at_hand,
             taken: AtomicUsize::new(0),
         });
         // There may be somebody with nothing to do.
@@ -246,7 +246,7 @@ impl<'w, 'a, 's> Worker<'w, 'a, 's> {
     }
 
     fn try_to_resolve(&mut self, entry: u32, open: &Open<'s>) -> Result<(), Error> {
-        let Open { part, deltas, .. } = open;
+        let Open { part, at_hand, .. } = open;
         let Windows {
             pack,
             room,
@@ -260,7 +260,7 @@ impl<'w, 'a, 's> Worker<'w, 'a, 's> {
         let mut resolver = Resolver {
             pack,
             part,
-            deltas,
+            at_hand,
             ref_deltas: None,
             is_given_up,
             inspection,

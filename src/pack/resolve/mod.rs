@@ -52,6 +52,12 @@ pub(super) trait Work {
     /// Appends the deltas of an entry that was visited, that with the most behind it first.
     fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Self::Error>;
 
+    /// Replaces `to` by the whole object in an entry, if that is at hand as it was inflated before; its kind.
+    fn whole(&self, entry: u32, to: &mut Vec<u8>) -> Option<Kind> {
+        let _ = (entry, to);
+        None
+    }
+
     /// Replaces `to` by the delta of an entry, if that is at hand as it was inflated before and has no
     /// more bytes than `most`.
     fn inflated(&self, entry: u32, most: usize, to: &mut Vec<u8>) -> bool {
@@ -250,12 +256,23 @@ impl<'a, N> Descent<'a, N> {
         work: &mut W,
     ) -> Result<Made<'a, N>, W::Error> {
         let unreadable = |work: &W, err| work.unreadable(entry, err);
+        let mut content = self.spare.pop().unwrap_or_default();
+        if let Some(kind) = work.whole(entry, &mut content) {
+            let size = content.len() as u64;
+            work.allows(entry, size, 0)?;
+            let note = work.visit(entry, kind, &content, None)?;
+            return Ok(Made {
+                kind,
+                content,
+                note,
+                permit: None,
+            });
+        }
         let place = work.place(entry);
         let header = self.read(&place).map_err(|err| unreadable(work, err))?;
         let size = header.decompressed_size;
         work.allows(entry, size, 0)?;
         let permit = self.room.permit_for(size);
-        let mut content = self.spare.pop().unwrap_or_default();
         let mut whole = || {
             let kind = header.header.as_kind().ok_or_else(not_as_it_was)?;
             let stream = &mut stream(&mut self.pack, &self.raw, &header, &place)?;

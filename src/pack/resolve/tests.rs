@@ -80,8 +80,8 @@ struct Check<'a> {
     one_waits: bool,
     /// The entry to fail at.
     last: u32,
-    /// Whether deltas are at hand.
-    has_deltas: bool,
+    /// Whether objects and deltas are at hand.
+    is_at_hand: bool,
 }
 
 impl Work for Check<'_> {
@@ -124,9 +124,18 @@ impl Work for Check<'_> {
         Ok(())
     }
 
+    fn whole(&self, entry: u32, to: &mut Vec<u8>) -> Option<Kind> {
+        let content = &self.pack.contents[entry as usize];
+        let is_at_hand = self.is_at_hand && self.pack.streams[entry as usize] == *content;
+        is_at_hand.then(|| {
+            to.clone_from(content);
+            Kind::Blob
+        })
+    }
+
     fn inflated(&self, entry: u32, most: usize, to: &mut Vec<u8>) -> bool {
         let delta = &self.pack.streams[entry as usize];
-        let is_at_hand = self.has_deltas && delta.len() <= most;
+        let is_at_hand = self.is_at_hand && delta.len() <= most;
         if is_at_hand {
             to.clone_from(delta);
         }
@@ -160,12 +169,12 @@ fn room(large: usize, waiting: usize) -> Room {
 
 /// Everything is seen once and as it is, and memory holds no more than it may.
 fn check(plan: &[(Option<usize>, usize)], room: &Room) {
-    for has_deltas in [false, true] {
-        check_with(plan, room, has_deltas);
+    for is_at_hand in [false, true] {
+        check_with(plan, room, is_at_hand);
     }
 }
 
-fn check_with(plan: &[(Option<usize>, usize)], room: &Room, has_deltas: bool) {
+fn check_with(plan: &[(Option<usize>, usize)], room: &Room, is_at_hand: bool) {
     let pack = pack(plan);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pack");
@@ -175,7 +184,7 @@ fn check_with(plan: &[(Option<usize>, usize)], room: &Room, has_deltas: bool) {
         seen: vec![0; plan.len()],
         one_waits: false,
         last: NO_BASE,
-        has_deltas,
+        is_at_hand,
     };
     let mut descent =
         Descent::new(&path, gix::hash::Kind::Sha1, room, folder.path()).expect("a pack");
@@ -237,7 +246,7 @@ fn what_waits_has_no_buffer_of_something_larger() {
         seen: vec![0; plan.len()],
         one_waits: true,
         last: plan.len() as u32 - 1,
-        has_deltas: false,
+        is_at_hand: false,
     };
     let room = room(30_000, 100_000);
     let mut descent =

@@ -6,9 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::pack::incoming::{
-    arrival::Arrived, at_hand::DeltasAtHand, part::Allowance, window::Window,
-};
+use crate::pack::incoming::{arrival::Arrived, at_hand::AtHand, part::Allowance, window::Window};
 
 /// A pack of one blob and its versions.
 #[derive(Default)]
@@ -288,6 +286,38 @@ fn the_first_fault_is_told_whenever_it_is_found() {
     }
 }
 
+/// Of those in one window, too, which several threads share.
+#[test]
+fn the_first_of_the_faults_in_a_window_is_told() {
+    let mut versions = Versions::default();
+    // It takes long to get to the fault that is the first.
+    versions.add(None, &[1; 1000]);
+    for number in 0..100_usize {
+        versions.add(Some(number), &number.to_be_bytes());
+    }
+    let base_distance = versions.entries.bytes.len() as u64 - versions.starts[100];
+    let header = Header::OfsDelta { base_distance };
+    versions.starts.push(versions.entries.bytes.len() as u64);
+    versions.contents.push(Vec::new());
+    versions.entries.add(header, &delta(999, b"damaged"));
+    for number in 0..20_u8 {
+        let root = versions.contents.len();
+        versions.add(None, &[number; 1000]);
+        versions.add(Some(root), &[2; 1500]);
+    }
+    for _ in 0..20 {
+        versions.add(None, &noise(1900));
+    }
+    versions.add(None, b"the next window");
+    let pack = versions.entries.pack();
+    let mut options = SyncOptions::default();
+    options.limits.object_size = 2000;
+    for _ in 0..10 {
+        let (kind, text) = received(&mut &pack[..], 30_000, &options).expect_err("faults");
+        assert_eq!(kind, ErrorKind::Protocol, "{text}");
+    }
+}
+
 /// Ends with an error.
 struct Broken<'a>(&'a [u8]);
 
@@ -357,7 +387,7 @@ fn what_breaks_off_is_not_worked_on_any_longer() {
         arrival.receive(&pack.table, &mut inspection, u64::MAX, &mut |_| {})?;
         hand_over(Window {
             entries: 0..pack.table.len(),
-            deltas: DeltasAtHand::new(&spent),
+            at_hand: AtHand::new(&spent),
         });
         Err(Error::new(ErrorKind::Network, "the connection is lost"))
     });
