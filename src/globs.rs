@@ -147,7 +147,7 @@ impl RefGlob {
 
     fn matches(&self, short_name: &BStr) -> bool {
         let mut heads = self.literal_heads.iter();
-        heads.any(|head| short_name.starts_with(head))
+        heads.any(|head| head.is_empty() || short_name.starts_with(head))
             && (self.is_prefix
                 || self
                     .matcher

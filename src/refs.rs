@@ -69,11 +69,12 @@ impl Namespace {
 
     /// Splits a full ref name into its namespace and its short name; `None` outside of both.
     pub fn split(full_name: &BStr) -> Option<(Namespace, &BStr)> {
-        Namespace::ALL.into_iter().find_map(|namespace| {
-            full_name
-                .strip_prefix(namespace.prefix().as_bytes())
-                .map(|short| (namespace, short.as_bstr()))
-        })
+        // One by one, so that each prefix is known when this is compiled: it is asked of every ref.
+        let within = |namespace: Namespace| {
+            let short = full_name.strip_prefix(namespace.prefix().as_bytes());
+            short.map(|short| (namespace, short.as_bstr()))
+        };
+        within(Namespace::Branch).or_else(|| within(Namespace::Tag))
     }
 }
 
