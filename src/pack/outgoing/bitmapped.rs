@@ -102,8 +102,8 @@ pub(super) fn select(
     if is_with_pack {
         return Ok(Some(Selection {
             objects: elsewhere.collect(),
-            bases: Vec::new(),
             is_with_pack,
+            ..Selection::default()
         }));
     }
     let mut objects = Vec::with_capacity(in_pack);
@@ -123,8 +123,8 @@ pub(super) fn select(
     run.advance(Phase::Count, objects.len() as u64, None);
     Ok(Some(Selection {
         objects,
-        bases: Vec::new(),
         is_with_pack,
+        ..Selection::default()
     }))
 }
 

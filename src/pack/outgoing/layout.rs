@@ -12,7 +12,7 @@ use std::{
 use gix::{
     ObjectId,
     hashtable::HashMap,
-    objs::{Find, FindHeader},
+    objs::{Find, FindHeader, Kind},
     oid,
 };
 
@@ -24,6 +24,7 @@ use super::{
     selection::{Selected, Selection},
     stored::{Form, Place, StoredPacks},
     survey::{PackOrder, Survey},
+    texts::TreeTexts,
 };
 use crate::{Error, ErrorKind, Phase, Run};
 
@@ -66,13 +67,18 @@ pub(super) fn lay_out(
         objects,
         bases,
         is_with_pack,
+        texts,
     } = selection;
     let bases = if thin { bases } else { Vec::new() };
     let sources = Sources {
         odb,
         packs,
         folders,
-        sent_pack: packs.largest_order().filter(|_| is_with_pack),
+        texts: &texts,
+        sent_pack: match is_with_pack {
+            true => packs.largest_order(),
+            false => None,
+        },
     };
     let mut items = sources.stored_forms(objects, &bases, run)?;
     break_cycles(&mut items);
@@ -128,6 +134,7 @@ struct Sources<'a> {
     odb: &'a gix::odb::Handle,
     packs: &'a StoredPacks,
     folders: &'a [PathBuf],
+    texts: &'a TreeTexts,
     /// One that is sent as it is.
     sent_pack: Option<PackOrder<'a>>,
 }
@@ -203,11 +210,14 @@ impl Sources<'_> {
                 (_, form) => Some(form),
             };
         }
-        if best.is_none()
-            && let Some((kind, size)) = loose.header(&object.id)
-            && kind == object.kind
-        {
-            return Ok(SentAs::Whole(Some(size)));
+        if best.is_none() {
+            let read = self.texts.get(&object.id);
+            let read = read.map(|text| (Kind::Tree, text.len() as u64));
+            if let Some((kind, size)) = read.or_else(|| loose.header(&object.id))
+                && kind == object.kind
+            {
+                return Ok(SentAs::Whole(Some(size)));
+            }
         }
         match best {
             Some(form) => Ok(form),
@@ -260,13 +270,14 @@ impl Sources<'_> {
         let fault = Mutex::new(None);
         // A handle can go to another thread, but not be shared with it.
         let odb = Mutex::new(self.odb.clone());
+        let texts = self.texts;
         let open = || {
             let mut odb = odb.lock().unwrap_or_else(PoisonError::into_inner).clone();
             odb.unset_object_cache();
             let mut loose = LooseObjects::at(self.folders);
             let (fault, not_sent, not_packed) = (&fault, &not_sent, &not_packed);
-            move |id: &oid, content: &mut Vec<u8>| match not_packed.contains(id)
-                && loose.read(id, content).is_some()
+            move |id: &oid, content: &mut Vec<u8>| match read_tree(texts, id, content)
+                || not_packed.contains(id) && loose.read(id, content).is_some()
                 || matches!(odb.try_find(id, content), Ok(Some(_)))
             {
                 true => Ok(()),
@@ -294,7 +305,10 @@ impl Sources<'_> {
     }
 
     fn size(&self, id: &oid) -> Option<u64> {
-        Some(self.odb.try_header(id).ok()??.size)
+        match self.texts.get(id) {
+            Some(text) => Some(text.len() as u64),
+            None => Some(self.odb.try_header(id).ok()??.size),
+        }
     }
 
     /// Reads what nobody has read so far: a pack that has begun can only be broken off.
@@ -306,7 +320,8 @@ impl Sources<'_> {
             .filter(|item| matches!(item.sent_as, SentAs::Whole(_)))
         {
             run.check()?;
-            if loose.read(&item.object.id, &mut buffer).is_none()
+            if self.texts.get(&item.object.id).is_none()
+                && loose.read(&item.object.id, &mut buffer).is_none()
                 && !matches!(self.odb.try_find(&item.object.id, &mut buffer), Ok(Some(_)))
             {
                 return Err(NoPack::unreadable(item.object.id));
@@ -314,6 +329,15 @@ impl Sources<'_> {
         }
         Ok(())
     }
+}
+
+fn read_tree(texts: &TreeTexts, id: &oid, content: &mut Vec<u8>) -> bool {
+    let text = texts.get(id);
+    if let Some(text) = text {
+        content.clear();
+        content.extend_from_slice(text);
+    }
+    text.is_some()
 }
 
 fn candidate(

@@ -34,6 +34,7 @@ mod selection;
 mod shared;
 mod stored;
 mod survey;
+mod texts;
 mod trees;
 mod writer;
 mod zlib;
@@ -112,7 +113,7 @@ pub(crate) fn prepare<'a>(
         Some(selection) => selection,
         None => {
             let frontier = frontier::find(&mut commits, request, &peeled, run)?;
-            selection::select(odb, &packs, &frontier, run)?
+            selection::select(odb, &packs, &folders, &frontier, run)?
         }
     };
     let is_with_pack = selection.is_with_pack;

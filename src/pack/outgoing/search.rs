@@ -205,6 +205,12 @@ fn max_size(
     (added < max_size).then_some(max_size)
 }
 
+/// Whether a delta of that size is so small that none is sought that may be smaller: what one entry of a
+/// tree takes that has another id.
+fn is_good_enough(delta: u64, target: u64) -> bool {
+    delta <= 64 && delta <= target / 32
+}
+
 /// Sorts paths by how they end, so that a file that moved is close to where it was.
 ///
 /// Each character weighs four times what the one before it does, so that sixteen count. White

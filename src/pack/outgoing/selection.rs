@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -18,6 +19,7 @@ use super::{
     links::is_worth_it,
     shared,
     stored::StoredPacks,
+    texts::TreeTexts,
     trees::{Found, TreeWalk},
 };
 use crate::{Phase, Run, pack::entries::MAX_COMPARED};
@@ -48,11 +50,14 @@ pub(super) struct Selection {
     pub(super) bases: Vec<Selected>,
     /// All of the largest pack is sent, too, as it is.
     pub(super) is_with_pack: bool,
+    /// Some of the trees among these, as they were read.
+    pub(super) texts: TreeTexts,
 }
 
 pub(super) fn select(
     odb: &gix::odb::Handle,
     packs: &StoredPacks,
+    folders: &[PathBuf],
     frontier: &Frontier,
     run: &Run,
 ) -> Result<Selection, NoPack> {
@@ -78,11 +83,10 @@ pub(super) fn select(
         objects.extend(found);
         return Ok(Selection {
             objects,
-            bases: Vec::new(),
-            is_with_pack: false,
+            ..Selection::default()
         });
     }
-    let found = read_trees(odb, frontier, !boundary.is_empty(), run)?;
+    let (found, texts) = read_trees(odb, folders, frontier, !boundary.is_empty(), run)?;
     let mut sent = HashSet::default();
     let mut others = HashMap::default();
     for Found {
@@ -114,6 +118,7 @@ pub(super) fn select(
         objects,
         bases,
         is_with_pack: false,
+        texts,
     })
 }
 
@@ -153,11 +158,12 @@ fn read_everything(
 /// together: their trees have the most in common.
 fn read_trees(
     odb: &gix::odb::Handle,
+    folders: &[PathBuf],
     frontier: &Frontier,
     has_boundary: bool,
     run: &Run,
-) -> Result<Vec<Found>, NoPack> {
-    let mut first = TreeWalk::new(odb.clone(), has_boundary, run);
+) -> Result<(Vec<Found>, TreeTexts), NoPack> {
+    let mut first = TreeWalk::new(odb.clone(), folders, has_boundary, run);
     for (id, kind) in &frontier.others {
         first.read_wanted(*id, *kind)?;
     }
@@ -167,14 +173,14 @@ fn read_trees(
     let shares: Vec<_> = frontier.commits.chunks(share.max(1)).collect();
     let next = AtomicUsize::new(0);
     let tree_of = |commit| frontier.trees.get(commit).copied();
-    let work = |mut walk: TreeWalk<'_>| -> Result<Vec<(usize, Found)>, NoPack> {
+    let work = |mut walk: TreeWalk<'_>| -> Result<(Vec<(usize, Found)>, TreeTexts), NoPack> {
         let mut found = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(commits) = shares.get(at) else {
                 // What was wanted for itself, should there be no commits.
                 found.push((at, walk.found));
-                return Ok(found);
+                return Ok((found, walk.texts));
             };
             for (commit, parents) in *commits {
                 let compared = parents.iter().take(MAX_COMPARED).filter_map(tree_of);
@@ -184,10 +190,10 @@ fn read_trees(
             found.push((at, mem::take(&mut walk.found)));
         }
     };
-    let mut found = thread::scope(|scope| {
+    let (mut found, texts) = thread::scope(|scope| {
         let work = &work;
         let helper = |_| {
-            let walk = TreeWalk::new(odb.clone(), has_boundary, run);
+            let walk = TreeWalk::new(odb.clone(), folders, has_boundary, run);
             scope.spawn(move || work(walk))
         };
         let helpers: Vec<_> = (1..threads).map(helper).collect();
@@ -196,13 +202,15 @@ fn read_trees(
             let helped = helper
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            found = found.and_then(|mut found| {
-                found.extend(helped?);
-                Ok(found)
+            found = found.and_then(|(mut found, mut texts)| {
+                let (more, more_texts) = helped?;
+                found.extend(more);
+                texts.take_in(more_texts);
+                Ok((found, texts))
             });
         }
         found
     })?;
     found.sort_by_key(|(at, _)| *at);
-    Ok(found.into_iter().map(|(_, found)| found).collect())
+    Ok((found.into_iter().map(|(_, found)| found).collect(), texts))
 }

@@ -12,7 +12,7 @@
 //! Newest first: packs keep the newest version of a tree whole and the older ones as deltas of it,
 //! so each step back is one delta to apply.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use gix::{
     ObjectId,
@@ -20,16 +20,17 @@ use gix::{
     objs::{Find, Kind},
 };
 
-use gix_pack::cache::{lru, object};
+use gix_pack::cache::lru;
 
-use super::{NoPack, search::name_hash, selection::Selected};
+use super::{
+    NoPack, loose::LooseObjects, search::name_hash, selection::Selected, texts::TreeTexts,
+};
 use crate::{
     Phase, Run,
     pack::entries::{Entries, decode, is_readable, kind_of},
 };
 
-/// What each thread keeps at hand: versions of trees, on the way from the newest to the oldest.
-const OBJECT_CACHE: usize = 16 * 1024 * 1024;
+/// What each thread keeps at hand of packs.
 const DELTA_BASE_CACHE: usize = 64 * 1024 * 1024;
 
 /// How many paths have their last version kept.
@@ -37,6 +38,7 @@ pub(super) const MAX_LATEST: usize = 4096;
 
 pub(super) struct TreeWalk<'a> {
     odb: gix::odb::Handle,
+    loose: LooseObjects,
     run: &'a Run,
     /// Whether the receiver has anything that a delta could build on.
     has_boundary: bool,
@@ -45,7 +47,9 @@ pub(super) struct TreeWalk<'a> {
     read: ObjectMap<ObjectId, Vec<Vec<ObjectId>>>,
     pending: Vec<Pending>,
     /// The last version read of each path, where the receiver has nothing.
-    latest: HashMap<Vec<u8>, Vec<u8>>,
+    latest: HashMap<Vec<u8>, Arc<[u8]>>,
+    /// On the way from the newest to the oldest. No tree is read twice where the receiver has nothing.
+    pub(super) texts: TreeTexts,
     pub(super) found: Found,
 }
 
@@ -65,23 +69,25 @@ struct Pending {
 }
 
 impl<'a> TreeWalk<'a> {
-    pub(super) fn new(mut odb: gix::odb::Handle, has_boundary: bool, run: &'a Run) -> Self {
+    /// `folders` are those of the store's objects.
+    pub(super) fn new(
+        mut odb: gix::odb::Handle,
+        folders: &[PathBuf],
+        has_boundary: bool,
+        run: &'a Run,
+    ) -> Self {
         odb.set_pack_cache(|| Box::new(lru::MemoryCappedHashmap::new(DELTA_BASE_CACHE)));
-        match has_boundary {
-            true => {
-                odb.set_object_cache(|| Box::new(object::MemoryCappedHashmap::new(OBJECT_CACHE)))
-            }
-            // No tree is read twice.
-            false => odb.unset_object_cache(),
-        }
+        odb.unset_object_cache();
         TreeWalk {
             odb,
+            loose: LooseObjects::at(folders),
             run,
             has_boundary,
             sent: HashSet::default(),
             read: ObjectMap::default(),
             pending: Vec::new(),
             latest: HashMap::new(),
+            texts: TreeTexts::default(),
             found: Found::default(),
         }
     }
@@ -164,11 +170,12 @@ impl<'a> TreeWalk<'a> {
             others,
         } = pending;
         let format = tree.kind();
-        let data = tree_content(&self.odb, &tree)?;
+        let data = self.content(&tree)?;
         // What can't be read of the others can't be compared with.
         let read = others.iter();
-        let read = read.filter_map(|other| tree_content(&self.odb, other).ok());
-        let others: Vec<_> = read.chain(self.latest.remove(&path)).collect();
+        let read = read.filter_map(|other| self.content(other).ok());
+        let mut others: Vec<_> = read.collect();
+        others.extend(self.latest.remove(&path));
         let mut others: Vec<_> = others
             .iter()
             .map(|data| Entries { rest: data, format })
@@ -213,6 +220,22 @@ impl<'a> TreeWalk<'a> {
             self.latest.insert(path, data);
         }
         Ok(())
+    }
+
+    fn content(&mut self, tree: &ObjectId) -> Result<Arc<[u8]>, NoPack> {
+        if let Some(text) = self.texts.get(tree) {
+            return Ok(Arc::clone(text));
+        }
+        let mut buffer = Vec::new();
+        // What was committed last is loose, and there may be much of it.
+        let text: Arc<[u8]> = match self.loose.read(tree, &mut buffer) {
+            Some(Kind::Tree) => buffer.into(),
+            Some(_) | None => tree_content(&self.odb, tree)?.into(),
+        };
+        if self.has_boundary {
+            self.texts.keep(*tree, &text);
+        }
+        Ok(text)
     }
 }
 

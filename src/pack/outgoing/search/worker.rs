@@ -7,7 +7,7 @@ use std::{
 
 use gix::oid;
 
-use super::{Candidate, Delta, Limits, max_size};
+use super::{Candidate, Delta, Limits, is_good_enough, max_size};
 use crate::{
     Error, Run,
     pack::outgoing::{delta::Base, zlib::Deflater},
@@ -146,7 +146,12 @@ where
         while slot < self.window.len() {
             self.shared.run.check()?;
             if let Some(better) = self.compare(slot, target, best.as_ref())? {
+                let size = self.shared.candidates[target.candidate].size;
+                let is_good_enough = is_good_enough(better.delta.len() as u64, size);
                 best = Some(better);
+                if is_good_enough {
+                    break;
+                }
             }
             slot += 1;
         }

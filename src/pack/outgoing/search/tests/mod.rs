@@ -212,6 +212,22 @@ fn who_is_not_compared_is_not_even_read() {
 }
 
 #[test]
+fn a_delta_that_hardly_can_be_smaller_ends_the_search() {
+    for (changed, reads) in [(1, 2), (100, 4)] {
+        let mut objects = Objects::default();
+        for version in 0..4 {
+            let mut content = noise(4000, 1);
+            content[2000..2000 + changed].fill(version);
+            objects.push(Kind::Tree, 7, content).is_base_only = version > 0;
+        }
+        let deltas = objects.deltas(&one_thread());
+        objects.check(&deltas, &one_thread());
+        assert!(deltas[0].is_some());
+        assert_eq!(objects.reads.into_inner(), reads, "{changed}");
+    }
+}
+
+#[test]
 fn different_packs_and_bases_are_compared() {
     let mut objects = Objects::versions(4);
     for (candidate, pack) in objects.candidates.iter_mut().zip([1, 2, 1, 1]) {
