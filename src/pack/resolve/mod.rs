@@ -11,7 +11,6 @@ use std::{
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use gix::objs::Kind;
@@ -20,99 +19,20 @@ use gix_pack::data;
 pub(crate) mod apply;
 mod deltas;
 mod paced;
+mod room;
+mod work;
 mod zlib;
 
 use apply::{Base, OnDisk, apply, sizes};
 pub(super) use deltas::{Deltas, NO_BASE};
 use paced::Paced;
+use room::Permit;
+pub(super) use room::Room;
+pub(super) use work::{Visited, Work};
 pub(crate) use zlib::Inflater;
 
 /// The longest header of an entry: a size of 64 bits, and the longest distance or id.
 const MAX_HEADER: usize = 10 + 32;
-
-/// What is done with the objects of a pack.
-pub(super) trait Work {
-    type Error;
-
-    /// What is kept of an object while there is something to be built on it.
-    type Note;
-
-    /// Where in the pack an entry is, with its header.
-    fn place(&self, entry: u32) -> Range<u64>;
-
-    /// Looks at an object. `base` is what it was made from, if it is at hand.
-    fn visit(
-        &mut self,
-        entry: u32,
-        kind: Kind,
-        content: &[u8],
-        base: Option<Visited<'_, Self::Note>>,
-    ) -> Result<Self::Note, Self::Error>;
-
-    /// Appends the deltas of an entry that was visited, that with the most behind it first.
-    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Self::Error>;
-
-    /// Replaces `to` by the whole object in an entry, if that is at hand as it was inflated before; its kind.
-    fn whole(&self, entry: u32, to: &mut Vec<u8>) -> Option<Kind> {
-        let _ = (entry, to);
-        None
-    }
-
-    /// Replaces `to` by the delta of an entry, if that is at hand as it was inflated before and has no
-    /// more bytes than `most`.
-    fn inflated(&self, entry: u32, most: usize, to: &mut Vec<u8>) -> bool {
-        let _ = (entry, most, to);
-        false
-    }
-
-    /// Whether an object of that size, so many deltas away from a whole one, may be looked at.
-    fn allows(&mut self, entry: u32, size: u64, depth: u32) -> Result<(), Self::Error>;
-
-    /// Whether there is time to go on. Asked every now and then while one object is made; what it is
-    /// that ended the run is for [`unreadable`](Work::unreadable) to say.
-    fn may_go_on(&self) -> bool;
-
-    /// Whether a descent may keep so many more bytes on disk than it ever has.
-    fn allows_on_disk(&mut self, more: u64) -> Result<(), Self::Error> {
-        let _ = more;
-        Ok(())
-    }
-
-    /// The error for an entry that doesn't hold what it should, or that there was no time for.
-    fn unreadable(&self, entry: u32, err: io::Error) -> Self::Error;
-
-    /// The error for a failure of our own disk.
-    fn failed(&self, err: io::Error) -> Self::Error;
-}
-
-/// An object that was looked at before.
-pub(super) struct Visited<'a, N> {
-    pub(super) content: &'a [u8],
-    pub(super) note: &'a N,
-}
-
-/// How much memory descents take, each by itself and all together.
-pub(super) struct Room {
-    /// Bytes of a content that is still worked on in memory, by each descent.
-    large: usize,
-    /// Bytes of the contents that wait in memory, for each descent.
-    waiting: usize,
-    /// Who has it may have one larger object in memory.
-    one_at_a_time: Mutex<()>,
-}
-
-impl Room {
-    /// Room for `descents` at once in `memory` bytes and those of one large object.
-    pub(super) fn new(memory: u64, descents: usize) -> Self {
-        // Each has a delta, its base and its result at hand.
-        let share = usize::try_from(memory).unwrap_or(usize::MAX) / descents.max(1);
-        Room {
-            large: (share / 4).clamp(4096, 16 * 1024 * 1024),
-            waiting: share / 4,
-            one_at_a_time: Mutex::new(()),
-        }
-    }
-}
 
 /// One walk down at a time, through one pack.
 pub(super) struct Descent<'a, N> {
@@ -151,8 +71,6 @@ enum Content {
     InMemory(Vec<u8>),
     OnDisk { start: u64, size: u64 },
 }
-
-type Permit<'a> = MutexGuard<'a, ()>;
 
 /// How much of a large entry is read at a time.
 const CHUNK: usize = 64 * 1024;
@@ -514,16 +432,6 @@ impl<'a, N> Descent<'a, N> {
             self.raw.clear();
         }
         Ok(header)
-    }
-}
-
-impl Room {
-    fn permit_for(&self, size: u64) -> Option<Permit<'_>> {
-        let is_large = size > self.large as u64;
-        is_large.then(|| {
-            let lock = &self.one_at_a_time;
-            lock.lock().unwrap_or_else(PoisonError::into_inner)
-        })
     }
 }
 

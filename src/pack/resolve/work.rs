@@ -1,0 +1,66 @@
+//! What a [`Descent`](super::Descent) does for somebody.
+
+use std::{io, ops::Range};
+
+use gix::objs::Kind;
+
+/// What is done with the objects of a pack.
+pub(in crate::pack) trait Work {
+    type Error;
+
+    /// What is kept of an object while there is something to be built on it.
+    type Note;
+
+    /// Where in the pack an entry is, with its header.
+    fn place(&self, entry: u32) -> Range<u64>;
+
+    /// Looks at an object. `base` is what it was made from, if it is at hand.
+    fn visit(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        content: &[u8],
+        base: Option<Visited<'_, Self::Note>>,
+    ) -> Result<Self::Note, Self::Error>;
+
+    /// Appends the deltas of an entry that was visited, that with the most behind it first.
+    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Self::Error>;
+
+    /// Replaces `to` by the whole object in an entry, if that is at hand as it was inflated before; its kind.
+    fn whole(&self, entry: u32, to: &mut Vec<u8>) -> Option<Kind> {
+        let _ = (entry, to);
+        None
+    }
+
+    /// Replaces `to` by the delta of an entry, if that is at hand as it was inflated before and has no
+    /// more bytes than `most`.
+    fn inflated(&self, entry: u32, most: usize, to: &mut Vec<u8>) -> bool {
+        let _ = (entry, most, to);
+        false
+    }
+
+    /// Whether an object of that size, so many deltas away from a whole one, may be looked at.
+    fn allows(&mut self, entry: u32, size: u64, depth: u32) -> Result<(), Self::Error>;
+
+    /// Whether there is time to go on. Asked every now and then while one object is made; what it is
+    /// that ended the run is for [`unreadable`](Work::unreadable) to say.
+    fn may_go_on(&self) -> bool;
+
+    /// Whether a descent may keep so many more bytes on disk than it ever has.
+    fn allows_on_disk(&mut self, more: u64) -> Result<(), Self::Error> {
+        let _ = more;
+        Ok(())
+    }
+
+    /// The error for an entry that doesn't hold what it should, or that there was no time for.
+    fn unreadable(&self, entry: u32, err: io::Error) -> Self::Error;
+
+    /// The error for a failure of our own disk.
+    fn failed(&self, err: io::Error) -> Self::Error;
+}
+
+/// An object that was looked at before.
+pub(in crate::pack) struct Visited<'a, N> {
+    pub(in crate::pack) content: &'a [u8],
+    pub(in crate::pack) note: &'a N,
+}
