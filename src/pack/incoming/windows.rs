@@ -148,12 +148,15 @@ impl<'s> Windows<'_, 's> {
 
     /// Waits for a window that has something left to do.
     fn next(&self) -> Option<Arc<Open<'s>>> {
-        let waits = |queue: &mut Queue<'_>| {
-            let has_more = queue.open.as_ref().is_some_and(|open| open.has_more());
-            !has_more && queue.windows.is_empty() && !queue.all_have_come
-        };
-        let queue = self.has_come.wait_while(locked(&self.queue), waits);
-        self.take(&mut queue.unwrap_or_else(PoisonError::into_inner))
+        let mut queue = locked(&self.queue);
+        loop {
+            let next = self.take(&mut queue);
+            if next.is_some() || queue.all_have_come || self.are_over() {
+                return next;
+            }
+            let waited = self.has_come.wait(queue);
+            queue = waited.unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     fn next_if_full(&self) -> Option<Arc<Open<'s>>> {
