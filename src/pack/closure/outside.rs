@@ -29,7 +29,7 @@ pub(crate) struct Outside {
     pub(crate) replaced: HashSet<ObjectId>,
 }
 
-/// Trees that are read in any case. One more is for each object that is needed.
+/// Trees that are read in any case, and that may wait for it. One more is for each object that is needed.
 const MIN_TREES: usize = 64;
 
 /// Whether all that the objects of these kinds need outside turns out to be complete. `false` means
@@ -106,7 +106,8 @@ impl Trees {
                 };
                 let id = entry.oid.to_owned();
                 let is_needed = self.missing.remove(&(kind, id));
-                match kind == Kind::Tree {
+                let has_room = self.ahead.len() + self.later.len() < most;
+                match kind == Kind::Tree && has_room {
                     true if outside.replaced.contains(&id) => self.ahead.push_back(id),
                     true if !is_needed => self.later.push_back(id),
                     _ => {}
@@ -243,5 +244,6 @@ mod tests {
         let found = trees.find_all(&Outside::default(), &odb, &run);
         assert!(!found.expect("not cancelled"));
         assert_eq!(trees.seen.len(), MIN_TREES);
+        assert!(trees.later.len() < MIN_TREES, "there are 400");
     }
 }
