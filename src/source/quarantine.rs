@@ -108,7 +108,11 @@ impl LocalQuarantine {
         let all_is_complete = self.arrived_is_complete(run)?;
         let is_complete = |tip: &&ObjectId| {
             let arrived = self.arrived.as_ref().filter(|_| all_is_complete);
-            arrived.is_some_and(|pack| pack.lookup(tip).is_some())
+            let is_added = self
+                .incoming
+                .as_ref()
+                .is_some_and(|pack| pack.is_added(tip));
+            arrived.is_some_and(|pack| pack.lookup(tip).is_some()) && !is_added
         };
         let tips: Vec<_> = tips
             .iter()

@@ -17,6 +17,23 @@ fn below(pack: &mut crate::pack::Pack, mode: &str, id: ObjectId, levels: usize) 
     id
 }
 
+/// A delta that has all of its result in it.
+fn replace(base: usize, content: &[u8]) -> Vec<u8> {
+    let mut delta = Vec::new();
+    for mut size in [base, content.len()] {
+        while size > 0x7f {
+            delta.push(size as u8 | 0x80);
+            size >>= 7;
+        }
+        delta.push(size as u8);
+    }
+    for part in content.chunks(0x7f) {
+        delta.push(part.len() as u8);
+        delta.extend(part);
+    }
+    delta
+}
+
 fn missing_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for levels in [1, 2, 1000] {
@@ -71,6 +88,35 @@ fn missing_cases() -> Vec<Case> {
         rejected("the tip", MISSING, |world| {
             Offer::branch(world.nowhere(1), world.pack())
         }),
+        // What completes a thin pack is there, and that is all that is known of it.
+        rejected(
+            "the tree of debris that a delta is built on",
+            MISSING,
+            |world| {
+                let mut pack = world.pack();
+                let base = commit(&world.nowhere(99), &[], "debris");
+                assert_eq!(world.id(Kind::Commit, &base), world.broken);
+                let sound = commit(&world.tree, &[world.tip], "sound");
+                pack.ref_delta(&world.broken, &replace(base.len(), &sound));
+                Offer::branch(world.broken, pack)
+            },
+        ),
+        rejected(
+            "a blob of debris that a delta is built on",
+            MISSING,
+            |world| {
+                let mut pack = world.pack();
+                let base = tree([("100644", &b"x"[..], world.nowhere(98))]);
+                let id = world.broken_tree;
+                let sound = tree([("100644", &b"x"[..], world.blob)]);
+                pack.ref_delta(&id, &replace(base.len(), &sound));
+                let sound = world.id(Kind::Tree, &sound);
+                let root = tree([("40000", &b"a"[..], sound), ("40000", &b"b"[..], id)]);
+                let root = pack.object(Kind::Tree, &root);
+                let tip = pack.object(Kind::Commit, &commit(&root, &[world.tip], "evil"));
+                Offer::branch(tip, pack)
+            },
+        ),
         rejected("the tip, which is the null id", "unavailable", |world| {
             let mut pack = world.pack();
             pack.object(Kind::Blob, b"x");

@@ -27,6 +27,8 @@ pub(crate) struct World {
     pub(crate) blob: ObjectId,
     /// A commit that no ref leads to, and whose tree is missing.
     pub(crate) broken: ObjectId,
+    /// A tree like that, whose one file, `x`, is missing.
+    pub(crate) broken_tree: ObjectId,
     /// A blob and a tree with it that no ref leads to, complete.
     pub(crate) lost_blob: ObjectId,
     pub(crate) lost_tree: ObjectId,
@@ -50,10 +52,13 @@ impl World {
         let hash = parse(&tip).kind();
         let nowhere = nowhere(hash, 99);
         let broken = crate::objects::commit(&nowhere, &[], "debris");
+        let no_blob = self::nowhere(hash, 98);
+        let broken_tree = crate::objects::tree([("100644", &b"x"[..], no_blob)]);
         let lost_blob = parse(&repo.write_object("blob", b"lost\n"));
         let lost_tree = crate::objects::tree([("100644", &b"lost"[..], lost_blob)]);
         World {
             broken: parse(&repo.write_object("commit", &broken)),
+            broken_tree: parse(&repo.write_object("tree", &broken_tree)),
             lost_tree: parse(&repo.write_object("tree", &lost_tree)),
             lost_blob,
             hash,

@@ -49,12 +49,14 @@ impl<'a> ById<'a> {
         }
     }
 
-    pub(super) fn kind_of(&self, id: &oid) -> Option<Kind> {
+    /// Of an object among the first entries of the pack, as many as `arrived`.
+    pub(super) fn kind_of(&self, id: &oid, arrived: u32) -> Option<Kind> {
         let at = (prefix(id) >> self.shift) as usize;
         let alike = self.starts[at] as usize..self.starts[at + 1] as usize;
         let alike = &self.entries[alike];
         let found = alike.binary_search_by(|entry| self.table.id(*entry).as_ref().cmp(id));
-        self.table.kind(alike[found.ok()?])
+        let entry = alike[found.ok()?];
+        (entry < arrived).then(|| self.table.kind(entry))?
     }
 
     /// In the order of the index.

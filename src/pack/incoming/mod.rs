@@ -1,7 +1,7 @@
 //! The quarantine on disk: an object directory beside the store's own, seen by nobody else.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::{self, BufRead, Write},
     panic::resume_unwind,
@@ -79,6 +79,8 @@ struct ReceivedPack {
     index: PathBuf,
     /// Of its objects, in the order of the index.
     kinds: Vec<Kind>,
+    /// Those that complete it, and did not come with it.
+    added: HashSet<ObjectId>,
     findings: Findings,
 }
 
@@ -133,8 +135,14 @@ impl Incoming {
         self.pack.as_ref().map_or(&[], |pack| &pack.kinds)
     }
 
-    /// What the objects of the pack need that isn't in it. If that is complete, all of them are. `None`
-    /// where it isn't known, or something is wrong with one of them.
+    /// Whether an object is in the pack to complete it, and did not come with it.
+    pub(crate) fn is_added(&self, id: &ObjectId) -> bool {
+        let pack = self.pack.as_ref();
+        pack.is_some_and(|pack| pack.added.contains(id))
+    }
+
+    /// What the objects need that came with the pack, and that didn't. If that is complete, all of them
+    /// are. `None` where it isn't known, or something is wrong with one of them.
     pub(crate) fn outside(&self) -> Option<&Outside> {
         let findings = &self.pack.as_ref()?.findings;
         let outside = findings.outside.as_ref();
@@ -231,7 +239,12 @@ impl Incoming {
         }
         let next = AtomicUsize::new(0);
         let outside = thread::scope(|scope| {
-            let outside = || found.links.outside(&next, |id| by_id.kind_of(id));
+            // Nobody looked at what completes a thin pack: it is there, and what it needs may not be.
+            let outside = || {
+                found
+                    .links
+                    .outside(&next, |id| by_id.kind_of(id, announced))
+            };
             // What objects need is worth a thread if there are many.
             let beside = (table.len() >= MANY).then(|| scope.spawn(outside));
             by_id.write_index(&index, &checksum)?;
@@ -249,6 +262,9 @@ impl Incoming {
             data,
             index,
             kinds: by_id.kinds(),
+            added: (announced..table.len())
+                .map(|entry| table.id(entry))
+                .collect(),
             findings: found.into_findings(outside),
         });
         Ok(Traffic {

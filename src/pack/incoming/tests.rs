@@ -136,6 +136,28 @@ fn what_a_base_of_the_store_needs_is_not_in_the_pack() {
     }
 }
 
+/// It completes the pack, and nobody has looked at what it needs.
+#[test]
+fn a_base_of_the_store_that_is_needed_is_not_in_the_pack() {
+    let base = tree(&[("a", &NO_BLOB)]);
+    let base_id = id(Kind::Tree, &base);
+    let blob = id(Kind::Blob, b"content");
+    let other = tree(&[("b", blob.as_bytes())]);
+    let below = [&b"40000 base\0"[..], base_id.as_bytes()].concat();
+    let store = Store::with(&[(Kind::Tree, &base)]);
+    let mut entries = Entries::default();
+    entries.add(Header::Blob, b"content");
+    entries.add(Header::Tree, &below);
+    let sizes = [base.len() as u8, other.len() as u8, other.len() as u8];
+    entries.add(Header::RefDelta { base_id }, &[&sizes[..], &other].concat());
+    let incoming = store.receive(&entries, &SyncOptions::default());
+    let incoming = incoming.expect("a pack");
+    let outside = incoming.outside().expect("all was looked at");
+    assert_eq!(outside.needed, [(Kind::Tree, base_id)]);
+    assert!(incoming.is_added(&base_id));
+    assert!(!incoming.is_added(&id(Kind::Tree, &below)));
+}
+
 #[test]
 fn a_pack_that_goes_in_circles() {
     // Who looks for either of the two blobs may find it as a delta of the other.
