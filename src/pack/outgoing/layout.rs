@@ -426,8 +426,10 @@ fn heights(items: &[Item]) -> Vec<u32> {
 /// as they lie there, which reads it from start to end.
 fn order(mut items: Vec<Item>) -> Vec<Item> {
     let mut sorted: Vec<usize> = (0..items.len()).collect();
-    sorted.sort_by_key(|at| match items[*at].sent_as {
-        SentAs::StoredWhole(place, _) | SentAs::StoredDelta(place, _) => Some(place),
+    sorted.sort_by_cached_key(|at| match items[*at].sent_as {
+        SentAs::StoredWhole(place, _) | SentAs::StoredDelta(place, _) => {
+            Some((place.pack, place.offset))
+        }
         SentAs::Whole(_) | SentAs::Delta(..) => None,
     });
     let mut new_places = vec![u32::MAX; items.len()];

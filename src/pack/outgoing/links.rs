@@ -310,7 +310,9 @@ impl Work for Trees<'_> {
         let is_known = base.is_some() || self.survey.is_whole(entry);
         let format = self.survey.order.index.object_hash();
         let changed = base.as_ref().and_then(|base| {
-            let is_sound = || each_new(base.content, &[], format, |_, _| {}).is_some();
+            // Should it be unreadable: that is found out by whoever needs it, and who needs this one
+            // alone reads all of it.
+            let is_sound = || true;
             base.note.changed(content, base.content, format, is_sound)
         });
         let base = base.map_or(&[][..], |base| base.content);

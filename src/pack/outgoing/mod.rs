@@ -24,6 +24,7 @@ mod bitmapped;
 mod closed;
 pub(crate) mod delta;
 mod everything;
+mod fan_out;
 mod frontier;
 mod layout;
 mod links;

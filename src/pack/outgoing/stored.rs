@@ -14,6 +14,7 @@ use gix_pack::{data, index};
 
 use super::{
     ahead::ReadAhead,
+    fan_out::FanOut,
     scan::{Expected, Scanned, scan},
     survey::{PackOrder, Survey},
 };
@@ -38,6 +39,7 @@ struct StoredPack {
     places: OnceCell<Vec<u32>>,
     /// All of it, if it was [surveyed](StoredPacks::survey_largest).
     scanned: OnceCell<ScannedPack>,
+    fan_out: OnceCell<FanOut>,
 }
 
 struct ScannedPack {
@@ -166,6 +168,9 @@ impl StoredPacks {
             return Ok(None);
         };
         pack.scanned.get_or_init(|| scanned);
+        let id_at = |entry| pack.index.oid_at_index(entry);
+        let count = pack.index.num_objects();
+        pack.fan_out.get_or_init(|| FanOut::of(count, id_at));
         Ok(self.surveyed())
     }
 
@@ -288,6 +293,7 @@ impl StoredPack {
             by_offset: OnceCell::new(),
             places: OnceCell::new(),
             scanned: OnceCell::new(),
+            fan_out: OnceCell::new(),
         })
     }
 
@@ -384,6 +390,7 @@ impl StoredPack {
     fn order(&self) -> PackOrder<'_> {
         PackOrder {
             index: &self.index,
+            fan_out: self.fan_out.get(),
             by_offset: self.by_offset(),
             places: self.places(),
             end: self.end,

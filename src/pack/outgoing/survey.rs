@@ -5,12 +5,14 @@ use std::{ops::Range, path::Path};
 use gix::{ObjectId, oid};
 use gix_pack::{data, index};
 
-use super::{scan::Scanned, stored::Place};
+use super::{fan_out::FanOut, scan::Scanned, stored::Place};
 
 /// Which entry of the index is at which place.
 #[derive(Clone, Copy)]
 pub(super) struct PackOrder<'a> {
     pub(super) index: &'a index::File,
+    /// Once the pack was [surveyed](super::stored::StoredPacks::survey_largest).
+    pub(super) fan_out: Option<&'a FanOut>,
     pub(super) by_offset: &'a [index::EntryIndex],
     pub(super) places: &'a [u32],
     /// Where the last entry ends.
@@ -36,7 +38,11 @@ impl PackOrder<'_> {
     }
 
     pub(super) fn find(&self, id: &oid) -> Option<u32> {
-        Some(self.places[self.index.lookup(id)? as usize])
+        let entry = match self.fan_out {
+            Some(fan_out) => fan_out.find(id, |entry| self.index.oid_at_index(entry)),
+            None => self.index.lookup(id),
+        };
+        Some(self.places[entry? as usize])
     }
 
     pub(super) fn id(&self, place: u32) -> ObjectId {
