@@ -1,6 +1,6 @@
 //! A store's commits, for walks over its history.
 
-use std::collections::{BinaryHeap, HashSet};
+use std::{collections::HashSet, thread};
 
 use bstr::ByteSlice;
 use gix::{
@@ -9,11 +9,11 @@ use gix::{
     oid,
 };
 
-use super::by_position::ByPosition;
-use crate::{
-    Error, Run,
-    ancestry::{Commit, CommitGraph, Hole},
+use super::{
+    by_position::ByPosition,
+    commits_ahead::{CommitsAhead, Step},
 };
+use crate::ancestry::{Commit, CommitGraph, Hole};
 
 /// Commits from an object database and, where there are any, its commit-graph files.
 pub(crate) struct StoreCommits<'a> {
@@ -22,7 +22,16 @@ pub(crate) struct StoreCommits<'a> {
     by_position: Option<ByPosition<'a>>,
     pub shallow: &'a HashSet<ObjectId>,
     buffer: Vec<u8>,
+    /// How many were read until another thread should join in; `None` if none should.
+    until_ahead: Option<u32>,
+    ahead: Option<CommitsAhead>,
 }
+
+/// So many commits are no short walk any more, which would be over before a thread has begun.
+#[cfg(not(test))]
+const MANY: u32 = 512;
+#[cfg(test)]
+const MANY: u32 = 8;
 
 impl<'a> StoreCommits<'a> {
     pub(crate) fn new(
@@ -38,7 +47,16 @@ impl<'a> StoreCommits<'a> {
             by_position: graph.map(ByPosition::new),
             shallow,
             buffer: Vec::new(),
+            until_ahead: None,
+            ahead: None,
         }
+    }
+
+    /// Lets a second thread read along on long walks without a commit-graph. It takes as much memory
+    /// as the walk does for reading.
+    pub(crate) fn reading_ahead(mut self) -> Self {
+        self.until_ahead = self.graph.is_none().then_some(MANY);
+        self
     }
 }
 
@@ -78,10 +96,86 @@ impl StoreCommits<'_> {
             .and_then(|graph| Some((graph, graph.commit_by_id(id)?)))
         {
             Some((graph, commit)) => from_graph(graph, commit, parents),
-            None => self.read(id, parents),
+            None => self.read_in_turn(id, parents),
         }
         .ok_or(Hole::Unreadable)
     }
+
+    fn read_in_turn(
+        &mut self,
+        id: &oid,
+        parents: &mut Vec<ObjectId>,
+    ) -> Option<(Commit, ObjectId)> {
+        self.begin_ahead_if_due();
+        let Some(ahead) = &self.ahead else {
+            return read_into(self.odb, id, &mut self.buffer, parents);
+        };
+        loop {
+            match ahead.ask(&id.to_owned()) {
+                Step::Take(mut read) => {
+                    parents.append(&mut read.parents);
+                    return read.found;
+                }
+                Step::ReadAnother(other) => {
+                    ahead.put(Box::new(read(self.odb, other, &mut self.buffer)));
+                }
+                Step::Read => {
+                    let found = read_into(self.odb, id, &mut self.buffer, parents);
+                    if let Some((commit, _)) = found {
+                        ahead.know(commit.date, parents);
+                    }
+                    return found;
+                }
+            }
+        }
+    }
+
+    fn begin_ahead_if_due(&mut self) {
+        self.until_ahead = match self.until_ahead {
+            Some(0) => {
+                let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+                let ahead = (cores > 1).then(|| CommitsAhead::start(self.odb.clone()));
+                self.ahead = ahead.flatten();
+                None
+            }
+            left => left.map(|left| left - 1),
+        };
+    }
+}
+
+/// A commit as it was read.
+pub(super) struct Read {
+    pub(super) id: ObjectId,
+    /// With its tree; `None` if it can't be read.
+    pub(super) found: Option<(Commit, ObjectId)>,
+    pub(super) parents: Vec<ObjectId>,
+}
+
+pub(super) fn read(odb: &gix::odb::Handle, id: ObjectId, buffer: &mut Vec<u8>) -> Read {
+    let mut parents = Vec::new();
+    let found = read_into(odb, &id, buffer, &mut parents);
+    Read { id, found, parents }
+}
+
+fn read_into(
+    odb: &gix::odb::Handle,
+    id: &oid,
+    buffer: &mut Vec<u8>,
+    parents: &mut Vec<ObjectId>,
+) -> Option<(Commit, ObjectId)> {
+    let object = odb.try_find(id, buffer).ok()??;
+    if object.kind != Kind::Commit {
+        return None;
+    }
+    let tree = tree_and_parents(object.data, id.kind(), parents)?;
+    let mut tokens = CommitRefIter::from_bytes(object.data, id.kind());
+    // The date only orders a walk, so a malformed one is as good as any.
+    let date = tokens.find_map(committer_date).unwrap_or_default();
+    let read = Commit {
+        generation: None,
+        date,
+    };
+    Some((read, tree))
 }
 
 fn from_graph(
@@ -110,22 +204,6 @@ pub(super) fn as_in_graph(generation: u32, date: u64) -> Commit {
 }
 
 impl StoreCommits<'_> {
-    fn read(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Option<(Commit, ObjectId)> {
-        let object = self.odb.try_find(id, &mut self.buffer).ok()??;
-        if object.kind != Kind::Commit {
-            return None;
-        }
-        let tree = tree_and_parents(object.data, id.kind(), parents)?;
-        let mut tokens = CommitRefIter::from_bytes(object.data, id.kind());
-        // The date only orders a walk, so a malformed one is as good as any.
-        let date = tokens.find_map(committer_date).unwrap_or_default();
-        let read = Commit {
-            generation: None,
-            date,
-        };
-        Some((read, tree))
-    }
-
     /// When the commit was committed, in seconds, if that can be had without reading an object.
     pub(crate) fn date_in_graph(&self, id: &oid) -> Option<i64> {
         let commit = self.graph?.commit_by_id(id)?;
@@ -134,7 +212,8 @@ impl StoreCommits<'_> {
 
     /// Also of a commit whose parents are cut off.
     pub(crate) fn tree_of(&mut self, id: &oid) -> Option<ObjectId> {
-        self.read(id, &mut Vec::new()).map(|(_, tree)| tree)
+        let read = read_into(self.odb, id, &mut self.buffer, &mut Vec::new());
+        read.map(|(_, tree)| tree)
     }
 
     /// What an object is that is there; `None` if it is unreadable. What the commit-graph knows is a
@@ -203,108 +282,6 @@ fn committer_date(token: gix::Result<gix::objs::commit::ref_iter::Token<'_>>) ->
     match token.ok()? {
         gix::objs::commit::ref_iter::Token::Committer { signature } => Some(signature.seconds()),
         _ => None,
-    }
-}
-
-/// The history behind a store's refs, explored only as far as it is asked about.
-///
-/// Refs are what vouches for completeness: git never lets one point to something that isn't all
-/// there, while an object that merely exists may be the debris of a fetch that was cut off.
-pub(crate) struct VerifiedHistory {
-    tips: HashSet<ObjectId>,
-    seen: HashSet<ObjectId>,
-    /// Commits that are in `seen` while their parents may not be. `None` until it is needed.
-    frontier: Option<BinaryHeap<Explored>>,
-}
-
-/// Ordered by generation first, then by date: the highest comes out of the heap first.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Explored {
-    /// The highest there is for a commit without one: a commit that has one can't reach it.
-    generation: u32,
-    date: i64,
-    parents: Vec<ObjectId>,
-}
-
-impl VerifiedHistory {
-    pub(crate) fn new(tips: HashSet<ObjectId>) -> Self {
-        VerifiedHistory {
-            tips,
-            seen: HashSet::new(),
-            frontier: None,
-        }
-    }
-
-    pub(crate) fn tips(&self) -> &HashSet<ObjectId> {
-        &self.tips
-    }
-
-    /// Whether `id`, which is there, is a commit, and a ref points to it or to a descendant of it.
-    pub(crate) fn contains(
-        &mut self,
-        id: &ObjectId,
-        commits: &mut StoreCommits<'_>,
-        run: &Run,
-    ) -> Result<bool, Error> {
-        // A ref may as well point to a tag, and that to anything.
-        Ok(commits.kind(id) == Some(Kind::Commit) && self.is_known(id, commits, run)?)
-    }
-
-    fn is_known(
-        &mut self,
-        id: &ObjectId,
-        commits: &mut StoreCommits<'_>,
-        run: &Run,
-    ) -> Result<bool, Error> {
-        if self.tips.contains(id) || self.seen.contains(id) {
-            return Ok(true);
-        }
-        let frontier = match &mut self.frontier {
-            Some(frontier) => frontier,
-            none => {
-                let mut frontier = BinaryHeap::new();
-                for tip in &self.tips {
-                    run.check()?;
-                    let commit = commits.peel(*tip);
-                    frontier.extend(commits.explore_once(commit, &mut self.seen));
-                }
-                none.insert(frontier)
-            }
-        };
-        if frontier.is_empty() || self.seen.contains(id) {
-            return Ok(self.seen.contains(id));
-        }
-        let sought = commits.explore(id);
-        let lowest = sought.map_or(u32::MAX, |sought| sought.generation);
-        while !self.seen.contains(id)
-            && frontier
-                .peek()
-                .is_some_and(|highest| highest.generation >= lowest)
-            && let Some(next) = frontier.pop()
-        {
-            run.check()?;
-            for parent in next.parents {
-                frontier.extend(commits.explore_once(parent, &mut self.seen));
-            }
-        }
-        Ok(self.seen.contains(id))
-    }
-}
-
-impl StoreCommits<'_> {
-    fn explore_once(&mut self, id: ObjectId, seen: &mut HashSet<ObjectId>) -> Option<Explored> {
-        seen.insert(id).then(|| self.explore(&id))?
-    }
-
-    /// A commit that can't be read leads nowhere.
-    fn explore(&mut self, id: &oid) -> Option<Explored> {
-        let mut parents = Vec::new();
-        let commit = self.commit(id, &mut parents).ok()?;
-        Some(Explored {
-            generation: commit.generation.unwrap_or(u32::MAX),
-            date: commit.date,
-            parents,
-        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod by_position;
 pub(crate) mod closure;
 pub(crate) mod commits;
+mod commits_ahead;
 mod entries;
 pub(crate) mod fsck;
 pub(crate) mod incoming;
@@ -10,4 +11,5 @@ pub(crate) mod outgoing;
 #[cfg(test)]
 mod real_git;
 pub(crate) mod resolve;
+pub(crate) mod verified;
 mod versions;

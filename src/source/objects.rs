@@ -15,11 +15,7 @@ use super::Objects;
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, PackRequest, Reason, Run, TipKind,
     ancestry::CommitGraph,
-    pack::{
-        closure,
-        commits::{StoreCommits, VerifiedHistory},
-        outgoing::Fault,
-    },
+    pack::{closure, commits::StoreCommits, outgoing::Fault, verified::VerifiedHistory},
 };
 
 /// How much memory reading a store takes, in bytes.
@@ -99,7 +95,12 @@ impl LocalObjects {
     }
 
     pub(super) fn commits(&self) -> StoreCommits<'_> {
-        StoreCommits::new(&self.odb, self.graph.as_ref(), &self.shallow)
+        let commits = StoreCommits::new(&self.odb, self.graph.as_ref(), &self.shallow);
+        // There is no room for another thread where memory is limited.
+        match self.memory.each {
+            None => commits.reading_ahead(),
+            Some(_) => commits,
+        }
     }
 
     /// One of the wants that needs the object at fault.

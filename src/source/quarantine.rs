@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, Reason, Run, TipKind, Traffic,
     ancestry::CommitGraph,
-    pack::{closure, commits::VerifiedHistory, incoming::Incoming},
+    pack::{closure, incoming::Incoming, verified::VerifiedHistory},
 };
 
 pub(crate) struct LocalQuarantine {

@@ -30,7 +30,7 @@ mod walk;
 
 pub(crate) use self::outside::{Outside, are_complete};
 use self::walk::Walk;
-use super::commits::{StoreCommits, VerifiedHistory};
+use super::{commits::StoreCommits, verified::VerifiedHistory};
 use crate::{Error, Phase, Reason, Run};
 
 /// What the walk reads from.

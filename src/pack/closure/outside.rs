@@ -15,8 +15,9 @@ use super::trees::MAX_DEPTH;
 use crate::{
     Error, Run,
     pack::{
-        commits::{StoreCommits, VerifiedHistory},
+        commits::StoreCommits,
         entries::{each_new, kind_of},
+        verified::VerifiedHistory,
     },
 };
 
