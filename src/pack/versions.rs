@@ -22,6 +22,11 @@ struct Marks(Vec<u32>);
 /// How many bytes lie between two marks, unless one entry is longer.
 const DISTANCE: usize = 512;
 
+/// How many entries may have changed: these, and one for so many bytes of a tree. Each takes memory that
+/// nobody has counted.
+const MANY_CHANGED: usize = 64;
+const SIZE_PER_CHANGED: usize = 256;
+
 /// A tree that has other ids in some entries than another one, and the same names.
 pub(super) struct Changed<'t> {
     /// Those entries, as they are in the tree, and as they are in the other one.
@@ -80,22 +85,28 @@ impl Marks {
         Some(Marks(marks))
     }
 
-    /// None if anything else differs. Both trees are of the same length.
+    /// None if anything else differs, or so many entries that it is as well to look at all of them. Both
+    /// trees are of the same length.
     fn entries_with_other_ids<'t>(
         &self,
         tree: &'t [u8],
         base: &'t [u8],
         format: gix::hash::Kind,
     ) -> Option<Vec<(&'t [u8], &'t [u8])>> {
+        let most = MANY_CHANGED + tree.len() / SIZE_PER_CHANGED;
         let mut found = Vec::new();
-        let mut at = 0;
+        // Up to where an entry ends.
+        let mut known = 0;
         loop {
-            at += common_prefix(&tree[at..], &base[at..]);
+            let at = known + common_prefix(&tree[known..], &base[known..]);
             if at == tree.len() {
                 return Some(found);
             }
+            if found.len() == most {
+                return None;
+            }
             let before = self.0.partition_point(|mark| *mark as usize <= at) - 1;
-            let mut start = self.0[before] as usize;
+            let mut start = known.max(self.0[before] as usize);
             let mut entries = Entries {
                 rest: &base[start..],
                 format,
@@ -112,7 +123,7 @@ impl Marks {
                 return None;
             }
             found.push((new, old));
-            at = end;
+            known = end;
         }
     }
 }
@@ -166,7 +177,7 @@ mod tests {
 
     #[test]
     fn other_ids_are_found_and_nothing_else_is_taken_for_them() {
-        let entries = || prop::collection::vec((1..40_usize, 0..3_u8), 0..100);
+        let entries = || prop::collection::vec((1..40_usize, 0..3_u8), 0..60);
         proptest!(|(old in entries(), ids in prop::collection::vec(0..3_u8, 100), broken: prop::sample::Index)| {
             let ids = |(at, (name, id)): (usize, &(usize, u8))| (*name, if ids[at] == 0 { 2 - id } else { *id });
             let new: Vec<_> = old.iter().enumerate().map(ids).collect();
@@ -212,6 +223,23 @@ mod tests {
         assert_eq!(changed(&tree(&[(1, 1)]), &base), None);
         assert_eq!(changed(&base[1..], &base[..base.len() - 1]), None);
         assert_eq!(changed(b"", b""), Some(Vec::new()));
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_may_have_changed() {
+        for (count, changes, is_version) in [
+            (64, 64, true),
+            (80, 80, false),
+            (5000, 600, true),
+            (5000, 1000, false),
+        ] {
+            let old: Vec<_> = (0..count).map(|_| (3, 1)).collect();
+            let new: Vec<_> = (0..count)
+                .map(|at| (3, 1 + u8::from(at < changes)))
+                .collect();
+            let found = changed(&tree(&new), &tree(&old));
+            assert_eq!(found.is_some(), is_version, "{changes} of {count}");
+        }
     }
 
     #[test]

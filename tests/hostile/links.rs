@@ -1,6 +1,7 @@
 //! Sound objects that don't make a whole: what they lead to is missing, or is something else.
 
 use crate::objects::{commit, tag, tree};
+use crate::pack::delta;
 use crate::support::git::ObjectFormat;
 use crate::world::{Case, EVIL, Offer, World, all_fail, rejected};
 use gix::objs::Kind;
@@ -18,20 +19,9 @@ fn below(pack: &mut crate::pack::Pack, mode: &str, id: ObjectId, levels: usize) 
 }
 
 /// A delta that has all of its result in it.
-fn replace(base: usize, content: &[u8]) -> Vec<u8> {
-    let mut delta = Vec::new();
-    for mut size in [base, content.len()] {
-        while size > 0x7f {
-            delta.push(size as u8 | 0x80);
-            size >>= 7;
-        }
-        delta.push(size as u8);
-    }
-    for part in content.chunks(0x7f) {
-        delta.push(part.len() as u8);
-        delta.extend(part);
-    }
-    delta
+fn replace(base: &[u8], content: &[u8]) -> Vec<u8> {
+    let [base, result] = [base.len() as u64, content.len() as u64];
+    delta::of(base, result, &delta::insert(content))
 }
 
 fn missing_cases() -> Vec<Case> {
@@ -90,26 +80,26 @@ fn missing_cases() -> Vec<Case> {
         }),
         // What completes a thin pack is there, and that is all that is known of it.
         rejected(
-            "the tree of debris that a delta is built on",
+            "a commit of debris that a delta is built on",
             MISSING,
             |world| {
                 let mut pack = world.pack();
                 let base = commit(&world.nowhere(99), &[], "debris");
                 assert_eq!(world.id(Kind::Commit, &base), world.broken);
                 let sound = commit(&world.tree, &[world.tip], "sound");
-                pack.ref_delta(&world.broken, &replace(base.len(), &sound));
+                pack.ref_delta(&world.broken, &replace(&base, &sound));
                 Offer::branch(world.broken, pack)
             },
         ),
         rejected(
-            "a blob of debris that a delta is built on",
+            "a tree of debris beside what is built on it",
             MISSING,
             |world| {
                 let mut pack = world.pack();
                 let base = tree([("100644", &b"x"[..], world.nowhere(98))]);
                 let id = world.broken_tree;
                 let sound = tree([("100644", &b"x"[..], world.blob)]);
-                pack.ref_delta(&id, &replace(base.len(), &sound));
+                pack.ref_delta(&id, &replace(&base, &sound));
                 let sound = world.id(Kind::Tree, &sound);
                 let root = tree([("40000", &b"a"[..], sound), ("40000", &b"b"[..], id)]);
                 let root = pack.object(Kind::Tree, &root);

@@ -1,14 +1,11 @@
 //! The walk over a tree and those below it.
 
-use gix::{
-    ObjectId,
-    objs::{Kind, tree::EntryKind},
-};
+use gix::{ObjectId, objs::Kind};
 
 use super::{Fault, known::Node, texts::Texts};
 use crate::{
     Error, Reason,
-    pack::entries::{Entries, decode, is_readable},
+    pack::entries::{Entries, decode, is_readable, kind_of},
 };
 
 /// Git itself goes no deeper (`core.maxTreeDepth` in git-config(1)).
@@ -242,10 +239,8 @@ impl Tree {
             if in_others.any(|other| other.oid == entry.oid && other.mode == entry.mode) {
                 continue;
             }
-            let kind = match entry.mode.kind() {
-                EntryKind::Commit => continue,
-                EntryKind::Tree => Kind::Tree,
-                EntryKind::Blob | EntryKind::BlobExecutable | EntryKind::Link => Kind::Blob,
+            let Some(kind) = kind_of(&entry) else {
+                continue;
             };
             let id = entry.oid.to_owned();
             let node = match way.link(id, kind)? {

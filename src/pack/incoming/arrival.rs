@@ -228,22 +228,15 @@ impl Entries<'_, '_, '_> {
     fn delta(&mut self, intake: &mut Intake<'_, '_>, size: u64) -> Result<u64, Stop> {
         intake.spent.check_size(size)?;
         let is_kept = self.at_hand.reserve(size);
-        let mut stream = self.inflater.read(intake, size);
         self.content.clear();
-        loop {
-            let piece = stream.fill_buf()?;
-            if piece.is_empty() {
-                break;
-            }
+        each_piece(self.inflater.read(intake, size), |piece| {
             let missing = MAX_SIZES.saturating_sub(self.content.len());
-            let length = piece.len();
             self.content
-                .extend_from_slice(&piece[..length.min(missing)]);
+                .extend_from_slice(&piece[..piece.len().min(missing)]);
             if is_kept {
                 self.at_hand.extend(piece);
             }
-            stream.consume(length);
-        }
+        })?;
         if is_kept {
             self.at_hand.end(self.table.len(), None);
         }
@@ -258,42 +251,39 @@ impl Entries<'_, '_, '_> {
         size: u64,
     ) -> Result<Option<ObjectId>, Stop> {
         if self.keeps_objects && size <= MAX_AT_HAND && self.at_hand.reserve(size) {
-            let mut stream = self.inflater.read(intake, size);
-            loop {
-                let piece = stream.fill_buf()?;
-                if piece.is_empty() {
-                    break;
-                }
-                self.at_hand.extend(piece);
-                let length = piece.len();
-                stream.consume(length);
-            }
+            let stream = self.inflater.read(intake, size);
+            each_piece(stream, |piece| self.at_hand.extend(piece))?;
             self.at_hand.end(self.table.len(), Some(kind));
             return Ok(None);
         }
         let mut hasher = gix::hash::hasher(self.table.hash);
         hasher.update(&gix::objs::encode::loose_header(kind, size));
         self.content.clear();
-        let mut stream = self.inflater.read(intake, size);
-        loop {
-            let piece = stream.fill_buf()?;
-            if piece.is_empty() {
-                break;
-            }
+        each_piece(self.inflater.read(intake, size), |piece| {
             hasher.update(piece);
             // A blob has nothing in it to look at.
             if kind != Kind::Blob {
                 self.content.extend_from_slice(piece);
             }
-            let length = piece.len();
-            stream.consume(length);
-        }
+        })?;
         let id = hasher.try_finalize().map_err(|_| collision())?;
         self.inspection.look_at(kind, id, &self.content, None)?;
         if self.content.capacity() > 1024 * 1024 {
             self.content = Vec::new();
         }
         Ok(Some(id))
+    }
+}
+
+fn each_piece(mut stream: impl BufRead, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    loop {
+        let piece = stream.fill_buf()?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        take(piece);
+        let length = piece.len();
+        stream.consume(length);
     }
 }
 

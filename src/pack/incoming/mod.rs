@@ -39,6 +39,7 @@ use self::{
     early_sync::EarlySync,
     indexing::ById,
     inspection::{Findings, Found},
+    links::Links,
     resolving::Pack,
     spent::Spent,
     table::Table,
@@ -237,24 +238,7 @@ impl Incoming {
         if !run.fsck().is_none() {
             by_id.check_that_each_is_there_once()?;
         }
-        let next = AtomicUsize::new(0);
-        let outside = thread::scope(|scope| {
-            // Nobody looked at what completes a thin pack: it is there, and what it needs may not be.
-            let outside = || {
-                found
-                    .links
-                    .outside(&next, |id| by_id.kind_of(id, announced))
-            };
-            // What objects need is worth a thread if there are many.
-            let beside = (table.len() >= MANY).then(|| scope.spawn(outside));
-            by_id.write_index(&index, &checksum)?;
-            let found = outside();
-            Ok(match beside.map(thread::ScopedJoinHandle::join) {
-                Some(Ok(more)) => found.zip(more).map(|(found, more)| [found, more].concat()),
-                Some(Err(panic)) => resume_unwind(panic),
-                None => found,
-            })
-        })?;
+        let outside = index_and_find_outside(&by_id, &found.links, announced, &index, &checksum)?;
         let synced = early_sync.finish();
         synced.map_err(|err| Error::io("writing the pack", err))?;
         fs::rename(&path, &data).map_err(|err| Error::io("naming a pack", err))?;
@@ -339,6 +323,31 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// Writes the index of a pack, and finds what its objects need that it did not come with; `None` if that
+/// isn't known.
+fn index_and_find_outside(
+    by_id: &ById<'_>,
+    links: &Links,
+    announced: u32,
+    index: &Path,
+    checksum: &ObjectId,
+) -> Result<Option<Vec<(Kind, ObjectId)>>, Error> {
+    let next = AtomicUsize::new(0);
+    // Nobody looked at what completes a thin pack: it is there, and what it needs may not be.
+    let find = || links.outside(&next, |id| by_id.kind_of(id, announced));
+    thread::scope(|scope| {
+        // It is worth a thread if there are many.
+        let beside = (announced >= MANY).then(|| scope.spawn(find));
+        by_id.write_index(index, checksum)?;
+        let found = find();
+        Ok(match beside.map(thread::ScopedJoinHandle::join) {
+            Some(Ok(more)) => found.zip(more).map(|(found, more)| [found, more].concat()),
+            Some(Err(panic)) => resume_unwind(panic),
+            None => found,
+        })
+    })
 }
 
 /// Git reads no such file from a blob that is larger, and neither do we.

@@ -157,7 +157,7 @@ impl Work for Resolver<'_, '_> {
         if self.is_given_up.load(Relaxed) {
             return Err(Error::cancelled());
         }
-        // A large object was looked at when it came in.
+        // It was looked at when it came in, or by whoever had it before.
         if !self.is_to_be_resolved(entry) {
             return Ok(match entry < self.pack.arrived {
                 true => Version::default(),

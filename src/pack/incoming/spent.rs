@@ -15,8 +15,8 @@ pub(super) struct Spent<'a> {
     made: AtomicU64,
     /// Bytes on disk beside the pack.
     waiting: AtomicU64,
-    /// Bytes of memory that are left for deltas at hand.
-    for_deltas: AtomicU64,
+    /// Bytes of memory that are left for deltas and small objects at hand.
+    at_hand: AtomicU64,
 }
 
 impl<'a> Spent<'a> {
@@ -26,7 +26,7 @@ impl<'a> Spent<'a> {
             whole: AtomicU64::new(0),
             made: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
-            for_deltas: AtomicU64::new(0),
+            at_hand: AtomicU64::new(0),
         }
     }
 
@@ -37,9 +37,9 @@ impl<'a> Spent<'a> {
         let share = self.limits.memory / 8 * 5;
         match share.checked_sub(count.saturating_mul(memory)) {
             Some(left) => {
-                let for_deltas = left + self.limits.memory / 16;
+                let at_hand = left + self.limits.memory / 16;
                 let most = self.limits.memory / 4;
-                self.for_deltas.store(for_deltas.min(most), Relaxed);
+                self.at_hand.store(at_hand.min(most), Relaxed);
                 Ok(())
             }
             None => {
@@ -112,15 +112,14 @@ impl<'a> Spent<'a> {
         self.waiting.store(0, Relaxed);
     }
 
-    /// Whether there is memory for so many more bytes of deltas. Those that there is none for are read
-    /// from disk.
+    /// Whether there is memory for so many more bytes at hand. What there is none for is read from disk.
     pub(super) fn keep_at_hand(&self, bytes: u64) -> bool {
         let kept = |left: u64| left.checked_sub(bytes);
-        self.for_deltas.fetch_update(Relaxed, Relaxed, kept).is_ok()
+        self.at_hand.fetch_update(Relaxed, Relaxed, kept).is_ok()
     }
 
     pub(super) fn let_go(&self, bytes: u64) {
-        self.for_deltas.fetch_add(bytes, Relaxed);
+        self.at_hand.fetch_add(bytes, Relaxed);
     }
 
     pub(super) fn check_disk(&self, pack: u64) -> Result<(), Error> {
