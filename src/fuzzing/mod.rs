@@ -12,6 +12,7 @@ pub(crate) mod made_packs;
 mod names;
 mod objects;
 mod packs;
+mod vouched;
 
 #[cfg(feature = "http")]
 mod answers;
@@ -28,6 +29,7 @@ pub use fsck::fsck;
 pub use history::ancestry;
 pub use names::{globs, ref_names};
 pub use packs::{outgoing_pack, pack, thin_pack};
+pub use vouched::vouched_pack;
 
 #[cfg(feature = "http")]
 pub use answers::{fetch_response, report_status, side_band};

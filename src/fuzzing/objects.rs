@@ -55,6 +55,33 @@ impl Maker<'_> {
         self.made.push(Object::new(object.0, object.1, self.hash));
     }
 
+    /// A tree that there is, with another object in one of its entries.
+    pub(super) fn make_version_of_tree(&mut self, bytes: &mut Bytes<'_>) {
+        let Some(tree) = self.pick(Kind::Tree, bytes) else {
+            return;
+        };
+        let mut content = tree.content.clone();
+        let id_length = self.hash.len_in_bytes();
+        let mut ids = Vec::new();
+        let mut at = 0;
+        while let Some(head) = content[at..].find_byte(0) {
+            let kind = match content[at..].starts_with(b"4") {
+                true => Kind::Tree,
+                false => Kind::Blob,
+            };
+            at += head + 1;
+            ids.push((kind, at));
+            at += id_length;
+        }
+        let Some((kind, at)) = ids.get(bytes.below(ids.len())).copied() else {
+            return;
+        };
+        if let Some(id) = self.id_of(kind, bytes) {
+            content[at..at + id_length].copy_from_slice(id.as_bytes());
+            self.made.push(Object::new(Kind::Tree, content, self.hash));
+        }
+    }
+
     fn tree(&self, bytes: &mut Bytes<'_>) -> Vec<u8> {
         let mut tree = Vec::new();
         let kinds = bytes.byte();

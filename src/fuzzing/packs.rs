@@ -376,7 +376,7 @@ fn receive(
 }
 
 /// A repository with these objects, and no refs.
-fn store_of(objects: &[Object], forms: &[Form], hash: HashKind, run: &Run) -> Scratch {
+pub(super) fn store_of(objects: &[Object], forms: &[Form], hash: HashKind, run: &Run) -> Scratch {
     let format = ObjectFormat::from_hash_kind(hash).expect("a known one");
     let store = Scratch::create(None, format).expect("a folder");
     let pack = write(objects, &[], forms, hash);

@@ -47,6 +47,7 @@ kept! {
     pack,
     ref_names,
     thin_pack,
+    vouched_pack,
     #[cfg(feature = "http")]
     fetch_response,
     #[cfg(feature = "http")]
