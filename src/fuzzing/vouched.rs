@@ -33,7 +33,7 @@ pub fn vouched_pack(data: &[u8]) {
 
     let mut known = make(&[], hash, &mut bytes);
     known.retain(|_| bytes.byte() < 0xf0);
-    let all = by_id(&known);
+    let mut all = by_id(&known);
     let vouched = known.iter().filter(|object| {
         let is_tip = matches!(object.kind, Kind::Commit | Kind::Tag);
         is_tip && closure(object.id, &all).is_some()
@@ -66,13 +66,12 @@ pub fn vouched_pack(data: &[u8]) {
         quarantine.set_window(window).expect("a folder");
     }
     let haves = quarantine.haves(&[], 32, &run).expect("an answer");
-    assert!(haves.iter().all(|have| all.contains_key(have)));
+    assert!(haves.iter().all(|have| behind.contains(have)));
     // What is taken at all, `thin_pack` tells.
     if quarantine.receive(&mut &pack[..], &run).is_err() {
         return;
     }
 
-    let mut all = all;
     all.extend(by_id(&objects));
     let tips: Vec<_> = all.keys().copied().chain([ObjectId::null(hash)]).collect();
     let faults = match quarantine.faults(&tips, &run) {

@@ -22,15 +22,15 @@ pub(crate) struct StoreCommits<'a> {
     by_position: Option<ByPosition<'a>>,
     pub shallow: &'a HashSet<ObjectId>,
     buffer: Vec<u8>,
-    /// How many were read until another thread should join in; `None` if none should.
+    /// How many are read before another thread joins in; `None` if none does.
     until_ahead: Option<u32>,
     ahead: Option<CommitsAhead>,
 }
 
 /// So many commits are no short walk any more, which would be over before a thread has begun.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 const MANY: u32 = 512;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 const MANY: u32 = 8;
 
 impl<'a> StoreCommits<'a> {
@@ -117,9 +117,10 @@ impl StoreCommits<'_> {
                     return read.found;
                 }
                 Step::ReadAnother(other) => {
-                    ahead.put(Box::new(read(self.odb, other, &mut self.buffer)));
+                    let read = read_commit(self.odb, other, &mut self.buffer);
+                    ahead.put(Box::new(read));
                 }
-                Step::Read => {
+                Step::ReadIt => {
                     let found = read_into(self.odb, id, &mut self.buffer, parents);
                     if let Some((commit, _)) = found {
                         ahead.know(commit.date, parents);
@@ -130,11 +131,17 @@ impl StoreCommits<'_> {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_helped(&self) -> bool {
+        self.ahead.is_some()
+    }
+
     fn begin_ahead_if_due(&mut self) {
         self.until_ahead = match self.until_ahead {
             Some(0) => {
                 let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
-                let ahead = (cores > 1).then(|| CommitsAhead::start(self.odb.clone()));
+                let ahead =
+                    (cores > 1).then(|| CommitsAhead::start(self.odb.clone(), self.shallow));
                 self.ahead = ahead.flatten();
                 None
             }
@@ -144,17 +151,21 @@ impl StoreCommits<'_> {
 }
 
 /// A commit as it was read.
-pub(super) struct Read {
+pub(super) struct ReadCommit {
     pub(super) id: ObjectId,
     /// With its tree; `None` if it can't be read.
     pub(super) found: Option<(Commit, ObjectId)>,
     pub(super) parents: Vec<ObjectId>,
 }
 
-pub(super) fn read(odb: &gix::odb::Handle, id: ObjectId, buffer: &mut Vec<u8>) -> Read {
+pub(super) fn read_commit(
+    odb: &gix::odb::Handle,
+    id: ObjectId,
+    buffer: &mut Vec<u8>,
+) -> ReadCommit {
     let mut parents = Vec::new();
     let found = read_into(odb, &id, buffer, &mut parents);
-    Read { id, found, parents }
+    ReadCommit { id, found, parents }
 }
 
 fn read_into(

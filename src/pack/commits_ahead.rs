@@ -5,22 +5,22 @@
 //! Should a walk want the very commit that is being read there, it reads another one in the meantime.
 
 use std::{
-    collections::{BinaryHeap, HashMap, hash_map::Entry},
+    collections::{BinaryHeap, HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
 };
 
 use gix::ObjectId;
 
-use super::commits::{Read, read};
+use super::commits::{ReadCommit, read_commit};
 
 /// How many commits may wait to be asked for, each with its parents. It takes some megabytes.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 const MAX_WAITING: usize = 32 * 1024;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 const MAX_WAITING: usize = 16;
-/// How many may wait to be read.
-const MAX_QUEUED: usize = 1024 * 1024;
+/// How many may wait to be read. They take less.
+const MAX_QUEUED: usize = 32 * 1024;
 
 /// The thread, and what it shares with the walk.
 pub(super) struct CommitsAhead {
@@ -30,9 +30,9 @@ pub(super) struct CommitsAhead {
 
 /// What to do for a commit that the walk asks for.
 pub(super) enum Step {
-    Take(Box<Read>),
+    Take(Box<ReadCommit>),
     /// To be [known](CommitsAhead::know) then.
-    Read,
+    ReadIt,
     /// This one; to be [put](CommitsAhead::put) then, before the first one is asked for again.
     ReadAnother(ObjectId),
 }
@@ -45,16 +45,23 @@ struct Shared {
 }
 
 impl CommitsAhead {
-    /// `None` if there is no thread to be had.
-    pub(super) fn start(odb: gix::odb::Handle) -> Option<Self> {
+    /// `None` if there is no thread to be had. The walk won't ask for the parents of commits where the
+    /// history is `shallow`.
+    pub(super) fn start(mut odb: gix::odb::Handle, shallow: &HashSet<ObjectId>) -> Option<Self> {
+        // It reads nothing twice.
+        odb.unset_object_cache();
         let shared = Arc::<Shared>::default();
+        let mut schedule = shared.lock();
+        let asked = shallow.iter().map(|id| (key(id), State::Asked));
+        schedule.commits.extend(asked);
+        drop(schedule);
         let work = {
             let shared = Arc::clone(&shared);
             move || {
                 let mut buffer = Vec::new();
                 let mut done = None;
                 while let Some(next) = shared.next(done) {
-                    done = Some(Box::new(read(&odb, next, &mut buffer)));
+                    done = Some(Box::new(read_commit(&odb, next, &mut buffer)));
                 }
             }
         };
@@ -72,7 +79,7 @@ impl CommitsAhead {
         step
     }
 
-    pub(super) fn put(&self, read: Box<Read>) {
+    pub(super) fn put(&self, read: Box<ReadCommit>) {
         let mut schedule = self.shared.lock();
         schedule.put(read);
         self.shared.wake_if_due(schedule);
@@ -90,7 +97,7 @@ impl Drop for CommitsAhead {
     fn drop(&mut self) {
         self.shared.lock().is_over = true;
         self.shared.wake.notify_one();
-        // What it has not read, should it have panicked, the walk has read itself.
+        // At most until it has read one more. Should it have panicked, the walk has read the rest itself.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
@@ -101,7 +108,7 @@ impl Shared {
     }
 
     /// For the other thread: what to read after `done`. `None` once the walk is over.
-    fn next(&self, done: Option<Box<Read>>) -> Option<ObjectId> {
+    fn next(&self, done: Option<Box<ReadCommit>>) -> Option<ObjectId> {
         let mut schedule = self.lock();
         schedule.reading = None;
         if let Some(done) = done {
@@ -149,7 +156,7 @@ struct Schedule {
 enum State {
     Queued,
     /// Read, and not asked for yet.
-    Waiting(Box<Read>),
+    Waiting(Box<ReadCommit>),
     Asked,
 }
 
@@ -163,16 +170,26 @@ impl Schedule {
         match self.commits.insert(key(id), State::Asked) {
             Some(State::Waiting(read)) => {
                 self.waiting -= size(&read);
-                match read.id == *id {
-                    true => Step::Take(read),
-                    false => Step::Read,
+                // It may be there all the same: packs come and go while they are looked into.
+                if read.id == *id && read.found.is_some() {
+                    return Step::Take(read);
                 }
             }
-            _ => Step::Read,
+            _ if self.waiting >= MAX_WAITING => self.begin_anew(),
+            _ => {}
         }
+        Step::ReadIt
     }
 
-    fn put(&mut self, read: Box<Read>) {
+    /// What was read is not what the walk wants. It tells itself where it goes.
+    fn begin_anew(&mut self) {
+        self.commits
+            .retain(|_, state| matches!(state, State::Asked));
+        self.queue.clear();
+        self.waiting = 0;
+    }
+
+    fn put(&mut self, read: Box<ReadCommit>) {
         if let Some((commit, _)) = read.found {
             self.queue(commit.date, &read.parents);
         }
@@ -209,7 +226,7 @@ impl Schedule {
     }
 }
 
-fn size(read: &Read) -> usize {
+fn size(read: &ReadCommit) -> usize {
     1 + read.parents.len()
 }
 
@@ -223,7 +240,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ancestry::Commit;
+    use crate::{
+        ancestry::{Commit, CommitGraph},
+        pack::{commits::StoreCommits, real_git},
+    };
 
     /// For each commit its date, and which others are its parents: they come before it.
     type History = Vec<(i64, Vec<usize>)>;
@@ -238,13 +258,13 @@ mod tests {
         key(id) as usize
     }
 
-    fn read(history: &History, id: ObjectId) -> Box<Read> {
+    fn read(history: &History, id: ObjectId) -> Box<ReadCommit> {
         let (date, parents) = &history[commit(&id)];
         let found = Commit {
             generation: None,
             date: *date,
         };
-        Box::new(Read {
+        Box::new(ReadCommit {
             id,
             // Some can't be read.
             found: (date % 7 != 0).then_some((found, id)),
@@ -286,9 +306,15 @@ mod tests {
                         assert!(!asked[number] || id == next);
                     }
                 }
-                match schedule.ask(&next) {
+                let is_full = schedule.waiting >= MAX_WAITING;
+                let step = schedule.ask(&next);
+                // Only what was given up is read again.
+                if is_full && schedule.waiting == 0 {
+                    read_by_other.fill(false);
+                }
+                match step {
                     Step::Take(found) => break found,
-                    Step::Read => {
+                    Step::ReadIt => {
                         let found = read(history, next);
                         if let Some((commit, _)) = found.found {
                             schedule.queue(commit.date, &found.parents);
@@ -315,7 +341,8 @@ mod tests {
                 State::Queued | State::Asked => 0,
             });
             assert_eq!(schedule.waiting, waiting.sum::<usize>());
-            assert!(schedule.waiting < MAX_WAITING + 2 * size(&expected).max(4));
+            // One that is read by each comes on top.
+            assert!(schedule.waiting < MAX_WAITING + 2 * 4);
         }
     }
 
@@ -346,13 +373,69 @@ mod tests {
             generation: None,
             date: 1,
         };
-        schedule.put(Box::new(Read {
+        schedule.put(Box::new(ReadCommit {
             id: one,
             found: Some((commit, one)),
             parents: Vec::new(),
         }));
-        assert!(matches!(schedule.ask(&other), Step::Read));
-        assert!(matches!(schedule.ask(&one), Step::Read));
+        assert!(matches!(schedule.ask(&other), Step::ReadIt));
+        assert!(matches!(schedule.ask(&one), Step::ReadIt));
         assert_eq!(schedule.waiting, 0);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_given_up_once_there_is_too_much_of_it() {
+        let line = |first: usize| (first..).map(|number| (1, vec![number + 1]));
+        let history: History = line(0).take(200).collect();
+        let mut schedule = Schedule::default();
+        schedule.queue(1, &[id(0)]);
+        while let Some(next) = schedule.next() {
+            schedule.put(read(&history, next));
+        }
+        assert!(schedule.waiting >= MAX_WAITING);
+        assert!(matches!(schedule.ask(&id(100)), Step::ReadIt));
+        assert_eq!(schedule.waiting, 0);
+        schedule.queue(
+            1,
+            &history[100].1.iter().map(|at| id(*at)).collect::<Vec<_>>(),
+        );
+        assert_eq!(schedule.next(), Some(id(101)));
+        // What was given up may be wanted after all.
+        schedule.queue(1, &[id(1)]);
+        assert_eq!(schedule.next(), Some(id(1)));
+        assert_eq!(schedule.next(), None);
+    }
+
+    #[test]
+    fn another_thread_takes_part_and_ends_with_the_walk() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        real_git::git(dir.path(), &["init", "--quiet", "--bare"], b"");
+        let commit = |number| {
+            let author = format!("A <a> {number} +0000");
+            format!("commit refs/heads/main\ncommitter {author}\ndata 0\n\n")
+        };
+        let stream: String = (1..200).map(commit).collect();
+        real_git::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
+        let tip = real_git::git(dir.path(), &["rev-parse", "main"], b"");
+        let tip = ObjectId::from_hex(tip.trim().as_bytes()).expect("an id");
+        let odb = gix::odb::at(dir.path().join("objects"), gix::hash::Kind::Sha1).expect("a store");
+        let none = HashSet::new();
+        for most in [200, 50] {
+            let mut by_itself = StoreCommits::new(&odb, None, &none);
+            let mut commits = StoreCommits::new(&odb, None, &none).reading_ahead();
+            let mut next = vec![tip];
+            let mut count = 0;
+            while let Some(id) = next.pop().filter(|_| count < most) {
+                let found = commits.commit(&id, &mut next);
+                let mut parents = Vec::new();
+                assert_eq!(by_itself.commit(&id, &mut parents), found);
+                assert_eq!(next, parents);
+                count += 1;
+            }
+            assert_eq!(count, most.min(199));
+            let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+            assert_eq!(commits.is_helped(), cores > 1);
+            assert!(!by_itself.is_helped());
+        }
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn select(
     }
     let is_commit = |place: u32| kinds[place as usize] == Some(Kind::Commit);
     let expected = Expected {
-        order,
+        order: survey.order,
         places: (0..)
             .zip(&marked)
             .map(|(place, is_marked)| *is_marked && is_commit(place))

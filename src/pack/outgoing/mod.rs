@@ -23,12 +23,15 @@ pub(crate) mod bitmap;
 mod bitmapped;
 mod closed;
 pub(crate) mod delta;
+mod descend;
 mod everything;
 mod fan_out;
 mod frontier;
 mod layout;
 mod links;
 mod loose;
+#[cfg(test)]
+mod made_store;
 mod scan;
 pub(crate) mod search;
 mod selection;
@@ -99,24 +102,13 @@ pub(crate) fn prepare<'a>(
     run: &'a Run,
 ) -> Result<OutgoingPack<'a>, NoPack> {
     let Source {
-        mut commits,
+        commits,
         folders,
         peeled,
     } = source;
     let odb = commits.odb;
-    let hash = odb.store_ref().object_hash();
-    let packs = stored::StoredPacks::at(&folders, hash)?;
-    let by_bitmap = match request.haves.is_empty() && commits.shallow.is_empty() {
-        true => bitmapped::select(&mut commits, &packs, request, run)?,
-        false => None,
-    };
-    let selection = match by_bitmap {
-        Some(selection) => selection,
-        None => {
-            let frontier = frontier::find(&mut commits, request, &peeled, run)?;
-            selection::select(odb, &packs, &folders, &frontier, run)?
-        }
-    };
+    let packs = stored::StoredPacks::at(&folders, odb.store_ref().object_hash())?;
+    let selection = select(commits, &packs, &folders, &peeled, request, run)?;
     let is_with_pack = selection.is_with_pack;
     let items = layout::lay_out(odb, &packs, &folders, selection, request.thin, run)?;
     let loose = loose::LooseObjects::at(&folders);
@@ -130,4 +122,25 @@ pub(crate) fn prepare<'a>(
         request.ofs_delta,
         run,
     ))
+}
+
+fn select(
+    mut commits: StoreCommits<'_>,
+    packs: &stored::StoredPacks,
+    folders: &[PathBuf],
+    peeled: &HashMap<ObjectId, ObjectId>,
+    request: &PackRequest,
+    run: &Run,
+) -> Result<selection::Selection, NoPack> {
+    if request.haves.is_empty()
+        && commits.shallow.is_empty()
+        && let Some(selection) = bitmapped::select(&mut commits, packs, request, run)?
+    {
+        return Ok(selection);
+    }
+    let odb = commits.odb;
+    let frontier = frontier::find(&mut commits, request, peeled, run)?;
+    // What was read ahead for it is in the way from here on.
+    drop(commits);
+    selection::select(odb, packs, folders, &frontier, run)
 }
