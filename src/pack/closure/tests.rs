@@ -17,6 +17,9 @@ use super::*;
 use crate::{Progress, SyncOptions, pack::real_git};
 
 const COMMITS: usize = 2000;
+/// After so many commits the largest pack is looked at; the next one is complete then, and their trees.
+const UNTIL_READ: u64 = 1000;
+const VISITED_IN_WHOLE_PACK: u64 = UNTIL_READ + 1 + UNTIL_READ;
 /// How many files there are in the folder.
 const FILES: usize = 9;
 /// Enough to read all of the pack, and not enough for that but for everything else.
@@ -116,13 +119,20 @@ fn id(hex: &str) -> ObjectId {
 }
 
 #[test]
-fn the_trees_of_a_whole_pack_are_not_followed() {
+fn what_a_whole_pack_has_is_not_followed() {
     let history = history(FILES, "");
     let tip = id(&git(history.path(), &["rev-parse", "main"], b""));
     let store = store(&history, "");
     let (faults, visited) = faults_in(&store, &[tip], MEMORY);
     assert_eq!(faults, []);
-    assert_eq!(visited, 2 * COMMITS as u64, "commits and their trees");
+    assert_eq!(visited, VISITED_IN_WHOLE_PACK);
+    // Whatever else is a tip is complete, too.
+    let rev = |name: &str| id(&git(history.path(), &["rev-parse", name], b""));
+    let others = ["main~1990", "main~1990^{tree}", "main~5"].map(rev);
+    let tips = [&[tip], &others[..]].concat();
+    let (faults, visited) = faults_in(&store, &tips, MEMORY);
+    assert_eq!(faults, []);
+    assert_eq!(visited, VISITED_IN_WHOLE_PACK + 3);
     let (faults, visited) = faults_in(&store, &[tip], LITTLE_MEMORY);
     assert_eq!(faults, []);
     assert_eq!(
@@ -138,10 +148,13 @@ fn trees_with_very_much_in_them_are_followed() {
     let history = history(60, "");
     let tip = id(&git(history.path(), &["rev-parse", "main"], b""));
     let store = store_with(&history, "", &["--window=0", "--no-reuse-delta"]);
-    for (memory, visits) in [(MEMORY, 2), (4 << 20, 4)] {
+    for (memory, visits) in [
+        (MEMORY, VISITED_IN_WHOLE_PACK),
+        (4 << 20, 4 * COMMITS as u64),
+    ] {
         let (faults, visited) = faults_in(&store, &[tip], memory);
         assert_eq!(faults, []);
-        assert_eq!(visited, visits * COMMITS as u64, "{memory}");
+        assert_eq!(visited, visits, "{memory}");
     }
 }
 
@@ -154,7 +167,11 @@ fn a_very_large_tree_is_followed() {
     for (memory, is_read_at_once) in [(MEMORY, true), (4 << 20, false)] {
         let (faults, visited) = faults_in(&store, &[tip], memory);
         assert_eq!(faults, []);
-        assert_eq!(visited == 2 * COMMITS as u64, is_read_at_once, "{visited}");
+        assert_eq!(
+            visited == VISITED_IN_WHOLE_PACK,
+            is_read_at_once,
+            "{visited}"
+        );
     }
 }
 

@@ -150,7 +150,7 @@ impl<'a> Walk<'a> {
             Visit::Fault(fault) => return Ok(Some(fault)),
             Visit::Enter(node) => node,
         };
-        if self.is_in_closed_pack(&tree)? {
+        if self.kind_in_closed_pack(&tree)? == Some(Kind::Tree) {
             self.known.set(node, State::Complete(Kind::Tree));
             return Ok(None);
         }
@@ -159,10 +159,11 @@ impl<'a> Walk<'a> {
         self.check_tree(node, others)
     }
 
-    fn is_in_closed_pack(&mut self, tree: &ObjectId) -> Result<bool, Error> {
+    /// Of a tree or a commit that is complete.
+    fn kind_in_closed_pack(&mut self, id: &ObjectId) -> Result<Option<Kind>, Error> {
         // What arrived was read when it came in.
         if self.objects.arrived.is_some() || !self.objects.bad.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let worth = Worth {
             commits: self.entered_commits,
@@ -170,7 +171,7 @@ impl<'a> Walk<'a> {
             memory: self.objects.memory / 8 * 3,
         };
         let odb = self.objects.commits.odb;
-        self.closed.has_tree(tree, odb, worth, self.run)
+        self.closed.kind(id, odb, worth, self.run)
     }
 
     fn check_tree(&mut self, node: Node, others: Vec<ObjectId>) -> Result<Option<Fault>, Error> {
@@ -263,6 +264,13 @@ impl<'a> Walk<'a> {
             return Ok(Visit::Nothing);
         }
         if kind.is_none() && self.is_verified(node, &id, expected)? {
+            return Ok(Visit::Nothing);
+        }
+        if let None | Some(Kind::Commit) = expected
+            && let Some(found) = self.kind_in_closed_pack(&id)?
+            && expected.is_none_or(|expected| expected == found)
+        {
+            self.known.set(node, State::Complete(found));
             return Ok(Visit::Nothing);
         }
         if expected == Some(Kind::Blob) {

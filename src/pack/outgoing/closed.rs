@@ -1,12 +1,20 @@
 //! A pack that has all that its trees lead to.
 
-use gix::{objs::Kind, oid};
+use gix::{ObjectId, objs::Kind, oid};
 
 use super::{
+    descend::{Chains, GivenUp, Look},
     links::{MANY_COMMITS, Memory, OWN, TreeLinks, is_worth_it},
     stored::StoredPacks,
+    survey::{PackOrder, Survey},
 };
-use crate::{Error, ErrorKind, Phase, Run};
+use crate::{
+    Error, ErrorKind, Phase, Run,
+    pack::{
+        commits::tree_and_parents,
+        resolve::{Deltas, Visited},
+    },
+};
 
 /// What it takes for each object to find that out, in bytes: without what is in trees, and with that,
 /// as it mostly is.
@@ -14,13 +22,20 @@ const EACH: u64 = 64;
 const EACH_WITH_LINKS: u64 = 128;
 
 /// The largest pack of a store, and whether it lacks nothing: its checksums are compared, and all its
-/// trees read, once that is worth it.
+/// trees and commits read, once that is worth it.
 #[derive(Default)]
 pub(crate) struct ClosedPack {
     packs: Option<StoredPacks>,
     was_read: bool,
-    /// By place in the pack, if that lacks nothing.
+    found: Closed,
+}
+
+#[derive(Default)]
+struct Closed {
+    /// By place in the pack, if its trees lack nothing.
     kinds: Vec<Option<Kind>>,
+    /// Whether its commits don't, either.
+    has_commits: bool,
 }
 
 /// What is there to decide whether to read the pack.
@@ -34,16 +49,16 @@ pub(crate) struct Worth {
 }
 
 impl ClosedPack {
-    /// Whether this is a tree of the pack, and everything behind it is there, too.
-    pub(crate) fn has_tree(
+    /// The kind of a tree or commit of the pack, if everything behind it is there, too.
+    pub(crate) fn kind(
         &mut self,
-        tree: &oid,
+        id: &oid,
         odb: &gix::odb::Handle,
         worth: Worth,
         run: &Run,
-    ) -> Result<bool, Error> {
-        if worth.commits < MANY_COMMITS {
-            return Ok(false);
+    ) -> Result<Option<Kind>, Error> {
+        if worth.commits < MANY_COMMITS || (self.was_read && self.found.kinds.is_empty()) {
+            return Ok(None);
         }
         let packs = match &mut self.packs {
             Some(packs) => packs,
@@ -63,12 +78,16 @@ impl ClosedPack {
                 each: contents,
                 links,
             };
-            self.kinds = kinds_if_closed(packs, worth.levels, &memory, run)?.unwrap_or_default();
+            self.found = read(packs, worth.levels, &memory, run)?;
         }
         let survey = packs.surveyed();
-        let place = survey.and_then(|survey| survey.order.find(tree));
-        let kind = place.and_then(|place| self.kinds.get(place as usize));
-        Ok(kind == Some(&Some(Kind::Tree)))
+        let place = survey.and_then(|survey| survey.order.find(id));
+        let kind = place.and_then(|place| *self.found.kinds.get(place as usize)?);
+        Ok(kind.filter(|kind| match kind {
+            Kind::Tree => true,
+            Kind::Commit => self.found.has_commits,
+            Kind::Blob | Kind::Tag => false,
+        }))
     }
 }
 
@@ -81,23 +100,175 @@ fn packs_of(odb: &gix::odb::Handle) -> Result<StoredPacks, Error> {
     StoredPacks::at(&folders, store.object_hash())
 }
 
-fn kinds_if_closed(
-    packs: &StoredPacks,
-    levels: u16,
-    memory: &Memory,
-    run: &Run,
-) -> Result<Option<Vec<Option<Kind>>>, Error> {
+fn read(packs: &StoredPacks, levels: u16, memory: &Memory, run: &Run) -> Result<Closed, Error> {
     let Some(survey) = packs.survey_largest(run)? else {
-        return Ok(None);
+        return Ok(Closed::default());
     };
     let Some(links) = TreeLinks::read(&survey, memory, Phase::Verify, run)? else {
-        return Ok(None);
+        return Ok(Closed::default());
     };
-    let is_closed = links.are_closed(levels, run)?;
+    let are_closed = links.are_closed(levels, run)?;
+    let TreeLinks { bases, kinds, .. } = links;
+    let has_commits = are_closed && are_commits_closed(&survey, &bases, &kinds, memory, run)?;
     tracing::debug!(
         objects = survey.order.len(),
-        is_closed,
-        "read all trees of a pack"
+        are_closed,
+        has_commits,
+        "read all trees and commits of a pack"
     );
-    Ok(is_closed.then_some(links.kinds))
+    Ok(match are_closed {
+        true => Closed { kinds, has_commits },
+        false => Closed::default(),
+    })
+}
+
+/// Whether every commit has its tree and its parents in the pack, too.
+fn are_commits_closed(
+    survey: &Survey<'_>,
+    bases: &[u32],
+    kinds: &[Option<Kind>],
+    memory: &Memory,
+    run: &Run,
+) -> Result<bool, Error> {
+    let chains = Chains {
+        survey,
+        bases,
+        kinds,
+        deltas: Deltas::of_bases(bases),
+        run,
+    };
+    let commits = |_| Commits {
+        order: survey.order,
+        kinds,
+        parents: Vec::new(),
+    };
+    match chains.descend(Kind::Commit, (memory.contents, memory.each), commits) {
+        Ok(_) => Ok(true),
+        Err(GivenUp::Unreadable) => Ok(false),
+        Err(GivenUp::Stopped(err)) => Err(err),
+    }
+}
+
+struct Commits<'a> {
+    order: PackOrder<'a>,
+    kinds: &'a [Option<Kind>],
+    parents: Vec<ObjectId>,
+}
+
+impl Look for Commits<'_> {
+    type Note = ();
+
+    fn look_at(
+        &mut self,
+        _entry: u32,
+        content: &[u8],
+        _base: Option<Visited<'_, ()>>,
+    ) -> Result<(), GivenUp> {
+        self.parents.clear();
+        let format = self.order.index.object_hash();
+        let tree = tree_and_parents(content, format, &mut self.parents);
+        let tree = tree.ok_or(GivenUp::Unreadable)?;
+        let is_here = |id: &oid, kind| {
+            let place = self.order.find(id);
+            place.is_some_and(|place| self.kinds[place as usize] == Some(kind))
+        };
+        let mut parents = self.parents.iter();
+        match is_here(&tree, Kind::Tree) && parents.all(|parent| is_here(parent, Kind::Commit)) {
+            true => Ok(()),
+            false => Err(GivenUp::Unreadable),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        SyncOptions,
+        pack::outgoing::made_store::{MadeStore, commit, tree},
+    };
+
+    /// Of an object, by what is there: the two files, the newer tree and the newer commit.
+    type Content = fn([ObjectId; 4]) -> Vec<u8>;
+
+    /// Two files, two versions of a tree with them, and a commit of each, beside what is added to that.
+    fn are_closed(add: impl FnOnce(&mut MadeStore, [ObjectId; 4])) -> (bool, bool) {
+        let mut store = MadeStore::default();
+        let [one, two] = [b"1", b"2"].map(|text| store.add(Kind::Blob, text));
+        let old = tree(&[("100644", "a", one), ("100644", "b", one)]);
+        let old = store.add(Kind::Tree, &old);
+        let new = tree(&[("100644", "a", one), ("100644", "b", two)]);
+        let new = store.add_on(old, Kind::Tree, &new);
+        let first = store.add(Kind::Commit, &commit(old, &[]));
+        let second = store.add_on(first, Kind::Commit, &commit(new, &[first]));
+        add(&mut store, [one, two, new, second]);
+        let (_dir, packs, _) = store.write();
+        let run = Run::new(&SyncOptions::default());
+        let found = read(&packs, 3, &OWN, &run).expect("readable");
+        (!found.kinds.is_empty(), found.has_commits)
+    }
+
+    fn nowhere() -> ObjectId {
+        ObjectId::from_bytes_or_panic(&[7; 20])
+    }
+
+    #[test]
+    fn a_pack_lacks_nothing_if_all_its_trees_and_commits_find_what_they_name() {
+        assert_eq!(are_closed(|_, _| {}), (true, true));
+        let with = |kind, content: Content| {
+            are_closed(|store, made| {
+                store.add(kind, &content(made));
+            })
+        };
+        // Trees: what they name is missing, is something else, or can't be read.
+        let file = |mode, id| tree(&[(mode, "x", id)]);
+        let trees: [Content; 3] = [
+            |_| tree(&[("100644", "x", nowhere())]),
+            |[.., commit]| tree(&[("40000", "x", commit)]),
+            |[one, ..]| tree(&[("100644", "", one)]),
+        ];
+        for content in trees {
+            assert_eq!(with(Kind::Tree, content), (false, false));
+        }
+        // They go as deep as they may, and deeper.
+        for (levels, expected) in [(2, true), (3, false)] {
+            let found = are_closed(|store, [_, _, new, _]| {
+                let mut below = new;
+                for _ in 0..levels {
+                    below = store.add(Kind::Tree, &file("40000", below));
+                }
+            });
+            assert_eq!(found, (expected, expected), "{levels}");
+        }
+        let commits: [Content; 5] = [
+            |_| commit(nowhere(), &[]),
+            |[one, ..]| commit(one, &[]),
+            |[_, _, new, second]| commit(new, &[second, nowhere()]),
+            |[_, _, new, _]| commit(new, &[new]),
+            |_| b"tree of something\n".to_vec(),
+        ];
+        for content in commits {
+            assert_eq!(with(Kind::Commit, content), (true, false));
+        }
+        // What a submodule or a tag is about may be elsewhere.
+        let others: [(Kind, Content); 2] = [
+            (Kind::Tree, |_| tree(&[("160000", "x", nowhere())])),
+            (Kind::Tag, |_| {
+                format!("object {}\ntype commit\ntag x\n", nowhere()).into_bytes()
+            }),
+        ];
+        for (kind, content) in others {
+            assert_eq!(with(kind, content), (true, true));
+        }
+    }
+
+    #[test]
+    fn no_version_hides_that_its_base_is_unreadable() {
+        let found = are_closed(|store, [one, two, ..]| {
+            let version = |id| tree(&[("100644", "", one), ("100644", "x", id)]);
+            let base = store.add(Kind::Tree, &version(one));
+            store.add_on(base, Kind::Tree, &version(two));
+        });
+        assert_eq!(found, (false, false));
+    }
 }

@@ -208,3 +208,52 @@ fn path_hash(folder: u32, name_hash: u32, name_length: u8) -> u32 {
     let shift = 2 * u32::from(name_length);
     name_hash.wrapping_add(folder.checked_shr(shift).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        SyncOptions,
+        pack::outgoing::made_store::{MadeStore, tree},
+    };
+
+    #[test]
+    fn a_tree_with_an_entry_that_cannot_be_read_is_at_fault_itself_and_in_its_versions() {
+        let mut store = MadeStore::default();
+        let [one, two] = [b"1", b"2"].map(|text| store.add(Kind::Blob, text));
+        let mut versions = |name| {
+            let version = |id| tree(&[("100644", name, one), ("100644", "x", id)]);
+            let base = store.add(Kind::Tree, &version(one));
+            [base, store.add_on(base, Kind::Tree, &version(two))]
+        };
+        let ([base, version], [bad_base, bad_version]) = (versions("a"), versions(""));
+        let (_dir, packs, odb) = store.write();
+        let run = Run::new(&SyncOptions::default());
+        let survey = packs
+            .survey_largest(&run)
+            .expect("readable")
+            .expect("a pack");
+        let table = [
+            (vec![version], Some(3)),
+            (vec![base], Some(2)),
+            (vec![version, base], Some(4)),
+            (vec![bad_version], None),
+            (vec![bad_base], None),
+            (vec![bad_version, bad_base], None),
+            (vec![bad_base, bad_version], None),
+            (vec![version, bad_version], None),
+        ];
+        for (wanted, expected) in table {
+            let roots: Vec<_> = wanted.iter().map(|tree| (*tree, Kind::Tree)).collect();
+            let found = match find(&odb, &survey, &roots, &run) {
+                Ok(found) => Some(found.expect("read in full").len()),
+                Err(NoPack::Fault(fault)) => {
+                    assert!(fault.detail.contains("can't be read"), "{}", fault.detail);
+                    None
+                }
+                Err(NoPack::Failed(err)) => panic!("{err}"),
+            };
+            assert_eq!(found, expected, "{wanted:?}");
+        }
+    }
+}

@@ -2,13 +2,11 @@
 //! what it has and the tree that it is a delta of hasn't.
 
 use std::{
-    io,
     ops::Range,
     sync::{
         OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    thread,
 };
 
 use gix::{
@@ -16,12 +14,18 @@ use gix::{
     objs::{Kind, tree::EntryRef},
 };
 
-use super::{scan::bases_and_kinds, search::name_hash, stored::StoredPacks, survey::Survey};
+use super::{
+    descend::{Chains, GivenUp, Look},
+    scan::bases_and_kinds,
+    search::name_hash,
+    stored::StoredPacks,
+    survey::Survey,
+};
 use crate::{
     Error, Phase, Run,
     pack::{
         entries::{each_new, kind_of},
-        resolve::{Deltas, Descent, NO_BASE, Room, Visited, Work},
+        resolve::{Deltas, NO_BASE, Visited},
         versions::Version,
     },
 };
@@ -100,66 +104,38 @@ impl TreeLinks {
         run: &Run,
     ) -> Result<Option<Self>, Error> {
         let (bases, kinds) = bases_and_kinds(survey.entries);
-        let deltas = Deltas::of_bases(&bases);
         let read: Vec<_> = (0..survey.order.len()).map(|_| OnceLock::new()).collect();
-        let threads = thread::available_parallelism().map_or(1, |cores| cores.get());
-        let room = Room::new(memory.contents, threads);
-        let next = AtomicUsize::new(0);
         let (count, links) = (AtomicUsize::new(0), AtomicUsize::new(0));
         // Each is numbered with 32 bits.
         let most_links = memory.links.min(u32::MAX.into()) as usize / size_of::<Link>();
-        let work = |reader: u32| -> Result<Read, NoTree> {
-            let mut trees = Trees {
-                survey,
-                deltas: &deltas,
-                read: &read,
-                count: &count,
-                links: &links,
-                most_links,
-                largest: memory.each,
-                reader,
-                found: Read::default(),
-                phase,
-                run,
-            };
-            let hash = survey.order.index.object_hash();
-            let mut descent = Descent::new(survey.pack, hash, &room, &std::env::temp_dir())?;
-            loop {
-                let root = next.fetch_add(1, Relaxed);
-                match kinds.get(root) {
-                    None => return Ok(trees.found),
-                    Some(Some(Kind::Tree)) if bases[root] == NO_BASE => {
-                        let done = descent.descend(root as u32, &mut trees);
-                        done.inspect_err(|_| next.store(kinds.len(), Relaxed))?;
-                    }
-                    Some(_) => {}
-                }
-            }
+        let trees = |reader| Trees {
+            survey,
+            read: &read,
+            count: &count,
+            links: &links,
+            most_links,
+            reader,
+            found: Read::default(),
+            phase,
+            run,
         };
-        let readers = thread::scope(|scope| {
-            let work = &work;
-            let helpers: Vec<_> = (1..threads as u32)
-                .map(|reader| scope.spawn(move || work(reader)))
-                .collect();
-            let first = work(0);
-            let helped = helpers.into_iter().map(|helper| {
-                helper
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            std::iter::once(first)
-                .chain(helped.collect::<Vec<_>>())
-                .collect::<Result<Vec<_>, _>>()
-        });
+        let chains = Chains {
+            survey,
+            bases: &bases,
+            kinds: &kinds,
+            deltas: Deltas::of_bases(&bases),
+            run,
+        };
+        let readers = chains.descend(Kind::Tree, (memory.contents, memory.each), trees);
         match readers {
             Ok(readers) => Ok(Some(TreeLinks {
                 bases,
                 kinds,
+                readers: readers.into_iter().map(|trees| trees.found).collect(),
                 read,
-                readers,
             })),
-            Err(NoTree::Stopped(err)) => Err(err),
-            Err(NoTree::Unreadable) => Ok(None),
+            Err(GivenUp::Stopped(err)) => Err(err),
+            Err(GivenUp::Unreadable) => Ok(None),
         }
     }
 
@@ -234,28 +210,14 @@ impl TreeLinks {
     }
 }
 
-/// Why reading all trees was given up.
-enum NoTree {
-    Stopped(Error),
-    Unreadable,
-}
-
-impl From<io::Error> for NoTree {
-    fn from(_: io::Error) -> Self {
-        NoTree::Unreadable
-    }
-}
-
 /// Reads trees on the way down.
 struct Trees<'a> {
     survey: &'a Survey<'a>,
-    deltas: &'a Deltas,
     read: &'a [OnceLock<(u32, Range<u32>)>],
     count: &'a AtomicUsize,
     /// How many all readers have found.
     links: &'a AtomicUsize,
     most_links: usize,
-    largest: u64,
     reader: u32,
     found: Read,
     phase: Phase,
@@ -283,23 +245,15 @@ impl Trees<'_> {
     }
 }
 
-impl Work for Trees<'_> {
-    type Error = NoTree;
-
+impl Look for Trees<'_> {
     type Note = Version;
 
-    fn place(&self, entry: u32) -> Range<u64> {
-        self.survey.place(entry)
-    }
-
-    fn visit(
+    fn look_at(
         &mut self,
         entry: u32,
-        _kind: Kind,
         content: &[u8],
         base: Option<Visited<'_, Version>>,
-    ) -> Result<Version, NoTree> {
-        self.run.check().map_err(NoTree::Stopped)?;
+    ) -> Result<Version, GivenUp> {
         let count = self.count.fetch_add(1, Relaxed) as u64;
         if count.is_multiple_of(1024) {
             self.run.advance(self.phase, count, None);
@@ -310,8 +264,8 @@ impl Work for Trees<'_> {
         let is_known = base.is_some() || self.survey.is_whole(entry);
         let format = self.survey.order.index.object_hash();
         let changed = base.as_ref().and_then(|base| {
-            // Should it be unreadable: that is found out by whoever needs it, and who needs this one
-            // alone reads all of it.
+            // If it isn't, the whole tree that it is made from in the end can't be read, nor can all that
+            // is made from that. Whoever needs one of them finds out: there or by reading it in full.
             let is_sound = || true;
             base.note.changed(content, base.content, format, is_sound)
         });
@@ -328,7 +282,7 @@ impl Work for Trees<'_> {
         let elsewhere = self.found.elsewhere.len() - first_elsewhere;
         let more = self.found.links.len() - first as usize + elsewhere * LINKS_OF_ELSEWHERE;
         if self.links.fetch_add(more, Relaxed) + more > self.most_links {
-            return Err(NoTree::Unreadable);
+            return Err(GivenUp::Unreadable);
         }
         // One that can't be parsed may not be needed.
         if read.is_some() {
@@ -336,30 +290,5 @@ impl Work for Trees<'_> {
             let _ = self.read[entry as usize].set((self.reader, links));
         }
         Ok(changed.map_or_else(Version::default, |changed| changed.version))
-    }
-
-    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), NoTree> {
-        to.extend_from_slice(self.deltas.of(entry));
-        Ok(())
-    }
-
-    fn allows(&mut self, _entry: u32, size: u64, _depth: u32) -> Result<(), NoTree> {
-        match size <= self.largest {
-            true => Ok(()),
-            false => Err(NoTree::Unreadable),
-        }
-    }
-
-    fn may_go_on(&self) -> bool {
-        self.run.check().is_ok()
-    }
-
-    fn unreadable(&self, _entry: u32, _err: io::Error) -> NoTree {
-        let stopped = self.run.check().err().map(NoTree::Stopped);
-        stopped.unwrap_or(NoTree::Unreadable)
-    }
-
-    fn failed(&self, _err: io::Error) -> NoTree {
-        NoTree::Unreadable
     }
 }

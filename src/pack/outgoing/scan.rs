@@ -5,6 +5,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    ops::Range,
     path::Path,
     thread,
 };
@@ -50,17 +51,18 @@ pub(super) fn scan(
 ) -> io::Result<Vec<Scanned>> {
     let threads = thread::available_parallelism().map_or(1, |cores| cores.get());
     let threads = threads.min(entries.len().div_ceil(ENTRIES_PER_THREAD));
-    let share = entries.len().div_ceil(threads.max(1)).max(1);
-    let part = |first: usize| -> io::Result<Vec<Scanned>> {
-        let last = entries.len().min(first + share);
+    let part = |share: Range<usize>| -> io::Result<Vec<Scanned>> {
+        let Some(first) = entries.get(share.start).filter(|_| !share.is_empty()) else {
+            return Ok(Vec::new());
+        };
         let mut file = File::open(pack)?;
-        file.seek(SeekFrom::Start(entries[first].offset))?;
+        file.seek(SeekFrom::Start(first.offset))?;
         let mut reader = Summed {
             inner: BufReader::with_capacity(CHUNK, file),
             checksum: crc32fast::Hasher::new(),
         };
-        let mut found = Vec::with_capacity(last - first);
-        for at in first..last {
+        let mut found = Vec::with_capacity(share.len());
+        for at in share {
             run.check().map_err(io::Error::other)?;
             let end = entries.get(at + 1).map_or(end, |next| next.offset);
             found.push(look_at(&mut reader, entries, at, end, hash)?);
@@ -69,15 +71,12 @@ pub(super) fn scan(
     };
     thread::scope(|scope| {
         let part = &part;
-        let helpers: Vec<_> = (share..entries.len())
-            .step_by(share)
-            .map(|first| scope.spawn(move || part(first)))
+        let mut shares = shares(entries, end, threads.max(1)).into_iter();
+        let own = shares.next().unwrap_or_default();
+        let helpers: Vec<_> = shares
+            .map(|share| scope.spawn(move || part(share)))
             .collect();
-        let mut all = if entries.is_empty() {
-            Ok(Vec::new())
-        } else {
-            part(0)
-        };
+        let mut all = part(own);
         for helper in helpers {
             let found = helper
                 .join()
@@ -89,6 +88,22 @@ pub(super) fn scan(
         }
         all
     })
+}
+
+/// What each of so many threads looks at: about as many bytes.
+fn shares(entries: &[Expected], end: data::Offset, threads: usize) -> Vec<Range<usize>> {
+    let first = entries.first().map_or(end, |entry| entry.offset);
+    let bytes = end.saturating_sub(first) / threads as u64;
+    let start_of = |share: usize| match share == threads {
+        true => entries.len(),
+        false => {
+            let start = first + bytes * share as u64;
+            entries.partition_point(|entry| entry.offset < start)
+        }
+    };
+    (0..threads)
+        .map(|share| start_of(share)..start_of(share + 1))
+        .collect()
 }
 
 fn look_at(
@@ -164,5 +179,37 @@ impl<R: BufRead> Read for Summed<R> {
         let read = self.inner.read(to)?;
         self.checksum.update(&to[..read]);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_entry_is_looked_at_once_and_the_bytes_are_shared() {
+        let entries = |offsets: &[u64]| -> Vec<Expected> {
+            let entry = |offset: &u64| Expected {
+                offset: *offset,
+                checksum: None,
+            };
+            offsets.iter().map(entry).collect()
+        };
+        let table = [
+            (&[][..], 12, 2, &[(0, 0), (0, 0)][..]),
+            (&[12], 100, 1, &[(0, 1)]),
+            (&[12], 100, 3, &[(0, 1), (1, 1), (1, 1)]),
+            (&[12, 22, 32, 42], 52, 2, &[(0, 2), (2, 4)]),
+            (&[12, 22, 32, 42], 1000, 2, &[(0, 4), (4, 4)]),
+            (&[12, 500, 600, 700], 800, 2, &[(0, 1), (1, 4)]),
+            (&[12, 22, 32, 42, 52, 62], 72, 3, &[(0, 2), (2, 4), (4, 6)]),
+            // Of a damaged index.
+            (&[12, 500], 100, 2, &[(0, 1), (1, 2)]),
+        ];
+        for (offsets, end, threads, expected) in table {
+            let found = shares(&entries(offsets), end, threads).into_iter();
+            let found: Vec<_> = found.map(|share| (share.start, share.end)).collect();
+            assert_eq!(found, expected, "{offsets:?} by {threads}");
+        }
     }
 }
