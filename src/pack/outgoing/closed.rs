@@ -262,6 +262,34 @@ mod tests {
         }
     }
 
+    /// No entry ends before it begins, so that the pack can't be looked at as a whole.
+    #[test]
+    fn no_pack_is_closed_by_a_reverse_index_that_lies() {
+        let mut store = MadeStore::default();
+        let file = store.add(Kind::Blob, b"1");
+        let tree = store.add(Kind::Tree, &tree(&[("100644", "a", file)]));
+        store.add(Kind::Commit, &commit(tree, &[]));
+        let (dir, _, _) = store.write();
+        let packs = dir.path().join("objects/pack");
+        let files = std::fs::read_dir(&packs).expect("a folder");
+        let mut paths = files.map(|file| file.expect("a file").path());
+        let reverse = paths.find(|path| path.extension().is_some_and(|name| name == "rev"));
+        let reverse = reverse.expect("git writes one");
+        let mut lie = std::fs::read(&reverse).expect("readable");
+        let (first, last) = (12..16, 20..24);
+        let end: [u8; 4] = lie[last.clone()].try_into().expect("a number");
+        lie.copy_within(first.clone(), last.start);
+        lie[first].copy_from_slice(&end);
+        std::fs::remove_file(&reverse).expect("ours");
+        std::fs::write(&reverse, lie).expect("written");
+        let folders = [dir.path().join("objects")];
+        let packs = StoredPacks::at(&folders, gix::hash::Kind::Sha1).expect("a pack");
+        let run = Run::new(&SyncOptions::default());
+        let found = read(&packs, 3, &OWN, &run).expect("no failure");
+        assert!(found.kinds.is_empty());
+        assert!(packs.surveyed().is_none());
+    }
+
     #[test]
     fn no_version_hides_that_its_base_is_unreadable() {
         let found = are_closed(|store, [one, two, ..]| {

@@ -94,9 +94,11 @@ pub(super) fn scan(
 fn shares(entries: &[Expected], end: data::Offset, threads: usize) -> Vec<Range<usize>> {
     let first = entries.first().map_or(end, |entry| entry.offset);
     let bytes = end.saturating_sub(first) / threads as u64;
-    let start_of = |share: usize| match share == threads {
-        true => entries.len(),
-        false => {
+    // All of them, whatever order they are in: a reverse index can lie.
+    let start_of = |share: usize| match share {
+        0 => 0,
+        _ if share == threads => entries.len(),
+        _ => {
             let start = first + bytes * share as u64;
             entries.partition_point(|entry| entry.offset < start)
         }
@@ -203,8 +205,10 @@ mod tests {
             (&[12, 22, 32, 42], 1000, 2, &[(0, 4), (4, 4)]),
             (&[12, 500, 600, 700], 800, 2, &[(0, 1), (1, 4)]),
             (&[12, 22, 32, 42, 52, 62], 72, 3, &[(0, 2), (2, 4), (4, 6)]),
-            // Of a damaged index.
+            // Of a damaged index, or a reverse index that lies.
             (&[12, 500], 100, 2, &[(0, 1), (1, 2)]),
+            (&[42, 32, 22, 12], 52, 1, &[(0, 4)]),
+            (&[42, 32, 22, 12], 52, 2, &[(0, 4), (4, 4)]),
         ];
         for (offsets, end, threads, expected) in table {
             let found = shares(&entries(offsets), end, threads).into_iter();
