@@ -122,7 +122,8 @@ fn plainly_applied(delta: &[u8], base: &[u8]) -> Option<Vec<u8>> {
             return None;
         }
     }
-    (target.len() as u64 == size).then_some(target)
+    // Git reads none of an empty object.
+    (target.len() as u64 == size && size > 0).then_some(target)
 }
 
 fn goes_through_zlib(content: &[u8], seed: u8) {

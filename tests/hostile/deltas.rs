@@ -8,6 +8,7 @@ use gix::objs::Kind;
 use refsync::ObjectId;
 
 const NO_ENTRY: &str = "has a delta of what is no entry";
+const EMPTY: &str = "a delta with an empty result";
 const NOWHERE: &str = "deltas whose base is nowhere";
 
 const BASE: &[u8] = b"The base of all deltas: forty-seven bytes long.";
@@ -298,6 +299,21 @@ pub(crate) fn instruction_cases() -> Vec<Case> {
             with([delta::size(BASE_SIZE), vec![0xff; 9], vec![2]].concat()),
         ),
         breaks("no bytes", damaged, with(Vec::new())),
+        breaks("an empty result", EMPTY, with(exact(&[], 0))),
+        breaks(
+            "an empty result in the four bytes that a delta has to have",
+            EMPTY,
+            with(vec![BASE_SIZE as u8 | 0x80, 0, 0x80, 0]),
+        ),
+        breaks("an empty tree", EMPTY, |world| {
+            let mut pack = world.pack();
+            let entries = tree([("100644", &b"file"[..], world.blob)]);
+            let base = pack.place(Kind::Tree, &entries);
+            pack.ofs_delta(base, &delta::of(entries.len() as u64, 0, &[]));
+            let empty = world.id(Kind::Tree, b"");
+            let tip = pack.object(Kind::Commit, &commit(&empty, &[world.tip], "news"));
+            Offer::branch(tip, pack)
+        }),
         breaks("one size alone", damaged, with(delta::size(BASE_SIZE))),
         breaks("instruction 0", "unknown instruction", with(exact(&[0], 1))),
         breaks(

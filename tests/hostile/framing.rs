@@ -150,6 +150,11 @@ pub(crate) fn entry_header_cases() -> Vec<Case> {
             sized(&[0xb4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]),
         ),
         breaks(
+            "a size in more bytes than git reads",
+            "an impossible size",
+            sized(&[0xb4, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00]),
+        ),
+        breaks(
             "a size that wraps around to the right one",
             DAMAGED,
             sized(&[0xb4, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10]),
@@ -169,8 +174,13 @@ pub(crate) fn entry_header_cases() -> Vec<Case> {
             ]),
         ),
         exceeds("a size of 2^40", "limit `object_size`", claims(1 << 40)),
-        exceeds("a size of 2^63", "limit `object_size`", claims(1 << 63)),
-        exceeds("a size of 2^64-1", "limit `object_size`", claims(u64::MAX)),
+        exceeds(
+            "a size of 2^60-1",
+            "limit `object_size`",
+            claims((1 << 60) - 1),
+        ),
+        breaks("a size of 2^60", "an impossible size", claims(1 << 60)),
+        breaks("a size of 2^64-1", "an impossible size", claims(u64::MAX)),
         exceeds("one byte over the limit", "limit `object_size`", claims(5))
             .with(|options| options.limits.object_size = 4),
         exceeds(

@@ -20,20 +20,23 @@ pub(super) enum Form {
     RefDelta(ObjectId),
 }
 
+/// Git goes on only where all seven bits of the next byte would fit, whichever are set: so no size takes
+/// more than nine bytes.
+const MAX_SHIFT: u32 = u64::BITS - 7;
+
 impl EntryHeader {
-    /// Numbers that don't fit into 64 bits are errors: gix would wrap them around and git wouldn't
-    /// read the pack (`packfile.c:unpack_object_header_buffer()`).
+    /// Numbers that don't fit are errors: gix would wrap them around, and `git index-pack` takes what git
+    /// doesn't read afterwards (`packfile.c:unpack_object_header_buffer()`).
     pub(super) fn read(from: &mut impl Read, hash: HashKind) -> io::Result<Self> {
         let first = byte(from)?;
         let mut size = u64::from(first & 0x0f);
         let (mut last, mut shift) = (first, 4);
         while last & 0x80 != 0 {
             last = byte(from)?;
-            let bits = u64::from(last & 0x7f);
-            if shift >= u64::BITS || bits > u64::MAX >> shift {
+            if shift > MAX_SHIFT {
                 return Err(invalid("has an entry with an impossible size"));
             }
-            size |= bits << shift;
+            size |= u64::from(last & 0x7f) << shift;
             shift += 7;
         }
         let form = match first >> 4 & 7 {
@@ -87,7 +90,7 @@ mod tests {
     #[test]
     fn what_gix_writes_is_read() {
         let base = ObjectId::from_bytes_or_panic(&[9; 20]);
-        for size in [0, 1, 15, 16, 2047, 2048, 1 << 32, u64::MAX] {
+        for size in [0, 1, 15, 16, 2047, 2048, 1 << 32, (1 << 60) - 1] {
             let forms = [
                 (Header::Commit, Form::Whole(Kind::Commit)),
                 (Header::Tree, Form::Whole(Kind::Tree)),
@@ -114,22 +117,14 @@ mod tests {
     #[test]
     fn numbers_that_do_not_fit() {
         let size = |last: &[u8]| {
-            read(
-                &[
-                    &[0xb4, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80],
-                    last,
-                ]
-                .concat(),
-            )
+            let header = [&[0xb4, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80], last].concat();
+            read(&header).map(|header| header.size)
         };
-        assert_eq!(size(&[0x0f]).map(|header| header.size), Some(0xf << 60 | 4));
-        assert_eq!(size(&[0x10]), None, "the first bit too many");
-        assert_eq!(size(&[0x80, 0x01]), None);
-        assert_eq!(
-            size(&[0x80, 0x00]),
-            None,
-            "no bit, but no room for one either"
-        );
+        assert_eq!(size(&[0x7f]), Some(0x7f << 53 | 4));
+        assert_eq!(size(&[0x00]), Some(4), "more bytes than it takes");
+        for last in [&[0x80, 0x01][..], &[0x80, 0x00], &[0x80, 0x80, 0x00]] {
+            assert_eq!(size(last), None, "a byte too many");
+        }
         for kind in [0, 5] {
             assert_eq!(read(&[kind << 4]), None);
         }

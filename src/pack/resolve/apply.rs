@@ -68,6 +68,10 @@ fn size(delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
 
 /// Makes a content of `size` bytes from the instructions that follow the sizes, and replaces `to` by
 /// it.
+///
+/// There is none of an empty object. Git applies no delta of fewer than four bytes (`DELTA_SIZE_MIN`), and
+/// only what makes nothing is as short. A longer one to the same end it applies, but takes its size of none
+/// for an error when it reads it later (`packfile.c:packed_object_info()`).
 pub(crate) fn apply(
     delta: &mut (impl BufRead + ?Sized),
     base: &mut (impl Base + ?Sized),
@@ -111,10 +115,13 @@ pub(crate) fn apply(
             }
         }
     }
-    match to.len() == size {
-        true => Ok(()),
-        false => Err(damaged("a delta with a shorter result than it says")),
+    if to.len() < size {
+        return Err(damaged("a delta with a shorter result than it says"));
     }
+    if size == 0 {
+        return Err(damaged("a delta with an empty result"));
+    }
+    Ok(())
 }
 
 fn insert(delta: &mut (impl BufRead + ?Sized), length: usize, to: &mut Vec<u8>) -> io::Result<()> {
@@ -161,8 +168,7 @@ mod tests {
     #[test]
     fn instructions() {
         let base = b"0123456789";
-        let table: [(&[u8], Option<&[u8]>); 13] = [
-            (&[10, 0], Some(b"")),
+        let table: [(&[u8], Option<&[u8]>); 16] = [
             (&[10, 3, 3, b'a', b'b', b'c'], Some(b"abc")),
             (&[10, 4, 0x91, 2, 4], Some(b"2345")),
             (&[10, 6, 0x90, 2, 1, b'-', 0x91, 7, 3], Some(b"01-789")),
@@ -175,12 +181,22 @@ mod tests {
             (&[10, 4, 0x91, 2], None),
             (&[10, 4, 0x91, 7, 4], None),
             (&[10, 1, 0], None),
+            // Nothing, in two to four bytes.
+            (&[10, 0], None),
+            (&[10, 0x80, 0], None),
+            (&[0x8a, 0, 0], None),
+            (&[0x8a, 0, 0x80, 0], None),
             // 64 KiB, of which the base has ten bytes.
             (&[10, 0x80, 0x80, 4, 0x80], None),
         ];
         for (delta, expected) in table {
             assert_eq!(applied(base, delta).ok().as_deref(), expected, "{delta:?}");
         }
+        // The shortest that there is, on an empty base, too.
+        assert_eq!(
+            applied(b"", &[0, 1, 1, b'x']).ok().as_deref(),
+            Some(&b"x"[..])
+        );
     }
 
     #[test]
