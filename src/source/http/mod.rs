@@ -25,7 +25,8 @@ const AGENT: &str = concat!("refsync/", env!("CARGO_PKG_VERSION"));
 ///
 /// It keeps its connection between runs, and what it learns about the server: from the second run
 /// on, a server that speaks v2 is asked for its refs at once. A [`ServerProfile`] does the same for
-/// the first run.
+/// the first run. Each of the `with_` functions gives all of that up: afterwards it is as a new one
+/// with the same settings.
 ///
 /// ```
 /// use refsync::{Credentials, SmartHttp};
@@ -43,6 +44,8 @@ pub struct SmartHttp {
     extra_roots: Vec<CertificateDer<'static>>,
     /// Taken for the time of a request, so that two runs at once don't share one.
     session: Mutex<Option<Session>>,
+    given_profile: Option<ServerProfile>,
+    /// What was given, until a run has learnt more.
     profile: Mutex<Option<ServerProfile>>,
 }
 
@@ -59,54 +62,63 @@ impl SmartHttp {
             redirects: Redirects::default(),
             timeouts: Timeouts::default(),
             extra_roots: Vec::new(),
-            session: Mutex::new(None),
-            profile: Mutex::new(None),
+            session: Mutex::default(),
+            given_profile: None,
+            profile: Mutex::default(),
         })
+    }
+
+    /// Closes the connection, which was made and authenticated under other settings, and forgets what
+    /// was learnt on it.
+    fn start_anew(mut self) -> Self {
+        self.session = Mutex::default();
+        self.profile = Mutex::new(self.given_profile.clone());
+        self
     }
 
     /// Authenticates with these. They are sent to the URL's origin only.
     #[must_use]
     pub fn with_credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
-        self
+        self.start_anew()
     }
 
     /// What may be connected to. The default is https to public addresses.
     #[must_use]
     pub fn with_network_policy(mut self, policy: NetworkPolicy) -> Self {
         self.policy = policy;
-        self
+        self.start_anew()
     }
 
     /// Which redirects are followed. The default is none.
     #[must_use]
     pub fn with_redirects(mut self, redirects: Redirects) -> Self {
         self.redirects = redirects;
-        self
+        self.start_anew()
     }
 
     /// How long to wait for the network.
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
-        self
+        self.start_anew()
     }
 
     /// Trusts this DER-encoded certificate authority beside the public ones.
     #[must_use]
     pub fn with_root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
         self.extra_roots.push(CertificateDer::from(der.into()));
-        self
+        self.start_anew()
     }
 
     /// Starts with what an earlier run has learnt about the server. A profile of another URL is
     /// ignored.
     #[must_use]
-    pub fn with_profile(self, profile: ServerProfile) -> Self {
+    pub fn with_profile(mut self, profile: ServerProfile) -> Self {
         if *profile.url() == self.url {
-            self.remember(Some(profile));
+            self.given_profile = Some(profile);
         }
-        self
+        self.start_anew()
     }
 
     /// What is known about the server after a run, for later ones; `None` if there is nothing to

@@ -2,6 +2,7 @@
 
 mod listing;
 mod pushes;
+mod settings;
 
 use std::{
     io::{Cursor, Write as _},
