@@ -50,7 +50,10 @@ pub fn v0_advertisement(answer: &[u8], limits: &Limits) -> RefList {
 
 /// A server's answer to `ls-refs`.
 pub fn ls_refs(answer: &[u8], format: ObjectFormat, limits: &Limits) -> RefList {
-    RefList::of(format, listing(answer, format, limits).expect("a listing"))
+    RefList::of(
+        format,
+        listing(answer, format, limits).expect("a listing").refs,
+    )
 }
 
 /// What a push of new refs asks for.

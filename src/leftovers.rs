@@ -10,6 +10,7 @@
 //! that is alive, too (`builtin/prune.c`). Ours it leaves alone: they go with the next run only.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -123,14 +124,16 @@ pub(crate) fn sweep(git_dir: &Path) -> Result<(), Error> {
         .map_err(|err| Error::io("sweeping what dead runs left", err))
 }
 
+/// Whether a file of this name may be the folder of a run.
+pub(crate) fn is_run_folder(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(FOLDER_PREFIX.as_bytes())
+}
+
 fn sweep_folders(parent: &Path, git_dir: &Path) -> io::Result<()> {
     for entry in parent.read_dir()? {
         let entry = entry?;
-        let name = entry.file_name();
-        if name
-            .as_encoded_bytes()
-            .starts_with(FOLDER_PREFIX.as_bytes())
-        {
+        if is_run_folder(&entry.file_name()) {
             remove_if_dead(&entry.path(), git_dir)?;
         }
     }
@@ -184,13 +187,13 @@ fn release_ref_lock(held: &Path, git_dir: &Path) -> io::Result<()> {
         let found = path.symlink_metadata();
         found.is_ok_and(|found| (found.dev(), found.ino()) == (held.dev(), held.ino()))
     };
-    let packed = git_dir.join("packed-refs.lock");
     if held.nlink() < 2 {
         return Ok(());
     }
-    let lock = match is_held(&packed) {
-        true => Some(packed),
-        false => find_lock(&git_dir.join("refs"), &is_held)?,
+    let at_the_top = ["packed-refs.lock", "HEAD.lock"].map(|lock| git_dir.join(lock));
+    let lock = match at_the_top.into_iter().find(|lock| is_held(lock)) {
+        Some(lock) => Some(lock),
+        None => find_lock(&git_dir.join("refs"), &is_held)?,
     };
     lock.map_or(Ok(()), |lock| ignore_missing(fs::remove_file(lock)))
 }

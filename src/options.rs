@@ -29,6 +29,10 @@ pub struct SyncOptions {
     pub dry_run: bool,
     /// List the branches and tags that the globs exclude, too, as filtered.
     pub list_excluded: bool,
+    /// Have the HEAD of a local destination name the source's default branch, where it names a branch
+    /// that isn't there, the default branch is, and nothing is checked out: the repository is bare.
+    /// Clones of a new mirror are empty otherwise. On by default.
+    pub set_head: bool,
     /// The stats of the run before this one, made with the same tag policy. A ref that was rejected
     /// then for what its tips are is not fetched again and stays rejected as long as neither of
     /// them moves. Leave the stats out to have everything looked at anew.
@@ -76,6 +80,7 @@ impl Default for SyncOptions {
             fsck: FsckRules::default(),
             dry_run: false,
             list_excluded: false,
+            set_head: true,
             previous: None,
             expects_changes: false,
             max_repeated_pushes: 32,
@@ -95,6 +100,7 @@ impl std::fmt::Debug for SyncOptions {
             .field("fsck", &self.fsck)
             .field("dry_run", &self.dry_run)
             .field("list_excluded", &self.list_excluded)
+            .field("set_head", &self.set_head)
             .field(
                 "previous",
                 &self.previous.as_ref().map(|stats| stats.refs.len()),

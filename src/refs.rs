@@ -105,6 +105,9 @@ pub struct RefList {
     pub haves: Vec<ObjectId>,
     /// Commits that the end has without their parents, as far as it says.
     pub shallow: Vec<ObjectId>,
+    /// The branch (its full name) that HEAD names, born or not, as far as the end says: its default
+    /// branch.
+    pub default_branch: Option<BString>,
     /// Branches (full names) that a worktree of this end has checked out. They don't move.
     pub checked_out: Vec<BString>,
     /// Whether names that differ in case only can't exist side by side (`core.ignoreCase`).
@@ -133,6 +136,7 @@ impl RefList {
             refs,
             haves: Vec::new(),
             shallow: Vec::new(),
+            default_branch: None,
             checked_out: Vec::new(),
             folds_case: false,
             longest_component: usize::MAX,
@@ -172,6 +176,12 @@ impl RefList {
 /// Whether git would accept this full name (`git check-ref-format`).
 pub(crate) fn is_valid_name(full_name: &BStr) -> bool {
     is_plain_name(full_name) || gix::validate::reference::name(full_name).is_ok()
+}
+
+/// Whether this is the full name of a branch that git would accept.
+pub(crate) fn is_branch(full_name: &BStr) -> bool {
+    let namespace = Namespace::split(full_name).map(|(namespace, _)| namespace);
+    namespace == Some(Namespace::Branch) && is_valid_name(full_name)
 }
 
 /// A name as most are: below `refs/`, of letters, digits, `-`, `_`, and of dots and slashes where

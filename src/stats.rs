@@ -23,6 +23,17 @@ pub use refs::SyncRunRefs;
 pub struct SyncRunStats {
     /// The source's refs, sorted by name.
     pub refs: SyncRunRefs,
+    /// The full name of the branch that the source's HEAD names, born or not; `None` if it names
+    /// none or the source doesn't say. In JSON the key is left out then.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            default,
+            with = "wire::optional_name",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub default_branch: Option<BString>,
     /// What went over the wire. Not part of the JSON.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub traffic: Traffic,
@@ -302,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_the_contract_plus_two_keys() {
+    fn json_is_the_contract_plus_added_keys() {
         let reason = Reason::NameConflict {
             with: "refs/tags/a/b".into(),
         };
@@ -325,6 +336,7 @@ mod tests {
                     reason: Some(&reason),
                 },
             ]),
+            default_branch: Some("refs/heads/main".into()),
             traffic: Traffic::default(),
         };
         let json = serde_json::to_value(&stats).expect("serializes");
@@ -333,7 +345,7 @@ mod tests {
             {"name": "refs/heads/main", "before": null, "after": a, "source": a, "outcome": "updated"},
             {"name": "refs/tags/a", "before": b, "after": b, "source": c, "outcome": "rejected",
              "reason": "name conflict: refs/tags/a/b"},
-        ]});
+        ], "default_branch": "refs/heads/main"});
         assert_eq!(json, expected);
         let back: SyncRunStats = serde_json::from_value(json).expect("reads back");
         assert_eq!(back, stats);
@@ -365,14 +377,17 @@ mod tests {
         assert_eq!(refs.iter().len(), 6);
         assert_eq!(refs, SyncRunRefs::from_iter(&refs));
         assert_ne!(refs, SyncRunRefs::from_iter(refs.iter().skip(1)));
-        let traffic = Traffic::default();
-        let stats = SyncRunStats { refs, traffic };
+        let stats = SyncRunStats {
+            refs,
+            ..SyncRunStats::default()
+        };
         let outcomes = [Unchanged, Updated, Filtered, Rejected];
         assert_eq!(outcomes.map(|outcome| stats.count(outcome)), [3, 1, 1, 1]);
         for one in expected {
             assert_eq!(stats.find(one.name), Some(one));
         }
         let json = serde_json::to_string(&stats).expect("serializes");
+        assert!(!json.contains("default_branch"));
         let back: SyncRunStats = serde_json::from_str(&json).expect("reads back");
         assert_eq!(back, stats);
     }

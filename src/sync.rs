@@ -2,7 +2,7 @@
 
 use std::{panic::resume_unwind, thread};
 
-use bstr::BString;
+use bstr::{BString, ByteSlice as _};
 
 use crate::{
     Error, ErrorKind, ObjectId, Outcome, Phase, Reason, ReceivePack, RefList, RefSource, Run,
@@ -10,7 +10,7 @@ use crate::{
     compare::compare,
     plan::{self, PlannedRef, Step},
     pull, push,
-    refs::Namespace,
+    refs::{self, Namespace},
     source::Scratch,
     stats::RefOutcome,
 };
@@ -86,9 +86,11 @@ pub fn sync(
             }
         }
     }
+    set_head(destination, offered.default_branch.as_ref(), options, &run);
     let others: Vec<_> = planned.into_iter().map(outcome).collect();
     let stats = SyncRunStats {
         refs: SyncRunRefs::new(offered.refs, others),
+        default_branch: offered.default_branch,
         traffic: run.traffic(),
     };
     match certain {
@@ -141,6 +143,8 @@ fn list(
     let count = offered.len() as u64;
     run.advance(Phase::List, count, Some(count));
     check_formats(&offered, &held)?;
+    let is_branch = |name: &BString| refs::is_branch(name.as_bstr());
+    offered.default_branch = offered.default_branch.filter(is_branch);
     plan::select(&mut offered, options);
     Ok(Listed {
         offered,
@@ -170,6 +174,21 @@ fn check_formats(offered: &RefList, held: &RefList) -> Result<(), Error> {
         offered.object_format, held.object_format
     );
     Err(Error::new(ErrorKind::ObjectFormatMismatch, text))
+}
+
+/// Refs have moved by now: where this fails HEAD stays as it was, and the next run tries again.
+fn set_head(
+    destination: &dyn RefSource,
+    branch: Option<&BString>,
+    options: &SyncOptions,
+    run: &Run,
+) {
+    let Some(branch) = branch.filter(|_| options.set_head && !options.dry_run) else {
+        return;
+    };
+    if let Err(err) = destination.set_unborn_head(branch.as_bstr(), run) {
+        tracing::warn!(%err, %branch, "HEAD stays as it was");
+    }
 }
 
 /// What happened to a ref. One that is still open by now has moved, or would have in a dry run.

@@ -13,7 +13,7 @@ use crate::{
     protocol::{
         fetch::{self, Dialect},
         greeting::{Greeting, greeting},
-        ls_refs::listing,
+        ls_refs::{Listing, listing},
         ref_line::{V0Lines, parse_v2},
     },
     ref_table::RefTable,
@@ -135,11 +135,15 @@ pub fn ls_refs(data: &[u8]) {
     let limits = small_limits(seed);
     let whole = listing(bytes.0, format, &limits);
     let pieces = listing(Pieces::new(bytes.0, seed), format, &limits);
-    let text = |listed: &Result<_, Error>| listed.as_ref().map_err(Error::to_string).cloned();
+    let text = |listed: &Result<Listing, Error>| {
+        let listed = listed.as_ref().map_err(Error::to_string);
+        listed.map(|listed| (listed.refs.clone(), listed.head.clone()))
+    };
     assert_eq!(text(&whole), text(&pieces));
-    let Ok(refs) = whole else {
+    let Ok(Listing { refs, head }) = whole else {
         return;
     };
+    assert!(head.is_none_or(|head| bytes.0.contains_str(head)));
     keeps_to(&limits, &refs, format);
     let lines = frames(bytes.0)
         .into_iter()

@@ -25,6 +25,12 @@ impl Greeting {
     pub(crate) fn offers(&self, capability: &str) -> bool {
         self.capabilities.value(capability).is_some()
     }
+
+    /// What HEAD names, as a server older than v2 says (gitprotocol-capabilities(5), "symref").
+    pub(crate) fn head(&self) -> Option<BString> {
+        let mut symbolic = self.capabilities.values("symref");
+        symbolic.find_map(|named| named.strip_prefix(b"HEAD:").map(BString::from))
+    }
 }
 
 /// Words, some of them with a value: `<name>[=<value>]`.
@@ -51,12 +57,15 @@ impl Capabilities {
 
     /// The value of the first capability of this name, empty if it has none.
     pub(crate) fn value(&self, name: &str) -> Option<&BStr> {
+        self.values(name).next()
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &BStr> {
         let words = self.text.split(|byte| *byte == self.separator);
-        let mut values = words.filter_map(|word| match word.strip_prefix(name.as_bytes())? {
+        words.filter_map(move |word| match word.strip_prefix(name.as_bytes())? {
             [] => Some(BStr::new(b"")),
             rest => rest.strip_prefix(b"=").map(BStr::new),
-        });
-        values.next()
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use bstr::{BString, ByteSlice as _};
+use bstr::{BStr, BString, ByteSlice as _};
 
 use super::{
     pkt_line::{Packets, Request},
@@ -39,14 +39,24 @@ pub(crate) fn request(
     said.0
 }
 
+/// What an answer lists.
+#[derive(Default)]
+pub(crate) struct Listing {
+    /// But for HEAD.
+    pub(crate) refs: RefTable,
+    /// What HEAD names, if it was asked for and is a symbolic ref.
+    pub(crate) head: Option<BString>,
+}
+
 /// The refs that an answer lists.
 pub(crate) fn listing(
     from: impl Read,
     format: ObjectFormat,
     limits: &Limits,
-) -> Result<RefTable, Error> {
+) -> Result<Listing, Error> {
     let mut packets = Packets::new(from);
     let mut refs = RefTable::default();
+    let mut head = None;
     let mut length = Length::up_to(limits);
     while let Some(line) = packets.next().map_err(unreadable)? {
         if let Some(text) = line.strip_prefix(b"ERR ") {
@@ -54,8 +64,71 @@ pub(crate) fn listing(
         }
         let line = line.as_bstr();
         let parsed = parse_v2(line, format).ok_or_else(|| nonsense(line))?;
+        // Asked for beside the refs, it takes nothing off their budget.
+        if head.is_none() {
+            head = head_line(line);
+            if head.is_some() {
+                continue;
+            }
+        }
         length.add(parsed.as_ref().map_or(0, |new| new.name.len()))?;
         refs.extend(parsed);
     }
-    Ok(refs)
+    Ok(Listing {
+        refs,
+        head: head.flatten(),
+    })
+}
+
+/// What HEAD names in the line that is about it, if that is a ref; `None` for any other line.
+fn head_line(line: &BStr) -> Option<Option<BString>> {
+    let mut words = line.trim_end_with(|last| last == '\n').split_str(" ");
+    let target = |word: &[u8]| word.strip_prefix(b"symref-target:").map(BString::from);
+    (words.nth(1)? == b"HEAD").then(|| words.find_map(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::pkt_line::HEAD_LEN;
+
+    fn listed(lines: &[&str], limits: &Limits) -> Result<Listing, Error> {
+        let packet = |line: &&str| format!("{:04x}{line}", line.len() + HEAD_LEN);
+        let answer = lines.iter().map(packet).collect::<String>() + "0000";
+        listing(answer.as_bytes(), ObjectFormat::Sha1, limits)
+    }
+
+    #[test]
+    fn head_is_no_ref_and_names_one() {
+        let id = "a".repeat(40);
+        let main = format!("{id} refs/heads/main\n");
+        let limits = Limits {
+            refs: 1,
+            ..Limits::default()
+        };
+        for (head, expected) in [
+            (
+                format!("{id} HEAD symref-target:refs/heads/main\n"),
+                Some("refs/heads/main"),
+            ),
+            (
+                format!("{id} HEAD peeled:{id} symref-target:refs/heads/x new:y"),
+                Some("refs/heads/x"),
+            ),
+            (
+                "unborn HEAD symref-target:refs/heads/main\n".to_owned(),
+                Some("refs/heads/main"),
+            ),
+            (format!("{id} HEAD\n"), None),
+        ] {
+            for lines in [[&*head, &*main], [&*main, &*head]] {
+                let listed = listed(&lines, &limits).expect("a listing");
+                assert_eq!(listed.refs.len(), 1, "{head}");
+                assert_eq!(listed.head, expected.map(BString::from), "{head}");
+            }
+            assert!(listed(&[&head, &head, &main], &limits).is_err(), "{head}");
+        }
+        let listed = listed(&[&main], &limits).expect("a listing");
+        assert_eq!(listed.head, None);
+    }
 }

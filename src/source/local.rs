@@ -7,7 +7,7 @@ use gix::{hashtable::HashMap, path::RelativePath};
 
 use super::{
     Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service, checked_out,
-    listing,
+    head, init, listing,
     objects::{LocalObjects, ReadMemory},
     quarantine::LocalQuarantine,
 };
@@ -85,6 +85,44 @@ impl LocalStore {
         })
     }
 
+    /// Makes an empty bare repository at `path` as `git init --bare` does, with the folders above it,
+    /// and opens it. What is there already stays as it is, and so does a repository.
+    ///
+    /// Its HEAD names `master`, until a run brings the source's default branch (see
+    /// [`SyncOptions::set_head`](crate::SyncOptions::set_head)). Fails with
+    /// [`ErrorKind::ObjectFormatMismatch`] if a repository of another format is there.
+    pub fn init(path: impl AsRef<Path>, format: ObjectFormat) -> Result<Self, Error> {
+        let path = path.as_ref();
+        init::init_bare(path, format).map_err(|err| {
+            let text = format!("making a repository at {}", path.display());
+            Error::io(text, err)
+        })?;
+        LocalStore::open(path)?.of_format(format)
+    }
+
+    /// Opens the repository at `path`, or makes a bare one where there is nothing: no file of that
+    /// name, or an empty folder.
+    ///
+    /// Fails as [`open`](LocalStore::open) does for a folder of anything else, and with
+    /// [`ErrorKind::ObjectFormatMismatch`] for a repository of another format.
+    pub fn open_or_init(path: impl AsRef<Path>, format: ObjectFormat) -> Result<Self, Error> {
+        let path = path.as_ref();
+        // What can't be listed is left to `open`, which says what is wrong with it.
+        if init::is_vacant(path).unwrap_or(false) {
+            return LocalStore::init(path, format);
+        }
+        LocalStore::open(path)?.of_format(format)
+    }
+
+    fn of_format(self, format: ObjectFormat) -> Result<Self, Error> {
+        if self.object_format == format {
+            return Ok(self);
+        }
+        let (path, found) = (self.path.display(), self.object_format);
+        let text = format!("the repository at {path} uses {found}, not {format}");
+        Err(Error::new(ErrorKind::ObjectFormatMismatch, text))
+    }
+
     /// The path that it was opened at.
     pub fn path(&self) -> &Path {
         &self.path
@@ -159,9 +197,8 @@ impl RefSource for LocalStore {
         let prefixes: Vec<_> = listable(prefixes).collect();
         let mut list = listing::list(&repo, self.object_format, &prefixes, run)?;
         let common_dir = repo.common_dir();
-        let is_bare = config.boolean("core.bare");
-        let is_bare = is_bare.unwrap_or_else(|| !common_dir.ends_with(".git"));
-        list.checked_out = checked_out::branches(common_dir, is_bare);
+        list.default_branch = head::branch(&repo);
+        list.checked_out = checked_out::branches(common_dir, is_bare(&repo));
         list.folds_case = folds_case;
         list.longest_component = NAME_MAX - LOCK_SUFFIX.len();
         let beside_the_name = common_dir.as_os_str().len() + "/".len() + LOCK_SUFFIX.len();
@@ -197,6 +234,21 @@ impl RefSource for LocalStore {
     fn receive_pack(&self, run: &Run) -> Result<ReceivePack<'_>, Error> {
         Ok(ReceivePack::Quarantine(Box::new(self.quarantine(run)?)))
     }
+
+    fn set_unborn_head(&self, branch: &BStr, _run: &Run) -> Result<(), Error> {
+        let repo = self.repo.to_thread_local();
+        if !is_bare(&repo) {
+            return Ok(());
+        }
+        head::set_unborn(&repo, branch)
+            .map_err(|err| Error::new(ErrorKind::LocalIo, "HEAD can't be set").with_source(err))
+    }
+}
+
+/// Whether nothing is checked out beside the repository, linked worktrees left aside.
+fn is_bare(repo: &gix::Repository) -> bool {
+    let is_bare = repo.config_snapshot().boolean("core.bare");
+    is_bare.unwrap_or_else(|| !repo.common_dir().ends_with(".git"))
 }
 
 fn prepare<'a>(

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use bstr::BString;
+use bstr::{BStr, BString};
 
 use crate::{
     Error, ErrorKind, ObjectId, Reason, RefList, Run, TipKind, Traffic, ancestry::CommitGraph,
@@ -10,8 +10,10 @@ use crate::{
 
 mod checked_out;
 mod haves;
+mod head;
 #[cfg(feature = "http")]
 pub(crate) mod http;
+mod init;
 mod listing;
 mod local;
 mod objects;
@@ -90,6 +92,15 @@ pub trait RefSource: Send + Sync {
             ErrorKind::Unsupported,
             "this end can't take objects: it can't be a destination",
         ))
+    }
+
+    /// Has HEAD name `branch`, the source's default branch, where it names a branch that isn't there
+    /// and `branch` is. Asked of a destination at the end of a run.
+    ///
+    /// The default is for an end whose HEAD can't be set, as a remote's can't.
+    fn set_unborn_head(&self, branch: &BStr, run: &Run) -> Result<(), Error> {
+        let _ = (branch, run);
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A repository for the time of one run, between two ends that both have no objects at hand.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use super::{
     LocalStore, Objects,
@@ -27,10 +27,8 @@ impl Scratch {
             None => builder.tempdir(),
         };
         let folder = folder.map_err(|err| Error::io("making a folder for a scratch store", err))?;
-        lay_out(folder.path(), format)
-            .map_err(|err| Error::io("laying out a scratch store", err))?;
         Ok(Scratch {
-            store: LocalStore::open(folder.path())?,
+            store: LocalStore::init(folder.path(), format)?,
             _folder: folder,
         })
     }
@@ -43,15 +41,4 @@ impl Scratch {
         let objects = LocalObjects::open(&self.store.repo.to_thread_local(), ReadMemory::OWN)?;
         Ok(Box::new(objects))
     }
-}
-
-/// gitrepository-layout(5).
-fn lay_out(path: &Path, format: ObjectFormat) -> std::io::Result<()> {
-    fs::create_dir(path.join("objects"))?;
-    fs::create_dir(path.join("refs"))?;
-    fs::write(path.join("HEAD"), "ref: refs/heads/main\n")?;
-    let config = format!(
-        "[core]\n\trepositoryFormatVersion = 1\n\tbare = true\n[extensions]\n\tobjectFormat = {format}\n"
-    );
-    fs::write(path.join("config"), config)
 }

@@ -29,6 +29,26 @@ pub(super) fn optional<S: Serializer>(
     }
 }
 
+pub(super) mod optional_name {
+    use bstr::BString;
+
+    use super::*;
+
+    pub(in crate::stats) fn serialize<S: Serializer>(
+        name: &Option<BString>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        optional(name, to)
+    }
+
+    pub(in crate::stats) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<BString>, D::Error> {
+        let name = Option::<String>::deserialize(from)?;
+        Ok(name.map(BString::from))
+    }
+}
+
 impl Serialize for SyncRunRefs {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(self)

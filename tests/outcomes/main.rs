@@ -7,6 +7,7 @@ mod checked_out;
 mod faulty;
 mod filtered;
 mod name_conflicts;
+mod new_mirrors;
 mod not_a_commit;
 mod on_disk;
 mod raced;

@@ -8,12 +8,11 @@ use crate::{
     protocol::{
         fetch::{self, Dialect, Offers, Preface, refused_want},
         greeting::Greeting,
-        ls_refs,
+        ls_refs::{self, Listing},
         noise::Noise,
         printable, refused,
         side_band::{SideBand, Trouble},
     },
-    ref_table::RefTable,
     transport::Call,
 };
 
@@ -22,6 +21,8 @@ use crate::{
 pub(crate) struct UploadPack {
     pub(crate) dialect: Dialect,
     pub(super) format: ObjectFormat,
+    /// Whether it can be asked for a HEAD that names a branch that isn't there.
+    lists_unborn: bool,
     /// Whether nothing else is known about it.
     is_assumed: bool,
 }
@@ -29,6 +30,7 @@ pub(crate) struct UploadPack {
 impl UploadPack {
     pub(crate) fn new(greeting: &Greeting) -> Self {
         let offers = |name: &str| greeting.offers(name);
+        let ls_refs = greeting.capabilities.value("ls-refs").unwrap_or_default();
         let dialect = match greeting.listed {
             Some(_) => Dialect::V0(Offers::of(offers)),
             None => {
@@ -42,6 +44,7 @@ impl UploadPack {
         UploadPack {
             dialect,
             format: greeting.format,
+            lists_unborn: ls_refs.split_str(" ").any(|word| word == b"unborn"),
             is_assumed: false,
         }
     }
@@ -55,6 +58,7 @@ impl UploadPack {
                 shallow: false,
             },
             format,
+            lists_unborn: false,
             is_assumed: true,
         }
     }
@@ -84,9 +88,11 @@ impl Session {
         attributes: &[&str],
         known: UploadPack,
         run: &Run,
-    ) -> Result<RefTable, Error> {
+    ) -> Result<Listing, Error> {
         let format = known.names_format().then_some(known.format);
-        let body = ls_refs::request(prefixes, attributes, format, AGENT);
+        let unborn = ["unborn"].iter().filter(|_| known.lists_unborn);
+        let attributes: Vec<_> = attributes.iter().chain(unborn).copied().collect();
+        let body = ls_refs::request(prefixes, &attributes, format, AGENT);
         let call = Call {
             repository: &self.base,
             service: "git-upload-pack",

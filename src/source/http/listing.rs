@@ -3,12 +3,14 @@
 use bstr::BString;
 
 use super::{ServerProfile, SmartHttp, fetch::UploadPack, session::Session};
-use crate::{Error, ErrorKind, ObjectFormat, Run, ref_table::RefTable};
+use crate::{Error, ErrorKind, ObjectFormat, Run, protocol::ls_refs::Listing, ref_table::RefTable};
 
 /// What a server lists.
 pub(super) struct Listed {
     pub(super) format: ObjectFormat,
     pub(super) refs: RefTable,
+    /// What HEAD names, if it was asked for and is a symbolic ref.
+    pub(super) head: Option<BString>,
     /// Whether all of them came with the capabilities, as they do before v2.
     pub(super) is_advertisement: bool,
 }
@@ -24,12 +26,12 @@ impl SmartHttp {
     ) -> Result<Listed, Error> {
         self.in_session(run, |session| {
             let profile = self.profile();
-            let is_empty = match &profile {
+            let empty = match &profile {
                 Some(profile) => match session.list_known(profile, prefixes, attributes, run)? {
                     Some(listed) if !listed.refs.is_empty() => return Ok(listed),
-                    found => found.is_some(),
+                    found => found,
                 },
-                None => false,
+                None => None,
             };
             self.remember(None);
             let (known, advertised) = session.shake_hands(run)?;
@@ -37,16 +39,21 @@ impl SmartHttp {
             // A redirect is asked about anew in each run.
             let is_known = !is_advertisement && session.base == self.url;
             let found = is_known.then(|| ServerProfile::new(self.url.clone(), known.format));
-            let refs = match advertised {
-                Some(refs) => refs,
-                // Only the ids of refs show their format. Where there are none, this was to confirm it.
-                None if is_empty && found == profile => RefTable::default(),
+            // Only the ids of refs show their format. Where there are none, this was to confirm it.
+            let confirmed = empty.filter(|_| !is_advertisement && found == profile);
+            if let Some(confirmed) = confirmed {
+                self.remember(found);
+                return Ok(confirmed);
+            }
+            let Listing { refs, head } = match advertised {
+                Some(listing) => listing,
                 None => session.ls_refs(prefixes, attributes, known, run)?,
             };
             self.remember(found);
             Ok(Listed {
                 format: known.format,
                 refs,
+                head,
                 is_advertisement,
             })
         })
@@ -65,8 +72,8 @@ impl Session {
         let format = profile.object_format();
         let known = UploadPack::known(format);
         self.base = profile.url().clone();
-        let refs = match self.ls_refs(prefixes, attributes, known, run) {
-            Ok(refs) => refs,
+        let Listing { refs, head } = match self.ls_refs(prefixes, attributes, known, run) {
+            Ok(listing) => listing,
             Err(err) if is_surprise(&err) => {
                 tracing::debug!(%err, "the server is not as it was");
                 self.client.abandon();
@@ -78,6 +85,7 @@ impl Session {
         Ok(Some(Listed {
             format,
             refs,
+            head,
             is_advertisement: false,
         }))
     }

@@ -158,8 +158,13 @@ impl RefSource for SmartHttp {
         if service == Service::ReceivePack {
             return self.list_for_push(run);
         }
-        let listed = self.list_for_fetch(prefixes, &["peel", "symrefs"], run)?;
-        Ok(RefList::of(listed.format, listed.refs))
+        // No prefix is all of it, HEAD with the rest.
+        let head = ["HEAD".into()].into_iter().filter(|_| !prefixes.is_empty());
+        let prefixes: Vec<_> = prefixes.iter().cloned().chain(head).collect();
+        let listed = self.list_for_fetch(&prefixes, &["peel", "symrefs"], run)?;
+        let mut list = RefList::of(listed.format, listed.refs);
+        list.default_branch = listed.head;
+        Ok(list)
     }
 
     fn glance(&self, prefixes: &[BString], run: &Run) -> Result<Option<RefList>, Error> {

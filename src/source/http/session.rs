@@ -8,9 +8,9 @@ use crate::{
     protocol::{
         fetch::shallow_source,
         greeting::{Greeting, greeting},
+        ls_refs::Listing,
         ref_line::V0Lines,
     },
-    ref_table::RefTable,
     transport::{Call, ClientOptions, CurrentRun, HttpClient, Meter},
 };
 
@@ -89,7 +89,7 @@ impl Session {
     pub(super) fn shake_hands(
         &mut self,
         run: &Run,
-    ) -> Result<(UploadPack, Option<RefTable>), Error> {
+    ) -> Result<(UploadPack, Option<Listing>), Error> {
         let greeting = self.greet(Service::UploadPack, run)?;
         let is_shallow = |listed: &V0Lines| !listed.shallow.is_empty();
         if greeting.listed.as_ref().is_some_and(is_shallow) {
@@ -97,7 +97,12 @@ impl Session {
         }
         let known = UploadPack::new(&greeting);
         self.upload_pack = Some(known);
-        Ok((known, greeting.listed.map(|listed| listed.refs)))
+        let head = greeting.head();
+        let listing = greeting.listed.map(|listed| Listing {
+            refs: listed.refs,
+            head,
+        });
+        Ok((known, listing))
     }
 
     /// Asks for the capabilities of receive-pack, and for all refs. There is no v2 of it.

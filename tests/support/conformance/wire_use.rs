@@ -29,8 +29,11 @@ pub fn globs_narrow_the_listing(setup: &Setup) {
     expected.extend(is_remote.then_some("refs/heads/topic"));
     expected.extend(ends.speaks_v2().then_some("refs/heads/topic/"));
     let asked_for = |listing: &String| {
-        let mut prefixes = listing.split("ref-prefix ").skip(1);
-        let prefix = prefixes.next().and_then(|rest| rest.split('\n').next());
+        let prefixes = listing.split("ref-prefix ").skip(1);
+        let prefixes = prefixes.filter_map(|rest| rest.split('\n').next());
+        // Beside the refs a source is asked for its default branch.
+        let mut prefixes = prefixes.filter(|prefix| *prefix != "HEAD");
+        let prefix = prefixes.next();
         assert_eq!(prefixes.next(), None, "{listing:?}");
         prefix.map(str::to_owned)
     };
