@@ -4,6 +4,7 @@
 
 mod branches;
 mod checked_out;
+mod damaged_packs;
 mod faulty;
 mod filtered;
 mod name_conflicts;

@@ -269,7 +269,8 @@ impl Incoming {
     /// Makes the pack part of the store, durably, and holds it there with a `.keep` file until
     /// [`finish`](Incoming::finish): a `git repack` beside us would drop what no ref points to yet.
     ///
-    /// The order is that of git's own receive-pack: a pack without its index is invisible.
+    /// The order is that of git's own receive-pack: a pack without its index is invisible. Its reverse index
+    /// git makes when it needs it.
     pub(crate) fn migrate(&mut self) -> Result<(), Error> {
         let Some(pack) = self.pack.take() else {
             return Ok(());
@@ -282,13 +283,13 @@ impl Incoming {
                 packs.join(file_name(&pack.index)),
             );
             self.keeps.extend(self.keep(&data)?);
-            if index.exists() && data.exists() {
-                return Ok(());
-            }
             seal(&pack.data, &packs)?;
             seal(&pack.index, &packs)?;
+            // Whatever is there: the name is a checksum, so a sound file is replaced by its equal, and
+            // of a damaged one nothing tells that short of reading it.
             fs::rename(&pack.data, &data)?;
             fs::rename(&pack.index, &index)?;
+            leftovers::ignore_missing(fs::remove_file(data.with_extension("rev")))?;
             sync_directory(&packs)
         };
         migrate().map_err(|err| Error::io(format!("moving a pack into {}", packs.display()), err))
