@@ -12,6 +12,7 @@ mod objects_at_fault;
 mod over_http;
 mod pack;
 mod time;
+mod unparsable;
 mod world;
 
 #[path = "../support/mod.rs"]

@@ -25,6 +25,7 @@ use gix::{ObjectId, object::Kind, oid};
 pub use report::FsckFinding;
 pub use rules::{FsckLevel, FsckMessage, FsckRules};
 
+use super::commits::{tag_target, tree_and_parents};
 use report::{AnyError, FirstError, Report};
 
 /// `ATTR_MAX_FILE_SIZE` in git's `attr.h`, in bytes.
@@ -73,6 +74,11 @@ impl<'a> Fsck<'a> {
         Fsck { rules, hash }
     }
 
+    /// Whether there is anything that they refuse.
+    pub(crate) fn has_rules(&self) -> bool {
+        !self.rules.is_none()
+    }
+
     /// The first thing about an object that the rules call an error.
     pub(crate) fn object(
         &self,
@@ -89,11 +95,32 @@ impl<'a> Fsck<'a> {
         report.into_result()
     }
 
+    /// Whether git can parse an object in which nothing was found. It has to, whatever the rules say: what
+    /// it can't parse ends all that it does with the whole repository.
+    pub(crate) fn can_be_parsed(&self, kind: Kind, id: &oid, data: &[u8]) -> bool {
+        match kind {
+            Kind::Blob => true,
+            Kind::Commit => tree_and_parents(data, self.hash, &mut Vec::new()).is_some(),
+            Kind::Tag => tag_target(data, self.hash).is_some(),
+            Kind::Tree => {
+                let was_parsed = self.rejects_bad_trees() && !self.rules.skip.contains(id);
+                was_parsed || tree::can_be_parsed(data, self.hash.len_in_bytes())
+            }
+        }
+    }
+
+    fn rejects_bad_trees(&self) -> bool {
+        self.rules.level(FsckMessage::BadTree) == FsckLevel::Error
+    }
+
     /// Whether a tree is as it should be, whatever is said about single objects.
     pub(crate) fn is_sound_tree(&self, data: &[u8]) -> bool {
         let mut report = AnyError::new(self.rules);
-        self.check(Kind::Tree, data, &mut Special::default(), &mut report);
+        if self.has_rules() {
+            self.check(Kind::Tree, data, &mut Special::default(), &mut report);
+        }
         report.is_sound()
+            && (self.rejects_bad_trees() || tree::can_be_parsed(data, self.hash.len_in_bytes()))
     }
 
     /// Whether the same can be said of it with other ids in these entries. `false` where that takes

@@ -254,8 +254,8 @@ impl FromStr for FsckLevel {
 /// - The byte 0xff in a `.gitmodules` is a byte like others, as for git when it uses the file. On
 ///   many platforms git's fsck takes it for the end.
 ///
-/// It is laxer with a commit or tag that git can't even parse, as one without a `tree` line: git
-/// refuses that whatever the level of `missingTree`, and here the level decides.
+/// What git can't parse is refused whatever the level of its message, and skipped or not: a commit that
+/// ends with its `tree` line, say. To git that is the same: it wouldn't get as far as to the rules.
 ///
 /// And a `gpgsig` header of a tag is no `extraHeaderEntry`, as for git since 2.52.
 #[derive(Clone, PartialEq, Eq)]
@@ -285,7 +285,7 @@ impl Default for FsckRules {
 }
 
 impl FsckRules {
-    /// Take every object, as git does without `fetch.fsckObjects`.
+    /// Take every object that git can parse, as it does without `fetch.fsckObjects`.
     ///
     /// Trees that hold `.git`, or submodules that run commands, then reach whoever checks them out.
     pub fn none() -> Self {

@@ -97,6 +97,18 @@ pub(super) fn check(
     traits.report(report);
 }
 
+/// Whether git can read each entry of a tree.
+pub(super) fn can_be_parsed(data: &[u8], id_len: usize) -> bool {
+    let mut at = 0;
+    while at < data.len() {
+        match decode(data, at, id_len) {
+            Some(entry) => at = entry.name_end + 1 + id_len,
+            None => return false,
+        }
+    }
+    true
+}
+
 /// Whether entries that have got other ids, in a tree with nothing wrong otherwise, are all right by
 /// themselves. What git reads the files of goes to `special`.
 pub(super) fn are_ids_sound<'e>(

@@ -27,8 +27,7 @@ const MAX_FINDINGS: usize = 1000;
 /// What was found in a pack so far. Shared by the threads that look at it.
 pub(super) struct Found<'a> {
     pub(super) links: Links,
-    /// None where every rule is switched off.
-    fsck: Option<Fsck<'a>>,
+    fsck: Fsck<'a>,
     faulty: Mutex<HashMap<ObjectId, Reason>>,
     special: Mutex<Special>,
 }
@@ -48,7 +47,7 @@ impl<'a> Found<'a> {
     pub(super) fn new(rules: &'a FsckRules, hash: gix::hash::Kind, memory: u64) -> Self {
         Found {
             links: Links::new(hash, memory),
-            fsck: (!rules.is_none()).then(|| Fsck::new(rules, hash)),
+            fsck: Fsck::new(rules, hash),
             faulty: Mutex::default(),
             special: Mutex::default(),
         }
@@ -103,10 +102,13 @@ impl Inspection<'_> {
         };
         if version.is_none() {
             self.linker.note(kind, &id, content, base);
-            if let Some(fsck) = &self.found.fsck
+            let fsck = &self.found.fsck;
+            if fsck.has_rules()
                 && let Err(finding) = fsck.object(kind, &id, content, &mut self.special)
             {
                 add(&mut self.faulty, finding)?;
+            } else if !fsck.can_be_parsed(kind, &id, content) {
+                add_unreadable(&mut self.faulty, kind, id)?;
             }
         }
         check_special(&self.special)?;
@@ -120,12 +122,12 @@ impl Inspection<'_> {
         tree: &[u8],
         base: &Visited<'_, Version>,
     ) -> Option<Version> {
-        let fsck = self.found.fsck.as_ref();
-        let is_sound = || fsck.is_none_or(|fsck| fsck.is_sound_tree(base.content));
+        let fsck = &self.found.fsck;
+        let is_sound = || fsck.is_sound_tree(base.content);
         let changed = base.note.changed(tree, base.content, id.kind(), is_sound)?;
         self.linker.note_changed(&changed.entries, id.kind());
         let entries = changed.entries.iter().map(|(entry, _)| *entry);
-        let are_sound = fsck.is_none_or(|fsck| fsck.are_ids_sound(entries, &mut self.special));
+        let are_sound = !fsck.has_rules() || fsck.are_ids_sound(entries, &mut self.special);
         are_sound.then_some(changed.version)
     }
 
@@ -154,6 +156,16 @@ pub(super) fn add(
 ) -> Result<(), Error> {
     let detail = finding.to_string();
     faulty.insert(finding.object, Reason::Faulty { detail });
+    check_faulty(faulty)
+}
+
+fn add_unreadable(
+    faulty: &mut HashMap<ObjectId, Reason>,
+    kind: Kind,
+    id: ObjectId,
+) -> Result<(), Error> {
+    let detail = format!("object {id}: git can't parse this {kind}, whatever the rules");
+    faulty.insert(id, Reason::Faulty { detail });
     check_faulty(faulty)
 }
 
