@@ -3,7 +3,7 @@
 use super::{Commit, CommitGraph, Hole};
 use crate::Error;
 use gix::ObjectId;
-use std::{cmp::Reverse, ops::Range};
+use std::{cmp::Reverse, collections::HashMap, ops::Range};
 
 /// Stands for one commit in all dense arrays.
 pub(super) type Index = u32;
@@ -46,7 +46,7 @@ pub(super) struct History<'a> {
     cancelled: &'a dyn Fn() -> bool,
     steps: u32,
     /// Of the commits that have no position.
-    indexes: gix::hashtable::HashMap<ObjectId, Index>,
+    indexes: HashMap<ObjectId, Index>,
     /// Of those that have one; [`NOT_SEEN`] for the others up to the highest.
     by_position: Vec<Index>,
     ids: Vec<ObjectId>,

@@ -31,6 +31,7 @@ mod tests;
 use crate::Error;
 use gix::{ObjectId, oid};
 use history::History;
+use std::collections::HashSet;
 
 /// Where commits come from: an object database, a service's own storage, a graph in a test.
 pub trait CommitGraph {
@@ -225,7 +226,7 @@ pub fn reachable(
     let mut history = History::new(graph, cancelled);
     // To be reachable from any tip is to be an ancestor of one commit that merges them all.
     let new = history.merge(tips);
-    let is_tip: gix::hashtable::HashSet = tips.iter().copied().collect();
+    let is_tip: HashSet<_> = tips.iter().copied().collect();
     let mut reaches = vec![Reach::Yes; targets.len()];
     let mut asked = Vec::new();
     let mut asked_by = Vec::new();

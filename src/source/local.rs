@@ -1,9 +1,12 @@
 //! A Git repository on disk as an end of a sync.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use bstr::{BStr, BString, ByteSlice};
-use gix::{hashtable::HashMap, path::RelativePath};
+use gix::path::RelativePath;
 
 use super::{
     Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service, checked_out,
@@ -270,10 +273,10 @@ fn prepare<'a>(
 /// What `packed-refs` says of annotated tags.
 fn peeled_tags(repo: &gix::Repository) -> HashMap<ObjectId, ObjectId> {
     let Ok(Some(packed)) = repo.refs.cached_packed_buffer() else {
-        return HashMap::default();
+        return HashMap::new();
     };
     let Ok(refs) = packed.iter() else {
-        return HashMap::default();
+        return HashMap::new();
     };
     let peeled = refs.filter_map(|found| {
         let found = found.ok()?;

@@ -8,9 +8,9 @@
 //!
 //! Where that comes to all of the pack, the pack is sent as it is.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 
-use gix::{ObjectId, hashtable::HashSet, objs::Kind};
+use gix::{ObjectId, objs::Kind};
 
 use super::{
     NoPack,
@@ -44,7 +44,7 @@ pub(super) fn select(
         tracing::warn!(pack = %order.index.path().display(), "a bitmap is damaged, or of another pack");
         return Ok(None);
     };
-    let mut has = HashSet::default();
+    let mut has = HashSet::new();
     let mut tags = Vec::new();
     let mut wanted = Vec::new();
     let mut roots = Vec::new();
@@ -155,7 +155,7 @@ impl Expected<'_> {
     ) -> Result<bool, Error> {
         let mut left = self.places.iter().filter(|is_there| **is_there).count();
         let mut seen = vec![false; self.places.len()];
-        let mut elsewhere = HashSet::default();
+        let mut elsewhere = HashSet::new();
         let mut pending = wanted.to_vec();
         while let Some(commit) = pending.pop() {
             run.check()?;
@@ -202,7 +202,7 @@ fn reach(
     let mut decoded = Decoded::new(bitmaps);
     let mut read = Vec::new();
     let mut queue = BinaryHeap::new();
-    let mut queued = HashSet::default();
+    let mut queued = HashSet::new();
     let mut enqueue = |ids: &[ObjectId], queue: &mut BinaryHeap<Queued>| {
         for id in ids.iter().filter(|id| queued.insert(**id)) {
             run.check().ok()?;

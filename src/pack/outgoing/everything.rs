@@ -5,9 +5,9 @@
 //! behind the commits is marked, newest first: a tree whose base is marked, too, leads to that and
 //! to its own entries. Should the base turn out not to be needed, the tree is read in full.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use gix::{ObjectId, hashtable::HashSet, objs::Kind};
+use gix::{ObjectId, objs::Kind};
 
 use super::{
     NoPack,
@@ -57,7 +57,7 @@ pub(super) fn find_beyond(
         links,
         run,
         is_marked: marked,
-        marked_elsewhere: HashSet::default(),
+        marked_elsewhere: HashSet::new(),
         pending: Vec::new(),
         unsettled: Vec::new(),
         latest: HashMap::new(),

@@ -5,13 +5,13 @@
 
 use std::{
     cell::OnceCell,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
 use gix::{
     ObjectId,
-    hashtable::HashMap,
     objs::{Find, FindHeader, Kind},
     oid,
 };
@@ -151,7 +151,7 @@ impl Sources<'_> {
         let numbers = || -> &HashMap<ObjectId, u32> {
             numbers.get_or_init(|| objects.iter().map(|object| object.id).zip(0..).collect())
         };
-        let bases: gix::hashtable::HashSet = bases.iter().map(|base| base.id).collect();
+        let bases: HashSet<ObjectId> = bases.iter().map(|base| base.id).collect();
         let base_of = |id: ObjectId| match numbers().get(&id) {
             Some(number) => Some(Base::Item(*number)),
             None => {
@@ -264,9 +264,9 @@ impl Sources<'_> {
                 numbers.push(Base::AtReceiver(base.id.into()));
             }
         }
-        let not_sent: gix::hashtable::HashSet = bases.iter().map(|base| base.id).collect();
+        let not_sent: HashSet<ObjectId> = bases.iter().map(|base| base.id).collect();
         let not_packed = items.iter().filter(|item| item.sent_as.is_not_packed());
-        let not_packed: gix::hashtable::HashSet = not_packed.map(|item| item.object.id).collect();
+        let not_packed: HashSet<ObjectId> = not_packed.map(|item| item.object.id).collect();
         let fault = Mutex::new(None);
         // A handle can go to another thread, but not be shared with it.
         let odb = Mutex::new(self.odb.clone());

@@ -11,9 +11,9 @@
 //! Every object is found before the first byte is made, because a pack begins with their number; so
 //! what can't be read is known by then, too.
 
-use std::path::PathBuf;
+use std::{collections::HashMap, path::PathBuf};
 
-use gix::{ObjectId, hashtable::HashMap};
+use gix::ObjectId;
 
 use super::commits::StoreCommits;
 use crate::{Error, PackRequest, Run};

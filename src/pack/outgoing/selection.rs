@@ -1,17 +1,14 @@
 //! Which objects the commits of a [`Frontier`] brought in.
 
 use std::{
+    collections::{HashMap, HashSet},
     mem,
     path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
-use gix::{
-    ObjectId,
-    hashtable::{HashMap, HashSet},
-    objs::Kind,
-};
+use gix::{ObjectId, objs::Kind};
 
 use super::{
     NoPack, everything,
@@ -87,8 +84,8 @@ pub(super) fn select(
         });
     }
     let (found, texts) = read_trees(odb, folders, frontier, !boundary.is_empty(), run)?;
-    let mut sent = HashSet::default();
-    let mut others = HashMap::default();
+    let mut sent = HashSet::new();
+    let mut others = HashMap::new();
     for Found {
         objects: more,
         others: more_others,

@@ -1,9 +1,9 @@
 //! What of the selected objects the receiver has all the same, under the same path: what was
 //! reverted, or picked from another branch.
 
-use std::collections::HashSet as StdHashSet;
+use std::collections::HashSet;
 
-use gix::{ObjectId, hashtable::HashSet, objs::Kind};
+use gix::{ObjectId, objs::Kind};
 
 use super::{NoPack, search::name_hash, selection::Selected, trees::tree_content};
 use crate::{
@@ -26,9 +26,9 @@ pub(super) fn find(
     run: &Run,
 ) -> Result<HashSet<ObjectId>, NoPack> {
     let trees = objects.iter().filter(|object| object.kind == Kind::Tree);
-    let directories: StdHashSet<u32> = trees.map(|tree| tree.name_hash).collect();
-    let mut shared = HashSet::default();
-    let mut seen = HashSet::default();
+    let directories: HashSet<u32> = trees.map(|tree| tree.name_hash).collect();
+    let mut shared = HashSet::new();
+    let mut seen = HashSet::new();
     let budget = budget(objects.len());
     let mut pending: Vec<_> = known.take(budget).map(|tree| (tree, Vec::new())).collect();
     pending.reverse();

@@ -2,9 +2,12 @@
 //!
 //! Each is read as itself and as another version of its successor, and once more when deltas are sought.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
-use gix::{ObjectId, hashtable::HashMap, oid};
+use gix::{ObjectId, oid};
 
 /// Of one thread, or of several that have ended.
 #[derive(Default)]

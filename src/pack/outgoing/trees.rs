@@ -12,11 +12,14 @@
 //! Newest first: packs keep the newest version of a tree whole and the older ones as deltas of it,
 //! so each step back is one delta to apply.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use gix::{
     ObjectId,
-    hashtable::{HashMap as ObjectMap, HashSet},
     objs::{Find, Kind},
 };
 
@@ -44,7 +47,7 @@ pub(super) struct TreeWalk<'a> {
     has_boundary: bool,
     sent: HashSet<ObjectId>,
     /// Trees that were read, and against which ones.
-    read: ObjectMap<ObjectId, Vec<Vec<ObjectId>>>,
+    read: HashMap<ObjectId, Vec<Vec<ObjectId>>>,
     pending: Vec<Pending>,
     /// The last version read of each path, where the receiver has nothing.
     latest: HashMap<Vec<u8>, Arc<[u8]>>,
@@ -58,7 +61,7 @@ pub(super) struct Found {
     /// In the order in which they were met, each once.
     pub(super) objects: Vec<Selected>,
     /// Other versions of these: sent themselves, or the receiver's.
-    pub(super) others: ObjectMap<ObjectId, (Kind, u32)>,
+    pub(super) others: HashMap<ObjectId, (Kind, u32)>,
 }
 
 /// A tree to read, against other versions of it.
@@ -83,8 +86,8 @@ impl<'a> TreeWalk<'a> {
             loose: LooseObjects::at(folders),
             run,
             has_boundary,
-            sent: HashSet::default(),
-            read: ObjectMap::default(),
+            sent: HashSet::new(),
+            read: HashMap::new(),
             pending: Vec::new(),
             latest: HashMap::new(),
             texts: TreeTexts::default(),
