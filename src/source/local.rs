@@ -12,6 +12,7 @@ use super::{
     Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service, checked_out,
     head, init, listing,
     objects::{LocalObjects, ReadMemory},
+    opening,
     quarantine::LocalQuarantine,
 };
 use crate::{
@@ -20,15 +21,6 @@ use crate::{
     refs::Namespace,
 };
 
-/// Those that change nothing about how objects and refs are read or written, or that are looked at.
-const KNOWN_EXTENSIONS: [&str; 6] = [
-    "noop",
-    "objectFormat",
-    "preciousObjects",
-    "refStorage",
-    "relativeWorktrees",
-    "worktreeConfig",
-];
 /// What git appends to a ref's file name to lock it.
 pub(super) const LOCK_SUFFIX: &str = ".lock";
 /// The longest file name that common file systems take, in bytes.
@@ -52,35 +44,11 @@ impl LocalStore {
     /// Opens the repository at `path`: a bare one, a worktree, or a `.git` folder.
     ///
     /// Fails with [`ErrorKind::NotARepository`] if there is none, and with
-    /// [`ErrorKind::Unsupported`] if it keeps its refs as a reftable.
+    /// [`ErrorKind::Unsupported`] if it keeps its refs as a reftable or is a partial clone.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
-        // Whoever names the path vouches for it, whoever owns it.
-        let options = gix::open::Options::isolated().with(gix::sec::Trust::Full);
-        let repo = options.open(&path).map_err(|err| {
-            let text = format!("{} is not a repository that can be used", path.display());
-            Error::new(ErrorKind::NotARepository, text).with_source(err)
-        })?;
-        let local = repo.to_thread_local();
-        let config = local.config_snapshot();
-        if config
-            .string("extensions.refStorage")
-            .is_some_and(|storage| storage.as_bstr() != "files")
-        {
-            let text = format!(
-                "{} keeps its refs in a format other than files",
-                path.display()
-            );
-            return Err(Error::new(ErrorKind::Unsupported, text));
-        }
-        if let Some(extension) = unknown_extension(&config) {
-            let text = format!(
-                "{} uses an extension that is not known: {extension}",
-                path.display()
-            );
-            return Err(Error::new(ErrorKind::Unsupported, text));
-        }
-        let object_format = ObjectFormat::from_hash_kind(local.object_hash())?;
+        let repo = opening::open(&path)?;
+        let object_format = ObjectFormat::from_hash_kind(repo.to_thread_local().object_hash())?;
         Ok(LocalStore {
             repo,
             path,
@@ -290,22 +258,6 @@ pub(super) fn alternates(repo: &gix::Repository) -> Result<Vec<PathBuf>, Error> 
     let objects = repo.common_dir().join("objects");
     gix::odb::alternate::resolve(objects, repo.current_dir()).map_err(|err| {
         Error::new(ErrorKind::Corrupt, "objects/info/alternates is unusable").with_source(err)
-    })
-}
-
-/// gitrepository-layout(5): who doesn't know an extension must not touch the repository.
-fn unknown_extension(config: &gix::config::Snapshot<'_>) -> Option<String> {
-    if config.integer("core.repositoryFormatVersion") < Some(1) {
-        return None;
-    }
-    let sections = config.plumbing().sections_by_name("extensions");
-    let mut names = sections.into_iter().flatten().flat_map(|section| {
-        let names = section.value_names();
-        names.map(|name| name.to_string()).collect::<Vec<_>>()
-    });
-    names.find(|name| {
-        let mut known = KNOWN_EXTENSIONS.iter();
-        !known.any(|known| known.eq_ignore_ascii_case(name))
     })
 }
 

@@ -17,6 +17,7 @@ mod init;
 mod listing;
 mod local;
 mod objects;
+mod opening;
 mod packed_refs;
 mod quarantine;
 mod ref_lock;

@@ -107,6 +107,76 @@ fn a_destination_with_an_extension_that_nobody_knows() {
     assert_eq!(refused, Some(ErrorKind::Unsupported));
 }
 
+/// Whichever way it shows, and at either end: `open` doesn't know which it will be.
+#[test]
+fn a_partial_clone() {
+    let settings: [&[(&str, &str)]; 5] = [
+        &[("remote.some.where.promisor", "true")],
+        &[("remote.origin.promisor", "1")],
+        &[("remote.origin.partialCloneFilter", "blob:none")],
+        &[("extensions.partialClone", "origin")],
+        &[
+            ("core.repositoryFormatVersion", "1"),
+            ("extensions.partialClone", "origin"),
+        ],
+    ];
+    for settings in settings {
+        let pair = Pair::in_step();
+        for (key, value) in settings {
+            pair.destination.git(&["config", key, value]);
+        }
+        cannot_open(&pair.destination.path, ErrorKind::Unsupported);
+    }
+    // As `git clone --filter` leaves it, the remote forgotten since, and one that borrows from it.
+    let pair = Pair::in_step();
+    let url = format!("file://{}", pair.upstream.path.display());
+    pair.upstream
+        .git(&["config", "uploadpack.allowFilter", "1"]);
+    let clone = [
+        "clone",
+        "-q",
+        "--bare",
+        "--filter=blob:none",
+        &url,
+        "partial.git",
+    ];
+    pair.sandbox.git(&clone);
+    let partial = pair.sandbox.repo("partial.git");
+    cannot_open(&partial.path, ErrorKind::Unsupported);
+    partial.git(&["config", "--remove-section", "remote.origin"]);
+    cannot_open(&partial.path, ErrorKind::Unsupported);
+    let alternates = pair.destination.path.join("objects/info/alternates");
+    let objects = format!("{}\n", partial.path.join("objects").display());
+    fs::write(&alternates, objects).unwrap();
+    cannot_open(&pair.destination.path, ErrorKind::Unsupported);
+    fs::remove_file(alternates).unwrap();
+    let remote = ["config", "remote.origin.promisor", "false"];
+    pair.destination.git(&remote);
+    LocalStore::open(&pair.destination.path).unwrap();
+}
+
+#[test]
+fn a_file_is_not_shown_to_whoever_takes_it_for_a_repository() {
+    let pair = Pair::in_step();
+    let inside = pair.sandbox.path();
+    pair.upstream
+        .git(&["bundle", "create", "-q", "../all.bundle", "main"]);
+    fs::create_dir(inside.join("worktree")).unwrap();
+    fs::write(inside.join("worktree/.git"), "# v2 git bundle\n").unwrap();
+    for path in ["all.bundle", "worktree"] {
+        let err = LocalStore::open(inside.join(path)).expect_err("no repository");
+        assert_eq!(err.kind(), ErrorKind::NotARepository, "{path}");
+        assert!(err.to_string().ends_with("is a file, not a repository"));
+        let shown = format!("{err:?}");
+        assert!(!shown.contains("git bundle"), "{shown}");
+    }
+    // A file that leads to a repository is one.
+    let git_dir = format!("gitdir: {}\n", pair.destination.path.display());
+    fs::write(inside.join("worktree/.git"), git_dir).unwrap();
+    LocalStore::open(inside.join("worktree")).unwrap();
+    LocalStore::open(inside.join("worktree/.git")).unwrap();
+}
+
 #[test]
 fn a_destination_whose_configuration_cannot_be_read() {
     let pair = Pair::in_step();

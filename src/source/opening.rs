@@ -1,0 +1,111 @@
+//! Which repositories are opened, and what is said of those that aren't.
+
+use std::{fs::File, io::Read, iter, path::Path};
+
+use bstr::ByteSlice;
+
+use super::local::alternates;
+use crate::{Error, ErrorKind};
+
+/// Those that change nothing about how objects and refs are read or written, or that are looked at.
+const KNOWN_EXTENSIONS: [&str; 7] = [
+    "noop",
+    "objectFormat",
+    "partialClone",
+    "preciousObjects",
+    "refStorage",
+    "relativeWorktrees",
+    "worktreeConfig",
+];
+/// How a `.git` file begins that names the folder of a repository (gitrepository-layout(5)).
+const GIT_FILE: &[u8] = b"gitdir: ";
+
+pub(super) fn open(path: &Path) -> Result<gix::ThreadSafeRepository, Error> {
+    for file in [path, &path.join(".git")] {
+        // What is in it is nobody's business, and may be gigabytes.
+        if is_other_file(file) {
+            let text = format!("{} is a file, not a repository", file.display());
+            return Err(Error::new(ErrorKind::NotARepository, text));
+        }
+    }
+    // Whoever names the path vouches for it, whoever owns it.
+    let options = gix::open::Options::isolated().with(gix::sec::Trust::Full);
+    let repo = options.open(path).map_err(|err| {
+        let text = format!("{} is not a repository that can be used", path.display());
+        Error::new(ErrorKind::NotARepository, text).with_source(err)
+    })?;
+    match unsupported(&repo.to_thread_local()) {
+        None => Ok(repo),
+        Some(what) => {
+            let text = format!("{} {what}", path.display());
+            Err(Error::new(ErrorKind::Unsupported, text))
+        }
+    }
+}
+
+fn is_other_file(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = |file: File| file.take(GIT_FILE.len() as u64).read_to_end(&mut start);
+    path.is_file() && File::open(path).and_then(read).is_ok() && start != GIT_FILE
+}
+
+/// What the repository does in a way that isn't supported.
+fn unsupported(repo: &gix::Repository) -> Option<String> {
+    let config = repo.config_snapshot();
+    let refs = config.string("extensions.refStorage");
+    if refs.is_some_and(|refs| refs.as_bstr() != "files") {
+        return Some("keeps its refs in a format other than files".to_owned());
+    }
+    if let Some(extension) = unknown_extension(&config) {
+        return Some(format!("uses an extension that is not known: {extension}"));
+    }
+    let text = "is a partial clone: it counts on a remote to have what it lacks";
+    is_partial_clone(repo, &config).then(|| text.to_owned())
+}
+
+/// gitrepository-layout(5): who doesn't know an extension must not touch the repository.
+fn unknown_extension(config: &gix::config::Snapshot<'_>) -> Option<String> {
+    if config.integer("core.repositoryFormatVersion") < Some(1) {
+        return None;
+    }
+    let sections = config.plumbing().sections_by_name("extensions");
+    let mut names = sections.into_iter().flatten().flat_map(|section| {
+        let names = section.value_names();
+        names.map(|name| name.to_string()).collect::<Vec<_>>()
+    });
+    names.find(|name| {
+        let mut known = KNOWN_EXTENSIONS.iter();
+        !known.any(|known| known.eq_ignore_ascii_case(name))
+    })
+}
+
+/// Whether objects may be missing behind its refs: it has a promisor remote, as git sees it
+/// (`promisor-remote.c`), or a pack of such a remote.
+fn is_partial_clone(repo: &gix::Repository, config: &gix::config::Snapshot<'_>) -> bool {
+    // Git heeds this extension in repositories of version 0, too.
+    if config.string("extensions.partialClone").is_some() || has_promisor_remote(config) {
+        return true;
+    }
+    // Those that can't be found out will be missed by whoever needs them.
+    let alternates = alternates(repo).unwrap_or_default();
+    let mut folders = iter::once(repo.common_dir().join("objects")).chain(alternates);
+    folders.any(|objects| has_promisor_pack(&objects))
+}
+
+fn has_promisor_remote(config: &gix::config::Snapshot<'_>) -> bool {
+    let config = config.plumbing();
+    let remotes = config.sections_by_name("remote");
+    remotes.into_iter().flatten().any(|remote| {
+        let name = remote.header().subsection_name();
+        let is_promisor = config.boolean_by("remote", name, "promisor");
+        // Git stops at one that makes no sense.
+        is_promisor.map_or(true, |promisor| promisor.unwrap_or(false))
+            || remote.contains_value_name("partialCloneFilter")
+    })
+}
+
+fn has_promisor_pack(objects: &Path) -> bool {
+    let packs = objects.join("pack").read_dir();
+    let mut packs = packs.into_iter().flatten().flatten();
+    packs.any(|entry| Path::new(&entry.file_name()).extension() == Some("promisor".as_ref()))
+}
