@@ -6,22 +6,24 @@
 //! to its folder: a `.keep` file names it, and the lock of a ref, which git knows by its name alone,
 //! is another link to a file in it.
 //!
+//! Where the file system knows no such locks a folder has none, and nobody but its run removes it.
+//!
 //! Git calls its own such things `tmp_*`, and `git gc --prune=now` removes those at once, under a run
 //! that is alive, too (`builtin/prune.c`). Ours it leaves alone: they go with the next run only.
 
 use std::{
     ffi::OsStr,
-    fs::{self, File, TryLockError},
+    fs::{self, DirEntry, File, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
 };
-
-use crate::Error;
 
 /// What the name of every folder of a run starts with.
 const FOLDER_PREFIX: &str = "refsync-";
 /// The locked file in it.
 const LOCK_NAME: &str = "lock";
+/// The file that is there instead of it where files can't be locked.
+const UNLOCKABLE_NAME: &str = "unlockable";
 /// What the files in it are called that are, by another link, ref locks that the run holds.
 pub(crate) const HELD_PREFIX: &str = "held-";
 /// What a `.keep` file of ours starts with; the name of the run's folder follows.
@@ -38,25 +40,30 @@ pub(crate) struct RunFolder {
 impl RunFolder {
     /// Until its lock is held, a new folder looks like a dead run's and may be swept; then another one
     /// is made. A sweeper holds the lock while it works, so what is still there once we have it stays.
+    /// Of one that has a file in it and no lock nobody takes the run for dead.
     pub(crate) fn create(parent: &Path) -> io::Result<Self> {
+        let mut can_lock = true;
         loop {
             let folder = tempfile::Builder::new()
                 .prefix(FOLDER_PREFIX)
                 .tempdir_in(parent)?;
-            let path = folder.path().join(LOCK_NAME);
-            match File::options().write(true).create_new(true).open(&path) {
-                Ok(lock) => {
-                    lock.lock()?;
-                    if path.exists() {
-                        return Ok(RunFolder {
-                            path: folder.keep(),
-                            is_left: false,
-                            _lock: lock,
-                        });
-                    }
-                }
-                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-                Err(err) => return Err(err),
+            let name = if can_lock { LOCK_NAME } else { UNLOCKABLE_NAME };
+            let path = folder.path().join(name);
+            let lock = match File::options().write(true).create_new(true).open(&path) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
+                created => created?,
+            };
+            if can_lock && let Err(err) = lock.lock() {
+                tracing::warn!(%err, "without locks, a run that dies leaves its files for good");
+                can_lock = false;
+                continue;
+            }
+            if path.exists() {
+                return Ok(RunFolder {
+                    path: folder.keep(),
+                    is_left: false,
+                    _lock: lock,
+                });
             }
         }
     }
@@ -116,12 +123,30 @@ fn copy(made: &Path, at: &Path) -> io::Result<()> {
 }
 
 /// Removes what runs that are no more have left in a repository.
-pub(crate) fn sweep(git_dir: &Path) -> Result<(), Error> {
+pub(crate) fn sweep(git_dir: &Path) {
     let objects = git_dir.join("objects");
-    sweep_folders(git_dir, git_dir)
-        .and_then(|()| sweep_folders(&objects, git_dir))
-        .and_then(|()| sweep_keeps(&objects))
-        .map_err(|err| Error::io("sweeping what dead runs left", err))
+    for parent in [git_dir, &objects] {
+        sweep_each(parent, |entry| match is_run_folder(&entry.file_name()) {
+            true if entry.file_type()?.is_dir() => remove_if_dead(&entry.path(), git_dir),
+            _ => Ok(()),
+        });
+    }
+    sweep_each(&objects.join("pack"), |entry| {
+        let path = entry.path();
+        match path.extension().is_some_and(|found| found == "keep") {
+            true if is_orphaned(&path, &objects) => sweep_keep(&path),
+            _ => Ok(()),
+        }
+    });
+}
+
+/// Goes on after an entry that can't be swept: somebody else's, or one that is not what its name says.
+fn sweep_each(folder: &Path, sweep: impl Fn(&DirEntry) -> io::Result<()>) {
+    for entry in folder.read_dir().into_iter().flatten().flatten() {
+        if let Err(err) = ignore_missing(sweep(&entry)) {
+            tracing::warn!(path = %entry.path().display(), %err, "it stays until the next run");
+        }
+    }
 }
 
 /// Whether a file of this name may be the folder of a run.
@@ -130,19 +155,11 @@ pub(crate) fn is_run_folder(name: &OsStr) -> bool {
     name.starts_with(FOLDER_PREFIX.as_bytes())
 }
 
-fn sweep_folders(parent: &Path, git_dir: &Path) -> io::Result<()> {
-    for entry in parent.read_dir()? {
-        let entry = entry?;
-        if is_run_folder(&entry.file_name()) {
-            remove_if_dead(&entry.path(), git_dir)?;
-        }
-    }
-    Ok(())
-}
-
 /// Holds the dead run's lock while removing, so that two sweepers don't meet.
 fn remove_if_dead(folder: &Path, git_dir: &Path) -> io::Result<()> {
-    let lock = match File::open(folder.join(LOCK_NAME)) {
+    // NFS locks for one process alone only what that may write to.
+    let path = folder.join(LOCK_NAME);
+    let lock = match File::options().read(true).write(true).open(path) {
         Ok(lock) => lock,
         // Its run is just being born, or died there. Only an empty directory goes, and a newborn
         // that loses its directory makes another one.
@@ -159,6 +176,7 @@ fn remove_if_dead(folder: &Path, git_dir: &Path) -> io::Result<()> {
             ignore_missing(remove(folder))
         }
         Err(TryLockError::WouldBlock) => Ok(()),
+        // Without locks there is no telling who is dead.
         Err(TryLockError::Error(err)) => Err(err),
     }
 }
@@ -224,27 +242,12 @@ fn release_ref_lock(_: &Path, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn sweep_keeps(objects: &Path) -> io::Result<()> {
-    let packs = match objects.join("pack").read_dir() {
-        Ok(packs) => packs,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(err) => return Err(err),
-    };
-    for entry in packs {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "keep")
-            && is_orphaned(&path, objects)
-        {
-            // Its run died between moving the pack and moving its index.
-            if !path.with_extension("idx").exists() {
-                ignore_missing(fs::remove_file(path.with_extension("pack")))?;
-            }
-            ignore_missing(fs::remove_file(path))?;
-        }
+fn sweep_keep(keep: &Path) -> io::Result<()> {
+    // Its run died between moving the pack and moving its index.
+    if !keep.with_extension("idx").exists() {
+        ignore_missing(fs::remove_file(keep.with_extension("pack")))?;
     }
-    Ok(())
+    fs::remove_file(keep)
 }
 
 fn is_orphaned(keep: &Path, objects: &Path) -> bool {

@@ -122,6 +122,9 @@ fn list(
     let (held, offered) = thread::scope(|scope| {
         let held = scope.spawn(|| {
             let _entered = span.enter();
+            if !options.dry_run {
+                destination.sweep();
+            }
             let glanced = match options.expects_changes {
                 true => None,
                 false => destination.glance(&present, run)?,

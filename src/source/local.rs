@@ -152,14 +152,8 @@ impl std::fmt::Debug for LocalStore {
 }
 
 impl RefSource for LocalStore {
-    /// As a destination it is swept first of what dead runs have left in it.
-    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+    fn list(&self, _service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
         let repo = self.repo.to_thread_local();
-        if service == Service::ReceivePack
-            && let Err(err) = leftovers::sweep(repo.common_dir())
-        {
-            tracing::warn!(%err, "what dead runs left stays until the next run");
-        }
         let config = repo.config_snapshot();
         let folds_case = config.boolean("core.ignoreCase").unwrap_or(false);
         // A name that stands in the way in another case may begin in another case.
@@ -204,6 +198,10 @@ impl RefSource for LocalStore {
 
     fn receive_pack(&self, run: &Run) -> Result<ReceivePack<'_>, Error> {
         Ok(ReceivePack::Quarantine(Box::new(self.quarantine(run)?)))
+    }
+
+    fn sweep(&self) {
+        leftovers::sweep(self.repo.to_thread_local().common_dir());
     }
 
     fn set_unborn_head(&self, branch: &BStr, _run: &Run) -> Result<(), Error> {

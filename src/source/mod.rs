@@ -95,6 +95,12 @@ pub trait RefSource: Send + Sync {
         ))
     }
 
+    /// Removes what runs that died have left behind. Asked of a destination at the start of a run,
+    /// unless that is a dry one; what can't be removed stays until the next one.
+    ///
+    /// The default is for an end in which nothing is left behind.
+    fn sweep(&self) {}
+
     /// Has HEAD name `branch`, the source's default branch, where it names a branch that isn't there
     /// and `branch` is. Asked of a destination at the end of a run.
     ///

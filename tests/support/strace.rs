@@ -85,7 +85,7 @@ pub fn run(
 }
 
 /// A test of this binary, as a program.
-fn trace(test: &str, set: &[(&str, &str)], expressions: &[&str], log: &Path) -> ExitStatus {
+pub fn trace(test: &str, set: &[(&str, &str)], expressions: &[&str], log: &Path) -> ExitStatus {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-y", "-o"]).arg(log).args(expressions);
     strace.arg(env::current_exe().expect("this binary"));

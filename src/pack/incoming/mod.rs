@@ -407,10 +407,26 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Has the names in a directory on disk, where that can be asked for: CIFS, FUSE and others say that a
+/// directory is nothing to sync, and git syncs none.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    File::open(path)?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
+    use io::ErrorKind::*;
+    let sync = || File::open(path)?.sync_all();
+    let synced = if cfg!(unix) { sync() } else { Ok(()) };
+    match synced {
+        Err(err) if matches!(err.kind(), InvalidInput | Unsupported | PermissionDenied) => {
+            tracing::debug!(path = %path.display(), %err, "a directory can't be synced");
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[test]
+fn a_directory_that_cannot_be_synced_is_no_failure() {
+    // EINVAL is what fsync says of it.
+    assert!(File::open("/proc/self").is_ok_and(|folder| folder.sync_all().is_err()));
+    sync_directory(Path::new("/proc/self")).expect("nothing to sync");
+    sync_directory(Path::new("/proc/self/none")).expect_err("no directory");
 }

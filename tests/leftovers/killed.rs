@@ -1,21 +1,18 @@
-//! What a killed run leaves behind goes with the next one; what belongs to others stays.
-#![cfg(all(feature = "http", unix))]
+//! Runs that are killed, and those that come after them.
 
-mod support;
-
+use crate::support::pull::{LISTED, Pair, copy, created, grow, leftovers, moved};
+use crate::support::{Answer, Repo, remote, sync};
 use refsync::{LocalStore, Outcome, Phase, Progress, Reason, RefGlobs, SyncOptions};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use std::{env, fs, thread};
-use support::pull::{LISTED, Pair, copy, created, grow, leftovers, moved};
-use support::{Answer, Repo, remote, sync};
 
 const URL: &str = "REFSYNC_TEST_PULL_FROM";
 const DESTINATION: &str = "REFSYNC_TEST_PULL_INTO";
 const STOP_AT: &str = "REFSYNC_TEST_STOP_AT";
-const APPLY: &str = "apply";
+pub(crate) const APPLY: &str = "apply";
 
 /// Not a test: what the others run in a process of its own, to kill it.
 #[test]
@@ -43,7 +40,7 @@ impl Progress for StopOncePacksAreIn {
     }
 }
 
-fn has_keep(packs: &Path) -> bool {
+pub(crate) fn has_keep(packs: &Path) -> bool {
     let mut entries = packs.read_dir().into_iter().flatten().flatten();
     entries.any(|entry| {
         entry
@@ -64,9 +61,13 @@ impl Drop for Killed {
 
 /// Runs the pull in a child and kills it as soon as `debris` is there.
 #[track_caller]
-fn kill_once(pair: &Pair, stop_at: &str, debris: impl Fn(&[String]) -> bool) -> Vec<String> {
+pub(crate) fn kill_once(
+    pair: &Pair,
+    stop_at: &str,
+    debris: impl Fn(&[String]) -> bool,
+) -> Vec<String> {
     let child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "pull_until_killed"])
+        .args(["--exact", "--ignored", "killed::pull_until_killed"])
         .env(URL, pair.server.url("up.git"))
         .env(DESTINATION, &pair.destination.path)
         .env(STOP_AT, stop_at)
@@ -252,56 +253,6 @@ fn a_run_in_progress_is_left_alone() {
     }
     assert_eq!(leftovers(&pair.destination), [""; 0]);
     pair.destination.fsck();
-}
-
-#[test]
-fn keep_files_of_others_are_left_alone() {
-    let pair = Pair::in_step();
-    pair.destination.git(&["repack", "-a", "-d", "--quiet"]);
-    let packs = pair.destination.git_dir().join("objects/pack");
-    let packed = packs
-        .read_dir()
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path());
-    let pack = packed
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|found| found == "pack"));
-    let keep = pack.unwrap().with_extension("keep");
-    let of_others = [
-        "",
-        "receive-pack 17 on host\n",
-        "refsync\n",
-        "refsync by hand: do not repack\n",
-    ];
-    for (number, text) in of_others.iter().enumerate() {
-        fs::write(&keep, text).unwrap();
-        let name = format!("topic-{number}");
-        let tip = grow(&pair.upstream, &name, &[&pair.tip]);
-        let stats = pair.try_pull(&SyncOptions::default()).unwrap();
-        assert_eq!(
-            stats
-                .find(format!("refs/heads/{name}"))
-                .unwrap()
-                .after
-                .to_string(),
-            tip
-        );
-        assert_eq!(fs::read_to_string(&keep).unwrap(), *text);
-    }
-}
-
-#[test]
-fn a_keep_file_of_a_dead_run_is_swept() {
-    let pair = Pair::in_step();
-    let keep = pair
-        .destination
-        .git_dir()
-        .join("objects/pack/pack-dead.keep");
-    fs::write(&keep, "refsync refsync-dead\n").unwrap();
-    grow(&pair.upstream, "topic", &[&pair.tip]);
-    pair.pull();
-    assert!(!keep.exists());
 }
 
 #[test]
