@@ -9,6 +9,8 @@ use refsync::{FsckRules, ObjectId, SyncOptions};
 
 const UNPARSABLE: &str = "git can't parse this";
 
+type Content = fn(&World) -> Vec<u8>;
+
 fn none(options: &mut SyncOptions) {
     options.fsck = FsckRules::none();
 }
@@ -48,7 +50,7 @@ fn tag_that_is_cut_off(world: &World) -> Vec<u8> {
 }
 
 fn commit_and_tag_cases() -> Vec<Case> {
-    let commit = |name, content: fn(&World) -> Vec<u8>| tip(Kind::Commit, name, content);
+    let commit = |name, content: Content| tip(Kind::Commit, name, content);
     let tag = |name, rest: &'static str| {
         tip(Kind::Tag, name, move |world| {
             format!("object {}\n{rest}", world.tip).into_bytes()
@@ -76,7 +78,7 @@ fn commit_and_tag_cases() -> Vec<Case> {
 
 /// In a commit that is as it should be.
 fn tree_cases() -> Vec<Case> {
-    let contents: [(&str, fn(&World) -> Vec<u8>); 4] = [
+    let contents: [(&str, Content); 4] = [
         ("no name", |world| tree([("100644", &b""[..], world.blob)])),
         ("no mode", |world| tree([("", &b"a"[..], world.blob)])),
         ("half an id", |_| b"100644 a\0half".to_vec()),
@@ -126,7 +128,7 @@ fn with_sha256() {
 #[test]
 fn a_skip_list_lets_none_of_them_in() {
     let world = World::new();
-    let contents: [(Kind, fn(&World) -> Vec<u8>); 3] = [
+    let contents: [(Kind, Content); 3] = [
         (Kind::Commit, ends_after_its_tree),
         (Kind::Commit, ends_after_a_parent),
         (Kind::Tag, tag_that_is_cut_off),

@@ -90,7 +90,8 @@ impl<'a, 's> Arrival<'a, 's> {
     /// entry.
     ///
     /// `hand_over` is called with entries that are on disk, whenever they have become a window of
-    /// about so many bytes: see [`Cut`].
+    /// about so many bytes: see [`Cut`]. Once they say to make very much, all are held back until what they
+    /// say was summed, and none is handed over if that is too much.
     pub(super) fn receive(
         mut self,
         table: &Table,
@@ -131,6 +132,7 @@ impl<'a, 's> Arrival<'a, 's> {
     ) -> Result<Arrived<'s>, Stop> {
         let intake = &mut self.intake;
         let mut cut = Cut::new(window);
+        let mut held_back = Vec::new();
         for entry in 0..self.count {
             intake.run.check()?;
             let start = intake.offset;
@@ -141,14 +143,20 @@ impl<'a, 's> Arrival<'a, 's> {
             if let Some(window) = cut.after(entry, is_whole, length, size) {
                 intake.settle()?;
                 let ended = mem::replace(&mut entries.at_hand, AtHand::new(intake.spent));
-                hand_over(Window {
+                let window = Window {
                     entries: window,
                     at_hand: ended,
-                });
+                };
+                match held_back.is_empty() && !intake.spent.is_much_declared(intake.offset) {
+                    true => hand_over(window),
+                    false => held_back.push(window),
+                }
             }
         }
+        let checksum = intake.finish(self.hash)?;
+        held_back.into_iter().for_each(hand_over);
         Ok(Arrived {
-            checksum: intake.finish(self.hash)?,
+            checksum,
             ref_deltas: entries.ref_deltas,
             at_hand: entries.at_hand,
         })
@@ -229,7 +237,7 @@ impl Entries<'_, '_, '_> {
         intake.spent.check_size(size)?;
         let is_kept = self.at_hand.reserve(size);
         self.content.clear();
-        each_piece(self.inflater.read(intake, size), |piece| {
+        each_piece(self.inflater.read(&mut *intake, size), |piece| {
             let missing = MAX_SIZES.saturating_sub(self.content.len());
             self.content
                 .extend_from_slice(&piece[..piece.len().min(missing)]);
@@ -240,7 +248,9 @@ impl Entries<'_, '_, '_> {
         if is_kept {
             self.at_hand.end(self.table.len(), None);
         }
-        Ok(sizes(&mut &self.content[..]).map_or(0, |(_, result)| result))
+        let result = sizes(&mut &self.content[..]).map_or(0, |(_, result)| result);
+        intake.spent.on_delta(result)?;
+        Ok(result)
     }
 
     /// An object that is left for its window has no id yet.

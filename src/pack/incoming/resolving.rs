@@ -205,12 +205,8 @@ impl Work for Resolver<'_, '_> {
         delta.is_some()
     }
 
-    fn allows(&mut self, entry: u32, size: u64, depth: u32) -> Result<(), Error> {
-        match depth > 0 && self.is_to_be_resolved(entry) {
-            true => self.pack.spent.on_delta(size, depth),
-            // Its own window may have done without it. What is whole was counted when it came in.
-            false => self.pack.spent.check_made(size, depth),
-        }
+    fn allows(&mut self, _entry: u32, size: u64, depth: u32) -> Result<(), Error> {
+        self.pack.spent.check_made(size, depth)
     }
 
     fn may_go_on(&self) -> bool {

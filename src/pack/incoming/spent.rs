@@ -6,13 +6,15 @@ use gix::objs::Kind;
 
 use crate::{Error, Limits};
 
+/// How many bytes of objects are made of one byte of a pack without further ado. Large histories have some
+/// 60.
+const USUAL_RATIO: u64 = 256;
+
 /// Shared by the threads that work on a pack.
 pub(super) struct Spent<'a> {
     limits: &'a Limits,
-    /// Bytes of the objects that came in whole.
-    whole: AtomicU64,
-    /// Bytes of those that were made of deltas.
-    made: AtomicU64,
+    /// Bytes of all objects that have come in, as they or their deltas say.
+    declared: AtomicU64,
     /// Bytes on disk beside the pack.
     waiting: AtomicU64,
     /// Bytes of memory that are left for deltas and small objects at hand.
@@ -23,8 +25,7 @@ impl<'a> Spent<'a> {
     pub(super) fn new(limits: &'a Limits) -> Self {
         Spent {
             limits,
-            whole: AtomicU64::new(0),
-            made: AtomicU64::new(0),
+            declared: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             at_hand: AtomicU64::new(0),
         }
@@ -66,11 +67,30 @@ impl<'a> Spent<'a> {
         within("object_size", "bytes", size, self.limits.object_size)
     }
 
-    /// An object of that size has come in whole. What is made beside it of others is not its fault.
+    /// An object of that size is coming in whole.
     pub(super) fn on_whole(&self, size: u64) -> Result<(), Error> {
         self.check_size(size)?;
-        let whole = self.whole.fetch_add(size, Relaxed).saturating_add(size);
-        self.check_inflated(whole)
+        self.declare(size)
+    }
+
+    /// A delta has come in that says to make so much. One that says more than an object may have is held
+    /// against that when it is to be made.
+    pub(super) fn on_delta(&self, size: u64) -> Result<(), Error> {
+        match size <= self.limits.object_size {
+            true => self.declare(size),
+            false => Ok(()),
+        }
+    }
+
+    fn declare(&self, size: u64) -> Result<(), Error> {
+        let before = self.declared.fetch_add(size, Relaxed);
+        let bytes = before.saturating_add(size);
+        within("inflated_bytes", "bytes", bytes, self.limits.inflated_bytes)
+    }
+
+    /// Whether so many bytes of a pack say to make so much that it is all to be summed first.
+    pub(super) fn is_much_declared(&self, arrived: u64) -> bool {
+        self.declared.load(Relaxed) / USUAL_RATIO > arrived
     }
 
     /// Whether an object of that size may be made, so many deltas away from a whole one.
@@ -78,23 +98,6 @@ impl<'a> Spent<'a> {
         self.check_size(size)?;
         let most = self.limits.delta_depth.into();
         within("delta_depth", "deltas", depth.into(), most)
-    }
-
-    /// Such an object is about to be made.
-    pub(super) fn on_delta(&self, size: u64, depth: u32) -> Result<(), Error> {
-        self.check_made(size, depth)?;
-        let made = self.made.fetch_add(size, Relaxed).saturating_add(size);
-        self.check_inflated(made.saturating_add(self.whole.load(Relaxed)))
-    }
-
-    /// What was made while whole objects came in was held against those that were there by then.
-    pub(super) fn check_sum(&self) -> Result<(), Error> {
-        let made = self.made.load(Relaxed);
-        self.check_inflated(made.saturating_add(self.whole.load(Relaxed)))
-    }
-
-    fn check_inflated(&self, bytes: u64) -> Result<(), Error> {
-        within("inflated_bytes", "bytes", bytes, self.limits.inflated_bytes)
     }
 
     pub(super) fn check_bases(&self, size: u64) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! Packs as no git makes them.
 
+mod declared;
 mod versions;
 mod windows;
 

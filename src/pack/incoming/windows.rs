@@ -78,11 +78,10 @@ impl Pack<'_> {
             arrived
         })?;
         self.spent.nothing_waits();
-        let sum = self.spent.check_sum();
         let allowance = locked(&windows.queue).allowance;
         let failure = windows.failure.into_inner();
         match failure.unwrap_or_else(PoisonError::into_inner) {
-            None => sum.map(|()| (arrived, allowance)),
+            None => Ok((arrived, allowance)),
             Some((_, err)) => Err(err),
         }
     }
