@@ -167,8 +167,10 @@ impl Vitals {
         if before + bytes as u64 <= limit {
             return Ok(());
         }
-        let most = format_args!("{limit} bytes received");
-        Err(Error::over_budget("received_bytes", most))
+        Err(Error::over_budget(
+            "received_bytes",
+            format_args!("{limit} bytes received"),
+        ))
     }
 }
 

@@ -148,8 +148,10 @@ impl Budget {
     fn take(&mut self, bytes: usize) -> Result<(), Error> {
         let left = self.left.checked_sub(bytes);
         self.left = left.ok_or_else(|| {
-            let most = format_args!("{} bytes of capabilities", self.limit);
-            Error::over_budget("capabilities", most)
+            Error::over_budget(
+                "capabilities",
+                format_args!("{} bytes of capabilities", self.limit),
+            )
         })?;
         Ok(())
     }

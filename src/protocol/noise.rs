@@ -19,7 +19,9 @@ impl Noise {
         if self.heard <= self.limit {
             return Ok(());
         }
-        let most = format_args!("{} bytes beside the matter", self.limit);
-        Err(Error::over_budget("noise", most))
+        Err(Error::over_budget(
+            "noise",
+            format_args!("{} bytes beside the matter", self.limit),
+        ))
     }
 }

@@ -35,8 +35,10 @@ impl<'a> Length<'a> {
             return Err(Error::over_budget("refs", format_args!("{refs} refs")));
         }
         if self.names > ref_names {
-            let most = format_args!("{ref_names} bytes of names of refs");
-            return Err(Error::over_budget("ref_names", most));
+            return Err(Error::over_budget(
+                "ref_names",
+                format_args!("{ref_names} bytes of names of refs"),
+            ));
         }
         Ok(())
     }

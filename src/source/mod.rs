@@ -36,7 +36,7 @@ pub(crate) use scratch::Scratch;
 ///
 /// Think of git's two services. An end that can be a *source* lists its refs and gives objects
 /// (upload-pack). An end that can be a *destination* lists its refs and takes objects and ref
-/// updates (receive-pack). [`SmartHttp`] and [`LocalStore`] are the ends that come with the crate;
+/// updates (receive-pack). `SmartHttp` and [`LocalStore`] are the ends that come with the crate;
 /// a service whose objects don't live in a `.git` folder implements its own.
 ///
 /// Ends are shared between threads and between runs; what belongs to one run is in [`Run`].

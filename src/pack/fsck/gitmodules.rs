@@ -56,8 +56,10 @@ impl Submodule {
         let name = Quoted(&self.name);
         // Git does this for each of the variables. A section without any has no say.
         if !self.is_checked && !is_allowed_name(&self.name) {
-            let detail = format_args!("disallowed submodule name: {name}");
-            let _ = report.report(GitmodulesName, detail);
+            let _ = report.report(
+                GitmodulesName,
+                format_args!("disallowed submodule name: {name}"),
+            );
         }
         self.is_checked = true;
         if let Some(value) = value {

@@ -1,6 +1,6 @@
 //! `fsck_commit()` and `fsck_tag()` of git's `fsck.c`.
 
-use std::{fmt, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use bstr::ByteSlice;
 
@@ -73,8 +73,10 @@ pub(super) fn tag(data: &[u8], id_len: usize, report: &mut impl Report) -> Contr
         return cut_off(report, MissingTag, "tag");
     };
     if !is_tag_name(name) {
-        let detail = format_args!("invalid 'tag' name: {}", Quoted(name));
-        report.report(BadTagName, detail)?;
+        report.report(
+            BadTagName,
+            format_args!("invalid 'tag' name: {}", Quoted(name)),
+        )?;
     }
     match lines.skip("tagger ") {
         true => lines.person("tagger", report)?,
@@ -104,8 +106,10 @@ fn verify_ends(data: &[u8], report: &mut impl Report) -> ControlFlow<()> {
         None => data,
     };
     if let Some(offset) = headers.find_byte(0) {
-        let detail = format_args!("unterminated header: NUL at offset {offset}");
-        return report.report(NulInHeader, detail);
+        return report.report(
+            NulInHeader,
+            format_args!("unterminated header: NUL at offset {offset}"),
+        );
     }
     match headers.ends_with(b"\n") {
         true => ControlFlow::Continue(()),
@@ -136,8 +140,10 @@ impl<'a> Lines<'a> {
         if id.len() == 2 * self.id_len && id.iter().all(u8::is_ascii_hexdigit) {
             return ControlFlow::Continue(());
         }
-        let detail = format_args!("invalid '{header}' line format - bad sha1");
-        report.report(bad, detail)
+        report.report(
+            bad,
+            format_args!("invalid '{header}' line format - bad sha1"),
+        )
     }
 
     fn person(&mut self, header: &str, report: &mut impl Report) -> ControlFlow<()> {
@@ -157,11 +163,15 @@ fn is_tag_name(name: &[u8]) -> bool {
 }
 
 fn missing(report: &mut impl Report, message: FsckMessage, header: &str) -> ControlFlow<()> {
-    let detail: fmt::Arguments<'_> = format_args!("invalid format - expected '{header}' line");
-    report.report(message, detail)
+    report.report(
+        message,
+        format_args!("invalid format - expected '{header}' line"),
+    )
 }
 
 fn cut_off(report: &mut impl Report, message: FsckMessage, header: &str) -> ControlFlow<()> {
-    let detail = format_args!("invalid format - unexpected end after '{header}' line");
-    report.report(message, detail)
+    report.report(
+        message,
+        format_args!("invalid format - unexpected end after '{header}' line"),
+    )
 }

@@ -43,10 +43,10 @@ impl<'a> Spent<'a> {
                 self.at_hand.store(at_hand.min(most), Relaxed);
                 Ok(())
             }
-            None => {
-                let limit = format_args!("{} bytes for {count} objects", self.limits.memory);
-                Err(Error::over_budget("memory", limit))
-            }
+            None => Err(Error::over_budget(
+                "memory",
+                format_args!("{} bytes for {count} objects", self.limits.memory),
+            )),
         }
     }
 
@@ -56,10 +56,10 @@ impl<'a> Spent<'a> {
         let most = self.limits.memory / 16;
         match kind == Kind::Blob || size <= most {
             true => Ok(()),
-            false => {
-                let limit = format_args!("{most} bytes for one {kind}");
-                Err(Error::over_budget("memory", limit))
-            }
+            false => Err(Error::over_budget(
+                "memory",
+                format_args!("{most} bytes for one {kind}"),
+            )),
         }
     }
 
