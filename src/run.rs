@@ -16,6 +16,7 @@ pub struct Run {
     fsck: FsckRules,
     progress: Option<Arc<dyn Progress>>,
     traffic: Mutex<Traffic>,
+    faulty_objects: AtomicU64,
 }
 
 /// Is told how far a run is. Called often, and from each of the threads that a run has: return
@@ -55,6 +56,7 @@ impl Run {
             fsck: options.fsck.clone(),
             progress: options.progress.clone(),
             traffic: Mutex::default(),
+            faulty_objects: AtomicU64::new(0),
         }
     }
 
@@ -101,6 +103,16 @@ impl Run {
     /// What has been sent and received so far.
     pub fn traffic(&self) -> Traffic {
         *self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to the number of received objects that the [fsck rules](Run::fsck) refuse.
+    pub fn add_faulty_objects(&self, more: u64) {
+        self.faulty_objects.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The number of received objects that the [fsck rules](Run::fsck) refused so far.
+    pub fn faulty_objects(&self) -> u64 {
+        self.faulty_objects.load(Ordering::Relaxed)
     }
 
     #[cfg(feature = "http")]

@@ -16,7 +16,7 @@ pub use refs::SyncRunRefs;
 /// The result of a run: what happened to every selected ref of the source.
 ///
 /// With the feature `serde` this is the `stats` object of the upstream-sync API: `name`, `before`,
-/// `after` and `outcome` are exactly its keys; `source` and `reason` are added to them.
+/// `after` and `outcome` are exactly its keys; `source`, `reason` and `faulty_objects` are added to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -34,6 +34,13 @@ pub struct SyncRunStats {
         )
     )]
     pub default_branch: Option<BString>,
+    /// Received objects that the [`FsckRules`](crate::FsckRules) refused, whichever refs need them.
+    /// Missing in the JSON where it is 0.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "wire::is_zero")
+    )]
+    pub faulty_objects: u64,
     /// What went over the wire. Not part of the JSON.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub traffic: Traffic,
@@ -126,7 +133,7 @@ pub enum Reason {
     /// Git's fsck objects to something that the source sent for this tip. See
     /// [`FsckRules`](crate::FsckRules).
     Faulty {
-        /// Which object it is, and git's name for what is wrong with it.
+        /// Which object it is, git's name for what is wrong with it, and the rules that let it in.
         detail: String,
     },
     /// The destination could not write this ref.
@@ -337,7 +344,7 @@ mod tests {
                 },
             ]),
             default_branch: Some("refs/heads/main".into()),
-            traffic: Traffic::default(),
+            ..SyncRunStats::default()
         };
         let json = serde_json::to_value(&stats).expect("serializes");
         let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
@@ -389,6 +396,18 @@ mod tests {
         let json = serde_json::to_string(&stats).expect("serializes");
         assert!(!json.contains("default_branch"));
         let back: SyncRunStats = serde_json::from_str(&json).expect("reads back");
+        assert_eq!(back, stats);
+    }
+
+    #[test]
+    fn faulty_objects_are_in_the_json_where_there_are_any() {
+        let stats = SyncRunStats {
+            faulty_objects: 2,
+            ..SyncRunStats::default()
+        };
+        let json = serde_json::to_value(&stats).expect("serializes");
+        assert_eq!(json, serde_json::json!({"refs": [], "faulty_objects": 2}));
+        let back: SyncRunStats = serde_json::from_value(json).expect("reads back");
         assert_eq!(back, stats);
     }
 

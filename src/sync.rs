@@ -91,6 +91,7 @@ pub fn sync(
     let stats = SyncRunStats {
         refs: SyncRunRefs::new(offered.refs, others),
         default_branch: offered.default_branch,
+        faulty_objects: run.faulty_objects(),
         traffic: run.traffic(),
     };
     match certain {

@@ -189,6 +189,11 @@ fn bad_usage_is_told_apart() {
         &[&url, path, "--branches", "refs/heads/main"],
         &[&url, path, "--tags", ""],
         &[&url, path, "--previous", not_json],
+        &[&url, path, "--fsck", "some"],
+        &[&url, path, "--fsck-ignore", "nonsense"],
+        &[&url, path, "--fsck-ignore", "nulInHeader"],
+        &[&url, path, "--fsck-skip", not_json],
+        &[&url, path, "--fsck-skip", "missing"],
         &[&with_password, path],
         &["ssh://example.com/a", path],
     ];
@@ -260,6 +265,50 @@ fn what_was_rejected_before_is_not_fetched_again() {
     let third = setup.json(&["--branches", "main"]);
     assert_eq!(third, first);
     assert_eq!(setup.fetches(), 2);
+}
+
+#[test]
+fn fsck_rules_are_set_as_for_git() {
+    let setup = Setup::new();
+    let blob = setup.upstream.git(&["rev-parse", "main:a"]);
+    let blob = refsync::ObjectId::from_hex(blob.as_bytes()).expect("an id");
+    let tree = [b"0100644 a\0", blob.as_bytes()].concat();
+    let as_tree = ["hash-object", "-w", "--literally", "-t", "tree", "--stdin"];
+    let tree = setup.upstream.git_with_input(&as_tree, &tree);
+    let commit = setup.upstream.git(&["commit-tree", "-m", "old", &tree]);
+    setup.upstream.set_ref("refs/heads/old", &commit);
+    let skip_list = setup.sandbox.path().join("skip");
+    fs::write(&skip_list, format!("{tree} # of 2005\n")).expect("a file");
+    let skip_list = skip_list.to_str().expect("a path in UTF-8");
+
+    let output = setup.sync(&["--fsck", "strict", "--dry-run"]);
+    assert_exit(&output, 0);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let reason = format!("faulty: object {tree}: zeroPaddedFilemode: ");
+    assert!(text.contains(&reason), "{text}");
+    assert!(text.ends_with("\nfaulty objects: 1\n"), "{text}");
+
+    let table: &[(&[&str], &str)] = &[
+        (&["--fsck", "strict"], "rejected"),
+        (
+            &["--fsck", "strict", "--fsck-ignore", "badTimezone"],
+            "rejected",
+        ),
+        (
+            &["--fsck", "strict", "--fsck-ignore", "zeroPaddedFilemode"],
+            "updated",
+        ),
+        (&["--fsck", "strict", "--fsck-skip", skip_list], "updated"),
+        (&["--fsck", "default"], "updated"),
+        (&["--fsck", "off"], "updated"),
+        (&[], "updated"),
+    ];
+    for (options, expected) in table {
+        let json = setup.json(&[*options, &["--branches", "old", "--dry-run"]].concat());
+        assert_eq!(json["refs"][0]["outcome"], *expected, "{options:?}");
+        let is_counted = json["faulty_objects"] == 1;
+        assert_eq!(is_counted, *expected == "rejected", "{json}");
+    }
 }
 
 #[test]

@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use refsync::{LocalStore, NetworkPolicy, Outcome, Phase, Progress, SmartHttp, SyncOptions, sync};
+use refsync::{
+    FsckRules, LocalStore, NetworkPolicy, Outcome, Phase, Progress, SmartHttp, SyncOptions,
+    SyncRunStats, sync,
+};
 use support::{GitServer, ObjectFormat, Repo, Sandbox};
 
 const REPOSITORIES: [&str; 3] = ["git+git", "jj-vcs+jj", "BurntSushi+ripgrep"];
@@ -66,6 +69,82 @@ fn pull(mirror: &Path, name: &str) {
         requests.len(),
     );
     eprintln!("{name}: {:.1?}", phases.durations());
+}
+
+/// Repositories whose early history breaks rules of git's fsck.
+const OLD: [&str; 5] = [
+    "psf+requests",
+    "pallets+flask",
+    "ohmyzsh+ohmyzsh",
+    "sinatra+sinatra",
+    "lodash+lodash",
+];
+
+#[test]
+#[ignore = "needs REFSYNC_MIRRORS, a folder of bare repositories with their full history"]
+fn with_old_faults_come_in_by_default_and_fail_by_strict_rules_as_with_git() {
+    let mirrors = std::env::var_os("REFSYNC_MIRRORS").expect("REFSYNC_MIRRORS is set");
+    for name in OLD {
+        let mirror = PathBuf::from(&mirrors).join(name);
+        let server = GitServer::builder(&mirror).start();
+        let url = server.url("repo");
+        let default = pull_by(&url, &FsckRules::default());
+        assert_eq!(default.count(Outcome::Updated), default.refs.len());
+        let strict = pull_by(&url, &FsckRules::strict());
+        check_as_git(&url, &Repo::at(mirror.join("repo")), &strict);
+        eprintln!(
+            "{name}: {} refs by default; strictly {} of them, and {} faulty objects",
+            default.count(Outcome::Updated),
+            strict.count(Outcome::Updated),
+            strict.faulty_objects,
+        );
+    }
+}
+
+fn pull_by(url: &str, rules: &FsckRules) -> SyncRunStats {
+    let sandbox = Sandbox::new();
+    let destination = sandbox.init_bare("destination.git", ObjectFormat::Sha1);
+    let source = SmartHttp::new(url).expect("a URL");
+    let source = source.with_network_policy(NetworkPolicy::any());
+    let store = LocalStore::open(&destination.path).expect("a repository");
+    let mut options = SyncOptions::default();
+    options.fsck = rules.clone();
+    sync(&source, &store, &options).expect("a pull")
+}
+
+/// Git's fsck lists each reason, and git fetches the refs that came in and none of the others.
+fn check_as_git(url: &str, upstream: &Repo, stats: &SyncRunStats) {
+    let fsck = upstream.try_git(&["fsck", "--strict", "--no-dangling", "--no-progress"]);
+    let found = String::from_utf8_lossy(&fsck.stderr).into_owned();
+    for rejected in stats.with_outcome(Outcome::Rejected) {
+        let reason = rejected.reason.expect("a rejection has one").to_string();
+        let words: Vec<_> = reason.splitn(5, [' ', ';']).collect();
+        let ["faulty:", "object", id, message, _] = words[..] else {
+            panic!("{}: {reason}", rejected.name);
+        };
+        let line = format!(" {id} {message} ");
+        assert!(found.contains(&line), "{reason}\n{found}");
+    }
+    let fetch = |outcome| {
+        let sandbox = Sandbox::new();
+        let repo = sandbox.init_bare("git.git", ObjectFormat::Sha1);
+        let names = stats
+            .with_outcome(outcome)
+            .map(|found| found.name.to_string());
+        let refspecs: Vec<_> = names.map(|name| format!("{name}:{name}")).collect();
+        let mut args = vec![
+            "-c",
+            "fetch.fsckObjects=true",
+            "fetch",
+            "--no-tags",
+            "-q",
+            url,
+        ];
+        args.extend(refspecs.iter().map(String::as_str));
+        repo.try_git(&args).status.success()
+    };
+    assert!(fetch(Outcome::Updated), "git takes what came in");
+    assert!(!fetch(Outcome::Rejected), "git refuses what stayed out");
 }
 
 /// When each phase began.

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "this is a command line program")]
 
 mod ends;
+mod fsck;
 mod progress;
 mod report;
 mod story;
@@ -57,6 +58,16 @@ struct Arguments {
     /// The JSON of the run before: what it rejected is not fetched again until a tip moves
     #[arg(long, value_name = "FILE")]
     previous: Option<PathBuf>,
+    /// Which faults of received objects are refused: all that git objects to with
+    /// fetch.fsckObjects, those without three harmless old ones, or none
+    #[arg(long, value_enum, default_value_t = fsck::Level::Default)]
+    fsck: fsck::Level,
+    /// Take objects with this fault, as fetch.fsck.ID=ignore does; may be repeated
+    #[arg(long, value_name = "ID")]
+    fsck_ignore: Vec<String>,
+    /// Take the objects in this file whatever their faults: an id a line, as in fetch.fsck.skipList
+    #[arg(long, value_name = "FILE")]
+    fsck_skip: Option<PathBuf>,
     /// What may be connected to: https to public addresses, or anything
     #[arg(long, value_enum, default_value_t = ends::Network::Public)]
     network: ends::Network,
@@ -101,6 +112,11 @@ fn options(arguments: &Arguments) -> Result<SyncOptions, Error> {
     }
     options.dry_run = arguments.dry_run;
     options.list_excluded = arguments.all_refs;
+    options.fsck = fsck::rules(
+        arguments.fsck,
+        &arguments.fsck_ignore,
+        arguments.fsck_skip.as_deref(),
+    )?;
     if let Some(path) = &arguments.previous {
         let unusable = || format!("{} holds no stats of a run before", path.display());
         let invalid = || Error::new(ErrorKind::InvalidOptions, unusable());

@@ -45,6 +45,9 @@ fn totals(stats: &SyncRunStats, dry_run: bool) -> String {
         HumanBytes(traffic.bytes_received),
         traffic.objects,
     );
+    if stats.faulty_objects > 0 {
+        writeln!(text, "faulty objects: {}", stats.faulty_objects).expect("memory takes it");
+    }
     if dry_run {
         text.insert_str(0, "dry run, nothing was changed: ");
     }

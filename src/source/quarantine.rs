@@ -181,6 +181,7 @@ impl Quarantine for LocalQuarantine {
         drop(bases);
         self.view.odb = open_odb(incoming.objects(), self.object_format, self.memory)?;
         incoming.look_at_special(&self.view.odb, self.object_format, run)?;
+        run.add_faulty_objects(incoming.faulty().len() as u64);
         let open = |path: &Path| index::File::at(path, self.object_format.hash_kind());
         self.arrived = incoming
             .index()

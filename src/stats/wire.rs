@@ -49,6 +49,10 @@ pub(super) mod optional_name {
     }
 }
 
+pub(super) fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Serialize for SyncRunRefs {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(self)

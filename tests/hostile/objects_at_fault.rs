@@ -6,13 +6,18 @@ use crate::pack::{Pack, delta};
 use crate::support::git::ObjectFormat;
 use crate::world::{Case, EVIL, Offer, World, all_fail, breaks, exceeds, rejected};
 use gix::objs::Kind;
-use refsync::ObjectId;
+use refsync::{FsckRules, ObjectId, SyncOptions};
 
 /// A commit of that tree, on the tip of the store.
 fn of_tree(world: &World, mut pack: Pack, content: &[u8]) -> Offer {
     let tree = pack.object(Kind::Tree, content);
     let tip = pack.object(Kind::Commit, &commit(&tree, &[world.tip], "evil"));
     Offer::branch(tip, pack)
+}
+
+/// Some of what the default rules let in.
+fn strictly(options: &mut SyncOptions) {
+    options.fsck = FsckRules::strict();
 }
 
 /// A tree with these entries, each of the store's blob.
@@ -85,7 +90,8 @@ fn name_cases() -> Vec<Case> {
             "zeroPaddedFilemode",
             "a mode with a zero in front",
             &[("0100644", b"a")],
-        ),
+        )
+        .with(strictly),
         named("badTree", "no mode", &[("", b"a")]),
         named("badTree", "a mode that is no number", &[("10x644", b"a")]),
         named("badTree", "a negative mode", &[("-100644", b"a")]),
@@ -284,13 +290,13 @@ fn commit_cases() -> Vec<Case> {
             "badDateOverflow",
             "A <a@b> 99999999999999999999999 +0000",
         ),
-        person("no date", "Date", "A <a@b>"),
+        person("no date", "Date", "A <a@b>").with(strictly),
         person(
             "a date with a zero in front",
             "zeroPaddedDate",
             "A <a@b> 01 +0000",
         ),
-        person("a time zone that is none", "badTimezone", "A <a@b> 1 +zzzz"),
+        person("a time zone that is none", "badTimezone", "A <a@b> 1 +zzzz").with(strictly),
         person("a name that is an email", "badName", "A> <a@b> 1 +0000"),
         rejected("commit: the null id as its tree", "is missing", |world| {
             let mut pack = world.pack();
@@ -352,7 +358,8 @@ fn tag_cases() -> Vec<Case> {
                 "object {}\ntype commit\ntag x\ntagger A <a>\n\nx\n",
                 world.tip
             )
-        }),
+        })
+        .with(strictly),
         after("the null id as its object", "is missing", |world| {
             String::from_utf8(tag(&ObjectId::null(world.hash), "commit", "x")).unwrap()
         }),

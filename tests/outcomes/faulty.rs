@@ -42,7 +42,12 @@ fn a_tree_that_git_objects_to_stays_out_and_the_rest_comes_in() {
     let reason = pulled.reason_of(BAD);
     assert!(matches!(reason, Reason::Faulty { .. }), "{reason}");
     let text = reason.to_string();
-    assert!(text.contains(&tree) && text.contains("hasDotgit"), "{text}");
+    let expected = format!(
+        "faulty: object {tree}: hasDotgit: contains '.git'; \
+         let in by rules that ignore hasDotgit or skip this object"
+    );
+    assert_eq!(text, expected);
+    assert_eq!(pulled.stats.faulty_objects, 2, "it and that of the tip");
     assert_eq!(pulled.fate_of(BAD), rejected(None, &later, reason.clone()));
     assert_eq!(pulled.reason_of("refs/tags/v1"), reason);
     assert_eq!(pulled.fate_of(GOOD), created(&good));
@@ -96,6 +101,81 @@ fn what_the_caller_lets_pass_comes_in() {
         pair.destination.delete_ref(BAD);
         pair.destination.git(&["prune-packed"]);
     }
+}
+
+/// Branches with one old sin each, of which real history is full: by git's name for it.
+fn old_sins(pair: &Pair) -> [(&'static str, String); 3] {
+    let file = blob(pair, "content");
+    let tree = pair
+        .upstream
+        .git_with_input(&["mktree"], format!("100644 blob {file}\ta\n").as_bytes());
+    let raw = |kind: &str, content: &[u8]| {
+        let args = ["hash-object", "-w", "--literally", "-t", kind, "--stdin"];
+        pair.upstream.git_with_input(&args, content)
+    };
+    let commit = |tree: &str, author: &str| {
+        let text = format!(
+            "tree {tree}\nparent {}\nauthor {author}\ncommitter C <c@example.com> 1 +0000\n\nold\n",
+            pair.tip
+        );
+        raw("commit", text.as_bytes())
+    };
+    let tree_of = |mode_and_name: &str, id: &str| {
+        let id = refsync::ObjectId::from_hex(id.as_bytes()).expect("an id");
+        raw(
+            "tree",
+            &[mode_and_name.as_bytes(), b"\0", id.as_bytes()].concat(),
+        )
+    };
+    let padded = tree_of("040000 sub", &tree_of("0100644 a", &file));
+    [
+        ("badTimezone", commit(&tree, "A <a@example.com> 1 +51800")),
+        (
+            "missingSpaceBeforeDate",
+            commit(&tree, "A <a@example.com>1 +0000"),
+        ),
+        (
+            "zeroPaddedFilemode",
+            commit(&padded, "A <a@example.com> 1 +0000"),
+        ),
+    ]
+}
+
+#[test]
+fn old_sins_come_in_unless_the_rules_are_strict() {
+    let pair = Pair::in_step();
+    let sins = old_sins(&pair);
+    let branch = |message: &str| format!("refs/heads/{message}");
+    for (message, tip) in &sins {
+        pair.upstream.set_ref(&branch(message), tip);
+    }
+    let mut strict = SyncOptions::default();
+    strict.fsck = refsync::FsckRules::strict();
+    let pulled = pair.pull_with(&strict);
+    for (message, tip) in &sins {
+        let reason = pulled.reason_of(&branch(message));
+        assert_eq!(
+            pulled.fate_of(&branch(message)),
+            rejected(None, tip, reason.clone())
+        );
+        let remedy = format!("let in by rules that ignore {message} or skip this object");
+        let text = reason.to_string();
+        assert!(
+            text.contains(&format!(": {message}: ")) && text.ends_with(&remedy),
+            "{text}"
+        );
+    }
+    assert_eq!(pulled.stats.faulty_objects, 4);
+
+    let pulled = pair.pull_into_any(&SyncOptions::default());
+    for (message, tip) in &sins {
+        assert_eq!(pulled.fate_of(&branch(message)), created(tip));
+    }
+    assert_eq!(pulled.stats.faulty_objects, 0);
+    let levels = sins.map(|(message, _)| format!("fsck.{message}=ignore"));
+    let levels = levels.iter().flat_map(|level| ["-c", level]);
+    let fsck: Vec<_> = levels.chain(["fsck", "--strict"]).collect();
+    pair.destination.git(&fsck);
 }
 
 /// It is in the pack beside what was asked for, where no tip leads to it.

@@ -10,6 +10,7 @@ mod dot_names;
 mod git_config;
 mod gitmodules;
 mod headers;
+mod message;
 mod person;
 mod report;
 mod rules;
@@ -22,8 +23,9 @@ use std::collections::HashSet;
 
 use gix::{ObjectId, object::Kind, oid};
 
+pub use message::{FsckLevel, FsckMessage};
 pub use report::FsckFinding;
-pub use rules::{FsckLevel, FsckMessage, FsckRules};
+pub use rules::FsckRules;
 
 use super::commits::{tag_target, tree_and_parents};
 use report::{AnyError, FirstError, Report};

@@ -18,6 +18,20 @@ pub struct FsckFinding {
     pub detail: String,
 }
 
+impl FsckFinding {
+    /// The change to the rules that lets the object in, in words.
+    pub fn remedy(&self) -> String {
+        if self.message.can_be_ignored() {
+            format!(
+                "let in by rules that ignore {} or skip this object",
+                self.message
+            )
+        } else {
+            "let in by rules that skip this object".to_owned()
+        }
+    }
+}
+
 impl fmt::Display for FsckFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let FsckFinding {

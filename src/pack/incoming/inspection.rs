@@ -12,7 +12,7 @@ use super::{
     locked,
 };
 use crate::{
-    Error, ErrorKind, FsckFinding, FsckRules, Reason,
+    Error, ErrorKind, FsckFinding, FsckMessage, FsckRules, Reason,
     pack::{
         closure::Outside,
         fsck::{Fsck, MAX_SPECIAL, Special, SpecialFile},
@@ -106,7 +106,9 @@ impl Inspection<'_> {
             if fsck.has_rules()
                 && let Err(finding) = fsck.object(kind, &id, content, &mut self.special)
             {
-                add(&mut self.faulty, finding)?;
+                let is_parsed = finding.message != FsckMessage::BadTree
+                    && fsck.can_be_parsed(kind, &id, content);
+                add(&mut self.faulty, finding, is_parsed)?;
             } else if !fsck.can_be_parsed(kind, &id, content) {
                 add_unreadable(&mut self.faulty, kind, id)?;
             }
@@ -149,12 +151,18 @@ fn check_special(special: &Special) -> Result<(), Error> {
     }
 }
 
-/// Notes why an object can't be let in.
+/// Notes why an object isn't let in, and the rules that would do it if git can parse the object.
 pub(super) fn add(
     faulty: &mut HashMap<ObjectId, Reason>,
     finding: FsckFinding,
+    is_parsed: bool,
 ) -> Result<(), Error> {
-    let detail = finding.to_string();
+    let remedy = if is_parsed {
+        finding.remedy()
+    } else {
+        "git can't parse it, whatever the rules".to_owned()
+    };
+    let detail = format!("{finding}; {remedy}");
     faulty.insert(finding.object, Reason::Faulty { detail });
     check_faulty(faulty)
 }

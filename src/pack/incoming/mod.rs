@@ -175,7 +175,7 @@ impl Incoming {
             run.check()?;
             let content = special_content(objects, &id, &mut buffer);
             if let Err(finding) = fsck.special_blob(&id, file, content) {
-                inspection::add(&mut pack.findings.faulty, finding)?;
+                inspection::add(&mut pack.findings.faulty, finding, true)?;
             }
         }
         Ok(())

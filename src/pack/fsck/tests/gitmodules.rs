@@ -346,7 +346,7 @@ fn what_is_no_blob_is_judged_as_by_git() {
 /// Git says this of a blob above `core.bigFileThreshold`.
 #[test]
 fn a_file_that_is_too_large_to_read_is_refused() {
-    let rules = FsckRules::default();
+    let rules = FsckRules::strict();
     let fsck = Fsck::new(&rules, Hash::Sha1);
     let object = id(&(Kind::Blob, Vec::new()), Hash::Sha1);
     for (file, expected) in [
@@ -363,7 +363,7 @@ fn a_file_that_is_too_large_to_read_is_refused() {
 #[test]
 fn what_gits_parser_does_not_see_is_seen() {
     let git = Git::new(Hash::Sha1);
-    let rules = FsckRules::default();
+    let rules = FsckRules::strict();
     for start in [&b"\xef\xbb\xbf"[..], b"# \xff\n"] {
         let content = [start, module("url", "-x").as_bytes()].concat();
         let objects = named(".gitmodules", content, Hash::Sha1);
@@ -377,7 +377,7 @@ fn what_gits_parser_does_not_see_is_seen() {
 
 #[test]
 fn a_url_is_not_shown() {
-    let rules = FsckRules::default();
+    let rules = FsckRules::strict();
     let fsck = Fsck::new(&rules, Hash::Sha1);
     let object = id(&(Kind::Blob, Vec::new()), Hash::Sha1);
     let file =

@@ -36,7 +36,7 @@ fn real_repositories_are_judged_as_by_git() {
 
 #[allow(clippy::print_stderr)]
 fn compare(repository: &Path, name: &str) {
-    let rules = FsckRules::default();
+    let rules = FsckRules::strict();
     let mut ours = Ours {
         fsck: Fsck::new(&rules, Hash::Sha1),
         rules: &rules,

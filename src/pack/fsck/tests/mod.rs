@@ -1,5 +1,6 @@
 //! Each object is judged by us and by the git that is installed.
 
+mod defaults;
 mod git;
 mod gitmodules;
 mod headers;
@@ -92,7 +93,7 @@ fn judge(objects: &[Object], hash: Hash, rules: &FsckRules) -> Verdict {
 #[track_caller]
 fn assert_as_git(hash: Hash, rows: impl IntoIterator<Item = (String, Vec<Object>, &'static str)>) {
     let git = Git::new(hash);
-    let rules = FsckRules::default();
+    let rules = FsckRules::strict();
     let mut wrong = Vec::new();
     let mut count = 0;
     for (row, objects, expected) in rows {

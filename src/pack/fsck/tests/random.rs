@@ -226,7 +226,7 @@ fn parse(id: &str) -> gix::ObjectId {
 type Findings = BTreeMap<String, BTreeSet<Found>>;
 
 fn ours(objects: &BTreeMap<gix::ObjectId, Object>) -> Findings {
-    let rules = FsckRules::default();
+    let rules = FsckRules::strict();
     let fsck = Fsck::new(&rules, Hash::Sha1);
     let mut findings = Findings::new();
     let mut special = Special::default();

@@ -63,7 +63,7 @@ fn levels_are_set_as_for_git() {
     ];
     let sins = sins();
     for level in ["error", "warn", "ignore"] {
-        let mut rules = FsckRules::default();
+        let mut rules = FsckRules::strict();
         for name in messages {
             rules
                 .set(&name.to_uppercase(), level)
@@ -85,7 +85,7 @@ fn levels_are_set_as_for_git() {
 #[test]
 fn a_line_that_is_let_pass_is_stepped_over() {
     let hash = Hash::Sha1;
-    let mut rules = FsckRules::default();
+    let mut rules = FsckRules::strict();
     for name in [
         "badTreeSha1",
         "badParentSha1",
@@ -128,16 +128,14 @@ fn the_fatal_stay_fatal() {
     let git = Git::new(Hash::Sha1);
     for name in ["nulInHeader", "unterminatedHeader"] {
         for level in ["warn", "ignore"] {
-            let err = FsckRules::default()
-                .set(name, level)
-                .expect_err("a refusal");
+            let err = FsckRules::strict().set(name, level).expect_err("a refusal");
             assert_eq!(err.kind(), ErrorKind::InvalidOptions);
             let option = format!("--fsck-objects={name}={level}");
             let gits = git.git(&["index-pack", &option, "--stdin"], b"");
             let stderr = String::from_utf8_lossy(&gits.stderr);
             assert!(stderr.contains("Cannot demote"), "{stderr}");
         }
-        FsckRules::default().set(name, "error").expect("no change");
+        FsckRules::strict().set(name, "error").expect("no change");
     }
 }
 
@@ -157,7 +155,7 @@ fn what_git_does_not_know_is_an_error() {
         ("largePathname", "warn:10kk"),
         ("badRefName", "warn"),
     ] {
-        let err = FsckRules::default().set(name, level).expect_err(name);
+        let err = FsckRules::strict().set(name, level).expect_err(name);
         assert_eq!(err.kind(), ErrorKind::InvalidOptions, "{name}={level}");
     }
 }
@@ -211,7 +209,7 @@ fn the_length_of_a_large_path_name_can_be_set() {
         ("error:0", 0),
         ("error", 4096),
     ] {
-        let mut rules = FsckRules::default();
+        let mut rules = FsckRules::strict();
         rules.set("largePathname", value).expect("a length");
         for len in [longest.max(1), longest + 1] {
             let ours = judge(&objects(len), Hash::Sha1, &rules);
@@ -235,7 +233,7 @@ fn objects_are_skipped_as_by_git() {
             ids.collect::<Vec<_>>().join(" # one\n\t")
         );
         fs::write(&list, &text).expect("a file");
-        let mut rules = FsckRules::default();
+        let mut rules = FsckRules::strict();
         rules.skip = FsckRules::parse_skip_list(&text).expect("a list of git's");
         let gits = git.index_pack(&objects, &format!("=skiplist={}", list.display()));
         let fsck = Fsck::new(&rules, Hash::Sha1);
@@ -256,7 +254,7 @@ fn objects_are_skipped_as_by_git() {
 #[test]
 fn a_skipped_tree_still_names_its_special_files() {
     let [blob, tree] = named(".gitmodules", module("url", "-x"), Hash::Sha1);
-    let mut rules = FsckRules::default();
+    let mut rules = FsckRules::strict();
     rules.skip.insert(objects::id(&tree, Hash::Sha1));
     let mut special = Special::default();
     let id = objects::id(&tree, Hash::Sha1);
@@ -288,7 +286,7 @@ fn a_list_of_anything_but_ids_is_an_error() {
 #[test]
 fn without_rules_nothing_is_refused() {
     let rules = FsckRules::none();
-    assert!(rules.is_none() && !FsckRules::default().is_none());
+    assert!(rules.is_none() && !FsckRules::strict().is_none());
     for objects in sins() {
         let verdict = judge(&objects, Hash::Sha1, &rules);
         assert!(!verdict.refused && verdict.found.is_empty(), "{verdict:?}");
@@ -300,7 +298,7 @@ fn without_rules_nothing_is_refused() {
 fn a_malformed_tagger_is_refused_whatever_follows() {
     let bad = tag(Hash::Sha1).replace(" +0000\n", "\nx-header\n");
     let objects = [(Kind::Tag, bad.into_bytes())];
-    let ours = judge(&objects, Hash::Sha1, &FsckRules::default());
+    let ours = judge(&objects, Hash::Sha1, &FsckRules::strict());
     let gits = Git::new(Hash::Sha1).index_pack(&objects, "");
     assert_eq!(ours.found, gits.found);
     assert!(ours.refused && !gits.refused);
@@ -312,7 +310,7 @@ fn a_level_decides_about_what_can_not_be_parsed() {
     let hash = Hash::Sha1;
     let tree_line = format!("tree {}\n", hex(0x22, hash));
     let bad = commit(hash).replace(&tree_line, "").into_bytes();
-    let mut rules = FsckRules::default();
+    let mut rules = FsckRules::strict();
     rules.set("missingTree", "ignore").expect("a message");
     let objects = [(Kind::Commit, bad)];
     assert!(!judge(&objects, hash, &rules).refused);
@@ -338,7 +336,7 @@ fn a_signature_is_no_extra_header() {
     };
     let is_older = (number(), number()) < (2, 52);
 
-    let mut rules = FsckRules::default();
+    let mut rules = FsckRules::strict();
     rules.set("extraHeaderEntry", "error").expect("a message");
     let message = "\n\nA message";
     for header in ["gpgsig a\n b\n c", "gpgsig-sha256 a"] {
@@ -352,7 +350,7 @@ fn a_signature_is_no_extra_header() {
 
 #[test]
 fn special_files_of_several_threads_are_one_set() {
-    let rules = FsckRules::default();
+    let rules = FsckRules::strict();
     let fsck = Fsck::new(&rules, Hash::Sha1);
     let note = |content: &str, name: &str, special: &mut Special| {
         let [blob, tree] = named(name, content, Hash::Sha1);
@@ -368,59 +366,4 @@ fn special_files_of_several_threads_are_one_set() {
     note("b", ".gitattributes", &mut other);
     one.merge(other);
     assert_eq!(one.into_files().len(), 3);
-}
-
-/// That the defaults are those of a fetch, not just of the command that we ask elsewhere.
-#[test]
-fn the_defaults_are_those_of_fetch_fsck_objects() {
-    let hash = Hash::Sha1;
-    let blob = (Kind::Blob, b"content".to_vec());
-    let blob_id = objects::id(&blob, hash);
-    let cases = [
-        ("100644", "name", "tagger", None),
-        // A warning for git fsck.
-        (
-            "0100644",
-            "name",
-            "tagger",
-            Some(FsckMessage::ZeroPaddedFilemode),
-        ),
-        ("100644", ".GIT.", "tagger", Some(FsckMessage::HasDotgit)),
-        // No more than a hint.
-        ("100600", "name", "x-tagger", None),
-    ];
-    for (mode, name, tagger, expected) in cases {
-        let tree = (Kind::Tree, objects::entry(mode, name, blob_id.as_slice()));
-        let tree_line = format!("tree {}", objects::id(&tree, hash));
-        let commit = commit(hash).replace(&format!("parent {}\n", hex(0x33, hash)), "");
-        let commit = commit.replace(&format!("tree {}", hex(0x22, hash)), &tree_line);
-        let commit = (Kind::Commit, commit.into_bytes());
-        let commit_id = objects::id(&commit, hash).to_string();
-        let tag = tag(hash).replace(&hex(0x33, hash), &commit_id);
-        let tag = (Kind::Tag, tag.replace("tagger", tagger).into_bytes());
-        let tag_id = objects::id(&tag, hash).to_string();
-        let pack = [blob.clone(), tree, commit, tag];
-
-        let (source, destination) = (Git::new(hash), Git::new(hash));
-        source.store(&pack);
-        let made = source.git(&["update-ref", "refs/tags/v1.0", &tag_id], b"");
-        assert!(made.status.success(), "{made:?}");
-        let url = format!("file://{}", source.path().display());
-        let option = "fetch.fsckObjects=true";
-        let fetched = destination.git(&["-c", option, "fetch", "-q", &url, "v1.0"], b"");
-
-        let ours = judge(&pack, hash, &FsckRules::default());
-        let errors = ours
-            .found
-            .iter()
-            .filter(|(level, _)| *level == FsckLevel::Error);
-        let errors: Vec<_> = errors.map(|(_, message)| *message).collect();
-        assert_eq!(errors, expected.into_iter().collect::<Vec<_>>());
-        assert_eq!(fetched.status.success(), expected.is_none(), "{fetched:?}");
-        let stderr = String::from_utf8_lossy(&fetched.stderr);
-        assert!(
-            expected.is_none_or(|message| stderr.contains(message.name())),
-            "{stderr}"
-        );
-    }
 }

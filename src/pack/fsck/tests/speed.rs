@@ -37,7 +37,7 @@ fn ordinary_tree(hash: Hash) -> Object {
 #[ignore = "figures are what this is run for"]
 #[allow(clippy::print_stderr)]
 fn figures() {
-    let rules = FsckRules::default();
+    let rules = FsckRules::strict();
     for hash in [Hash::Sha1, Hash::Sha256] {
         let fsck = Fsck::new(&rules, hash);
         let commit = (Kind::Commit, commit(hash).into_bytes());

@@ -91,7 +91,10 @@ fn a_delta_has_the_faults_that_the_whole_tree_has() {
     ];
     for (at, (trees, faulty, is_closed)) in table.into_iter().enumerate() {
         let store = Store::with(&[(Kind::Blob, BAD_MODULES)]);
-        let options = SyncOptions::default();
+        let options = SyncOptions {
+            fsck: FsckRules::strict(),
+            ..SyncOptions::default()
+        };
         let [whole, deltas] = [false, true].map(|are_deltas| {
             let entries = pack(&trees, blob, are_deltas);
             received(&store, &entries, &options)

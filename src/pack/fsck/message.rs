@@ -1,0 +1,254 @@
+//! What git's fsck can say, and how bad it is.
+//!
+//! The messages and their severity are those of git's `fsck.h`, described in git-fsck(1).
+
+use std::{fmt, str::FromStr};
+
+use crate::{Error, ErrorKind};
+
+/// How much a message weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FsckLevel {
+    /// The object is taken.
+    Ignore,
+    /// The object is taken. Git prints a warning; nobody is told here.
+    Warn,
+    /// The object is refused, and everything that needs it.
+    Error,
+}
+
+/// Git's own severities: how a message weighs unless it is set to something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Severity {
+    /// An error that can't be made less.
+    Fatal,
+    Error,
+    /// An error for what comes from elsewhere: `git index-pack --strict` promotes it.
+    Warn,
+    Info,
+    Unset,
+}
+
+macro_rules! messages {
+    ($($(#[$doc:meta])+ $id:ident = $name:literal, $severity:ident;)+) => {
+        /// What can be wrong with an object, by git's names ("FSCK MESSAGES" in git-fsck(1)).
+        ///
+        /// Git's messages about refs have no place here: they aren't about objects.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum FsckMessage {
+            $($(#[$doc])+ $id,)+
+        }
+
+        /// In the order of the enum.
+        const MESSAGES: &[(FsckMessage, &str, Severity)] =
+            &[$((FsckMessage::$id, $name, Severity::$severity),)+];
+    };
+}
+
+messages! {
+    /// A NUL byte in the header of a commit or tag.
+    NulInHeader = "nulInHeader", Fatal;
+    /// The last header line of a commit or tag has no end.
+    UnterminatedHeader = "unterminatedHeader", Fatal;
+    /// A date that isn't a number.
+    BadDate = "badDate", Error;
+    /// A date beyond what the system can hold.
+    BadDateOverflow = "badDateOverflow", Error;
+    /// An email without its closing `>`.
+    BadEmail = "badEmail", Error;
+    /// A cut off signature header in a tag.
+    BadGpgsig = "badGpgsig", Error;
+    /// A cut off continuation of a tag's signature header.
+    BadHeaderContinuation = "badHeaderContinuation", Error;
+    /// A `>` in a name.
+    BadName = "badName", Error;
+    /// A tag whose `object` line holds no id.
+    BadObjectSha1 = "badObjectSha1", Error;
+    /// A commit with a `parent` line that holds no id.
+    BadParentSha1 = "badParentSha1", Error;
+    /// A time zone that isn't a sign and four digits.
+    BadTimezone = "badTimezone", Error;
+    /// A tree that can't be parsed.
+    BadTree = "badTree", Error;
+    /// A commit whose `tree` line holds no id.
+    BadTreeSha1 = "badTreeSha1", Error;
+    /// A tag of an unknown kind of object.
+    BadType = "badType", Error;
+    /// A tree that has a name twice.
+    DuplicateEntries = "duplicateEntries", Error;
+    /// Something else than a blob is named `.gitattributes`.
+    GitattributesBlob = "gitattributesBlob", Error;
+    /// A `.gitattributes` of more than 100 MiB.
+    GitattributesLarge = "gitattributesLarge", Error;
+    /// A `.gitattributes` with a line of 2,048 bytes or more.
+    GitattributesLineLength = "gitattributesLineLength", Error;
+    /// The blob of a `.gitattributes` isn't there.
+    GitattributesMissing = "gitattributesMissing", Error;
+    /// Something else than a blob is named `.gitmodules`.
+    GitmodulesBlob = "gitmodulesBlob", Error;
+    /// A `.gitmodules` that is too large to read.
+    GitmodulesLarge = "gitmodulesLarge", Error;
+    /// The blob of a `.gitmodules` isn't there.
+    GitmodulesMissing = "gitmodulesMissing", Error;
+    /// A submodule's name is empty or leads out of its folder.
+    GitmodulesName = "gitmodulesName", Error;
+    /// A submodule's path looks like an option of a command.
+    GitmodulesPath = "gitmodulesPath", Error;
+    /// `.gitmodules` is a symbolic link.
+    GitmodulesSymlink = "gitmodulesSymlink", Error;
+    /// A submodule's `update` is a command.
+    GitmodulesUpdate = "gitmodulesUpdate", Error;
+    /// A submodule's URL looks like an option of a command, or hides a line break.
+    GitmodulesUrl = "gitmodulesUrl", Error;
+    /// A commit without an author.
+    MissingAuthor = "missingAuthor", Error;
+    /// A commit without a committer.
+    MissingCommitter = "missingCommitter", Error;
+    /// No email in a line that names a person.
+    MissingEmail = "missingEmail", Error;
+    /// No name in a line that names a person.
+    MissingNameBeforeEmail = "missingNameBeforeEmail", Error;
+    /// A tag without an `object` line.
+    MissingObject = "missingObject", Error;
+    /// No space between email and date.
+    MissingSpaceBeforeDate = "missingSpaceBeforeDate", Error;
+    /// No space between name and email.
+    MissingSpaceBeforeEmail = "missingSpaceBeforeEmail", Error;
+    /// A cut off `tag` line.
+    MissingTag = "missingTag", Error;
+    /// A tag without a `tag` line.
+    MissingTagEntry = "missingTagEntry", Error;
+    /// A commit without a `tree` line.
+    MissingTree = "missingTree", Error;
+    /// A cut off `type` line.
+    MissingType = "missingType", Error;
+    /// A tag without a `type` line.
+    MissingTypeEntry = "missingTypeEntry", Error;
+    /// A commit with more than one author.
+    MultipleAuthors = "multipleAuthors", Error;
+    /// A tree that isn't in order.
+    TreeNotSorted = "treeNotSorted", Error;
+    /// An object of an unknown kind.
+    UnknownType = "unknownType", Error;
+    /// A date that starts with a zero.
+    ZeroPaddedDate = "zeroPaddedDate", Error;
+    /// A tree entry without a name.
+    EmptyName = "emptyName", Warn;
+    /// A tree entry with a `/` in its name.
+    FullPathname = "fullPathname", Warn;
+    /// A tree entry named `.`.
+    HasDot = "hasDot", Warn;
+    /// A tree entry named `..`.
+    HasDotdot = "hasDotdot", Warn;
+    /// A tree entry that some file system takes for `.git`.
+    HasDotgit = "hasDotgit", Warn;
+    /// A tree entry with a name of more than 4,096 bytes, or what [`FsckRules::set`] says.
+    LargePathname = "largePathname", Warn;
+    /// A tree entry with the null id.
+    NullSha1 = "nullSha1", Warn;
+    /// A NUL byte in a commit's message.
+    NulInCommit = "nulInCommit", Warn;
+    /// A tree entry whose mode starts with a zero.
+    ZeroPaddedFilemode = "zeroPaddedFilemode", Warn;
+    /// A tree entry with a mode that git doesn't write.
+    BadFilemode = "badFilemode", Info;
+    /// A tag with a name that isn't one for a ref.
+    BadTagName = "badTagName", Info;
+    /// `.gitattributes` is a symbolic link.
+    GitattributesSymlink = "gitattributesSymlink", Info;
+    /// `.gitignore` is a symbolic link.
+    GitignoreSymlink = "gitignoreSymlink", Info;
+    /// A `.gitmodules` that can't be parsed to its end.
+    GitmodulesParse = "gitmodulesParse", Info;
+    /// `.mailmap` is a symbolic link.
+    MailmapSymlink = "mailmapSymlink", Info;
+    /// A tag without a tagger, as early ones are.
+    MissingTaggerEntry = "missingTaggerEntry", Info;
+    /// A tag with more headers than it should have.
+    ExtraHeaderEntry = "extraHeaderEntry", Unset;
+}
+
+pub(super) const MESSAGE_COUNT: usize = MESSAGES.len();
+
+/// Messages about old history that harm nobody: the large forges take it, and readers cope with it.
+const TOLERATED: [FsckMessage; 3] = [
+    FsckMessage::BadTimezone,
+    FsckMessage::MissingSpaceBeforeDate,
+    FsckMessage::ZeroPaddedFilemode,
+];
+
+impl FsckMessage {
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = FsckMessage> {
+        MESSAGES.iter().map(|&(message, ..)| message)
+    }
+
+    /// Git's name for it, as it stands behind `fetch.fsck.`: `hasDotgit`.
+    pub fn name(self) -> &'static str {
+        MESSAGES[self as usize].1
+    }
+
+    fn severity(self) -> Severity {
+        MESSAGES[self as usize].2
+    }
+
+    /// Its level for `git index-pack --strict`, which is what `fetch.fsckObjects` runs.
+    pub(super) fn strict_level(self) -> FsckLevel {
+        match self.severity() {
+            Severity::Fatal | Severity::Error | Severity::Warn => FsckLevel::Error,
+            Severity::Info => FsckLevel::Warn,
+            Severity::Unset => FsckLevel::Ignore,
+        }
+    }
+
+    pub(super) fn default_level(self) -> FsckLevel {
+        if TOLERATED.contains(&self) {
+            FsckLevel::Ignore
+        } else {
+            self.strict_level()
+        }
+    }
+
+    /// Whether a level other than [`FsckLevel::Error`] can be set.
+    pub(super) fn can_be_ignored(self) -> bool {
+        self.severity() != Severity::Fatal
+    }
+}
+
+impl fmt::Display for FsckMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// By git's name, in any case.
+impl FromStr for FsckMessage {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        FsckMessage::all()
+            .find(|message| message.name().eq_ignore_ascii_case(name))
+            .ok_or_else(|| invalid(format!("there is no fsck message {name:?} about objects")))
+    }
+}
+
+/// Git's words: `error`, `warn` and `ignore`.
+impl FromStr for FsckLevel {
+    type Err = Error;
+
+    fn from_str(level: &str) -> Result<Self, Error> {
+        match level {
+            "error" => Ok(FsckLevel::Error),
+            "warn" => Ok(FsckLevel::Warn),
+            "ignore" => Ok(FsckLevel::Ignore),
+            _ => Err(invalid(format!(
+                "the level of a fsck message is error, warn or ignore, not {level:?}"
+            ))),
+        }
+    }
+}
+
+pub(super) fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidOptions, message)
+}
