@@ -139,9 +139,9 @@ impl Error {
         self.kind.is_retryable()
     }
 
-    /// What became of each ref, where the run failed only after refs may have moved: a remote's
-    /// answer to a push was lost, and so was the attempt to list its refs again. The refs that are
-    /// uncertain have the reason [`Unconfirmed`](crate::Reason::Unconfirmed).
+    /// What became of each ref, where a push failed: the remote was overloaded (HTTP 5xx or 429) and no
+    /// ref has moved, or its answer was lost and so was the attempt to list its refs again. The refs
+    /// that are uncertain have the reason [`Unconfirmed`](crate::Reason::Unconfirmed).
     pub fn stats(&self) -> Option<&SyncRunStats> {
         self.stats.as_deref()
     }

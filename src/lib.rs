@@ -119,8 +119,8 @@ pub use classify::TipKind;
 pub use refs::{AdvertisedRef, Namespace, ObjectFormat, RefList};
 pub use run::Run;
 pub use source::{
-    Objects, PackAnswer, PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, Quarantine,
-    ReceivePack, RefSource, RefUpdate, Service,
+    Objects, PackAnswer, PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, PushReport,
+    Quarantine, ReceivePack, RefSource, RefUpdate, Service,
 };
 
 /// Compiles the README's example.

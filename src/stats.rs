@@ -1,6 +1,6 @@
 //! What a run did, ref by ref.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use bstr::{BStr, BString, ByteSlice};
 
@@ -44,6 +44,24 @@ pub struct SyncRunStats {
     /// What went over the wire. Not part of the JSON.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub traffic: Traffic,
+    /// What the remote and its hooks printed in the last push that it declined in part or whole: the
+    /// first 20 lines, 4 KiB in all, safe to print. In JSON `messages`.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "messages", default, skip_serializing_if = "Vec::is_empty")
+    )]
+    pub remote_messages: Vec<String>,
+    /// How long the remote asked to wait (`Retry-After`) when it took a part of the refs and was
+    /// overloaded for the rest, which are [`Unconfirmed`](Reason::Unconfirmed). In JSON whole seconds.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "wire::seconds",
+            default,
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub retry_after: Option<Duration>,
 }
 
 /// What happened to one ref.

@@ -21,8 +21,8 @@ use crate::{
 /// safely is left alone, its reason is in the stats, and the others go through.
 ///
 /// An error means that the run as a whole could not do its work, and no ref has moved: refs are
-/// moved at the very end. The one exception is an error with [`stats`](Error::stats): a remote's
-/// answer to a push was lost, and the stats say which refs are uncertain.
+/// moved at the very end. The one exception is an error with [`stats`](Error::stats): a remote was in
+/// no state to answer a push, and the stats say which refs are uncertain.
 pub fn sync(
     source: &dyn RefSource,
     destination: &dyn RefSource,
@@ -44,7 +44,7 @@ pub fn sync(
         check_formats(&offered, &held)?;
         planned = plan::plan(&offered, &held, options);
     }
-    let mut certain = Ok(());
+    let mut pushed = push::Settled::default();
     if planned.iter().any(PlannedRef::is_open) {
         match destination.receive_pack(&run)? {
             ReceivePack::Quarantine(mut quarantine) => {
@@ -79,9 +79,8 @@ pub fn sync(
                     &run,
                 )?;
                 if !options.dry_run {
-                    let answers =
-                        push::send(source, &mut *push, &held, &mut planned, options, &run)?;
-                    certain = push::settle(destination, answers, &mut planned, options, &run);
+                    let sent = push::send(source, &mut *push, &held, &mut planned, options, &run)?;
+                    pushed = push::settle(destination, sent, &mut planned, options, &run);
                 }
             }
         }
@@ -93,10 +92,12 @@ pub fn sync(
         default_branch: offered.default_branch,
         faulty_objects: run.faulty_objects(),
         traffic: run.traffic(),
+        remote_messages: pushed.messages,
+        retry_after: pushed.retry_after,
     };
-    match certain {
-        Ok(()) => Ok(stats),
-        Err(err) => Err(err.with_stats(stats)),
+    match pushed.failure {
+        None => Ok(stats),
+        Some(err) => Err(err.with_stats(stats)),
     }
 }
 

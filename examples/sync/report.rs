@@ -16,6 +16,9 @@ pub(crate) fn table(stats: &SyncRunStats, dry_run: bool) -> String {
         text += line(name, width, r).trim_end();
         text += "\n";
     }
+    for message in &stats.remote_messages {
+        text += &format!("remote: {message}\n");
+    }
     text + &totals(stats, dry_run)
 }
 

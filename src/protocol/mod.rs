@@ -3,6 +3,7 @@
 pub(crate) mod fetch;
 pub(crate) mod greeting;
 pub(crate) mod ls_refs;
+pub(crate) mod messages;
 pub(crate) mod noise;
 pub(crate) mod pkt_line;
 pub(crate) mod receive_pack;
@@ -31,12 +32,14 @@ fn unreadable(err: io::Error) -> Error {
 /// What a remote said, made safe to print: one line, no control characters, of bounded length.
 pub(crate) fn printable(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
+    safe_chars(text.trim()).take(MAX_REMOTE_TEXT).collect()
+}
+
+/// The same of any length.
+fn safe_chars(text: &str) -> impl Iterator<Item = char> {
     let is_unsafe = |c: char| c.is_control() || is_invisible(c);
-    let safe = text
-        .trim()
-        .chars()
-        .map(|c| if is_unsafe(c) { ' ' } else { c });
-    safe.take(MAX_REMOTE_TEXT).collect()
+    text.chars()
+        .map(move |c| if is_unsafe(c) { ' ' } else { c })
 }
 
 /// Characters that change how the text around them is shown.

@@ -30,6 +30,8 @@ pub(crate) struct Report {
     pub(crate) unpack_error: Option<String>,
     /// What kept the report from being complete.
     pub(crate) trouble: Option<Trouble>,
+    /// What the server and its hooks printed beside it.
+    pub(crate) messages: Vec<String>,
 }
 
 /// What the server says about one ref.
@@ -74,7 +76,7 @@ pub(crate) fn read(
         } else {
             to_the_end(answer, noise)
         };
-        return report.close(ended.err());
+        return report.close(ended.err(), Vec::new());
     }
     let mut bands = SideBand::new(answer, noise, None);
     let ended = if reports {
@@ -93,7 +95,7 @@ pub(crate) fn read(
         // A hook may go on after the report. What becomes of it changes nothing.
         drop(bands.finish());
     }
-    report.close(trouble)
+    report.close(trouble, bands.into_messages())
 }
 
 /// For a server that doesn't report.
@@ -248,12 +250,13 @@ impl<'a> ReportLines<'a> {
         }
     }
 
-    fn close(self, trouble: Option<Trouble>) -> Report {
+    fn close(self, trouble: Option<Trouble>, messages: Vec<String>) -> Report {
         Report {
             verdicts: self.verdicts,
             has_begun: self.unpack.is_some(),
             unpack_error: self.unpack.and_then(Result::err),
             trouble,
+            messages,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use super::{
+    messages::Messages,
     noise::Noise,
     pkt_line::{Packet, garbled, read_head},
     printable,
@@ -27,6 +28,7 @@ pub(crate) struct SideBand<R> {
     left: usize,
     is_over: bool,
     logged: u32,
+    messages: Messages,
     trouble: Option<Trouble>,
 }
 
@@ -51,12 +53,18 @@ impl<R: BufRead> SideBand<R> {
             left: 0,
             is_over: false,
             logged: 0,
+            messages: Messages::default(),
             trouble: None,
         }
     }
 
     pub(crate) fn trouble(&mut self) -> Option<Trouble> {
         self.trouble.take()
+    }
+
+    /// The text that was printed, line by line.
+    pub(crate) fn into_messages(self) -> Vec<String> {
+        self.messages.finish()
     }
 
     /// Reads up to the flush packet. What is still to come is beside the matter.
@@ -101,6 +109,7 @@ impl<R: BufRead> SideBand<R> {
             2 => {
                 self.hear(bytes)?;
                 let text = self.message(bytes)?;
+                self.messages.push(&text);
                 self.logged += 1;
                 if self.logged <= MAX_LOGGED {
                     tracing::debug!(text = printable(&text), "the server says");

@@ -235,6 +235,33 @@ pub trait Push {
         pack: &mut dyn BufRead,
         run: &Run,
     ) -> Result<Vec<PushAnswer>, Error>;
+
+    /// The same with whatever came beside the answers. The default is for a destination that says
+    /// nothing else.
+    fn push_and_report(
+        &mut self,
+        updates: &[RefUpdate],
+        pack: &mut dyn BufRead,
+        run: &Run,
+    ) -> Result<PushReport, Error> {
+        let answers = self.push(updates, pack, run)?;
+        Ok(PushReport {
+            answers,
+            ..PushReport::default()
+        })
+    }
+}
+
+/// What a destination said to a push.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct PushReport {
+    /// One for each update, in order.
+    pub answers: Vec<PushAnswer>,
+    /// What it printed meanwhile, such as the output of its hooks: lines that are safe to print.
+    pub messages: Vec<String>,
+    /// Why it did not answer, or not to the end. With `None` it did, whether or not that made sense.
+    pub failure: Option<Error>,
 }
 
 /// The forms of delta that a receiver understands.

@@ -53,6 +53,27 @@ pub(super) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// A time span in whole seconds.
+pub(super) mod seconds {
+    use std::time::Duration;
+
+    use super::*;
+
+    pub(in crate::stats) fn serialize<S: Serializer>(
+        it: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        it.map(|it| it.as_secs()).serialize(to)
+    }
+
+    pub(in crate::stats) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<u64>::deserialize(from)?;
+        Ok(seconds.map(Duration::from_secs))
+    }
+}
+
 impl Serialize for SyncRunRefs {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(self)

@@ -95,12 +95,13 @@ impl HttpClient {
     }
 }
 
-/// Whether the server wouldn't have the request: HTTP 3xx or 4xx.
+/// Whether the server wouldn't have the request: HTTP 3xx or 4xx. What is between here and the server
+/// may ask for fewer requests once it has passed one on.
 fn is_refusal(kind: ErrorKind) -> bool {
     use ErrorKind::*;
     matches!(
         kind,
-        Redirected | Authentication | PermissionDenied | NotFound | RateLimited | Remote
+        Redirected | Authentication | PermissionDenied | NotFound | Remote
     )
 }
 

@@ -2,7 +2,9 @@
 
 use crate::support::Answer;
 use crate::support::git::Repo;
-use crate::support::pull::{assert_matches_git, created, fate_in, grow, reason_in, rejected};
+use crate::support::pull::{
+    asked, assert_matches_git, created, fate_in, grow, reason_in, rejected,
+};
 use crate::support::push::{LOOKED_AGAIN, PUSHED, Pair, is_push};
 use refsync::{ErrorKind, Outcome, Reason, SyncOptions, SyncRunStats};
 use std::fs;
@@ -187,16 +189,18 @@ fn a_gateway_that_fails_while_the_push_takes_effect() {
 #[test]
 fn a_gateway_that_fails_before_the_push_takes_effect() {
     let pair = with_bad_gateway(502, |_| {});
-    let pushed = pair.push_to_any(&SyncOptions::default());
-    let reason = pushed.reason_of(BYSTANDER);
+    let err = pair.try_push(&SyncOptions::default());
+    let err = err.expect_err("a gateway that fails");
+    let stats = err.stats().expect("what the run did");
+    let reason = reason_in(stats, BYSTANDER);
     assert!(matches!(reason, Reason::Unconfirmed { .. }), "{reason}");
     assert!(reason.to_string().contains("502"), "{reason}");
     assert_eq!(
-        pushed.fate_of(BYSTANDER),
+        fate_in(stats, BYSTANDER),
         rejected(None, &pair.root, reason)
     );
-    assert_eq!(pushed.asked, LOOKED_AGAIN);
-    assert_matches_git(&pushed.stats, &pair.remote);
+    assert_eq!(asked(&pair.server.requests()), LOOKED_AGAIN);
+    assert_matches_git(stats, &pair.remote);
 
     pair.script(|_| None);
     assert_eq!(pair.push().fate_of(BYSTANDER), created(&pair.root));

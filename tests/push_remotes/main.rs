@@ -6,7 +6,9 @@ mod cut_off;
 mod garbled;
 mod glances;
 mod hooks;
+mod messages;
 mod older_remotes;
+mod overloaded;
 mod refused;
 mod settings;
 

@@ -6,8 +6,8 @@ use bstr::BString;
 
 use super::{AGENT, SmartHttp, session::Session};
 use crate::{
-    Error, ErrorKind, Namespace, ObjectFormat, PackFeatures, Push, PushAnswer, RefList, RefUpdate,
-    Run,
+    Error, ErrorKind, Namespace, ObjectFormat, PackFeatures, Push, PushAnswer, PushReport, RefList,
+    RefUpdate, Run,
     protocol::{
         greeting::Greeting,
         noise::Noise,
@@ -104,8 +104,18 @@ impl Push for &SmartHttp {
         pack: &mut dyn BufRead,
         run: &Run,
     ) -> Result<Vec<PushAnswer>, Error> {
+        let report = self.push_and_report(updates, pack, run)?;
+        Ok(report.answers)
+    }
+
+    fn push_and_report(
+        &mut self,
+        updates: &[RefUpdate],
+        pack: &mut dyn BufRead,
+        run: &Run,
+    ) -> Result<PushReport, Error> {
         if updates.is_empty() {
-            return Ok(Vec::new());
+            return Ok(PushReport::default());
         }
         let _span = tracing::debug_span!("send", updates = updates.len()).entered();
         self.in_session(run, |session| {
@@ -135,7 +145,7 @@ impl Session {
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
         run: &Run,
-    ) -> Result<Vec<PushAnswer>, Error> {
+    ) -> Result<PushReport, Error> {
         let Some(ReceivePack {
             capabilities,
             format,
@@ -162,14 +172,23 @@ impl Session {
                 tracing::warn!(%error, cause = ?std::error::Error::source(&error), "no answer");
                 self.is_broken = true;
                 let detail = error.to_string();
-                return Ok(vec![PushAnswer::Unclear { detail }; updates.len()]);
+                return Ok(PushReport {
+                    answers: vec![PushAnswer::Unclear { detail }; updates.len()],
+                    messages: Vec::new(),
+                    failure: Some(error),
+                });
             }
         };
         let noise = Noise::up_to(run.limits().noise);
-        let report = report_status::read(answer, &capabilities, updates, noise);
+        let mut report = report_status::read(answer, &capabilities, updates, noise);
         let failure = self.client.take_failure();
         self.is_broken = failure.is_some() || report.trouble.is_some();
-        answers(report, failure)
+        let messages = std::mem::take(&mut report.messages);
+        Ok(PushReport {
+            answers: answers(report, failure.as_ref())?,
+            messages,
+            failure,
+        })
     }
 }
 
@@ -183,7 +202,7 @@ impl ReceivePack {
 }
 
 /// What a report says about each update. `failure` is what kept it from being read to its end.
-fn answers(report: Report, failure: Option<Error>) -> Result<Vec<PushAnswer>, Error> {
+fn answers(report: Report, failure: Option<&Error>) -> Result<Vec<PushAnswer>, Error> {
     if let Some(Trouble::Refused(text)) = &report.trouble
         && !report.has_begun
     {

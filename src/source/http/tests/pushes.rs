@@ -115,10 +115,11 @@ fn what_the_server_says_of_a_bad_pack_is_passed_on() {
 
 #[test]
 fn an_answer_that_is_lost_is_unclear_and_its_connection_is_not_used_again() {
-    let answers: [fn() -> Answer; 4] = [
+    let answers: [fn() -> Answer; 5] = [
         || Answer::TruncateAfter(0),
         || Answer::TruncateAfter(30),
         || Answer::status(500),
+        || Answer::status(429),
         || Answer::Garble(|body| *body = b"0009\x01whatever".to_vec()),
     ];
     for answer in answers {
