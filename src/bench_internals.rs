@@ -32,8 +32,8 @@ impl Plan<'_> {
 }
 
 /// From the two listings.
-pub fn plan<'a>(source: &'a RefList, destination: &RefList, options: &SyncOptions) -> Plan<'a> {
-    Plan(plan::plan(source, destination, options))
+pub fn plan<'a>(source: &'a RefList, destination: &'a RefList, options: &SyncOptions) -> Plan<'a> {
+    Plan(plan::plan(source, destination, options, || Ok(())).expect("nothing stops it"))
 }
 
 /// By what the tips are and how they relate.
@@ -57,13 +57,13 @@ pub fn ls_refs(answer: &[u8], format: ObjectFormat, limits: &Limits) -> RefList 
 }
 
 /// What a push of new refs asks for.
-pub struct Updates(Vec<RefUpdate>);
+pub struct Updates<'a>(Vec<RefUpdate<'a>>);
 
-impl Updates {
+impl<'a> Updates<'a> {
     /// To create these.
-    pub fn of(refs: &RefList) -> Self {
-        let update = |new: AdvertisedRef<'_>| RefUpdate {
-            name: new.name.to_owned(),
+    pub fn of(refs: &'a RefList) -> Self {
+        let update = |new: AdvertisedRef<'a>| RefUpdate {
+            name: new.name,
             expected: None,
             new: new.target,
         };

@@ -27,11 +27,11 @@ pub(crate) fn compare(
     let open = planned.iter_mut().filter(|planned| planned.is_open());
     for (planned, (source, destination)) in open.zip(kinds) {
         let verdict = match destination {
-            None => classify::creation(planned.namespace, source),
+            None => classify::creation(planned.namespace(), source),
             Some(destination) => {
                 let relation = relations.next().unwrap_or(Relation::Unknown);
                 let verdict = classify::movement(
-                    planned.namespace,
+                    planned.namespace(),
                     options.tags,
                     destination,
                     source,
@@ -61,8 +61,8 @@ fn kinds(
         let open = planned.iter().filter(|planned| planned.is_open());
         open.map(|planned| {
             run.check()?;
-            let source = objects.kind(&planned.source)?;
-            let before = planned.before.map(|before| objects.kind(&before));
+            let source = objects.kind(&planned.source())?;
+            let before = planned.before().map(|before| objects.kind(&before));
             Ok((source, before.transpose()?))
         })
         .collect()
@@ -90,8 +90,8 @@ fn relations(
     let open = planned.iter().filter(|planned| planned.is_open());
     let (mut pairs, mut has_both) = (Vec::new(), Vec::new());
     for (planned, kinds) in open.zip(kinds) {
-        pairs.extend(planned.before.map(|before| (before, planned.source)));
-        has_both.extend(planned.before.map(|_| !lacks_one(kinds)));
+        pairs.extend(planned.before().map(|before| (before, planned.source())));
+        has_both.extend(planned.before().map(|_| !lacks_one(kinds)));
     }
     let has_to_end = || run.check().is_err();
     let mut relations = ancestry::compare(&mut *objects.commits()?, &pairs, &has_to_end);

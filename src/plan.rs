@@ -6,26 +6,30 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
+mod conflicts;
+
 use bstr::{BStr, ByteSlice};
 
 use crate::{
-    ObjectId, Outcome, Reason, RefUpdate, SyncOptions, SyncRunRef, TagPolicy,
+    Error, ObjectId, Outcome, Reason, RefUpdate, SyncOptions, SyncRunRef, TagPolicy,
+    ref_table::RefTable,
     refs::{self, AdvertisedRef, Namespace, RefList},
 };
 
+/// How many names are planned between two questions whether the run has to end.
+const NAMES_PER_CHECK: usize = 256;
+
 /// One ref of the source that isn't the same at both ends, and what is known about it so far.
+///
+/// There may be a million, so what the listings say of it stays in these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlannedRef<'a> {
-    /// Its place among those of the source.
-    pub at: usize,
-    pub name: &'a BStr,
-    pub namespace: Namespace,
-    pub source: ObjectId,
-    /// The destination's tip before the run.
-    pub before: Option<ObjectId>,
-    /// The destination's tip after the run if the ref does not move: another one than before if
-    /// somebody else moved it meanwhile.
-    pub held: Option<ObjectId>,
+    source: &'a RefTable,
+    destination: &'a RefTable,
+    at: u32,
+    held_at: Option<u32>,
+    /// The destination's tip as another listing had it later, if one was asked for.
+    seen: Option<Box<Option<ObjectId>>>,
     pub step: Step,
 }
 
@@ -40,17 +44,57 @@ pub(crate) enum Step {
     Compare,
 }
 
-impl PlannedRef<'_> {
+impl<'a> PlannedRef<'a> {
+    /// Its place among those of the source.
+    pub(crate) fn at(&self) -> usize {
+        self.at as usize
+    }
+
+    pub(crate) fn name(&self) -> &'a BStr {
+        self.source.at(self.at()).name
+    }
+
+    pub(crate) fn is_tag(&self) -> bool {
+        self.name().starts_with(Namespace::Tag.prefix().as_bytes())
+    }
+
+    pub(crate) fn namespace(&self) -> Namespace {
+        match self.is_tag() {
+            true => Namespace::Tag,
+            false => Namespace::Branch,
+        }
+    }
+
+    pub(crate) fn source(&self) -> ObjectId {
+        self.source.at(self.at()).target
+    }
+
+    /// The destination's tip before the run.
+    pub(crate) fn before(&self) -> Option<ObjectId> {
+        tip(&self.destination.at(self.held_at? as usize))
+    }
+
+    /// The destination's tip after the run if the ref does not move: another one than before if
+    /// somebody else moved it meanwhile.
+    pub(crate) fn held(&self) -> Option<ObjectId> {
+        self.seen.as_deref().copied().unwrap_or(self.before())
+    }
+
+    /// Notes the destination's tip as it was listed later.
+    pub(crate) fn see(&mut self, tip: Option<ObjectId>) {
+        self.seen = (tip != self.before()).then(|| Box::new(tip));
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         !matches!(self.step, Step::Settled(..))
     }
 
     /// What the destination is asked for.
-    pub(crate) fn update(&self) -> RefUpdate {
+    pub(crate) fn update(&self) -> RefUpdate<'a> {
         RefUpdate {
-            name: self.name.to_owned(),
-            expected: self.before,
-            new: self.source,
+            name: self.name(),
+            expected: self.before(),
+            new: self.source(),
         }
     }
 
@@ -69,11 +113,15 @@ pub(crate) fn select(source: &mut RefList, options: &SyncOptions) {
 
 /// Plans every ref of the source that isn't the same at the destination, in order. The source's are
 /// the [selected](select) ones.
+///
+/// # Errors
+/// That of `check`, which is called now and then.
 pub(crate) fn plan<'a>(
     source: &'a RefList,
-    destination: &RefList,
+    destination: &'a RefList,
     options: &SyncOptions,
-) -> Vec<PlannedRef<'a>> {
+    mut check: impl FnMut() -> Result<(), Error>,
+) -> Result<Vec<PlannedRef<'a>>, Error> {
     let known = options
         .previous
         .as_ref()
@@ -89,51 +137,35 @@ pub(crate) fn plan<'a>(
         known: known.unwrap_or_default(),
     };
     let mut planned = Vec::new();
-    let mut rest = destination.iter().peekable();
-    for (at, offered) in source.iter().enumerate() {
+    let mut rest = (0..).zip(destination.iter()).peekable();
+    for (at, offered) in (0..).zip(source.iter()) {
+        if (at as usize).is_multiple_of(NAMES_PER_CHECK) {
+            check()?;
+        }
         // Both are sorted, so one pass over them is enough.
         let held = loop {
-            match rest.peek().map(|held| held.name.cmp(offered.name)) {
+            match rest.peek().map(|(_, held)| held.name.cmp(offered.name)) {
                 Some(Ordering::Less) => rest.next(),
                 Some(Ordering::Equal) => break rest.next(),
                 Some(Ordering::Greater) | None => break None,
             };
         };
-        let step = planner.step(&offered, held.as_ref());
-        if step == Step::Settled(Outcome::Unchanged, None) {
+        let step = planner.step(&offered, held.as_ref().map(|(_, held)| held));
+        let is_unchanged = step == Step::Settled(Outcome::Unchanged, None);
+        if is_unchanged || Namespace::split(offered.name).is_none() {
             continue;
         }
-        let Some((namespace, _)) = Namespace::split(offered.name) else {
-            continue;
-        };
-        let before = held.as_ref().and_then(tip);
         planned.push(PlannedRef {
+            source: &source.refs,
+            destination: &destination.refs,
             at,
-            name: offered.name,
-            namespace,
-            source: offered.target,
-            before,
-            held: before,
+            held_at: held.map(|(at, _)| at),
+            seen: None,
             step,
         });
     }
-    reject_name_conflicts(&mut planned, destination);
-    planned
-}
-
-/// Of two new refs that can't exist side by side the first one is created.
-fn reject_name_conflicts(planned: &mut [PlannedRef<'_>], destination: &RefList) {
-    // Most runs create no ref, and need no table of names.
-    let mut names = None;
-    let new = planned.iter().enumerate();
-    let new = new.filter(|(_, planned)| planned.step == Step::Create);
-    let conflicts = new.filter_map(|(at, planned)| {
-        let names = names.get_or_insert_with(|| TakenNames::new(destination));
-        Some((at, names.take(planned.name)?))
-    });
-    for (at, conflict) in conflicts.collect::<Vec<_>>() {
-        planned[at].reject(conflict);
-    }
+    conflicts::reject(&mut planned, destination, &mut check)?;
+    Ok(planned)
 }
 
 struct Planner<'a> {
@@ -208,65 +240,6 @@ fn tag_stays(policy: TagPolicy, held: &AdvertisedRef<'_>, offered: &AdvertisedRe
     let annotated = held.annotated || offered.annotated;
     let is_tag = offered.name.starts_with(Namespace::Tag.prefix().as_bytes());
     is_tag && (policy == TagPolicy::Immutable || annotated)
-}
-
-/// The names that exist at the destination or are about to, and what they rule out.
-struct TakenNames<'a> {
-    /// Every name and every directory that a name needs, case-folded where the destination is.
-    paths: HashMap<Cow<'a, [u8]>, Taken<'a>>,
-    destination: &'a RefList,
-}
-
-struct Taken<'a> {
-    spelling: &'a [u8],
-    /// The ref that is there, or the first one that needs it as a directory.
-    owner: &'a BStr,
-}
-
-impl<'a> TakenNames<'a> {
-    fn new(destination: &'a RefList) -> Self {
-        let mut taken = TakenNames {
-            paths: HashMap::new(),
-            destination,
-        };
-        for held in destination.iter() {
-            taken.insert(held.name);
-        }
-        taken
-    }
-
-    /// Takes `name`, or says which ref is in the way.
-    fn take(&mut self, name: &'a BStr) -> Option<Reason> {
-        match self.in_the_way(name) {
-            Some(with) => Some(Reason::NameConflict {
-                with: with.to_owned(),
-            }),
-            None => {
-                self.insert(name);
-                None
-            }
-        }
-    }
-
-    /// A ref at a directory of `name`, a ref below `name`, or one that differs in case only.
-    fn in_the_way(&self, name: &'a BStr) -> Option<&'a BStr> {
-        paths_of(name).find_map(|path| {
-            let taken = self.paths.get(&self.destination.fold(path))?;
-            let is_a_ref = taken.owner.len() == path.len();
-            let is_the_name_itself = path.len() == name.len();
-            (is_a_ref || is_the_name_itself || taken.spelling != path).then_some(taken.owner)
-        })
-    }
-
-    fn insert(&mut self, name: &'a BStr) {
-        for path in paths_of(name) {
-            let key = self.destination.fold(path);
-            self.paths.entry(key).or_insert(Taken {
-                spelling: path,
-                owner: name,
-            });
-        }
-    }
 }
 
 /// The directories that a name needs below its namespace, outermost first, and the name itself.

@@ -38,8 +38,9 @@ pub(crate) fn move_objects(
     }
     let near = tips_to_move(planned);
     let is_wanted: HashSet<_> = wants.iter().collect();
-    let is_new =
-        |planned: &PlannedRef| planned.step == Step::Create && is_wanted.contains(&planned.source);
+    let is_new = |planned: &PlannedRef| {
+        planned.step == Step::Create && is_wanted.contains(&planned.source())
+    };
     let others = match planned.iter().any(is_new) {
         true => OTHER_HAVES_FOR_NEW,
         false => OTHER_HAVES,
@@ -94,7 +95,7 @@ fn missing(
     let mut seen = HashSet::new();
     let open = planned.iter().filter(|planned| planned.is_open());
     let tips: Vec<_> = open
-        .map(|planned| planned.source)
+        .map(|planned| planned.source())
         .filter(|tip| seen.insert(*tip))
         .collect();
     let faults = quarantine.faults(&tips, run)?;
@@ -104,7 +105,7 @@ fn missing(
 fn tips_to_move(planned: &[PlannedRef<'_>]) -> Vec<ObjectId> {
     let mut seen = HashSet::new();
     let open = planned.iter().filter(|planned| planned.is_open());
-    let tips = open.filter_map(|planned| planned.before);
+    let tips = open.filter_map(|planned| planned.before());
     tips.filter(|tip| seen.insert(*tip)).collect()
 }
 
@@ -120,7 +121,7 @@ fn take_in(
 
 pub(crate) fn reject(planned: &mut [PlannedRef<'_>], faults: &HashMap<ObjectId, Reason>) {
     for planned in planned.iter_mut().filter(|planned| planned.is_open()) {
-        if let Some(reason) = faults.get(&planned.source) {
+        if let Some(reason) = faults.get(&planned.source()) {
             planned.reject(reason.clone());
         }
     }
@@ -145,20 +146,17 @@ pub(crate) fn apply(
     run: &Run,
 ) -> Result<(), Error> {
     let _span = tracing::debug_span!("apply").entered();
-    let open = planned.iter_mut().filter(|planned| planned.is_open());
-    let (mut open, updates): (Vec<_>, Vec<_>) = open
-        .map(|planned| {
-            let update = planned.update();
-            (planned, update)
-        })
-        .unzip();
+    let open = planned.iter().filter(|planned| planned.is_open());
+    let updates: Vec<_> = open.map(PlannedRef::update).collect();
     if updates.is_empty() {
         return Ok(());
     }
     // The last chance to cancel: a run that has begun to move refs moves them all.
     run.advance(Phase::Apply, 0, Some(updates.len() as u64));
     run.check()?;
-    for (planned, answer) in open.iter_mut().zip(quarantine.apply(&updates, run)?) {
+    let answers = quarantine.apply(&updates, run)?;
+    let open = planned.iter_mut().filter(|planned| planned.is_open());
+    for (planned, answer) in open.zip(answers) {
         if let Err(reason) = answer {
             planned.reject(reason);
         }
@@ -187,7 +185,7 @@ pub(crate) fn look_again(
         return;
     };
     for planned in planned.iter_mut().filter(|planned| is_raced(planned)) {
-        let found = now.find(planned.name);
-        planned.held = found.map(|found| found.target);
+        let found = now.find(planned.name());
+        planned.see(found.map(|found| found.target));
     }
 }

@@ -285,7 +285,7 @@ pub(crate) fn settle(
     for (at, answer) in answers {
         let planned = &mut planned[at];
         let found = now.as_ref().map(|now| {
-            let found = now.find(planned.name);
+            let found = now.find(planned.name());
             found.map(|found| found.target).filter(|tip| !tip.is_null())
         });
         match verdict(answer, planned, found) {
@@ -293,7 +293,7 @@ pub(crate) fn settle(
             Err(reason) => {
                 moved += usize::from(reason == Reason::Raced);
                 planned.reject(reason);
-                planned.held = found.unwrap_or(planned.held);
+                planned.see(found.unwrap_or(planned.held()));
             }
         }
     }
@@ -351,10 +351,10 @@ fn verdict(
     planned: &PlannedRef<'_>,
     now: Option<Option<ObjectId>>,
 ) -> Result<(), Reason> {
-    let has_moved = now.is_some_and(|now| now != planned.before);
+    let has_moved = now.is_some_and(|now| now != planned.before());
     match answer {
         PushAnswer::Done => Ok(()),
-        PushAnswer::Unclear { .. } if now == Some(Some(planned.source)) => Ok(()),
+        PushAnswer::Unclear { .. } if now == Some(Some(planned.source())) => Ok(()),
         PushAnswer::Unclear { .. } | PushAnswer::Refused { .. } if has_moved => Err(Reason::Raced),
         PushAnswer::Unclear { detail } => Err(Reason::Unconfirmed { detail }),
         PushAnswer::Refused { text } => Err(Reason::Remote { text }),

@@ -63,6 +63,11 @@ impl RefTable {
         self.rows.get(at).map(|row| row.read(&self.bytes))
     }
 
+    /// That at a place which there is.
+    pub(crate) fn at(&self, at: usize) -> AdvertisedRef<'_> {
+        self.rows[at].read(&self.bytes)
+    }
+
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = AdvertisedRef<'_>> + Clone {
         self.rows.iter().map(|row| row.read(&self.bytes))
     }

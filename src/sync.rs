@@ -37,12 +37,14 @@ pub fn sync(
         mut held,
         is_glance,
     } = list(source, destination, options, &run)?;
-    let mut planned = plan::plan(&offered, &held, options);
+    let check = || run.check();
+    let mut planned = plan::plan(&offered, &held, options, check)?;
     if is_glance && planned.iter().any(PlannedRef::is_open) {
+        drop(planned);
         let prefixes = prefixes(options).1;
         held = destination.list(Service::ReceivePack, &prefixes, &run)?;
         check_formats(&offered, &held)?;
-        planned = plan::plan(&offered, &held, options);
+        planned = plan::plan(&offered, &held, options, check)?;
     }
     let mut pushed = push::Settled::default();
     if planned.iter().any(PlannedRef::is_open) {
@@ -198,20 +200,20 @@ fn set_head(
 
 /// What happened to a ref. One that is still open by now has moved, or would have in a dry run.
 fn outcome(planned: PlannedRef<'_>) -> RefOutcome {
+    let (at, source) = (planned.at(), planned.source());
+    let (before, held) = (planned.before(), planned.held());
+    let name = planned.name();
     let (outcome, reason) = match planned.step {
         Step::Settled(outcome, reason) => (outcome, reason),
         Step::Create | Step::Compare => (Outcome::Updated, None),
     };
-    tracing::debug!(name = ?planned.name, %outcome, ?reason);
-    let stayed = planned
-        .held
-        .unwrap_or_else(|| ObjectId::null(planned.source.kind()));
+    tracing::debug!(?name, %outcome, ?reason);
     RefOutcome {
-        at: planned.at,
-        before: planned.before,
+        at,
+        before,
         after: match outcome {
-            Outcome::Updated => planned.source,
-            _ => stayed,
+            Outcome::Updated => source,
+            _ => held.unwrap_or_else(|| ObjectId::null(source.kind())),
         },
         outcome,
         reason,

@@ -287,8 +287,8 @@ fn plain_report(matter: &[u8], updates: &[RefUpdate]) -> ((bool, Option<String>)
     let error = unpack.filter(|text| *text != b"ok").map(printable);
     let lines: Vec<_> = lines.collect();
     let verdict = |update: &RefUpdate| {
-        let ok = [b"ok ", &update.name[..]].concat();
-        let ng = [b"ng ", &update.name[..]].concat();
+        let ok = [&b"ok "[..], update.name].concat();
+        let ng = [&b"ng "[..], update.name].concat();
         let is_ng = |line: &[u8]| {
             line.strip_prefix(&ng[..])
                 .is_some_and(|rest| rest.is_empty() || rest[0] == b' ')

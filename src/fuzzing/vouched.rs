@@ -43,8 +43,10 @@ pub fn vouched_pack(data: &[u8]) {
     let refs: BTreeSet<_> = refs.copied().collect();
     let whole = vec![Form::Whole; known.len()];
     let store = store_of(&known, &whole, hash, &run);
-    let updates = refs.iter().map(|tip| RefUpdate {
-        name: format!("refs/tags/{tip}").into(),
+    let names = refs.iter().map(|tip| format!("refs/tags/{tip}"));
+    let names: Vec<_> = names.collect();
+    let updates = refs.iter().zip(&names).map(|(tip, name)| RefUpdate {
+        name: name.as_str().into(),
         expected: None,
         new: *tip,
     });

@@ -29,9 +29,11 @@ fn steps(source: &RefList, destination: &RefList, options: &SyncOptions) -> Vec<
         (r.name.to_string(), step)
     };
     let mut steps: Vec<_> = source.iter().map(unchanged).collect();
-    for planned in plan(&source, destination, options) {
-        assert_eq!(steps[planned.at].0, planned.name.to_string());
-        steps[planned.at].1 = planned.step;
+    let planned = plan(&source, destination, options, || Ok(()));
+    for planned in planned.expect("nothing stops it") {
+        let (name, step) = &mut steps[planned.at()];
+        assert_eq!(*name, planned.name().to_string());
+        *step = planned.step;
     }
     steps
 }

@@ -194,8 +194,9 @@ mod tests {
 
     #[test]
     fn a_name_that_fits_into_no_packet_is_an_error() {
+        let name = vec![b'x'; 70_000];
         let update = RefUpdate {
-            name: vec![b'x'; 70_000].into(),
+            name: name.as_bstr(),
             expected: None,
             new: id(A),
         };

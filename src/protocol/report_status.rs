@@ -131,7 +131,7 @@ fn trouble(err: io::Error) -> Trouble {
 
 /// The lines of a report, as they come.
 struct ReportLines<'a> {
-    updates: &'a [RefUpdate],
+    updates: &'a [RefUpdate<'a>],
     by_name: HashMap<&'a BStr, usize>,
     mentioned: Vec<bool>,
     mentions: usize,
@@ -144,7 +144,7 @@ struct ReportLines<'a> {
 }
 
 impl<'a> ReportLines<'a> {
-    fn about(updates: &'a [RefUpdate], noise: Noise) -> Self {
+    fn about(updates: &'a [RefUpdate<'a>], noise: Noise) -> Self {
         let names = updates.iter().map(|update| update.name.as_bstr());
         ReportLines {
             updates,

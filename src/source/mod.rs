@@ -293,11 +293,11 @@ pub enum PushAnswer {
 }
 
 /// One ref to create or to move.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct RefUpdate {
+pub struct RefUpdate<'a> {
     /// The full name.
-    pub name: BString,
+    pub name: &'a BStr,
     /// The tip that it must have for the update to happen; `None`: it must not exist.
     pub expected: Option<ObjectId>,
     /// The tip that it gets.

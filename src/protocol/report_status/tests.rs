@@ -18,7 +18,7 @@ fn id(hex: &str) -> ObjectId {
     ObjectId::from_hex(hex.as_bytes()).expect("hex")
 }
 
-fn update(name: &str, expected: Option<&str>, new: &str) -> RefUpdate {
+fn update<'a>(name: &'a str, expected: Option<&str>, new: &str) -> RefUpdate<'a> {
     RefUpdate {
         name: name.into(),
         expected: expected.map(id),
@@ -26,7 +26,7 @@ fn update(name: &str, expected: Option<&str>, new: &str) -> RefUpdate {
     }
 }
 
-fn creations(names: &[&str]) -> Vec<RefUpdate> {
+fn creations<'a>(names: &[&'a str]) -> Vec<RefUpdate<'a>> {
     names.iter().map(|name| update(name, None, TWO)).collect()
 }
 

@@ -92,7 +92,7 @@ fn id(hex: &str) -> ObjectId {
     ObjectId::from_hex(hex.as_bytes()).expect("hex")
 }
 
-fn update(name: &str, expected: Option<&str>, new: &str) -> RefUpdate {
+fn update<'a>(name: &'a str, expected: Option<&str>, new: &str) -> RefUpdate<'a> {
     RefUpdate {
         name: name.into(),
         expected: expected.map(id),
