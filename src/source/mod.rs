@@ -20,6 +20,7 @@ mod objects;
 mod opening;
 mod packed_refs;
 mod quarantine;
+mod readable;
 mod ref_lock;
 mod ref_update;
 mod reflog;

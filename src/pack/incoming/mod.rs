@@ -88,15 +88,14 @@ struct ReceivedPack {
 impl Incoming {
     /// Opens a new quarantine.
     ///
-    /// `alternates` are the store's own, resolved.
-    pub(crate) fn open(store_objects: &Path, alternates: &[PathBuf]) -> Result<Self, Error> {
+    /// `seen` are the folders of objects that it shows beside its own.
+    pub(crate) fn open(store_objects: &Path, seen: &[PathBuf]) -> Result<Self, Error> {
         let objects = RunFolder::create(store_objects).map_err(|err| {
             Error::io(
                 format!("creating a quarantine in {}", store_objects.display()),
                 err,
             )
         })?;
-        let seen = std::iter::once(store_objects).chain(alternates.iter().map(PathBuf::as_path));
         let prepare = || {
             fs::create_dir(objects.path().join("pack"))?;
             fs::create_dir(objects.path().join("info"))?;
@@ -371,7 +370,7 @@ fn special_content<'b>(
 }
 
 /// Absolute paths only: gix resolves relative ones of a nested alternate against the wrong folder.
-fn alternates_file<'a>(paths: impl Iterator<Item = &'a Path>) -> io::Result<Vec<u8>> {
+pub(crate) fn alternates_file(paths: &[PathBuf]) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     for path in paths {
         text.extend_from_slice(std::path::absolute(path)?.as_os_str().as_encoded_bytes());
