@@ -88,6 +88,7 @@ fn add_bases(
                 return Err(Error::new(ErrorKind::Corrupt, text).with_source(err));
             }
         };
+        check_base(&base, kind, &content)?;
         let start = pack.table.end();
         let (length, checksum) = append(&mut file, kind, &content, &mut deflater, pack.run)?;
         pack.spent.check_disk(start + length)?;
@@ -108,6 +109,16 @@ fn add_bases(
     }
     inspection.finish()?;
     Ok(added)
+}
+
+/// Nothing else looks at what the receiver has: its ref would lead to a pack that git can't read.
+fn check_base(base: &ObjectId, kind: Kind, content: &[u8]) -> Result<(), Error> {
+    let id = gix::objs::compute_hash(base.kind(), kind, content).map_err(|_| collision())?;
+    if id == *base {
+        return Ok(());
+    }
+    let text = format!("{base}, which the pack builds on, is damaged in the receiver's store");
+    Err(Error::new(ErrorKind::Corrupt, text))
 }
 
 /// Appends an entry; its length and its checksum.

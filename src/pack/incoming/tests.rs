@@ -1,5 +1,6 @@
 //! Packs as no git makes them.
 
+mod completing;
 mod declared;
 mod versions;
 mod windows;
@@ -101,7 +102,7 @@ impl Store {
     }
 
     fn receive(&self, entries: &Entries, options: &SyncOptions) -> Result<Incoming, Error> {
-        let mut incoming = Incoming::open(&self.objects, std::slice::from_ref(&self.objects))?;
+        let mut incoming = Incoming::open(&self.objects, &[])?;
         let pack = entries.pack();
         let run = Run::new(options);
         incoming.receive(&mut &pack[..], &self.odb(), true, ObjectFormat::Sha1, &run)?;
