@@ -60,8 +60,8 @@ pub struct Limits {
     /// Bytes of memory for holding, resolving and verifying a pack that is received, beside the
     /// largest one of its objects. 256 MiB by default.
     ///
-    /// Each object of a pack takes some 150 bytes of five eighths of it, so that this is enough for
-    /// 1.1 million. Linux with its ten million takes 2.5 GiB. A single tree, commit or tag
+    /// Each object of a pack takes some 170 bytes of five eighths of it, so that this is enough for
+    /// a million. Linux with its ten million takes 2.7 GiB. A single tree, commit or tag
     /// may be of a sixteenth of it.
     pub memory: u64,
 }

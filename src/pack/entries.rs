@@ -41,11 +41,20 @@ impl<'a> Entries<'a> {
 
     /// Moves up to the entry with the name of `sought`, and past it.
     pub(super) fn advance_to(&mut self, sought: &EntryRef<'_>) -> Option<EntryRef<'a>> {
+        self.advance(sought, |_| {})
+    }
+
+    /// The same, and hands over those that are passed on the way.
+    fn advance(
+        &mut self,
+        sought: &EntryRef<'_>,
+        mut pass: impl FnMut(EntryRef<'a>),
+    ) -> Option<EntryRef<'a>> {
         loop {
             let before = self.rest;
             let next = decode(self.next_raw()?, self.format)?;
             match next.cmp(sought) {
-                Ordering::Less => continue,
+                Ordering::Less => pass(next),
                 Ordering::Equal => return Some(next),
                 Ordering::Greater => {
                     self.rest = before;
@@ -65,6 +74,20 @@ pub(super) fn each_new<'a, 'b>(
     format: gix::hash::Kind,
     mut take: impl FnMut(EntryRef<'a>, Option<EntryRef<'b>>),
 ) -> Option<()> {
+    each_change(tree, base, format, |entry, before| {
+        if let Some(entry) = entry {
+            take(entry, before);
+        }
+    })
+}
+
+/// The same, and the entries of `base` that have nothing in their place.
+pub(super) fn each_change<'a, 'b>(
+    tree: &'a [u8],
+    base: &'b [u8],
+    format: gix::hash::Kind,
+    mut take: impl FnMut(Option<EntryRef<'a>>, Option<EntryRef<'b>>),
+) -> Option<()> {
     let mut base = Entries { rest: base, format };
     let mut entries = Entries { rest: tree, format };
     // Nearly all of two versions is the same, and comparing them at once is faster than in pieces.
@@ -77,11 +100,14 @@ pub(super) fn each_new<'a, 'b>(
             continue;
         }
         let entry = decode(raw, format).filter(|entry| is_readable(raw, entry))?;
-        let before = base.advance_to(&entry);
+        let before = base.advance(&entry, |passed| take(None, Some(passed)));
         if !before.is_some_and(|before| before.oid == entry.oid && before.mode == entry.mode) {
-            take(entry, before);
+            take(Some(entry), before);
         }
         same = common_prefix(entries.rest, base.rest);
+    }
+    while let Some(passed) = base.next_raw().and_then(|raw| decode(raw, format)) {
+        take(None, Some(passed));
     }
     Some(())
 }

@@ -20,7 +20,6 @@ mod objects;
 mod opening;
 mod packed_refs;
 mod quarantine;
-mod readable;
 mod ref_lock;
 mod ref_update;
 mod reflog;

@@ -14,7 +14,6 @@ use super::{
     haves::{self, RefTip, ref_tips},
     local::alternates,
     objects::{LocalObjects, ReadMemory, open_odb},
-    readable::Readable,
     ref_update,
 };
 use crate::{
@@ -27,10 +26,9 @@ pub(crate) struct LocalQuarantine {
     repo: gix::Repository,
     object_format: ObjectFormat,
     objects: PathBuf,
-    /// Dropped before `readable` and `incoming`, whose files it has mapped.
+    alternates: Vec<PathBuf>,
+    /// Dropped before `incoming`, whose files it has mapped.
     view: LocalObjects,
-    /// What is read as long as nothing has become part of the store.
-    readable: Readable,
     arrived: Option<index::File>,
     /// Whether that is complete, once it was looked at.
     is_complete: Option<bool>,
@@ -50,17 +48,13 @@ impl LocalQuarantine {
         let objects = repo.common_dir().join("objects");
         let alternates = alternates(&repo)?;
         let memory = ReadMemory::of_others(limits);
-        let readable = Readable::of(&objects, &alternates, object_format)?;
-        let mut view = LocalObjects::open(&repo, memory)?;
-        if readable.main() != objects {
-            view.odb = open_odb(readable.main(), object_format, memory)?;
-        }
+        let view = LocalObjects::open(&repo, memory)?;
         let tips = ref_tips(&repo, &alternates)?;
         let verified = VerifiedHistory::new(tips.iter().map(|tip| tip.id).collect());
         Ok(LocalQuarantine {
             object_format,
             objects,
-            readable,
+            alternates,
             arrived: None,
             is_complete: None,
             has_offered: false,
@@ -78,7 +72,7 @@ impl LocalQuarantine {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn received(&self) -> (Option<&index::File>, gix::odb::Handle) {
         let incoming = self.incoming.as_ref().map(Incoming::objects);
-        let objects = incoming.unwrap_or(self.readable.main());
+        let objects = incoming.unwrap_or(&self.objects);
         let odb = open_odb(objects, self.object_format, ReadMemory::OWN);
         (self.arrived.as_ref(), odb.expect("a folder of objects"))
     }
@@ -86,7 +80,7 @@ impl LocalQuarantine {
     /// Makes packs of some bytes large ones.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn set_window(&mut self, bytes: u64) -> Result<(), Error> {
-        let mut incoming = Incoming::open(&self.objects, self.readable.folders())?;
+        let mut incoming = Incoming::open(&self.objects, &self.alternates)?;
         incoming.set_window(bytes);
         self.incoming = Some(incoming);
         Ok(())
@@ -102,8 +96,8 @@ impl LocalQuarantine {
         };
         let is_complete = match incoming.outside() {
             Some(outside) => {
-                let (kinds, commits) = (incoming.kinds(), &mut self.view.commits());
-                closure::are_complete(kinds, outside, commits, &mut self.verified, run)?
+                let commits = &mut self.view.commits();
+                closure::are_complete(outside, commits, &mut self.verified, run)?
             }
             None => false,
         };
@@ -151,7 +145,7 @@ impl Objects for LocalQuarantine {
 
     fn refresh(&mut self) -> Result<(), Error> {
         let incoming = self.incoming.as_ref();
-        let objects = incoming.map_or(self.readable.main(), Incoming::objects);
+        let objects = incoming.map_or(&*self.objects, Incoming::objects);
         self.view.odb = open_odb(objects, self.object_format, self.memory)?;
         Ok(())
     }
@@ -176,11 +170,11 @@ impl Quarantine for LocalQuarantine {
     fn receive(&mut self, pack: &mut dyn BufRead, run: &Run) -> Result<Traffic, Error> {
         let incoming = match &mut self.incoming {
             Some(incoming) => incoming,
-            none => none.insert(Incoming::open(&self.objects, self.readable.folders())?),
+            none => none.insert(Incoming::open(&self.objects, &self.alternates)?),
         };
         // Since the store was opened a `git gc` may have put the bases elsewhere.
         let bases_memory = ReadMemory::of_bases(run.limits());
-        let bases = open_odb(self.readable.main(), self.object_format, bases_memory)?;
+        let bases = open_odb(&self.objects, self.object_format, bases_memory)?;
         let (may_lead_out, format) = (self.has_offered, self.object_format);
         let traffic = incoming.receive(pack, &bases, may_lead_out, format, run)?;
         self.is_complete = None;
@@ -200,7 +194,7 @@ impl Quarantine for LocalQuarantine {
     fn discard(&mut self) -> Result<(), Error> {
         self.arrived = None;
         self.is_complete = None;
-        self.view.odb = open_odb(self.readable.main(), self.object_format, self.memory)?;
+        self.view.odb = open_odb(&self.objects, self.object_format, self.memory)?;
         self.incoming.as_mut().map_or(Ok(()), Incoming::discard)
     }
 

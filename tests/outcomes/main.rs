@@ -8,6 +8,7 @@ mod damaged_packs;
 mod faulty;
 mod filtered;
 mod name_conflicts;
+mod nesting;
 mod new_mirrors;
 mod not_a_commit;
 mod on_disk;

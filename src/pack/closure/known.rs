@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use gix::{ObjectId, objs::Kind};
 
-use super::Arrived;
+use super::{Arrived, trees::MAX_LEVELS};
 
 /// An object: its position in the index of what arrived, or after those, by the order in which the
 /// walk met it.
@@ -16,8 +16,35 @@ pub(super) enum State {
     /// Something behind it is still to be visited.
     Entered,
     Complete(Kind),
+    CompleteTree(Levels),
     /// For the reason with this number.
     Broken(usize),
+}
+
+/// How many levels a complete tree has, itself included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Levels {
+    Counted(u16),
+    /// No more than git goes down to, for a tree that is so deep below a root.
+    FitAt(u16),
+}
+
+impl State {
+    pub(super) fn complete(kind: Kind) -> Self {
+        match kind {
+            Kind::Tree => State::CompleteTree(Levels::FitAt(0)),
+            kind => State::Complete(kind),
+        }
+    }
+
+    /// Of an object that is complete.
+    pub(super) fn kind(self) -> Option<Kind> {
+        match self {
+            State::Complete(kind) => Some(kind),
+            State::CompleteTree(_) => Some(Kind::Tree),
+            State::Unknown | State::Entered | State::Broken(_) => None,
+        }
+    }
 }
 
 /// Four bytes for each object that arrived, whatever the walk meets of them, and as much as there is
@@ -82,11 +109,14 @@ impl<'a> Known<'a> {
         match self.states[node as usize] {
             0 => State::Unknown,
             1 => State::Entered,
-            2 => State::Complete(Kind::Tree),
-            3 => State::Complete(Kind::Blob),
-            4 => State::Complete(Kind::Commit),
-            5 => State::Complete(Kind::Tag),
-            broken => State::Broken(broken as usize - FIRST_REASON),
+            2 => State::Complete(Kind::Blob),
+            3 => State::Complete(Kind::Commit),
+            4 => State::Complete(Kind::Tag),
+            levels if levels < FITTING => {
+                State::CompleteTree(Levels::Counted((levels - COUNTED) as u16))
+            }
+            depth if depth < BROKEN => State::CompleteTree(Levels::FitAt((depth - FITTING) as u16)),
+            reason => State::Broken((reason - BROKEN) as usize),
         }
     }
 
@@ -94,16 +124,21 @@ impl<'a> Known<'a> {
         self.states[node as usize] = match state {
             State::Unknown => 0,
             State::Entered => 1,
-            State::Complete(Kind::Tree) => 2,
-            State::Complete(Kind::Blob) => 3,
-            State::Complete(Kind::Commit) => 4,
-            State::Complete(Kind::Tag) => 5,
-            State::Broken(reason) => (reason + FIRST_REASON) as u32,
+            State::Complete(Kind::Blob) => 2,
+            State::Complete(Kind::Commit) => 3,
+            State::Complete(Kind::Tag) => 4,
+            State::Complete(Kind::Tree) => FITTING,
+            State::CompleteTree(Levels::Counted(levels)) => COUNTED + u32::from(levels),
+            State::CompleteTree(Levels::FitAt(depth)) => FITTING + u32::from(depth),
+            State::Broken(reason) => BROKEN + reason as u32,
         };
     }
 }
 
-const FIRST_REASON: usize = 6;
+/// Where the numbers of levels, depths and reasons begin.
+const COUNTED: u32 = 5;
+const FITTING: u32 = COUNTED + MAX_LEVELS as u32 + 1;
+const BROKEN: u32 = FITTING + MAX_LEVELS as u32 + 1;
 
 #[cfg(test)]
 mod tests {
@@ -119,7 +154,11 @@ mod tests {
         let node = known.add(id(1)).expect("room");
         assert_eq!(known.state(node), State::Unknown);
         let kinds = [Kind::Tree, Kind::Blob, Kind::Commit, Kind::Tag];
-        let mut states: Vec<_> = kinds.map(State::Complete).into();
+        let mut states: Vec<_> = kinds.map(State::complete).into();
+        for levels in [0, 1, MAX_LEVELS as u16] {
+            let levels = [Levels::Counted(levels), Levels::FitAt(levels)];
+            states.extend(levels.map(State::CompleteTree));
+        }
         states.extend([
             State::Entered,
             State::Broken(0),

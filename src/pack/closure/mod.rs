@@ -21,6 +21,7 @@ use gix::{ObjectId, objs::Kind};
 use gix_pack::index;
 
 mod known;
+mod levels;
 mod outside;
 #[cfg(test)]
 mod tests;
@@ -28,8 +29,11 @@ mod texts;
 mod trees;
 mod walk;
 
-pub(crate) use self::outside::{Outside, are_complete};
 use self::walk::Walk;
+pub(crate) use self::{
+    outside::{Outside, are_complete},
+    trees::MAX_LEVELS,
+};
 use super::{commits::StoreCommits, verified::VerifiedHistory};
 use crate::{Error, Phase, Reason, Run};
 

@@ -4,14 +4,14 @@
 //! the commits that the new ones are built on, and below them those that have changed since. To read
 //! these is much less than to walk over all new trees, which have just been read as they came in.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use gix::{
     ObjectId,
     objs::{Find, Kind},
 };
 
-use super::trees::MAX_DEPTH;
+use super::{levels::CountedTrees, trees::MAX_LEVELS};
 use crate::{
     Error, Run,
     pack::{
@@ -28,43 +28,46 @@ pub(crate) struct Outside {
     pub(crate) needed: Vec<(Kind, ObjectId)>,
     /// Trees in whose place some tree of the pack has another one.
     pub(crate) replaced: HashSet<ObjectId>,
+    /// How deep in trees of the pack those are that are needed, but for roots. `None` if its trees may be
+    /// nested deeper than git goes.
+    pub(crate) depths: Option<HashMap<ObjectId, u16>>,
 }
 
 /// Trees that are read in any case, and that may wait for it. One more is for each object that is needed.
 const MIN_TREES: usize = 64;
 
-/// Whether all that the objects of these kinds need outside turns out to be complete. `false` means
-/// nothing: a walk can tell.
+/// Whether all that the objects of a pack need outside turns out to be complete, with nothing nested deeper
+/// than git goes. `false` means nothing: a walk can tell.
 pub(crate) fn are_complete(
-    kinds: &[Kind],
     outside: &Outside,
     commits: &mut StoreCommits<'_>,
     verified: &mut VerifiedHistory,
     run: &Run,
 ) -> Result<bool, Error> {
+    let Some(depths) = &outside.depths else {
+        return Ok(false);
+    };
     if outside.needed.is_empty() {
         return Ok(true);
-    }
-    // More of them may be nested deeper than git goes, which takes a walk to see.
-    let arrived = kinds.iter().filter(|kind| **kind == Kind::Tree);
-    if arrived.count() > MAX_DEPTH {
-        return Ok(false);
     }
     let mut trees = Trees::default();
     for (kind, id) in &outside.needed {
         run.check()?;
         match kind {
             Kind::Commit if verified.contains(id, commits, run)? => match commits.tree_of(id) {
-                Some(tree) => trees.ahead.push_back(tree),
+                Some(tree) => trees.ahead.push_back((tree, 0)),
                 None => return Ok(false),
             },
             Kind::Tag if verified.tips().contains(id) && commits.kind(id) == Some(Kind::Tag) => {}
             Kind::Commit | Kind::Tag => return Ok(false),
-            Kind::Tree | Kind::Blob => drop(trees.missing.insert((*kind, *id))),
+            Kind::Tree | Kind::Blob => {
+                let depth = depths.get(id).copied().unwrap_or_default();
+                trees.missing.insert((*kind, *id), depth);
+            }
         }
     }
-    for root in &trees.ahead {
-        trees.missing.remove(&(Kind::Tree, *root));
+    for (root, depth) in trees.ahead.clone() {
+        trees.meet(Kind::Tree, root, depth);
     }
     trees.find_all(outside, commits.odb, run)
 }
@@ -72,12 +75,14 @@ pub(crate) fn are_complete(
 /// The trees of complete commits.
 #[derive(Default)]
 struct Trees {
-    /// Trees and blobs that none of those that were read has.
-    missing: HashSet<(Kind, ObjectId)>,
+    /// Trees and blobs that none of those that were read has, and how deep in the pack's trees they are.
+    missing: HashMap<(Kind, ObjectId), u16>,
+    /// Trees that one of them has, less deep in it: their levels have to be counted.
+    moved_down: Vec<(ObjectId, u16)>,
     seen: HashSet<ObjectId>,
-    /// To be read, and what is to be read if these don't suffice.
-    ahead: VecDeque<ObjectId>,
-    later: VecDeque<ObjectId>,
+    /// To be read, and what is to be read if these don't suffice, each with its depth.
+    ahead: VecDeque<(ObjectId, u16)>,
+    later: VecDeque<(ObjectId, u16)>,
 }
 
 impl Trees {
@@ -91,7 +96,7 @@ impl Trees {
         let most = MIN_TREES + outside.needed.len();
         while !self.missing.is_empty()
             && self.seen.len() < most
-            && let Some(next) = self.ahead.pop_front().or_else(|| self.later.pop_front())
+            && let Some((next, depth)) = self.ahead.pop_front().or_else(|| self.later.pop_front())
         {
             run.check()?;
             if !self.seen.insert(next) {
@@ -101,16 +106,17 @@ impl Trees {
                 Ok(Some(tree)) if tree.kind == Kind::Tree => {}
                 _ => return Ok(false),
             }
+            let below = depth.saturating_add(1);
             let read = each_new(&buffer, &[], next.kind(), |entry, _| {
                 let Some(kind) = kind_of(&entry) else {
                     return;
                 };
                 let id = entry.oid.to_owned();
-                let is_needed = self.missing.remove(&(kind, id));
+                let is_needed = self.meet(kind, id, below);
                 let has_room = self.ahead.len() + self.later.len() < most;
                 match kind == Kind::Tree && has_room {
-                    true if outside.replaced.contains(&id) => self.ahead.push_back(id),
-                    true if !is_needed => self.later.push_back(id),
+                    true if outside.replaced.contains(&id) => self.ahead.push_back((id, below)),
+                    true if !is_needed => self.later.push_back((id, below)),
                     _ => {}
                 }
             });
@@ -118,7 +124,31 @@ impl Trees {
                 return Ok(false);
             }
         }
-        Ok(self.missing.is_empty())
+        Ok(self.missing.is_empty() && self.have_room_below(odb, run)?)
+    }
+
+    /// Notes that a complete commit has an object so deep in its tree; whether that is needed. No deeper in
+    /// a tree of the pack it has all the room that it needs below.
+    fn meet(&mut self, kind: Kind, id: ObjectId, depth: u16) -> bool {
+        let Some(in_pack) = self.missing.remove(&(kind, id)) else {
+            return false;
+        };
+        if in_pack > depth {
+            self.moved_down.push((id, in_pack));
+        }
+        true
+    }
+
+    /// Whether what has moved down goes no deeper than git does.
+    fn have_room_below(&self, odb: &gix::odb::Handle, run: &Run) -> Result<bool, Error> {
+        let mut counted = CountedTrees::default();
+        for (tree, depth) in &self.moved_down {
+            let levels = counted.count(*tree, odb, run)?;
+            if levels.is_none_or(|levels| usize::from(*depth) + levels > MAX_LEVELS) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -216,14 +246,17 @@ mod tests {
         let tips = HashSet::from([tip, of("one")]);
         for (at, (needed, replaced, expected)) in table.into_iter().enumerate() {
             let replaced = replaced.into_iter().map(of).collect();
-            let outside = Outside { needed, replaced };
+            let outside = Outside {
+                needed,
+                replaced,
+                depths: Some(HashMap::new()),
+            };
             let odb = gix::odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
             let shallow = HashSet::new();
             let commits = &mut StoreCommits::new(&odb, None, &shallow);
             let verified = &mut VerifiedHistory::new(tips.clone());
             let run = Run::new(&SyncOptions::default());
-            let found =
-                are_complete(&[], &outside, commits, verified, &run).expect("not cancelled");
+            let found = are_complete(&outside, commits, verified, &run).expect("not cancelled");
             assert_eq!(found, expected, "{at}");
         }
     }
@@ -239,8 +272,8 @@ mod tests {
         let odb = gix::odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
         let of = |name: &str| git(dir.path(), &["rev-parse", name], "");
         let mut trees = Trees::default();
-        trees.ahead.push_back(of("main^{tree}"));
-        trees.missing.insert((Kind::Blob, of("main:499/file")));
+        trees.ahead.push_back((of("main^{tree}"), 0));
+        trees.missing.insert((Kind::Blob, of("main:499/file")), 0);
         let run = Run::new(&SyncOptions::default());
         let found = trees.find_all(&Outside::default(), &odb, &run);
         assert!(!found.expect("not cancelled"));

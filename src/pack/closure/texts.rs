@@ -64,7 +64,13 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, pack::closure::known::Node};
+    use crate::{
+        Error,
+        pack::closure::{
+            known::{Levels, Node},
+            trees::Link,
+        },
+    };
     use gix::objs::Kind;
 
     /// Has every tree, of that size, and counts what is asked of it.
@@ -78,9 +84,9 @@ mod tests {
             Ok(())
         }
         fn entered(&mut self, _: Node) {}
-        fn left(&mut self, _: Node) {}
-        fn link(&mut self, _: ObjectId, _: Kind) -> Result<Result<Option<Node>, Fault>, Error> {
-            Ok(Ok(None))
+        fn left(&mut self, _: Node, _: Levels) {}
+        fn link(&mut self, _: ObjectId, _: Kind) -> Result<Result<Link, Fault>, Error> {
+            Ok(Ok(Link::Done))
         }
     }
 

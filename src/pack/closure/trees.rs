@@ -2,14 +2,22 @@
 
 use gix::{ObjectId, objs::Kind};
 
-use super::{Fault, known::Node, texts::Texts};
+use super::{
+    Fault,
+    known::{Levels, Node},
+    texts::Texts,
+};
 use crate::{
     Error, Reason,
     pack::entries::{Entries, decode, is_readable, kind_of},
 };
 
 /// Git itself goes no deeper (`core.maxTreeDepth` in git-config(1)).
-pub(super) const MAX_DEPTH: usize = 2048;
+pub(crate) const MAX_LEVELS: usize = 2048;
+
+/// How deep the walk itself goes: of what is that deep, the upper half has more levels than git takes. Of
+/// the lower half it isn't known, and that is walked over once more if another tree has it.
+const MAX_WAY: usize = 2 * MAX_LEVELS;
 
 /// What the walk meets.
 pub(super) trait Way {
@@ -20,10 +28,21 @@ pub(super) trait Way {
     fn entered(&mut self, tree: Node);
 
     /// All of its entries are complete.
-    fn left(&mut self, tree: Node);
+    fn left(&mut self, tree: Node, levels: Levels);
 
-    /// What a tree names as an object of this kind; a node if it is a tree to enter.
-    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Option<Node>, Fault>, Error>;
+    /// What a tree names as an object of this kind.
+    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Link, Fault>, Error>;
+}
+
+/// An object that a tree names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// Nothing is to be done about it.
+    Done,
+    /// A tree that is complete.
+    Complete(Node, Levels),
+    /// A tree to enter.
+    Tree(Node),
 }
 
 /// The trees on the way from a root, as far as they were entered and not left.
@@ -45,6 +64,12 @@ struct Tree {
     node: Node,
     id: ObjectId,
     at: usize,
+    /// How many levels there are below, as far as that was counted.
+    below: usize,
+    /// Whether some have not been counted: they have room below that place, where another tree has them.
+    has_uncounted: bool,
+    /// Whether all have to be counted.
+    is_counted: bool,
     others: Vec<Other>,
     text: Option<Vec<u8>>,
 }
@@ -60,6 +85,7 @@ struct Other {
 struct Below {
     node: Node,
     id: ObjectId,
+    is_counted: bool,
     others: Vec<ObjectId>,
 }
 
@@ -83,7 +109,13 @@ impl Trees {
         others: Vec<ObjectId>,
         way: &mut impl Way,
     ) -> Result<Option<Fault>, Error> {
-        let root = Below { node, id, others };
+        let is_counted = false;
+        let root = Below {
+            node,
+            id,
+            is_counted,
+            others,
+        };
         if let Some(fault) = self.enter(root, way) {
             return Ok(Some(fault));
         }
@@ -93,15 +125,13 @@ impl Trees {
             {
                 return Ok(Some(fault));
             }
+            let depth = self.way.len();
             let Some(tree) = self.way.last_mut() else {
                 break;
             };
-            let fault = match tree.next(way)? {
+            let fault = match tree.next(depth, way)? {
                 Ok(Some(below)) => self.enter(below, way),
-                Ok(None) => {
-                    self.leave(way);
-                    None
-                }
+                Ok(None) => self.leave(way),
                 Err(fault) => Some(fault),
             };
             if fault.is_some() {
@@ -111,17 +141,26 @@ impl Trees {
         Ok(None)
     }
 
-    /// Gives up on all that have not been left.
-    pub(super) fn abandon(&mut self) -> impl Iterator<Item = Node> {
+    /// Gives up on all that have not been left, each with whether it is known to be at fault.
+    pub(super) fn abandon(&mut self) -> impl Iterator<Item = (Node, bool)> {
         (self.without, self.held) = (0, 0);
-        self.way.drain(..).map(|tree| tree.node)
+        let known = match self.way.len() < MAX_WAY {
+            true => self.way.len(),
+            false => MAX_LEVELS,
+        };
+        let way = self.way.drain(..).enumerate();
+        way.map(move |(depth, tree)| (tree.node, depth < known))
     }
 
     fn enter(&mut self, below: Below, way: &mut impl Way) -> Option<Fault> {
-        let Below { node, id, others } = below;
-        if self.way.len() >= MAX_DEPTH {
-            let detail = format!("tree {id} is nested more than {MAX_DEPTH} levels deep");
-            return Some(Reason::Incomplete { detail });
+        let Below {
+            node,
+            id,
+            is_counted,
+            others,
+        } = below;
+        if self.way.len() >= MAX_WAY {
+            return Some(too_deep(&self.way[0].id));
         }
         let text = match self.texts.read(&id, way) {
             Ok(text) => text,
@@ -137,6 +176,9 @@ impl Trees {
             node,
             id,
             at: 0,
+            below: 0,
+            has_uncounted: false,
+            is_counted,
             others: others.collect(),
             text: Some(text),
         };
@@ -171,17 +213,42 @@ impl Trees {
         Ok(())
     }
 
-    fn leave(&mut self, way: &mut impl Way) {
-        if let Some(tree) = self.way.pop() {
-            self.held -= tree.size();
-            way.left(tree.node);
-            let others = tree.others.into_iter().map(|other| (other.id, other.text));
-            // The tree itself last: it is the one that is most likely to come next.
-            for (id, text) in others.chain(tree.text.map(|text| (tree.id, text))) {
-                self.texts.leave(id, text);
-            }
+    fn leave(&mut self, way: &mut impl Way) -> Option<Fault> {
+        let depth = self.way.len() - 1;
+        let tree = self.way.last_mut()?;
+        let levels = tree.below + 1;
+        if levels > MAX_LEVELS {
+            return Some(too_deep(&tree.id));
         }
+        if tree.has_uncounted && depth + levels > MAX_LEVELS {
+            tree.count_anew();
+            return None;
+        }
+        let tree = self.way.pop()?;
+        self.held -= tree.size();
+        if let Some(above) = self.way.last_mut() {
+            above.below = above.below.max(levels);
+            above.has_uncounted |= tree.has_uncounted;
+        }
+        way.left(
+            tree.node,
+            match tree.has_uncounted {
+                true => Levels::FitAt(depth as u16),
+                false => Levels::Counted(levels as u16),
+            },
+        );
+        let others = tree.others.into_iter().map(|other| (other.id, other.text));
+        // The tree itself last: it is the one that is most likely to come next.
+        for (id, text) in others.chain(tree.text.map(|text| (tree.id, text))) {
+            self.texts.leave(id, text);
+        }
+        None
     }
+}
+
+fn too_deep(tree: &ObjectId) -> Fault {
+    let detail = format!("tree {tree} has others nested more than {MAX_LEVELS} levels deep");
+    Reason::Incomplete { detail }
 }
 
 impl Tree {
@@ -206,8 +273,23 @@ impl Tree {
         self.text.as_ref().map_or(0, Vec::capacity) + others.sum::<usize>()
     }
 
-    /// Goes on up to the next tree below.
-    fn next(&mut self, way: &mut impl Way) -> Result<Result<Option<Below>, Fault>, Error> {
+    /// Begins once more, to count all levels. What the others have takes memory until this is left.
+    fn count_anew(&mut self) {
+        self.at = 0;
+        self.has_uncounted = false;
+        self.is_counted = true;
+        for other in &mut self.others {
+            // It has nothing to compare with from here on.
+            other.at = other.text.len();
+        }
+    }
+
+    /// Goes on up to the next tree below, which is so deep.
+    fn next(
+        &mut self,
+        depth: usize,
+        way: &mut impl Way,
+    ) -> Result<Result<Option<Below>, Fault>, Error> {
         let format = self.id.kind();
         let text = self.text.as_deref().unwrap_or_default();
         let unparsable = || Reason::Incomplete {
@@ -225,6 +307,7 @@ impl Tree {
                 return Ok(Err(unparsable()));
             };
             if others.iter_mut().any(|other| other.skip(raw)) {
+                self.has_uncounted |= may_be_tree(raw);
                 continue;
             }
             let decoded = decode(raw, format).filter(|entry| is_readable(raw, entry));
@@ -237,6 +320,7 @@ impl Tree {
                 .collect();
             let mut in_others = same_name.iter();
             if in_others.any(|other| other.oid == entry.oid && other.mode == entry.mode) {
+                self.has_uncounted |= may_be_tree(raw);
                 continue;
             }
             let Some(kind) = kind_of(&entry) else {
@@ -244,13 +328,38 @@ impl Tree {
             };
             let id = entry.oid.to_owned();
             let node = match way.link(id, kind)? {
-                Ok(None) => continue,
-                Ok(Some(node)) => node,
+                Ok(Link::Done) => continue,
+                Ok(Link::Complete(_, Levels::Counted(levels))) => {
+                    self.below = self.below.max(levels.into());
+                    continue;
+                }
+                Ok(Link::Complete(_, Levels::FitAt(known)))
+                    if !self.is_counted && depth <= known.into() =>
+                {
+                    self.has_uncounted = true;
+                    continue;
+                }
+                Ok(Link::Complete(node, Levels::FitAt(_))) => {
+                    let (is_counted, others) = (true, Vec::new());
+                    found = Some(Below {
+                        node,
+                        id,
+                        is_counted,
+                        others,
+                    });
+                    break;
+                }
+                Ok(Link::Tree(node)) => node,
                 Err(fault) => return Ok(Err(fault)),
             };
             let trees = same_name.iter().filter(|other| other.mode.is_tree());
             let others = trees.map(|other| other.oid.to_owned()).collect();
-            found = Some(Below { node, id, others });
+            found = Some(Below {
+                node,
+                id,
+                is_counted: self.is_counted,
+                others,
+            });
             break;
         }
         let at = text.len() - entries.rest.len();
@@ -263,6 +372,12 @@ impl Tree {
     }
 }
 
+/// Only a file's mode begins like that, a link's or a submodule's.
+fn may_be_tree(entry: &[u8]) -> bool {
+    let others = [&b"100"[..], b"120", b"160"];
+    !others.iter().any(|mode| entry.starts_with(mode))
+}
+
 fn rest(text: &[u8], at: usize, format: gix::hash::Kind) -> Entries<'_> {
     Entries {
         rest: &text[at..],
@@ -271,141 +386,4 @@ fn rest(text: &[u8], at: usize, format: gix::hash::Kind) -> Entries<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashMap;
-
-    /// Trees by number, each a list of numbers: those from 200 on are blobs.
-    struct Forest {
-        contents: HashMap<ObjectId, Vec<u8>>,
-        reads: usize,
-        done: Vec<u8>,
-        met: Vec<u8>,
-    }
-
-    fn id(number: u8) -> ObjectId {
-        ObjectId::from_bytes_or_panic(&[number; 20])
-    }
-
-    impl Forest {
-        fn new(trees: &[(u8, &[u8])]) -> Self {
-            let content = |below: &[u8]| {
-                let mut content = Vec::new();
-                for number in below {
-                    let mode = if *number < 200 { "40000" } else { "100644" };
-                    content.extend_from_slice(format!("{mode} {number:03}\0").as_bytes());
-                    content.extend_from_slice(id(*number).as_bytes());
-                }
-                content
-            };
-            let contents = trees
-                .iter()
-                .map(|(tree, below)| (id(*tree), content(below)));
-            Forest {
-                contents: contents.collect(),
-                reads: 0,
-                done: Vec::new(),
-                met: Vec::new(),
-            }
-        }
-
-        fn walk(&mut self, trees: &mut Trees, root: u8, others: &[u8]) -> Option<Fault> {
-            let others = others.iter().map(|number| id(*number)).collect();
-            let walked = trees.walk(root.into(), id(root), others, self);
-            walked.expect("no error")
-        }
-    }
-
-    impl Way for Forest {
-        fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
-            self.reads += 1;
-            let missing = || Reason::Incomplete {
-                detail: format!("{} is missing", tree.as_bytes()[0]),
-            };
-            text.clone_from(self.contents.get(tree).ok_or_else(missing)?);
-            Ok(())
-        }
-
-        fn entered(&mut self, _: Node) {}
-
-        fn left(&mut self, tree: Node) {
-            self.done.push(tree as u8);
-        }
-
-        fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Option<Node>, Fault>, Error> {
-            let number = id.as_bytes()[0];
-            self.met.push(number);
-            let is_new = kind == Kind::Tree && !self.done.contains(&number);
-            Ok(Ok(is_new.then_some(number.into())))
-        }
-    }
-
-    const NEST: [(u8, &[u8]); 5] = [
-        (1, &[2, 3, 200]),
-        (2, &[4, 201]),
-        (3, &[202]),
-        (4, &[5, 203]),
-        (5, &[204]),
-    ];
-
-    #[test]
-    fn memory_changes_nothing_but_how_often_is_read() {
-        for (memory, reads) in [(0, 9), (1 << 20, 5)] {
-            let mut forest = Forest::new(&NEST);
-            let mut trees = Trees::new(memory);
-            assert_eq!(forest.walk(&mut trees, 1, &[]), None);
-            assert_eq!(forest.done, [5, 4, 2, 3, 1], "from the bottom up");
-            assert_eq!(forest.met, [2, 4, 5, 204, 203, 201, 3, 202, 200]);
-            assert_eq!(forest.reads, reads);
-            assert_eq!((trees.held, trees.way.len()), (0, 0));
-        }
-    }
-
-    #[test]
-    fn what_others_have_is_not_met() {
-        let mut all = NEST.to_vec();
-        all.extend([(11, &[2, 3, 205][..]), (12, &[4, 205])]);
-        let mut forest = Forest::new(&all);
-        assert_eq!(forest.walk(&mut Trees::new(1 << 20), 11, &[1, 99]), None);
-        assert_eq!(forest.met, [205]);
-        assert_eq!(forest.walk(&mut Trees::new(0), 11, &[1]), None);
-        assert_eq!(
-            forest.met[1..6],
-            [2, 4, 5, 204, 203],
-            "no memory to compare in"
-        );
-    }
-
-    #[test]
-    fn after_a_fault_those_on_the_way_are_given_up() {
-        let mut forest = Forest::new(&NEST[..4]);
-        let mut trees = Trees::new(1 << 20);
-        let fault = forest.walk(&mut trees, 1, &[]).expect("a fault");
-        assert_eq!(fault.to_string(), "incomplete: 5 is missing");
-        assert_eq!(trees.abandon().collect::<Vec<_>>(), [1, 2, 4]);
-        assert_eq!((trees.held, trees.without), (0, 0));
-    }
-
-    #[test]
-    fn there_is_an_end_to_nesting() {
-        /// Each tree has one in it, without an end.
-        struct Down(u32);
-        impl Way for Down {
-            fn read(&mut self, _: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
-                *text = [b"40000 a\0", id(1).as_bytes()].concat();
-                Ok(())
-            }
-            fn entered(&mut self, _: Node) {}
-            fn left(&mut self, _: Node) {}
-            fn link(&mut self, _: ObjectId, _: Kind) -> Result<Result<Option<Node>, Fault>, Error> {
-                self.0 += 1;
-                Ok(Ok(Some(self.0)))
-            }
-        }
-        let mut down = Down(0);
-        let walked = Trees::new(1000).walk(0, id(1), Vec::new(), &mut down);
-        let fault = walked.expect("no error").expect("a fault");
-        assert!(fault.to_string().contains("2048 levels"), "{fault}");
-        assert_eq!(down.0, 2048);
-    }
-}
+mod tests;

@@ -7,8 +7,8 @@ use gix::{
 
 use super::{
     Fault, Objects,
-    known::{Known, Node, State},
-    trees::{MAX_DEPTH, Trees, Way},
+    known::{Known, Levels, Node, State},
+    trees::{Link, MAX_LEVELS, Trees, Way},
 };
 use crate::{
     Error, Phase, Reason, Run,
@@ -58,6 +58,8 @@ enum Behind {
 /// What is to be done about an object.
 enum Visit {
     Nothing,
+    /// The same, of a tree.
+    Complete(Node, Levels),
     Enter(Node),
     Fault(Fault),
 }
@@ -82,7 +84,7 @@ impl<'a> Walk<'a> {
     /// What is wrong with a tip, if anything is.
     pub(super) fn check(&mut self, tip: ObjectId) -> Result<Option<Fault>, Error> {
         let fault = match self.visit(tip, None)? {
-            Visit::Nothing => return Ok(None),
+            Visit::Nothing | Visit::Complete(..) => return Ok(None),
             Visit::Fault(fault) => return Ok(Some(fault)),
             Visit::Enter(node) => match self.enter(node, None)? {
                 None => self.go_down_the_line()?,
@@ -109,7 +111,7 @@ impl<'a> Walk<'a> {
                 Behind::Target(kind) => kind,
             };
             let fault = match self.visit_node(node, self.known.id(node), Some(expected))? {
-                Visit::Nothing => None,
+                Visit::Nothing | Visit::Complete(..) => None,
                 Visit::Fault(fault) => Some(fault),
                 Visit::Enter(node) => self.enter(node, Some(expected))?,
             };
@@ -146,12 +148,12 @@ impl<'a> Walk<'a> {
     /// The tree of a commit whose parents are those from `first` on.
     fn check_root(&mut self, tree: ObjectId, first: usize) -> Result<Option<Fault>, Error> {
         let node = match self.visit(tree, Some(Kind::Tree))? {
-            Visit::Nothing => return Ok(None),
+            Visit::Nothing | Visit::Complete(..) => return Ok(None),
             Visit::Fault(fault) => return Ok(Some(fault)),
             Visit::Enter(node) => node,
         };
         if self.kind_in_closed_pack(&tree)? == Some(Kind::Tree) {
-            self.known.set(node, State::Complete(Kind::Tree));
+            self.known.set(node, State::complete(Kind::Tree));
             return Ok(None);
         }
         let parents = self.ahead[first..].iter().take(MAX_COMPARED);
@@ -167,7 +169,7 @@ impl<'a> Walk<'a> {
         }
         let worth = Worth {
             commits: self.entered_commits,
-            levels: MAX_DEPTH as u16,
+            levels: MAX_LEVELS as u16,
             memory: self.objects.memory / 8 * 3,
         };
         let odb = self.objects.commits.odb;
@@ -179,8 +181,9 @@ impl<'a> Walk<'a> {
         let walked = trees.walk(node, self.known.id(node), others, self);
         if let Ok(Some(fault)) = &walked {
             let broken = self.broken(fault);
-            for node in trees.abandon() {
-                self.known.set(node, broken);
+            for (node, is_at_fault) in trees.abandon() {
+                let state = if is_at_fault { broken } else { State::Unknown };
+                self.known.set(node, state);
             }
         }
         self.trees = trees;
@@ -242,10 +245,7 @@ impl<'a> Walk<'a> {
             self.run.advance(Phase::Verify, self.visited, None);
         }
         let state = self.known.state(node);
-        let kind = match state {
-            State::Complete(kind) => Some(kind),
-            _ => self.known.kind(node),
-        };
+        let kind = state.kind().or_else(|| self.known.kind(node));
         if let (Some(kind), Some(expected)) = (kind, expected)
             && kind != expected
         {
@@ -253,6 +253,7 @@ impl<'a> Walk<'a> {
         }
         match state {
             State::Complete(_) | State::Entered => return Ok(Visit::Nothing),
+            State::CompleteTree(levels) => return Ok(Visit::Complete(node, levels)),
             State::Broken(reason) => return Ok(Visit::Fault(self.reasons[reason].clone())),
             State::Unknown => {}
         }
@@ -270,7 +271,7 @@ impl<'a> Walk<'a> {
             && let Some(found) = self.kind_in_closed_pack(&id)?
             && expected.is_none_or(|expected| expected == found)
         {
-            self.known.set(node, State::Complete(found));
+            self.known.set(node, State::complete(found));
             return Ok(Visit::Nothing);
         }
         if expected == Some(Kind::Blob) {
@@ -431,14 +432,15 @@ impl Way for Walk<'_> {
         self.known.set(tree, State::Entered);
     }
 
-    fn left(&mut self, tree: Node) {
-        self.known.set(tree, State::Complete(Kind::Tree));
+    fn left(&mut self, tree: Node, levels: Levels) {
+        self.known.set(tree, State::CompleteTree(levels));
     }
 
-    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Option<Node>, Fault>, Error> {
+    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Link, Fault>, Error> {
         Ok(match self.visit(id, Some(kind))? {
-            Visit::Nothing => Ok(None),
-            Visit::Enter(node) => Ok(Some(node)),
+            Visit::Nothing => Ok(Link::Done),
+            Visit::Complete(node, levels) => Ok(Link::Complete(node, levels)),
+            Visit::Enter(node) => Ok(Link::Tree(node)),
             Visit::Fault(fault) => Err(fault),
         })
     }

@@ -59,6 +59,25 @@ impl<'a> ById<'a> {
         (entry < arrived).then(|| self.table.kind(entry))?
     }
 
+    /// See [`prefix()`]. Of some entry, if several have it.
+    pub(super) fn find_prefix(&self, prefix: u64) -> Option<u32> {
+        let at = (prefix >> self.shift) as usize;
+        let alike = self.starts[at] as usize..self.starts[at + 1] as usize;
+        let alike = &self.entries[alike];
+        let found = alike.binary_search_by_key(&prefix, |entry| self.table.id_prefix(*entry));
+        found.ok().map(|at| alike[at])
+    }
+
+    /// Whether there are two objects whose ids begin alike, or one twice.
+    pub(super) fn has_a_prefix_twice(&self) -> bool {
+        let prefixes = self
+            .entries
+            .iter()
+            .map(|entry| self.table.id_prefix(*entry));
+        let next = prefixes.clone().skip(1);
+        prefixes.zip(next).any(|(prefix, next)| prefix == next)
+    }
+
     /// In the order of the index.
     pub(super) fn kinds(&self) -> Vec<Kind> {
         let kinds = self

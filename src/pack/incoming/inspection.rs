@@ -8,8 +8,9 @@ use std::{
 use gix::{ObjectId, objs::Kind};
 
 use super::{
-    links::{Linker, Links},
+    links::{Depths, Linker, Links},
     locked,
+    nesting::TreePairs,
 };
 use crate::{
     Error, ErrorKind, FsckFinding, FsckMessage, FsckRules, Reason,
@@ -62,15 +63,19 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// `outside` is what the links have led to by now.
-    pub(super) fn into_findings(self, outside: Option<Vec<(Kind, ObjectId)>>) -> Findings {
+    /// `outside` is what the links have led to by now, `depths` how deep in the trees of the pack.
+    pub(super) fn into_findings(
+        self,
+        outside: Option<Vec<(Kind, ObjectId)>>,
+        depths: impl FnOnce(TreePairs, &[(Kind, ObjectId)]) -> Result<Option<Depths>, Error>,
+    ) -> Result<Findings, Error> {
         let special = self.special.into_inner();
         let faulty = self.faulty.into_inner();
-        Findings {
+        Ok(Findings {
             faulty: faulty.unwrap_or_else(PoisonError::into_inner),
             special: special.unwrap_or_else(PoisonError::into_inner).into_files(),
-            outside: self.links.into_outside(outside),
-        }
+            outside: self.links.into_outside(outside, depths)?,
+        })
     }
 }
 
@@ -127,7 +132,7 @@ impl Inspection<'_> {
         let fsck = &self.found.fsck;
         let is_sound = || fsck.is_sound_tree(base.content);
         let changed = base.note.changed(tree, base.content, id.kind(), is_sound)?;
-        self.linker.note_changed(&changed.entries, id.kind());
+        self.linker.note_changed(id, &changed.entries);
         let entries = changed.entries.iter().map(|(entry, _)| *entry);
         let are_sound = !fsck.has_rules() || fsck.are_ids_sound(entries, &mut self.special);
         are_sound.then_some(changed.version)
@@ -135,6 +140,7 @@ impl Inspection<'_> {
 
     /// Every inspection has to end with this.
     pub(super) fn finish(self) -> Result<(), Error> {
+        self.linker.finish();
         let mut faulty = locked(&self.found.faulty);
         faulty.extend(self.faulty);
         check_faulty(&faulty)?;

@@ -5,7 +5,7 @@
 //! is told by [`closure`](crate::pack::closure).
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -19,14 +19,23 @@ use gix::{
     oid,
 };
 
-use super::locked;
-use crate::pack::{
-    closure::Outside,
-    commits::{tag_target, tree_and_parents},
-    entries::{each_new, kind_of},
-    resolve::Visited,
-    versions::Version,
+use super::{
+    locked,
+    nesting::{Pairs, TreePairs},
 };
+use crate::{
+    Error,
+    pack::{
+        closure::Outside,
+        commits::{tag_target, tree_and_parents},
+        entries::{each_change, each_new, kind_of},
+        resolve::Visited,
+        versions::Version,
+    },
+};
+
+/// How deep in a pack's trees others are.
+pub(super) type Depths = HashMap<ObjectId, u16>;
 
 /// What the objects of a pack need. Shared by the threads that look at them.
 pub(super) struct Links {
@@ -40,6 +49,7 @@ pub(super) struct Links {
     most_outside: usize,
     /// Some object leads nowhere, or there is too much of it.
     are_unknown: AtomicBool,
+    nesting: TreePairs,
 }
 
 /// So that threads rarely wait for each other.
@@ -68,11 +78,13 @@ impl Links {
             most: AtomicUsize::new(0),
             most_outside: usize::try_from(memory / EACH).unwrap_or(usize::MAX),
             are_unknown: AtomicBool::new(false),
+            nesting: TreePairs::default(),
         }
     }
 
     /// The pack has so many objects.
     pub(super) fn expect(&self, objects: usize) {
+        self.nesting.expect(objects);
         let most = objects.saturating_add(self.most_outside);
         self.most.store(most, Relaxed);
     }
@@ -150,21 +162,30 @@ impl Links {
         (!self.are_unknown()).then_some(outside)
     }
 
-    /// All that one or two threads have found to be outside.
-    pub(super) fn into_outside(self, found: Option<Vec<(Kind, ObjectId)>>) -> Option<Outside> {
+    /// All that one or two threads have found to be outside. `depths` tells how deep in the trees of the
+    /// pack that is.
+    pub(super) fn into_outside(
+        self,
+        found: Option<Vec<(Kind, ObjectId)>>,
+        depths: impl FnOnce(TreePairs, &[(Kind, ObjectId)]) -> Result<Option<Depths>, Error>,
+    ) -> Result<Option<Outside>, Error> {
         let replaced = self.replaced.into_inner();
-        let mut needed = found.filter(|_| !self.are_unknown.into_inner())?;
+        let Some(mut needed) = found.filter(|_| !self.are_unknown.into_inner()) else {
+            return Ok(None);
+        };
         needed.sort_unstable();
-        Some(Outside {
+        Ok(Some(Outside {
+            depths: depths(self.nesting, &needed)?,
             needed,
             replaced: replaced.unwrap_or_else(PoisonError::into_inner),
-        })
+        }))
     }
 }
 
 /// One thread's way to [`Links`]: most of what it meets it has just met.
 pub(super) struct Linker<'a> {
     links: &'a Links,
+    nesting: Pairs,
     recent: Vec<Option<(Kind, ObjectId)>>,
 }
 
@@ -175,6 +196,7 @@ impl<'a> Linker<'a> {
     pub(super) fn new(links: &'a Links) -> Self {
         Linker {
             links,
+            nesting: Pairs::default(),
             recent: Vec::new(),
         }
     }
@@ -197,10 +219,11 @@ impl<'a> Linker<'a> {
         };
         let noted = match kind {
             Kind::Blob => Some(()),
-            Kind::Tree if is_noted => self.note_entries(content, base, id.kind()),
+            Kind::Tree if is_noted => self.note_entries(id, content, base),
             Kind::Tree => {
                 self.note_replaced(content, base, id.kind());
-                self.note_entries(content, &[], id.kind())
+                self.nesting.is_whole(id);
+                self.note_entries(id, content, &[])
             }
             Kind::Commit => self.note_commit(content, id.kind()),
             Kind::Tag => self.note_tag(content, id.kind()),
@@ -213,12 +236,12 @@ impl<'a> Linker<'a> {
 
     /// Notes what entries of a tree need that has them in place of others. What the rest of it needs was
     /// noted with those.
-    pub(super) fn note_changed(&mut self, entries: &[(&[u8], &[u8])], format: HashKind) {
+    pub(super) fn note_changed(&mut self, id: &oid, entries: &[(&[u8], &[u8])]) {
         if self.links.are_unknown() {
             return;
         }
         for (raw, before) in entries {
-            if self.note_entries(raw, before, format).is_none() {
+            if self.note_entries(id, raw, before).is_none() {
                 self.links.stop();
             }
         }
@@ -235,13 +258,29 @@ impl<'a> Linker<'a> {
         }
     }
 
-    fn note_entries(&mut self, tree: &[u8], base: &[u8], format: HashKind) -> Option<()> {
-        each_new(tree, base, format, |entry, before| {
+    fn note_entries(&mut self, id: &oid, tree: &[u8], base: &[u8]) -> Option<()> {
+        let noted = each_change(tree, base, id.kind(), |entry, before| {
+            if let Some(before) = before.filter(|before| before.mode.is_tree()) {
+                self.nesting.remove(id, before.oid);
+            }
+            let Some(entry) = entry else {
+                return;
+            };
             if let Some(kind) = kind_of(&entry) {
                 self.need(kind, entry.oid);
             }
+            if entry.mode.is_tree() {
+                self.nesting.add(id, entry.oid);
+            }
             self.add_replaced(before);
-        })
+        });
+        self.nesting.hand_over_if_many(&self.links.nesting);
+        noted
+    }
+
+    /// Every linker has to end with this.
+    pub(super) fn finish(mut self) {
+        self.nesting.hand_over(&self.links.nesting);
     }
 
     fn note_replaced(&self, tree: &[u8], base: &[u8], format: HashKind) {

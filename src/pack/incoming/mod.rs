@@ -24,6 +24,7 @@ mod entry_header;
 mod indexing;
 mod inspection;
 mod links;
+mod nesting;
 mod part;
 mod ref_deltas;
 mod resolving;
@@ -88,14 +89,15 @@ struct ReceivedPack {
 impl Incoming {
     /// Opens a new quarantine.
     ///
-    /// `seen` are the folders of objects that it shows beside its own.
-    pub(crate) fn open(store_objects: &Path, seen: &[PathBuf]) -> Result<Self, Error> {
+    /// `alternates` are the store's own, resolved.
+    pub(crate) fn open(store_objects: &Path, alternates: &[PathBuf]) -> Result<Self, Error> {
         let objects = RunFolder::create(store_objects).map_err(|err| {
             Error::io(
                 format!("creating a quarantine in {}", store_objects.display()),
                 err,
             )
         })?;
+        let seen = std::iter::once(store_objects).chain(alternates.iter().map(PathBuf::as_path));
         let prepare = || {
             fs::create_dir(objects.path().join("pack"))?;
             fs::create_dir(objects.path().join("info"))?;
@@ -241,6 +243,9 @@ impl Incoming {
         let synced = early_sync.finish();
         synced.map_err(|err| Error::io("writing the pack", err))?;
         fs::rename(&path, &data).map_err(|err| Error::io("naming a pack", err))?;
+        let findings = found.into_findings(outside, |pairs, needed| {
+            nesting::depths(pairs, &table, &by_id, announced, needed, run)
+        })?;
         self.pack = Some(ReceivedPack {
             data,
             index,
@@ -248,7 +253,7 @@ impl Incoming {
             added: (announced..table.len())
                 .map(|entry| table.id(entry))
                 .collect(),
-            findings: found.into_findings(outside),
+            findings,
         });
         Ok(Traffic {
             objects: announced.into(),
@@ -370,7 +375,7 @@ fn special_content<'b>(
 }
 
 /// Absolute paths only: gix resolves relative ones of a nested alternate against the wrong folder.
-pub(crate) fn alternates_file(paths: &[PathBuf]) -> io::Result<Vec<u8>> {
+fn alternates_file<'a>(paths: impl Iterator<Item = &'a Path>) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     for path in paths {
         text.extend_from_slice(std::path::absolute(path)?.as_os_str().as_encoded_bytes());

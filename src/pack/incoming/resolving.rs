@@ -18,7 +18,7 @@ use super::{
     part::Part,
     ref_deltas::RefDeltas,
     spent::Spent,
-    table::Table,
+    table::{Base, Table},
 };
 use crate::{
     Error, ErrorKind, Run,
@@ -169,6 +169,15 @@ impl Work for Resolver<'_, '_> {
         self.pack.spent.check_parsed(kind, content.len() as u64)?;
         let id = gix::objs::compute_hash(table.hash, kind, content).map_err(|_| collision())?;
         table.resolve(entry, kind, &id);
+        // What is known of a tree is told by that of the entry which it is built on.
+        let unknown = Version::unknown();
+        let base = base.map(|base| match table.base(entry) {
+            Base::Named => Visited {
+                note: &unknown,
+                ..base
+            },
+            Base::Entry(_) | Base::None => base,
+        });
         self.inspection.look_at(kind, id, content, base)
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind, oid};
 
-use super::ref_deltas::RefDeltas;
+use super::{nesting::TreePairs, ref_deltas::RefDeltas};
 use crate::pack::resolve::NO_BASE;
 
 /// Its entries in the order of the pack, some 40 bytes for each. They are added by the thread that
@@ -59,12 +59,12 @@ impl Table {
 
     /// Bytes that an entry takes in memory at most until the pack is indexed, with its share of what
     /// is made from the table: which entries lead to an object, the deltas of each, the order by id,
-    /// and what objects need of each other (see [`Links`](super::links::Links)), in a set that has
-    /// just grown.
+    /// what objects need of each other (see [`Links`](super::links::Links)), in sets of which one has
+    /// just grown, and how trees are nested (see [`TreePairs`]).
     pub(super) fn memory_of_an_entry(hash: HashKind) -> u64 {
         let id = hash.len_in_bytes();
         let own = size_of::<u64>() + 3 * size_of::<u32>() + 1 + id;
-        let made = 5 * size_of::<u32>() + 3 * (id + 2);
+        let made = 5 * size_of::<u32>() + 5 * (id + 2) / 2 + TreePairs::MEMORY_OF_ONE;
         (own + made + RefDeltas::MEMORY_OF_ONE / 2) as u64
     }
 

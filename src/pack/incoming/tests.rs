@@ -2,6 +2,7 @@
 
 mod completing;
 mod declared;
+mod nesting;
 mod versions;
 mod windows;
 

@@ -82,8 +82,7 @@ fn received(
     options: &SyncOptions,
 ) -> Result<Vec<u8>, (ErrorKind, String)> {
     let store = Store::with(&[]);
-    let mut incoming =
-        Incoming::open(&store.objects, std::slice::from_ref(&store.objects)).expect("a quarantine");
+    let mut incoming = Incoming::open(&store.objects, &[]).expect("a quarantine");
     incoming.set_window(window);
     let run = Run::new(options);
     let received = incoming.receive(pack, &store.odb(), true, ObjectFormat::Sha1, &run);

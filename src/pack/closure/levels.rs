@@ -1,0 +1,89 @@
+//! How many levels of trees there are in a tree.
+
+use std::collections::HashMap;
+
+use gix::{
+    ObjectId,
+    objs::{Find, Kind},
+};
+
+use super::trees::MAX_LEVELS;
+use crate::{
+    Error, Run,
+    pack::entries::{each_new, kind_of},
+};
+
+/// How many trees are read to find that out.
+const MAX_READ: usize = 1 << 14;
+
+/// Trees of a store whose levels were counted, each once.
+#[derive(Default)]
+pub(super) struct CountedTrees {
+    /// The tree itself included.
+    levels: HashMap<ObjectId, usize>,
+}
+
+/// A tree on the way down.
+struct Step {
+    tree: ObjectId,
+    below: Vec<ObjectId>,
+    levels: usize,
+}
+
+impl CountedTrees {
+    /// How many levels a tree has, itself included. `None` if there are too many of them, or too many trees,
+    /// or if one can't be read.
+    pub(super) fn count(
+        &mut self,
+        tree: ObjectId,
+        odb: &gix::odb::Handle,
+        run: &Run,
+    ) -> Result<Option<usize>, Error> {
+        let mut way = Vec::new();
+        let mut next = Some(tree);
+        loop {
+            if let Some(tree) = next.take() {
+                run.check()?;
+                let has_room = way.len() < MAX_LEVELS && self.levels.len() + way.len() < MAX_READ;
+                let Some(below) = has_room.then(|| trees_in(&tree, odb)).flatten() else {
+                    return Ok(None);
+                };
+                let levels = 1;
+                way.push(Step {
+                    tree,
+                    below,
+                    levels,
+                });
+            }
+            let Some(step) = way.last_mut() else {
+                return Ok(self.levels.get(&tree).copied());
+            };
+            let Some(below) = step.below.pop() else {
+                self.levels.insert(step.tree, step.levels);
+                let levels = step.levels + 1;
+                way.pop();
+                if let Some(above) = way.last_mut() {
+                    above.levels = above.levels.max(levels);
+                }
+                continue;
+            };
+            match self.levels.get(&below) {
+                Some(levels) => step.levels = step.levels.max(levels + 1),
+                None => next = Some(below),
+            }
+        }
+    }
+}
+
+fn trees_in(tree: &ObjectId, odb: &gix::odb::Handle) -> Option<Vec<ObjectId>> {
+    let mut buffer = Vec::new();
+    let found = odb.try_find(tree, &mut buffer).ok()??;
+    let mut trees = Vec::new();
+    (found.kind == Kind::Tree).then_some(())?;
+    each_new(found.data, &[], tree.kind(), |entry, _| {
+        if kind_of(&entry) == Some(Kind::Tree) {
+            trees.push(entry.oid.to_owned());
+        }
+    })?;
+    Some(trees)
+}

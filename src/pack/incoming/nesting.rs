@@ -1,0 +1,294 @@
+//! How deep the trees of a pack are nested.
+//!
+//! Git goes down so many levels and no further, whatever the objects of a repository are otherwise. So each
+//! tree tells which trees it has that its base has not, and which its base has that it has not: with
+//! that, nobody has to read them again. Ids are known by their first bits alone; where two objects
+//! have the same ones nothing is told.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use gix::{ObjectId, objs::Kind, oid};
+
+use super::{
+    indexing::ById,
+    locked,
+    table::{Base, Table, prefix},
+};
+use crate::{
+    Error, Run,
+    pack::{closure::MAX_LEVELS, resolve::NO_BASE},
+};
+
+/// A tree, and one that is in it.
+type Pair = [u64; 2];
+
+/// Beyond so many levels a walk is to tell: those of other trees are not worth that many passes.
+const MAX_PASSES: usize = 64;
+
+/// How much is listed of the trees of a pack that leads to others.
+const MAX_LISTED: usize = 1 << 20;
+
+/// How many pairs are noted: so many, and some for each object of a pack.
+const MIN_PAIRS: usize = 1 << 14;
+const EACH: usize = 2;
+
+/// What the trees of a pack have in them. Shared by the threads that look at them.
+#[derive(Default)]
+pub(super) struct TreePairs {
+    pairs: Mutex<Vec<Pairs>>,
+    count: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// As far as one thread has found them.
+#[derive(Default)]
+pub(super) struct Pairs {
+    added: Vec<Pair>,
+    removed: Vec<Pair>,
+}
+
+impl TreePairs {
+    /// Bytes for an object of the pack.
+    pub(super) const MEMORY_OF_ONE: usize = EACH * size_of::<Pair>();
+
+    /// The pack has so many objects.
+    pub(super) fn expect(&self, objects: usize) {
+        let most = objects.saturating_mul(EACH).saturating_add(MIN_PAIRS);
+        self.most.store(most, Relaxed);
+    }
+
+    fn are_known(&self) -> bool {
+        self.count.load(Relaxed) <= self.most.load(Relaxed)
+    }
+}
+
+impl Pairs {
+    /// How many of them are handed over at a time.
+    const MANY: usize = 4096;
+
+    /// The tree has this one in it, and its base has not.
+    pub(super) fn add(&mut self, tree: &oid, below: &oid) {
+        self.added.push([tree, below].map(prefix));
+    }
+
+    pub(super) fn remove(&mut self, tree: &oid, below: &oid) {
+        self.removed.push([tree, below].map(prefix));
+    }
+
+    /// All that the tree has in it was added, whatever it is built on.
+    pub(super) fn is_whole(&mut self, tree: &oid) {
+        self.add(tree, tree);
+    }
+
+    pub(super) fn hand_over_if_many(&mut self, to: &TreePairs) {
+        if self.added.len() + self.removed.len() >= Self::MANY {
+            self.hand_over(to);
+        }
+    }
+
+    pub(super) fn hand_over(&mut self, to: &TreePairs) {
+        let mut pairs = std::mem::take(self);
+        let count = pairs.added.len() + pairs.removed.len();
+        to.count.fetch_add(count, Relaxed);
+        if count > 0 && to.are_known() {
+            pairs.added.shrink_to_fit();
+            pairs.removed.shrink_to_fit();
+            locked(&to.pairs).push(pairs);
+        }
+    }
+}
+
+/// How deep in the trees of a pack those are that it `needs` from elsewhere: the steps down from a root.
+/// `None` if its trees may be nested deeper than git goes, or if that isn't known.
+pub(super) fn depths(
+    pairs: TreePairs,
+    table: &Table,
+    by_id: &ById<'_>,
+    arrived: u32,
+    needed: &[(Kind, ObjectId)],
+    run: &Run,
+) -> Result<Option<HashMap<ObjectId, u16>>, Error> {
+    let trees = (0..arrived).filter(|entry| table.kind(*entry) == Some(Kind::Tree));
+    let trees: Vec<_> = trees.collect();
+    let outside = needed.iter().filter(|(kind, _)| *kind == Kind::Tree);
+    let outside: Vec<_> = outside.map(|(_, id)| *id).collect();
+    // No line of them is longer than that.
+    let are_few = trees.len() <= MAX_LEVELS;
+    if are_few && outside.is_empty() {
+        return Ok(Some(HashMap::new()));
+    }
+    if (!are_few && !needed.is_empty()) || !pairs.are_known() {
+        return Ok(None);
+    }
+    let Some(nesting) = Nesting::find(pairs, table, by_id, arrived, trees, &outside) else {
+        return Ok(None);
+    };
+    if outside.is_empty() {
+        let nest = nesting.are_few_levels(run)?;
+        return Ok(nest.then(HashMap::new));
+    }
+    let depths = nesting.depths_of_outside(outside.len(), run)?;
+    Ok(depths.map(|depths| outside.into_iter().zip(depths).collect()))
+}
+
+/// What trees have in them, by their entries. Those that are not in the pack are numbered after them.
+struct Nesting {
+    arrived: u32,
+    /// In the order of the pack, a base before what is built on it.
+    trees: Vec<u32>,
+    /// By entry: [`NO_BASE`] for one that says all by itself.
+    bases: Vec<u32>,
+    added: Vec<[u32; 2]>,
+    removed: Vec<[u32; 2]>,
+}
+
+impl Nesting {
+    /// `None` if it can't be told which trees are meant.
+    fn find(
+        pairs: TreePairs,
+        table: &Table,
+        by_id: &ById<'_>,
+        arrived: u32,
+        trees: Vec<u32>,
+        outside: &[ObjectId],
+    ) -> Option<Self> {
+        let by_prefix = (arrived..)
+            .zip(outside)
+            .map(|(number, id)| (prefix(id), number));
+        let by_prefix: HashMap<_, _> = by_prefix.collect();
+        let is_elsewhere = |prefix: &u64| by_id.find_prefix(*prefix).is_none_or(|at| at >= arrived);
+        if by_prefix.len() < outside.len()
+            || by_id.has_a_prefix_twice()
+            || !by_prefix.keys().all(is_elsewhere)
+        {
+            return None;
+        }
+        let number = |prefix| match by_prefix.get(&prefix) {
+            Some(outside) => Some(*outside),
+            None => by_id.find_prefix(prefix).filter(|entry| *entry < arrived),
+        };
+        let mut bases = vec![NO_BASE; arrived as usize];
+        for tree in &trees {
+            if let Base::Entry(base) = table.base(*tree) {
+                bases[*tree as usize] = base;
+            }
+        }
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
+        let found = pairs.pairs.into_inner();
+        for Pairs {
+            added: more,
+            removed: fewer,
+        } in found.unwrap_or_else(PoisonError::into_inner)
+        {
+            for [tree, below] in more {
+                let [tree, below] = [number(tree)?, number(below)?];
+                match tree == below {
+                    true => bases[tree as usize] = NO_BASE,
+                    false => added.push([tree, below]),
+                }
+            }
+            for [tree, below] in fewer {
+                removed.push([number(tree)?, number(below)?]);
+            }
+        }
+        Some(Nesting {
+            arrived,
+            trees,
+            bases,
+            added,
+            removed,
+        })
+    }
+
+    /// Whether no tree has more levels than there are passes. Each pass finds those that have one more.
+    fn are_few_levels(&self, run: &Run) -> Result<bool, Error> {
+        let mut is_done = vec![false; self.arrived as usize];
+        // How many of the trees in each are not done.
+        let mut open = vec![0_i32; self.arrived as usize];
+        for _ in 0..MAX_PASSES {
+            run.check()?;
+            open.fill(0);
+            for [tree, below] in &self.added {
+                open[*tree as usize] += i32::from(!is_done[*below as usize]);
+            }
+            for [tree, below] in &self.removed {
+                open[*tree as usize] -= i32::from(!is_done[*below as usize]);
+            }
+            let mut are_all_done = true;
+            for tree in self.trees.iter().map(|tree| *tree as usize) {
+                if self.bases[tree] != NO_BASE {
+                    open[tree] += open[self.bases[tree] as usize];
+                }
+                is_done[tree] = open[tree] == 0;
+                are_all_done &= is_done[tree];
+            }
+            if are_all_done {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// `None` if that takes too long to find out.
+    fn depths_of_outside(&self, outside: usize, run: &Run) -> Result<Option<Vec<u16>>, Error> {
+        let Some(lists) = self.lists() else {
+            return Ok(None);
+        };
+        let mut depths = vec![0_u16; self.arrived as usize + outside];
+        for _ in 0..MAX_PASSES {
+            run.check()?;
+            let mut is_stable = true;
+            for (tree, list) in self.trees.iter().zip(&lists) {
+                let below = depths[*tree as usize] + 1;
+                for tree in list {
+                    let depth = &mut depths[*tree as usize];
+                    is_stable &= *depth >= below;
+                    *depth = below.max(*depth);
+                }
+            }
+            if is_stable {
+                return Ok(Some(depths.split_off(self.arrived as usize)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All that each tree has in it; `None` if it is too much.
+    fn lists(&self) -> Option<Vec<Vec<u32>>> {
+        let mut left = MAX_LISTED;
+        let mut spend = |count: usize| -> Option<()> {
+            left = left.checked_sub(count)?;
+            Some(())
+        };
+        let [added, removed] = [&self.added, &self.removed].map(|pairs| {
+            let mut by_tree: HashMap<u32, Vec<u32>> = HashMap::new();
+            for [tree, below] in pairs {
+                by_tree.entry(*tree).or_default().push(*below);
+            }
+            by_tree
+        });
+        let of =
+            |pairs: &HashMap<u32, Vec<u32>>, tree| pairs.get(&tree).cloned().unwrap_or_default();
+        let mut lists: Vec<Vec<u32>> = Vec::new();
+        for tree in &self.trees {
+            let base = self.bases[*tree as usize];
+            let base = self.trees[..lists.len()].binary_search(&base).ok();
+            let mut list = base.map_or(Vec::new(), |base| lists[base].clone());
+            for below in of(&removed, *tree) {
+                spend(list.len())?;
+                let at = list.iter().position(|listed| *listed == below)?;
+                list.swap_remove(at);
+            }
+            list.extend(of(&added, *tree));
+            spend(list.len())?;
+            lists.push(list);
+        }
+        Some(lists)
+    }
+}
