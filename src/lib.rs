@@ -92,6 +92,7 @@ mod run;
 mod source;
 mod stats;
 mod sync;
+mod text;
 #[cfg(feature = "http")]
 mod transport;
 
@@ -109,7 +110,9 @@ pub use source::LocalStore;
 #[cfg(feature = "http")]
 pub use source::{ServerProfile, SmartHttp};
 #[cfg(feature = "http")]
-pub use transport::{Credentials, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts};
+pub use transport::{
+    Credentials, IpNetwork, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts,
+};
 
 pub use error::{Error, ErrorKind};
 pub use stats::{Outcome, Reason, SyncRunRef, SyncRunRefs, SyncRunStats, Traffic};

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, time::Duration};
 
 use bstr::{BStr, BString, ByteSlice};
 
-use crate::ObjectId;
+use crate::{ObjectId, text::Escaped};
 
 mod refs;
 #[cfg(feature = "serde")]
@@ -271,12 +271,13 @@ impl Reason {
     }
 }
 
-/// A fixed phrase, followed by `: ` and the particulars if there are any. This is also the JSON.
+/// A fixed phrase, followed by `: ` and the particulars if there are any, with characters that could
+/// play tricks on a terminal as their codes. This is also the JSON.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (code, detail) = self.code_and_detail();
         f.write_str(code)?;
-        detail.map_or(Ok(()), |detail| write!(f, ": {detail}"))
+        detail.map_or(Ok(()), |detail| write!(f, ": {}", Escaped(detail)))
     }
 }
 
@@ -427,6 +428,13 @@ mod tests {
         assert_eq!(json, serde_json::json!({"refs": [], "faulty_objects": 2}));
         let back: SyncRunStats = serde_json::from_value(json).expect("reads back");
         assert_eq!(back, stats);
+    }
+
+    #[test]
+    fn a_name_in_a_reason_cannot_play_tricks_on_a_terminal() {
+        let with = "refs/heads/\u{9b}2J\u{202e}cod".into();
+        let text = Reason::NameConflict { with }.to_string();
+        assert_eq!(text, "name conflict: refs/heads/\\u{9b}2J\\u{202e}cod");
     }
 
     #[test]

@@ -242,8 +242,8 @@ fn read_bands(stream: impl BufRead, noise: Noise, headless: Option<usize>) -> (V
         (Err(_), Some(Trouble::Refused(text))) => End::Refused(text),
         (Err(_), Some(Trouble::Garbled)) => End::Garbled,
         (Err(_), Some(Trouble::OverBudget(_))) => End::OverBudget,
-        (Err(_), None) => End::CutOff,
-        (Ok(_), Some(trouble)) => panic!("{trouble:?} and no error"),
+        (Err(_), Some(Trouble::EndedEarly)) => End::CutOff,
+        (read, trouble) => panic!("{read:?} and {trouble:?}"),
     };
     (matter, end)
 }

@@ -7,6 +7,7 @@ use bstr::{BStr, BString, ByteSlice};
 
 use super::{
     noise::Noise,
+    not_packets,
     pkt_line::{Packet, Request, read_head},
     printable,
 };
@@ -233,7 +234,7 @@ fn no_pack() -> Error {
 }
 
 fn unreadable(err: io::Error) -> Error {
-    Error::new(ErrorKind::Protocol, "receiving a pack failed").with_source(err)
+    not_packets("receiving a pack failed", err)
 }
 
 pub(crate) fn shallow_source() -> Error {

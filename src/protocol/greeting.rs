@@ -268,7 +268,7 @@ mod tests {
         let id = "a".repeat(40);
         for (said, kind) in [
             (packet("version 3\n") + "0000", ErrorKind::Protocol),
-            (packet("version 2\n"), ErrorKind::Protocol),
+            (packet("version 2\n"), ErrorKind::Network),
             (packet("ERR no\n"), ErrorKind::Remote),
             (
                 packet("version 2\n") + &packet("ERR no\n"),

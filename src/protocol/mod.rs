@@ -13,7 +13,7 @@ pub(crate) mod side_band;
 
 use std::io;
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, text::is_unsafe};
 
 /// How much of a remote's words is passed on, in characters.
 const MAX_REMOTE_TEXT: usize = 400;
@@ -26,7 +26,21 @@ pub(crate) fn refused(text: &[u8]) -> Error {
 
 /// Refs that a server lists can't be read as packets.
 fn unreadable(err: io::Error) -> Error {
-    Error::new(ErrorKind::Protocol, "listing refs failed").with_source(err)
+    not_packets("listing refs failed", err)
+}
+
+/// An answer can't be read as packets, or is not there to its end.
+fn not_packets(failed: &str, err: io::Error) -> Error {
+    match err.kind() {
+        io::ErrorKind::UnexpectedEof => ended_early(),
+        _ => Error::new(ErrorKind::Protocol, failed).with_source(err),
+    }
+}
+
+/// The end of an answer is missing although HTTP has seen nothing wrong with it: whoever makes it was
+/// stopped, and what is in front passed on what there was.
+pub(crate) fn ended_early() -> Error {
+    Error::new(ErrorKind::Network, "the answer ended early")
 }
 
 /// What a remote said, made safe to print: one line, no control characters, of bounded length.
@@ -37,14 +51,7 @@ pub(crate) fn printable(text: &[u8]) -> String {
 
 /// The same of any length.
 fn safe_chars(text: &str) -> impl Iterator<Item = char> {
-    let is_unsafe = |c: char| c.is_control() || is_invisible(c);
-    text.chars()
-        .map(move |c| if is_unsafe(c) { ' ' } else { c })
-}
-
-/// Characters that change how the text around them is shown.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    text.chars().map(|c| if is_unsafe(c) { ' ' } else { c })
 }
 
 #[cfg(test)]

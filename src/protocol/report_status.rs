@@ -88,7 +88,7 @@ pub(crate) fn read(
         Some(side_band::Trouble::Refused(text)) => Trouble::Refused(text),
         Some(side_band::Trouble::Fatal(text)) => Trouble::Fatal(text),
         Some(side_band::Trouble::OverBudget(err)) => Trouble::OverBudget(err.to_string()),
-        Some(side_band::Trouble::Garbled) => Trouble::Unreadable,
+        Some(side_band::Trouble::Garbled | side_band::Trouble::EndedEarly) => Trouble::Unreadable,
         None => trouble,
     });
     if trouble.is_none() {

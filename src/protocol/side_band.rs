@@ -41,6 +41,8 @@ pub(crate) enum Trouble {
     Fatal(String),
     OverBudget(Error),
     Garbled,
+    /// The answer is over before its last packet.
+    EndedEarly,
 }
 
 impl<R: BufRead> SideBand<R> {
@@ -80,6 +82,14 @@ impl<R: BufRead> SideBand<R> {
     }
 
     fn next_packet(&mut self) -> io::Result<()> {
+        let next = self.try_next_packet();
+        next.map_err(|err| match err.kind() {
+            io::ErrorKind::UnexpectedEof => self.fail(Trouble::EndedEarly),
+            _ => err,
+        })
+    }
+
+    fn try_next_packet(&mut self) -> io::Result<()> {
         if let Some(bytes) = self.headless.take() {
             return self.enter(bytes);
         }
@@ -152,6 +162,7 @@ impl<R: BufRead> SideBand<R> {
             Trouble::Refused(text) | Trouble::Fatal(text) => io::Error::other(text.clone()),
             Trouble::OverBudget(err) => io::Error::other(err.to_string()),
             Trouble::Garbled => garbled("a packet is of no known side-band"),
+            Trouble::EndedEarly => io::ErrorKind::UnexpectedEof.into(),
         };
         self.trouble.get_or_insert(trouble);
         stand_in
@@ -169,10 +180,10 @@ impl<R: BufRead> BufRead for SideBand<R> {
         if self.is_over {
             return Ok(&[]);
         }
-        let buffer = self.from.fill_buf()?;
-        if buffer.is_empty() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        if self.from.fill_buf()?.is_empty() {
+            return Err(self.fail(Trouble::EndedEarly));
         }
+        let buffer = self.from.fill_buf()?;
         Ok(&buffer[..buffer.len().min(self.left)])
     }
 
@@ -243,7 +254,7 @@ mod tests {
             let (_, read, trouble) = read(&[b"\x01PA"], end, 100);
             let err = read.expect_err("cut off");
             assert_eq!(err.kind(), io::ErrorKind::UnexpectedEof);
-            assert!(trouble.is_none());
+            assert!(matches!(trouble, Some(Trouble::EndedEarly)), "{trouble:?}");
         }
     }
 

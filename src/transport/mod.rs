@@ -32,7 +32,7 @@ pub(crate) use client::{ClientOptions, HttpClient};
 pub use credentials::Credentials;
 pub(crate) use current_run::CurrentRun;
 pub(crate) use meter::Meter;
-pub use policy::NetworkPolicy;
+pub use policy::{IpNetwork, NetworkPolicy};
 pub use redirect::Redirects;
 #[cfg(any(test, fuzzing))]
 pub(crate) use redirect::moved_within_origin;

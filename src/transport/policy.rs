@@ -1,22 +1,30 @@
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+//! Who may be connected to.
 
+use std::net::IpAddr;
+
+pub use self::network::IpNetwork;
 use super::Origin;
 use crate::{Error, ErrorKind};
+
+mod network;
 
 /// Which connections may be made at all.
 ///
 /// The default is [`public()`](NetworkPolicy::public), which suits URLs that come from strangers.
 /// The rule on addresses holds for each address that is about to be connected to, whatever name or
 /// notation it came from. What the policy forbids fails with [`ErrorKind::Forbidden`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NetworkPolicy {
     /// Whether unencrypted `http` is allowed. Credentials then travel in clear text.
     pub allow_plain_http: bool,
     /// Whether addresses outside of the public internet are allowed: this machine, private networks,
     /// and everything else that the special-purpose registries of IANA (RFC 6890) list as not
-    /// globally reachable.
+    /// globally reachable. Addresses at which a cloud answers its own machines count as such, too.
     pub allow_private_networks: bool,
+    /// Networks that are refused whatever else is allowed, such as a service's own where private ones
+    /// are allowed, or public addresses behind which internal ones are.
+    pub refused_networks: Vec<IpNetwork>,
 }
 
 impl NetworkPolicy {
@@ -25,6 +33,7 @@ impl NetworkPolicy {
         NetworkPolicy {
             allow_plain_http: false,
             allow_private_networks: false,
+            refused_networks: Vec::new(),
         }
     }
 
@@ -33,10 +42,23 @@ impl NetworkPolicy {
         NetworkPolicy {
             allow_plain_http: true,
             allow_private_networks: true,
+            refused_networks: Vec::new(),
         }
     }
 
-    pub(super) fn check_scheme(self, origin: &Origin) -> Result<(), Error> {
+    /// The same policy that refuses this network, too.
+    ///
+    /// ```
+    /// let policy = refsync::NetworkPolicy::any().refusing("10.20.0.0/16".parse()?);
+    /// # Ok::<_, refsync::Error>(())
+    /// ```
+    #[must_use]
+    pub fn refusing(mut self, network: IpNetwork) -> Self {
+        self.refused_networks.push(network);
+        self
+    }
+
+    pub(super) fn check_scheme(&self, origin: &Origin) -> Result<(), Error> {
         if origin.is_https() || self.allow_plain_http {
             return Ok(());
         }
@@ -47,13 +69,15 @@ impl NetworkPolicy {
     }
 
     /// Names for this machine are not even looked up (RFC 6761 section 6.3).
-    pub(super) fn allows_name(self, host: &str) -> bool {
+    pub(super) fn allows_name(&self, host: &str) -> bool {
         let is_local = host == "localhost" || host.ends_with(".localhost");
         self.allow_private_networks || !is_local
     }
 
-    pub(super) fn allows(self, address: IpAddr) -> bool {
-        self.allow_private_networks || is_public(address)
+    pub(super) fn allows(&self, address: IpAddr) -> bool {
+        let is_refused = |network: &IpNetwork| network.contains(address);
+        (self.allow_private_networks || is_public(address))
+            && !self.refused_networks.iter().any(is_refused)
     }
 }
 
@@ -67,57 +91,43 @@ impl Default for NetworkPolicy {
 ///
 /// In doubt it is not: IPv6 addresses that embed an IPv4 address are refused whatever they embed,
 /// because where they lead is up to a translator that this process knows nothing about.
-pub(super) fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => !NOT_PUBLIC_V4
-            .iter()
-            .any(|&(network, bits)| same_prefix(v4.into(), network.into(), 32 - bits)),
-        IpAddr::V6(v6) => {
-            let is_in = |&(network, bits): &(Ipv6Addr, u32)| {
-                v6.to_bits() >> (128 - bits) == network.to_bits() >> (128 - bits)
-            };
-            is_in(&GLOBAL_UNICAST_V6) && !NOT_PUBLIC_V6.iter().any(is_in)
-        }
-    }
+fn is_public(address: IpAddr) -> bool {
+    let is_given_out = address.is_ipv4() || GLOBAL_UNICAST_V6.contains(address);
+    is_given_out && !NOT_PUBLIC.iter().any(|network| network.contains(address))
 }
-
-fn same_prefix(a: u32, b: u32, ignored_bits: u32) -> bool {
-    a >> ignored_bits == b >> ignored_bits
-}
-
-/// IANA IPv4 Special-Purpose Address Registry, and multicast (RFC 5771).
-const NOT_PUBLIC_V4: &[(Ipv4Addr, u32)] = &[
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
-    (Ipv4Addr::new(10, 0, 0, 0), 8),
-    (Ipv4Addr::new(100, 64, 0, 0), 10),
-    (Ipv4Addr::new(127, 0, 0, 0), 8),
-    (Ipv4Addr::new(169, 254, 0, 0), 16),
-    (Ipv4Addr::new(172, 16, 0, 0), 12),
-    (Ipv4Addr::new(192, 0, 0, 0), 24),
-    (Ipv4Addr::new(192, 0, 2, 0), 24),
-    (Ipv4Addr::new(192, 88, 99, 0), 24),
-    (Ipv4Addr::new(192, 168, 0, 0), 16),
-    (Ipv4Addr::new(198, 18, 0, 0), 15),
-    (Ipv4Addr::new(198, 51, 100, 0), 24),
-    (Ipv4Addr::new(203, 0, 113, 0), 24),
-    (Ipv4Addr::new(224, 0, 0, 0), 4),
-    (Ipv4Addr::new(240, 0, 0, 0), 4),
-];
 
 /// All that IANA has given out as global unicast. Loopback, ULA, link-local, multicast, IPv4-mapped
 /// and NAT64 (64:ff9b::/96, 64:ff9b:1::/48) addresses are outside of it.
-const GLOBAL_UNICAST_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+const GLOBAL_UNICAST_V6: IpNetwork = IpNetwork::v6(0x2000, 0, 3);
 
-/// IANA IPv6 Special-Purpose Address Registry, as far as it is inside of global unicast.
-const NOT_PUBLIC_V6: &[(Ipv6Addr, u32)] = &[
+/// IANA IPv4 Special-Purpose Address Registry, and multicast (RFC 5771); that of IPv6, as far as it is
+/// inside of global unicast; and what leads into a cloud's own network from within.
+const NOT_PUBLIC: &[IpNetwork] = &[
+    IpNetwork::v4([0, 0, 0, 0], 8),
+    IpNetwork::v4([10, 0, 0, 0], 8),
+    IpNetwork::v4([100, 64, 0, 0], 10),
+    IpNetwork::v4([127, 0, 0, 0], 8),
+    IpNetwork::v4([169, 254, 0, 0], 16),
+    IpNetwork::v4([172, 16, 0, 0], 12),
+    IpNetwork::v4([192, 0, 0, 0], 24),
+    IpNetwork::v4([192, 0, 2, 0], 24),
+    IpNetwork::v4([192, 88, 99, 0], 24),
+    IpNetwork::v4([192, 168, 0, 0], 16),
+    IpNetwork::v4([198, 18, 0, 0], 15),
+    IpNetwork::v4([198, 51, 100, 0], 24),
+    IpNetwork::v4([203, 0, 113, 0], 24),
+    IpNetwork::v4([224, 0, 0, 0], 4),
+    IpNetwork::v4([240, 0, 0, 0], 4),
+    // The platform of Azure, as every machine there sees it: hands out certificates and secrets.
+    IpNetwork::v4([168, 63, 129, 16], 32),
     // Protocol assignments: Teredo, benchmarking, ORCHID.
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
+    IpNetwork::v6(0x2001, 0, 23),
     // Documentation.
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
+    IpNetwork::v6(0x2001, 0xdb8, 32),
     // 6to4, with an IPv4 address inside.
-    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
+    IpNetwork::v6(0x2002, 0, 16),
     // Documentation.
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
+    IpNetwork::v6(0x3fff, 0, 20),
 ];
 
 #[cfg(test)]
@@ -134,6 +144,8 @@ mod tests {
             ("126.255.255.255", true),
             ("128.0.0.1", true),
             ("140.82.121.3", true),
+            ("168.63.129.15", true),
+            ("168.63.129.17", true),
             ("169.253.255.255", true),
             ("172.15.255.255", true),
             ("172.32.0.0", true),
@@ -154,6 +166,7 @@ mod tests {
             ("100.127.255.255", false),
             ("127.0.0.1", false),
             ("127.255.255.255", false),
+            ("168.63.129.16", false),
             ("169.254.169.254", false),
             ("172.16.0.1", false),
             ("172.31.255.255", false),
@@ -207,6 +220,13 @@ mod tests {
         assert!(NetworkPolicy::public().allows(public));
         assert!(!NetworkPolicy::public().allows(private));
         assert!(NetworkPolicy::any().allows(private));
+        let refused = "10.0.0.0/24".parse().expect("a network");
+        let policy = NetworkPolicy::any().refusing(refused);
+        assert!(!policy.allows(private) && policy.allows(public));
+        let mapped = "::ffff:10.0.0.1".parse().expect("an address");
+        assert!(!policy.allows(mapped));
+        let refused = "1.1.1.1".parse().expect("a network");
+        assert!(!NetworkPolicy::public().refusing(refused).allows(public));
         for (host, is_local) in [
             ("localhost", true),
             ("a.localhost", true),

@@ -63,6 +63,19 @@ impl RemoteUrl {
 /// What is wrong with a URL, as far as it can be said before parsing it. Texts are fixed: any part
 /// of the input may be a credential.
 fn complaint(url: &str) -> Option<&'static str> {
+    let after_scheme = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = after_scheme
+        .split(['/', '?', '#', '\\'])
+        .next()
+        .unwrap_or_default();
+    // An address in brackets may have a zone behind `%`, which is refused for what it is.
+    let is_foreign = !authority.is_ascii() || authority.contains('%') && !authority.contains('[');
+    if is_foreign && !authority.contains('@') {
+        return Some(
+            "the URL's host has a character that host names don't have; write one beyond ASCII in \
+             punycode, as in xn--bcher-kva.example",
+        );
+    }
     if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Some(
             "the URL contains white space, a control character or a character beyond ASCII \
@@ -80,7 +93,6 @@ fn complaint(url: &str) -> Option<&'static str> {
     if !["https", "http"].contains(&scheme.to_ascii_lowercase().as_str()) {
         return Some("the URL's scheme is not supported; use https:// (or http://)");
     }
-    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     if authority.contains('@') {
         return Some("the URL contains a username or password; pass credentials separately");
     }
@@ -276,7 +288,11 @@ mod tests {
                 "https://example.com/a\r\nX-Canary: canary",
                 "control character",
             ),
-            ("https://exämple.com/canary", "beyond ASCII"),
+            ("https://exämple.com/canary", "punycode"),
+            ("https://ex%C3%A4mple.com/canary", "punycode"),
+            ("https://例え.example:8080", "punycode"),
+            ("https://exämple.com@evil/canary", "beyond ASCII"),
+            ("https://example.com/cänary", "(use percent-encoding)"),
             ("https://example.com./canary", "host or port"),
             ("https://127.0.0.1./canary", "host or port"),
             ("https://example.com:0/canary", "host or port"),

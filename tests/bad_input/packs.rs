@@ -2,7 +2,7 @@
 
 use crate::fails;
 use crate::support::pull::{Pair, created, grow, leftovers};
-use crate::support::server::Answer;
+use crate::support::server::{Answer, GitServer};
 use crate::support::wire;
 use refsync::ErrorKind;
 
@@ -107,11 +107,9 @@ fn an_answer_that_is_no_pack() {
     let (pair, _) = with_news();
     let packfile = || wire::packet(b"packfile\n");
     let bodies = [
-        Vec::new(),
         b"0000".to_vec(),
         b"<html>sorry</html>".to_vec(),
         wire::packet(b"nonsense\n"),
-        packfile(),
         [packfile(), b"0000".to_vec()].concat(),
         [packfile(), b"zzzz".to_vec()].concat(),
         [packfile(), wire::packet(b"\x07band 7")].concat(),
@@ -130,6 +128,37 @@ fn an_answer_that_is_no_pack() {
         assert!(!err.to_string().is_empty(), "{shown}");
     }
     works_again(&pair);
+}
+
+/// HTTP sees nothing wrong with it: `git upload-pack` was killed, and the server passed on what there
+/// was.
+#[test]
+fn an_answer_that_ends_early() {
+    let packfile = wire::packet(b"packfile\n");
+    for (version, before) in [(2, packfile), (0, wire::packet(b"NAK\n"))] {
+        let (mut pair, ids) = with_news();
+        let server = GitServer::builder(pair.sandbox.path());
+        pair.server = server.max_protocol(version).start();
+        let pack = wire::packet(&[b"\x01", &good_pack(&pair, &ids)[..]].concat());
+        let whole = [&before[..], &pack].concat();
+        let lengths = [
+            0,
+            2,
+            before.len(),
+            before.len() + 4,
+            before.len() + 5,
+            whole.len() - 30,
+            whole.len(),
+        ];
+        for length in lengths {
+            let cut = whole[..length].to_vec();
+            pair.on_fetch(move |_| Some(wire::result(cut.clone())));
+            let err = fails(&pair, ErrorKind::Network);
+            let text = "the answer ended early";
+            assert_eq!(err.to_string(), text, "v{version}, {length}");
+        }
+        works_again(&pair);
+    }
 }
 
 #[test]

@@ -114,12 +114,12 @@ fn what_may_come_before_a_pack() {
 
 #[test]
 fn what_is_refused_before_a_pack() {
-    use ErrorKind::{Protocol, Unsupported};
+    use ErrorKind::{Network, Protocol, Unsupported};
     let shallow = format!("shallow {}\n", "a".repeat(40));
     let unshallow = format!("unshallow {}\n", "a".repeat(40));
     let v0 = v0("");
     let table: [(Dialect, &[&str], ErrorKind); 21] = [
-        (V2, &[], Protocol),
+        (V2, &[], Network),
         (V2, &["0000"], Protocol),
         (V2, &["0001"], Protocol),
         (V2, &["0002"], Protocol),
@@ -132,7 +132,7 @@ fn what_is_refused_before_a_pack() {
         (V2, &["shallow-info\n", &unshallow, "0001"], Unsupported),
         (V2, &["wanted-refs\n", "0001", "packfile\n"], Protocol),
         (V2, &["packfile-uris\n", "0001", "packfile\n"], Protocol),
-        (v0, &[], Protocol),
+        (v0, &[], Network),
         // These reach assertions in gix-protocol.
         (v0, &["0000"], Protocol),
         (v0, &["0000", "0000"], Protocol),

@@ -6,6 +6,7 @@ use super::{AGENT, session::Session};
 use crate::{
     Error, ErrorKind, ObjectFormat, PackAnswer, PackReceiver, PackRequest, Run,
     protocol::{
+        ended_early,
         fetch::{self, Dialect, Offers, Preface, refused_want},
         greeting::Greeting,
         ls_refs::{self, Listing},
@@ -100,7 +101,7 @@ impl Session {
             moves_refs: false,
         };
         let answer = self.client.upload(&call, &mut body.as_slice());
-        let answer = answer.map_err(|unanswered| unanswered.error)?;
+        let answer = answer.map_err(|unanswered| unanswered.error)?.body;
         let listed = ls_refs::listing(answer, known.format, run.limits());
         listed.map_err(|err| self.client.take_failure().unwrap_or(err))
     }
@@ -120,7 +121,7 @@ impl Session {
             moves_refs: false,
         };
         let answer = self.client.upload(&call, &mut body.as_slice());
-        let mut answer = answer.map_err(|unanswered| unanswered.error)?;
+        let mut answer = answer.map_err(|unanswered| unanswered.error)?.body;
         let mut noise = Noise::up_to(run.limits().noise);
         let preface = fetch::preface(&mut answer, known.dialect, &mut noise);
         let network_first = |err| self.client.take_failure().unwrap_or(err);
@@ -145,6 +146,7 @@ impl Session {
             Some(Trouble::Refused(text)) => refused(text.as_bytes()),
             Some(Trouble::OverBudget(err)) => err,
             Some(Trouble::Garbled) => broken_pack().with_source(err),
+            Some(Trouble::EndedEarly) => ended_early(),
             None => err,
         }))
     }

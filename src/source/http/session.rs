@@ -63,7 +63,7 @@ impl SmartHttp {
         let client = HttpClient::new(ClientOptions {
             url: self.url.clone(),
             credentials: self.credentials.clone(),
-            policy: self.policy,
+            policy: self.policy.clone(),
             redirects: self.redirects,
             timeouts: self.timeouts,
             extra_roots: self.extra_roots.clone(),
