@@ -55,7 +55,8 @@ pub struct Limits {
     pub thin_bases: u64,
     /// Bytes on disk for what has been received and is not part of the repository yet: the pack, and
     /// contents that memory has no room for while the deltas of them are applied. The index of the
-    /// pack comes on top, with some 30 bytes for each object. 12 GiB by default.
+    /// pack comes on top, with some 30 bytes for each object. 12 GiB by default. A pack that is sent
+    /// to a remote which has to know its length beforehand may take as much.
     pub quarantine_bytes: u64,
     /// Bytes of memory for holding, resolving and verifying a pack that is received, beside the
     /// largest one of its objects. 256 MiB by default.

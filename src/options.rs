@@ -50,8 +50,9 @@ pub struct SyncOptions {
     pub max_repeated_pushes: usize,
     /// How much the run may cost, in time, traffic, memory and disk.
     pub limits: Limits,
-    /// The folder for the temporary repository through which two remotes are synced; a process that
-    /// is killed leaves it behind. The system's one for temporary files if there is none.
+    /// The folder for the temporary repository through which two remotes are synced, which a process
+    /// that is killed leaves behind, and for a pack whose length a remote has to know beforehand. The
+    /// system's one for temporary files if there is none.
     pub scratch: Option<PathBuf>,
     /// Set it to true from any thread to end the run with
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), within a second. A run that has begun

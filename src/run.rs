@@ -1,6 +1,9 @@
 //! What every step of one run shares: cancellation, limits, progress and the traffic count.
 
 use std::{
+    fs::File,
+    io,
+    path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -52,7 +55,10 @@ impl Run {
     pub fn new(options: &SyncOptions) -> Self {
         let cancel = options.cancel.clone().unwrap_or_default();
         Run {
-            vitals: Arc::new(Vitals::new(cancel, options.limits.clone())),
+            vitals: Arc::new(Vitals {
+                scratch: options.scratch.clone(),
+                ..Vitals::new(cancel, options.limits.clone())
+            }),
             fsck: options.fsck.clone(),
             progress: options.progress.clone(),
             traffic: Mutex::default(),
@@ -130,6 +136,7 @@ const SETTLING_TIME: Duration = Duration::from_secs(60);
 pub(crate) struct Vitals {
     cancel: Arc<AtomicBool>,
     limits: Limits,
+    scratch: Option<PathBuf>,
     start: Instant,
     settling: OnceLock<Instant>,
     received: AtomicU64,
@@ -144,6 +151,7 @@ impl Vitals {
         Vitals {
             cancel,
             limits,
+            scratch: None,
             start: Instant::now(),
             settling: OnceLock::new(),
             received: AtomicU64::new(0),
@@ -170,6 +178,24 @@ impl Vitals {
     fn is_settling(&self) -> bool {
         let since = self.settling.get();
         since.is_some_and(|since| since.elapsed() < SETTLING_TIME)
+    }
+
+    /// A file without a name, in the folder that the caller has named or in the system's.
+    pub(crate) fn temporary_file(&self) -> io::Result<File> {
+        match &self.scratch {
+            Some(folder) => tempfile::tempfile_in(folder),
+            None => tempfile::tempfile(),
+        }
+    }
+
+    /// Fails if there may not be so much on disk.
+    pub(crate) fn check_disk(&self, bytes: u64) -> Result<(), Error> {
+        let limit = self.limits.quarantine_bytes;
+        if bytes <= limit {
+            return Ok(());
+        }
+        let most = format_args!("{limit} bytes");
+        Err(Error::over_budget("quarantine_bytes", most))
     }
 
     /// Takes what was received off the budget.

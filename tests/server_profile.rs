@@ -135,8 +135,9 @@ fn what_is_no_surprise_is_not_asked_again() {
         body: Vec::new(),
     };
     type Answering = Box<dyn Fn() -> Answer + Send + Sync>;
-    let cases: [(ErrorKind, Answering); 3] = [
+    let cases: [(ErrorKind, Answering); 4] = [
         (ErrorKind::Authentication, Box::new(|| Answer::status(401))),
+        (ErrorKind::RateLimited, Box::new(move || wait(403))),
         (ErrorKind::RateLimited, Box::new(move || wait(429))),
         (ErrorKind::ServerError, Box::new(move || wait(503))),
     ];

@@ -56,7 +56,7 @@ impl HttpClient {
         let try_discover = || {
             let request = call.discovery().body(()).map_err(not_http)?;
             let expected = format!("application/x-{}-advertisement", call.service);
-            self.answer(self.ask(request)?, &expected)
+            self.answer(self.ask(request, None)?, &expected)
         };
         try_discover().map_err(|err| {
             self.0.link.failure.record(err);

@@ -2,12 +2,12 @@ use std::{
     fmt,
     io::Read as _,
     sync::{Arc, Mutex},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use rustls::pki_types::CertificateDer;
 use ureq::{
-    AsSendBody, Body,
+    Body, SendBody,
     http::{Method, Request, Response, header},
 };
 
@@ -16,16 +16,20 @@ use super::{
     body::{ResponseBody, lock},
     connect::{Dialer, NoResolver, system_look_up, tls_config},
     credentials::Authorization,
-    response::{Head, incomplete},
+    response::{Head, MAX_WORDS, incomplete},
     socket::Link,
+    upload::Upload,
 };
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, protocol::printable};
 
 /// GitHub and others decide by the prefix whether a Git client is talking to them.
 const USER_AGENT: &str = concat!("git/refsync-", env!("CARGO_PKG_VERSION"));
 
 /// Smart HTTP answers have a handful of headers.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
+
+/// How long the text of a refusal is waited for. The status has said what matters.
+const WORDS_TIME: Duration = Duration::from_secs(2);
 
 /// What [`HttpClient::new`] needs to know.
 #[derive(Debug)]
@@ -152,7 +156,37 @@ impl HttpClient {
     /// On failure the response is dropped, and with its unread body the connection.
     pub(super) fn ask(
         &self,
-        mut request: Request<impl AsSendBody>,
+        request: Request<()>,
+        body: Option<&mut Upload<'_>>,
+    ) -> Result<Response<Body>, Error> {
+        let response = self.exchange(request, body)?;
+        self.accept(response)
+    }
+
+    /// Sends a request and gives its answer, whatever the status. A connection that was kept for it
+    /// may be gone without anybody having noticed, such as one that a load balancer has forgotten:
+    /// then the request is sent once more, on a new one.
+    pub(super) fn exchange(
+        &self,
+        request: Request<()>,
+        mut body: Option<&mut Upload<'_>>,
+    ) -> Result<Response<Body>, Error> {
+        let first = self.try_exchange(request.clone(), body.as_deref_mut());
+        let is_repeatable = first.is_err()
+            && self.0.link.was_forgotten()
+            && body.as_deref_mut().is_none_or(Upload::rewind);
+        if !is_repeatable {
+            return first;
+        }
+        tracing::debug!("the connection that was kept is gone");
+        self.take_failure();
+        self.try_exchange(request, body)
+    }
+
+    fn try_exchange(
+        &self,
+        mut request: Request<()>,
+        body: Option<&mut Upload<'_>>,
     ) -> Result<Response<Body>, Error> {
         let Inner {
             agent,
@@ -185,17 +219,52 @@ impl HttpClient {
         link.begin_request();
         link.meter.count_request();
         let asked = (*request.method() == Method::GET).then(|| request.uri().clone());
-        let response = agent
-            .run(request)
-            .map_err(|err| incomplete(err, ErrorKind::NotAGitServer))?;
+        let response = match body {
+            Some(body) => agent.run(request.map(|()| SendBody::from_reader(body))),
+            None => agent.run(request),
+        };
+        let response = response.map_err(|err| incomplete(err, ErrorKind::NotAGitServer))?;
         span.record("status", response.status().as_u16());
         let head = self.head(&response);
         *lock(&self.0.moved) = asked.and_then(|asked| head.moved(*redirects, &asked));
-        head.check_status(SystemTime::now())?;
         Ok(response)
     }
 
-    pub(super) fn head<'a>(&self, response: &'a Response<Body>) -> Head<'a> {
+    /// The answer, unless its status says no.
+    pub(super) fn accept(&self, response: Response<Body>) -> Result<Response<Body>, Error> {
+        let (parts, mut body) = response.into_parts();
+        let response = Response::from_parts(parts, ());
+        let head = self.head(&response);
+        head.check_status(SystemTime::now(), || self.words(&head, &mut body))?;
+        Ok(response.map(|()| body))
+    }
+
+    /// The start of a text that comes with a refusal, safe to print.
+    fn words(&self, head: &Head<'_>, body: &mut Body) -> String {
+        if !head.is_plain_text() {
+            return String::new();
+        }
+        let authorization = self.0.authorization.as_ref();
+        // As much more as it takes to recognise a secret at the end.
+        let most = MAX_WORDS + authorization.map_or(0, |authorization| authorization.len());
+        let earlier = self.take_failure();
+        self.0.link.wait_at_most(WORDS_TIME);
+        let mut words = Vec::new();
+        // What has come before it failed will do.
+        let read = body.as_reader().take(most as u64).read_to_end(&mut words);
+        tracing::trace!(?read, "the text of a refusal");
+        self.take_failure();
+        if let Some(earlier) = earlier {
+            self.0.link.failure.record(earlier);
+        }
+        if authorization.is_some_and(|authorization| authorization.is_in(&words)) {
+            return String::new();
+        }
+        words.truncate(MAX_WORDS);
+        printable(&words)
+    }
+
+    pub(super) fn head<'a, B>(&self, response: &'a Response<B>) -> Head<'a> {
         Head {
             status: response.status(),
             headers: response.headers(),

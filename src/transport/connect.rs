@@ -212,6 +212,7 @@ impl Connector for Dialer {
         details: &ConnectionDetails<'_>,
         _chained: Option<()>,
     ) -> Result<Option<Wire>, ureq::Error> {
+        self.link.is_new.set(true);
         let origin = Origin::of(details.uri).ok_or(ureq::Error::HostNotFound)?;
         let stream = self
             .dial(&origin)
@@ -297,10 +298,10 @@ impl Transport for Wire {
         let authorization = self
             .authorization
             .as_ref()
-            .filter(|_| !self.link.head_is_out());
+            .filter(|_| !self.link.head_is_out.get());
         let parts = match authorization.and_then(|authorization| authorization.put_in(output)) {
             Some(parts) => {
-                self.link.head_goes_out();
+                self.link.head_is_out.set(true);
                 parts
             }
             None => [output, b"", b""],
@@ -321,6 +322,9 @@ impl Transport for Wire {
             Stream::Tls(tls) => tls.read(input),
         };
         let received = received.map_err(|err| self.broken(err))?;
+        if received == 0 {
+            self.link.hung_up.set(true);
+        }
         let framing = self.link.framing.add(received);
         framing.map_err(|err| self.link.failure.record(err))?;
         self.buffers.input_appended(received);

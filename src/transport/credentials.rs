@@ -9,6 +9,8 @@ use ureq::http::HeaderValue;
 
 use crate::{Error, ErrorKind};
 
+const BASIC: &str = "Basic ";
+
 /// What to log in with at the remote: a token, or a username and a password.
 ///
 /// Both are sent as HTTP Basic authentication (RFC 7617) with every request, but only to the origin
@@ -54,18 +56,30 @@ impl Credentials {
         self
     }
 
+    fn username(&self) -> &str {
+        match &self.0 {
+            Kind::Token { username, .. } | Kind::UsernamePassword { username, .. } => username,
+        }
+    }
+
+    fn secret(&self) -> &str {
+        match &self.0 {
+            Kind::Token { token: secret, .. }
+            | Kind::UsernamePassword {
+                password: secret, ..
+            } => secret,
+        }
+    }
+
     /// The value of the `Authorization` header, marked as sensitive.
     pub(super) fn authorization(&self) -> Result<HeaderValue, Error> {
-        let (username, secret) = match &self.0 {
-            Kind::Token { token, username } => (username, token),
-            Kind::UsernamePassword { username, password } => (username, password),
-        };
+        let (username, secret) = (self.username(), self.secret());
         if let Some(complaint) = complaint(username, secret) {
             return Err(Error::new(ErrorKind::InvalidOptions, complaint));
         }
         let encoded =
             base64::engine::general_purpose::STANDARD.encode(format!("{username}:{secret}"));
-        let mut value = HeaderValue::try_from(format!("Basic {encoded}"))
+        let mut value = HeaderValue::try_from(format!("{BASIC}{encoded}"))
             .map_err(|_| Error::new(ErrorKind::InvalidOptions, "the credentials are too long"))?;
         value.set_sensitive(true);
         Ok(value)
@@ -79,6 +93,7 @@ impl Credentials {
 pub(super) struct Authorization {
     value: HeaderValue,
     stand_in: HeaderValue,
+    secret: String,
 }
 
 impl Authorization {
@@ -89,7 +104,20 @@ impl Authorization {
         Ok(Authorization {
             value: credentials.authorization()?,
             stand_in,
+            secret: credentials.secret().to_owned(),
         })
+    }
+
+    /// Whether a server has put the secret into its `text`, in one form or the other.
+    pub(super) fn is_in(&self, text: &[u8]) -> bool {
+        let encoded = self.value.as_bytes().strip_prefix(BASIC.as_bytes());
+        let encoded = encoded.expect("it is Basic authentication");
+        text.contains_str(encoded) || text.contains_str(&self.secret)
+    }
+
+    /// How long the longer one of these forms is.
+    pub(super) fn len(&self) -> usize {
+        self.value.len()
     }
 
     pub(super) fn stand_in(&self) -> &HeaderValue {
@@ -173,6 +201,20 @@ mod tests {
         let expected = b"a: b\r\nc: Basic eC1hY2Nlc3MtdG9rZW46dDBrM24=\r\n\r\n";
         assert_eq!(sent.as_bstr(), expected.as_bstr());
         assert!(another.put_in(&head).is_none());
+    }
+
+    #[test]
+    fn they_are_recognised_in_what_a_server_says() {
+        let authorization = Authorization::new(&Credentials::token("t0k3n")).expect("valid");
+        for (text, expected) in [
+            ("no such user: t0k3n.", true),
+            ("authorization: Basic eC1hY2Nlc3MtdG9rZW46dDBrM24=\n", true),
+            ("eC1hY2Nlc3MtdG9rZW46dDBrM24=", true),
+            ("no such user: x-access-token", false),
+            ("", false),
+        ] {
+            assert_eq!(authorization.is_in(text.as_bytes()), expected, "{text}");
+        }
     }
 
     #[test]

@@ -1,4 +1,8 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    fs::File,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::{Error, run::Vitals};
 
@@ -23,6 +27,17 @@ impl CurrentRun {
     /// Takes what was received off the run's budget.
     pub(super) fn received(&self, bytes: usize) -> Result<(), Error> {
         self.get().map_or(Ok(()), |run| run.received(bytes))
+    }
+
+    /// A file without a name, in the run's folder for such things.
+    pub(super) fn temporary_file(&self) -> io::Result<File> {
+        self.get()
+            .map_or_else(tempfile::tempfile, |run| run.temporary_file())
+    }
+
+    /// Fails if the run may not have so much on disk.
+    pub(super) fn check_disk(&self, bytes: u64) -> Result<(), Error> {
+        self.get().map_or(Ok(()), |run| run.check_disk(bytes))
     }
 
     /// From now on refs may be moving on the other side.

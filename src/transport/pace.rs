@@ -72,6 +72,11 @@ impl Framing {
     pub(super) fn ends(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
+
+    /// Whether nothing has been received, while there is nothing for the caller yet.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
 }
 
 #[cfg(test)]

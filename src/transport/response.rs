@@ -13,6 +13,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest URL that an error shows, in bytes.
 const MAX_SHOWN: usize = 400;
 
+/// The most of a refusal's own text that an error repeats, in bytes.
+pub(super) const MAX_WORDS: usize = 512;
+
 /// An answer, as far as it takes to judge it.
 pub(super) struct Head<'a> {
     pub(super) status: StatusCode,
@@ -22,21 +25,25 @@ pub(super) struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// Fails unless the request was successful.
-    pub(super) fn check_status(&self, now: SystemTime) -> Result<(), Error> {
-        let Some((kind, what)) = self.refusal() else {
-            return Ok(());
-        };
+    /// Fails unless the request was successful. `words` are what the server says about that.
+    pub(super) fn check_status(
+        &self,
+        now: SystemTime,
+        words: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
         let wait = self
             .header(header::RETRY_AFTER)
             .and_then(|value| retry_after(value, now));
-        Err(
-            Error::new(kind, format!("{what} (HTTP {})", self.status.as_u16()))
-                .with_retry_after(wait),
-        )
+        let Some((kind, what)) = self.refusal(wait.is_some()) else {
+            return Ok(());
+        };
+        let words = words();
+        let colon = if words.is_empty() { "" } else { ": " };
+        let text = format!("{what} (HTTP {}){colon}{words}", self.status.as_u16());
+        Err(Error::new(kind, text).with_retry_after(wait))
     }
 
-    fn refusal(&self) -> Option<(ErrorKind, String)> {
+    fn refusal(&self, asks_to_wait: bool) -> Option<(ErrorKind, String)> {
         let (kind, what) = match self.status.as_u16() {
             200 => return None,
             300..=399 => return Some((ErrorKind::Redirected, self.redirect())),
@@ -45,9 +52,24 @@ impl Head<'_> {
                 "the server does not accept these credentials",
             ),
             401 => (ErrorKind::Authentication, "the server asks for credentials"),
+            // GitHub's secondary rate limit.
+            403 if asks_to_wait => (ErrorKind::RateLimited, "the server asks for fewer requests"),
             403 => (ErrorKind::PermissionDenied, "the server denies access"),
+            404 | 410 if self.authorized => (
+                ErrorKind::NotFound,
+                "the server has no such repository, or none that these credentials may see",
+            ),
             404 | 410 => (ErrorKind::NotFound, "the server has no such repository"),
+            408 => (
+                ErrorKind::ServerError,
+                "the server has given up waiting for the request",
+            ),
+            411 => (
+                ErrorKind::Remote,
+                "the server wants to know the length of the request beforehand",
+            ),
             413 => (ErrorKind::Remote, "the request is too large for the server"),
+            425 => (ErrorKind::RateLimited, "the server asks to try again later"),
             429 => (ErrorKind::RateLimited, "the server asks for fewer requests"),
             400..=499 => (ErrorKind::Remote, "the server refuses the request"),
             500..=599 => (ErrorKind::ServerError, "the server failed"),
@@ -61,9 +83,17 @@ impl Head<'_> {
 
     fn redirect(&self) -> String {
         let text = "the server redirects, and that is not followed";
-        match self.header(header::LOCATION).and_then(moved_to) {
-            Some(url) => format!("{text}; try {url}"),
-            None => text.to_owned(),
+        match self.header(header::LOCATION).map(leads_to) {
+            Some(Target::Repository(url)) => format!("{text}; try {url}"),
+            Some(Target::Page(url)) => {
+                let cause = if self.authorized {
+                    "it does not accept these credentials"
+                } else {
+                    "it wants credentials"
+                };
+                format!("the server redirects to {url}, which is no repository: perhaps {cause}")
+            }
+            Some(Target::Unusable) | None => text.to_owned(),
         }
     }
 
@@ -86,19 +116,30 @@ impl Head<'_> {
             let text = "the answer is compressed, which it was not asked to be";
             return Err(Error::new(ErrorKind::NotAGitServer, text));
         }
-        let essence = self
-            .header(header::CONTENT_TYPE)
-            .and_then(|value| value.split(';').next())
-            .map(str::trim);
-        match essence {
-            Some(essence) if essence.eq_ignore_ascii_case(expected) => Ok(()),
-            _ => Err(Error::new(
-                ErrorKind::NotAGitServer,
-                format!(
-                    "the answer is not of the type {expected}; this URL does not speak Git's smart HTTP"
-                ),
-            )),
+        if self.is_of_type(expected) {
+            return Ok(());
         }
+        let text = if self.authorized && self.is_of_type("text/html") {
+            "the answer is a page: this URL does not speak Git's smart HTTP, or the server does not \
+             accept these credentials and shows where to log in"
+                .to_owned()
+        } else {
+            format!(
+                "the answer is not of the type {expected}; this URL does not speak Git's smart HTTP"
+            )
+        };
+        Err(Error::new(ErrorKind::NotAGitServer, text))
+    }
+
+    /// Whether the body is text that can be repeated as it is.
+    pub(super) fn is_plain_text(&self) -> bool {
+        self.is_of_type("text/plain") && !self.headers.contains_key(header::CONTENT_ENCODING)
+    }
+
+    fn is_of_type(&self, essence: &str) -> bool {
+        let content_type = self.header(header::CONTENT_TYPE).unwrap_or_default();
+        let found = content_type.split(';').next().unwrap_or_default();
+        found.trim().eq_ignore_ascii_case(essence)
     }
 
     fn header(&self, name: header::HeaderName) -> Option<&str> {
@@ -106,11 +147,26 @@ impl Head<'_> {
     }
 }
 
-/// The repository that a redirect of the first request leads to, if it can be shown as it is.
-fn moved_to(location: &str) -> Option<RemoteUrl> {
-    let url = location.split('?').next()?;
-    let url = Some(url).filter(|url| url.len() <= MAX_SHOWN)?;
-    RemoteUrl::parse(url.strip_suffix("/info/refs").unwrap_or(url)).ok()
+/// Where a redirect leads, as far as it can be shown.
+#[derive(Debug)]
+enum Target {
+    Repository(RemoteUrl),
+    Page(RemoteUrl),
+    Unusable,
+}
+
+/// A repository is asked for with these behind its URL (gitprotocol-http(5)).
+const ASKED_WITH: [&str; 3] = ["/info/refs", "/git-upload-pack", "/git-receive-pack"];
+
+fn leads_to(location: &str) -> Target {
+    let url = location.split('?').next().unwrap_or_default();
+    let repository = ASKED_WITH.iter().find_map(|path| url.strip_suffix(path));
+    let parsed = RemoteUrl::parse(repository.unwrap_or(url)).ok();
+    match parsed.filter(|url| url.as_str().len() <= MAX_SHOWN) {
+        Some(url) if repository.is_some() => Target::Repository(url),
+        Some(url) => Target::Page(url),
+        None => Target::Unusable,
+    }
 }
 
 /// `Retry-After`, in seconds or as a date (RFC 9110 section 10.2.3). A date in the past is no wait.
@@ -159,7 +215,7 @@ mod tests {
             headers: &headers(pairs),
             authorized: true,
         };
-        head.check_status(SystemTime::UNIX_EPOCH)?;
+        head.check_status(SystemTime::UNIX_EPOCH, String::new)?;
         head.check_content_type(TYPE)
     }
 
@@ -182,8 +238,11 @@ mod tests {
             (403, PermissionDenied),
             (404, NotFound),
             (407, Remote),
+            (408, ServerError),
             (410, NotFound),
+            (411, Remote),
             (413, Remote),
+            (425, RateLimited),
             (429, RateLimited),
             (451, Remote),
             (500, ServerError),
@@ -198,6 +257,21 @@ mod tests {
             assert_eq!(err.kind(), kind, "{status}");
             assert!(err.to_string().contains(&status.to_string()), "{err}");
         }
+    }
+
+    #[test]
+    fn who_is_denied_for_a_time_may_come_back() {
+        let waits = [(header::RETRY_AFTER, "60")];
+        let err = check(403, &waits).expect_err("refused");
+        assert_eq!(err.kind(), ErrorKind::RateLimited);
+        assert_eq!(err.retry_after(), Some(Duration::from_secs(60)));
+        for status in [408, 425, 429, 503] {
+            assert!(check(status, &[]).expect_err("refused").is_retryable());
+        }
+        let nonsense = [(header::RETRY_AFTER, "soon")];
+        let err = check(403, &nonsense).expect_err("refused");
+        assert_eq!(err.kind(), ErrorKind::PermissionDenied);
+        assert!(!err.is_retryable());
     }
 
     #[test]
@@ -278,8 +352,13 @@ mod tests {
                 "; try https://new.example/a.git (",
             ),
             (
+                "https://new.example/a.git/git-receive-pack",
+                "; try https://new.example/a.git (",
+            ),
+            (
                 "https://new.example/login?next=canary",
-                "; try https://new.example/login (",
+                "to https://new.example/login, which is no repository: perhaps it does not accept \
+                 these credentials (",
             ),
             (
                 "https://me:canary@new.example/a.git/info/refs",
@@ -301,18 +380,51 @@ mod tests {
 
     #[test]
     fn whether_credentials_were_sent_shows_in_the_text() {
-        let err = |authorized| {
-            let headers = HeaderMap::new();
-            let head = Head {
-                status: StatusCode::UNAUTHORIZED,
-                headers: &headers,
-                authorized,
-            };
-            head.check_status(SystemTime::UNIX_EPOCH)
-                .expect_err("refused")
-                .to_string()
-        };
-        assert!(err(true).contains("does not accept these"));
-        assert!(err(false).contains("asks for"));
+        let page = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+        let login = [(header::LOCATION, "https://git.example/login")];
+        for (status, headers, authorized, anonymous) in [
+            (
+                401,
+                &[][..],
+                "does not accept these credentials",
+                "asks for credentials",
+            ),
+            (
+                404,
+                &[],
+                "none that these credentials may see",
+                "no such repository (",
+            ),
+            (
+                410,
+                &[],
+                "none that these credentials may see",
+                "no such repository (",
+            ),
+            (
+                200,
+                &page,
+                "does not accept these credentials",
+                "not speak Git's smart HTTP",
+            ),
+            (
+                302,
+                &login,
+                "does not accept these credentials",
+                "perhaps it wants credentials",
+            ),
+        ] {
+            for (is_authorized, expected) in [(true, authorized), (false, anonymous)] {
+                let head = Head {
+                    status: StatusCode::from_u16(status).expect("a status"),
+                    headers: &self::headers(headers),
+                    authorized: is_authorized,
+                };
+                let checked = head.check_status(SystemTime::UNIX_EPOCH, String::new);
+                let err = checked.and_then(|()| head.check_content_type(TYPE));
+                let err = err.expect_err("refused").to_string();
+                assert!(err.contains(expected), "{err}");
+            }
+        }
     }
 }

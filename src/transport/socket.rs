@@ -2,7 +2,7 @@ use std::{
     io::{self, Read, Write},
     net::TcpStream,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -24,12 +24,17 @@ pub(super) struct Link {
     pub(super) run: CurrentRun,
     pub(super) meter: Arc<Meter>,
     pub(super) failure: Failure,
-    pub(super) hung_up: HungUp,
     pub(super) timeouts: Timeouts,
     pub(super) pace: Pace,
     pub(super) framing: Framing,
+    /// Whether the connection was made for the current request.
+    pub(super) is_new: Flag,
     /// Whether the credentials of the current request have been sent.
-    head_is_out: AtomicBool,
+    pub(super) head_is_out: Flag,
+    /// Whether the server has closed the connection of the current request.
+    pub(super) hung_up: Flag,
+    /// Until when the rest of the current answer is waited for, where that is not worth much.
+    patience: Mutex<Option<Deadline>>,
 }
 
 impl Link {
@@ -38,41 +43,55 @@ impl Link {
             run,
             meter,
             failure: Failure::default(),
-            hung_up: HungUp::default(),
             timeouts,
             pace: Pace::default(),
             framing: Framing::default(),
-            head_is_out: AtomicBool::default(),
+            is_new: Flag::default(),
+            head_is_out: Flag::default(),
+            hung_up: Flag::default(),
+            patience: Mutex::default(),
         }
     }
 
     pub(super) fn begin_request(&self) {
-        self.head_is_out.store(false, Ordering::Relaxed);
-        self.hung_up.set(false);
+        for flag in [&self.is_new, &self.head_is_out, &self.hung_up] {
+            flag.set(false);
+        }
+        self.set_patience(None);
         self.pace.start_over();
         self.framing.ends();
     }
 
-    pub(super) fn head_is_out(&self) -> bool {
-        self.head_is_out.load(Ordering::Relaxed)
+    /// Whether the current request has found its connection closed: one that had served others, and
+    /// on which not a byte has come back.
+    pub(super) fn was_forgotten(&self) -> bool {
+        self.hung_up.get() && !self.is_new.get() && self.framing.is_untouched()
     }
 
-    pub(super) fn head_goes_out(&self) {
-        self.head_is_out.store(true, Ordering::Relaxed);
+    /// From now on until the next request, nothing is waited for longer than that.
+    pub(super) fn wait_at_most(&self, time: Duration) {
+        self.set_patience(Some(Deadline::after(time)));
+    }
+
+    fn set_patience(&self, until: Option<Deadline>) {
+        *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    fn patience(&self) -> Option<Deadline> {
+        *self.patience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether the server closed the connection before it had all of the current request.
 #[derive(Debug, Default)]
-pub(super) struct HungUp(AtomicBool);
+pub(super) struct Flag(AtomicBool);
 
-impl HungUp {
+impl Flag {
     pub(super) fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set(&self, hung_up: bool) {
-        self.0.store(hung_up, Ordering::Relaxed);
+    pub(super) fn set(&self, value: bool) {
+        self.0.store(value, Ordering::Relaxed);
     }
 }
 
@@ -153,8 +172,9 @@ impl Socket {
             {
                 return Err(setup.exceeded(ErrorKind::Connect, "the TLS handshake"));
             }
-            if idle.is_over() {
-                return Err(idle.exceeded(ErrorKind::Network, "waiting for the server"));
+            let waits = [Some(idle), self.link.patience()];
+            if let Some(over) = waits.into_iter().flatten().find(Deadline::is_over) {
+                return Err(over.exceeded(ErrorKind::Network, "waiting for the server"));
             }
         }
     }
@@ -162,7 +182,16 @@ impl Socket {
 
 impl Read for Socket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let received = self.poll(|mut stream| stream.read(buf))?;
+        let mut hung_up = false;
+        let received = self.poll(|mut stream| {
+            let read = stream.read(buf);
+            hung_up = read.as_ref().map_or_else(is_hang_up, |read| *read == 0);
+            read
+        });
+        if hung_up {
+            self.link.hung_up.set(true);
+        }
+        let received = received?;
         self.link.meter.count_received(received);
         if let Err(err) = self.link.run.received(received) {
             self.broken = true;
@@ -249,19 +278,44 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_socket_that_failed_once_stays_failed() {
+    fn connected() -> (Socket, TcpStream, Arc<Link>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let stream = TcpStream::connect(address).expect("connected");
-        let (mut peer, _) = listener.accept().expect("a connection");
+        let (peer, _) = listener.accept().expect("a connection");
         let timeouts = Timeouts {
             idle: POLL,
             ..Timeouts::default()
         };
         let link = Arc::new(Link::new(CurrentRun::default(), Arc::default(), timeouts));
-        let mut socket =
+        let socket =
             Socket::new(stream, link.clone(), Deadline::after(Duration::MAX)).expect("a socket");
+        (socket, peer, link)
+    }
+
+    /// What nobody has asked for would be taken for the answer to the next request.
+    #[test]
+    fn a_socket_with_bytes_to_read_is_not_open_and_one_at_its_end_neither() {
+        let (socket, mut peer, _) = connected();
+        assert!(socket.is_open());
+        peer.write_all(b"HTTP/1.1 200 OK\r\n").expect("sent");
+        until_readable(&socket);
+        assert!(!socket.is_open());
+
+        let (socket, peer, _) = connected();
+        assert!(socket.is_open());
+        drop(peer);
+        until_readable(&socket);
+        assert!(!socket.is_open());
+    }
+
+    fn until_readable(socket: &Socket) {
+        while socket.stream.peek(&mut [0]).is_err() {}
+    }
+
+    #[test]
+    fn a_socket_that_failed_once_stays_failed() {
+        let (mut socket, mut peer, link) = connected();
         assert!(socket.is_open());
         socket.read(&mut [0]).expect_err("nothing was sent");
         let failure = link.failure.take().map(|err| err.kind());

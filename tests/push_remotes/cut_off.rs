@@ -8,7 +8,7 @@ use crate::support::pull::{
 use crate::support::push::{LOOKED_AGAIN, PUSHED, Pair, is_push};
 use refsync::{ErrorKind, Outcome, Reason, SyncOptions, SyncRunStats};
 use std::fs;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const BYSTANDER: &str = "refs/heads/bystander";
 const DECLINED: &str = "refs/heads/declined";
@@ -162,6 +162,34 @@ fn assert_known_refs_match(stats: &SyncRunStats, unknown: &[String], remote: &Re
     }
 }
 
+/// A connection that was kept may be gone by the time of the push, and it may be gone only after the
+/// push took effect: then the second one is refused, and what is there decides.
+#[test]
+fn a_push_that_is_sent_twice() {
+    for acts_first in [false, true] {
+        let pair = Pair::in_step();
+        let (remote, root) = (pair.remote.clone(), pair.root.clone());
+        let is_second = AtomicBool::new(false);
+        pair.on_push(move |_| {
+            if is_second.swap(true, Ordering::SeqCst) {
+                return None;
+            }
+            if acts_first {
+                remote.set_ref(BYSTANDER, &root);
+            }
+            Some(Answer::Raw(Vec::new()))
+        });
+        let pushed = pair.push();
+        assert_eq!(pushed.fate_of(BYSTANDER), created(&pair.root));
+        let asked: &[&str] = if acts_first {
+            &["info/refs", "push", "push", "info/refs"]
+        } else {
+            &["info/refs", "push", "push"]
+        };
+        assert_eq!(pushed.asked, asked);
+    }
+}
+
 /// Nothing but the bystander to push; a gateway fails while the remote does `act`.
 fn with_bad_gateway(code: u16, act: impl Fn(&Repo) + Send + Sync + 'static) -> Pair {
     let pair = Pair::in_step();
@@ -224,7 +252,8 @@ fn a_connection_that_is_cut_before_the_answer_begins() {
     let pushed = pair.push_to_any(&SyncOptions::default());
     let reason = pushed.reason_of(BYSTANDER);
     assert!(matches!(reason, Reason::Unconfirmed { .. }), "{reason}");
-    assert_eq!(pushed.asked, LOOKED_AGAIN);
+    // Once more, and then a look.
+    assert_eq!(pushed.asked, ["info/refs", "push", "push", "info/refs"]);
     assert_matches_git(&pushed.stats, &pair.remote);
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Cursor, Read as _};
 
-use bstr::BString;
+use bstr::{BString, ByteSlice as _};
 
 use super::{AGENT, SmartHttp, session::Session};
 use crate::{
@@ -180,15 +180,58 @@ impl Session {
             }
         };
         let noise = Noise::up_to(run.limits().noise);
-        let mut report = report_status::read(answer, &capabilities, updates, noise);
+        let mut report = report_status::read(answer.body, &capabilities, updates, noise);
         let failure = self.client.take_failure();
         self.is_broken = failure.is_some() || report.trouble.is_some();
         let messages = std::mem::take(&mut report.messages);
+        let answers = answers(report, failure.as_ref());
+        let answers = if answer.is_repeated {
+            self.look_again(updates, answers, run)
+        } else {
+            answers?
+        };
         Ok(PushReport {
-            answers: answers(report, failure.as_ref())?,
+            answers,
             messages,
             failure,
         })
+    }
+
+    /// Answers that the server may have had twice: what it did the first time it refuses
+    /// the second time, so what is there now decides.
+    fn look_again(
+        &mut self,
+        updates: &[RefUpdate],
+        answers: Result<Vec<PushAnswer>, Error>,
+        run: &Run,
+    ) -> Vec<PushAnswer> {
+        let unclear = |err: Error| {
+            let detail = err.to_string();
+            vec![PushAnswer::Unclear { detail }; updates.len()]
+        };
+        let mut answers = answers.unwrap_or_else(unclear);
+        let is_refused = |answer: &PushAnswer| matches!(answer, PushAnswer::Refused { .. });
+        if !answers.iter().any(is_refused) {
+            return answers;
+        }
+        let now = self.list_for_push(run);
+        let now = now.map(|(format, listed)| RefList::of(format, listed.refs));
+        self.is_broken |= now.is_err();
+        for (update, answer) in updates.iter().zip(&mut answers) {
+            let PushAnswer::Refused { text } = answer else {
+                continue;
+            };
+            let found = now.as_ref().map(|now| now.find(update.name.as_bstr()));
+            match found {
+                Ok(Some(found)) if found.target == update.new => *answer = PushAnswer::Done,
+                Ok(_) => {}
+                Err(_) => {
+                    let detail = std::mem::take(text);
+                    *answer = PushAnswer::Unclear { detail };
+                }
+            }
+        }
+        answers
     }
 }
 

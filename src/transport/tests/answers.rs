@@ -36,7 +36,8 @@ fn each_refusal_has_a_kind_and_the_next_request_is_unharmed() {
     use ErrorKind::*;
     let cases = [
         ("401 Unauthorized", Authentication),
-        ("403 Forbidden", PermissionDenied),
+        // With Retry-After.
+        ("403 Forbidden", RateLimited),
         ("404 Not Found", NotFound),
         ("410 Gone", NotFound),
         ("413 Content Too Large", Remote),
@@ -59,6 +60,61 @@ fn each_refusal_has_a_kind_and_the_next_request_is_unharmed() {
         assert!(err.to_string().contains(&status[..3]), "{err}");
         assert_eq!(get(&client, &server.url()).expect("an answer"), "fine");
     }
+}
+
+/// The start of it, in a form that is safe to print, and nothing that was not meant to be read.
+#[test]
+fn a_refusal_says_what_the_server_says_about_it() {
+    let plain = "Content-Type: text/plain; charset=utf-8";
+    let long = "x".repeat(5000);
+    let cases = [
+        (
+            plain,
+            "This repository is archived.\n",
+            ": This repository is archived.",
+        ),
+        (plain, "\x1b[2Jno\u{202e}", ":  [2Jno "),
+        (plain, &long, &format!(": {}", "x".repeat(400))),
+        (plain, "", ""),
+        (plain, "your token t0k3n has expired", ""),
+        (
+            plain,
+            "Authorization: Basic eC1hY2Nlc3MtdG9rZW46dDBrM24=",
+            "",
+        ),
+        (plain, &format!("{}t0k3n", "x".repeat(510)), ""),
+        ("Content-Type: text/html", "<p>no</p>", ""),
+        (
+            "Content-Type: text/plain\r\nContent-Encoding: gzip",
+            "zzz",
+            "",
+        ),
+        ("X: y", "no", ""),
+    ];
+    for (headers, body, expected) in cases {
+        let server = Server::start([Step::Answer(response("403 Forbidden", &[headers], body))]);
+        let mut options = options(&server.url());
+        options.credentials = Some(crate::Credentials::token("t0k3n"));
+        let client = HttpClient::new(options).expect("a client");
+        let err = get(&client, &server.url()).expect_err("refused");
+        assert_eq!(
+            err.to_string(),
+            format!("the server denies access (HTTP 403){expected}")
+        );
+        assert_eq!(err.kind(), ErrorKind::PermissionDenied);
+    }
+}
+
+#[test]
+fn the_text_of_a_refusal_is_not_waited_for_long() {
+    let head = "HTTP/1.1 429 No\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\nslow";
+    let server = Server::start([Step::Stall(head.into(), Box::new(|| {}))]);
+    let begun = std::time::Instant::now();
+    let err = get(&client(&server.url()), &server.url()).expect_err("refused");
+    let text = "the server asks for fewer requests (HTTP 429): slow";
+    assert_eq!(err.to_string(), text);
+    assert_eq!(err.kind(), ErrorKind::RateLimited);
+    assert!(begun.elapsed() < Timeouts::default().idle / 2);
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn post(client: &HttpClient, url: &str, mut body: &[u8]) -> Result<(), Error> {
     let url = RemoteUrl::parse(url).expect("a valid URL");
     let answer = client.upload(&call(&url), &mut body);
     let mut answer = answer.map_err(|unanswered| unanswered.error)?;
-    match answer.read_to_end(&mut Vec::new()) {
+    match answer.body.read_to_end(&mut Vec::new()) {
         Ok(_) => Ok(()),
         Err(_) => Err(client.take_failure().expect("each error is recorded")),
     }

@@ -3,6 +3,7 @@
 mod answers;
 mod cancellation;
 mod reuse;
+mod second_tries;
 mod secrets;
 mod security;
 mod server;

@@ -29,7 +29,8 @@ fn a_handshake_and_a_request_over_one_connection_run_after_run() {
         if server.requests().len() == 1 {
             let url = RemoteUrl::parse(&server.url()).expect("a valid URL");
             let mut body = &b"0014command=ls-refs\n0000"[..];
-            let mut answer = client.upload(&call(&url), &mut body).expect("an answer");
+            let answer = client.upload(&call(&url), &mut body).expect("an answer");
+            let mut answer = answer.body;
             let mut refs = vec![0; REFS.len()];
             answer.read_exact(&mut refs).expect("refs");
             assert_eq!(refs, REFS.as_bytes());
@@ -82,4 +83,15 @@ fn a_run_that_left_bytes_unread_costs_the_connection_only() {
         assert!(client.take_failure().is_none());
         assert_eq!(server.connections(), connections);
     }
+}
+
+/// Otherwise it would be the answer to the next request.
+#[test]
+fn what_nobody_asked_for_is_never_an_answer() {
+    let twice = [ok("one"), ok("smuggled")].concat();
+    let server = Server::start([Step::Answer(twice), Step::Answer(ok("two"))]);
+    let client = client(&server.url());
+    assert_eq!(get(&client, &server.url()).expect("an answer"), "one");
+    assert_eq!(get(&client, &server.url()).expect("an answer"), "two");
+    assert_eq!(server.connections(), 2);
 }
