@@ -40,17 +40,18 @@ pub enum ErrorKind {
     Connect,
     /// The TLS handshake failed: certificate, name or protocol.
     Tls,
-    /// An established connection broke, stalled or timed out.
+    /// An established connection broke, stalled or timed out, or an answer ended early.
     Network,
     /// The server wants (other) credentials: HTTP 401.
     Authentication,
-    /// The credentials are not enough for this repository: HTTP 403.
+    /// The credentials are not enough for this repository: HTTP 403 without `Retry-After`.
     PermissionDenied,
     /// There is no such repository, or not for these credentials: HTTP 404 or 410.
     NotFound,
-    /// The server asks to slow down: HTTP 429. See [`Error::retry_after`].
+    /// The server asks to come back later: HTTP 429, 425, or 403 with `Retry-After`. See
+    /// [`Error::retry_after`].
     RateLimited,
-    /// The server failed: HTTP 5xx. See [`Error::retry_after`].
+    /// The server failed, or gave up on the request: HTTP 5xx or 408. See [`Error::retry_after`].
     ServerError,
     /// The server answered with a redirect, and redirects are not followed.
     Redirected,
@@ -153,6 +154,37 @@ impl Error {
 }
 
 impl ErrorKind {
+    /// The word that stands for it in JSON and logs, such as `not_found`.
+    pub fn as_str(self) -> &'static str {
+        use ErrorKind::*;
+        match self {
+            InvalidGlob => "invalid_glob",
+            InvalidUrl => "invalid_url",
+            InvalidOptions => "invalid_options",
+            Forbidden => "forbidden",
+            Dns => "dns",
+            Connect => "connect",
+            Tls => "tls",
+            Network => "network",
+            Authentication => "authentication",
+            PermissionDenied => "permission_denied",
+            NotFound => "not_found",
+            RateLimited => "rate_limited",
+            ServerError => "server_error",
+            Redirected => "redirected",
+            NotAGitServer => "not_a_git_server",
+            Protocol => "protocol",
+            Remote => "remote",
+            NotARepository => "not_a_repository",
+            ObjectFormatMismatch => "object_format_mismatch",
+            Unsupported => "unsupported",
+            BudgetExceeded => "budget_exceeded",
+            Cancelled => "cancelled",
+            LocalIo => "local_io",
+            Corrupt => "corrupt",
+        }
+    }
+
     /// Whether the same run may succeed later without any change on the caller's side.
     pub fn is_retryable(self) -> bool {
         use ErrorKind::*;
@@ -166,10 +198,57 @@ impl ErrorKind {
     }
 }
 
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::error::Error as _;
+
+    #[test]
+    fn a_kind_is_called_as_its_variant() {
+        use ErrorKind::*;
+        for kind in [
+            InvalidGlob,
+            InvalidUrl,
+            InvalidOptions,
+            Forbidden,
+            Dns,
+            Connect,
+            Tls,
+            Network,
+            Authentication,
+            PermissionDenied,
+            NotFound,
+            RateLimited,
+            ServerError,
+            Redirected,
+            NotAGitServer,
+            Protocol,
+            Remote,
+            NotARepository,
+            ObjectFormatMismatch,
+            Unsupported,
+            BudgetExceeded,
+            Cancelled,
+            LocalIo,
+            Corrupt,
+        ] {
+            let mut expected = String::new();
+            for c in format!("{kind:?}").chars() {
+                if c.is_uppercase() && !expected.is_empty() {
+                    expected.push('_');
+                }
+                expected.push(c.to_ascii_lowercase());
+            }
+            assert_eq!(kind.as_str(), expected);
+            assert_eq!(kind.to_string(), expected);
+        }
+    }
 
     #[test]
     fn the_cause_is_behind_the_text_and_not_in_it() {

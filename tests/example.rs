@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{Answer, GitServer, ObjectFormat, Repo, Sandbox};
 
 const CANARY: &str = "canary-5d41402a";
@@ -98,6 +98,15 @@ fn everything(output: &Output) -> String {
     )
 }
 
+#[track_caller]
+fn assert_same_but_traffic(one: &Value, other: &Value) {
+    let [mut one, mut other] = [one, other].map(Clone::clone);
+    for json in [&mut one, &mut other] {
+        assert!(json["traffic"].take().is_object(), "{json}");
+    }
+    assert_eq!(one, other);
+}
+
 #[test]
 fn without_arguments_it_shows_every_outcome() {
     let output = sync(&[], &[]);
@@ -162,6 +171,33 @@ fn a_run_that_failed_says_why_and_whether_to_try_again() {
     let text = everything(&output);
     assert!(text.contains("may succeed later"), "{text}");
     assert!(text.contains("wait 7 s"), "{text}");
+
+    let output = setup.sync(&["--json"]);
+    assert_exit(&output, 1);
+    let printed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let expected = json!({"error": {
+        "kind": "server_error",
+        "message": "the server failed (HTTP 503)",
+        "retryable": true,
+        "retry_after": 7,
+    }});
+    assert_eq!(printed, expected);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("may succeed later"), "{text}");
+}
+
+#[test]
+fn json_of_what_went_over_the_wire() {
+    let setup = Setup::new();
+    let printed = setup.json(&[]);
+    let (received, sent) = setup.server.wire_bytes();
+    let expected = json!({
+        "requests": setup.server.requests().len(),
+        "bytes_sent": received,
+        "bytes_received": sent,
+        "objects": 4,
+    });
+    assert_eq!(printed["traffic"], expected);
 }
 
 #[test]
@@ -227,7 +263,7 @@ fn json_has_the_keys_of_the_contract_and_two_more() {
         .git_with_input(&["hash-object", "-w", "--stdin"], b"x");
     setup.destination.set_ref("refs/tags/v1", &blob);
     let json = setup.json(&["--branches", "*", "--tags", "*"]);
-    assert_eq!(keys(&json), ["refs"]);
+    assert_eq!(keys(&json), ["default_branch", "refs", "traffic"]);
     let refs = json["refs"].as_array().expect("a list");
     let main = setup.upstream.git(&["rev-parse", "main"]);
     let expected = serde_json::json!([
@@ -259,11 +295,11 @@ fn what_was_rejected_before_is_not_fetched_again() {
     fs::write(&file, first.to_string()).expect("a file");
     let file = file.to_str().expect("a path in UTF-8");
     let second = setup.json(&["--branches", "main", "--previous", file]);
-    assert_eq!(second, first);
+    assert_same_but_traffic(&second, &first);
     assert_eq!(setup.fetches(), 1);
 
     let third = setup.json(&["--branches", "main"]);
-    assert_eq!(third, first);
+    assert_same_but_traffic(&third, &first);
     assert_eq!(setup.fetches(), 2);
 }
 
@@ -318,7 +354,7 @@ fn a_dry_run_changes_nothing() {
     let foretold = setup.json(&["--dry-run"]);
     assert_eq!(foretold["refs"][0]["outcome"], "updated");
     assert_eq!(setup.destination.files(), files);
-    assert_eq!(setup.json(&[]), foretold);
+    assert_same_but_traffic(&setup.json(&[]), &foretold);
     assert_ne!(setup.destination.files(), files);
 }
 

@@ -5,6 +5,7 @@
 
 mod ends;
 mod fsck;
+mod json;
 mod progress;
 mod report;
 mod story;
@@ -49,7 +50,7 @@ struct Arguments {
     /// Say what would happen, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Print the stats as JSON and nothing else
+    /// Print the stats and the traffic as JSON and nothing else, or `{"error": ...}` when the run failed
     #[arg(long)]
     json: bool,
     /// List the branches and tags that the globs exclude, too
@@ -83,6 +84,10 @@ fn main() -> ExitCode {
         Ok(stats) => print(&arguments, &stats),
         Err(err) => {
             complain(&report::failure(&err));
+            if arguments.json {
+                // Nobody is left to be told if this fails.
+                json::write_failure(&err, io::stdout()).ok();
+            }
             ExitCode::from(match err.kind() {
                 ErrorKind::InvalidGlob | ErrorKind::InvalidUrl | ErrorKind::InvalidOptions => {
                     BAD_USAGE
@@ -128,18 +133,18 @@ fn options(arguments: &Arguments) -> Result<SyncOptions, Error> {
 }
 
 fn print(arguments: &Arguments, stats: &SyncRunStats) -> ExitCode {
-    let text = match arguments.json {
-        true => serde_json::to_string_pretty(stats).map(|json| json + "\n"),
-        false => Ok(report::table(stats, arguments.dry_run)),
+    let printed = if arguments.json {
+        json::write_stats(stats, io::stdout())
+    } else {
+        io::stdout().write_all(report::table(stats, arguments.dry_run).as_bytes())
     };
-    match text.map(|text| io::stdout().write_all(text.as_bytes())) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(err)) => lost(&err),
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
         Err(err) => lost(&err),
     }
 }
 
-fn lost(err: &dyn std::error::Error) -> ExitCode {
+fn lost(err: &io::Error) -> ExitCode {
     complain(&format!(
         "error: the run is done, its stats are lost: {err}\n"
     ));

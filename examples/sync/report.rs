@@ -64,9 +64,11 @@ fn short(id: ObjectId) -> String {
     }
 }
 
-/// Names come from the other side: one that is invalid may hold what a terminal obeys.
+/// Names come from the other side: one may hold what a terminal obeys, or what reverses the text
+/// around it.
 fn printable(text: &str) -> String {
-    let escaped = |c: char| match c.is_control() {
+    let reverses = |c| matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let escaped = |c: char| match c.is_control() || reverses(c) {
         true => c.escape_default().to_string(),
         false => c.to_string(),
     };
