@@ -104,27 +104,6 @@ impl LocalStore {
         self.object_format
     }
 
-    fn give(
-        &self,
-        repo: &gix::Repository,
-        request: &PackRequest,
-        receive: &mut PackReceiver<'_>,
-        run: &Run,
-    ) -> Result<PackAnswer, Error> {
-        let objects = LocalObjects::open(repo, ReadMemory::OWN)?;
-        match prepare(repo, &objects, request, run) {
-            Ok(mut pack) => {
-                receive(&mut pack)?;
-                Ok(PackAnswer::Sent)
-            }
-            Err(NoPack::Fault(fault)) => Ok(PackAnswer::Unavailable {
-                tip: objects.tip_of(&fault, request, run)?,
-                detail: fault.detail,
-            }),
-            Err(NoPack::Failed(err)) => Err(err),
-        }
-    }
-
     /// The pack of a sound store, before any of it is read.
     #[cfg(feature = "bench-internals")]
     pub(crate) fn outgoing_pack<'a>(
@@ -189,10 +168,23 @@ impl RefSource for LocalStore {
         )
         .entered();
         let repo = self.repo.to_thread_local();
+        let mut objects = LocalObjects::open(&repo, ReadMemory::OWN)?;
+        let mut pack = prepare(&repo, &objects, request, run);
         // What looks damaged may have been repacked while it was being looked for.
-        match self.give(&repo, request, receive, run)? {
-            PackAnswer::Sent => Ok(PackAnswer::Sent),
-            PackAnswer::Unavailable { .. } => self.give(&repo, request, receive, run),
+        if let Err(NoPack::Fault(_)) = pack {
+            objects.refresh()?;
+            pack = prepare(&repo, &objects, request, run);
+        }
+        match pack {
+            Ok(mut pack) => {
+                receive(&mut pack)?;
+                Ok(PackAnswer::Sent)
+            }
+            Err(NoPack::Fault(fault)) => Ok(PackAnswer::Unavailable {
+                tip: objects.tip_of(&fault, request, run)?,
+                detail: fault.detail,
+            }),
+            Err(NoPack::Failed(err)) => Err(err),
         }
     }
 

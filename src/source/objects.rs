@@ -126,6 +126,19 @@ impl LocalObjects {
         found.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("object {}", fault.detail)))
     }
 
+    /// Reads from another folder from here on, or from what is in this one by now.
+    pub(super) fn read_from(&mut self, folder: &Path) -> Result<(), Error> {
+        self.odb = open_odb(folder, self.format, self.memory)?;
+        Ok(())
+    }
+
+    /// The same once something seems to be missing. It may be the commit-graph that is wrong: what counts
+    /// are the commits.
+    pub(super) fn read_anew_from(&mut self, folder: &Path) -> Result<(), Error> {
+        self.graph = None;
+        self.read_from(folder)
+    }
+
     /// Commits that are there without their parents.
     pub(super) fn shallow(&self) -> &HashSet<ObjectId> {
         &self.shallow
@@ -152,8 +165,8 @@ impl Objects for LocalObjects {
     }
 
     fn refresh(&mut self) -> Result<(), Error> {
-        self.odb = open_odb(&self.folder, self.format, self.memory)?;
-        Ok(())
+        let folder = self.folder.clone();
+        self.read_anew_from(&folder)
     }
 }
 
@@ -165,6 +178,9 @@ pub(super) fn open_odb(
 ) -> Result<gix::odb::Handle, Error> {
     let options = gix::odb::store::init::Options {
         alloc_limit_bytes: memory.each,
+        // One that a tool has left behind which doesn't know of it names packs that are gone. Each pack
+        // has an index of its own in any case.
+        use_multi_pack_index: false,
         ..Default::default()
     };
     let opened = gix::odb::at_opts(objects, format.hash_kind(), None, options);
@@ -177,6 +193,9 @@ pub(super) fn open_odb(
     // A missing object is an answer here, and not worth another look at the disk each time.
     odb.refresh_never();
     odb.prevent_pack_unload();
+    // What is in a pack is read from there, as git does, and a loose copy is what is left. Only those
+    // indices count that are loaded: to look for something that isn't there loads all.
+    odb.exists(&ObjectId::null(format.hash_kind()));
     let ReadMemory {
         objects,
         delta_bases,

@@ -39,7 +39,6 @@ pub(crate) struct LocalQuarantine {
     /// What the refs point to.
     tips: Vec<RefTip>,
     verified: VerifiedHistory,
-    memory: ReadMemory,
 }
 
 impl LocalQuarantine {
@@ -63,7 +62,6 @@ impl LocalQuarantine {
             view,
             tips,
             verified,
-            memory,
             repo,
         })
     }
@@ -146,8 +144,7 @@ impl Objects for LocalQuarantine {
     fn refresh(&mut self) -> Result<(), Error> {
         let incoming = self.incoming.as_ref();
         let objects = incoming.map_or(&*self.objects, Incoming::objects);
-        self.view.odb = open_odb(objects, self.object_format, self.memory)?;
-        Ok(())
+        self.view.read_anew_from(objects)
     }
 }
 
@@ -179,7 +176,7 @@ impl Quarantine for LocalQuarantine {
         let traffic = incoming.receive(pack, &bases, may_lead_out, format, run)?;
         self.is_complete = None;
         drop(bases);
-        self.view.odb = open_odb(incoming.objects(), self.object_format, self.memory)?;
+        self.view.read_from(incoming.objects())?;
         incoming.look_at_special(&self.view.odb, self.object_format, run)?;
         run.add_faulty_objects(incoming.faulty().len() as u64);
         let open = |path: &Path| index::File::at(path, self.object_format.hash_kind());
@@ -194,7 +191,7 @@ impl Quarantine for LocalQuarantine {
     fn discard(&mut self) -> Result<(), Error> {
         self.arrived = None;
         self.is_complete = None;
-        self.view.odb = open_odb(&self.objects, self.object_format, self.memory)?;
+        self.view.read_from(&self.objects)?;
         self.incoming.as_mut().map_or(Ok(()), Incoming::discard)
     }
 
@@ -205,7 +202,7 @@ impl Quarantine for LocalQuarantine {
         };
         if !faults.is_empty() {
             // What looks missing may have been repacked while it was being looked for.
-            self.view.odb = open_odb(incoming.objects(), self.object_format, self.memory)?;
+            self.view.read_anew_from(incoming.objects())?;
             let tips: Vec<_> = faults.into_iter().map(|(tip, _)| tip).collect();
             faults = self.walk(&tips, run)?;
         }
@@ -229,7 +226,7 @@ impl Quarantine for LocalQuarantine {
         self.arrived = None;
         if let Some(incoming) = &mut self.incoming {
             incoming.migrate()?;
-            self.view.odb = open_odb(&self.objects, self.object_format, self.memory)?;
+            self.view.read_from(&self.objects)?;
         }
         let answers = ref_update::apply(&self.repo, &mut self.view.commits(), updates, run);
         if let Some(incoming) = &mut self.incoming {

@@ -5,6 +5,7 @@
 mod branches;
 mod checked_out;
 mod damaged_packs;
+mod damaged_sources;
 mod faulty;
 mod filtered;
 mod name_conflicts;

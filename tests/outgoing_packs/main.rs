@@ -11,6 +11,8 @@ mod support;
 mod bitmaps;
 mod everything;
 mod history;
+#[cfg(unix)]
+mod many_packs;
 mod real;
 
 use history::{Plan, build, plans};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use gix::{
-    objs::{Kind, decode::loose_header},
+    objs::{Kind, compute_hash, decode::loose_header},
     oid,
     zlib::{Decompress, FlushDecompress, Status},
 };
@@ -84,6 +84,13 @@ impl LooseObjects {
         let is_whole = matches!(done, Ok(Status::StreamEnd)) && self.inflater.total_out() == all;
         content.truncate(size);
         is_whole.then_some(start.kind)
+    }
+
+    /// The same of one whose content has this id. There may be a sound copy in a pack of another.
+    pub(super) fn read_sound(&mut self, id: &oid, content: &mut Vec<u8>) -> Option<Kind> {
+        let kind = self.read(id, content)?;
+        let made = compute_hash(id.kind(), kind, content);
+        made.is_ok_and(|made| *made == *id).then_some(kind)
     }
 
     /// Reads so much of the file.

@@ -1,5 +1,6 @@
 //! Objects as they lie in a store's packs: compressed, and often as a delta already.
 
+mod open_files;
 mod pack;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind, oid};
 use gix_pack::{data, index};
 
-use self::pack::StoredPack;
+use self::{open_files::OpenFiles, pack::StoredPack};
 use super::{
     ahead::ReadAhead,
     fan_out::FanOut,
@@ -23,6 +24,7 @@ use crate::{Error, Run};
 /// The packs of a store and of its alternates.
 pub(super) struct StoredPacks {
     packs: Vec<StoredPack>,
+    open: RefCell<OpenFiles>,
     ahead: RefCell<ReadAhead>,
 }
 
@@ -62,10 +64,14 @@ impl StoredPacks {
     /// objects may be elsewhere, too.
     pub(super) fn at(folders: &[PathBuf], hash: HashKind) -> Result<Self, Error> {
         let mut packs = Vec::new();
+        let mut open = OpenFiles::default();
         for folder in folders {
             for path in indices(&folder.join("pack"))? {
                 match StoredPack::open(&path, hash) {
-                    Ok(pack) => packs.push(pack),
+                    Ok((pack, file)) => {
+                        open.add(packs.len() as u32, file);
+                        packs.push(pack);
+                    }
                     Err(err) => {
                         tracing::warn!(path = %path.display(), %err, "a pack can't be opened");
                     }
@@ -74,6 +80,7 @@ impl StoredPacks {
         }
         Ok(StoredPacks {
             packs,
+            open: open.into(),
             ahead: RefCell::default(),
         })
     }
@@ -237,8 +244,10 @@ impl StoredPacks {
     pub(super) fn copy(&self, rest: &mut Rest, to: &mut Vec<u8>) -> io::Result<bool> {
         if rest.ahead.is_empty() {
             let size = CHUNK.min(rest.bytes.end.saturating_sub(rest.bytes.start));
-            let StoredPack { file, end, .. } = &self.packs[rest.pack as usize];
+            let StoredPack { path, end, .. } = &self.packs[rest.pack as usize];
             let piece = rest.bytes.start..rest.bytes.start + size;
+            let mut open = self.open.borrow_mut();
+            let file = open.get(rest.pack, path)?;
             let mut ahead = self.ahead.borrow_mut();
             ahead.read(rest.pack, file, *end, piece, to)?;
             rest.bytes.start += size;

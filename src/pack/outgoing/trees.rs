@@ -231,7 +231,7 @@ impl<'a> TreeWalk<'a> {
         }
         let mut buffer = Vec::new();
         // What was committed last is loose, and there may be much of it.
-        let text: Arc<[u8]> = match self.loose.read(tree, &mut buffer) {
+        let text: Arc<[u8]> = match self.loose.read_sound(tree, &mut buffer) {
             Some(Kind::Tree) => buffer.into(),
             Some(_) | None => tree_content(&self.odb, tree)?.into(),
         };

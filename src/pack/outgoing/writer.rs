@@ -256,7 +256,8 @@ impl<'a> OutgoingPack<'a> {
     /// By the same way as when it was found to be readable.
     fn content(&self, id: &ObjectId) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        if self.loose.borrow_mut().read(id, &mut content).is_some() {
+        let loose = self.loose.borrow_mut().read_sound(id, &mut content);
+        if loose.is_some() {
             return Ok(content);
         }
         match self.odb.try_find(id, &mut content) {

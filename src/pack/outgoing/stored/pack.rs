@@ -28,7 +28,6 @@ const MAX_BITMAPS_PER_OBJECT: u64 = 128;
 /// Read piece by piece: mapped into memory a whole pack would end up there.
 pub(super) struct StoredPack {
     pub(super) index: index::File,
-    pub(super) file: File,
     pub(super) path: PathBuf,
     /// Where the last entry ends.
     pub(super) end: data::Offset,
@@ -47,7 +46,11 @@ pub(super) struct ScannedPack {
 }
 
 impl StoredPack {
-    pub(super) fn open(index: &Path, hash: HashKind) -> Result<Self, Box<dyn std::error::Error>> {
+    /// With its file, which whoever asks may close.
+    pub(super) fn open(
+        index: &Path,
+        hash: HashKind,
+    ) -> Result<(Self, File), Box<dyn std::error::Error>> {
         let mut file = File::open(index.with_extension("pack"))?;
         let mut header = [0; 12];
         file.read_exact(&mut header)?;
@@ -56,16 +59,16 @@ impl StoredPack {
             .metadata()?
             .len()
             .saturating_sub(hash.len_in_bytes() as u64);
-        Ok(StoredPack {
+        let pack = StoredPack {
             index: index::File::at(index, hash)?,
-            file,
             path: index.with_extension("pack"),
             end,
             by_offset: OnceCell::new(),
             places: OnceCell::new(),
             scanned: OnceCell::new(),
             fan_out: OnceCell::new(),
-        })
+        };
+        Ok((pack, file))
     }
 
     pub(super) fn bitmaps(&self) -> io::Result<Vec<u8>> {
@@ -80,7 +83,7 @@ impl StoredPack {
     /// Whether this is the pack that the index was made from, as far as its end tells.
     pub(super) fn ends_as_indexed(&self) -> io::Result<bool> {
         let mut end = Vec::new();
-        let mut file = &self.file;
+        let mut file = File::open(&self.path)?;
         file.seek(io::SeekFrom::Start(self.end))?;
         file.read_to_end(&mut end)?;
         Ok(end == self.index.pack_checksum().as_slice())
