@@ -75,6 +75,9 @@ pub enum ErrorKind {
     LocalIo,
     /// The local repository is damaged.
     Corrupt,
+    /// The destination's `packed-refs` has a line that git refuses; the text names it. Nothing was
+    /// fetched or written: somebody has to look at the file.
+    MalformedPackedRefs,
 }
 
 impl Error {
@@ -182,6 +185,7 @@ impl ErrorKind {
             Cancelled => "cancelled",
             LocalIo => "local_io",
             Corrupt => "corrupt",
+            MalformedPackedRefs => "malformed_packed_refs",
         }
     }
 
@@ -193,7 +197,7 @@ impl ErrorKind {
             InvalidGlob | InvalidUrl | InvalidOptions | Forbidden | Tls | Authentication
             | PermissionDenied | NotFound | Redirected | NotAGitServer | Protocol | Remote
             | NotARepository | ObjectFormatMismatch | Unsupported | BudgetExceeded | Cancelled
-            | LocalIo | Corrupt => false,
+            | LocalIo | Corrupt | MalformedPackedRefs => false,
         }
     }
 }
@@ -237,6 +241,7 @@ mod tests {
             Cancelled,
             LocalIo,
             Corrupt,
+            MalformedPackedRefs,
         ] {
             let mut expected = String::new();
             for c in format!("{kind:?}").chars() {

@@ -18,6 +18,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::sharing::Sharing;
+
 /// What the name of every folder of a run starts with.
 const FOLDER_PREFIX: &str = "refsync-";
 /// The locked file in it.
@@ -41,12 +43,14 @@ impl RunFolder {
     /// Until its lock is held, a new folder looks like a dead run's and may be swept; then another one
     /// is made. A sweeper holds the lock while it works, so what is still there once we have it stays.
     /// Of one that has a file in it and no lock nobody takes the run for dead.
-    pub(crate) fn create(parent: &Path) -> io::Result<Self> {
+    pub(crate) fn create(parent: &Path, sharing: Sharing) -> io::Result<Self> {
         let mut can_lock = true;
         loop {
             let folder = tempfile::Builder::new()
                 .prefix(FOLDER_PREFIX)
                 .tempdir_in(parent)?;
+            // Whoever shares the repository may have to sweep it.
+            ignore_missing(sharing.apply(folder.path()))?;
             let name = if can_lock { LOCK_NAME } else { UNLOCKABLE_NAME };
             let path = folder.path().join(name);
             let lock = match File::options().write(true).create_new(true).open(&path) {
@@ -58,6 +62,7 @@ impl RunFolder {
                 can_lock = false;
                 continue;
             }
+            ignore_missing(sharing.apply(&path))?;
             if path.exists() {
                 return Ok(RunFolder {
                     path: folder.keep(),
@@ -120,6 +125,20 @@ fn copy(made: &Path, at: &Path) -> io::Result<()> {
     let mut file = File::options().write(true).create_new(true).open(at)?;
     let written = file.write_all(&content).and_then(|()| file.sync_all());
     written.inspect_err(|_| drop(fs::remove_file(at)))
+}
+
+/// How many links git follows from a file that it locks (`lockfile.c`, `MAXDEPTH`).
+const MAX_LINKS: usize = 5;
+
+/// The file that a link of this path leads to, or the path itself.
+pub(crate) fn behind_links(mut path: PathBuf) -> PathBuf {
+    for _ in 0..MAX_LINKS {
+        let Ok(to) = fs::read_link(&path) else {
+            break;
+        };
+        path = path.parent().unwrap_or(&path).join(to);
+    }
+    path
 }
 
 /// Removes what runs that are no more have left in a repository.
@@ -208,7 +227,11 @@ fn release_ref_lock(held: &Path, git_dir: &Path) -> io::Result<()> {
     if held.nlink() < 2 {
         return Ok(());
     }
-    let at_the_top = ["packed-refs.lock", "HEAD.lock"].map(|lock| git_dir.join(lock));
+    let at_the_top = ["packed-refs", "HEAD"].map(|locked| {
+        let mut lock = behind_links(git_dir.join(locked)).into_os_string();
+        lock.push(".lock");
+        PathBuf::from(lock)
+    });
     let lock = match at_the_top.into_iter().find(|lock| is_held(lock)) {
         Some(lock) => Some(lock),
         None => find_lock(&git_dir.join("refs"), &is_held)?,

@@ -89,6 +89,7 @@ mod push;
 mod ref_table;
 mod refs;
 mod run;
+mod sharing;
 mod source;
 mod stats;
 mod sync;

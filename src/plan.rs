@@ -200,13 +200,12 @@ impl Planner<'_> {
         if held.is_some() && before.is_none() {
             return rejected(Reason::HistoryUnknown);
         }
-        if let Some(held) = held {
-            if self.checked_out.contains(&self.destination.fold(name)) {
-                return rejected(Reason::CheckedOut);
-            }
-            if tag_stays(self.options.tags, held, offered) {
-                return rejected(Reason::TagExists);
-            }
+        // Born or not: a worktree with files of its own may be on a branch that isn't there yet.
+        if self.checked_out.contains(&self.destination.fold(name)) {
+            return rejected(Reason::CheckedOut);
+        }
+        if held.is_some_and(|held| tag_stays(self.options.tags, held, offered)) {
+            return rejected(Reason::TagExists);
         }
         if let Some(known) = self.known.get(name)
             && (known.before, known.source) == (before, offered.target)

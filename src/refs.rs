@@ -146,10 +146,7 @@ impl RefList {
 
     /// What two names have in common that are one and the same here.
     pub(crate) fn fold<'a>(&self, name: &'a [u8]) -> Cow<'a, [u8]> {
-        match self.folds_case {
-            true => Cow::Owned(name.to_str_lossy().to_lowercase().into_bytes()),
-            false => Cow::Borrowed(name),
-        }
+        fold(name, self.folds_case)
     }
 
     /// The refs, sorted by name.
@@ -170,6 +167,15 @@ impl RefList {
     /// The ref of that full name.
     pub fn find(&self, name: &BStr) -> Option<AdvertisedRef<'_>> {
         self.refs.find(name)
+    }
+}
+
+/// What two names have in common that are one and the same where case is folded.
+pub(crate) fn fold(name: &[u8], folds_case: bool) -> Cow<'_, [u8]> {
+    if folds_case {
+        Cow::Owned(name.to_str_lossy().to_lowercase().into_bytes())
+    } else {
+        Cow::Borrowed(name)
     }
 }
 

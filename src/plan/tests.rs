@@ -226,7 +226,7 @@ fn a_destination_s_own_rules_hold() {
     let expected = [
         settled(Outcome::Filtered, Reason::NameTooLong),
         settled(Outcome::Rejected, Reason::CheckedOut),
-        Step::Create,
+        settled(Outcome::Rejected, Reason::CheckedOut),
     ];
     let found = steps(&source, &destination, &SyncOptions::default());
     assert_eq!(

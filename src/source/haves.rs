@@ -1,11 +1,25 @@
 //! Which commits of a store are offered to a source, as what needs not be sent.
 
-use std::{cmp::Reverse, collections::HashSet, path::PathBuf};
+use std::{
+    cmp::Reverse,
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+};
 
+use bstr::{BStr, ByteSlice};
 use gix::{ObjectId, objs::Exists};
 
-use super::objects::LocalObjects;
-use crate::{Error, ErrorKind, Namespace, Run, ancestry::CommitGraph, pack::commits::StoreCommits};
+use super::{
+    local::object_format,
+    loose_refs::{self, Target},
+    objects::LocalObjects,
+    packed_lines::Records,
+    packed_refs,
+};
+use crate::{
+    Error, Namespace, ObjectFormat, Run, ancestry::CommitGraph, pack::commits::StoreCommits,
+};
 
 /// How many tips are read to find the newest ones, for each that may be offered, where no commit-graph
 /// makes that cheap.
@@ -37,9 +51,11 @@ pub(super) fn ref_tips(
     repo: &gix::Repository,
     alternates: &[PathBuf],
 ) -> Result<Vec<RefTip>, Error> {
+    let format = object_format(repo);
     let head = repo.head_name().ok().flatten();
-    let mut tips = tips_of(&repo.refs, head.as_ref().map(gix::refs::FullName::as_ref))
-        .map_err(|err| Error::new(ErrorKind::Corrupt, "the refs can't be read").with_source(err))?;
+    let head = head.as_ref().map(|head| head.as_bstr());
+    let unread = |err| Error::io("reading the refs of the store", err);
+    let mut tips = tips_of(repo.common_dir(), format, head).map_err(unread)?;
     for objects in alternates {
         let Some(git_dir) = objects.parent() else {
             continue;
@@ -48,33 +64,38 @@ pub(super) fn ref_tips(
             continue;
         }
         // An alternate without refs of its own, or one that is gone, vouches for nothing.
-        let refs = gix::refs::file::Store::at(git_dir.to_owned(), repo.object_hash());
-        tips.extend(tips_of(&refs, None).unwrap_or_default());
+        tips.extend(tips_of(git_dir, format, None).unwrap_or_default());
     }
     tips.sort_by_key(|tip| tip.rank);
     Ok(tips)
 }
 
-fn tips_of(
-    refs: &gix::refs::file::Store,
-    head: Option<&gix::refs::FullNameRef>,
-) -> gix::Result<Vec<RefTip>> {
-    let platform = refs.iter()?;
-    let all = platform.all().map_err(gix::Error::from_error)?;
-    let tip = |found: gix::refs::Reference| {
-        let is_head = head.is_some_and(|head| head == found.name.as_ref());
-        let rank = match Namespace::split(found.name.as_bstr()) {
-            Some(_) if is_head => Rank::Head,
+fn tips_of(git_dir: &Path, format: ObjectFormat, head: Option<&BStr>) -> io::Result<Vec<RefTip>> {
+    let tip = |name: &BStr, id, about| RefTip {
+        id,
+        about,
+        rank: match Namespace::split(name) {
+            Some(_) if head == Some(name) => Rank::Head,
             Some((Namespace::Branch, _)) => Rank::Branch,
             _ => Rank::Other,
-        };
-        Some(RefTip {
-            id: found.target.try_into_id().ok()?,
-            about: found.peeled,
-            rank,
-        })
+        },
     };
-    Ok(all.filter_map(|found| tip(found.ok()?)).collect())
+    let mut tips = Vec::new();
+    // A packed ref that a loose one is in front of vouches for nothing.
+    let mut loose = HashSet::new();
+    loose_refs::walk(git_dir, "refs/".into(), &mut |name| {
+        let path = git_dir.join(gix::path::from_bstr(name.as_bstr()).unwrap_or_default());
+        if let Ok(Some(Target::Object(id))) = loose_refs::read(&path, format) {
+            tips.push(tip(name.as_bstr(), id, None));
+        }
+        loose.insert(name);
+        Ok::<_, io::Error>(())
+    })?;
+    let file = packed_refs::read(&git_dir.join("packed-refs"))?;
+    let packed = Records::sound(&file, format);
+    let packed = packed.filter(|found| !loose.contains(found.name));
+    tips.extend(packed.map(|found| tip(found.name, found.target, found.peeled)));
+    Ok(tips)
 }
 
 /// At most `limit` commits: those that are `near`, as they are what refs are about to leave, then

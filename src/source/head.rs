@@ -2,63 +2,64 @@
 
 use std::{
     io::{self, Write},
+    path::PathBuf,
     time::Duration,
 };
 
 use bstr::{BStr, BString, ByteSlice};
-use gix::refs::{FullName, Target};
 
-use super::{ref_lock::RefLocks, ref_update};
-use crate::refs;
+use super::{
+    local::object_format,
+    loose_refs::{self, MAX_SYMBOLIC, Target},
+    ref_lock::RefLocks,
+    ref_update::{self, loose},
+};
+use crate::{refs, sharing::Sharing};
 
-/// How many symbolic refs git follows from one to the next (`refs.c`, `SYMREF_MAXDEPTH`).
-const MAX_DEPTH: usize = 5;
 /// How long to wait for somebody else's lock: git waits 100 ms.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 
 /// The branch that HEAD leads to, born or not; `None` if it is detached or leads elsewhere.
 pub(super) fn branch(repo: &gix::Repository) -> Option<BString> {
-    let mut name = symbolic(repo, "HEAD".into())?;
-    for _ in 1..MAX_DEPTH {
-        match symbolic(repo, name.as_bstr()) {
+    let mut name = symbolic(repo, repo.git_dir().join("HEAD"))?;
+    for _ in 1..MAX_SYMBOLIC {
+        match symbolic(repo, loose(repo, name.as_bstr())) {
             Some(next) => name = next,
             None => break,
         }
     }
-    let name = BString::from(name);
     refs::is_branch(name.as_bstr()).then_some(name)
 }
 
 /// Packed refs are never symbolic.
-fn symbolic(repo: &gix::Repository, name: &BStr) -> Option<FullName> {
-    match repo.refs.try_find_packed(name, None).ok()??.target {
+fn symbolic(repo: &gix::Repository, path: PathBuf) -> Option<BString> {
+    match loose_refs::read(&path, object_format(repo)).ok()?? {
         Target::Symbolic(next) => Some(next),
-        Target::Object(_) => None,
+        _ => None,
     }
 }
 
 /// Has HEAD name `branch`, which is there, if it names a branch that isn't.
-pub(super) fn set_unborn(repo: &gix::Repository, branch: &BStr) -> gix::Result<()> {
+pub(super) fn set_unborn(repo: &gix::Repository, branch: &BStr) -> io::Result<()> {
     if !is_to_be_set(repo, branch)? {
         return Ok(());
     }
-    let from_io = |err: io::Error| gix::Error::from_error(err);
-    let mut locks = RefLocks::open(repo.common_dir()).map_err(from_io)?;
+    let sharing = Sharing::of(&repo.config_snapshot()).unwrap_or_default();
+    let mut locks = RefLocks::open(repo.common_dir(), sharing)?;
     let head = repo.common_dir().join("HEAD");
-    let mut lock = locks.lock(head, LOCK_WAIT).map_err(from_io)?;
+    let mut lock = locks.lock(head, LOCK_WAIT)?;
     // Once more: somebody may have set it while it was not locked.
     if !is_to_be_set(repo, branch)? {
         return Ok(());
     }
     lock.write(|file| writeln!(file, "ref: {branch}"))
         .and_then(|()| lock.commit())
-        .map_err(from_io)
 }
 
-fn is_to_be_set(repo: &gix::Repository, branch: &BStr) -> gix::Result<bool> {
+fn is_to_be_set(repo: &gix::Repository, branch: &BStr) -> io::Result<bool> {
     let Some(Target::Symbolic(named)) = ref_update::current(repo, "HEAD".into())? else {
         return Ok(false);
     };
-    let is_there = |name: &BStr| Ok::<_, gix::Error>(ref_update::current(repo, name)?.is_some());
+    let is_there = |name: &BStr| Ok::<_, io::Error>(ref_update::current(repo, name)?.is_some());
     Ok(refs::is_branch(named.as_bstr()) && !is_there(named.as_bstr())? && is_there(branch)?)
 }

@@ -10,6 +10,7 @@ use crate::{
     ObjectFormat,
     leftovers::{self, RunFolder},
     pack::incoming::sync_directory,
+    sharing::Sharing,
 };
 
 const FOLDERS: [&str; 5] = [
@@ -32,7 +33,7 @@ pub(super) fn init_bare(path: &Path, format: ObjectFormat) -> io::Result<()> {
     for folder in FOLDERS {
         fs::create_dir_all(path.join(folder))?;
     }
-    let made = RunFolder::create(path)?;
+    let made = RunFolder::create(path, Sharing::Umask)?;
     write_new(&made, &path.join("description"), DESCRIPTION)?;
     let folds_case = path.join("DeScRiPtIoN").exists();
     write_new(&made, &path.join("config"), &config(format, folds_case))?;

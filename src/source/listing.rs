@@ -1,11 +1,17 @@
 //! The refs of a local repository: loose ones, and packed ones that no loose one is in front of.
 
-use bstr::ByteSlice;
-use gix::{path::RelativePath, refs::file::find::ReferenceDecode};
+use bstr::{BStr, BString, ByteSlice};
+use gix::path::RelativePath;
 
+use super::{
+    Service,
+    local::object_format,
+    loose_refs::{self, MAX_SYMBOLIC, Target},
+    packed_lines::{Record, Records, first_with},
+    packed_refs::{self, Snapshot},
+};
 use crate::{
-    AdvertisedRef, Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, ref_table::RefTable,
-    refs,
+    AdvertisedRef, Error, ObjectFormat, ObjectId, RefList, Run, ref_table::RefTable, refs,
 };
 
 /// To look at the clock takes as long as to read a packed ref.
@@ -13,368 +19,213 @@ const REFS_PER_CHECK: usize = 1024;
 
 /// Lists the refs below `prefixes`.
 ///
-/// Most refs of a large repository are packed, and gix takes several looks and allocations for each,
-/// so those are read here. Anything that isn't as git writes it is left to gix.
+/// A destination whose `packed-refs` git refuses is refused. Of a source, what is sound is listed.
 pub(super) fn list(
     repo: &gix::Repository,
-    format: ObjectFormat,
+    service: Service,
     prefixes: &[&RelativePath],
     run: &Run,
 ) -> Result<RefList, Error> {
-    let mut refs = RefTable::default();
+    let prefixes = Prefixes::new(prefixes.iter().map(|prefix| prefix.as_ref()));
+    let mut listing = Listing {
+        repo,
+        format: object_format(repo),
+        refs: RefTable::default(),
+        run,
+    };
     // Loose ones first, as git does: what is being packed is then found twice, and never missed.
-    for prefix in prefixes {
-        for found in repo.refs.loose_iter_prefixed(prefix).map_err(unlisted)? {
-            run.check()?;
-            match found {
-                Ok(found) => advertise(repo, found, &mut refs),
-                // It was deleted, or packed; then it is found there.
-                Err(err) if is_gone(&err) => {}
-                Err(_) => return list_with_gix(repo, format, prefixes, run),
-            }
-        }
+    listing.add_loose(&prefixes)?;
+    match service {
+        Service::ReceivePack => listing.add_packed_of_destination(&prefixes)?,
+        Service::UploadPack => listing.add_packed_of_source(&prefixes)?,
     }
-    let packed = repo.refs.cached_packed_buffer();
-    if let Some(packed) = packed.map_err(|err| unreadable(repo, err))? {
-        let lines: &[u8] = (**packed).as_ref();
-        for prefix in prefixes {
-            let Some(start) = first_with(prefix.as_ref(), lines, format) else {
-                return list_with_gix(repo, format, prefixes, run);
-            };
-            let mut lines = Lines {
-                rest: &lines[start..],
-                format,
-            };
-            while lines.rest_is_below(prefix.as_ref()) {
-                if refs.len() % REFS_PER_CHECK == 0 {
-                    run.check()?;
-                }
-                match lines.next_ref() {
-                    Some(found) => refs.push(found),
-                    None => return list_with_gix(repo, format, prefixes, run),
-                }
-            }
-        }
-    }
-    Ok(RefList::of(format, refs))
+    Ok(RefList::of(listing.format, listing.refs))
 }
 
-/// Lines of a `packed-refs` file: `<oid> <name>`, then `^<oid>` for what an annotated tag is about.
-struct Lines<'a> {
-    rest: &'a [u8],
+/// Sorted, and none of them starts with another one.
+struct Prefixes<'a>(Vec<&'a [u8]>);
+
+impl<'a> Prefixes<'a> {
+    fn new(prefixes: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut prefixes: Vec<_> = prefixes.collect();
+        prefixes.sort_unstable();
+        prefixes.dedup_by(|next, prefix| next.starts_with(prefix));
+        Prefixes(prefixes)
+    }
+
+    fn has(&self, name: &BStr) -> bool {
+        let after = self.0.partition_point(|prefix| *prefix <= name);
+        after > 0 && name.starts_with(self.0[after - 1])
+    }
+}
+
+struct Listing<'a> {
+    repo: &'a gix::Repository,
     format: ObjectFormat,
+    refs: RefTable,
+    run: &'a Run,
 }
 
-impl<'a> Lines<'a> {
-    fn rest_is_below(&self, prefix: &[u8]) -> bool {
-        let name = self.rest.get(self.digits() + 1..);
-        // One that can't be read is found out when it is.
-        !self.rest.is_empty() && name.is_none_or(|name| name.starts_with(prefix))
+impl Listing<'_> {
+    fn add_loose(&mut self, prefixes: &Prefixes<'_>) -> Result<(), Error> {
+        let git_dir = self.repo.common_dir();
+        for prefix in &prefixes.0 {
+            let mut visit = |name: BString| {
+                self.run.check().map_err(Unlisted::Stopped)?;
+                if loose_refs::is_ref_file(name.as_bstr()) {
+                    self.add_loose_ref(name.as_bstr());
+                }
+                Ok(())
+            };
+            loose_refs::walk(git_dir, prefix.as_bstr(), &mut visit)
+                .map_err(Unlisted::into_error)?;
+        }
+        Ok(())
     }
 
-    /// The next ref; `None` if it is not as git writes it.
-    fn next_ref(&mut self) -> Option<AdvertisedRef<'a>> {
-        let (id, rest) = self.rest.split_at_checked(self.digits())?;
-        let rest = rest.strip_prefix(b" ")?;
-        let (name, rest) = rest.split_at(rest.find_byte(b'\n')?);
-        if !refs::is_valid_name(name.as_bstr()) {
-            return None;
-        }
-        self.rest = &rest[1..];
-        let target = refs::object_id(id, self.format)?;
-        let mut annotated = false;
-        if let Some(rest) = self.rest.strip_prefix(b"^") {
-            let (id, rest) = rest.split_at_checked(self.digits())?;
-            annotated = refs::object_id(id, self.format)? != target;
-            self.rest = rest.strip_prefix(b"\n")?;
-        }
-        Some(AdvertisedRef {
-            name: name.as_bstr(),
-            target,
-            annotated,
-            symbolic: false,
-        })
+    fn add_loose_ref(&mut self, name: &BStr) {
+        let target = match self.read(name) {
+            Ok(Some(target)) => target,
+            // It was deleted, or packed; then it is found there.
+            Ok(None) => return,
+            Err(err) => {
+                tracing::warn!(?name, %err, "a ref can't be read");
+                Target::Broken
+            }
+        };
+        // A ref that says nothing is listed all the same: to leave it out would be to create it.
+        let null = ObjectId::null(self.format.hash_kind());
+        let symbolic = matches!(target, Target::Symbolic(_));
+        self.refs.push(AdvertisedRef {
+            name,
+            target: self.follow(target).unwrap_or(null),
+            annotated: false,
+            symbolic,
+        });
     }
 
-    fn digits(&self) -> usize {
-        self.format.hash_kind().len_in_hex()
+    fn read(&self, name: &BStr) -> std::io::Result<Option<Target>> {
+        let path = gix::path::from_bstr(name).unwrap_or_default();
+        loose_refs::read(&self.repo.common_dir().join(path), self.format)
     }
-}
 
-/// Where in these lines the first one is whose name starts with `prefix` or comes after it. They are
-/// sorted: gix has seen to that. `None` if one on the way is not as git writes it.
-fn first_with(prefix: &[u8], lines: &[u8], format: ObjectFormat) -> Option<usize> {
-    let line_at = |at: usize| lines[..at].rfind_byte(b'\n').map_or(0, |end| end + 1);
-    let line_after = |at: usize| {
-        lines[at..]
-            .find_byte(b'\n')
-            .map_or(lines.len(), |end| at + end + 1)
-    };
-    // Both at the line of a ref, or at the end.
-    let (mut start, mut end) = (0, lines.len());
-    while start < end {
-        let mut line = line_at(start + (end - start) / 2);
-        if lines[line] == b'^' && line > start {
-            line = line_at(line - 1);
+    fn follow(&self, mut target: Target) -> Option<ObjectId> {
+        for _ in 0..MAX_SYMBOLIC {
+            let name = match target {
+                Target::Object(id) => return Some(id),
+                Target::Broken => return None,
+                Target::Symbolic(name) => name,
+            };
+            if !refs::is_valid_name(name.as_bstr()) {
+                return None;
+            }
+            target = match self.read(name.as_bstr()).ok()? {
+                Some(target) => target,
+                None => {
+                    let packed = Snapshot::open(self.repo).ok()?;
+                    return packed.find(name.as_bstr()).ok()?;
+                }
+            };
         }
-        let (_, name) = lines[line..].split_at_checked(format.hash_kind().len_in_hex())?;
-        if name.strip_prefix(b" ")? >= prefix {
-            end = line;
-        } else {
-            start = line_after(line);
-            if lines[start..end].starts_with(b"^") {
-                start = line_after(start);
+        None
+    }
+
+    fn add_packed_of_destination(&mut self, prefixes: &Prefixes<'_>) -> Result<(), Error> {
+        let git_dir = self.repo.common_dir();
+        let file = packed_refs::read(&git_dir.join("packed-refs")).map_err(unreadable)?;
+        let refused = |bad| packed_refs::refused(git_dir, &bad);
+        let records = Records::of_file(&file, self.format).map_err(refused)?;
+        for (at, found) in records.enumerate() {
+            if at % REFS_PER_CHECK == 0 {
+                self.run.check()?;
+            }
+            let found = found.map_err(refused)?;
+            if prefixes.has(found.name) {
+                self.refs.push(advertised(&found));
             }
         }
+        Ok(())
     }
-    Some(start)
-}
 
-fn is_gone(err: &gix::Error) -> bool {
-    let err = err.downcast_any_ref::<std::io::Error>();
-    err.is_some_and(|err| err.kind() == std::io::ErrorKind::NotFound)
-}
+    /// Most refs of a large repository are packed, and few of them may be wanted: a file that is as git
+    /// writes it is not read as a whole.
+    fn add_packed_of_source(&mut self, prefixes: &Prefixes<'_>) -> Result<(), Error> {
+        let buffer = self.repo.refs.cached_packed_buffer();
+        let found = buffer.ok().map(|buffer| match &buffer {
+            Some(buffer) => self.add_sorted((***buffer).as_ref(), prefixes),
+            None => Ok(true),
+        });
+        if found.transpose()? == Some(true) {
+            return Ok(());
+        }
+        let file = packed_refs::read(&self.repo.common_dir().join("packed-refs"));
+        let file = file.map_err(unreadable)?;
+        let sound = Records::sound(&file, self.format);
+        for (at, found) in sound.filter(|found| prefixes.has(found.name)).enumerate() {
+            if at % REFS_PER_CHECK == 0 {
+                self.run.check()?;
+            }
+            self.refs.push(advertised(&found));
+        }
+        Ok(())
+    }
 
-/// Goes on where something is damaged.
-fn list_with_gix(
-    repo: &gix::Repository,
-    format: ObjectFormat,
-    prefixes: &[&RelativePath],
-    run: &Run,
-) -> Result<RefList, Error> {
-    let mut refs = RefTable::default();
-    let platform = repo.refs.iter().map_err(|err| unreadable(repo, err))?;
-    for prefix in prefixes {
-        for found in platform.prefixed(prefix).map_err(unlisted)? {
-            run.check()?;
-            match found {
-                Ok(found) => advertise(repo, found, &mut refs),
-                Err(err) => advertise_damaged(format, &err, &mut refs),
+    /// Whether these lines, sorted by name, are as git writes them.
+    fn add_sorted(&mut self, lines: &[u8], prefixes: &Prefixes<'_>) -> Result<bool, Error> {
+        for prefix in &prefixes.0 {
+            let Some(start) = first_with(prefix, lines, self.format) else {
+                return Ok(false);
+            };
+            for (at, found) in Records::of_lines(&lines[start..], self.format).enumerate() {
+                if at % REFS_PER_CHECK == 0 {
+                    self.run.check()?;
+                }
+                match found {
+                    Ok(found) if !found.name.starts_with(prefix) => break,
+                    Ok(found) if refs::is_valid_name(found.name) => {
+                        self.refs.push(advertised(&found));
+                    }
+                    _ => return Ok(false),
+                }
             }
         }
+        Ok(true)
     }
-    Ok(RefList::of(format, refs))
 }
 
-fn advertise(repo: &gix::Repository, found: gix::refs::Reference, refs: &mut RefTable) {
-    let (target, symbolic) = match &found.target {
-        gix::refs::Target::Object(id) => (*id, false),
-        gix::refs::Target::Symbolic(_) => {
-            let nowhere = || ObjectId::null(repo.object_hash());
-            (follow(repo, &found.name).unwrap_or_else(nowhere), true)
-        }
-    };
-    refs.push(AdvertisedRef {
-        name: found.name.as_bstr(),
-        target,
-        annotated: found.peeled.is_some_and(|peeled| peeled != target),
-        symbolic,
-    });
-}
-
-/// A ref that is there but says nothing. To leave it out would be to create it, and gix writes over
-/// a file that it can't make sense of.
-fn advertise_damaged(format: ObjectFormat, err: &gix::Error, refs: &mut RefTable) {
-    tracing::warn!(%err, "a ref can't be read");
-    let path = err.downcast_any_ref::<ReferenceDecode>();
-    let Some(Ok(name)) = path.map(|err| gix::path::into_bstr(err.relative_path.as_path())) else {
-        return;
-    };
-    refs.push(AdvertisedRef {
-        name: &gix::path::to_unix_separators_on_windows(name),
-        target: ObjectId::null(format.hash_kind()),
-        annotated: false,
+fn advertised<'a>(found: &Record<'a>) -> AdvertisedRef<'a> {
+    AdvertisedRef {
+        name: found.name,
+        target: found.target,
+        annotated: found.peeled.is_some_and(|peeled| peeled != found.target),
         symbolic: false,
-    });
+    }
 }
 
-fn follow(repo: &gix::Repository, name: &gix::refs::FullName) -> Option<ObjectId> {
-    let mut reference = repo.find_reference(name.as_ref()).ok()?;
-    reference.follow_to_object().ok().map(|id| id.detach())
+fn unreadable(err: std::io::Error) -> Error {
+    Error::io("reading packed-refs", err)
 }
 
-fn unlisted(err: std::io::Error) -> Error {
-    Error::io("listing refs", err)
+/// Why a walk over the loose refs ended.
+enum Unlisted {
+    Failed(std::io::Error),
+    Stopped(Error),
 }
 
-fn unreadable(repo: &gix::Repository, err: gix::Error) -> Error {
-    let text = format!("the refs of {} can't be read", repo.path().display());
-    Error::new(ErrorKind::Corrupt, text).with_source(err)
+impl From<std::io::Error> for Unlisted {
+    fn from(err: std::io::Error) -> Self {
+        Unlisted::Failed(err)
+    }
+}
+
+impl Unlisted {
+    fn into_error(self) -> Error {
+        match self {
+            Unlisted::Failed(err) => Error::io("listing refs", err),
+            Unlisted::Stopped(err) => err,
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use bstr::BString;
-
-    use super::*;
-
-    const HEADER: &str = "# pack-refs with: peeled fully-peeled sorted \n";
-
-    fn id(digit: char) -> String {
-        digit.to_string().repeat(40)
-    }
-
-    /// What each of the two ways to list finds in a repository with these files.
-    fn listed(files: &[(&str, String)], prefixes: &[&str]) -> [Vec<String>; 2] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let repo = gix::init_bare(folder.path()).expect("a repository");
-        for (name, content) in files {
-            let path = folder.path().join(name);
-            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-            fs::write(path, content).expect("a file");
-        }
-        let prefixes: Vec<BString> = prefixes.iter().map(|prefix| (*prefix).into()).collect();
-        let prefixes: Vec<&RelativePath> = prefixes
-            .iter()
-            .map(|prefix| prefix.as_bstr().try_into().expect("a path"))
-            .collect();
-        let run = Run::new(&Default::default());
-        [list, list_with_gix].map(|list| {
-            let listed = list(&repo, ObjectFormat::Sha1, &prefixes, &run).expect("a listing");
-            let text = |listed: AdvertisedRef<'_>| {
-                let digit = |id: ObjectId| id.to_string().remove(0);
-                let peeled = if listed.annotated { "^" } else { "" };
-                let sign = if listed.symbolic { '@' } else { '=' };
-                let (name, tip) = (listed.name, digit(listed.target));
-                format!("{name}{sign}{tip}{peeled}")
-            };
-            listed.iter().map(text).collect()
-        })
-    }
-
-    #[test]
-    fn loose_refs_stand_in_front_of_packed_ones() {
-        let [a, b, c, d] = ['a', 'b', 'c', 'd'].map(id);
-        let packed = format!(
-            "{HEADER}{a} refs/heads/a\n{a} refs/heads/b\n{a} refs/notes/x\n^{b}\n{c} refs/tags/v1\n\
-             ^{b}\n{c} refs/tags/v2\n{c} refs/tags/v3\n^{c}\n"
-        );
-        let files = [
-            ("packed-refs", packed),
-            ("refs/heads/b", format!("{d}\n")),
-            ("refs/heads/a/b", format!("{d}\n")),
-            ("refs/heads/link", "ref: refs/heads/b\n".to_owned()),
-            ("refs/heads/unborn", "ref: refs/heads/none\n".to_owned()),
-            ("refs/tags/v1.lock", format!("{d}\n")),
-            ("refs/tags/v1", format!("{d}\n")),
-        ];
-        let all = [
-            "refs/heads/a=a",
-            "refs/heads/a/b=d",
-            "refs/heads/b=d",
-            "refs/heads/link@d",
-            "refs/heads/unborn@0",
-            "refs/tags/v1=d",
-            "refs/tags/v2=c",
-            "refs/tags/v3=c",
-        ];
-        for (prefixes, expected) in [
-            (&["refs/heads/", "refs/tags/"][..], &all[..]),
-            (&["refs/heads/a", "refs/tags/v2"], &[all[0], all[1], all[6]]),
-            (&["refs/heads/link/"], &[]),
-        ] {
-            let [found, with_gix] = listed(&files, prefixes);
-            assert_eq!(found, expected, "{prefixes:?}");
-            assert_eq!(found, with_gix, "{prefixes:?}");
-        }
-        let tag = format!("{HEADER}{c} refs/tags/v1\n^{b}\n");
-        let [found, _] = listed(&[("packed-refs", tag)], &["refs/tags/"]);
-        assert_eq!(found, ["refs/tags/v1=c^"]);
-    }
-
-    #[test]
-    fn what_git_does_not_write_is_listed_as_gix_does() {
-        let [a, b] = ['a', 'b'].map(id);
-        let good = format!("{a} refs/heads/a\n");
-        for (packed, loose, expected) in [
-            (format!("{b} refs/heads/b\n{good}"), "", &["a=a", "b=b"][..]),
-            (format!("{HEADER}{good}{b} refs/heads/b"), "", &["a=a"]),
-            (
-                format!("{HEADER}{good}{b} refs/heads/b\r\n"),
-                "",
-                &["a=a", "b=b"],
-            ),
-            (format!("{HEADER}{good}{b} refs/heads/b..c\n"), "", &["a=a"]),
-            (format!("{HEADER}{good}nonsense\n"), "", &["a=a"]),
-            (
-                format!("{HEADER}{good}{b}{} refs/heads/b\n", &a[..24]),
-                "",
-                &["a=a"],
-            ),
-            (format!("{HEADER}{good}"), "nonsense", &["a=a", "loose=0"]),
-            (
-                format!("{HEADER}{good}{b} refs/heads/loose\n"),
-                "",
-                &["a=a", "loose=b"],
-            ),
-            (
-                format!("{HEADER}{good}{b} refs/heads/loose\n"),
-                "?",
-                &["a=a", "loose=0"],
-            ),
-            (String::new(), "", &[]),
-        ] {
-            let mut files = vec![("packed-refs", packed)];
-            if !loose.is_empty() {
-                files.push(("refs/heads/loose", loose.to_owned()));
-            }
-            let [found, with_gix] = listed(&files, &["refs/heads/"]);
-            let expected = expected.iter().map(|name| format!("refs/heads/{name}"));
-            assert_eq!(found, expected.collect::<Vec<_>>(), "{files:?}");
-            assert_eq!(found, with_gix, "{files:?}");
-        }
-    }
-
-    #[test]
-    fn what_git_writes_is_not_left_to_gix() {
-        let (a, b) = (id('a'), id('b'));
-        let line = format!("{a} refs/heads/a\n");
-        let known = |text: &str| {
-            let mut lines = Lines {
-                rest: text.as_bytes(),
-                format: ObjectFormat::Sha1,
-            };
-            let found = lines.next_ref();
-            found.map(|_| lines.rest.len())
-        };
-        for (text, expected) in [
-            (line.clone(), Some(0)),
-            (format!("{line}{line}"), Some(line.len())),
-            (format!("{line}^{b}\n{line}"), Some(line.len())),
-            (format!("{line}^{b}"), None),
-            (format!("{line}^b\n"), None),
-            (format!("^{b}\n{line}"), None),
-            (format!("{a}-refs/heads/a\n"), None),
-            (format!("{a} refs/heads/a b\n"), None),
-            (format!("{a} refs/heads/a"), None),
-            (format!("{a}\n"), None),
-        ] {
-            assert_eq!(known(&text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_first_line_of_a_prefix_is_found_wherever_it_is() {
-        let id = id('a');
-        let names = ["a", "a/b", "b", "bb", "c"].map(|name| format!("refs/heads/{name}"));
-        let peeled = format!("^{id}\n");
-        for tags in 0..1 << names.len() {
-            let mut lines = String::new();
-            let mut starts = Vec::new();
-            for (at, name) in names.iter().enumerate() {
-                starts.push(lines.len());
-                lines += &format!("{id} {name}\n");
-                lines += if tags & 1 << at == 0 { "" } else { &peeled };
-            }
-            starts.push(lines.len());
-            let prefixes = ["A", "a", "a/", "a/c", "b", "bb", "bc", "c", "c/"];
-            for (prefix, expected) in prefixes.iter().zip([0, 0, 1, 2, 2, 3, 4, 4, 5]) {
-                let prefix = format!("refs/heads/{prefix}");
-                let found = first_with(prefix.as_bytes(), lines.as_bytes(), ObjectFormat::Sha1);
-                assert_eq!(found, Some(starts[expected]), "{prefix} in {lines}");
-            }
-        }
-    }
-}
+mod tests;

@@ -9,7 +9,8 @@ use bstr::{BStr, BString, ByteSlice};
 use gix::path::RelativePath;
 
 use super::{
-    Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service, checked_out,
+    Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service,
+    checked_out::CheckedOut,
     head, init, listing,
     objects::{LocalObjects, ReadMemory},
     opening,
@@ -19,6 +20,7 @@ use crate::{
     Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, leftovers,
     pack::outgoing::{self, NoPack, OutgoingPack},
     refs::Namespace,
+    sharing::Sharing,
 };
 
 /// What git appends to a ref's file name to lock it.
@@ -131,21 +133,24 @@ impl std::fmt::Debug for LocalStore {
 }
 
 impl RefSource for LocalStore {
-    fn list(&self, _service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
         let repo = self.repo.to_thread_local();
         let config = repo.config_snapshot();
+        if service == Service::ReceivePack {
+            // A mode that can't be had is said before anything is fetched.
+            Sharing::of(&config)?;
+        }
         let folds_case = config.boolean("core.ignoreCase").unwrap_or(false);
         // A name that stands in the way in another case may begin in another case.
         let both = Namespace::ALL.map(|namespace| namespace.prefix().into());
         let prefixes = if folds_case { &both } else { prefixes };
         let prefixes: Vec<_> = listable(prefixes).collect();
-        let mut list = listing::list(&repo, self.object_format, &prefixes, run)?;
-        let common_dir = repo.common_dir();
+        let mut list = listing::list(&repo, service, &prefixes, run)?;
         list.default_branch = head::branch(&repo);
-        list.checked_out = checked_out::branches(common_dir, is_bare(&repo));
+        list.checked_out = CheckedOut::of(&repo).branches;
         list.folds_case = folds_case;
         list.longest_component = NAME_MAX - LOCK_SUFFIX.len();
-        let beside_the_name = common_dir.as_os_str().len() + "/".len() + LOCK_SUFFIX.len();
+        let beside_the_name = repo.common_dir().as_os_str().len() + "/".len() + LOCK_SUFFIX.len();
         list.longest_name = PATH_MAX.saturating_sub(beside_the_name);
         Ok(list)
     }
@@ -207,9 +212,17 @@ impl RefSource for LocalStore {
 }
 
 /// Whether nothing is checked out beside the repository, linked worktrees left aside.
-fn is_bare(repo: &gix::Repository) -> bool {
+pub(super) fn is_bare(repo: &gix::Repository) -> bool {
     let is_bare = repo.config_snapshot().boolean("core.bare");
     is_bare.unwrap_or_else(|| !repo.common_dir().ends_with(".git"))
+}
+
+/// The format of a repository that was opened as a [`LocalStore`].
+pub(super) fn object_format(repo: &gix::Repository) -> ObjectFormat {
+    match repo.object_hash() {
+        gix::hash::Kind::Sha256 => ObjectFormat::Sha256,
+        _ => ObjectFormat::Sha1,
+    }
 }
 
 fn prepare<'a>(

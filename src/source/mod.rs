@@ -8,6 +8,7 @@ use crate::{
     Error, ErrorKind, ObjectId, Reason, RefList, Run, TipKind, Traffic, ancestry::CommitGraph,
 };
 
+mod bulk_create;
 mod checked_out;
 mod haves;
 mod head;
@@ -16,8 +17,10 @@ pub(crate) mod http;
 mod init;
 mod listing;
 mod local;
+mod loose_refs;
 mod objects;
 mod opening;
+mod packed_lines;
 mod packed_refs;
 mod quarantine;
 mod ref_lock;

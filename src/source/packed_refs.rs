@@ -1,212 +1,125 @@
-//! Creating many refs at once, in the `packed-refs` file.
-//!
-//! The file is read, merged and replaced under its lock, which `git pack-refs` takes as well. A
-//! loose ref that somebody makes meanwhile takes precedence over a packed one of the same name, so
-//! nothing of theirs is lost; ours is reported as raced.
+//! The `packed-refs` file of a repository.
 
 use std::{
+    borrow::Cow,
     fs,
     io::{self, Write},
-    path::Path,
-    time::Duration,
+    path::{Path, PathBuf},
 };
 
 use bstr::{BStr, BString, ByteSlice};
-use gix::{ObjectId, refs::Target};
+use gix::ObjectId;
 
 use super::{
-    RefUpdate,
-    ref_lock::RefLocks,
-    ref_update::{current, loose, not_written},
+    local::object_format,
+    packed_lines::{BadLine, Records, first_with, split_header},
 };
-use crate::{
-    Namespace, Reason,
-    pack::{commits::StoreCommits, incoming::sync_directory},
-    plan,
-};
+use crate::{Error, ErrorKind, ObjectFormat, leftovers};
 
 /// What git writes at the top; it says what a reader may rely on (`refs/packed-backend.c`).
 const TRAITS: &[u8] = b" peeled fully-peeled sorted";
 const HEADER: &[u8] = b"# pack-refs with:";
 
-/// Creates refs that must not exist. One answer per update, in order.
-pub(super) fn create(
-    repo: &gix::Repository,
-    commits: &mut StoreCommits<'_>,
-    locks: &mut RefLocks,
-    updates: &[&RefUpdate],
-    wait: Duration,
-) -> Vec<Result<(), Reason>> {
-    // Not under the lock: a tag may be about a tag about a tag.
-    let lines = updates.iter().map(|update| {
-        let peeled = commits.peel(update.new);
-        let peeled = Some(peeled).filter(|peeled| *peeled != update.new);
-        Line::new(update.name.as_bstr(), update.new, peeled)
-    });
-    let mut answers = match add(repo, locks, lines.collect(), wait) {
-        Ok(answers) => answers,
-        Err(err) => return vec![Err(not_written(&err)); updates.len()],
-    };
-    if let Err(err) = sync_directory(repo.common_dir()) {
-        tracing::warn!(%err, "the new refs may not outlive a power failure");
-    }
-    let files = LooseRefs::list(repo);
-    for (update, answer) in updates.iter().zip(&mut answers) {
-        let name = update.name.as_bstr();
-        let shadowed = answer.is_ok() && files.has(name);
-        if shadowed && !current(repo, name).is_ok_and(|tip| tip == Some(Target::Object(update.new)))
-        {
-            *answer = Err(Reason::Raced);
-        }
-    }
-    answers
+/// Where the file is: git locks and writes what a link of that name leads to.
+pub(super) fn path(git_dir: &Path) -> PathBuf {
+    leftovers::behind_links(git_dir.join("packed-refs"))
 }
 
-/// Adds the lines that may be added. An error means that nothing has changed.
-fn add(
-    repo: &gix::Repository,
-    locks: &mut RefLocks,
-    lines: Vec<Line<'_>>,
-    wait: Duration,
-) -> io::Result<Vec<Result<(), Reason>>> {
-    let path = repo.common_dir().join("packed-refs");
-    let mut lock = locks.lock(path.clone(), wait)?;
-    let packed = read(&path)?;
-    let packed = PackedRefs::parse(&packed);
-    let files = LooseRefs::list(repo);
-    let mut free = BStr::new("");
-    let judged = lines.into_iter().map(|line| {
-        let answer = may_create(&packed, &files, line.name, &mut free);
-        (answer, line)
-    });
-    let (answers, lines): (Vec<_>, Vec<_>) = judged.unzip();
-    let allowed = lines
-        .into_iter()
-        .zip(&answers)
-        .filter(|(_, answer)| answer.is_ok());
-    let added: Vec<_> = allowed.map(|(line, _)| line).collect();
-    if added.is_empty() {
-        return Ok(answers);
-    }
-    lock.write(|file| {
-        let mut out = io::BufWriter::new(file);
-        packed.write_with(added, &mut out)?;
-        out.flush()
-    })?;
-    lock.commit()?;
-    Ok(answers)
-}
-
-/// Names have been compared before, but that was when the refs were listed. `free` is the directory of
-/// the name before this one if nothing is in its way: names come in order.
-fn may_create<'n>(
-    packed: &PackedRefs<'_>,
-    files: &LooseRefs<'_>,
-    name: &'n BStr,
-    free: &mut &'n BStr,
-) -> Result<(), Reason> {
-    let has = |name: &BStr| packed.find(name).is_some() || files.has(name);
-    if has(name) {
-        return Err(Reason::Raced);
-    }
-    let directory = name[..name.rfind_byte(b'/').unwrap_or_default()].as_bstr();
-    let mut with = None;
-    if directory != *free {
-        let mut above = plan::paths_of(name).map(BStr::new);
-        with = above.find(|path| has(path));
-        if with.is_none() {
-            *free = directory;
-        }
-    }
-    let below = || packed.find_below(name).or_else(|| files.find_below(name));
-    match with.or_else(below) {
-        Some(with) => Err(Reason::NameConflict { with: with.into() }),
-        None => Ok(()),
-    }
-}
-
-/// The branches and tags that have a file of their own. Git leaves empty directories behind; they are
-/// in nobody's way.
-struct LooseRefs<'a> {
-    repo: &'a gix::Repository,
-    /// Sorted.
-    names: Vec<BString>,
-    /// Whether the file system may take two names for one.
-    may_look_alike: bool,
-}
-
-impl<'a> LooseRefs<'a> {
-    fn list(repo: &'a gix::Repository) -> Self {
-        let mut names = Vec::new();
-        for namespace in Namespace::ALL {
-            let name = namespace.prefix().trim_end_matches('/');
-            add_files_below(&loose(repo, name.into()), name.into(), &mut names);
-        }
-        names.sort_unstable();
-        let folds_case = repo.config_snapshot().boolean("core.ignoreCase");
-        LooseRefs {
-            repo,
-            names,
-            may_look_alike: folds_case == Some(true) || cfg!(any(windows, target_os = "macos")),
-        }
-    }
-
-    fn has(&self, name: &BStr) -> bool {
-        let found = self
-            .names
-            .binary_search_by_key(&name, |loose| loose.as_bstr());
-        found.is_ok() || self.may_look_alike && loose(self.repo, name).is_file()
-    }
-
-    fn find_below(&self, name: &BStr) -> Option<&BStr> {
-        let directory = [name.as_bytes(), b"/"].concat();
-        let at = self
-            .names
-            .partition_point(|loose| loose.as_slice() < &*directory);
-        let next = self.names.get(at)?.as_bstr();
-        next.starts_with(&directory).then_some(next)
-    }
-}
-
-/// A link to a directory is taken for a file, and so is in the way of what would be below it: it may
-/// lead anywhere, and in a circle.
-fn add_files_below(directory: &Path, name: BString, names: &mut Vec<BString>) {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return;
-    };
-    for entry in entries.filter_map(Result::ok) {
-        let Ok(last) = gix::path::os_string_into_bstring(entry.file_name()) else {
-            continue;
-        };
-        let name: BString = [name.as_slice(), b"/", last.as_slice()].concat().into();
-        match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            true => add_files_below(&entry.path(), name, names),
-            false => names.push(name),
-        }
-    }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// The content of the file; that of an empty one if there is none.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     match fs::read(path) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other,
     }
 }
 
-/// The lines of a `packed-refs` file, sorted by name.
-struct PackedRefs<'a> {
+/// The error of a repository in which git does not get past this line.
+pub(super) fn refused(git_dir: &Path, bad: &BadLine<'_>) -> Error {
+    let text = format!(
+        "{}: git refuses {bad}",
+        git_dir.join("packed-refs").display()
+    );
+    Error::new(ErrorKind::MalformedPackedRefs, text)
+}
+
+/// The same, where a single ref is about to move.
+pub(super) fn refused_line(bad: &BadLine<'_>) -> io::Error {
+    io::Error::other(format!("git refuses packed-refs, {bad}"))
+}
+
+/// The file as it is at one moment, past any cache, to look up a few refs in.
+pub(super) struct Snapshot {
+    lines: SortedLines,
+    format: ObjectFormat,
+}
+
+enum SortedLines {
+    Mapped(Option<gix::refs::packed::Buffer>),
+    Owned(Vec<u8>),
+}
+
+impl Snapshot {
+    pub(super) fn open(repo: &gix::Repository) -> io::Result<Self> {
+        let format = object_format(repo);
+        let lines = match repo.refs.open_packed_buffer() {
+            Ok(buffer) => SortedLines::Mapped(buffer),
+            // Where it has to sort them, it takes fewer names than git does.
+            Err(_) => {
+                let file = read(&repo.common_dir().join("packed-refs"))?;
+                let packed = PackedRefs::parse(&file, format);
+                let packed = packed.map_err(|bad| refused_line(&bad))?;
+                let texts = packed.lines.iter().map(|line| line.text.as_bytes());
+                SortedLines::Owned(texts.collect::<Vec<_>>().concat())
+            }
+        };
+        Ok(Snapshot { lines, format })
+    }
+
+    pub(super) fn find(&self, name: &BStr) -> io::Result<Option<ObjectId>> {
+        let first = self.first_from(name)?;
+        Ok(first.filter(|(found, _)| found == name).map(|(_, id)| id))
+    }
+
+    /// A ref that needs `name` as a directory.
+    pub(super) fn find_below(&self, name: &BStr) -> io::Result<Option<BString>> {
+        let directory = [name.as_bytes(), b"/"].concat();
+        let first = self.first_from(directory.as_bstr())?;
+        let name = first.map(|(found, _)| found);
+        Ok(name.filter(|found| found.starts_with(&directory)))
+    }
+
+    /// The first ref that has this name or one after it.
+    fn first_from(&self, name: &BStr) -> io::Result<Option<(BString, ObjectId)>> {
+        let lines = match &self.lines {
+            SortedLines::Mapped(Some(buffer)) => buffer.as_ref(),
+            SortedLines::Mapped(None) => return Ok(None),
+            SortedLines::Owned(lines) => lines.as_slice(),
+        };
+        let damaged = || io::Error::other("packed-refs has a line that git refuses");
+        let start = first_with(name, lines, self.format).ok_or_else(damaged)?;
+        match Records::of_lines(&lines[start..], self.format).next() {
+            Some(Ok(found)) => Ok(Some((found.name.to_owned(), found.target))),
+            Some(Err(_)) => Err(damaged()),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The lines of the file, sorted by name, to be written with others.
+#[derive(Default)]
+pub(super) struct PackedRefs<'a> {
     traits: &'a [u8],
     lines: Vec<Line<'a>>,
 }
 
-struct Line<'a> {
-    name: &'a BStr,
+pub(super) struct Line<'a> {
+    pub(super) name: &'a BStr,
     /// The line itself and the peeled one after it, as they are in the file.
-    text: std::borrow::Cow<'a, BStr>,
+    text: Cow<'a, BStr>,
 }
 
 impl<'a> Line<'a> {
-    fn new(name: &'a BStr, tip: ObjectId, peeled: Option<ObjectId>) -> Self {
+    pub(super) fn new(name: &'a BStr, tip: ObjectId, peeled: Option<ObjectId>) -> Self {
         let ids = 1 + usize::from(peeled.is_some());
         let length = name.len() + ids * (tip.kind().len_in_hex() + 2);
         let mut text = BString::from(Vec::with_capacity(length));
@@ -236,67 +149,56 @@ fn push_hex(text: &mut Vec<u8>, id: ObjectId) {
 }
 
 impl<'a> PackedRefs<'a> {
-    fn parse(file: &'a [u8]) -> Self {
-        // A file without a header promises nothing.
-        let mut traits: &[u8] = if file.is_empty() { TRAITS } else { b"" };
-        let mut lines: Vec<Line<'a>> = Vec::new();
-        let mut start = 0;
-        let mut name = None;
-        let mut end = 0;
-        for line in file.lines_with_terminator() {
-            let at = end;
-            end += line.len();
-            if let Some(found) = line.strip_prefix(HEADER) {
-                traits = found.trim_end_with(|c| c == '\n');
-                start = end;
-            } else if !line.starts_with(b"^") {
-                lines.extend(name.take().map(|name| Line {
-                    name,
-                    text: file[start..at].as_bstr().into(),
-                }));
-                start = at;
-                let (_, rest) = line.split_once_str(" ").unwrap_or_default();
-                name = Some(rest.trim_end_with(|c| c == '\n').as_bstr());
-            }
-        }
-        lines.extend(name.map(|name| Line {
-            name,
-            text: file[start..end].as_bstr().into(),
-        }));
+    pub(super) fn parse(file: &'a [u8], format: ObjectFormat) -> Result<Self, BadLine<'a>> {
+        let (traits, _) = split_header(file)?;
+        let records = Records::of_file(file, format)?;
+        let lines = records.map(|found| {
+            let found = found?;
+            let (name, text) = (found.name, Cow::Borrowed(found.text));
+            Ok(Line { name, text })
+        });
+        let mut lines = lines.collect::<Result<Vec<_>, _>>()?;
         lines.sort_by_key(|line| line.name);
-        PackedRefs { traits, lines }
+        let traits = if file.is_empty() { TRAITS } else { traits };
+        Ok(PackedRefs { traits, lines })
     }
 
-    fn find(&self, name: &BStr) -> Option<&Line<'a>> {
+    pub(super) fn has(&self, name: &BStr) -> bool {
         let found = self.lines.binary_search_by_key(&name, |line| line.name);
-        found.ok().map(|index| &self.lines[index])
+        found.is_ok()
     }
 
     /// A ref that needs `name` as a directory.
-    fn find_below(&self, name: &BStr) -> Option<&'a BStr> {
+    pub(super) fn find_below(&self, name: &BStr) -> Option<&'a BStr> {
         let directory = [name.as_bytes(), b"/"].concat();
         let at = self.lines.partition_point(|line| *line.name < *directory);
         let next = self.lines.get(at)?.name;
         next.starts_with(&directory).then_some(next)
     }
 
-    fn write_with(self, added: Vec<Line<'a>>, out: &mut impl Write) -> io::Result<()> {
-        let mut lines = self.lines;
-        lines.extend(added);
-        lines.sort_by_key(|line| line.name);
+    pub(super) fn add(&mut self, lines: impl IntoIterator<Item = Line<'a>>) {
+        self.lines.extend(lines);
+        self.lines.sort_by_key(|line| line.name);
+    }
+
+    /// Removes those of these lines, sorted by name, that are there just so.
+    pub(super) fn remove(&mut self, lines: &[Line<'_>]) {
+        self.lines.retain(|line| {
+            let found = lines.binary_search_by_key(&line.name, |one| one.name);
+            found.is_err() || found.is_ok_and(|at| lines[at].text != line.text)
+        });
+    }
+
+    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         out.write_all(HEADER)?;
         out.write_all(self.traits.trim_end())?;
         if !self.traits.fields().any(|word| word == b"sorted") {
             out.write_all(b" sorted")?;
         }
         out.write_all(b" \n")?;
-        for line in lines {
-            out.write_all(&line.text)?;
-            if !line.text.ends_with(b"\n") {
-                out.write_all(b"\n")?;
-            }
-        }
-        Ok(())
+        self.lines
+            .iter()
+            .try_for_each(|line| out.write_all(&line.text))
     }
 }
 
@@ -308,8 +210,9 @@ mod tests {
         let id = ObjectId::from_hex("b".repeat(40).as_bytes()).expect("hex");
         let added = Line::new("refs/heads/b".into(), id, None);
         let mut out = Vec::new();
-        let parsed = PackedRefs::parse(file.as_bytes());
-        parsed.write_with(vec![added], &mut out).expect("memory");
+        let mut parsed = PackedRefs::parse(file.as_bytes(), ObjectFormat::Sha1).expect("a file");
+        parsed.add([added]);
+        parsed.write(&mut out).expect("memory");
         String::from_utf8(out).expect("text")
     }
 
@@ -346,10 +249,25 @@ mod tests {
     }
 
     #[test]
-    fn refs_out_of_order_and_a_last_line_without_its_end_are_put_right() {
+    fn refs_out_of_order_are_put_right() {
         let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
-        let file = format!("{c} refs/heads/c\n{a} refs/heads/a");
+        let file = format!("{c} refs/heads/c\n{a} refs/heads/a\n");
         let lines = format!("{a} refs/heads/a\n{b} refs/heads/b\n{c} refs/heads/c\n");
         assert_eq!(with_b(&file), format!("# pack-refs with: sorted \n{lines}"));
+    }
+
+    #[test]
+    fn a_line_is_removed_only_as_it_was_added() {
+        let [ours, theirs] = ['a', 'b']
+            .map(|digit| ObjectId::from_hex(digit.to_string().repeat(40).as_bytes()).expect("hex"));
+        let added = [
+            Line::new("refs/heads/a".into(), ours, None),
+            Line::new("refs/heads/b".into(), ours, None),
+        ];
+        let file = format!("{theirs} refs/heads/a\n{ours} refs/heads/b\n{ours} refs/heads/c\n");
+        let mut parsed = PackedRefs::parse(file.as_bytes(), ObjectFormat::Sha1).expect("a file");
+        parsed.remove(&added);
+        let names: Vec<_> = parsed.lines.iter().map(|line| line.name).collect();
+        assert_eq!(names, ["refs/heads/a", "refs/heads/c"]);
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     Error, ErrorKind, Limits, ObjectFormat, Reason, Run, TipKind, Traffic,
     ancestry::CommitGraph,
     pack::{closure, incoming::Incoming, verified::VerifiedHistory},
+    sharing::Sharing,
 };
 
 pub(crate) struct LocalQuarantine {
@@ -39,6 +40,7 @@ pub(crate) struct LocalQuarantine {
     /// What the refs point to.
     tips: Vec<RefTip>,
     verified: VerifiedHistory,
+    sharing: Sharing,
 }
 
 impl LocalQuarantine {
@@ -62,6 +64,7 @@ impl LocalQuarantine {
             view,
             tips,
             verified,
+            sharing: Sharing::of(&repo.config_snapshot())?,
             repo,
         })
     }
@@ -78,7 +81,7 @@ impl LocalQuarantine {
     /// Makes packs of some bytes large ones.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn set_window(&mut self, bytes: u64) -> Result<(), Error> {
-        let mut incoming = Incoming::open(&self.objects, &self.alternates)?;
+        let mut incoming = Incoming::open(&self.objects, &self.alternates, self.sharing)?;
         incoming.set_window(bytes);
         self.incoming = Some(incoming);
         Ok(())
@@ -167,7 +170,10 @@ impl Quarantine for LocalQuarantine {
     fn receive(&mut self, pack: &mut dyn BufRead, run: &Run) -> Result<Traffic, Error> {
         let incoming = match &mut self.incoming {
             Some(incoming) => incoming,
-            none => none.insert(Incoming::open(&self.objects, &self.alternates)?),
+            none => {
+                let incoming = Incoming::open(&self.objects, &self.alternates, self.sharing)?;
+                none.insert(incoming)
+            }
         };
         // Since the store was opened a `git gc` may have put the bases elsewhere.
         let bases_memory = ReadMemory::of_bases(run.limits());

@@ -10,13 +10,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bstr::{BStr, ByteSlice};
-use gix::refs::Target;
+use bstr::{BStr, BString, ByteSlice};
 
-use super::{RefUpdate, packed_refs, ref_lock::RefLocks, reflog};
+use super::{
+    RefUpdate, bulk_create,
+    checked_out::CheckedOut,
+    local::object_format,
+    loose_refs::{self, Target},
+    packed_refs::Snapshot,
+    ref_lock::RefLocks,
+    reflog::Reflogs,
+};
 use crate::{
     Phase, Reason, Run,
     pack::{commits::StoreCommits, incoming::sync_directory},
+    plan,
+    sharing::Sharing,
 };
 
 /// From how many new refs on they go into `packed-refs` together.
@@ -35,32 +44,33 @@ pub(super) fn apply(
     if updates.is_empty() {
         return Vec::new();
     }
-    let mut locks = match RefLocks::open(repo.common_dir()) {
+    // The destination was listed before, and its modes were fine then.
+    let sharing = Sharing::of(&repo.config_snapshot()).unwrap_or_default();
+    let mut locks = match RefLocks::open(repo.common_dir(), sharing) {
         Ok(locks) => locks,
         Err(err) => return vec![Err(not_written(&err)); updates.len()],
     };
+    let logs = Reflogs::of(repo, sharing);
     let new = updates.iter().filter(|update| update.expected.is_none());
-    let bulk = new.clone().count() >= PACKED_FROM;
-    let mut created = match bulk {
-        true => packed_refs::create(
-            repo,
-            commits,
-            &mut locks,
-            &new.collect::<Vec<_>>(),
-            LOCK_WAIT,
-        ),
-        false => Vec::new(),
-    }
-    .into_iter();
+    let new: Vec<_> = new.collect();
+    let created = if new.len() >= PACKED_FROM {
+        bulk_create::create(repo, commits, &mut locks, &logs, &new, LOCK_WAIT, run)
+    } else {
+        vec![None; new.len()]
+    };
+    let mut created = created.into_iter();
     let total = Some(updates.len() as u64);
     let mut answers = Vec::with_capacity(updates.len());
     let mut patience = LOCK_WAIT;
     for (done, update) in updates.iter().enumerate() {
         run.advance(Phase::Apply, done as u64, total);
-        answers.push(match update.expected {
-            None if bulk => created.next().unwrap_or(Err(Reason::Raced)),
-            _ => move_one(repo, &mut locks, update, &mut patience),
-        });
+        let created = match update.expected {
+            None => created.next().flatten(),
+            Some(_) => None,
+        };
+        let answer =
+            created.unwrap_or_else(|| move_one(repo, &mut locks, &logs, update, &mut patience));
+        answers.push(answer);
     }
     run.advance(Phase::Apply, updates.len() as u64, total);
     answers
@@ -71,46 +81,97 @@ pub(super) fn apply(
 fn move_one(
     repo: &gix::Repository,
     locks: &mut RefLocks,
+    logs: &Reflogs<'_>,
     update: &RefUpdate,
     patience: &mut Duration,
 ) -> Result<(), Reason> {
     let start = Instant::now();
-    let Err(err) = commit(repo, locks, update, *patience) else {
+    let moved = commit(repo, locks, logs, update, *patience);
+    if moved.is_ok() {
         make_durable(repo, update.name.as_bstr());
-        return Ok(());
-    };
-    *patience = patience.saturating_sub(start.elapsed());
-    match current(repo, update.name.as_bstr()) {
-        Ok(found) if found != update.expected.map(Target::Object) => Err(Reason::Raced),
-        _ => Err(not_written(&err)),
+    } else {
+        *patience = patience.saturating_sub(start.elapsed());
     }
+    moved
 }
 
+/// What was decided from the listing is decided again under the lock.
 fn commit(
     repo: &gix::Repository,
     locks: &mut RefLocks,
+    logs: &Reflogs<'_>,
     update: &RefUpdate,
     patience: Duration,
-) -> gix::Result<()> {
+) -> Result<(), Reason> {
     let name = update.name.as_bstr();
-    let from_io = |err: io::Error| gix::Error::from_error(err);
-    let mut lock = locks.lock(loose(repo, name), patience).map_err(from_io)?;
-    if current(repo, name)? != update.expected.map(Target::Object) {
-        return Err(gix::error::message("the ref has moved").into());
+    let failed = |err: io::Error| why_not(repo, update).unwrap_or_else(|| not_written(&err));
+    let mut lock = locks.lock(loose(repo, name), patience).map_err(failed)?;
+    if let Some(reason) = why_not(repo, update) {
+        return Err(reason);
     }
     let write = || {
         lock.write(|file| writeln!(file, "{}", update.new))?;
-        reflog::append(repo, name, update.expected, update.new)?;
+        logs.append(name, update.expected, update.new)?;
         lock.commit()
     };
-    write().map_err(from_io)
+    write().map_err(failed)
+}
+
+/// Why a ref may not move as things are at this moment.
+fn why_not(repo: &gix::Repository, update: &RefUpdate) -> Option<Reason> {
+    let name = update.name.as_bstr();
+    let look = || -> io::Result<Option<Reason>> {
+        let packed = Snapshot::open(repo)?;
+        if current_beside(repo, &packed, name)? != update.expected.map(Target::Object) {
+            return Ok(Some(Reason::Raced));
+        }
+        if update.expected.is_none()
+            && let Some(with) = in_the_way(repo, &packed, name)?
+        {
+            return Ok(Some(Reason::NameConflict { with }));
+        }
+        Ok(CheckedOut::of(repo).has(name).then_some(Reason::CheckedOut))
+    };
+    look().unwrap_or_else(|err| Some(not_written(&err)))
 }
 
 /// What the ref points to at this moment, past any cache.
-pub(super) fn current(repo: &gix::Repository, name: &BStr) -> gix::Result<Option<Target>> {
-    let packed = repo.refs.open_packed_buffer()?;
-    let found = repo.refs.try_find_packed(name, packed.as_ref())?;
-    Ok(found.map(|found| found.target))
+pub(super) fn current(repo: &gix::Repository, name: &BStr) -> io::Result<Option<Target>> {
+    current_beside(repo, &Snapshot::open(repo)?, name)
+}
+
+fn current_beside(
+    repo: &gix::Repository,
+    packed: &Snapshot,
+    name: &BStr,
+) -> io::Result<Option<Target>> {
+    match loose_refs::read(&loose(repo, name), object_format(repo))? {
+        Some(target) => Ok(Some(target)),
+        None => Ok(packed.find(name)?.map(Target::Object)),
+    }
+}
+
+/// A ref that can't exist beside a new one of this name.
+fn in_the_way(
+    repo: &gix::Repository,
+    packed: &Snapshot,
+    name: &BStr,
+) -> io::Result<Option<BString>> {
+    let above = plan::paths_of(name).map(BStr::new);
+    for path in above.filter(|path| *path != name) {
+        if current_beside(repo, packed, path)?.is_some() {
+            return Ok(Some(path.to_owned()));
+        }
+    }
+    let mut below = packed.find_below(name)?;
+    let directory = BString::from([name.as_bytes(), b"/"].concat());
+    loose_refs::walk(repo.common_dir(), directory.as_bstr(), &mut |found| {
+        if below.is_none() && loose_refs::is_ref_file(found.as_bstr()) {
+            below = Some(found);
+        }
+        Ok::<_, io::Error>(())
+    })?;
+    Ok(below)
 }
 
 /// Where the ref is, or would be, as a file of its own.

@@ -361,21 +361,51 @@ fn the_lock_of_somebody_else_is_left_alone() {
     );
 }
 
+/// Git locks what a link leads to.
+#[cfg(unix)]
+#[test]
+fn a_lock_behind_a_link_goes_with_the_run_that_died_with_it() {
+    let pair = Pair::in_step();
+    let repo = &pair.destination;
+    repo.git(&["pack-refs", "--all"]);
+    let packed = repo.git_dir().join("packed-refs");
+    fs::rename(&packed, repo.git_dir().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", &packed).unwrap();
+    drop(run_with_lock(repo, "elsewhere.lock"));
+    many_branches(&pair);
+    pair.pull();
+    assert!(!repo.git_dir().join("elsewhere.lock").exists());
+    let written = fs::read_to_string(repo.git_dir().join("elsewhere")).unwrap();
+    assert!(written.contains("refs/heads/many/63"), "{written}");
+}
+
 #[test]
 fn the_lock_of_a_run_that_is_alive_is_respected() {
-    for lock in ["packed-refs.lock", "refs/heads/bystander.lock"] {
-        let pair = Pair::in_step();
-        if lock.starts_with("packed") {
-            many_branches(&pair);
-        }
-        let alive = run_with_lock(&pair.destination, lock);
-        alive.lock().unwrap();
-        let stats = pair.try_pull(&SyncOptions::default()).unwrap();
-        let found = stats.find("refs/heads/bystander").unwrap();
-        let reason = found.reason.as_ref().unwrap();
-        assert!(matches!(reason, Reason::NotWritten { .. }), "{reason}");
-        assert!(pair.destination.git_dir().join(lock).exists());
-        drop(alive);
-        pair.pull();
-    }
+    let pair = Pair::in_step();
+    let lock = "refs/heads/bystander.lock";
+    let alive = run_with_lock(&pair.destination, lock);
+    alive.lock().unwrap();
+    let stats = pair.try_pull(&SyncOptions::default()).unwrap();
+    let found = stats.find("refs/heads/bystander").unwrap();
+    let reason = found.reason.as_ref().unwrap();
+    assert!(matches!(reason, Reason::NotWritten { .. }), "{reason}");
+    assert!(pair.destination.git_dir().join(lock).exists());
+    drop(alive);
+    pair.pull();
+}
+
+/// Loose refs need no such lock.
+#[test]
+fn new_refs_do_not_wait_for_a_run_that_writes_packed_refs() {
+    let pair = Pair::in_step();
+    many_branches(&pair);
+    let lock = "packed-refs.lock";
+    let alive = run_with_lock(&pair.destination, lock);
+    alive.lock().unwrap();
+    let stats = pair.try_pull(&SyncOptions::default()).unwrap();
+    assert_eq!(stats.count(Outcome::Updated), 65);
+    assert!(pair.destination.git_dir().join(lock).exists());
+    assert!(!pair.destination.git_dir().join("packed-refs").exists());
+    drop(alive);
+    pair.pull();
 }

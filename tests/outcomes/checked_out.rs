@@ -1,7 +1,7 @@
 //! Branches that a worktree of the destination has checked out don't move under its feet.
 
 use crate::support::git::{ObjectFormat, Repo};
-use crate::support::pull::{LISTED, Pair, copy, created, grow, moved, rejected};
+use crate::support::pull::{LISTED, Pair, copy, grow, moved, rejected};
 use refsync::{LocalStore, Reason, SyncOptions, sync};
 
 const MAIN: &str = "refs/heads/main";
@@ -121,12 +121,78 @@ fn a_tag_named_like_a_branch_that_is_checked_out_moves() {
     );
 }
 
+/// Git refuses to fetch into it, too.
 #[test]
-fn the_branch_of_an_unborn_head_is_created() {
-    let pair =
-        Pair::with_destination(|sandbox, _| sandbox.init_worktree("down", ObjectFormat::Sha1));
+fn the_branch_of_an_unborn_head() {
+    for many in [0, 70] {
+        let pair =
+            Pair::with_destination(|sandbox, _| sandbox.init_worktree("down", ObjectFormat::Sha1));
+        assert_eq!(pair.destination.git(&["symbolic-ref", "HEAD"]), MAIN);
+        let names: Vec<_> = (0..many).map(|n| format!("refs/heads/many/{n}")).collect();
+        let new = names.iter().map(|name| (name.as_str(), pair.tip.as_str()));
+        pair.upstream.set_refs(new);
+        let pulled = pair.pull();
+        let stayed = rejected(None, &pair.tip, Reason::CheckedOut);
+        assert_eq!(pulled.fate_of(MAIN), stayed, "{many}");
+        let upstream = pair.upstream.path.to_string_lossy();
+        let fetch = ["fetch", "--quiet", &upstream, "main:main"];
+        assert!(!pair.destination.try_git(&fetch).status.success());
+    }
+}
+
+/// As it was before git wrote symbolic refs as files.
+#[cfg(unix)]
+#[test]
+fn a_head_that_is_a_link() {
+    let pair = with_worktree();
+    let head = pair.destination.git_dir().join("HEAD");
+    std::fs::remove_file(&head).unwrap();
+    std::os::unix::fs::symlink(MAIN, &head).unwrap();
     assert_eq!(pair.destination.git(&["symbolic-ref", "HEAD"]), MAIN);
-    assert_eq!(pair.pull().fate_of(MAIN), created(&pair.tip));
+    stays(&pair, "main");
+}
+
+#[test]
+fn a_head_that_leads_through_another_symbolic_ref() {
+    let pair = with_worktree();
+    let alias = "refs/heads/alias";
+    pair.destination.git(&["symbolic-ref", alias, MAIN]);
+    pair.destination.git(&["symbolic-ref", "HEAD", alias]);
+    stays(&pair, "main");
+    let own = "refs/worktree/own";
+    pair.destination.git(&["symbolic-ref", own, alias]);
+    pair.destination.git(&["symbolic-ref", "HEAD", own]);
+    stays(&pair, "main");
+}
+
+/// Nobody has the branch checked out when the refs are listed.
+#[test]
+fn a_branch_that_is_checked_out_meanwhile() {
+    let pair = with_worktree();
+    add_branch(&pair, "topic");
+    let theirs = grow(&pair.upstream, "topic", &[&pair.tip]);
+    let destination = pair.destination.clone();
+    pair.before_fetch(move || drop(destination.git(&["checkout", "--quiet", "topic"])));
+    let stayed = rejected(&*pair.tip, &theirs, Reason::CheckedOut);
+    assert_eq!(pair.pull().fate_of("refs/heads/topic"), stayed);
+    assert_eq!(pair.destination.git(&["status", "--porcelain"]), "");
+}
+
+#[test]
+fn a_new_branch_that_a_worktree_goes_to_meanwhile() {
+    for many in [0, 70] {
+        let pair = with_worktree();
+        let theirs = grow(&pair.upstream, "topic", &[&pair.tip]);
+        let names: Vec<_> = (0..many).map(|n| format!("refs/heads/many/{n}")).collect();
+        let new = names.iter().map(|name| (name.as_str(), theirs.as_str()));
+        pair.upstream.set_refs(new);
+        let destination = pair.destination.clone();
+        pair.before_fetch(move || {
+            destination.git(&["checkout", "--quiet", "--orphan", "topic"]);
+        });
+        let stayed = rejected(None, &theirs, Reason::CheckedOut);
+        assert_eq!(pair.pull().fate_of("refs/heads/topic"), stayed, "{many}");
+    }
 }
 
 /// `main` and `topic` conflict, so a rebase of one onto the other stops in the middle.

@@ -1,8 +1,8 @@
 //! How refs and packs are written, where git would do it so.
 
 use crate::support::git::{ObjectFormat, Repo};
-use crate::support::pull::{Pair, created, grow, leftovers, moved};
-use refsync::SyncOptions;
+use crate::support::pull::{Pair, created, fate_in, grow, leftovers, moved, rejected};
+use refsync::{Reason, SyncOptions};
 use std::fs;
 
 const MAIN: &str = "refs/heads/main";
@@ -77,6 +77,105 @@ fn empty_directories_are_in_nobodys_way() {
     let tip = grow(&pair.upstream, "topic", &[&pair.tip]);
     assert_eq!(pair.pull().fate_of("refs/heads/topic"), created(&tip));
     assert_eq!(reflog(repo, "refs/heads/topic").len(), 1);
+}
+
+/// In a bare repository nobody has the branch of `HEAD` checked out, and it moves.
+#[test]
+fn the_log_of_head_says_what_moves_its_branch() {
+    for many in [0, 70] {
+        let pair = Pair::in_step();
+        let repo = &pair.destination;
+        repo.git(&["config", "core.logAllRefUpdates", "true"]);
+        repo.git(&["symbolic-ref", "HEAD", "refs/heads/new"]);
+        let names: Vec<_> = (0..many).map(|n| format!("refs/heads/many/{n}")).collect();
+        let new = names.iter().map(|name| (name.as_str(), pair.tip.as_str()));
+        pair.upstream.set_refs(new);
+        pair.upstream.set_ref("refs/heads/new", &pair.root);
+        pair.pull();
+        let tip = grow(&pair.upstream, "new", &[&pair.root]);
+        pair.pull();
+        let null = ObjectFormat::Sha1.null_id();
+        for name in ["HEAD", "refs/heads/new"] {
+            let log = reflog(repo, name);
+            assert_eq!(log.len(), 2, "{log:?}");
+            assert_logged(&log[0], &null, &pair.root);
+            assert_logged(&log[1], &pair.root, &tip);
+        }
+        for name in &names {
+            assert_logged(&reflog(repo, name)[0], &null, &pair.tip);
+        }
+    }
+}
+
+/// Somebody died with the lock: that is no reason to create nothing ever after.
+#[test]
+fn a_stale_lock_of_packed_refs_is_in_nobodys_way() {
+    let pair = Pair::in_step();
+    let lock = pair.destination.git_dir().join("packed-refs.lock");
+    fs::write(&lock, "").unwrap();
+    let names: Vec<_> = (0..70).map(|n| format!("refs/heads/many/{n}")).collect();
+    let new = names.iter().map(|name| (name.as_str(), pair.tip.as_str()));
+    pair.upstream.set_refs(new);
+    let pulled = pair.try_pull(&SyncOptions::default()).unwrap();
+    for name in &names {
+        assert_eq!(fate_in(&pulled, name), created(&pair.tip));
+    }
+    assert!(lock.exists());
+}
+
+/// Git would not create it either.
+#[test]
+fn of_many_new_refs_the_one_that_somebody_has_locked_is_not_written() {
+    let pair = Pair::in_step();
+    let names: Vec<_> = (0..70).map(|n| format!("refs/heads/many/{n}")).collect();
+    let new = names.iter().map(|name| (name.as_str(), pair.tip.as_str()));
+    pair.upstream.set_refs(new);
+    let heads = pair.destination.git_dir().join("refs/heads/many");
+    fs::create_dir_all(&heads).unwrap();
+    fs::write(heads.join("7.lock"), "").unwrap();
+    let pulled = pair.try_pull(&SyncOptions::default()).unwrap();
+    let detail = "somebody else holds the lock".to_owned();
+    let stayed = rejected(None, &pair.tip, Reason::NotWritten { detail });
+    assert_eq!(fate_in(&pulled, &names[7]), stayed);
+    assert_eq!(pulled.count(refsync::Outcome::Updated), 70, "and bystander");
+}
+
+/// Without `refs` git takes the repository for none.
+#[test]
+fn refs_that_lose_a_race_leave_the_directories_that_a_repository_needs() {
+    let pair = Pair::in_step();
+    pair.destination.git(&["pack-refs", "--all"]);
+    let refs = pair.destination.git_dir().join("refs");
+    let names = [
+        "refs/heads/a/new",
+        "refs/heads/new",
+        "refs/tags/a/new",
+        "refs/tags/new",
+    ];
+    let tip = grow(&pair.upstream, "a/new", &[&pair.tip]);
+    for name in names {
+        pair.upstream.set_ref(name, &tip);
+    }
+    let (repo, root) = (pair.destination.clone(), pair.root.clone());
+    pair.before_fetch(move || {
+        for name in names {
+            repo.set_ref(name, &root);
+        }
+        repo.git(&["pack-refs", "--all"]);
+        for directory in ["refs/heads/a", "refs/tags/a"] {
+            fs::remove_dir(repo.git_dir().join(directory)).ok();
+        }
+    });
+    let mut options = SyncOptions::default();
+    options.globs = refsync::RefGlobs::new(Some("{a/new,new}"), Some("*")).unwrap();
+    let pulled = pair.pull_with(&options);
+    for name in names {
+        assert_eq!(pulled.reason_of(name), Reason::Raced);
+    }
+    for directory in ["heads", "tags"] {
+        assert!(refs.join(directory).is_dir());
+        assert!(!refs.join(directory).join("a").exists());
+    }
 }
 
 #[test]

@@ -52,6 +52,7 @@ use super::{
 use crate::{
     Error, ObjectFormat, Reason, Run, Traffic,
     leftovers::{self, KEEP_PREFIX, RunFolder},
+    sharing::Sharing,
 };
 
 /// Objects that have arrived and are not part of the store yet.
@@ -90,8 +91,12 @@ impl Incoming {
     /// Opens a new quarantine.
     ///
     /// `alternates` are the store's own, resolved.
-    pub(crate) fn open(store_objects: &Path, alternates: &[PathBuf]) -> Result<Self, Error> {
-        let objects = RunFolder::create(store_objects).map_err(|err| {
+    pub(crate) fn open(
+        store_objects: &Path,
+        alternates: &[PathBuf],
+        sharing: Sharing,
+    ) -> Result<Self, Error> {
+        let objects = RunFolder::create(store_objects, sharing).map_err(|err| {
             Error::io(
                 format!("creating a quarantine in {}", store_objects.display()),
                 err,
@@ -99,8 +104,8 @@ impl Incoming {
         })?;
         let seen = std::iter::once(store_objects).chain(alternates.iter().map(PathBuf::as_path));
         let prepare = || {
-            fs::create_dir(objects.path().join("pack"))?;
-            fs::create_dir(objects.path().join("info"))?;
+            sharing.create_dir(&objects.path().join("pack"))?;
+            sharing.create_dir(&objects.path().join("info"))?;
             fs::write(
                 objects.path().join("info/alternates"),
                 alternates_file(seen)?,

@@ -12,7 +12,7 @@ use gix::{hash::Kind as HashKind, objs::Write as _};
 use gix_pack::data::entry::Header;
 
 use super::*;
-use crate::{ErrorKind, FsckRules, SyncOptions, pack::outgoing::Deflater};
+use crate::{ErrorKind, FsckRules, SyncOptions, pack::outgoing::Deflater, sharing::Sharing};
 
 const NO_BLOB: [u8; 20] = [7; 20];
 
@@ -103,7 +103,7 @@ impl Store {
     }
 
     fn receive(&self, entries: &Entries, options: &SyncOptions) -> Result<Incoming, Error> {
-        let mut incoming = Incoming::open(&self.objects, &[])?;
+        let mut incoming = Incoming::open(&self.objects, &[], Sharing::Umask)?;
         let pack = entries.pack();
         let run = Run::new(options);
         incoming.receive(&mut &pack[..], &self.odb(), true, ObjectFormat::Sha1, &run)?;

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::*;
-use crate::pack::incoming::{arrival::Arrived, at_hand::AtHand, part::Allowance, window::Window};
+use crate::{
+    pack::incoming::{arrival::Arrived, at_hand::AtHand, part::Allowance, window::Window},
+    sharing::Sharing,
+};
 
 /// A pack of one blob and its versions.
 #[derive(Default)]
@@ -82,7 +85,7 @@ fn received(
     options: &SyncOptions,
 ) -> Result<Vec<u8>, (ErrorKind, String)> {
     let store = Store::with(&[]);
-    let mut incoming = Incoming::open(&store.objects, &[]).expect("a quarantine");
+    let mut incoming = Incoming::open(&store.objects, &[], Sharing::Umask).expect("a quarantine");
     incoming.set_window(window);
     let run = Run::new(options);
     let received = incoming.receive(pack, &store.odb(), true, ObjectFormat::Sha1, &run);
