@@ -105,3 +105,112 @@ fn relations(
     }
     relations.map_err(|err| run.check().err().unwrap_or(err))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, sync::atomic::Ordering, thread, time::Duration};
+
+    use gix::oid;
+
+    use super::*;
+    use crate::{
+        AdvertisedRef, ErrorKind, ObjectFormat, ObjectId, RefList,
+        ancestry::{Commit, CommitGraph, Hole},
+        plan::plan,
+    };
+
+    /// Two lines of commits that never meet; and what happens at the hundredth that is looked up.
+    struct TwoLines<'a> {
+        looked_up: &'a Cell<usize>,
+        at_the_hundredth: &'a dyn Fn(),
+    }
+
+    const LENGTH: u32 = 20_000;
+
+    fn id(line: u8, number: u32) -> ObjectId {
+        let mut bytes = [line; 20];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        ObjectId::Sha1(bytes)
+    }
+
+    impl CommitGraph for TwoLines<'_> {
+        fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+            self.looked_up.set(self.looked_up.get() + 1);
+            if self.looked_up.get() == 100 {
+                (self.at_the_hundredth)();
+            }
+            let (number, line) = id.as_bytes().split_first_chunk().expect("20 bytes");
+            let number = u32::from_be_bytes(*number);
+            parents.extend((number < LENGTH).then(|| self::id(line[0], number + 1)));
+            Ok(Commit {
+                generation: None,
+                date: -i64::from(number),
+            })
+        }
+    }
+
+    impl Objects for TwoLines<'_> {
+        fn kind(&mut self, _: &ObjectId) -> Result<TipKind, Error> {
+            Ok(TipKind::Commit)
+        }
+
+        fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
+            let TwoLines {
+                looked_up,
+                at_the_hundredth,
+            } = *self;
+            Ok(Box::new(TwoLines {
+                looked_up,
+                at_the_hundredth,
+            }))
+        }
+    }
+
+    /// How it ends, and how many commits were looked up.
+    fn compared(options: &SyncOptions, at_the_hundredth: impl Fn(&Run)) -> (Option<Error>, usize) {
+        let list = |line| {
+            let listed = AdvertisedRef {
+                name: "refs/heads/main".into(),
+                target: id(line, 0),
+                annotated: false,
+                symbolic: false,
+            };
+            RefList::new(ObjectFormat::Sha1, [listed])
+        };
+        let (source, destination) = (list(1), list(2));
+        let planned = plan(&source, &destination, options, || Ok(()));
+        let run = Run::new(options);
+        let looked_up = Cell::new(0);
+        let mut objects = TwoLines {
+            looked_up: &looked_up,
+            at_the_hundredth: &|| at_the_hundredth(&run),
+        };
+        let mut planned = planned.expect("nothing stops it");
+        let absent = &Reason::HistoryUnknown;
+        let ended = compare(&mut objects, &mut planned, absent, options, &run);
+        (ended.err(), looked_up.get())
+    }
+
+    #[test]
+    fn a_walk_over_history_ends_soon_after_the_run_has_to() {
+        let mut options = SyncOptions::default();
+        let (err, looked_up) = compared(&options, |_| {});
+        assert!(err.is_none());
+        assert!(looked_up > LENGTH as usize);
+
+        let cancel = |run: &Run| run.cancel_flag().store(true, Ordering::Relaxed);
+        let (err, looked_up) = compared(&options, cancel);
+        assert_eq!(err.expect("cancelled").kind(), ErrorKind::Cancelled);
+        assert!(looked_up < 300, "{looked_up}");
+
+        options.limits.total_time = Some(Duration::from_millis(300));
+        let wait = |run: &Run| {
+            while run.check().is_ok() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let (err, looked_up) = compared(&options, wait);
+        assert_eq!(err.expect("no time").kind(), ErrorKind::BudgetExceeded);
+        assert!(looked_up < 300, "{looked_up}");
+    }
+}

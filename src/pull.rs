@@ -189,3 +189,103 @@ pub(crate) fn look_again(
         planned.see(found.map(|found| found.target));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::BufRead,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
+
+    use super::*;
+    use crate::{
+        AdvertisedRef, ErrorKind, ObjectFormat, Objects, Progress, RefList, RefUpdate, TipKind,
+        Traffic, ancestry::CommitGraph, plan::plan,
+    };
+
+    /// Notes whether refs were moved.
+    #[derive(Default)]
+    struct Noting {
+        is_applied: bool,
+    }
+
+    impl Objects for Noting {
+        fn kind(&mut self, _: &ObjectId) -> Result<TipKind, Error> {
+            Ok(TipKind::Commit)
+        }
+
+        fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
+            Err(Error::new(ErrorKind::Unsupported, "nothing is compared"))
+        }
+    }
+
+    impl Quarantine for Noting {
+        fn haves(&mut self, _: &[ObjectId], _: usize, _: &Run) -> Result<Vec<ObjectId>, Error> {
+            Ok(Vec::new())
+        }
+
+        fn shallow(&self) -> &[ObjectId] {
+            &[]
+        }
+
+        fn receive(&mut self, _: &mut dyn BufRead, _: &Run) -> Result<Traffic, Error> {
+            Ok(Traffic::default())
+        }
+
+        fn discard(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn faults(&mut self, _: &[ObjectId], _: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
+            Ok(Vec::new())
+        }
+
+        fn apply(
+            &mut self,
+            updates: &[RefUpdate],
+            _: &Run,
+        ) -> Result<Vec<Result<(), Reason>>, Error> {
+            self.is_applied = true;
+            Ok(vec![Ok(()); updates.len()])
+        }
+    }
+
+    /// Cancels as soon as it is told that refs are about to move.
+    struct CancelAtApply(Arc<AtomicBool>);
+
+    impl Progress for CancelAtApply {
+        fn advance(&self, phase: Phase, _: u64, _: Option<u64>) {
+            self.0.store(phase == Phase::Apply, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_run_can_be_cancelled_until_refs_move() {
+        let listed = AdvertisedRef {
+            name: "refs/heads/main".into(),
+            target: ObjectId::Sha1([1; 20]),
+            annotated: false,
+            symbolic: false,
+        };
+        let source = RefList::new(ObjectFormat::Sha1, [listed]);
+        let destination = RefList::new(ObjectFormat::Sha1, []);
+        for is_cancelled in [false, true] {
+            let mut options = SyncOptions::default();
+            if is_cancelled {
+                let cancel = Arc::new(AtomicBool::new(false));
+                options.cancel = Some(Arc::clone(&cancel));
+                options.progress = Some(Arc::new(CancelAtApply(cancel)));
+            }
+            let planned = plan(&source, &destination, &options, || Ok(()));
+            let mut quarantine = Noting::default();
+            let mut planned = planned.expect("nothing stops it");
+            let applied = apply(&mut quarantine, &mut planned, &Run::new(&options));
+            let kind = applied.err().map(|err| err.kind());
+            assert_eq!(kind, is_cancelled.then_some(ErrorKind::Cancelled));
+            assert_eq!(quarantine.is_applied, !is_cancelled);
+        }
+    }
+}
