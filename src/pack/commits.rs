@@ -5,13 +5,14 @@ use std::{collections::HashSet, thread};
 use bstr::ByteSlice;
 use gix::{
     ObjectId,
-    objs::{CommitRefIter, Find, FindHeader, Kind, TagRefIter},
+    objs::{CommitRefIter, Find, FindHeader, Kind},
     oid,
 };
 
 use super::{
     by_position::ByPosition,
     commits_ahead::{CommitsAhead, Step},
+    peeled::Peeled,
 };
 use crate::ancestry::{Commit, CommitGraph, Hole};
 
@@ -21,7 +22,8 @@ pub(crate) struct StoreCommits<'a> {
     graph: Option<&'a gix::commitgraph::Graph>,
     by_position: Option<ByPosition<'a>>,
     pub shallow: &'a HashSet<ObjectId>,
-    buffer: Vec<u8>,
+    pub(super) peeled: Peeled,
+    pub(super) buffer: Vec<u8>,
     /// How many are read before another thread joins in; `None` if none does.
     until_ahead: Option<u32>,
     ahead: Option<CommitsAhead>,
@@ -46,6 +48,7 @@ impl<'a> StoreCommits<'a> {
             graph,
             by_position: graph.map(ByPosition::new),
             shallow,
+            peeled: Peeled::default(),
             buffer: Vec::new(),
             until_ahead: None,
             ahead: None,
@@ -236,28 +239,7 @@ impl StoreCommits<'_> {
         let header = self.odb.try_header(id).ok().flatten();
         header.map(|header| header.kind)
     }
-
-    /// Follows tags to what they are about; to another tag if there are very many of them.
-    pub(crate) fn peel(&mut self, id: ObjectId) -> ObjectId {
-        let mut id = id;
-        for _ in 0..MAX_PEELED {
-            if self.kind(&id) != Some(Kind::Tag) {
-                break;
-            }
-            let Ok(Some(tag)) = self.odb.try_find(&id, &mut self.buffer) else {
-                break;
-            };
-            let Ok(target) = TagRefIter::from_bytes(tag.data, id.kind()).target_id() else {
-                break;
-            };
-            id = target;
-        }
-        id
-    }
 }
-
-/// How many tags are followed from one to the next. People tag a tag by mistake, once.
-const MAX_PEELED: usize = 1024;
 
 /// The tree of a commit; its parents go into `parents`, which is empty at the call.
 ///

@@ -8,6 +8,7 @@ mod entries;
 pub(crate) mod fsck;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
+pub(crate) mod peeled;
 #[cfg(test)]
 mod real_git;
 pub(crate) mod resolve;

@@ -66,7 +66,7 @@ impl VerifiedHistory {
                 let mut frontier = BinaryHeap::new();
                 for tip in &self.tips {
                     run.check()?;
-                    let commit = commits.peel(*tip);
+                    let commit = commits.peel(*tip, run)?;
                     frontier.extend(commits.explore_once(commit, &mut self.seen));
                 }
                 none.insert(frontier)

@@ -42,10 +42,9 @@ pub(super) fn create(
     wait: Duration,
     run: &Run,
 ) -> Vec<Answer> {
-    // Not under the lock: a tag may be about a tag about a tag.
     let lines = updates.iter().map(|update| {
-        let peeled = commits.peel(update.new);
-        let peeled = Some(peeled).filter(|peeled| *peeled != update.new);
+        // They were followed before: a tag may be about a tag about a tag.
+        let peeled = commits.peeled(&update.new);
         (update.name.as_bstr(), update.new, peeled)
     });
     let new: Vec<_> = lines.collect();

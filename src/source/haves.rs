@@ -109,25 +109,42 @@ pub(super) fn choose(
 ) -> Result<Vec<ObjectId>, Error> {
     // A ref can point to what is lost. Asked for without it, the source may send it again.
     let is_there = |id: &ObjectId| objects.odb.exists(id);
-    let near = near.iter().map(|tip| objects.commits().peel(*tip));
+    let peel = |tip: ObjectId| objects.commits().peel(tip, run);
     // Room is kept for the others, should very many refs be about to move.
-    let near = near.filter(is_there);
-    let near: Vec<_> = near.take(limit.saturating_sub(ROOM_FOR_OTHERS)).collect();
+    let near = first_there(
+        near.iter().map(|tip| peel(*tip)),
+        limit.saturating_sub(ROOM_FOR_OTHERS),
+        is_there,
+    )?;
     let newest = newest(objects.commits(), tips, READ_FOR_EACH * limit, run)?;
     // Of the few that are offered it is seen what they are about.
     let mut newest = newest.into_iter().map(|tip| match tip.about {
-        Some(_) => objects.commits().peel(tip.id),
-        None => tip.id,
+        Some(_) => peel(tip.id),
+        None => Ok(tip.id),
     });
-    let mut newest = newest.by_ref().peekable();
     // A tip that the source never saw says nothing to it, but some ancestor will.
-    let first = near.first().or_else(|| newest.peek());
-    let back = first.map(|tip| steps_back(objects.commits(), *tip));
+    let newest_one = match near.is_empty() {
+        true => newest.next().transpose()?,
+        false => None,
+    };
+    let first = near.first().copied().or(newest_one);
+    let back = first.map(|tip| steps_back(objects.commits(), tip));
     let mut seen = HashSet::new();
-    let all = near.iter().copied().chain(back.unwrap_or_default());
-    let all = all.chain(newest);
-    let all = all.filter(|id| is_there(id) && seen.insert(*id));
-    Ok(all.take(limit).collect())
+    let all = near.into_iter().chain(back.unwrap_or_default());
+    let all = all.chain(newest_one).map(Ok).chain(newest);
+    first_there(all, limit, |id| is_there(id) && seen.insert(*id))
+}
+
+/// Of so many at most that are wanted. No more are looked at than that takes.
+fn first_there(
+    commits: impl Iterator<Item = Result<ObjectId, Error>>,
+    limit: usize,
+    mut is_wanted: impl FnMut(&ObjectId) -> bool,
+) -> Result<Vec<ObjectId>, Error> {
+    commits
+        .filter(|id| id.as_ref().map_or(true, &mut is_wanted))
+        .take(limit)
+        .collect()
 }
 
 /// Newest first. Of the tips that the commit-graph doesn't know, so many are read.
@@ -148,7 +165,7 @@ fn newest(
     }
     for tip in unread {
         run.check()?;
-        let id = commits.peel(tip.id);
+        let id = commits.peel(tip.id, run)?;
         let about = None;
         let read = commits.commit(&id, &mut Vec::new());
         dated.extend(

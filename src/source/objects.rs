@@ -15,7 +15,9 @@ use super::Objects;
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, PackRequest, Reason, Run, TipKind,
     ancestry::CommitGraph,
-    pack::{closure, commits::StoreCommits, outgoing::Fault, verified::VerifiedHistory},
+    pack::{
+        closure, commits::StoreCommits, outgoing::Fault, peeled::Peeled, verified::VerifiedHistory,
+    },
 };
 
 /// How much memory reading a store takes, in bytes.
@@ -73,6 +75,7 @@ pub(super) struct LocalObjects {
     pub(super) odb: gix::odb::Handle,
     graph: Option<gix::commitgraph::Graph>,
     shallow: HashSet<ObjectId>,
+    peeled: Peeled,
 }
 
 impl LocalObjects {
@@ -91,11 +94,13 @@ impl LocalObjects {
             memory,
             graph: graph.flatten(),
             shallow,
+            peeled: Peeled::default(),
         })
     }
 
     pub(super) fn commits(&self) -> StoreCommits<'_> {
         let commits = StoreCommits::new(&self.odb, self.graph.as_ref(), &self.shallow);
+        let commits = commits.with_peeled(&self.peeled);
         // There is no room for another thread where memory is limited.
         match self.memory.each {
             None => commits.reading_ahead(),

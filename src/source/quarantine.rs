@@ -135,6 +135,21 @@ impl LocalQuarantine {
     }
 }
 
+impl LocalQuarantine {
+    /// Finds out what new tags are about, which is written beside them, while the run can still end.
+    fn peel_new(&self, updates: &[RefUpdate], run: &Run) -> Result<(), Error> {
+        let mut commits = self.view.commits();
+        let mut last = None;
+        for update in updates.iter().filter(|update| update.expected.is_none()) {
+            run.check()?;
+            if last.replace(update.new) != Some(update.new) {
+                commits.peel(update.new, run)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Objects for LocalQuarantine {
     fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error> {
         self.view.kind(tip)
@@ -228,6 +243,7 @@ impl Quarantine for LocalQuarantine {
         updates: &[RefUpdate],
         run: &Run,
     ) -> Result<Vec<Result<(), Reason>>, Error> {
+        self.peel_new(updates, run)?;
         // The files in the quarantine are about to move away.
         self.arrived = None;
         if let Some(incoming) = &mut self.incoming {

@@ -11,6 +11,7 @@ mod objects;
 mod objects_at_fault;
 mod over_http;
 mod pack;
+mod tags_of_tags;
 mod time;
 mod unparsable;
 mod world;

@@ -50,7 +50,7 @@ pub(super) fn select(
     let mut roots = Vec::new();
     for want in &request.wants {
         run.check()?;
-        match peel(commits.odb, *want, &mut has, &mut tags)? {
+        match peel(commits.odb, *want, &mut has, &mut tags, run)? {
             Some((commit, Kind::Commit)) => wanted.push(commit),
             Some(other) => roots.push(other),
             None => {}

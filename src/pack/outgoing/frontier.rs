@@ -14,7 +14,7 @@ use gix::{
 
 use super::NoPack;
 use crate::{
-    PackRequest, Run,
+    Error, PackRequest, Run,
     ancestry::{CommitGraph, Hole},
     pack::commits::StoreCommits,
 };
@@ -57,11 +57,11 @@ pub(super) fn find(
     let mut walk = Walk::new(commits, &request.shallow);
     for have in haves {
         run.check()?;
-        walk.paint_have(*have, peeled.get(have), &mut has);
+        walk.paint_have(*have, peeled.get(have), &mut has, run)?;
     }
     let mut wanted = Vec::new();
     for want in wants {
-        match peel(walk.commits.odb, *want, &mut has, &mut frontier.tags)? {
+        match peel(walk.commits.odb, *want, &mut has, &mut frontier.tags, run)? {
             Some((commit, Kind::Commit)) => {
                 walk.paint(&commit, Side::Sender);
                 wanted.push(commit);
@@ -106,10 +106,12 @@ pub(super) fn peel(
     want: ObjectId,
     has: &mut HashSet<ObjectId>,
     tags: &mut Vec<ObjectId>,
+    run: &Run,
 ) -> Result<Option<(ObjectId, Kind)>, NoPack> {
     let mut id = want;
     let mut buffer = Vec::new();
     while has.insert(id) {
+        run.check()?;
         let object = match odb.try_find(&id, &mut buffer) {
             Ok(Some(object)) => object,
             Ok(None) => return Err(NoPack::missing(id)),
@@ -214,21 +216,25 @@ impl<'a, 'b> Walk<'a, 'b> {
         have: ObjectId,
         peeled: Option<&ObjectId>,
         has: &mut HashSet<ObjectId>,
-    ) {
+        run: &Run,
+    ) -> Result<(), Error> {
         if let Some(commit) = peeled {
             self.paint(commit, Side::Receiver);
-            return;
+            return Ok(());
         }
         if self.commits.commit(&have, &mut Vec::new()).is_ok() {
             self.paint(&have, Side::Receiver);
-            return;
+            return Ok(());
         }
         has.remove(&have);
-        let behind = peel(self.commits.odb, have, has, &mut Vec::new());
+        let behind = peel(self.commits.odb, have, has, &mut Vec::new(), run);
         has.insert(have);
-        if let Ok(Some((commit, Kind::Commit))) = behind {
-            self.paint(&commit, Side::Receiver);
+        match behind {
+            Ok(Some((commit, Kind::Commit))) => self.paint(&commit, Side::Receiver),
+            Err(NoPack::Failed(err)) => return Err(err),
+            Ok(_) | Err(NoPack::Fault(_)) => {}
         }
+        Ok(())
     }
 
     /// A commit that turns out to be the receiver's is visited again, and so are its ancestors.

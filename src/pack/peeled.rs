@@ -1,0 +1,116 @@
+//! What tags are about.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use gix::{
+    ObjectId,
+    objs::{Find, Kind, TagRefIter},
+    oid,
+};
+
+use super::commits::StoreCommits;
+use crate::{Error, Run};
+
+/// What tags are about, each of them read once: there may be many that lead to each other.
+pub(crate) type Peeled = Rc<RefCell<HashMap<ObjectId, ObjectId>>>;
+
+impl StoreCommits<'_> {
+    /// Knows and notes here what tags are about.
+    pub(crate) fn with_peeled(mut self, peeled: &Peeled) -> Self {
+        self.peeled = Rc::clone(peeled);
+        self
+    }
+
+    /// What a tag is about that was [peeled](Self::peel) before.
+    pub(crate) fn peeled(&self, tag: &oid) -> Option<ObjectId> {
+        self.peeled.borrow().get(tag).copied()
+    }
+
+    /// Follows tags to what they are about, as far as they can be read.
+    pub(crate) fn peel(&mut self, id: ObjectId, run: &Run) -> Result<ObjectId, Error> {
+        let mut peeled = id;
+        let mut tags = Vec::new();
+        loop {
+            if let Some(known) = self.peeled(&peeled) {
+                peeled = known;
+                break;
+            }
+            match self.kind(&peeled) {
+                Some(Kind::Tag) => run.check()?,
+                Some(_) => break,
+                // It may be found when it is looked for once more.
+                None => return Ok(peeled),
+            }
+            let Ok(Some(tag)) = self.odb.try_find(&peeled, &mut self.buffer) else {
+                return Ok(peeled);
+            };
+            let Ok(target) = TagRefIter::from_bytes(tag.data, peeled.kind()).target_id() else {
+                return Ok(peeled);
+            };
+            tags.push(peeled);
+            peeled = target;
+        }
+        let known = tags.into_iter().map(|tag| (tag, peeled));
+        self.peeled.borrow_mut().extend(known);
+        Ok(peeled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, sync::atomic::Ordering};
+
+    use super::*;
+    use crate::{
+        ErrorKind, SyncOptions,
+        fuzzing::made_packs::{Form, Object, pack},
+        pack::real_git,
+    };
+
+    /// A run that is over reads no more tags, which shows what was read.
+    #[test]
+    fn tags_of_tags_are_read_once_each_and_can_be_left_in_the_middle() {
+        let mut objects = vec![Object::new(
+            Kind::Blob,
+            b"1".to_vec(),
+            gix::hash::Kind::Sha1,
+        )];
+        let blob = objects[0].id;
+        for number in 0..1500 {
+            let (target, kind) = objects
+                .last()
+                .map(|last| (last.id, last.kind))
+                .expect("one");
+            let tag = format!("object {target}\ntype {kind}\ntag {number}\n\n");
+            objects.push(Object::new(
+                Kind::Tag,
+                tag.into_bytes(),
+                gix::hash::Kind::Sha1,
+            ));
+        }
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        real_git::git(dir.path(), &["init", "--quiet", "--bare"], b"");
+        let forms = vec![Form::Whole; objects.len()];
+        let pack = pack(&objects, &[], &forms, gix::hash::Kind::Sha1);
+        real_git::git(dir.path(), &["index-pack", "--stdin"], &pack);
+        let odb = gix::odb::at(dir.path().join("objects"), gix::hash::Kind::Sha1).expect("a store");
+
+        let (going, over) = (
+            Run::new(&SyncOptions::default()),
+            Run::new(&SyncOptions::default()),
+        );
+        over.cancel_flag().store(true, Ordering::Relaxed);
+        let (none, peeled) = (HashSet::new(), Peeled::default());
+        let commits = || StoreCommits::new(&odb, None, &none).with_peeled(&peeled);
+        let peel = |tip: usize, run| commits().peel(objects[tip].id, run);
+        assert_eq!(peel(0, &over).ok(), Some(blob));
+        let err = peel(1, &over).expect_err("cancelled");
+        assert_eq!(err.kind(), ErrorKind::Cancelled);
+        assert_eq!(peel(1000, &going).ok(), Some(blob));
+        assert!((0..=1000).all(|tip| peel(tip, &over).ok() == Some(blob)));
+        assert!(peel(1001, &over).is_err());
+        assert_eq!(peel(1500, &going).ok(), Some(blob));
+        assert_eq!(commits().peeled(&objects[1500].id), Some(blob));
+        assert_eq!(commits().peeled(&blob), None);
+    }
+}

@@ -1,0 +1,43 @@
+//! Tags of tags, more than anybody makes.
+
+use crate::objects::{commit, tag};
+use crate::world::{Offer, World};
+use gix::objs::Kind;
+use refsync::Outcome;
+use std::fs;
+
+/// Enough refs that they are packed, with what each tag is about beside it.
+#[test]
+fn what_they_are_about_is_written_beside_them() {
+    let world = World::new();
+    let mut pack = world.pack();
+    let tip = pack.object(Kind::Commit, &commit(&world.tree, &[world.tip], "news"));
+    let (mut last, mut kind) = (tip, "commit");
+    let mut refs = Vec::new();
+    for number in 0..3000 {
+        last = pack.object(Kind::Tag, &tag(&last, kind, "x"));
+        kind = "tag";
+        if number % 25 == 0 {
+            // The innermost has the last name.
+            refs.push((format!("refs/tags/{:04}", 3000 - number), last));
+        }
+    }
+    refs.reverse();
+    let offer = Offer::new(refs.clone(), pack.finish());
+    let stats = world.pull(&offer, &Default::default()).expect("a pull");
+    assert_eq!(stats.count(Outcome::Updated), refs.len(), "{stats:?}");
+    let packed = fs::read_to_string(world.repo.path.join("packed-refs")).expect("a file");
+    assert!(packed.contains("fully-peeled"), "{packed}");
+    let expected: String = refs
+        .iter()
+        .map(|(name, id)| format!("{id} {name}\n^{tip}\n"))
+        .collect();
+    assert!(packed.contains(&expected), "{packed}");
+    // Git goes by the objects here.
+    let (name, _) = refs.first().expect("some");
+    let about = world
+        .repo
+        .git(&["rev-parse", "--verify", &format!("{name}^{{}}")]);
+    assert_eq!(about, tip.to_string());
+    world.repo.fsck();
+}
