@@ -23,6 +23,7 @@ mod opening;
 mod packed_lines;
 mod packed_refs;
 mod quarantine;
+mod readable;
 mod ref_lock;
 mod ref_update;
 mod reflog;

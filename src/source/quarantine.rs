@@ -14,6 +14,7 @@ use super::{
     haves::{self, RefTip, ref_tips},
     local::alternates,
     objects::{LocalObjects, ReadMemory, open_odb},
+    readable::Readable,
     ref_update,
 };
 use crate::{
@@ -27,9 +28,10 @@ pub(crate) struct LocalQuarantine {
     repo: gix::Repository,
     object_format: ObjectFormat,
     objects: PathBuf,
-    alternates: Vec<PathBuf>,
-    /// Dropped before `incoming`, whose files it has mapped.
+    /// Dropped before `readable` and `incoming`, whose files it has mapped.
     view: LocalObjects,
+    /// What is read as long as nothing has become part of the store.
+    readable: Readable,
     arrived: Option<index::File>,
     /// Whether that is complete, once it was looked at.
     is_complete: Option<bool>,
@@ -49,13 +51,18 @@ impl LocalQuarantine {
         let objects = repo.common_dir().join("objects");
         let alternates = alternates(&repo)?;
         let memory = ReadMemory::of_others(limits);
-        let view = LocalObjects::open(&repo, memory)?;
+        let sharing = Sharing::of(&repo.config_snapshot())?;
+        let readable = Readable::of(&objects, &alternates, object_format, sharing)?;
+        let mut view = LocalObjects::open(&repo, memory)?;
+        if readable.main() != objects {
+            view.read_from(readable.main())?;
+        }
         let tips = ref_tips(&repo, &alternates)?;
         let verified = VerifiedHistory::new(tips.iter().map(|tip| tip.id).collect());
         Ok(LocalQuarantine {
             object_format,
             objects,
-            alternates,
+            readable,
             arrived: None,
             is_complete: None,
             has_offered: false,
@@ -64,7 +71,7 @@ impl LocalQuarantine {
             view,
             tips,
             verified,
-            sharing: Sharing::of(&repo.config_snapshot())?,
+            sharing,
             repo,
         })
     }
@@ -73,7 +80,7 @@ impl LocalQuarantine {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn received(&self) -> (Option<&index::File>, gix::odb::Handle) {
         let incoming = self.incoming.as_ref().map(Incoming::objects);
-        let objects = incoming.unwrap_or(&self.objects);
+        let objects = incoming.unwrap_or(self.readable.main());
         let odb = open_odb(objects, self.object_format, ReadMemory::OWN);
         (self.arrived.as_ref(), odb.expect("a folder of objects"))
     }
@@ -81,7 +88,8 @@ impl LocalQuarantine {
     /// Makes packs of some bytes large ones.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn set_window(&mut self, bytes: u64) -> Result<(), Error> {
-        let mut incoming = Incoming::open(&self.objects, &self.alternates, self.sharing)?;
+        let seen = self.readable.folders();
+        let mut incoming = Incoming::open(&self.objects, seen, self.sharing)?;
         incoming.set_window(bytes);
         self.incoming = Some(incoming);
         Ok(())
@@ -161,7 +169,7 @@ impl Objects for LocalQuarantine {
 
     fn refresh(&mut self) -> Result<(), Error> {
         let incoming = self.incoming.as_ref();
-        let objects = incoming.map_or(&*self.objects, Incoming::objects);
+        let objects = incoming.map_or(self.readable.main(), Incoming::objects);
         self.view.read_anew_from(objects)
     }
 }
@@ -186,13 +194,13 @@ impl Quarantine for LocalQuarantine {
         let incoming = match &mut self.incoming {
             Some(incoming) => incoming,
             none => {
-                let incoming = Incoming::open(&self.objects, &self.alternates, self.sharing)?;
-                none.insert(incoming)
+                let seen = self.readable.folders();
+                none.insert(Incoming::open(&self.objects, seen, self.sharing)?)
             }
         };
         // Since the store was opened a `git gc` may have put the bases elsewhere.
         let bases_memory = ReadMemory::of_bases(run.limits());
-        let bases = open_odb(&self.objects, self.object_format, bases_memory)?;
+        let bases = open_odb(self.readable.main(), self.object_format, bases_memory)?;
         let (may_lead_out, format) = (self.has_offered, self.object_format);
         let traffic = incoming.receive(pack, &bases, may_lead_out, format, run)?;
         self.is_complete = None;
@@ -212,7 +220,7 @@ impl Quarantine for LocalQuarantine {
     fn discard(&mut self) -> Result<(), Error> {
         self.arrived = None;
         self.is_complete = None;
-        self.view.read_from(&self.objects)?;
+        self.view.read_from(self.readable.main())?;
         self.incoming.as_mut().map_or(Ok(()), Incoming::discard)
     }
 

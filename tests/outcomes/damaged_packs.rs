@@ -1,11 +1,14 @@
 //! Packs in the destination's store that are damaged: they are fetched anew, and replaced.
 
-use crate::support::git::Repo;
-use crate::support::pull::{FETCHED, Pair, grow, is_sound, moved};
+use crate::support::git::{ObjectFormat, Repo};
+use crate::support::pull::{FETCHED, LISTED, Pair, fate_in, grow, is_sound, leftovers, moved};
+use refsync::SyncOptions;
 use std::fs;
 use std::path::PathBuf;
 
 const MAIN: &str = "refs/heads/main";
+
+type Damage = fn(&mut Vec<u8>);
 
 /// The one pack's file of that kind.
 #[track_caller]
@@ -39,7 +42,6 @@ fn after_a_first_attempt() -> (Pair, String) {
 
 #[test]
 fn what_an_earlier_attempt_has_left_is_replaced() {
-    type Damage = fn(&mut Vec<u8>);
     let cut: Damage = |bytes| bytes.truncate(bytes.len() / 2);
     // The first entry's stream, or the table of ids.
     let flip_pack: Damage = |bytes| bytes[20] ^= 0x55;
@@ -69,4 +71,91 @@ fn what_an_earlier_attempt_has_left_is_replaced() {
         assert!(!reverse_index.exists());
         pair.destination.git(&["gc", "--quiet"]);
     }
+}
+
+/// What git looks at when it opens a pack, each with the file that it is in.
+fn refused() -> Vec<(&'static str, &'static str, Damage)> {
+    vec![
+        ("one object more than in the index", "pack", |pack| {
+            pack[11] += 1
+        }),
+        ("another signature", "pack", |pack| pack[0] = b'K'),
+        ("an unknown version", "pack", |pack| pack[7] = 4),
+        ("another checksum than in the index", "pack", |pack| {
+            *pack.last_mut().unwrap() ^= 1;
+        }),
+        ("another checksum than in the pack", "idx", |index| {
+            let at = index.len() - 40;
+            index[at] ^= 1;
+        }),
+        ("a byte too many", "idx", |index| index.push(0)),
+        ("an unknown version", "idx", |index| index[7] = 3),
+        ("a table that goes down", "idx", |index| {
+            index[8 + 3 * 4] = 1;
+        }),
+    ]
+}
+
+#[test]
+fn what_is_in_a_pack_that_git_refuses_is_not_there() {
+    for (what, extension, damage) in refused() {
+        let (pair, tip) = after_a_first_attempt();
+        replace(&pair.destination, extension, damage);
+        let found = pair.destination.try_git(&["cat-file", "-e", &tip]);
+        assert!(!found.status.success(), "git refuses it: {what}");
+
+        let pulled = pair.pull();
+        assert_eq!(pulled.asked, FETCHED, "{extension}: {what}");
+        assert_eq!(pulled.fate_of(MAIN), moved(&pair.tip, &tip));
+        assert!(is_sound(&pair.destination), "{extension}: {what}");
+    }
+}
+
+/// A branch that is in such a pack is no reason to leave anything out of what is sent, and neither is
+/// one in an alternate.
+#[test]
+fn a_pack_that_git_refuses_vouches_for_nothing() {
+    for in_alternate in [false, true] {
+        let pair = Pair::in_step();
+        let destination = &pair.destination;
+        let next = grow(&pair.upstream, "main", &[&pair.tip]);
+        let store = match in_alternate {
+            false => destination.clone(),
+            true => {
+                let other = pair.sandbox.init_bare("other.git", ObjectFormat::Sha1);
+                let alternates = destination.git_dir().join("objects/info/alternates");
+                fs::write(
+                    alternates,
+                    other.git_dir().join("objects").to_str().unwrap(),
+                )
+                .unwrap();
+                other
+            }
+        };
+        let from = pair.upstream.path.to_str().unwrap();
+        let fetch = ["-c", "fetch.unpackLimit=1", "fetch", "--quiet", from];
+        store.git(&[&fetch[..], &["+refs/heads/main:refs/heads/debris"]].concat());
+        replace(&store, "pack", |pack| pack[11] += 1);
+
+        let tip = grow(&pair.upstream, "main", &[&next]);
+        let stats = pair.try_pull(&SyncOptions::default()).unwrap();
+        assert_eq!(fate_in(&stats, MAIN), moved(&pair.tip, &tip));
+        assert_eq!(leftovers(destination), [""; 0]);
+        // Only the branch that was lost before is still in the way.
+        destination.git(&["rev-list", "--objects", "main"]);
+        destination.git(&["cat-file", "-e", &next]);
+    }
+}
+
+/// It is found where it is sound.
+#[test]
+fn what_is_in_another_pack_too_is_there() {
+    let (pair, tip) = after_a_first_attempt();
+    let destination = &pair.destination;
+    let pack = fs::read(file_of_pack(destination, "pack")).unwrap();
+    replace(destination, "idx", |index| index.push(0));
+    destination.git_with_input(&["unpack-objects", "-q"], &pack);
+    let pulled = pair.pull();
+    assert_eq!(pulled.asked, LISTED);
+    assert_eq!(pulled.fate_of(MAIN), moved(&pair.tip, &tip));
 }

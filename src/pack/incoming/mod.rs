@@ -90,10 +90,10 @@ struct ReceivedPack {
 impl Incoming {
     /// Opens a new quarantine.
     ///
-    /// `alternates` are the store's own, resolved.
+    /// `seen` are the folders of objects that it shows beside its own.
     pub(crate) fn open(
         store_objects: &Path,
-        alternates: &[PathBuf],
+        seen: &[PathBuf],
         sharing: Sharing,
     ) -> Result<Self, Error> {
         let objects = RunFolder::create(store_objects, sharing).map_err(|err| {
@@ -102,7 +102,6 @@ impl Incoming {
                 err,
             )
         })?;
-        let seen = std::iter::once(store_objects).chain(alternates.iter().map(PathBuf::as_path));
         let prepare = || {
             sharing.create_dir(&objects.path().join("pack"))?;
             sharing.create_dir(&objects.path().join("info"))?;
@@ -380,7 +379,7 @@ fn special_content<'b>(
 }
 
 /// Absolute paths only: gix resolves relative ones of a nested alternate against the wrong folder.
-fn alternates_file<'a>(paths: impl Iterator<Item = &'a Path>) -> io::Result<Vec<u8>> {
+pub(crate) fn alternates_file(paths: &[PathBuf]) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     for path in paths {
         text.extend_from_slice(std::path::absolute(path)?.as_os_str().as_encoded_bytes());

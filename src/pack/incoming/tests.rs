@@ -103,7 +103,8 @@ impl Store {
     }
 
     fn receive(&self, entries: &Entries, options: &SyncOptions) -> Result<Incoming, Error> {
-        let mut incoming = Incoming::open(&self.objects, &[], Sharing::Umask)?;
+        let seen = std::slice::from_ref(&self.objects);
+        let mut incoming = Incoming::open(&self.objects, seen, Sharing::Umask)?;
         let pack = entries.pack();
         let run = Run::new(options);
         incoming.receive(&mut &pack[..], &self.odb(), true, ObjectFormat::Sha1, &run)?;

@@ -85,7 +85,8 @@ fn received(
     options: &SyncOptions,
 ) -> Result<Vec<u8>, (ErrorKind, String)> {
     let store = Store::with(&[]);
-    let mut incoming = Incoming::open(&store.objects, &[], Sharing::Umask).expect("a quarantine");
+    let seen = std::slice::from_ref(&store.objects);
+    let mut incoming = Incoming::open(&store.objects, seen, Sharing::Umask).expect("a quarantine");
     incoming.set_window(window);
     let run = Run::new(options);
     let received = incoming.receive(pack, &store.odb(), true, ObjectFormat::Sha1, &run);
