@@ -65,6 +65,7 @@ impl Sharing {
     }
 
     /// The mode of a file or directory that was made with `mode`.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "nothing has a mode there"))]
     fn mode(self, mode: u32, is_directory: bool) -> u32 {
         let (mut bits, kept) = match self {
             Sharing::Umask => return mode,

@@ -26,6 +26,13 @@ fn git_with(umask: &str, repo: &Repo, args: &[&str]) {
     assert!(git.status().unwrap().success(), "{args:?}");
 }
 
+fn pack_mode(repo: &Repo) -> u32 {
+    let packs = fs::read_dir(repo.git_dir().join("objects/pack")).unwrap();
+    let mut files = packs.map(|file| file.unwrap().path());
+    let pack = files.find(|file| file.extension().is_some_and(|found| found == "pack"));
+    mode(&pack.expect("a pack"))
+}
+
 #[test]
 fn whoever_shares_the_repository_may_use_what_was_pulled() {
     for umask in ["022", "077"] {
@@ -47,11 +54,8 @@ fn whoever_shares_the_repository_may_use_what_was_pulled() {
             pair.upstream.set_ref("refs/heads/team/one", &pair.tip);
             let pull = || {
                 pull_after(&format!("umask {umask}"), &pair.upstream, &ours);
-                git_with(
-                    umask,
-                    &gits,
-                    &["fetch", "--quiet", &upstream, "refs/*:refs/*"],
-                );
+                let fetch = ["-c", "fetch.unpackLimit=1", "fetch", "--quiet", &upstream];
+                git_with(umask, &gits, &[&fetch[..], &["refs/*:refs/*"]].concat());
             };
             pull();
             for path in [
@@ -65,6 +69,12 @@ fn whoever_shares_the_repository_may_use_what_was_pulled() {
                 "logs/refs/heads/team/one",
             ] {
                 same(path);
+            }
+            if setting != "umask" {
+                let [ours, gits] = [&ours, &gits].map(pack_mode);
+                assert_eq!(ours & 0o070, gits & 0o070, "{ours:o} {gits:o} {case}");
+                // What is stated is stated for others, too.
+                assert!(!setting.starts_with('0') || ours == gits, "{ours:o} {case}");
             }
             let names: Vec<_> = (0..70).map(|n| format!("refs/heads/many/{n}")).collect();
             let new = names.iter().map(|name| (name.as_str(), pair.tip.as_str()));

@@ -60,6 +60,7 @@ use crate::{
 /// Dropping it removes them.
 pub(crate) struct Incoming {
     store_objects: PathBuf,
+    sharing: Sharing,
     objects: RunFolder,
     pack: Option<ReceivedPack>,
     keeps: Vec<PathBuf>,
@@ -113,6 +114,7 @@ impl Incoming {
         prepare().map_err(|err| Error::io("preparing the quarantine", err))?;
         Ok(Incoming {
             store_objects: store_objects.to_owned(),
+            sharing,
             objects,
             pack: None,
             keeps: Vec::new(),
@@ -285,14 +287,15 @@ impl Incoming {
         };
         let packs = self.store_objects.join("pack");
         let mut migrate = || {
-            fs::create_dir_all(&packs)?;
+            self.sharing.create_dir_all(&packs)?;
             let (data, index) = (
                 packs.join(file_name(&pack.data)),
                 packs.join(file_name(&pack.index)),
             );
             self.keeps.extend(self.keep(&data)?);
-            seal(&pack.data, &packs)?;
-            seal(&pack.index, &packs)?;
+            for file in [&pack.data, &pack.index] {
+                seal(file, &packs, self.sharing)?;
+            }
             // Whatever is there: the name is a checksum, so a sound file is replaced by its equal, and
             // of a damaged one nothing tells that short of reading it.
             fs::rename(&pack.data, &data)?;
@@ -393,7 +396,7 @@ fn file_name(path: &Path) -> &Path {
 }
 
 /// Read-only, for those who may look into the directory that it goes to, and on disk.
-fn seal(path: &Path, directory: &Path) -> io::Result<()> {
+fn seal(path: &Path, directory: &Path, sharing: Sharing) -> io::Result<()> {
     let file = File::open(path)?;
     let mut permissions = file.metadata()?.permissions();
     #[cfg(unix)]
@@ -408,6 +411,7 @@ fn seal(path: &Path, directory: &Path) -> io::Result<()> {
         permissions.set_readonly(true);
     }
     file.set_permissions(permissions)?;
+    sharing.apply(path)?;
     file.sync_all()
 }
 
