@@ -276,8 +276,22 @@ fn sweep_keep(keep: &Path) -> io::Result<()> {
 fn is_orphaned(keep: &Path, objects: &Path) -> bool {
     // A `.keep` that can't be read is not ours to judge.
     let text = fs::read_to_string(keep).unwrap_or_default();
-    let folder = text.strip_prefix(KEEP_PREFIX).map(str::trim_end);
-    folder.is_some_and(|name| name.starts_with(FOLDER_PREFIX) && !objects.join(name).exists())
+    run_of(&text).is_some_and(|run| !objects.join(run).exists())
+}
+
+/// Whether this is the `.keep` file of a run, dead or alive, or was one a moment ago.
+pub(crate) fn is_of_a_run(keep: &Path) -> bool {
+    let text = fs::read_to_string(keep);
+    text.map_or_else(
+        |err| err.kind() == io::ErrorKind::NotFound,
+        |text| run_of(&text).is_some(),
+    )
+}
+
+/// The folder of the run that a `.keep` file is of.
+fn run_of(keep: &str) -> Option<&str> {
+    let folder = keep.strip_prefix(KEEP_PREFIX).map(str::trim_end);
+    folder.filter(|name| name.starts_with(FOLDER_PREFIX))
 }
 
 pub(crate) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {

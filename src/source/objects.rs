@@ -124,6 +124,7 @@ impl LocalObjects {
             arrived: None,
             bad: &bad,
             verified: &mut known,
+            met: &mut Vec::new(),
             memory: u64::MAX,
         };
         let faults = closure::faults(objects, &request.wants, run)?;

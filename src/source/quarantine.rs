@@ -1,6 +1,7 @@
 //! A local repository that is taking objects and ref updates.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     io::BufRead,
     path::{Path, PathBuf},
@@ -24,6 +25,9 @@ use crate::{
     sharing::Sharing,
 };
 
+/// How often objects are looked for that a `git repack` moves meanwhile.
+const MOST_LOOKS: usize = 3;
+
 pub(crate) struct LocalQuarantine {
     repo: gix::Repository,
     object_format: ObjectFormat,
@@ -43,6 +47,8 @@ pub(crate) struct LocalQuarantine {
     tips: Vec<RefTip>,
     verified: VerifiedHistory,
     sharing: Sharing,
+    /// What the tips need of the store that no ref may vouch for.
+    met: Vec<ObjectId>,
 }
 
 impl LocalQuarantine {
@@ -72,6 +78,7 @@ impl LocalQuarantine {
             tips,
             verified,
             sharing,
+            met: Vec::new(),
             repo,
         })
     }
@@ -137,6 +144,7 @@ impl LocalQuarantine {
             }),
             bad: self.incoming.as_ref().map_or(&none, Incoming::faulty),
             verified: &mut self.verified,
+            met: &mut self.met,
             memory: run.limits().memory,
         };
         closure::faults(objects, &tips, run)
@@ -155,6 +163,36 @@ impl LocalQuarantine {
             }
         }
         Ok(())
+    }
+
+    /// Holds on to what the updates need of the store until they are made. Where some of that has gone
+    /// meanwhile, says which tips lack something now.
+    fn hold(
+        &mut self,
+        updates: &[RefUpdate],
+        run: &Run,
+    ) -> Result<HashMap<ObjectId, Reason>, Error> {
+        let mut faults = HashMap::new();
+        for _ in 0..MOST_LOOKS {
+            let met = std::mem::take(&mut self.met);
+            if met.is_empty() {
+                break;
+            }
+            let incoming = match &mut self.incoming {
+                Some(incoming) => incoming,
+                none => {
+                    let seen = self.readable.folders();
+                    none.insert(Incoming::open(&self.objects, seen, self.sharing)?)
+                }
+            };
+            if incoming.hold(&met, self.object_format)? {
+                break;
+            }
+            self.view.read_anew_from(&self.objects)?;
+            let tips: Vec<_> = updates.iter().map(|update| update.new).collect();
+            faults = self.walk(&tips, run)?.into_iter().collect();
+        }
+        Ok(faults)
     }
 }
 
@@ -258,11 +296,22 @@ impl Quarantine for LocalQuarantine {
             incoming.migrate()?;
             self.view.read_from(&self.objects)?;
         }
-        let answers = ref_update::apply(&self.repo, &mut self.view.commits(), updates, run);
+        let faults = self.hold(updates, run)?;
+        let is_sound = |update: &&RefUpdate| !faults.contains_key(&update.new);
+        let sound = match faults.is_empty() {
+            true => Cow::Borrowed(updates),
+            false => updates.iter().filter(is_sound).cloned().collect(),
+        };
+        let moved = ref_update::apply(&self.repo, &mut self.view.commits(), &sound, run);
         if let Some(incoming) = &mut self.incoming {
             incoming.finish();
         }
-        Ok(answers)
+        let mut moved = moved.into_iter();
+        let answer = |update: &RefUpdate| match faults.get(&update.new) {
+            Some(reason) => Err(reason.clone()),
+            None => moved.next().unwrap_or(Err(Reason::Raced)),
+        };
+        Ok(updates.iter().map(answer).collect())
     }
 }
 

@@ -1,8 +1,15 @@
 //! Packs that are kept until refs point to them.
 
-use crate::support::pull::{Pair, grow};
-use refsync::SyncOptions;
+use crate::support::Repo;
+use crate::support::pull::{LISTED, Pair, Pulled, created, grow, leftovers};
+use refsync::{LocalStore, Phase, Progress, Reason, RefSource, SyncOptions};
+use std::collections::VecDeque;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+const TOPIC: &str = "refs/heads/topic";
 
 #[test]
 fn keep_files_of_others_are_left_alone() {
@@ -52,4 +59,148 @@ fn a_keep_file_of_a_dead_run_is_swept() {
     grow(&pair.upstream, "topic", &[&pair.tip]);
     pair.pull();
     assert!(!keep.exists());
+}
+
+type Act = Box<dyn FnOnce() + Send>;
+
+/// Does the first of these once everything was found complete, and the next just before refs move.
+struct AtApply(Mutex<VecDeque<Act>>);
+
+impl Progress for AtApply {
+    fn advance(&self, phase: Phase, _: u64, _: Option<u64>) {
+        if phase != Phase::Apply {
+            return;
+        }
+        let act = self.0.lock().unwrap().pop_front();
+        if let Some(act) = act {
+            act();
+        }
+    }
+}
+
+#[track_caller]
+fn pull_while(pair: &Pair, acts: [Act; 2]) -> Pulled {
+    let mut options = SyncOptions::default();
+    options.progress = Some(Arc::new(AtApply(Mutex::new(acts.into()))));
+    pair.pull_with(&options)
+}
+
+fn nothing() -> Act {
+    Box::new(|| ())
+}
+
+/// A branch whose objects are at the destination, where nothing leads to them.
+fn debris(pair: &Pair, unpack_limit: &str) -> String {
+    let topic = grow(&pair.upstream, "topic", &[&pair.tip]);
+    let topic = grow(&pair.upstream, "topic", &[&topic]);
+    let limit = format!("fetch.unpackLimit={unpack_limit}");
+    let path = pair.upstream.path.to_str().unwrap();
+    pair.destination
+        .git(&["-c", &limit, "fetch", "-q", path, "topic"]);
+    fs::remove_file(pair.destination.git_dir().join("FETCH_HEAD")).unwrap();
+    topic
+}
+
+fn repack(repo: &Repo) -> Act {
+    let repo = repo.clone();
+    Box::new(move || drop(repo.git(&["repack", "-a", "-d", "-q"])))
+}
+
+#[test]
+fn packed_objects_that_no_ref_leads_to_yet_are_kept() {
+    let pair = Pair::in_step();
+    let topic = debris(&pair, "1");
+    let pulled = pull_while(&pair, [nothing(), repack(&pair.destination)]);
+    assert_eq!(pulled.asked, LISTED, "all of it was there");
+    assert_eq!(pulled.fate_of(TOPIC), created(&topic));
+}
+
+#[test]
+fn loose_objects_that_no_ref_leads_to_yet_are_as_if_new() {
+    let pair = Pair::in_step();
+    let topic = debris(&pair, "100");
+    let old = SystemTime::now() - Duration::from_secs(30 * 24 * 3600);
+    let range = format!("{}..{topic}", pair.tip);
+    let list = ["rev-list", "--objects", "--no-object-names", &range];
+    for id in pair.upstream.git(&list).lines() {
+        let file = fs::File::open(pair.destination.object_file(id)).unwrap();
+        file.set_modified(old).unwrap();
+    }
+    let destination = pair.destination.clone();
+    let prune = move || drop(destination.git(&["prune", "--expire=1.day.ago"]));
+    let pulled = pull_while(&pair, [nothing(), Box::new(prune)]);
+    assert_eq!(pulled.asked, LISTED, "all of it was there");
+    assert_eq!(pulled.fate_of(TOPIC), created(&topic));
+}
+
+#[test]
+fn objects_that_went_after_they_were_looked_at() {
+    let pair = Pair::in_step();
+    let topic = debris(&pair, "100");
+    let file = pair.destination.object_file(&topic);
+    let pulled = pull_while(
+        &pair,
+        [Box::new(move || fs::remove_file(file).unwrap()), nothing()],
+    );
+    let reason = pulled.reason_of(TOPIC);
+    assert!(matches!(reason, Reason::Incomplete { .. }), "{reason}");
+}
+
+#[test]
+fn objects_that_were_packed_after_they_were_looked_at() {
+    let pair = Pair::in_step();
+    let topic = debris(&pair, "100");
+    let destination = pair.destination.clone();
+    let pack = move || {
+        let ids = destination.git(&[
+            "cat-file",
+            "--batch-all-objects",
+            "--batch-check=%(objectname)",
+        ]);
+        let pack = ["pack-objects", "-q", "objects/pack/pack"];
+        destination.git_with_input(&pack, (ids + "\n").as_bytes());
+        destination.git(&["prune-packed", "-q"]);
+    };
+    let acts: [Act; 2] = [Box::new(pack), repack(&pair.destination)];
+    let pulled = pull_while(&pair, acts);
+    assert_eq!(pulled.fate_of(TOPIC), created(&topic));
+}
+
+fn packs_of(repo: &Repo) -> Vec<PathBuf> {
+    let packs = repo.git_dir().join("objects/pack").read_dir().unwrap();
+    packs.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// The other one received the same pack, and was killed before its refs. Its `.keep` goes with it.
+#[test]
+fn a_run_does_not_rely_on_the_keep_file_of_another_one() {
+    let pair = Pair::in_step();
+    let topic = grow(&pair.upstream, "topic", &[&pair.tip]);
+    let twin = Repo::at(pair.sandbox.path().join("twin.git"));
+    pair.destination.copy_to(&twin.path);
+    let into = LocalStore::open(&twin.path).unwrap();
+    crate::support::sync(&pair.remote(), &into, &SyncOptions::default()).unwrap();
+    let objects = pair.destination.git_dir().join("objects");
+    let packs = packs_of(&twin);
+    assert_eq!(packs.len(), 2, "a pack and its index");
+    let other_run = move || {
+        fs::create_dir(objects.join("refsync-dead")).unwrap();
+        fs::write(objects.join("refsync-dead/lock"), "").unwrap();
+        for from in &packs {
+            let to = objects.join("pack").join(from.file_name().unwrap());
+            fs::copy(from, &to).unwrap();
+            fs::write(to.with_extension("keep"), "refsync refsync-dead\n").unwrap();
+        }
+    };
+    let (path, repack) = (pair.destination.path.clone(), repack(&pair.destination));
+    let third_run = move || {
+        LocalStore::open(&path).unwrap().sweep();
+        let keeps = packs_of(&Repo::at(&path));
+        let is_keep = |path: &&PathBuf| path.extension() == Some(Path::new("keep").as_os_str());
+        assert!(keeps.iter().filter(is_keep).count() < 2, "{keeps:?}");
+        repack();
+    };
+    let pulled = pull_while(&pair, [Box::new(other_run), Box::new(third_run)]);
+    assert_eq!(pulled.fate_of(TOPIC), created(&topic));
+    assert_eq!(leftovers(&pair.destination), [""; 0]);
 }

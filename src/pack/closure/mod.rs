@@ -47,6 +47,8 @@ pub(crate) struct Objects<'a> {
     pub bad: &'a std::collections::HashMap<ObjectId, Reason>,
     /// What refs vouch for.
     pub verified: &'a mut VerifiedHistory,
+    /// Objects of the store that the tips need, but for what refs are known to vouch for: they are added.
+    pub met: &'a mut Vec<ObjectId>,
     /// Bytes that the walk may take, beside the largest tree.
     pub memory: u64,
 }

@@ -103,6 +103,7 @@ fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId,
         arrived: None,
         bad: &bad,
         verified: &mut VerifiedHistory::new(HashSet::new()),
+        met: &mut Vec::new(),
         memory,
     };
     let visited = Arc::new(Visited::default());

@@ -264,8 +264,11 @@ impl<'a> Walk<'a> {
             // It was read when it came in, and leads nowhere.
             return Ok(Visit::Nothing);
         }
-        if kind.is_none() && self.is_verified(node, &id, expected)? {
-            return Ok(Visit::Nothing);
+        if kind.is_none() {
+            if self.is_verified(node, &id, expected)? {
+                return Ok(Visit::Nothing);
+            }
+            self.objects.met.push(id);
         }
         if let None | Some(Kind::Commit) = expected
             && let Some(found) = self.kind_in_closed_pack(&id)?

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::{self, File},
-    io::{self, BufRead, Write},
+    io::{self, BufRead},
     panic::resume_unwind,
     path::{Path, PathBuf},
     sync::{LazyLock, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
@@ -21,8 +21,10 @@ mod at_hand;
 mod completing;
 mod early_sync;
 mod entry_header;
+mod held;
 mod indexing;
 mod inspection;
+mod keeps;
 mod links;
 mod nesting;
 mod part;
@@ -40,6 +42,7 @@ use self::{
     early_sync::EarlySync,
     indexing::ById,
     inspection::{Findings, Found},
+    keeps::Keeps,
     links::Links,
     resolving::Pack,
     spent::Spent,
@@ -51,7 +54,7 @@ use super::{
 };
 use crate::{
     Error, ObjectFormat, Reason, Run, Traffic,
-    leftovers::{self, KEEP_PREFIX, RunFolder},
+    leftovers::{self, RunFolder},
     sharing::Sharing,
 };
 
@@ -63,7 +66,7 @@ pub(crate) struct Incoming {
     sharing: Sharing,
     objects: RunFolder,
     pack: Option<ReceivedPack>,
-    keeps: Vec<PathBuf>,
+    keeps: Keeps,
     window: u64,
 }
 
@@ -81,6 +84,7 @@ const MANY: u32 = 4096;
 struct ReceivedPack {
     data: PathBuf,
     index: PathBuf,
+    hash: gix::hash::Kind,
     /// Of its objects, in the order of the index.
     kinds: Vec<Kind>,
     /// Those that complete it, and did not come with it.
@@ -115,9 +119,9 @@ impl Incoming {
         Ok(Incoming {
             store_objects: store_objects.to_owned(),
             sharing,
+            keeps: Keeps::of_run(objects.path()),
             objects,
             pack: None,
-            keeps: Vec::new(),
             window: WINDOW,
         })
     }
@@ -255,6 +259,7 @@ impl Incoming {
         self.pack = Some(ReceivedPack {
             data,
             index,
+            hash,
             kinds: by_id.kinds(),
             added: (announced..table.len())
                 .map(|entry| table.id(entry))
@@ -292,10 +297,10 @@ impl Incoming {
                 packs.join(file_name(&pack.data)),
                 packs.join(file_name(&pack.index)),
             );
-            self.keeps.extend(self.keep(&data)?);
             for file in [&pack.data, &pack.index] {
                 seal(file, &packs, self.sharing)?;
             }
+            self.keeps.hold(&pack.data, &data, pack.hash)?;
             // Whatever is there: the name is a checksum, so a sound file is replaced by its equal, and
             // of a damaged one nothing tells that short of reading it.
             fs::rename(&pack.data, &data)?;
@@ -306,27 +311,9 @@ impl Incoming {
         migrate().map_err(|err| Error::io(format!("moving a pack into {}", packs.display()), err))
     }
 
-    /// Nothing to do if somebody holds the same pack already.
-    fn keep(&self, data: &Path) -> io::Result<Option<PathBuf>> {
-        let keep = data.with_extension("keep");
-        let made = self.objects.path().join("keep");
-        let mut file = File::create(&made)?;
-        let run = file_name(self.objects.path()).display();
-        writeln!(file, "{KEEP_PREFIX}{run}")?;
-        file.sync_all()?;
-        match leftovers::link(&made, &keep) {
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-            linked => linked.map(|()| Some(keep)),
-        }
-    }
-
     /// Lets go of the packs, once refs point to them.
     pub(crate) fn finish(&mut self) {
-        for keep in self.keeps.drain(..) {
-            if let Err(err) = leftovers::ignore_missing(fs::remove_file(&keep)) {
-                tracing::warn!(keep = %keep.display(), %err, "a .keep file stays until the next run");
-            }
-        }
+        self.keeps.release();
     }
 }
 

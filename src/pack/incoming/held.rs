@@ -1,0 +1,77 @@
+//! Objects of the store that no ref points to yet, and that refs are about to.
+//!
+//! A run that was killed between its objects and its refs leaves such ones, and so does whoever deletes a
+//! branch. Until refs point to them `git repack -ad` and `git prune` may remove them.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+    time::SystemTime,
+};
+
+use gix::ObjectId;
+use gix_pack::index;
+
+use super::{Incoming, sync_directory};
+use crate::{Error, ObjectFormat};
+
+impl Incoming {
+    /// Holds on to objects of the store as git does (`odb.c:freshen_object()`): the packs that have them
+    /// are kept, loose ones are as if they were new. `false` if one of them isn't there: it was moved or
+    /// removed since it was looked for, or is in an alternate, which others look after.
+    pub(crate) fn hold(&mut self, ids: &[ObjectId], format: ObjectFormat) -> Result<bool, Error> {
+        if ids.is_empty() {
+            return Ok(true);
+        }
+        self.try_hold(ids, format)
+            .map_err(|err| Error::io("holding on to objects of the store", err))
+    }
+
+    fn try_hold(&mut self, ids: &[ObjectId], format: ObjectFormat) -> io::Result<bool> {
+        let folder = self.store_objects.join("pack");
+        let packs = indices(&folder, format);
+        let mut is_needed = vec![false; packs.len()];
+        let mut are_there = true;
+        for id in ids {
+            let mut is_packed = false;
+            for (pack, is_needed) in packs.iter().zip(&mut is_needed) {
+                let has_it = pack.lookup(id).is_some();
+                (is_packed, *is_needed) = (is_packed | has_it, *is_needed | has_it);
+            }
+            are_there &= is_packed || self.freshen(id);
+        }
+        let needed = packs.iter().zip(is_needed).filter(|(_, needed)| *needed);
+        for (index, _) in needed {
+            let pack = index.path().with_extension("pack");
+            self.keeps.hold(&pack, &pack, format.hash_kind())?;
+            // It may have gone before it was held.
+            are_there &= pack.exists() && index.path().exists();
+        }
+        sync_directory(&folder)?;
+        Ok(are_there)
+    }
+
+    /// Gives a loose object a new time, as a copy if its file is somebody else's.
+    fn freshen(&self, id: &ObjectId) -> bool {
+        let name = id.to_hex().to_string();
+        let (first, rest) = name.split_at(2);
+        let path = self.store_objects.join(first).join(rest);
+        let touch = || File::open(&path)?.set_modified(SystemTime::now());
+        let copy = |_| {
+            let made = self.objects.path().join("loose");
+            fs::copy(&path, &made).and_then(|_| fs::rename(&made, &path))
+        };
+        touch().or_else(copy).is_ok()
+    }
+}
+
+/// Of the packs in a folder. What can't be opened can't be what an object was read from.
+fn indices(folder: &Path, format: ObjectFormat) -> Vec<index::File> {
+    let entries = folder.read_dir().into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|found| found == "idx"));
+    paths
+        .filter_map(|path| index::File::at(path, format.hash_kind()).ok())
+        .collect()
+}

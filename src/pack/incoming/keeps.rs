@@ -1,0 +1,86 @@
+//! Holding packs where they are until refs point to what is in them (git-repack(1), `.keep`).
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use gix::{hash::Kind as Hash, objs::Kind};
+
+use super::file_name;
+use crate::leftovers::{self, KEEP_PREFIX, ignore_missing};
+
+/// The `.keep` files of one run, each its own: that of another run goes when that is done, or with the
+/// next sweep if it is dead.
+pub(super) struct Keeps {
+    /// What they say, with the folder of the run in it.
+    text: String,
+    /// Where they are made.
+    made: PathBuf,
+    held: Vec<PathBuf>,
+}
+
+impl Keeps {
+    pub(super) fn of_run(folder: &Path) -> Self {
+        Keeps {
+            text: format!("{KEEP_PREFIX}{}\n", file_name(folder).display()),
+            made: folder.join("keep"),
+            held: Vec::new(),
+        }
+    }
+
+    /// Has `git repack` leave the pack `at` alone, which is there or is going to be, and is on disk as
+    /// `pack`. Where another run holds it, the pack gets another name, too, and is held there. What anybody
+    /// else has put there is relied on, as by git.
+    pub(super) fn hold(&mut self, pack: &Path, at: &Path, hash: Hash) -> io::Result<()> {
+        if self.link(at)? || !leftovers::is_of_a_run(&at.with_extension("keep")) {
+            return Ok(());
+        }
+        let unique = format!("{}{}", self.text, file_name(at).display());
+        let name = gix::objs::compute_hash(hash, Kind::Blob, unique.as_bytes());
+        let name = name.map_err(io::Error::other)?;
+        let apart = at.with_file_name(format!("pack-{name}.pack"));
+        if !self.link(&apart)? {
+            return Ok(());
+        }
+        // The index last: without it git does not see the pack.
+        for extension in ["pack", "idx"] {
+            let to = apart.with_extension(extension);
+            if let Err(err) = fs::hard_link(pack.with_extension(extension), &to) {
+                tracing::debug!(to = %to.display(), %err, "the other run holds the pack");
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a `.keep` file for this pack. `false` if somebody else has one.
+    fn link(&mut self, pack: &Path) -> io::Result<bool> {
+        let keep = pack.with_extension("keep");
+        if self.held.contains(&keep) {
+            return Ok(true);
+        }
+        let mut file = File::create(&self.made)?;
+        file.write_all(self.text.as_bytes())?;
+        file.sync_all()?;
+        let linked = leftovers::link(&self.made, &keep);
+        // The next one is another file: nobody may write to this one any more.
+        fs::remove_file(&self.made)?;
+        match linked {
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            linked => linked?,
+        }
+        self.held.push(keep);
+        Ok(true)
+    }
+
+    /// Lets go of all of them.
+    pub(super) fn release(&mut self) {
+        for keep in self.held.drain(..) {
+            if let Err(err) = ignore_missing(fs::remove_file(&keep)) {
+                tracing::warn!(keep = %keep.display(), %err, "a .keep file stays until the next run");
+            }
+        }
+    }
+}
