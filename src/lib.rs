@@ -29,7 +29,7 @@
 //!    neither end has its objects at hand they come by way of a temporary repository.
 //! 4. **Push** the refs that may move in one request, with one pack of just what the destination
 //!    lacks. A dry run stops before this step. If the remote declines all of them for what may be the
-//!    fault of one, they are tried again in halves.
+//!    fault of one, they are tried again in parts.
 //! 5. **Settle** what was answered. Where the answer was lost the refs are listed again, and what is
 //!    there decides.
 //!
@@ -116,7 +116,7 @@ pub use transport::{
 };
 
 pub use error::{Error, ErrorKind};
-pub use stats::{Outcome, Reason, SyncRunRef, SyncRunRefs, SyncRunStats, Traffic};
+pub use stats::{Outcome, Reason, Refusal, SyncRunRef, SyncRunRefs, SyncRunStats, Traffic};
 
 pub use ancestry::Relation;
 pub use classify::TipKind;

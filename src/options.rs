@@ -3,6 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use crate::{FsckRules, Limits, Progress, RefGlobs, SyncRunStats};
@@ -43,11 +44,17 @@ pub struct SyncOptions {
     /// any other a request or two. Such a run shows that the remote can be read, not that it takes a
     /// push.
     pub expects_changes: bool,
-    /// How many more pushes a run may make, each with half of the refs of one before it, where a
-    /// remote has declined a whole push: its `pre-receive` hook or its check of the pack speaks for
-    /// all refs at once, and may object to one of them. 32 by default; with 0 all are rejected. They
-    /// end early once they have sent twice as much as the first push, and more than 1 MiB.
+    /// How many more pushes a run may make, each with some of the refs, where a remote has declined a
+    /// whole push: its `pre-receive` hook or its check of the pack speaks for all refs at once, and may
+    /// object to one of them. 64 by default; with 0 all are rejected. They end early once they have
+    /// sent twice as much as the first push, and more than 32 MiB. The source's default branch is tried
+    /// first, and what the run before saw refused alone ([`previous`](SyncOptions::previous)) last.
     pub max_repeated_pushes: usize,
+    /// How long a ref that the remote has refused for itself is not sent again, as long as neither of
+    /// its tips moves and the stats of the run before are at hand ([`previous`](SyncOptions::previous)):
+    /// its objects would be sent each time. An hour by default; with zero it is sent in each run. The
+    /// stats say when that is ([`Refusal`](crate::Refusal)).
+    pub refusal_backoff: Duration,
     /// How much the run may cost, in time, traffic, memory and disk.
     pub limits: Limits,
     /// The folder for the temporary repository through which two remotes are synced, which a process
@@ -84,7 +91,8 @@ impl Default for SyncOptions {
             set_head: true,
             previous: None,
             expects_changes: false,
-            max_repeated_pushes: 32,
+            max_repeated_pushes: 64,
+            refusal_backoff: Duration::from_secs(60 * 60),
             limits: Limits::default(),
             scratch: None,
             cancel: None,
@@ -108,6 +116,7 @@ impl std::fmt::Debug for SyncOptions {
             )
             .field("expects_changes", &self.expects_changes)
             .field("max_repeated_pushes", &self.max_repeated_pushes)
+            .field("refusal_backoff", &self.refusal_backoff)
             .field("limits", &self.limits)
             .field("scratch", &self.scratch)
             .field("cancel", &self.cancel)

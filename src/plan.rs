@@ -12,6 +12,7 @@ use bstr::{BStr, ByteSlice};
 
 use crate::{
     Error, ObjectId, Outcome, Reason, RefUpdate, SyncOptions, SyncRunRef, TagPolicy,
+    push::Refused,
     ref_table::RefTable,
     refs::{self, AdvertisedRef, Namespace, RefList},
 };
@@ -31,6 +32,8 @@ pub(crate) struct PlannedRef<'a> {
     /// The destination's tip as another listing had it later, if one was asked for.
     seen: Option<Box<Option<ObjectId>>>,
     pub step: Step,
+    /// What the destination refused in the run before, and whatever it refuses in this one.
+    pub refused: Option<Box<Refused>>,
 }
 
 /// What is left to do for a ref.
@@ -162,6 +165,7 @@ pub(crate) fn plan<'a>(
             held_at: held.map(|(at, _)| at),
             seen: None,
             step,
+            refused: None,
         });
     }
     conflicts::reject(&mut planned, destination, &mut check)?;

@@ -2,10 +2,12 @@
 //! them.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher as _, RandomState},
     io::BufRead,
-    time::Duration,
 };
+
+use bstr::BString;
 
 use crate::{
     Error, ErrorKind, ObjectId, PackAnswer, PackRequest, Phase, Push, PushAnswer, PushReport,
@@ -14,14 +16,27 @@ use crate::{
     pull::{MAX_REFUSALS, reject},
 };
 
-/// What the destination said about each ref that was sent, by the ref's place in the plan.
-pub(crate) type Answers = HashMap<usize, PushAnswer>;
+use self::{
+    budget::Budget,
+    halves::{Halves, Verdict, in_order},
+    settle::{Company, Judged},
+};
+pub(crate) use self::{
+    refusals::{Refused, recall},
+    settle::{Settled, settle},
+};
+
+mod budget;
+mod halves;
+mod refusals;
+mod settle;
 
 /// What the destination said to all pushes of a run.
 #[derive(Default)]
 pub(crate) struct Sent {
-    answers: Answers,
-    /// What it printed in the last one that it declined in part or whole.
+    /// What it said last about each ref that was sent, by the ref's place in the plan.
+    answers: HashMap<usize, Judged>,
+    /// What it printed in the last push that it declined in part or whole.
     messages: Vec<String>,
     /// Why it was in no state to answer the last one.
     failure: Option<Error>,
@@ -30,74 +45,77 @@ pub(crate) struct Sent {
 /// Sends every open ref with the objects that the destination lacks for it. A ref whose objects
 /// can't be had from the source is rejected, and the others are sent without it.
 ///
+/// Where the destination declines a push as a whole, its refs are tried again in [parts](Halves), the
+/// source's default branch first. What it refused alone in an earlier run comes last.
+///
 /// An error means that no ref has moved and that there is nothing to be said of any.
 pub(crate) fn send(
-    source: &dyn RefSource,
+    ends: (&dyn RefSource, &dyn RefSource),
     push: &mut dyn Push,
     held: &RefList,
+    default_branch: Option<&BString>,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
     run: &Run,
 ) -> Result<Sent, Error> {
     let _span = tracing::debug_span!("push").entered();
-    let open = (0..planned.len()).filter(|at| planned[*at].is_open());
-    let mut batches = VecDeque::from([open.collect::<Vec<_>>()]);
+    let is_default =
+        |planned: &PlannedRef<'_>| default_branch.is_some_and(|name| name == planned.name());
+    let default_branch = planned.iter().position(is_default);
+    let (first, last) = refusals::queues(planned, default_branch);
+    let mut halves = Halves::new(first, last);
+    let mut budget = Budget::new(options.max_repeated_pushes);
+    let mut sent = Sent::default();
     let mut sender = Sender {
-        source,
+        source: ends.0,
+        destination: ends.1,
         push,
         haves: tips_of(held),
         shallow: &held.shallow,
         planned,
+        options,
         run,
     };
-    let mut sent = Sent::default();
-    let (mut repetitions, mut first_bytes, mut repeated_bytes) = (0, 0, 0);
-    while let Some(batch) = batches.pop_front() {
-        let is_first = sent.answers.is_empty();
+    while budget.allows_another()
+        && let Some(batch) = halves.next()
+    {
+        let is_first = budget.is_untouched();
         let sent_before = run.traffic().bytes_sent;
-        let (places, report) = match sender.send(&batch) {
+        let pushed = match sender.send(&batch) {
             Ok(pushed) => pushed,
-            Err(err) if is_overloaded(&err) => {
-                sender.leave(&batch, &err);
-                sent.failure = Some(err);
-                break;
-            }
-            Err(err) if is_first => return Err(err),
-            // The run has done its work by then, and what was declined stays declined.
+            Err(err) if is_first && !is_overloaded(&err) => return Err(err),
             Err(err) => {
-                tracing::warn!(%err, "the rest of what was declined is not tried again");
+                sent.give_up(err);
+                sender.leave(&batch, &sent);
                 break;
             }
         };
-        let sent_bytes = run.traffic().bytes_sent - sent_before;
-        if is_first {
-            first_bytes = sent_bytes;
-        } else {
-            repeated_bytes += sent_bytes;
+        if !pushed.places.is_empty() {
+            budget.take(run.traffic().bytes_sent - sent_before);
         }
-        let answers: Vec<_> = places.into_iter().zip(report.answers).collect();
-        let declined = declined_as_a_whole(&answers);
-        if declined.len() > 1
-            && repetitions + 2 <= options.max_repeated_pushes
-            && repeated_bytes <= MOST_REPEATED_BYTES.max(2 * first_bytes)
-        {
-            let (first, second) = declined.split_at(declined.len() / 2);
-            batches.extend([first.to_vec(), second.to_vec()]);
-            repetitions += 2;
-        }
-        if answers
-            .iter()
-            .any(|(_, answer)| *answer != PushAnswer::Done)
-        {
-            sent.messages = report.messages;
-        }
-        sent.answers.extend(answers);
-        if report.failure.is_some() {
-            sent.failure = report.failure;
+        let verdict = sent.take_in(pushed);
+        if sent.failure.is_some() {
             break;
         }
+        match verdict {
+            Verdict::Declined(refs) if is_first => {
+                let start = start_among(refs.len(), options.max_repeated_pushes);
+                halves.start_over(&in_order(&refs, default_branch, start));
+            }
+            verdict => halves.learn(verdict),
+        }
     }
+    refusals::keep(planned, &sent.answers);
     Ok(sent)
+}
+
+/// Where to start with so many refs. If they are more than there can be pushes, that is anywhere: runs
+/// that don't know of each other shall not look at the same ones each time.
+fn start_among(refs: usize, most_pushes: usize) -> usize {
+    if refs <= most_pushes {
+        return 0;
+    }
+    RandomState::new().hash_one(refs) as usize
 }
 
 /// Whether the destination may well take the same push later: HTTP 5xx or 429.
@@ -105,60 +123,94 @@ fn is_overloaded(err: &Error) -> bool {
     matches!(err.kind(), ErrorKind::ServerError | ErrorKind::RateLimited)
 }
 
-/// Repeated pushes hold much of the same objects again: they may add up to this, or to twice the
-/// bytes of the first one.
-const MOST_REPEATED_BYTES: u64 = 1024 * 1024;
-
-/// What a remote says of every ref where it judged the push as a whole
-/// (`builtin/receive-pack.c`): its `pre-receive` hook declined, or the pack was not accepted.
-const DECLINED_AS_A_WHOLE: [&str; 2] = ["pre-receive hook declined", "unpacker error"];
-
-/// The refs of which nothing is said but that: they may be fine without one of them. None, if some of
-/// what was sent with them went through.
-fn declined_as_a_whole(sent: &[(usize, PushAnswer)]) -> Vec<usize> {
-    let is_refused = |answer: &PushAnswer| matches!(answer, PushAnswer::Refused { .. });
-    if !sent.iter().all(|(_, answer)| is_refused(answer)) {
-        return Vec::new();
+impl Sent {
+    /// Takes in what was said of the refs of a push.
+    fn take_in(&mut self, pushed: Pushed) -> Verdict {
+        let Pushed {
+            places,
+            report,
+            is_judged,
+        } = pushed;
+        let is_done = |answer: &PushAnswer| *answer == PushAnswer::Done;
+        let left = places.iter().zip(&report.answers);
+        let left = left.filter(|(_, answer)| !is_done(answer));
+        let left: Vec<_> = left.map(|(at, _)| *at).collect();
+        let (company, verdict) = match places.len() {
+            _ if is_judged || left.is_empty() => (Company::Each, Verdict::Judged),
+            1 => (Company::Alone, Verdict::RefusedAlone),
+            group => (
+                Company::Declined { others: group - 1 },
+                Verdict::Declined(left),
+            ),
+        };
+        if !report.answers.iter().all(is_done) {
+            self.messages = report.messages;
+        }
+        let judged = report.answers.into_iter();
+        let judged = judged.map(|answer| Judged { answer, company });
+        self.answers.extend(places.into_iter().zip(judged));
+        self.failure = report.failure;
+        verdict
     }
-    let is_declined = |answer: &PushAnswer| match answer {
-        PushAnswer::Refused { text } => DECLINED_AS_A_WHOLE
-            .iter()
-            .any(|words| text.starts_with(words)),
-        _ => false,
-    };
-    let declined = sent.iter().filter(|(_, answer)| is_declined(answer));
-    declined.map(|(at, _)| *at).collect()
+
+    /// Nothing came of the last push. What was declined before stays declined.
+    fn give_up(&mut self, err: Error) {
+        tracing::warn!(%err, "what is left is not pushed");
+        self.failure = Some(err);
+    }
+}
+
+/// A push that was made.
+#[derive(Default)]
+struct Pushed {
+    /// The refs in it.
+    places: Vec<usize>,
+    report: PushReport,
+    /// Whether what was said of each ref is about that ref. It is not where none went through: all were
+    /// refused, or the destination did answer and said of no ref that it had moved, as if it had died
+    /// of one.
+    is_judged: bool,
 }
 
 struct Sender<'a, 'p> {
     source: &'a dyn RefSource,
+    destination: &'a dyn RefSource,
     push: &'a mut dyn Push,
     haves: Vec<ObjectId>,
     shallow: &'a [ObjectId],
     planned: &'a mut [PlannedRef<'p>],
+    options: &'a SyncOptions,
     run: &'a Run,
 }
 
 impl Sender<'_, '_> {
-    /// Sends the refs at these places, but for those whose objects can't be had. With the report come
-    /// the places that it is about.
-    fn send(&mut self, batch: &[usize]) -> Result<(Vec<usize>, PushReport), Error> {
+    /// Sends the refs at these places, but for those whose objects can't be had.
+    fn send(&mut self, batch: &[usize]) -> Result<Pushed, Error> {
         let mut batch = batch.to_vec();
         for _ in 0..MAX_REFUSALS {
             batch.retain(|at| self.planned[*at].is_open());
             if batch.is_empty() {
-                return Ok(Default::default());
+                return Ok(Pushed::default());
             }
             let updates: Vec<_> = batch.iter().map(|at| self.planned[*at].update()).collect();
             let total = Some(updates.len() as u64);
             self.run.advance(Phase::Apply, 0, total);
             let report = self.try_send(&updates)?;
             self.run.advance(Phase::Apply, updates.len() as u64, total);
-            if let Some(report) = report {
+            if let Some(mut report) = report {
+                let is_judged =
+                    report.failure.is_some() || report.answers.contains(&PushAnswer::Done);
+                if !is_judged && updates.len() > 1 {
+                    self.look_again(&updates, &mut report);
+                }
                 let done = updates.iter().zip(&report.answers);
                 let done = done.filter(|(_, answer)| **answer == PushAnswer::Done);
                 self.haves.extend(done.map(|(update, _)| update.new));
-                return Ok((batch, report));
+                return Ok(Pushed {
+                    places: batch,
+                    report,
+                    is_judged,
+                });
             }
         }
         let detail = "given up: each time, another tip was at fault".to_owned();
@@ -167,15 +219,44 @@ impl Sender<'_, '_> {
                 detail: detail.clone(),
             });
         }
-        Ok(Default::default())
+        Ok(Pushed::default())
     }
 
-    /// Nothing was sent of the refs at these places.
-    fn leave(&mut self, batch: &[usize], why: &Error) {
-        let open = |at: &&usize| self.planned[**at].is_open();
-        for at in batch.iter().filter(open).copied().collect::<Vec<_>>() {
-            let detail = why.to_string();
-            self.planned[at].reject(Reason::Unconfirmed { detail });
+    /// Finds out which refs have moved, if any answer leaves that open.
+    fn look_again(&self, updates: &[RefUpdate], report: &mut PushReport) {
+        if !report.answers.iter().any(settle::is_unclear) {
+            return;
+        }
+        let now = match self.list_again() {
+            Ok(now) => now,
+            Err(err) => {
+                report.failure = Some(err);
+                return;
+            }
+        };
+        for (update, answer) in updates.iter().zip(&mut report.answers) {
+            let found = now.find(update.name.as_ref());
+            if found.is_some_and(|found| found.target == update.new) {
+                *answer = PushAnswer::Done;
+            }
+        }
+    }
+
+    fn list_again(&self) -> Result<RefList, Error> {
+        let prefixes = self.options.globs.prefixes();
+        self.destination
+            .list(Service::ReceivePack, &prefixes, self.run)
+    }
+
+    /// Nothing was sent of the refs at these places. What was refused before stays so.
+    fn leave(&mut self, batch: &[usize], sent: &Sent) {
+        let detail = sent.failure.as_ref().map(Error::to_string);
+        for at in batch {
+            let planned = &mut self.planned[*at];
+            if planned.is_open() && planned.refused.is_none() && !sent.answers.contains_key(at) {
+                let detail = detail.clone().unwrap_or_default();
+                planned.reject(Reason::Unconfirmed { detail });
+            }
         }
     }
 
@@ -236,127 +317,4 @@ fn counted(pack: &mut dyn BufRead) -> Result<Traffic, Error> {
         objects: count.map_or(0, u32::from_be_bytes).into(),
         ..Traffic::default()
     })
-}
-
-/// What a run has to say of its pushes, beside what became of each ref.
-#[derive(Default)]
-pub(crate) struct Settled {
-    pub(crate) messages: Vec<String>,
-    /// How long the destination asked to wait before what is left is pushed.
-    pub(crate) retry_after: Option<Duration>,
-    /// Why the run failed. What is [unconfirmed](Reason::Unconfirmed) then is uncertain.
-    pub(crate) failure: Option<Error>,
-}
-
-/// Makes outcomes of the answers. Where those leave a doubt the destination is listed again, and
-/// what is there decides.
-///
-/// The run has failed if this listing does, or if the destination was in no state to answer and no
-/// ref has moved, by this run or another.
-pub(crate) fn settle(
-    destination: &dyn RefSource,
-    sent: Sent,
-    planned: &mut [PlannedRef<'_>],
-    options: &SyncOptions,
-    run: &Run,
-) -> Settled {
-    let Sent {
-        answers,
-        messages,
-        failure,
-    } = sent;
-    let mut settled = Settled {
-        messages,
-        ..Settled::default()
-    };
-    let overloaded = failure.filter(is_overloaded);
-    let unclear = answers.values().filter(|answer| is_unclear(answer)).count();
-    let mut now = None;
-    if unclear > 0 || answers.values().any(reads_like_a_lost_race) {
-        match destination.list(Service::ReceivePack, &options.globs.prefixes(), run) {
-            Ok(list) => now = Some(list),
-            Err(err) if unclear > 0 => {
-                settled.failure = Some(lost(unclear, err, overloaded.as_ref()));
-            }
-            Err(err) => tracing::warn!(%err, "what refused refs are at now can't be listed"),
-        }
-    }
-    let mut moved = 0;
-    for (at, answer) in answers {
-        let planned = &mut planned[at];
-        let found = now.as_ref().map(|now| {
-            let found = now.find(planned.name());
-            found.map(|found| found.target).filter(|tip| !tip.is_null())
-        });
-        match verdict(answer, planned, found) {
-            Ok(()) => moved += 1,
-            Err(reason) => {
-                moved += usize::from(reason == Reason::Raced);
-                planned.reject(reason);
-                planned.see(found.unwrap_or(planned.held()));
-            }
-        }
-    }
-    if let Some(err) = overloaded {
-        settled.retry_after = err.retry_after();
-        if moved == 0 {
-            settled.failure.get_or_insert(err);
-        }
-    }
-    settled
-}
-
-/// Neither the answer to the push is known nor where the refs are now. A destination that had said
-/// that it was overloaded is so above all.
-fn lost(unclear: usize, listing: Error, overloaded: Option<&Error>) -> Error {
-    let text = format!(
-        "the answer to the push was lost, and listing the refs again failed: it is uncertain what \
-         became of {unclear} of them"
-    );
-    let first = overloaded.unwrap_or(&listing);
-    let (kind, wait) = (first.kind(), first.retry_after());
-    let wait = wait.or(listing.retry_after());
-    Error::new(kind, text)
-        .with_source(listing)
-        .with_retry_after(wait)
-}
-
-fn is_unclear(answer: &PushAnswer) -> bool {
-    matches!(answer, PushAnswer::Unclear { .. })
-}
-
-/// Refs that changed under a push are refused in the words of whatever noticed: "failed to update
-/// ref", "cannot lock ref", "incorrect old value provided", "reference already exists" and others.
-fn reads_like_a_lost_race(answer: &PushAnswer) -> bool {
-    let PushAnswer::Refused { text } = answer else {
-        return false;
-    };
-    let text = text.to_lowercase();
-    let words = [
-        "update ref",
-        "cannot lock",
-        "failed to lock",
-        "lock failure",
-        "old value",
-        "already exists",
-        "stale",
-        "fetch first",
-    ];
-    words.iter().any(|words| text.contains(words)) && !text.contains("hook")
-}
-
-/// What an answer means for a ref, with its tip `now` where that was looked up.
-fn verdict(
-    answer: PushAnswer,
-    planned: &PlannedRef<'_>,
-    now: Option<Option<ObjectId>>,
-) -> Result<(), Reason> {
-    let has_moved = now.is_some_and(|now| now != planned.before());
-    match answer {
-        PushAnswer::Done => Ok(()),
-        PushAnswer::Unclear { .. } if now == Some(Some(planned.source())) => Ok(()),
-        PushAnswer::Unclear { .. } | PushAnswer::Refused { .. } if has_moved => Err(Reason::Raced),
-        PushAnswer::Unclear { detail } => Err(Reason::Unconfirmed { detail }),
-        PushAnswer::Refused { text } => Err(Reason::Remote { text }),
-    }
 }

@@ -1,6 +1,6 @@
 //! The run: the one place where its steps meet.
 
-use std::{panic::resume_unwind, thread};
+use std::{panic::resume_unwind, thread, time::SystemTime};
 
 use bstr::{BString, ByteSlice as _};
 
@@ -39,12 +39,14 @@ pub fn sync(
     } = list(source, destination, options, &run)?;
     let check = || run.check();
     let mut planned = plan::plan(&offered, &held, options, check)?;
+    push::recall(&mut planned, options, SystemTime::now());
     if is_glance && planned.iter().any(PlannedRef::is_open) {
         drop(planned);
         let prefixes = prefixes(options).1;
         held = destination.list(Service::ReceivePack, &prefixes, &run)?;
         check_formats(&offered, &held)?;
         planned = plan::plan(&offered, &held, options, check)?;
+        push::recall(&mut planned, options, SystemTime::now());
     }
     let mut pushed = push::Settled::default();
     if planned.iter().any(PlannedRef::is_open) {
@@ -81,7 +83,15 @@ pub fn sync(
                     &run,
                 )?;
                 if !options.dry_run {
-                    let sent = push::send(source, &mut *push, &held, &mut planned, options, &run)?;
+                    let sent = push::send(
+                        (source, destination),
+                        &mut *push,
+                        &held,
+                        offered.default_branch.as_ref(),
+                        &mut planned,
+                        options,
+                        &run,
+                    )?;
                     pushed = push::settle(destination, sent, &mut planned, options, &run);
                 }
             }
@@ -208,6 +218,14 @@ fn outcome(planned: PlannedRef<'_>) -> RefOutcome {
         Step::Create | Step::Compare => (Outcome::Updated, None),
     };
     tracing::debug!(?name, %outcome, ?reason);
+    let is_refused = matches!(
+        reason,
+        Some(Reason::Remote { .. } | Reason::Unconfirmed { .. })
+    );
+    let refusal = planned
+        .refused
+        .filter(|_| is_refused)
+        .map(|refused| Box::new(refused.refusal));
     RefOutcome {
         at,
         before,
@@ -217,5 +235,6 @@ fn outcome(planned: PlannedRef<'_>) -> RefOutcome {
         },
         outcome,
         reason,
+        refusal,
     }
 }

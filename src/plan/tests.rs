@@ -273,6 +273,7 @@ fn a_known_rejection_stays_while_both_tips_do() {
         source: id('1'),
         outcome: Outcome::Rejected,
         reason: Some(reason),
+        refusal: None,
     };
     let refs = [
         rejected("refs/heads/a", '2', &reasons[0]),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Outcome, Reason, SyncRunRef};
+use super::{Outcome, Reason, Refusal, SyncRunRef};
 use crate::{AdvertisedRef, ObjectId, ref_table::RefTable};
 
 /// The refs of a run, in order. One that didn't change takes little more memory than its name.
@@ -31,6 +31,8 @@ pub(crate) struct RefOutcome {
     pub(crate) after: ObjectId,
     pub(crate) outcome: Outcome,
     pub(crate) reason: Option<Reason>,
+    /// In a box: most refs have none.
+    pub(crate) refusal: Option<Box<Refusal>>,
 }
 
 impl SyncRunRefs {
@@ -76,6 +78,7 @@ impl SyncRunRefs {
                 after: new.after,
                 outcome: new.outcome,
                 reason: new.reason.cloned(),
+                refusal: new.refusal.copied().map(Box::new),
             });
         }
         self.all.push(AdvertisedRef {
@@ -95,6 +98,7 @@ fn unchanged(name: &bstr::BStr, tip: ObjectId) -> SyncRunRef<'_> {
         source: tip,
         outcome: Outcome::Unchanged,
         reason: None,
+        refusal: None,
     }
 }
 
@@ -118,6 +122,7 @@ impl<'a> Iterator for Iter<'a> {
             found.after = other.after;
             found.outcome = other.outcome;
             found.reason = other.reason.as_ref();
+            found.refusal = other.refusal.as_deref();
             self.other += 1;
         }
         self.at += 1;

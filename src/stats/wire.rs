@@ -8,7 +8,7 @@ use serde::{
     de::{Error as _, SeqAccess, Visitor},
 };
 
-use super::{Outcome, Reason, SyncRunRef, SyncRunRefs};
+use super::{Outcome, Reason, Refusal, SyncRunRef, SyncRunRefs};
 use crate::ObjectId;
 
 pub(super) fn name<S: Serializer>(name: &BStr, to: S) -> Result<S::Ok, S::Error> {
@@ -74,6 +74,29 @@ pub(super) mod seconds {
     }
 }
 
+/// A point in time, in whole seconds since 1970.
+pub(super) mod timestamp {
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    use super::*;
+
+    pub(in crate::stats) fn serialize<S: Serializer>(
+        at: &SystemTime,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        to.serialize_u64(since.as_secs())
+    }
+
+    pub(in crate::stats) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<SystemTime, D::Error> {
+        let seconds = Duration::from_secs(u64::deserialize(from)?);
+        let at = UNIX_EPOCH.checked_add(seconds);
+        at.ok_or_else(|| D::Error::custom("a point in time is too far ahead"))
+    }
+}
+
 impl Serialize for SyncRunRefs {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(self)
@@ -105,6 +128,7 @@ impl<'de> Visitor<'de> for Refs {
                 source: found.source.0,
                 outcome: found.outcome,
                 reason: found.reason.as_deref().and_then(Reason::parse).as_ref(),
+                refusal: found.refusal.as_ref(),
             });
         }
         Ok(refs)
@@ -124,6 +148,8 @@ struct Found {
     /// One that this version doesn't know (written by a later one) reads as none.
     #[serde(default)]
     reason: Option<String>,
+    #[serde(default)]
+    refusal: Option<Refusal>,
 }
 
 struct Id(ObjectId);

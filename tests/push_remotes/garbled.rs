@@ -112,7 +112,12 @@ fn what_took_no_effect_is_found_in_spite_of_the_report() {
         );
         let topic = pushed.stats.find(TOPIC).unwrap();
         assert!(topic.after.is_null(), "{what}");
-        assert_eq!(pushed.asked, LOOKED_AGAIN, "{what}");
+        // If nothing seems to have moved, each ref is tried by itself.
+        let says_that_one_moved = pushed.stats.count(Outcome::Updated) > 0;
+        let pushes = if says_that_one_moved { 1 } else { 3 };
+        assert_eq!(pushed.asked[..3], *LOOKED_AGAIN, "{what}");
+        assert_eq!(pushed.sent.len(), pushes, "{what}");
+        assert_eq!(pushed.asked.last().unwrap(), "info/refs", "{what}");
     }
     assert_eq!(pair.remote.for_each_ref().len(), 1, "main");
 }
@@ -152,7 +157,7 @@ fn a_refusal_in_the_remote_s_words_is_safe_to_print() {
         matches!(&without, Reason::Remote { text } if !text.is_empty()),
         "{without}"
     );
-    assert_eq!(pushed.asked, PUSHED);
+    assert_eq!(pushed.asked, ["info/refs", "push", "push", "push"]);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 //! make no sense or say no. Whatever it does, the stats say what is there afterwards.
 #![cfg(feature = "http")]
 
+mod backoff;
 mod cut_off;
 mod garbled;
 mod glances;
+mod halves;
 mod hooks;
 mod messages;
 mod older_remotes;

@@ -1,0 +1,73 @@
+//! How much may be spent on pushes that are repeated.
+
+/// Repeated pushes hold much of the same objects again: they may add up to this, or to twice the
+/// bytes of the first one, in which objects may be deltas against each other.
+const MOST_REPEATED_BYTES: u64 = 32 * 1024 * 1024;
+
+/// What the pushes of a run have cost so far.
+#[derive(Debug)]
+pub(super) struct Budget {
+    most_repeated: usize,
+    pushes: usize,
+    first_bytes: u64,
+    repeated_bytes: u64,
+}
+
+impl Budget {
+    pub(super) fn new(most_repeated: usize) -> Self {
+        Budget {
+            most_repeated,
+            pushes: 0,
+            first_bytes: 0,
+            repeated_bytes: 0,
+        }
+    }
+
+    /// Whether nothing was pushed yet.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.pushes == 0
+    }
+
+    /// Whether there may be one push more. The second one, which tells something of a single ref at
+    /// least, has any size.
+    pub(super) fn allows_another(&self) -> bool {
+        let most_bytes = MOST_REPEATED_BYTES.max(self.first_bytes.saturating_mul(2));
+        self.pushes <= self.most_repeated && self.repeated_bytes <= most_bytes
+    }
+
+    /// Takes a push of so many bytes off.
+    pub(super) fn take(&mut self, bytes: u64) {
+        if self.is_untouched() {
+            self.first_bytes = bytes;
+        } else {
+            self.repeated_bytes += bytes;
+        }
+        self.pushes += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pushes_end_by_their_number_or_their_bytes() {
+        const MIB: u64 = 1024 * 1024;
+        let cases: [(usize, &[u64], bool); 9] = [
+            (0, &[], true),
+            (0, &[10], false),
+            (2, &[10, 10], true),
+            (2, &[10, 10, 10], false),
+            (9, &[10, 32 * MIB], true),
+            (9, &[10, 32 * MIB, 1], false),
+            (9, &[30 * MIB, 30 * MIB, 30 * MIB], true),
+            (9, &[30 * MIB, 60 * MIB, 1], false),
+            (9, &[u64::MAX, 1, 1], true),
+        ];
+        for (most, pushes, allowed) in cases {
+            let mut budget = Budget::new(most);
+            pushes.iter().for_each(|bytes| budget.take(*bytes));
+            assert_eq!(budget.allows_another(), allowed, "{most} {pushes:?}");
+        }
+    }
+}
