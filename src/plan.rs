@@ -40,7 +40,7 @@ pub(crate) struct PlannedRef<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Nothing: its outcome is known.
-    Settled(Outcome, Option<Reason>),
+    Settled(Outcome, Option<Box<Reason>>),
     /// The destination has no such ref: create it.
     Create,
     /// Both ends have it with different tips: their history decides.
@@ -102,7 +102,7 @@ impl<'a> PlannedRef<'a> {
     }
 
     pub(crate) fn reject(&mut self, reason: Reason) {
-        self.step = Step::Settled(Outcome::Rejected, Some(reason));
+        self.step = settled(Outcome::Rejected, reason);
     }
 }
 
@@ -184,19 +184,19 @@ impl Planner<'_> {
         let name = offered.name;
         let before = held.and_then(tip);
         if self.options.list_excluded && !self.options.globs.matches(name) {
-            return Step::Settled(Outcome::Filtered, Some(Reason::Excluded));
+            return settled(Outcome::Filtered, Reason::Excluded);
         }
         if offered.symbolic || held.is_some_and(|held| held.symbolic) {
-            return Step::Settled(Outcome::Filtered, Some(Reason::SymbolicRef));
+            return settled(Outcome::Filtered, Reason::SymbolicRef);
         }
         // The destination has it, so there is nothing to be said against its name.
         if before == Some(offered.target) {
             return Step::Settled(Outcome::Unchanged, None);
         }
         if let Some(reason) = unfit_name(offered, self.destination) {
-            return Step::Settled(Outcome::Filtered, Some(reason));
+            return settled(Outcome::Filtered, reason);
         }
-        let rejected = |reason| Step::Settled(Outcome::Rejected, Some(reason));
+        let rejected = |reason| settled(Outcome::Rejected, reason);
         if offered.target.is_null() {
             let detail = "the source lists no tip for it".to_owned();
             return rejected(Reason::Unavailable { detail });
@@ -214,13 +214,17 @@ impl Planner<'_> {
         if let Some(known) = self.known.get(name)
             && (known.before, known.source) == (before, offered.target)
         {
-            return Step::Settled(Outcome::Rejected, known.reason.cloned());
+            return Step::Settled(Outcome::Rejected, known.reason.cloned().map(Box::new));
         }
         match held {
             Some(_) => Step::Compare,
             None => Step::Create,
         }
     }
+}
+
+fn settled(outcome: Outcome, reason: Reason) -> Step {
+    Step::Settled(outcome, Some(Box::new(reason)))
 }
 
 fn tip(held: &AdvertisedRef<'_>) -> Option<ObjectId> {

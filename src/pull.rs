@@ -171,12 +171,7 @@ pub(crate) fn look_again(
     options: &SyncOptions,
     run: &Run,
 ) {
-    let is_raced = |planned: &PlannedRef<'_>| {
-        matches!(
-            planned.step,
-            Step::Settled(Outcome::Rejected, Some(Reason::Raced))
-        )
-    };
+    let is_raced = |planned: &PlannedRef<'_>| matches!(&planned.step, Step::Settled(Outcome::Rejected, Some(reason)) if **reason == Reason::Raced);
     if !planned.iter().any(is_raced) {
         return;
     }

@@ -214,7 +214,7 @@ fn outcome(planned: PlannedRef<'_>) -> RefOutcome {
     let (before, held) = (planned.before(), planned.held());
     let name = planned.name();
     let (outcome, reason) = match planned.step {
-        Step::Settled(outcome, reason) => (outcome, reason),
+        Step::Settled(outcome, reason) => (outcome, reason.map(|reason| *reason)),
         Step::Create | Step::Compare => (Outcome::Updated, None),
     };
     tracing::debug!(?name, %outcome, ?reason);

@@ -48,10 +48,6 @@ fn step(source: &str, destination: &[&str]) -> Step {
     steps.remove(0).1
 }
 
-fn settled(outcome: Outcome, reason: Reason) -> Step {
-    Step::Settled(outcome, Some(reason))
-}
-
 fn conflict(with: &str) -> Step {
     settled(
         Outcome::Rejected,

@@ -11,7 +11,6 @@ use std::{
 };
 
 use bstr::{BStr, BString, ByteSlice};
-use gix::ObjectId;
 
 use super::{
     RefUpdate,
@@ -35,20 +34,14 @@ pub(super) type Answer = Option<Result<(), Reason>>;
 /// Creates refs that must not exist. One answer per update, in order.
 pub(super) fn create(
     repo: &gix::Repository,
-    commits: &mut StoreCommits<'_>,
+    commits: &StoreCommits<'_>,
     locks: &mut RefLocks,
     logs: &Reflogs<'_>,
     updates: &[&RefUpdate],
     wait: Duration,
     run: &Run,
 ) -> Vec<Answer> {
-    let lines = updates.iter().map(|update| {
-        // They were followed before: a tag may be about a tag about a tag.
-        let peeled = commits.peeled(&update.new);
-        (update.name.as_bstr(), update.new, peeled)
-    });
-    let new: Vec<_> = lines.collect();
-    let mut answers = match add(repo, locks, &new, wait) {
+    let mut answers = match add(repo, commits, locks, updates, wait) {
         Ok(answers) => answers,
         // Somebody died there, or is about to pack: loose refs need no such lock.
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => return vec![None; updates.len()],
@@ -59,28 +52,27 @@ pub(super) fn create(
     }
     let added = answers.iter().filter(|answer| is_done(answer)).count();
     run.advance(Phase::Apply, added as u64, Some(updates.len() as u64));
-    if let Err(err) = look_again(repo, locks, &new, &mut answers, wait) {
+    if let Err(err) = look_again(repo, commits, locks, updates, &mut answers, wait) {
         tracing::warn!(%err, "a new ref may be in conflict with another one");
     }
     if !logs.are_off() {
-        log(logs, &new, &answers);
+        log(logs, updates, &answers);
     }
     answers
 }
 
-fn log(logs: &Reflogs<'_>, new: &[New<'_>], answers: &[Answer]) {
-    let created = new
+fn log(logs: &Reflogs<'_>, updates: &[&RefUpdate], answers: &[Answer]) {
+    for (update, _) in updates
         .iter()
         .zip(answers)
-        .filter(|(_, answer)| is_done(answer));
-    for ((name, tip, _), _) in created {
-        if let Err(err) = logs.append(name, None, *tip) {
+        .filter(|(_, answer)| is_done(answer))
+    {
+        let name = update.name;
+        if let Err(err) = logs.append(name, None, update.new) {
             tracing::warn!(?name, %err, "the log of a new ref misses its creation");
         }
     }
 }
-
-type New<'a> = (&'a BStr, ObjectId, Option<ObjectId>);
 
 fn is_done(answer: &Answer) -> bool {
     matches!(answer, Some(Ok(())))
@@ -94,32 +86,34 @@ fn sync_file_name(repo: &gix::Repository) -> io::Result<()> {
 /// Adds the refs that may be added. An error means that nothing has changed.
 fn add(
     repo: &gix::Repository,
+    commits: &StoreCommits<'_>,
     locks: &mut RefLocks,
-    new: &[New<'_>],
+    updates: &[&RefUpdate],
     wait: Duration,
 ) -> io::Result<Vec<Answer>> {
     let path = packed_refs::path(repo.common_dir());
     let lock = locks.lock(path.clone(), wait)?;
     let file = packed_refs::read(&path)?;
-    let mut packed = parse(repo, &file)?;
+    let packed = parse(repo, &file)?;
     let files = LooseRefs::list(repo)?;
     let checked_out = CheckedOut::of(repo);
     let mut free = BStr::new("");
-    let judged = new.iter().map(
-        |(name, ..)| match may_create(&packed, &files, name, &mut free) {
-            Some(Ok(())) if checked_out.has(name) => Some(Err(Reason::CheckedOut)),
-            answer => answer,
-        },
-    );
+    let judged =
+        updates.iter().map(
+            |update| match may_create(&packed, &files, update.name, &mut free) {
+                Some(Ok(())) if checked_out.has(update.name) => Some(Err(Reason::CheckedOut)),
+                answer => answer,
+            },
+        );
     let answers: Vec<_> = judged.collect();
-    let allowed = new
-        .iter()
-        .zip(&answers)
-        .filter(|(_, answer)| is_done(answer));
-    let added: Vec<_> = allowed.map(|(new, _)| line(new)).collect();
+    let allowed = updates.iter().zip(&answers);
+    let allowed = allowed.filter(|(_, answer)| is_done(answer));
+    let mut added: Vec<_> = allowed.map(|(update, _)| *update).collect();
     if !added.is_empty() {
-        packed.add(added);
-        replace(lock, &packed)?;
+        added.sort_by_key(|update| update.name);
+        // One after the other: there may be a million.
+        let added = added.iter().map(|update| line(update, commits));
+        replace(lock, &packed, added)?;
     }
     Ok(answers)
 }
@@ -127,29 +121,32 @@ fn add(
 /// Looks once more for what is in the way of the refs that were added, and takes out those that lost.
 fn look_again(
     repo: &gix::Repository,
+    commits: &StoreCommits<'_>,
     locks: &mut RefLocks,
-    new: &[New<'_>],
+    updates: &[&RefUpdate],
     answers: &mut [Answer],
     wait: Duration,
 ) -> io::Result<()> {
     let files = LooseRefs::list(repo)?;
     let mut free = BStr::new("");
     let mut lost = Vec::new();
-    for (new, answer) in new.iter().zip(answers) {
-        let (name, tip, _) = new;
+    for (update, answer) in updates.iter().zip(answers) {
+        let name = update.name;
         if !is_done(answer) {
             continue;
         }
         let again = match may_create(&PackedRefs::default(), &files, name, &mut free) {
             // Who has moved it to the same tip meanwhile is in nobody's way.
-            Some(Err(Reason::Raced)) if current(repo, name)? == Some(Target::Object(*tip)) => {
+            Some(Err(Reason::Raced))
+                if current(repo, name)? == Some(Target::Object(update.new)) =>
+            {
                 continue;
             }
             again => again,
         };
         if !is_done(&again) {
             *answer = again;
-            lost.push(line(new));
+            lost.push(line(update, commits));
         }
     }
     if lost.is_empty() {
@@ -160,11 +157,12 @@ fn look_again(
     let file = packed_refs::read(&path)?;
     let mut packed = parse(repo, &file)?;
     packed.remove(&lost);
-    replace(lock, &packed)
+    replace(lock, &packed, [])
 }
 
-fn line<'a>((name, tip, peeled): &New<'a>) -> Line<'a> {
-    Line::new(name, *tip, *peeled)
+/// What a tag is about was found out before the lock was taken.
+fn line<'a>(update: &RefUpdate<'a>, commits: &StoreCommits<'_>) -> Line<'a> {
+    Line::new(update.name, update.new, commits.peeled(&update.new))
 }
 
 fn parse<'f>(repo: &gix::Repository, file: &'f [u8]) -> io::Result<PackedRefs<'f>> {
@@ -172,10 +170,14 @@ fn parse<'f>(repo: &gix::Repository, file: &'f [u8]) -> io::Result<PackedRefs<'f
     parsed.map_err(|bad| packed_refs::refused_line(&bad))
 }
 
-fn replace(mut lock: RefLock<'_>, packed: &PackedRefs<'_>) -> io::Result<()> {
+fn replace<'l>(
+    mut lock: RefLock<'_>,
+    packed: &PackedRefs<'_>,
+    added: impl IntoIterator<Item = Line<'l>>,
+) -> io::Result<()> {
     lock.write(|file| {
         let mut out = io::BufWriter::new(file);
-        packed.write(&mut out)?;
+        packed.write_with(added, &mut out)?;
         out.flush()
     })?;
     lock.commit()

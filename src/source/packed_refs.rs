@@ -176,11 +176,6 @@ impl<'a> PackedRefs<'a> {
         next.starts_with(&directory).then_some(next)
     }
 
-    pub(super) fn add(&mut self, lines: impl IntoIterator<Item = Line<'a>>) {
-        self.lines.extend(lines);
-        self.lines.sort_by_key(|line| line.name);
-    }
-
     /// Removes those of these lines, sorted by name, that are there just so.
     pub(super) fn remove(&mut self, lines: &[Line<'_>]) {
         self.lines.retain(|line| {
@@ -189,16 +184,26 @@ impl<'a> PackedRefs<'a> {
         });
     }
 
-    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    /// Writes the file with these new lines, sorted by name, in their places.
+    pub(super) fn write_with<'l>(
+        &self,
+        added: impl IntoIterator<Item = Line<'l>>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         out.write_all(HEADER)?;
         out.write_all(self.traits.trim_end())?;
         if !self.traits.fields().any(|word| word == b"sorted") {
             out.write_all(b" sorted")?;
         }
         out.write_all(b" \n")?;
-        self.lines
-            .iter()
-            .try_for_each(|line| out.write_all(&line.text))
+        let mut lines = self.lines.iter().peekable();
+        for new in added {
+            while let Some(line) = lines.next_if(|line| line.name < new.name) {
+                out.write_all(&line.text)?;
+            }
+            out.write_all(&new.text)?;
+        }
+        lines.try_for_each(|line| out.write_all(&line.text))
     }
 }
 
@@ -210,9 +215,8 @@ mod tests {
         let id = ObjectId::from_hex("b".repeat(40).as_bytes()).expect("hex");
         let added = Line::new("refs/heads/b".into(), id, None);
         let mut out = Vec::new();
-        let mut parsed = PackedRefs::parse(file.as_bytes(), ObjectFormat::Sha1).expect("a file");
-        parsed.add([added]);
-        parsed.write(&mut out).expect("memory");
+        let parsed = PackedRefs::parse(file.as_bytes(), ObjectFormat::Sha1).expect("a file");
+        parsed.write_with([added], &mut out).expect("memory");
         String::from_utf8(out).expect("text")
     }
 

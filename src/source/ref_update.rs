@@ -13,7 +13,8 @@ use std::{
 use bstr::{BStr, BString, ByteSlice};
 
 use super::{
-    RefUpdate, bulk_create,
+    RefUpdate,
+    bulk_create::{self, Answer},
     checked_out::CheckedOut,
     local::object_format,
     loose_refs::{self, Target},
@@ -58,22 +59,34 @@ pub(super) fn apply(
     } else {
         vec![None; new.len()]
     };
-    let mut created = created.into_iter();
+    drop(new);
     let total = Some(updates.len() as u64);
-    let mut answers = Vec::with_capacity(updates.len());
     let mut patience = LOCK_WAIT;
-    for (done, update) in updates.iter().enumerate() {
-        run.advance(Phase::Apply, done as u64, total);
-        let created = match update.expected {
-            None => created.next().flatten(),
-            Some(_) => None,
-        };
-        let answer =
-            created.unwrap_or_else(|| move_one(repo, &mut locks, &logs, update, &mut patience));
-        answers.push(answer);
-    }
+    let answers = among_all(created, updates)
+        .into_iter()
+        .zip(updates)
+        .zip(0..);
+    // In place of those, as there may be a million.
+    let answers = answers.map(|((created, update), done)| {
+        run.advance(Phase::Apply, done, total);
+        created.unwrap_or_else(|| move_one(repo, &mut locks, &logs, update, &mut patience))
+    });
+    let answers = answers.collect();
     run.advance(Phase::Apply, updates.len() as u64, total);
     answers
+}
+
+/// The answers for new refs, each at the place of its update.
+fn among_all(created: Vec<Answer>, updates: &[RefUpdate]) -> Vec<Answer> {
+    if created.len() == updates.len() {
+        return created;
+    }
+    let mut created = created.into_iter();
+    let answers = updates.iter().map(|update| match update.expected {
+        None => created.next().flatten(),
+        Some(_) => None,
+    });
+    answers.collect()
 }
 
 /// `patience` is what is left of the time that the run waits for other people's locks: a lock that

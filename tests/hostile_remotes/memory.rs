@@ -2,12 +2,21 @@
 
 use super::raw::{ID, Raw, Request, announced, capabilities, head, packet};
 use super::remote;
-use refsync::{ErrorKind, RefSource as _, Run, Service, SyncOptions};
+use super::support::{GitServer, ObjectFormat, Sandbox};
+use refsync::{
+    ErrorKind, LocalStore, NetworkPolicy, Outcome, RefSource as _, Run, Service, SmartHttp,
+    SyncOptions,
+};
+use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, Write};
 use std::process::Command;
 
 const REFS: usize = 1_000_000;
 const MOST: u64 = 128 * 1024 * 1024;
+
+/// A whole run, whatever is listed.
+const MOST_OF_A_RUN: u64 = 256 * 1024 * 1024;
 
 /// Set for the child process that is this test once more.
 const CHILD: &str = "REFSYNC_TEST_OF_MEMORY";
@@ -102,11 +111,83 @@ fn measure(
         return;
     }
     let server = Raw::start(answer);
+    in_a_child(test, &server.url());
+}
+
+#[cfg(target_os = "linux")]
+fn in_a_child(test: &str, told: &str) {
     let mut child = Command::new(std::env::current_exe().expect("this test"));
     child.args(["--exact", test, "--nocapture"]);
-    let done = child.env(CHILD, server.url()).output().expect("a child");
+    let done = child.env(CHILD, told).output().expect("a child");
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(done.status.success(), "{said}");
+}
+
+/// Into an empty repository, from git. Nothing but the run is in the measured process.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pull_of_a_million_refs() {
+    let names = (0..REFS).map(|number| format!("refs/heads/{number:06}"));
+    pull("memory::a_pull_of_a_million_refs", "", names);
+}
+
+/// As many as the limit on names allows: each needs two thousand directories.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pull_of_deep_names() {
+    pull("memory::a_pull_of_deep_names", "", deep_names());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pull_of_deep_names_where_case_is_ignored() {
+    let settings = "[core]\nignoreCase = true\n";
+    let test = "memory::a_pull_of_deep_names_where_case_is_ignored";
+    pull(test, settings, deep_names());
+}
+
+fn deep_names() -> impl Iterator<Item = String> {
+    let directories = "d/".repeat(1940);
+    (0..16_900).map(move |number| format!("refs/heads/{directories}{number:05}"))
+}
+
+/// Most a run takes that has all of these to create.
+#[cfg(target_os = "linux")]
+fn pull(test: &str, settings: &str, names: impl Iterator<Item = String>) {
+    if let Ok(told) = std::env::var(CHILD) {
+        let (url, path) = told.split_once(' ').expect("both ends");
+        let store = LocalStore::open(path).expect("a repository");
+        // Nobody listens to what this one logs.
+        let remote = SmartHttp::new(url).expect("a URL");
+        let remote = remote.with_network_policy(NetworkPolicy::any());
+        let stats = refsync::sync(&remote, &store, &SyncOptions::default());
+        let stats = stats.expect("a run");
+        assert_eq!(stats.count(Outcome::Updated), stats.refs.len());
+        let peak = peak();
+        assert!(peak <= MOST_OF_A_RUN, "{peak} bytes");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let source = sandbox.init_bare("source.git", ObjectFormat::Sha1);
+    let tip = source.commit("main", &[], "one", &[], 1_700_000_000);
+    let mut packed = "# pack-refs with: peeled fully-peeled sorted \n".to_owned();
+    for name in names {
+        writeln!(packed, "{tip} {name}").expect("memory");
+    }
+    fs::write(source.path.join("packed-refs"), packed).expect("written");
+    source.git(&["symbolic-ref", "HEAD", "refs/heads/none"]);
+    source.git(&["update-ref", "-d", "refs/heads/main"]);
+    let mirror = sandbox.init_bare("m", ObjectFormat::Sha1);
+    let mut config = fs::read_to_string(mirror.path.join("config")).expect("a file");
+    config += settings;
+    fs::write(mirror.path.join("config"), config).expect("written");
+    let server = GitServer::builder(sandbox.path()).start();
+    let (url, path) = (server.url("source.git"), mirror.path.display());
+    in_a_child(test, &format!("{url} {path}"));
+    // Git takes a while for these, so it is asked for one of them.
+    let count = fs::read_to_string(mirror.path.join("packed-refs")).expect("a file");
+    let source = fs::read_to_string(source.path.join("packed-refs")).expect("a file");
+    assert_eq!(count.lines().count(), source.lines().count());
 }
 
 /// The most memory that this process ever had, in bytes: see proc_pid_status(5).
