@@ -136,7 +136,7 @@ fn print(arguments: &Arguments, stats: &SyncRunStats) -> ExitCode {
     let printed = if arguments.json {
         json::write_stats(stats, io::stdout())
     } else {
-        io::stdout().write_all(report::table(stats, arguments.dry_run).as_bytes())
+        report::write_table(stats, arguments.dry_run, io::stdout())
     };
     match printed {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,25 +1,31 @@
 //! What a run did, or why it failed, as text.
 
-use std::{error::Error as _, fmt::Write};
+use std::{
+    error::Error as _,
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 use indicatif::HumanBytes;
 use refsync::{Error, ObjectId, Outcome, SyncRunRef, SyncRunStats};
 
-/// One line for each ref, then the totals.
-pub(crate) fn table(stats: &SyncRunStats, dry_run: bool) -> String {
-    let names = stats.refs.iter().map(|r| printable(&r.name.to_string()));
-    let names: Vec<_> = names.collect();
-    let width = names.iter().map(|name| name.chars().count()).max();
-    let width = width.unwrap_or(0);
-    let mut text = String::new();
-    for (name, r) in names.iter().zip(&stats.refs) {
-        text += line(name, width, r).trim_end();
-        text += "\n";
+/// How wide the column of names gets. One name may have 64 KiB, and there may be a million others.
+const WIDEST: usize = 100;
+
+/// One line for each ref, then the totals; each is written as it is made.
+pub(crate) fn write_table(stats: &SyncRunStats, dry_run: bool, to: impl Write) -> io::Result<()> {
+    let mut to = io::BufWriter::new(to);
+    let name = |r: SyncRunRef<'_>| printable(&r.name.to_string());
+    let widths = stats.refs.iter().map(|r| name(r).chars().count());
+    let width = widths.max().unwrap_or(0).min(WIDEST);
+    for r in &stats.refs {
+        writeln!(to, "{}", line(&name(r), width, r).trim_end())?;
     }
     for message in &stats.remote_messages {
-        text += &format!("remote: {message}\n");
+        writeln!(to, "remote: {message}")?;
     }
-    text + &totals(stats, dry_run)
+    to.write_all(totals(stats, dry_run).as_bytes())?;
+    to.flush()
 }
 
 fn line(name: &str, width: usize, r: SyncRunRef<'_>) -> String {

@@ -2,6 +2,8 @@
 //!
 //! Everything that is said is checked, against real git where git can tell.
 
+use std::io;
+
 use refsync::{LocalStore, NetworkPolicy, Outcome, RefGlobs, SmartHttp, SyncOptions, SyncRunStats};
 
 use crate::report;
@@ -187,7 +189,7 @@ impl Story {
         self.server.reset_counts();
         let stats = refsync::sync(&self.local, &mirror, &SyncOptions::default());
         let stats = stats.expect("a run that works");
-        print!("{}", report::table(&stats, false));
+        report::write_table(&stats, false, io::stdout()).expect("a terminal");
         assert_counts(&stats, [6, 0, 0, 2]);
         assert_reason(&stats, "refs/heads/search", "diverged");
         assert_reason(&stats, "refs/heads/login", "remote: hook declined");
@@ -205,7 +207,7 @@ impl Story {
 
     fn pull(&self, options: &SyncOptions) -> SyncRunStats {
         let stats = self.sync(options);
-        print!("{}", report::table(&stats, options.dry_run));
+        report::write_table(&stats, options.dry_run, io::stdout()).expect("a terminal");
         stats
     }
 
