@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io::{self, BufRead, Read},
+    mem,
 };
 
 use bstr::{BStr, ByteSlice};
@@ -18,6 +19,10 @@ use crate::{ObjectId, RefUpdate};
 
 /// How many lines may be about something else before the report is taken for nonsense.
 const MAX_STRAY_LINES: u32 = 100;
+
+/// How long the reason may be for which a ref was refused, in bytes, without any of it being beside
+/// the matter: those of git and of the large forges are shorter.
+const USUAL_REASON: usize = 64;
 
 /// What is known after a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +145,8 @@ struct ReportLines<'a> {
     unpack: Option<Result<(), String>>,
     verdicts: Vec<Verdict>,
     stray_lines: u32,
+    /// Bytes of a reason that are more than a usual one has.
+    excess: usize,
     noise: Noise,
 }
 
@@ -155,6 +162,7 @@ impl<'a> ReportLines<'a> {
             unpack: None,
             verdicts: vec![Verdict::Silent; updates.len()],
             stray_lines: 0,
+            excess: 0,
             noise,
         }
     }
@@ -169,8 +177,11 @@ impl<'a> ReportLines<'a> {
             let news = self.news();
             self.push(line.trim_end_with(|c| c == '\n').as_bstr())
                 .ok_or(Trouble::Unreadable)?;
+            let excess = mem::take(&mut self.excess);
             if self.news() == news {
                 self.noise.hear(line.len()).map_err(over_budget)?;
+            } else if excess > 0 {
+                self.noise.hear(excess).map_err(over_budget)?;
             }
         }
         // The flush packet says that there are no options to come.
@@ -204,7 +215,9 @@ impl<'a> ReportLines<'a> {
                 self.settle();
                 let (name, text) = rest.split_once_str(" ").unwrap_or((rest, b""));
                 if let Some(index) = self.mention(name)? {
-                    self.verdicts[index] = Verdict::Refused(printable(text));
+                    let text = printable(text);
+                    self.excess = text.len().saturating_sub(USUAL_REASON);
+                    self.verdicts[index] = Verdict::Refused(text);
                 }
             }
             b"option" => {

@@ -22,6 +22,7 @@ use ureq::{
 
 use super::{
     NetworkPolicy, Origin,
+    background::{Slot, THREADS, Threads},
     credentials::Authorization,
     socket::{Deadline, Link, POLL, Socket, connection_broke},
 };
@@ -68,7 +69,7 @@ impl Dialer {
         let (host, port) = (origin.host().to_owned(), origin.port());
         let look_up = self.look_up.clone();
         let doing = format!("looking up {}", origin.host());
-        let answer = self.in_background(deadline, ErrorKind::Dns, &doing, move || {
+        let answer = self.in_background(&THREADS, deadline, ErrorKind::Dns, &doing, move || {
             look_up(&host, port)
         })?;
         let mut addresses = answer.map_err(|err| {
@@ -94,9 +95,10 @@ impl Dialer {
         deadline: Deadline,
     ) -> Result<Socket, Error> {
         let doing = format!("connecting to {origin}");
-        let connected = self.in_background(deadline, ErrorKind::Connect, &doing, move || {
-            connect_to_any(&addresses, deadline)
-        })?;
+        let connected =
+            self.in_background(&THREADS, deadline, ErrorKind::Connect, &doing, move || {
+                connect_to_any(&addresses, deadline)
+            })?;
         connected
             .and_then(|stream| Socket::new(stream, self.link.clone(), deadline))
             .map_err(|err| {
@@ -126,19 +128,45 @@ impl Dialer {
         }
     }
 
+    /// Waits for room for one more thread.
+    fn slot(
+        &self,
+        threads: &'static Threads,
+        deadline: Deadline,
+        kind: ErrorKind,
+        doing: &str,
+    ) -> Result<Slot, Error> {
+        loop {
+            self.link.run.check()?;
+            if let Some(slot) = threads.slot() {
+                return Ok(slot);
+            }
+            if deadline.is_over() {
+                let doing = format!("{doing}, for want of a thread: all are busy with others");
+                return Err(deadline.exceeded(kind, &doing));
+            }
+            thread::sleep(POLL);
+        }
+    }
+
     /// Runs what can't be interrupted on a thread of its own, which is left to itself if the run is
     /// cancelled or out of time before it is done.
     fn in_background<T: Send + 'static>(
         &self,
+        threads: &'static Threads,
         deadline: Deadline,
         kind: ErrorKind,
         doing: &str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
         let (sender, receiver) = mpsc::sync_channel(1);
+        let slot = self.slot(threads, deadline, kind, doing)?;
         thread::Builder::new()
             .name("refsync-connect".into())
-            .spawn(move || sender.send(work()))
+            .spawn(move || {
+                let _until_it_is_done = slot;
+                sender.send(work())
+            })
             .map_err(|err| Error::io("starting a thread", err))?;
         loop {
             self.link.run.check()?;

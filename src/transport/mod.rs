@@ -10,6 +10,7 @@
 //! - [`Credentials`] go to the origin that they were given for and nowhere else;
 //! - every wait ends with the [`Timeouts`] or with the run.
 
+mod background;
 mod body;
 mod call;
 mod client;

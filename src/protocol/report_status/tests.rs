@@ -488,3 +488,31 @@ fn an_answer_without_end_is_not_read_without_end() {
         }
     }
 }
+
+#[test]
+fn reasons_longer_than_usual_are_noise() {
+    let names = ["refs/heads/a", "refs/heads/b", "refs/heads/c"];
+    let report = |length: usize, noise| {
+        let reason = "x".repeat(length);
+        let mut all = vec!["unpack ok".to_owned()];
+        all.extend(names.map(|name| format!("ng {name} {reason}")));
+        let all: Vec<_> = all.iter().map(String::as_str).collect();
+        let answer = lines(&all);
+        super::read(
+            answer.as_bytes(),
+            &plain(),
+            &creations(&names),
+            Noise::up_to(noise),
+        )
+    };
+    let short = report(64, 0);
+    assert_eq!(short.trouble, None);
+    assert_eq!(short.verdicts, vec![refused(&"x".repeat(64)); 3]);
+    assert_eq!(report(400, 3 * 340).trouble, None);
+    let long = report(400, 3 * 340 - 1);
+    assert!(matches!(long.trouble, Some(Trouble::OverBudget(text)) if text.contains("noise")));
+    assert_eq!(
+        long.verdicts[..2],
+        [refused(&"x".repeat(400)), refused(&"x".repeat(400))]
+    );
+}

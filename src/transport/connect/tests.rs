@@ -31,7 +31,7 @@ fn a_lookup_that_never_returns_is_left_behind_when_cancelled() {
     let (_never_used, never) = channel::<()>();
     let day = Deadline::after(Duration::from_secs(86_400));
     let err = dialer
-        .in_background(day, ErrorKind::Dns, "looking up x", move || {
+        .in_background(&THREADS, day, ErrorKind::Dns, "looking up x", move || {
             flag.store(true, Ordering::Relaxed);
             never.recv()
         })
@@ -44,6 +44,7 @@ fn a_lookup_that_never_returns_is_left_behind_at_the_deadline() {
     let (_never_used, never) = channel::<()>();
     let err = dialer()
         .in_background(
+            &THREADS,
             Deadline::after(Duration::ZERO),
             ErrorKind::Dns,
             "looking up x",
@@ -65,9 +66,37 @@ fn a_lookup_that_never_returns_is_left_behind_when_the_run_is_out_of_time() {
     dialer.link.run.set(Some(Arc::new(run)));
     let (_never_used, never) = channel::<()>();
     let day = Deadline::after(Duration::from_secs(86_400));
-    let left = dialer.in_background(day, ErrorKind::Dns, "looking up x", move || never.recv());
+    let left = dialer.in_background(&THREADS, day, ErrorKind::Dns, "looking up x", move || {
+        never.recv()
+    });
     let err = left.expect_err("out of time");
     assert_eq!(err.to_string(), "more than 60ms (limit `total_time`)");
+}
+
+#[test]
+fn lookups_that_never_return_are_not_more_than_so_many() {
+    static TWO: Threads = Threads::at_most(2);
+    let (end, ended) = channel::<()>();
+    let ended = Arc::new(std::sync::Mutex::new(ended));
+    let started = Arc::new(AtomicUsize::new(0));
+    let look_up = |within| {
+        let (started, ended) = (started.clone(), ended.clone());
+        let deadline = Deadline::after(within);
+        dialer().in_background(&TWO, deadline, ErrorKind::Dns, "looking up x", move || {
+            started.fetch_add(1, Ordering::SeqCst);
+            ended.lock().expect("nobody has panicked").recv().ok();
+        })
+    };
+    for _ in 0..5 {
+        let err = look_up(Duration::ZERO).expect_err("too late");
+        assert_eq!(err.kind(), ErrorKind::Dns);
+    }
+    let busy = look_up(Duration::ZERO).expect_err("too late").to_string();
+    assert!(busy.contains("all are busy"), "{busy}");
+    // Once those are over there is room again.
+    drop(end);
+    look_up(Duration::from_secs(600)).expect("looked up");
+    assert!(started.load(Ordering::SeqCst) <= 3);
 }
 
 /// A name server that gives each of these answers once, and how often it was asked.
