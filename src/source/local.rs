@@ -10,6 +10,7 @@ use gix::path::RelativePath;
 
 use super::{
     Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource, Service,
+    alternates::alternates,
     checked_out::CheckedOut,
     head, init, listing,
     objects::{LocalObjects, ReadMemory},
@@ -254,14 +255,6 @@ fn peeled_tags(repo: &gix::Repository) -> HashMap<ObjectId, ObjectId> {
         found.object.map(|_| (found.target(), found.object()))
     });
     peeled.collect()
-}
-
-/// The `objects` folders that the repository borrows from.
-pub(super) fn alternates(repo: &gix::Repository) -> Result<Vec<PathBuf>, Error> {
-    let objects = repo.common_dir().join("objects");
-    gix::odb::alternate::resolve(objects, repo.current_dir()).map_err(|err| {
-        Error::new(ErrorKind::Corrupt, "objects/info/alternates is unusable").with_source(err)
-    })
 }
 
 /// The prefixes as paths. One that is no path (a glob may well start with `../`) matches no ref,

@@ -8,6 +8,7 @@ use crate::{
     Error, ErrorKind, ObjectId, Reason, RefList, Run, TipKind, Traffic, ancestry::CommitGraph,
 };
 
+mod alternates;
 mod bulk_create;
 mod checked_out;
 mod haves;

@@ -11,7 +11,11 @@ use gix::{
 };
 use gix_pack::cache;
 
-use super::Objects;
+use super::{
+    Objects,
+    alternates::{alternates, lead_back},
+    readable::Readable,
+};
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, PackRequest, Reason, Run, TipKind,
     ancestry::CommitGraph,
@@ -70,6 +74,8 @@ fn bytes(size: u64) -> usize {
 
 pub(super) struct LocalObjects {
     folder: PathBuf,
+    /// What the folder is in, should it stand in for the store's.
+    _stand_in: Option<Readable>,
     format: ObjectFormat,
     memory: ReadMemory,
     pub(super) odb: gix::odb::Handle,
@@ -87,9 +93,15 @@ impl LocalObjects {
         let graph = shallow
             .is_empty()
             .then(|| gix::commitgraph::at(objects.join("info"), repo.object_hash(), None).ok());
+        let stand_in = match lead_back(&objects) {
+            true => Some(Readable::of_loop(&objects, &alternates(repo)?, format)?),
+            false => None,
+        };
+        let folder = stand_in.as_ref().map_or(objects, |it| it.main().to_owned());
         Ok(LocalObjects {
-            odb: open_odb(&objects, format, memory)?,
-            folder: objects,
+            odb: open_odb(&folder, format, memory)?,
+            folder,
+            _stand_in: stand_in,
             format,
             memory,
             graph: graph.flatten(),

@@ -3,8 +3,9 @@
 use std::{fs::File, io::Read, iter, path::Path};
 
 use bstr::ByteSlice;
+use gix::odb::store::init::Slots;
 
-use super::local::alternates;
+use super::alternates::alternates;
 use crate::{Error, ErrorKind};
 
 /// Those that change nothing about how objects and refs are read or written, or that are looked at.
@@ -30,6 +31,8 @@ pub(super) fn open(path: &Path) -> Result<gix::ThreadSafeRepository, Error> {
     }
     // Whoever names the path vouches for it, whoever owns it.
     let options = gix::open::Options::isolated().with(gix::sec::Trust::Full);
+    // Its objects are opened elsewhere. To find out how many packs there are it would follow alternates.
+    let options = options.object_store_slots(Slots::Given(1));
     let repo = options.open(path).map_err(|err| {
         let text = format!("{} is not a repository that can be used", path.display());
         Error::new(ErrorKind::NotARepository, text).with_source(err)

@@ -12,8 +12,8 @@ use gix_pack::index;
 
 use super::{
     Objects, Quarantine, RefUpdate,
+    alternates::{alternates, lead_back},
     haves::{self, RefTip, ref_tips},
-    local::alternates,
     objects::{LocalObjects, ReadMemory, open_odb},
     readable::Readable,
     ref_update,
@@ -165,6 +165,16 @@ impl LocalQuarantine {
         Ok(())
     }
 
+    /// Looks at the store anew, with what has become part of it.
+    fn read_store(&mut self) -> Result<(), Error> {
+        if !lead_back(&self.objects) {
+            return self.view.read_from(&self.objects);
+        }
+        let (objects, alternates) = (&self.objects, alternates(&self.repo)?);
+        self.readable = Readable::of(objects, &alternates, self.object_format, self.sharing)?;
+        self.view.read_from(self.readable.main())
+    }
+
     /// Holds on to what the updates need of the store until they are made. Where some of that has gone
     /// meanwhile, says which tips lack something now.
     fn hold(
@@ -188,7 +198,7 @@ impl LocalQuarantine {
             if incoming.hold(&met, self.object_format)? {
                 break;
             }
-            self.view.read_anew_from(&self.objects)?;
+            self.read_store()?;
             let tips: Vec<_> = updates.iter().map(|update| update.new).collect();
             faults = self.walk(&tips, run)?.into_iter().collect();
         }
@@ -294,7 +304,7 @@ impl Quarantine for LocalQuarantine {
         self.arrived = None;
         if let Some(incoming) = &mut self.incoming {
             incoming.migrate()?;
-            self.view.read_from(&self.objects)?;
+            self.read_store()?;
         }
         let faults = self.hold(updates, run)?;
         let is_sound = |update: &&RefUpdate| !faults.contains_key(&update.new);

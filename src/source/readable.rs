@@ -3,11 +3,13 @@
 //! What is in such a pack isn't there for git, and so it isn't for a run: it is fetched anew.
 
 use std::{
+    env,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
+use super::alternates::lead_back;
 use crate::{
     Error, ObjectFormat, leftovers::RunFolder, pack::incoming::alternates_file, sharing::Sharing,
 };
@@ -30,14 +32,27 @@ impl Readable {
         all.extend_from_slice(alternates);
         let id_len = format.hash_kind().len_in_bytes();
         let is_sound = |folder: &PathBuf| packs(folder).all(|index| is_opened(&index, id_len));
-        if all.iter().all(is_sound) {
+        if all.iter().all(is_sound) && !lead_back(objects) {
             return Ok(Readable {
                 folders: all,
                 _stand_ins: None,
             });
         }
-        stand_in_for(&all, id_len, sharing)
+        stand_in_for(&all, id_len, objects, sharing)
             .map_err(|err| Error::io("keeping away from packs that git refuses", err))
+    }
+
+    /// The folders of a source whose alternates lead back to itself: those that stand in for them lead
+    /// nowhere. They are among the system's temporary files.
+    pub(super) fn of_loop(
+        objects: &Path,
+        alternates: &[PathBuf],
+        format: ObjectFormat,
+    ) -> Result<Self, Error> {
+        let all = [&[objects.to_owned()], alternates].concat();
+        let id_len = format.hash_kind().len_in_bytes();
+        stand_in_for(&all, id_len, &env::temp_dir(), Sharing::Umask)
+            .map_err(|err| Error::io("keeping out of a loop of alternates", err))
     }
 
     /// What shows the objects of all of them.
@@ -50,8 +65,13 @@ impl Readable {
     }
 }
 
-fn stand_in_for(all: &[PathBuf], id_len: usize, sharing: Sharing) -> io::Result<Readable> {
-    let folder = RunFolder::create(&all[0], sharing)?;
+fn stand_in_for(
+    all: &[PathBuf],
+    id_len: usize,
+    parent: &Path,
+    sharing: Sharing,
+) -> io::Result<Readable> {
+    let folder = RunFolder::create(parent, sharing)?;
     let numbers = 0..all.len();
     let folders: Vec<_> = numbers
         .map(|number| folder.path().join(number.to_string()))

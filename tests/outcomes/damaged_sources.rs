@@ -124,3 +124,38 @@ fn a_commit_graph_that_is_wrong_under_a_right_checksum() {
         fs::remove_file(&path).unwrap();
     }
 }
+
+/// Git passes over an alternate that leads back to where it was named.
+#[test]
+fn a_store_that_is_its_own_alternate() {
+    let source = Source::new();
+    let other = source.sandbox.init_bare("other.git", ObjectFormat::Sha1);
+    let objects = |repo: &Repo| format!("{}\n", repo.path.join("objects").display());
+    let info = |repo: &Repo| repo.path.join("objects/info/alternates");
+    for lines in [
+        objects(&source.repo),
+        objects(&other) + &objects(&source.repo),
+    ] {
+        fs::write(info(&source.repo), lines).unwrap();
+        fs::write(info(&other), objects(&source.repo)).unwrap();
+        let name = format!("of-{}.git", fs::read(info(&source.repo)).unwrap().len());
+        source.assert_comes_whole(&name, "a source");
+        // At a destination: what the other one has is not fetched, and what it lacks is.
+        let from = LocalStore::open(&source.repo.path).unwrap();
+        let into = LocalStore::open(&other.path).unwrap();
+        refsync::sync(&from, &into, &SyncOptions::default()).unwrap();
+        assert_eq!(other.for_each_ref(), source.repo.for_each_ref());
+        other.git(&["repack", "-adq"]);
+        let tip = grow(
+            &source.repo,
+            "main",
+            &[&source.repo.git(&["rev-parse", "main"])],
+        );
+        fs::write(info(&other), objects(&other)).unwrap();
+        fs::remove_file(info(&source.repo)).unwrap();
+        let stats = refsync::sync(&from, &into, &SyncOptions::default()).unwrap();
+        assert_eq!(other.git(&["rev-parse", "main"]), tip, "{stats:?}");
+        fs::remove_file(info(&other)).unwrap();
+        assert!(is_sound(&other));
+    }
+}

@@ -1,6 +1,7 @@
 //! Where the destination's history has holes, nothing moves that might not be a fast-forward.
 
-use crate::support::pull::{FETCHED, Pair, grow, moved, rejected};
+use crate::support::git::ObjectFormat;
+use crate::support::pull::{FETCHED, LISTED, Pair, created, grow, moved, rejected};
 use refsync::Reason;
 use std::fs;
 
@@ -122,4 +123,39 @@ fn a_ref_file_that_cannot_be_read_stays_as_it_is() {
         let bystander = pulled.stats.find("refs/heads/bystander").unwrap();
         assert_eq!(bystander.outcome, refsync::Outcome::Updated);
     }
+}
+
+/// It has the tip without what is behind it.
+#[test]
+fn the_refs_of_a_shallow_alternate_vouch_for_nothing() {
+    let pair = Pair::with_destination(|sandbox, upstream| {
+        let url = format!("file://{}", upstream.path.display());
+        sandbox.git(&["clone", "-q", "--bare", "--depth=1", &url, "shallow.git"]);
+        let destination = sandbox.init_bare("down.git", ObjectFormat::Sha1);
+        let objects = sandbox.path().join("shallow.git/objects");
+        let alternates = destination.path.join("objects/info/alternates");
+        fs::write(alternates, format!("{}\n", objects.display())).unwrap();
+        destination
+    });
+    let shallow = pair.sandbox.repo("shallow.git");
+    assert_eq!(shallow.git(&["rev-parse", "main"]), pair.tip);
+    let pulled = pair.pull();
+    assert_eq!(pulled.fate_of("refs/heads/main"), created(&pair.tip));
+    assert_eq!(pulled.asked, FETCHED);
+    pair.destination.fsck();
+}
+
+/// The same with all of its history is not sent again.
+#[test]
+fn the_refs_of_an_alternate_vouch_for_what_is_behind_them() {
+    let pair = Pair::with_destination(|sandbox, upstream| {
+        let destination = sandbox.init_bare("down.git", ObjectFormat::Sha1);
+        let objects = upstream.path.join("objects");
+        let alternates = destination.path.join("objects/info/alternates");
+        fs::write(alternates, format!("{}\n", objects.display())).unwrap();
+        destination
+    });
+    let pulled = pair.pull();
+    assert_eq!(pulled.fate_of("refs/heads/main"), created(&pair.tip));
+    assert_eq!(pulled.asked, LISTED);
 }

@@ -1,0 +1,53 @@
+//! The `objects` folders that a repository borrows from (gitrepository-layout(5)).
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use gix::odb::alternate::{Cycle, parse, resolve};
+
+use crate::{Error, ErrorKind};
+
+/// As many as there are, each once.
+pub(super) fn alternates(repo: &gix::Repository) -> Result<Vec<PathBuf>, Error> {
+    let objects = repo.common_dir().join("objects");
+    if lead_back(&objects) {
+        return past_loops(&objects).map_err(unusable);
+    }
+    resolve(objects, repo.current_dir()).map_err(unusable)
+}
+
+/// Whether one of the folders leads back to one that led to it. Git passes over such a line, and gix opens
+/// no such store.
+pub(super) fn lead_back(objects: &Path) -> bool {
+    let current_dir = env::current_dir().unwrap_or_default();
+    let found = resolve(objects.to_owned(), &current_dir);
+    found.is_err_and(|err| err.downcast_any_ref::<Cycle>().is_some())
+}
+
+/// A folder that isn't there is passed over as well, as by git.
+fn past_loops(objects: &Path) -> gix::Result<Vec<PathBuf>> {
+    let mut folders = vec![objects.to_owned()];
+    let mut seen: Vec<_> = objects.canonicalize().into_iter().collect();
+    let mut at = 0;
+    while let Some(folder) = folders.get(at).cloned() {
+        at += 1;
+        let text = fs::read(folder.join("info/alternates")).unwrap_or_default();
+        for path in parse(&text)? {
+            let path = folder.join(path);
+            if let Ok(real) = path.canonicalize()
+                && !seen.contains(&real)
+            {
+                seen.push(real);
+                folders.push(path);
+            }
+        }
+    }
+    folders.remove(0);
+    Ok(folders)
+}
+
+fn unusable(err: gix::Error) -> Error {
+    Error::new(ErrorKind::Corrupt, "objects/info/alternates is unusable").with_source(err)
+}
