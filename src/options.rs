@@ -44,6 +44,11 @@ pub struct SyncOptions {
     /// any other a request or two. Such a run shows that the remote can be read, not that it takes a
     /// push.
     pub expects_changes: bool,
+    /// How many packs a pull may ask for where a remote gives up on one, as git does over an object that
+    /// it lacks: it is asked for half of the tips then, and for the other half. 64 by default; with 1 all
+    /// of them are rejected. It ends early once twice as much was received for nothing as the first
+    /// time, and more than 1 MiB.
+    pub max_pack_requests: usize,
     /// How many more pushes a run may make, each with some of the refs, where a remote has declined a
     /// whole push: its `pre-receive` hook or its check of the pack speaks for all refs at once, and may
     /// object to one of them. 64 by default; with 0 all are rejected. They end early once they have
@@ -91,6 +96,7 @@ impl Default for SyncOptions {
             set_head: true,
             previous: None,
             expects_changes: false,
+            max_pack_requests: 64,
             max_repeated_pushes: 64,
             refusal_backoff: Duration::from_secs(60 * 60),
             limits: Limits::default(),
@@ -115,6 +121,7 @@ impl std::fmt::Debug for SyncOptions {
                 &self.previous.as_ref().map(|stats| stats.refs.len()),
             )
             .field("expects_changes", &self.expects_changes)
+            .field("max_pack_requests", &self.max_pack_requests)
             .field("max_repeated_pushes", &self.max_repeated_pushes)
             .field("refusal_backoff", &self.refusal_backoff)
             .field("limits", &self.limits)

@@ -289,11 +289,13 @@ impl Sender<'_, '_> {
         }
         match given? {
             PackAnswer::Sent => Err(Error::new(ErrorKind::Protocol, "the source gave no pack")),
-            PackAnswer::Unavailable { tip, detail } => {
-                let fault = (tip, Reason::Unavailable { detail });
-                reject(self.planned, &HashMap::from([fault]));
+            PackAnswer::Unavailable { tips } => {
+                let tips = tips.into_iter();
+                let faults = tips.map(|(tip, detail)| (tip, Reason::Unavailable { detail }));
+                reject(self.planned, &faults.collect());
                 Ok(None)
             }
+            PackAnswer::GaveUp { detail, .. } => Err(Error::new(ErrorKind::Remote, detail)),
         }
     }
 }

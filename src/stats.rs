@@ -1,7 +1,7 @@
 //! What a run did, ref by ref.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     time::{Duration, SystemTime},
 };
@@ -339,6 +339,13 @@ impl SyncRunStats {
     /// The ref of that full name.
     pub fn find(&self, name: impl AsRef<[u8]>) -> Option<SyncRunRef<'_>> {
         self.refs.iter().find(|r| r.name == name.as_ref())
+    }
+
+    /// The tips that their source could not give.
+    pub(crate) fn unavailable_tips(&self) -> HashSet<ObjectId> {
+        let rejected = self.with_outcome(Outcome::Rejected);
+        let unavailable = rejected.filter(|r| matches!(r.reason, Some(Reason::Unavailable { .. })));
+        unavailable.map(|r| r.source).collect()
     }
 
     /// The rejections that hold as long as the two tips do, by ref name.

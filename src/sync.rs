@@ -52,7 +52,7 @@ pub fn sync(
     if planned.iter().any(PlannedRef::is_open) {
         match destination.receive_pack(&run)? {
             ReceivePack::Quarantine(mut quarantine) => {
-                pull::move_objects(source, &mut *quarantine, &mut planned, &run)?;
+                pull::move_objects(source, &mut *quarantine, &mut planned, options, &run)?;
                 compare(
                     &mut *quarantine,
                     &mut planned,
@@ -71,7 +71,7 @@ pub fn sync(
                     Some(objects) => (source, objects),
                     None => {
                         scratch = Scratch::create(options.scratch.as_deref(), held.object_format)?;
-                        pull::into_scratch(source, scratch.store(), &mut planned, &run)?;
+                        pull::into_scratch(source, scratch.store(), &mut planned, options, &run)?;
                         (scratch.store() as &dyn RefSource, scratch.objects()?)
                     }
                 };

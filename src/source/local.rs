@@ -187,8 +187,7 @@ impl RefSource for LocalStore {
                 Ok(PackAnswer::Sent)
             }
             Err(NoPack::Fault(fault)) => Ok(PackAnswer::Unavailable {
-                tip: objects.tip_of(&fault, request, run)?,
-                detail: fault.detail,
+                tips: objects.broken_tips(&fault, request, run)?,
             }),
             Err(NoPack::Failed(err)) => Err(err),
         }

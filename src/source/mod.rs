@@ -161,12 +161,17 @@ pub struct PackRequest {
 pub enum PackAnswer {
     /// The pack was sent.
     Sent,
-    /// One of the wanted tips is not to be had, with the end's words for it. Nothing was sent.
+    /// Some of the wanted tips are not to be had. Nothing was sent.
     Unavailable {
-        /// The tip in question.
-        tip: ObjectId,
+        /// The tips in question, at least one, each with the end's words for it, safe to print.
+        tips: Vec<(ObjectId, String)>,
+    },
+    /// The end broke off: of all that was asked for together it can't make a pack.
+    GaveUp {
         /// The end's words, safe to print.
         detail: String,
+        /// Whether they say that there is something wrong with its objects.
+        blames_objects: bool,
     },
 }
 
@@ -206,7 +211,15 @@ pub trait Quarantine: Objects {
     /// Takes in one pack. It may be thin.
     fn receive(&mut self, pack: &mut dyn BufRead, run: &Run) -> Result<Traffic, Error>;
 
-    /// Drops what was received, to start over.
+    /// Keeps the pack that was received last beside those to come, as `tips` turned out to be complete:
+    /// from here on they vouch for what is behind them as refs do. Whether it can; the default is for a
+    /// quarantine that can't.
+    fn keep(&mut self, tips: &[ObjectId]) -> Result<bool, Error> {
+        let _ = tips;
+        Ok(false)
+    }
+
+    /// Drops what was received last, to start over. What is kept stays.
     fn discard(&mut self) -> Result<(), Error>;
 
     /// Of `tips`, those that are not here with everything behind them, or with something that can't

@@ -120,13 +120,13 @@ impl LocalObjects {
         }
     }
 
-    /// One of the wants that needs the object at fault.
-    pub(super) fn tip_of(
+    /// The wants that need the object at fault, or lack another one, each with what that is.
+    pub(super) fn broken_tips(
         &self,
         fault: &Fault,
         request: &PackRequest,
         run: &Run,
-    ) -> Result<ObjectId, Error> {
+    ) -> Result<Vec<(ObjectId, String)>, Error> {
         let haves = request.haves.iter().copied();
         let mut known = VerifiedHistory::new(haves.filter(|have| self.odb.exists(have)).collect());
         let detail = fault.detail.clone();
@@ -140,8 +140,18 @@ impl LocalObjects {
             memory: u64::MAX,
         };
         let faults = closure::faults(objects, &request.wants, run)?;
-        let found = faults.into_iter().map(|(tip, _)| tip).next();
-        found.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("object {}", fault.detail)))
+        if faults.is_empty() {
+            let text = format!("object {}", fault.detail);
+            return Err(Error::new(ErrorKind::Corrupt, text));
+        }
+        let words = |reason| match reason {
+            Reason::Incomplete { detail } => detail,
+            other => other.to_string(),
+        };
+        Ok(faults
+            .into_iter()
+            .map(|(tip, reason)| (tip, words(reason)))
+            .collect())
     }
 
     /// Reads from another folder from here on, or from what is in this one by now.

@@ -248,7 +248,7 @@ impl Quarantine for LocalQuarantine {
         };
         // Since the store was opened a `git gc` may have put the bases elsewhere.
         let bases_memory = ReadMemory::of_bases(run.limits());
-        let bases = open_odb(self.readable.main(), self.object_format, bases_memory)?;
+        let bases = open_odb(incoming.objects(), self.object_format, bases_memory)?;
         let (may_lead_out, format) = (self.has_offered, self.object_format);
         let traffic = incoming.receive(pack, &bases, may_lead_out, format, run)?;
         self.is_complete = None;
@@ -265,11 +265,25 @@ impl Quarantine for LocalQuarantine {
         Ok(traffic)
     }
 
+    fn keep(&mut self, tips: &[ObjectId]) -> Result<bool, Error> {
+        if let Some(incoming) = &mut self.incoming {
+            incoming.keep_beside();
+        }
+        self.arrived = None;
+        self.is_complete = None;
+        let vouching = self.verified.tips().iter().chain(tips);
+        self.verified = VerifiedHistory::new(vouching.copied().collect());
+        self.has_offered |= !tips.is_empty();
+        Ok(true)
+    }
+
     fn discard(&mut self) -> Result<(), Error> {
         self.arrived = None;
         self.is_complete = None;
-        self.view.read_from(self.readable.main())?;
-        self.incoming.as_mut().map_or(Ok(()), Incoming::discard)
+        if let Some(incoming) = &mut self.incoming {
+            incoming.discard()?;
+        }
+        self.refresh()
     }
 
     fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {

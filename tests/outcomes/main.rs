@@ -16,6 +16,7 @@ mod not_a_commit;
 mod on_disk;
 mod own_process;
 mod packed_refs;
+mod partly_broken;
 mod raced;
 mod shared;
 mod tags;

@@ -134,7 +134,10 @@ fn is_told_before_the_first_byte(source: &Repo) {
     let main = tip(source, "main");
     let mut sent = Vec::new();
     match support::pack::try_make(source, &[&main], &[], &mut sent) {
-        PackAnswer::Unavailable { tip, detail } => {
+        PackAnswer::Unavailable { tips } => {
+            let [(tip, detail)] = &tips[..] else {
+                panic!("{tips:?}");
+            };
             assert_eq!(tip.to_string(), main);
             assert!(detail.contains("can't be read"), "{detail}");
         }

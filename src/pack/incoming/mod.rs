@@ -10,11 +10,7 @@ use std::{
     thread,
 };
 
-use gix::{
-    ObjectId,
-    objs::{Find, FindHeader, Kind},
-    oid,
-};
+use gix::{ObjectId, objs::Kind};
 
 mod arrival;
 mod at_hand;
@@ -30,6 +26,7 @@ mod nesting;
 mod part;
 mod ref_deltas;
 mod resolving;
+mod special;
 mod spent;
 mod table;
 #[cfg(test)]
@@ -45,13 +42,11 @@ use self::{
     keeps::Keeps,
     links::Links,
     resolving::Pack,
+    special::special_content,
     spent::Spent,
     table::Table,
 };
-use super::{
-    closure::Outside,
-    fsck::{Fsck, SpecialContent},
-};
+use super::{closure::Outside, fsck::Fsck};
 use crate::{
     Error, ObjectFormat, Reason, Run, Traffic,
     leftovers::{self, RunFolder},
@@ -66,6 +61,8 @@ pub(crate) struct Incoming {
     sharing: Sharing,
     objects: RunFolder,
     pack: Option<ReceivedPack>,
+    /// Those that came before it.
+    beside: Vec<KeptPack>,
     keeps: Keeps,
     window: u64,
 }
@@ -90,6 +87,14 @@ struct ReceivedPack {
     /// Those that complete it, and did not come with it.
     added: HashSet<ObjectId>,
     findings: Findings,
+}
+
+/// The files of a pack that is complete.
+struct KeptPack {
+    data: PathBuf,
+    index: PathBuf,
+    hash: gix::hash::Kind,
+    bytes: u64,
 }
 
 impl Incoming {
@@ -122,6 +127,7 @@ impl Incoming {
             keeps: Keeps::of_run(objects.path()),
             objects,
             pack: None,
+            beside: Vec::new(),
             window: WINDOW,
         })
     }
@@ -207,7 +213,8 @@ impl Incoming {
         let create = || File::create(&path).and_then(|file| Ok((file.try_clone()?, file)));
         let (mut file, same_file) = create().map_err(|err| Error::io("creating a pack", err))?;
         let hash = format.hash_kind();
-        let spent = Spent::new(run.limits());
+        let beside = self.beside.iter().map(|pack| pack.bytes).sum();
+        let spent = Spent::beside(run.limits(), beside);
         let for_outside = match may_lead_out {
             true => run.limits().memory / OUTSIDE_SHARE,
             false => 0,
@@ -272,6 +279,17 @@ impl Incoming {
         })
     }
 
+    /// Keeps the pack that was received, and makes room for another one.
+    pub(crate) fn keep_beside(&mut self) {
+        let kept = self.pack.take().map(|pack| KeptPack {
+            bytes: fs::metadata(&pack.data).map_or(0, |file| file.len()),
+            data: pack.data,
+            index: pack.index,
+            hash: pack.hash,
+        });
+        self.beside.extend(kept);
+    }
+
     /// Drops the pack that was received.
     pub(crate) fn discard(&mut self) -> Result<(), Error> {
         let Some(pack) = self.pack.take() else {
@@ -281,15 +299,20 @@ impl Incoming {
         remove().map_err(|err| Error::io("dropping a pack from the quarantine", err))
     }
 
-    /// Makes the pack part of the store, durably, and holds it there with a `.keep` file until
+    /// Makes the packs part of the store, durably, and holds it there with a `.keep` file until
     /// [`finish`](Incoming::finish): a `git repack` beside us would drop what no ref points to yet.
     ///
     /// The order is that of git's own receive-pack: a pack without its index is invisible. Its reverse index
     /// git makes when it needs it.
     pub(crate) fn migrate(&mut self) -> Result<(), Error> {
-        let Some(pack) = self.pack.take() else {
-            return Ok(());
-        };
+        self.keep_beside();
+        for pack in std::mem::take(&mut self.beside) {
+            self.migrate_one(&pack)?;
+        }
+        Ok(())
+    }
+
+    fn migrate_one(&mut self, pack: &KeptPack) -> Result<(), Error> {
         let packs = self.store_objects.join("pack");
         let mut migrate = || {
             self.sharing.create_dir_all(&packs)?;
@@ -347,25 +370,6 @@ fn index_and_find_outside(
             None => found,
         })
     })
-}
-
-/// Git reads no such file from a blob that is larger, and neither do we.
-const MAX_SPECIAL_SIZE: u64 = 100 * 1024 * 1024;
-
-fn special_content<'b>(
-    objects: &gix::odb::Handle,
-    id: &oid,
-    buffer: &'b mut Vec<u8>,
-) -> SpecialContent<'b> {
-    match objects.try_header(id) {
-        Ok(Some(header)) if header.kind != Kind::Blob => SpecialContent::OtherKind,
-        Ok(Some(header)) if header.size > MAX_SPECIAL_SIZE => SpecialContent::TooLarge,
-        Ok(Some(_)) => match objects.try_find(id, buffer) {
-            Ok(Some(blob)) => SpecialContent::Blob(blob.data),
-            Ok(None) | Err(_) => SpecialContent::Missing,
-        },
-        Ok(None) | Err(_) => SpecialContent::Missing,
-    }
 }
 
 /// Absolute paths only: gix resolves relative ones of a nested alternate against the wrong folder.

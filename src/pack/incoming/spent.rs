@@ -13,6 +13,8 @@ const USUAL_RATIO: u64 = 256;
 /// Shared by the threads that work on a pack.
 pub(super) struct Spent<'a> {
     limits: &'a Limits,
+    /// Bytes on disk of other packs.
+    beside: u64,
     /// Bytes of all objects that have come in, as they or their deltas say.
     declared: AtomicU64,
     /// Bytes on disk beside the pack.
@@ -22,9 +24,16 @@ pub(super) struct Spent<'a> {
 }
 
 impl<'a> Spent<'a> {
+    #[cfg(test)]
     pub(super) fn new(limits: &'a Limits) -> Self {
+        Spent::beside(limits, 0)
+    }
+
+    /// With so many bytes of other packs on disk.
+    pub(super) fn beside(limits: &'a Limits, beside: u64) -> Self {
         Spent {
             limits,
+            beside,
             declared: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             at_hand: AtomicU64::new(0),
@@ -129,7 +138,8 @@ impl<'a> Spent<'a> {
         within(
             "quarantine_bytes",
             "bytes",
-            pack.saturating_add(self.waiting.load(Relaxed)),
+            pack.saturating_add(self.beside)
+                .saturating_add(self.waiting.load(Relaxed)),
             self.limits.quarantine_bytes,
         )
     }

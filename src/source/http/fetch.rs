@@ -137,20 +137,26 @@ impl Session {
         let Err(err) = received else {
             return Ok(PackAnswer::Sent);
         };
+        let trouble = pack.trouble();
+        if let Some(Trouble::Fatal(words)) = trouble {
+            return Ok(PackAnswer::GaveUp {
+                blames_objects: words.contains(CORRUPTION),
+                detail: format!("the server gave up on the pack: {words}"),
+            });
+        }
         // A pack that breaks off is the network's fault before it is the pack's.
-        Err(network_first(match pack.trouble() {
-            Some(Trouble::Fatal(words)) => {
-                let text = format!("the server gave up on the pack: {words}");
-                Error::new(ErrorKind::Remote, text)
-            }
+        Err(network_first(match trouble {
             Some(Trouble::Refused(text)) => refused(text.as_bytes()),
             Some(Trouble::OverBudget(err)) => err,
             Some(Trouble::Garbled) => broken_pack().with_source(err),
             Some(Trouble::EndedEarly) => ended_early(),
-            None => err,
+            Some(Trouble::Fatal(_)) | None => err,
         }))
     }
 }
+
+/// What git says last where it lacks an object (`upload-pack.c:create_pack_file()`).
+const CORRUPTION: &str = "repository corruption";
 
 fn broken_pack() -> Error {
     Error::new(ErrorKind::Protocol, "receiving a pack failed")
@@ -159,8 +165,7 @@ fn broken_pack() -> Error {
 fn unavailable(err_line: &BString, request: &PackRequest) -> Result<PackAnswer, Error> {
     match refused_want(err_line.as_bstr(), &request.wants) {
         Some(tip) => Ok(PackAnswer::Unavailable {
-            tip,
-            detail: printable(err_line),
+            tips: vec![(tip, printable(err_line))],
         }),
         None => Err(refused(err_line)),
     }

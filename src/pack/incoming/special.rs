@@ -1,0 +1,27 @@
+//! Blobs that git reads for itself, as they are under the names that trees give them.
+
+use gix::{
+    objs::{Find, FindHeader, Kind},
+    oid,
+};
+
+use crate::pack::fsck::SpecialContent;
+
+/// Git reads no such file from a blob that is larger, and neither do we.
+const MAX_SPECIAL_SIZE: u64 = 100 * 1024 * 1024;
+
+pub(super) fn special_content<'b>(
+    objects: &gix::odb::Handle,
+    id: &oid,
+    buffer: &'b mut Vec<u8>,
+) -> SpecialContent<'b> {
+    match objects.try_header(id) {
+        Ok(Some(header)) if header.kind != Kind::Blob => SpecialContent::OtherKind,
+        Ok(Some(header)) if header.size > MAX_SPECIAL_SIZE => SpecialContent::TooLarge,
+        Ok(Some(_)) => match objects.try_find(id, buffer) {
+            Ok(Some(blob)) => SpecialContent::Blob(blob.data),
+            Ok(None) | Err(_) => SpecialContent::Missing,
+        },
+        Ok(None) | Err(_) => SpecialContent::Missing,
+    }
+}
