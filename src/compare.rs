@@ -1,8 +1,8 @@
 //! Whether a ref may move: what its tips are, and how they relate.
 
 use crate::{
-    Error, Objects, Phase, Reason, Relation, Run, SyncOptions, TipKind, ancestry, classify,
-    plan::PlannedRef,
+    Error, ObjectId, Objects, Phase, Reason, Relation, Run, SyncOptions, TipKind, ancestry,
+    classify, plan::PlannedRef,
 };
 
 /// The kinds of a ref's tips, the source's first.
@@ -44,10 +44,24 @@ pub(crate) fn compare(
             }
         };
         if let Err(reason) = verdict {
-            planned.reject(reason);
+            let is_unavailable = source == TipKind::Unknown && is_about_history(&reason);
+            planned.reject(match is_unavailable {
+                true => unavailable(planned.source()),
+                false => reason,
+            });
         }
     }
     Ok(())
+}
+
+fn is_about_history(reason: &Reason) -> bool {
+    matches!(reason, Reason::HistoryUnknown | Reason::DestinationUnknown)
+}
+
+/// What a source says that is asked for a tip which it lacks.
+fn unavailable(tip: ObjectId) -> Reason {
+    let detail = format!("{tip} is missing or can't be read");
+    Reason::Unavailable { detail }
 }
 
 /// What the tips of each open ref are. What is lacking may have been repacked while it was being looked

@@ -68,11 +68,25 @@ fn a_tip_that_is_missing_or_unreadable() {
         let (good, _, bad) = two_branches(&pair);
         damage(&pair.source, &bad);
         let pushed = pair.push();
-        let unknown = rejected(None, &bad, Reason::HistoryUnknown);
-        assert_eq!(pushed.fate_of(BAD), unknown);
+        let reason = pushed.reason_of(BAD);
+        assert!(matches!(reason, Reason::Unavailable { .. }), "{reason}");
+        assert!(reason.to_string().contains(&bad), "{reason}");
+        assert_eq!(pushed.fate_of(BAD), rejected(None, &bad, reason));
         assert_eq!(pushed.fate_of(GOOD), created(&good));
         assert_eq!(pushed.names(), [BYSTANDER, GOOD]);
     }
+}
+
+#[test]
+fn a_tip_that_a_ref_would_move_to_is_missing() {
+    let pair = Pair::in_step();
+    let next = grow(&pair.source, "main", &[&pair.tip]);
+    missing(&pair.source, &next);
+    let pushed = pair.push();
+    let reason = pushed.reason_of("refs/heads/main");
+    assert!(matches!(reason, Reason::Unavailable { .. }), "{reason}");
+    let main = pushed.fate_of("refs/heads/main");
+    assert_eq!(main, rejected(&*pair.tip, &next, reason));
 }
 
 #[test]
