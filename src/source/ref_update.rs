@@ -5,8 +5,9 @@
 //! a lock, a write and a rename for every one of them.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -62,6 +63,7 @@ pub(super) fn apply(
     drop(new);
     let total = Some(updates.len() as u64);
     let mut patience = LOCK_WAIT;
+    let mut moved = Vec::new();
     let answers = among_all(created, updates)
         .into_iter()
         .zip(updates)
@@ -69,9 +71,13 @@ pub(super) fn apply(
     // In place of those, as there may be a million.
     let answers = answers.map(|((created, update), done)| {
         run.advance(Phase::Apply, done, total);
-        created.unwrap_or_else(|| move_one(repo, &mut locks, &logs, update, &mut patience))
+        created.unwrap_or_else(|| {
+            move_one(repo, &mut locks, &logs, update, &mut patience)
+                .inspect(|()| moved.push(update.name.as_bstr()))
+        })
     });
     let answers = answers.collect();
+    make_durable(repo, moved.into_iter());
     run.advance(Phase::Apply, updates.len() as u64, total);
     answers
 }
@@ -99,13 +105,8 @@ fn move_one(
     patience: &mut Duration,
 ) -> Result<(), Reason> {
     let start = Instant::now();
-    let moved = commit(repo, locks, logs, update, *patience);
-    if moved.is_ok() {
-        make_durable(repo, update.name.as_bstr());
-    } else {
-        *patience = patience.saturating_sub(start.elapsed());
-    }
-    moved
+    commit(repo, locks, logs, update, *patience)
+        .inspect_err(|_| *patience = patience.saturating_sub(start.elapsed()))
 }
 
 /// What was decided from the listing is decided again under the lock.
@@ -193,17 +194,26 @@ pub(super) fn loose(repo: &gix::Repository, name: &BStr) -> PathBuf {
     repo.common_dir().join(name)
 }
 
-/// Syncs the directories that the ref's name is in. It has moved, whatever becomes of this.
-fn make_durable(repo: &gix::Repository, name: &BStr) {
-    for above in loose(repo, name).ancestors().skip(1) {
-        match sync_directory(above) {
+/// Syncs the directories that the names of these refs are in, each once: a directory of many refs takes no
+/// longer than one of a few. They have moved, whatever becomes of this.
+fn make_durable<'a>(repo: &gix::Repository, names: impl Iterator<Item = &'a BStr>) {
+    let refs = repo.common_dir().join("refs");
+    let mut directories = BTreeSet::new();
+    for name in names {
+        let path = loose(repo, name);
+        let above = path.ancestors().skip(1);
+        let new = above
+            .take_while(|above| above.starts_with(&refs))
+            .take_while(|above| !directories.contains(*above));
+        let new: Vec<_> = new.map(Path::to_owned).collect();
+        directories.extend(new);
+    }
+    for directory in directories {
+        match sync_directory(&directory) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(?name, %err, "the ref may not outlive a power failure");
+                tracing::warn!(?directory, %err, "its refs may not outlive a power failure");
             }
             _ => {}
-        }
-        if above.ends_with("refs") {
-            break;
         }
     }
 }
