@@ -60,7 +60,7 @@
 //! - To run: [`sync()`], [`SyncOptions`], [`RefGlobs`], [`TagPolicy`], [`Limits`], [`FsckRules`],
 //!   [`Progress`].
 //! - The ends: [`LocalStore`], and with the feature `http` (on by default) `SmartHttp` with its
-//!   `Credentials`, `NetworkPolicy`, `Redirects`, `Timeouts` and `ServerProfile`.
+//!   `Credentials`, `NetworkPolicy`, `IpNetwork`, `Redirects`, `Timeouts` and `ServerProfile`.
 //! - What came of it: [`SyncRunStats`], [`SyncRunRefs`], [`SyncRunRef`], [`Outcome`], [`Reason`], [`Traffic`], and
 //!   [`Error`]. With the feature `serde` the stats are JSON in the shape of the upstream-sync API.
 //! - To be an end: [`RefSource`], [`Objects`], [`Quarantine`] or [`Push`], [`RefList`], [`Run`], and

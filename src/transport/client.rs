@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rustls::pki_types::CertificateDer;
+use rustls::{crypto::CryptoProvider, pki_types::CertificateDer};
 use ureq::{
     Body, SendBody,
     http::{Method, Request, Response, header},
@@ -14,10 +14,11 @@ use ureq::{
 use super::{
     Credentials, CurrentRun, Meter, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts,
     body::{ResponseBody, lock},
-    connect::{Dialer, NoResolver, system_look_up, tls_config},
+    connect::{Dialer, NoResolver, system_look_up},
     credentials::Authorization,
     response::{Head, MAX_WORDS, incomplete},
     socket::Link,
+    tls,
     upload::Upload,
 };
 use crate::{Error, ErrorKind, protocol::printable};
@@ -43,6 +44,8 @@ pub(crate) struct ClientOptions {
     pub(crate) timeouts: Timeouts,
     /// Trusted beside the public certificate authorities.
     pub(crate) extra_roots: Vec<CertificateDer<'static>>,
+    /// The cryptography for TLS, if it is not to be that of the process or of refsync.
+    pub(crate) crypto: Option<Arc<CryptoProvider>>,
     pub(crate) run: CurrentRun,
     pub(crate) meter: Arc<Meter>,
 }
@@ -76,11 +79,16 @@ impl HttpClient {
             .credentials
             .map(|credentials| Authorization::new(&credentials).map(Arc::new))
             .transpose()?;
+        let roots = tls::roots(options.extra_roots)?;
+        let tls = origin
+            .is_https()
+            .then(|| tls::config(roots, options.crypto))
+            .transpose()?;
         let link = Arc::new(Link::new(options.run, options.meter, options.timeouts));
         let dialer = Dialer {
             link: link.clone(),
             policy: options.policy,
-            tls: Arc::new(tls_config(options.extra_roots)?),
+            tls: tls.map(Arc::new),
             authorization: authorization.clone(),
             look_up: system_look_up(),
         };

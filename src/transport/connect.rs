@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    pki_types::{CertificateDer, ServerName},
-};
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 use ureq::{
     config::Config,
     http::Uri,
@@ -34,7 +31,8 @@ use crate::{Error, ErrorKind};
 pub(super) struct Dialer {
     pub(super) link: Arc<Link>,
     pub(super) policy: NetworkPolicy,
-    pub(super) tls: Arc<ClientConfig>,
+    /// `None` if nothing is asked for over https.
+    pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) authorization: Option<Arc<Authorization>>,
     pub(super) look_up: LookUp,
 }
@@ -119,8 +117,9 @@ impl Dialer {
         };
         let name = ServerName::try_from(origin.host().to_owned())
             .map_err(|err| failed().with_source(err))?;
-        let mut connection = ClientConnection::new(self.tls.clone(), name)
-            .map_err(|err| failed().with_source(err))?;
+        let tls = self.tls.clone().ok_or_else(failed)?;
+        let mut connection =
+            ClientConnection::new(tls, name).map_err(|err| failed().with_source(err))?;
         match connection.complete_io(&mut socket) {
             Ok(_) => Ok(StreamOwned::new(connection, socket)),
             Err(err) if is_tls(&err) => Err(failed().with_source(err)),
@@ -203,28 +202,6 @@ fn connect_to_any(addresses: &[SocketAddr], deadline: Deadline) -> io::Result<Tc
         }
     }
     Err(last)
-}
-
-/// Trust in the public certificate authorities and in `extra_roots`.
-pub(super) fn tls_config(extra_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    for root in extra_roots {
-        roots.add(root).map_err(|err| {
-            Error::new(
-                ErrorKind::InvalidOptions,
-                "an extra root certificate can't be used",
-            )
-            .with_source(err)
-        })?;
-    }
-    // Named explicitly: the process-wide default is the embedding application's business.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|err| Error::new(ErrorKind::Tls, "TLS is not available").with_source(err))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
 }
 
 fn is_tls(err: &io::Error) -> bool {

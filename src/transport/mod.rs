@@ -25,6 +25,7 @@ mod redirect;
 mod response;
 mod socket;
 mod timeouts;
+mod tls;
 mod upload;
 mod url;
 

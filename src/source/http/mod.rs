@@ -1,9 +1,9 @@
 //! A remote over smart HTTP as an end of a sync.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bstr::BString;
-use rustls::pki_types::CertificateDer;
+use rustls::{crypto::CryptoProvider, pki_types::CertificateDer};
 
 pub use self::profile::ServerProfile;
 use self::session::Session;
@@ -42,6 +42,7 @@ pub struct SmartHttp {
     redirects: Redirects,
     timeouts: Timeouts,
     extra_roots: Vec<CertificateDer<'static>>,
+    crypto: Option<Arc<CryptoProvider>>,
     /// Taken for the time of a request, so that two runs at once don't share one.
     session: Mutex<Option<Session>>,
     given_profile: Option<ServerProfile>,
@@ -62,6 +63,7 @@ impl SmartHttp {
             redirects: Redirects::default(),
             timeouts: Timeouts::default(),
             extra_roots: Vec::new(),
+            crypto: None,
             session: Mutex::default(),
             given_profile: None,
             profile: Mutex::default(),
@@ -108,6 +110,14 @@ impl SmartHttp {
     #[must_use]
     pub fn with_root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
         self.extra_roots.push(CertificateDer::from(der.into()));
+        self.start_anew()
+    }
+
+    /// Makes TLS of this cryptography. Otherwise it is that which the process has made rustls' default
+    /// ([`CryptoProvider::install_default`]), or else that of the feature `ring` or `aws-lc-rs`.
+    #[must_use]
+    pub fn with_crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
+        self.crypto = Some(provider);
         self.start_anew()
     }
 

@@ -67,6 +67,7 @@ impl SmartHttp {
             redirects: self.redirects,
             timeouts: self.timeouts,
             extra_roots: self.extra_roots.clone(),
+            crypto: self.crypto.clone(),
             run: current.clone(),
             meter: meter.clone(),
         })?;

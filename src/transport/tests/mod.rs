@@ -28,6 +28,7 @@ fn options(url: &str) -> ClientOptions {
         redirects: Redirects::default(),
         timeouts: Timeouts::default(),
         extra_roots: Vec::new(),
+        crypto: None,
         run: CurrentRun::default(),
         meter: Arc::new(Meter::default()),
     }

@@ -69,7 +69,7 @@ fn certificates_and_timeouts_hold_from_the_next_request_on() {
 #[test]
 fn each_setting_costs_the_connection_and_what_was_learnt() {
     type Change = fn(SmartHttp) -> SmartHttp;
-    let changes: [Change; 6] = [
+    let changes: [Change; 7] = [
         |remote| remote.with_credentials(Credentials::username_password("me", CANARY)),
         |remote| remote.with_network_policy(NetworkPolicy::any()),
         |remote| remote.with_redirects(Redirects::SameOrigin),
@@ -77,6 +77,10 @@ fn each_setting_costs_the_connection_and_what_was_learnt() {
         |remote| {
             let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]);
             remote.with_root_certificate(made.expect("a certificate").cert.der().to_vec())
+        },
+        |remote| {
+            let provider = rustls::crypto::ring::default_provider();
+            remote.with_crypto_provider(std::sync::Arc::new(provider))
         },
         |remote| remote.with_profile(profile_of("https://elsewhere.example/a.git")),
     ];
