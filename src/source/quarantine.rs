@@ -120,36 +120,41 @@ impl LocalQuarantine {
         Ok(*self.is_complete.insert(is_complete))
     }
 
-    fn walk(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
+    /// The tips that aren't complete or, if all are, what is wrong with the rest of what has arrived: to let
+    /// that in would be no better for nobody needing it.
+    fn walk(&mut self, tips: &[ObjectId], run: &Run) -> Result<Walked, Error> {
         let all_is_complete = self.arrived_is_complete(run)?;
+        let incoming = self.incoming.as_ref();
+        let is_added = |id: &ObjectId| incoming.is_some_and(|pack| pack.is_added(id));
         let is_complete = |tip: &&ObjectId| {
             let arrived = self.arrived.as_ref().filter(|_| all_is_complete);
-            let is_added = self
-                .incoming
-                .as_ref()
-                .is_some_and(|pack| pack.is_added(tip));
-            arrived.is_some_and(|pack| pack.lookup(tip).is_some()) && !is_added
+            arrived.is_some_and(|pack| pack.lookup(tip).is_some()) && !is_added(tip)
         };
         let tips: Vec<_> = tips
             .iter()
             .filter(|tip| !is_complete(tip))
             .copied()
             .collect();
+        let others = self.arrived.iter().filter(|_| !all_is_complete);
+        let others = others.flat_map(|pack| pack.iter().map(|entry| entry.oid));
         let none = HashMap::new();
         let objects = closure::Objects {
             commits: self.view.commits(),
             arrived: self.arrived.as_ref().map(|index| closure::Arrived {
                 index,
-                kinds: self.incoming.as_ref().map_or(&[], Incoming::kinds),
+                kinds: incoming.map_or(&[], Incoming::kinds),
             }),
-            bad: self.incoming.as_ref().map_or(&none, Incoming::faulty),
+            bad: incoming.map_or(&none, Incoming::faulty),
             verified: &mut self.verified,
             met: &mut self.met,
             memory: run.limits().memory,
         };
-        closure::faults(objects, &tips, run)
+        let others = others.filter(|id| !is_added(id));
+        closure::faults_and_first_beside(objects, &tips, others, run)
     }
 }
+
+type Walked = (closure::FaultsOfTips, Option<Reason>);
 
 impl LocalQuarantine {
     /// Finds out what new tags are about, which is written beside them, while the run can still end.
@@ -200,7 +205,7 @@ impl LocalQuarantine {
             }
             self.read_store()?;
             let tips: Vec<_> = updates.iter().map(|update| update.new).collect();
-            faults = self.walk(&tips, run)?.into_iter().collect();
+            faults = self.walk(&tips, run)?.0.into_iter().collect();
         }
         Ok(faults)
     }
@@ -287,19 +292,20 @@ impl Quarantine for LocalQuarantine {
     }
 
     fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
-        let mut faults = self.walk(tips, run)?;
+        let (mut faults, mut beside) = self.walk(tips, run)?;
         let Some(incoming) = &self.incoming else {
             return Ok(faults);
         };
-        if !faults.is_empty() {
+        if !faults.is_empty() || beside.is_some() {
             // What looks missing may have been repacked while it was being looked for.
             self.view.read_anew_from(incoming.objects())?;
-            let tips: Vec<_> = faults.into_iter().map(|(tip, _)| tip).collect();
-            faults = self.walk(&tips, run)?;
+            let faulty: Vec<_> = faults.iter().map(|(tip, _)| *tip).collect();
+            let again = if faulty.is_empty() { tips } else { &faulty };
+            (faults, beside) = self.walk(again, run)?;
         }
-        // Where no tip needs what is faulty, letting it in would be no better for that.
         let faulty = self.incoming.as_ref().map(Incoming::faulty);
-        match faulty.and_then(|faulty| faulty.values().next()) {
+        let faulty = faulty.and_then(|faulty| faulty.values().next());
+        match faulty.or(beside.as_ref()) {
             Some(reason) if faults.is_empty() => {
                 let text = format!("the source sent what nobody asked for: {reason}");
                 Err(Error::new(ErrorKind::Protocol, text))

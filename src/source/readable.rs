@@ -210,7 +210,7 @@ fn count_and_sizes(start: &[u8], id_len: u64) -> Option<(u32, std::ops::RangeInc
     };
     let (totals, _) = table.get(..FAN_OUT)?.as_chunks::<4>();
     let totals = || totals.iter().map(|total| u32::from_be_bytes(*total));
-    let count = totals().is_sorted().then(|| totals().last())??;
+    let count = totals().is_sorted().then(|| totals().next_back())??;
     let entries = u64::from(count);
     let checksums = 2 * id_len;
     if is_first {

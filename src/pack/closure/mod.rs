@@ -17,6 +17,8 @@
 //! Who sent the objects decides how many there are, how deep they are nested and how large they are.
 //! So what is kept of each is some bytes: see [`Known`](known::Known) and [`Trees`](trees::Trees).
 
+use std::iter;
+
 use gix::{ObjectId, objs::Kind};
 use gix_pack::index;
 
@@ -67,6 +69,16 @@ pub(crate) fn faults(
     tips: &[ObjectId],
     run: &Run,
 ) -> Result<Vec<(ObjectId, Reason)>, Error> {
+    faults_and_first_beside(objects, tips, iter::empty(), run).map(|(faults, _)| faults)
+}
+
+/// The same and, if there are none, the first fault of all the others.
+pub(crate) fn faults_and_first_beside(
+    objects: Objects<'_>,
+    tips: &[ObjectId],
+    mut others: impl Iterator<Item = ObjectId>,
+    run: &Run,
+) -> Result<(FaultsOfTips, Option<Reason>), Error> {
     let mut walk = Walk::new(objects, run);
     let mut faults = Vec::new();
     for tip in tips {
@@ -74,9 +86,19 @@ pub(crate) fn faults(
             faults.push((*tip, fault));
         }
     }
+    let mut beside = None;
+    while faults.is_empty()
+        && beside.is_none()
+        && let Some(other) = others.next()
+    {
+        beside = walk.check(other)?;
+    }
     run.advance(Phase::Verify, walk.visited, Some(walk.visited));
-    Ok(faults)
+    Ok((faults, beside))
 }
+
+/// Each with the first one.
+pub(crate) type FaultsOfTips = Vec<(ObjectId, Reason)>;
 
 /// Why an object isn't complete.
 type Fault = Reason;
