@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{FsckRules, Limits, Progress, RefGlobs, SyncRunStats};
+use crate::{Error, ErrorKind, FsckRules, Limits, Progress, RefGlobs, SyncRunStats};
 
 /// How [`sync()`](crate::sync()) goes about a run. The default syncs all branches and tags.
 ///
@@ -34,9 +34,10 @@ pub struct SyncOptions {
     /// that isn't there, the default branch is, and nothing is checked out: the repository is bare.
     /// Clones of a new mirror are empty otherwise. On by default.
     pub set_head: bool,
-    /// The stats of the run before this one, made with the same tag policy. A ref that was rejected
-    /// then for what its tips are is not fetched again and stays rejected as long as neither of
-    /// them moves. Leave the stats out to have everything looked at anew.
+    /// The stats of the run before this one. A ref that was rejected then for what its tips are is not
+    /// fetched again and stays rejected as long as neither of them moves; nor is one that was rejected
+    /// by the [tag policy](SyncOptions::tags) or the [fsck rules](SyncOptions::fsck), as long as
+    /// these are the same. Leave the stats out to have everything looked at anew.
     pub previous: Option<SyncRunStats>,
     /// Whether there probably is something to do, since it was a change at the source that started the
     /// run. A push then lists its remote at once as a push has to. Otherwise it first looks at the refs
@@ -107,6 +108,20 @@ impl Default for SyncOptions {
     }
 }
 
+impl SyncOptions {
+    /// A short digest of the rules that can turn a ref away beside what its tips are: the same for equal
+    /// ones, whichever process or machine makes it.
+    pub(crate) fn rules(&self) -> Result<String, Error> {
+        let text = format!("tags {:?}\n{}", self.tags, self.fsck.canonical_text());
+        let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
+        hasher.update(text.as_bytes());
+        let digest = hasher.try_finalize().map_err(|err| {
+            Error::new(ErrorKind::InvalidOptions, "the rules can't be told apart").with_source(err)
+        })?;
+        Ok(digest.to_hex_with_len(16).to_string())
+    }
+}
+
 impl std::fmt::Debug for SyncOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SyncOptions")
@@ -129,5 +144,54 @@ impl std::fmt::Debug for SyncOptions {
             .field("cancel", &self.cancel)
             .field("progress", &self.progress.is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FsckLevel, FsckMessage, ObjectId};
+
+    fn rules(change: impl FnOnce(&mut SyncOptions)) -> String {
+        let mut options = SyncOptions::default();
+        change(&mut options);
+        options.rules().expect("a digest")
+    }
+
+    #[test]
+    fn rules_have_one_digest_each() {
+        let id = |digit: char| {
+            let hex = digit.to_string().repeat(40);
+            ObjectId::from_hex(hex.as_bytes()).expect("hex")
+        };
+        let digests = [
+            rules(|_| {}),
+            rules(|options| options.tags = TagPolicy::Immutable),
+            rules(|options| options.fsck = FsckRules::none()),
+            rules(|options| options.fsck = FsckRules::strict()),
+            rules(|options| options.fsck.skip = [id('1')].into()),
+            rules(|options| options.fsck.skip = [id('1'), id('2')].into()),
+            rules(|options| {
+                let set = options.fsck.set("largePathname", "warn:1k");
+                set.expect("a level and a length");
+            }),
+        ];
+        for (at, digest) in digests.iter().enumerate() {
+            assert_eq!(digest.len(), 16);
+            assert!(!digests[..at].contains(digest), "{at}");
+        }
+        let the_same = rules(|options| {
+            options.dry_run = true;
+            options.fsck.skip = [id('2'), id('1')].into();
+        });
+        assert_eq!(the_same, digests[5]);
+        let there_and_back = rules(|options| {
+            let message = FsckMessage::BadTimezone;
+            let before = options.fsck.level(message);
+            for level in [FsckLevel::Warn, before] {
+                options.fsck.set_level(message, level).expect("a level");
+            }
+        });
+        assert_eq!(there_and_back, digests[0]);
     }
 }

@@ -125,10 +125,11 @@ pub(crate) fn plan<'a>(
     options: &SyncOptions,
     mut check: impl FnMut() -> Result<(), Error>,
 ) -> Result<Vec<PlannedRef<'a>>, Error> {
+    let rules = options.rules()?;
     let known = options
         .previous
         .as_ref()
-        .map(|stats| stats.settled_rejections());
+        .map(|stats| stats.settled_rejections(&rules));
     let planner = Planner {
         options,
         destination,

@@ -45,6 +45,14 @@ pub struct SyncRunStats {
         serde(default, skip_serializing_if = "wire::is_zero")
     )]
     pub faulty_objects: u64,
+    /// A short digest of the tag policy and the fsck rules that the run went by. A run with others decides
+    /// anew where these stats are [`previous`](crate::SyncOptions::previous) and one of them turned a ref
+    /// away.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "String::is_empty")
+    )]
+    pub rules: String,
     /// What went over the wire. Not part of the JSON.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub traffic: Traffic,
@@ -235,6 +243,11 @@ impl Reason {
         )
     }
 
+    /// Whether it rests on the tag policy or the fsck rules as well.
+    fn depends_on_rules(&self) -> bool {
+        matches!(self, Reason::TagExists | Reason::Faulty { .. })
+    }
+
     fn code_and_detail(&self) -> (&'static str, Option<&BStr>) {
         use Reason::*;
         match self {
@@ -348,11 +361,13 @@ impl SyncRunStats {
         unavailable.map(|r| r.source).collect()
     }
 
-    /// The rejections that hold as long as the two tips do, by ref name.
-    pub(crate) fn settled_rejections(&self) -> HashMap<&BStr, SyncRunRef<'_>> {
+    /// The rejections that hold as long as the two tips do, by ref name, in a run with these rules.
+    pub(crate) fn settled_rejections(&self, rules: &str) -> HashMap<&BStr, SyncRunRef<'_>> {
+        let are_same = self.rules == rules;
         let settled = self.with_outcome(Outcome::Rejected).filter(|r| {
-            let reason = r.reason.as_ref();
-            reason.is_some_and(|reason| reason.is_settled_by_tips())
+            r.reason.is_some_and(|reason| {
+                reason.is_settled_by_tips() && (are_same || !reason.depends_on_rules())
+            })
         });
         settled.map(|r| (r.name, r)).collect()
     }

@@ -31,6 +31,7 @@ pub fn sync(
     let span = tracing::info_span!("sync", dry_run = options.dry_run);
     let _entered = span.enter();
     let run = Run::new(options);
+    let rules = options.rules()?;
 
     let Listed {
         offered,
@@ -103,6 +104,7 @@ pub fn sync(
         refs: SyncRunRefs::new(offered.refs, others),
         default_branch: offered.default_branch,
         faulty_objects: run.faulty_objects(),
+        rules,
         traffic: run.traffic(),
         remote_messages: pushed.messages,
         retry_after: pushed.retry_after,

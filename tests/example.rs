@@ -263,7 +263,7 @@ fn json_has_the_keys_of_the_contract_and_two_more() {
         .git_with_input(&["hash-object", "-w", "--stdin"], b"x");
     setup.destination.set_ref("refs/tags/v1", &blob);
     let json = setup.json(&["--branches", "*", "--tags", "*"]);
-    assert_eq!(keys(&json), ["default_branch", "refs", "traffic"]);
+    assert_eq!(keys(&json), ["default_branch", "refs", "rules", "traffic"]);
     let refs = json["refs"].as_array().expect("a list");
     let main = setup.upstream.git(&["rev-parse", "main"]);
     let expected = serde_json::json!([

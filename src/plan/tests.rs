@@ -298,6 +298,49 @@ fn a_known_rejection_stays_while_both_tips_do() {
     );
 }
 
+/// What the tag policy and the fsck rules turned away may go through with others.
+#[test]
+fn a_rejection_by_the_rules_holds_as_long_as_these_are_the_same() {
+    let detail = "object x".to_owned();
+    let reasons = [Reason::Faulty { detail }, Reason::TagExists];
+    let rejected = |name: &'static str, reason| SyncRunRef {
+        name: name.into(),
+        before: Some(id('2')),
+        after: id('2'),
+        source: id('1'),
+        outcome: Outcome::Rejected,
+        reason: Some(reason),
+        refusal: None,
+    };
+    let refs = [
+        rejected("refs/heads/a", &reasons[0]),
+        rejected("refs/tags/b", &reasons[1]),
+    ];
+    let source = list(&["refs/heads/a=1", "refs/tags/b=1"]);
+    let destination = list(&["refs/heads/a=2", "refs/tags/b=2"]);
+    let today = SyncOptions::default().rules().expect("a digest");
+    let cases = [
+        (today.as_str(), true),
+        ("0123456789abcdef", false),
+        ("", false),
+    ];
+    for (rules, holds) in cases {
+        let mut options = SyncOptions::default();
+        options.previous = Some(SyncRunStats {
+            refs: refs.into_iter().collect(),
+            rules: rules.to_owned(),
+            ..SyncRunStats::default()
+        });
+        let found = steps(&source, &destination, &options).into_iter();
+        let found: Vec<_> = found.map(|(_, step)| step).collect();
+        let expected = reasons.clone().map(|reason| match holds {
+            true => settled(Outcome::Rejected, reason),
+            false => Step::Compare,
+        });
+        assert_eq!(found, expected, "{rules:?}");
+    }
+}
+
 #[test]
 fn immutable_tags_never_get_compared() {
     let options = SyncOptions {

@@ -1,6 +1,6 @@
 //! Tips with something behind them that git's fsck objects to.
 
-use crate::support::pull::{FETCHED, Pair, created, grow, leftovers, rejected};
+use crate::support::pull::{FETCHED, LISTED, Pair, created, grow, leftovers, rejected};
 use crate::support::wire;
 use refsync::{ErrorKind, Reason, SyncOptions};
 
@@ -199,4 +199,20 @@ fn a_faulty_object_that_nobody_asked_for() {
     assert_eq!(err.kind(), ErrorKind::Protocol);
     assert!(err.to_string().contains("hasDotgit"), "{err}");
     assert!(leftovers(&pair.destination).is_empty());
+}
+
+/// The stats of the run before say what was turned away by which rules.
+#[test]
+fn what_was_turned_away_is_fetched_again_under_other_rules_only() {
+    let pair = Pair::in_step();
+    let (_, bad) = with_dot_git(&pair);
+    pair.upstream.set_ref(BAD, &bad);
+    let mut options = SyncOptions::default();
+    options.previous = Some(pair.pull().stats);
+    let again = pair.pull_with(&options);
+    assert_eq!(again.asked, LISTED, "nothing is fetched for it");
+    options.previous = Some(again.stats);
+    options.fsck = refsync::FsckRules::none();
+    let pulled = pair.pull_into_any(&options);
+    assert_eq!(pulled.fate_of(BAD), created(&bad));
 }

@@ -303,7 +303,7 @@ fn a_connection_that_breaks_is_not_looked_into() {
     let pair = Pair::in_step();
     pair.branches("many", 3);
     let half = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-receive-pack-result\r\n\
-        Content-Length: 100\r\n\r\n0000";
+        Content-Length: 100\r\n\r\n0030";
     pair.on_push(|_| Some(Answer::Raw(half.to_vec())));
     let pushed = pair.push_to_any(&SyncOptions::default());
     assert_eq!(sizes(&pushed), [4]);

@@ -146,6 +146,17 @@ impl FsckRules {
         self.max_name
     }
 
+    /// All of the rules, in the same words for equal ones.
+    pub(crate) fn canonical_text(&self) -> String {
+        let levels =
+            FsckMessage::all().map(|message| format!("{message} {:?}\n", self.level(message)));
+        let mut skip: Vec<_> = self.skip.iter().collect();
+        skip.sort();
+        let skip = skip.into_iter().map(|id| format!("skip {id}\n"));
+        let length = format!("length {}\n", self.max_name);
+        levels.chain(skip).chain([length]).collect()
+    }
+
     /// Whether there is nothing to look for.
     pub(crate) fn is_none(&self) -> bool {
         self.levels.iter().all(|level| *level != FsckLevel::Error)
