@@ -150,9 +150,10 @@ impl Listing<'_> {
     /// Most refs of a large repository are packed, and few of them may be wanted: a file that is as git
     /// writes it is not read as a whole.
     fn add_packed_of_source(&mut self, prefixes: &Prefixes<'_>) -> Result<(), Error> {
-        let buffer = self.repo.refs.cached_packed_buffer();
+        // Not the cached one, which would take memory for as long as there is the repository.
+        let buffer = self.repo.refs.open_packed_buffer();
         let found = buffer.ok().map(|buffer| match &buffer {
-            Some(buffer) => self.add_sorted((***buffer).as_ref(), prefixes),
+            Some(buffer) => self.add_sorted(buffer.as_ref(), prefixes),
             None => Ok(true),
         });
         if found.transpose()? == Some(true) {

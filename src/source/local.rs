@@ -243,7 +243,7 @@ fn prepare<'a>(
 
 /// What `packed-refs` says of annotated tags.
 fn peeled_tags(repo: &gix::Repository) -> HashMap<ObjectId, ObjectId> {
-    let Ok(Some(packed)) = repo.refs.cached_packed_buffer() else {
+    let Ok(Some(packed)) = repo.refs.open_packed_buffer() else {
         return HashMap::new();
     };
     let Ok(refs) = packed.iter() else {
