@@ -78,7 +78,7 @@ pub(crate) fn commands(
         let none = ObjectId::null(format.hash_kind());
         let old = update.expected.unwrap_or(none);
         let mut line = format!("{old} {} ", update.new).into_bytes();
-        line.extend_from_slice(&update.name);
+        line.extend_from_slice(update.name);
         line.extend_from_slice(separator.as_bytes());
         separator.clear();
         encode::data_to_write(&line, &mut request).map_err(|err| {
