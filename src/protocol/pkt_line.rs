@@ -7,7 +7,7 @@ use gix_transport::packetline::blocking_io::encode;
 /// The length of a packet, in hexadecimal, in front of it.
 pub(crate) const HEAD_LEN: usize = 4;
 /// The most that a packet holds.
-const MAX_DATA_LEN: usize = 65_516;
+pub(crate) const MAX_DATA_LEN: usize = 65_516;
 /// The lengths that packets have which hold something. Nobody sends an empty one.
 const MIN_LEN: usize = HEAD_LEN + 1;
 const MAX_LEN: usize = HEAD_LEN + MAX_DATA_LEN;

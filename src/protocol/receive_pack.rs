@@ -3,6 +3,7 @@
 
 use gix_transport::packetline::blocking_io::encode;
 
+use super::pkt_line::MAX_DATA_LEN;
 use crate::{Error, ErrorKind, Namespace, ObjectFormat, ObjectId, RefUpdate, ref_table::RefTable};
 
 /// What a server says that its receive-pack can do, as far as it matters here
@@ -88,6 +89,14 @@ pub(crate) fn commands(
     }
     request.extend_from_slice(FLUSH);
     Ok(request)
+}
+
+/// The longest name of a ref that fits into a command, whatever the server is asked for in the same
+/// packet.
+pub(crate) fn longest_name(format: ObjectFormat, agent: &str) -> usize {
+    let ids = 2 * (format.hash_kind().len_in_hex() + " ".len());
+    let requested = Capabilities::of(|_| true).requested(format, agent);
+    MAX_DATA_LEN - ids - "\0".len() - requested.len()
 }
 
 /// Ends a list of packets.
@@ -190,6 +199,23 @@ mod tests {
             request(""),
             format!("0065{NULL} {A} refs/heads/new\x000065{A} {B} refs/heads/main0000")
         );
+    }
+
+    #[test]
+    fn the_longest_name_fits_beside_all_that_is_asked_for() {
+        let all = offered("report-status-v2 side-band-64k quiet object-format agent");
+        let request = |length| {
+            let name = vec![b'x'; length];
+            let update = RefUpdate {
+                name: name.as_bstr(),
+                expected: None,
+                new: id(A),
+            };
+            commands(&[update], &all, ObjectFormat::Sha1, "me/1")
+        };
+        let longest = longest_name(ObjectFormat::Sha1, "me/1");
+        assert!(request(longest).is_ok());
+        assert!(request(longest + 1).is_err());
     }
 
     #[test]

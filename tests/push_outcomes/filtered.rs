@@ -102,3 +102,17 @@ fn a_symbolic_ref_at_the_remote_is_taken_for_a_plain_one() {
     assert_eq!(pair.remote.git(&["symbolic-ref", alias]), behind);
     assert_eq!(pair.remote.git(&["rev-parse", behind]), pair.tip);
 }
+
+/// Beside the ids and all that is asked for, in a packet of Git's protocol.
+#[test]
+fn a_name_that_fits_into_no_command_keeps_the_others_from_nothing() {
+    let pair = Pair::in_step();
+    let component = format!("/{}", "x".repeat(199));
+    let name = format!("refs/heads{}", component.repeat(328));
+    let name = &name[..65_430];
+    pair.source.write_packed_refs(&[(name, &pair.root)]);
+    let pushed = pair.push();
+    let too_long = filtered(None, &pair.root, Reason::NameTooLong);
+    assert_eq!(pushed.fate_of(name), too_long);
+    assert_eq!(pushed.names(), [BYSTANDER]);
+}

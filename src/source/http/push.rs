@@ -37,6 +37,7 @@ impl SmartHttp {
             let mut list = RefList::of(format, refs);
             list.haves = haves;
             list.shallow = listed.shallow;
+            list.longest_name = receive_pack::longest_name(format, AGENT);
             Ok(list)
         })
     }
@@ -60,7 +61,9 @@ impl SmartHttp {
                 if listed.is_advertisement {
                     listed.refs.clear_annotated();
                 }
-                Ok(Some(RefList::of(listed.format, listed.refs)))
+                let mut list = RefList::of(listed.format, listed.refs);
+                list.longest_name = receive_pack::longest_name(list.object_format, AGENT);
+                Ok(Some(list))
             }
             Err(err) if may_only_concern_fetches(err.kind()) => {
                 tracing::debug!(%err, "the remote shows its refs to nobody who fetches");
