@@ -59,7 +59,8 @@ pub struct Limits {
     /// to a remote which has to know its length beforehand may take as much.
     pub quarantine_bytes: u64,
     /// Bytes of memory for holding, resolving and verifying a pack that is received, beside the
-    /// largest one of its objects. 256 MiB by default.
+    /// largest one of its objects; and for seeking deltas and for caches where one is made to be sent.
+    /// 256 MiB by default.
     ///
     /// Each object of a pack takes some 170 bytes of five eighths of it, so that this is enough for
     /// a million. Linux with its ten million takes 2.7 GiB. A single tree, commit or tag

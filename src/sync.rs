@@ -73,7 +73,7 @@ pub fn sync(
                     None => {
                         scratch = Scratch::create(options.scratch.as_deref(), held.object_format)?;
                         pull::into_scratch(source, scratch.store(), &mut planned, options, &run)?;
-                        (scratch.store() as &dyn RefSource, scratch.objects()?)
+                        (scratch.store() as &dyn RefSource, scratch.objects(&run)?)
                     }
                 };
                 compare(

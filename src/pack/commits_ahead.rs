@@ -47,13 +47,10 @@ struct Shared {
 impl CommitsAhead {
     /// `None` if there is no thread to be had. The walk won't ask for the parents of commits where the
     /// history is `shallow`.
-    pub(super) fn start(mut odb: gix::odb::Handle, shallow: &HashSet<ObjectId>) -> Option<Self> {
-        // It reads nothing twice.
-        odb.unset_object_cache();
+    pub(super) fn start(odb: gix::odb::Handle, shallow: &HashSet<ObjectId>) -> Option<Self> {
         let shared = Arc::<Shared>::default();
         let mut schedule = shared.lock();
-        let asked = shallow.iter().map(|id| (key(id), State::Asked));
-        schedule.commits.extend(asked);
+        schedule.asked.extend(shallow.iter().map(key));
         drop(schedule);
         let work = {
             let shared = Arc::clone(&shared);
@@ -141,7 +138,10 @@ impl Shared {
 /// Who reads what. Nothing in here is ever the answer to a walk but a commit by its own id.
 #[derive(Default)]
 struct Schedule {
-    /// By the first bytes of the id. Of two commits that begin with the same, one is not read ahead.
+    /// Those that the walk has asked for, by the first bytes of the id: with all of a long history in
+    /// it. Of two commits that begin with the same, one is not read ahead.
+    asked: HashSet<u64>,
+    /// The others that are known, by the same.
     commits: HashMap<u64, State>,
     /// With the date of a child.
     queue: BinaryHeap<(i64, ObjectId)>,
@@ -157,7 +157,6 @@ enum State {
     Queued,
     /// Read, and not asked for yet.
     Waiting(Box<ReadCommit>),
-    Asked,
 }
 
 impl Schedule {
@@ -167,7 +166,8 @@ impl Schedule {
         {
             return Step::ReadAnother(another);
         }
-        match self.commits.insert(key(id), State::Asked) {
+        self.asked.insert(key(id));
+        match self.commits.remove(&key(id)) {
             Some(State::Waiting(read)) => {
                 self.waiting -= size(&read);
                 // It may be there all the same: packs come and go while they are looked into.
@@ -183,8 +183,7 @@ impl Schedule {
 
     /// What was read is not what the walk wants. It tells itself where it goes.
     fn begin_anew(&mut self) {
-        self.commits
-            .retain(|_, state| matches!(state, State::Asked));
+        self.commits.clear();
         self.queue.clear();
         self.waiting = 0;
     }
@@ -203,6 +202,7 @@ impl Schedule {
     fn queue(&mut self, date: i64, commits: &[ObjectId]) {
         for id in commits {
             if self.queue.len() < MAX_QUEUED
+                && !self.asked.contains(&key(id))
                 && let Entry::Vacant(new) = self.commits.entry(key(id))
             {
                 new.insert(State::Queued);
@@ -334,11 +334,11 @@ mod tests {
             if found.found.is_some() {
                 pending.extend(found.parents);
             }
-            let state = schedule.commits.get(&key(&next));
-            assert!(matches!(state, Some(State::Asked)));
+            assert!(schedule.asked.contains(&key(&next)));
+            assert!(!schedule.commits.contains_key(&key(&next)));
             let waiting = schedule.commits.values().map(|state| match state {
                 State::Waiting(read) => size(read),
-                State::Queued | State::Asked => 0,
+                State::Queued => 0,
             });
             assert_eq!(schedule.waiting, waiting.sum::<usize>());
             // One that is read by each comes on top.

@@ -115,7 +115,7 @@ impl LocalStore {
         run: &'a Run,
     ) -> OutgoingPack<'a> {
         let repo = self.repo.to_thread_local();
-        let objects = LocalObjects::open(&repo, ReadMemory::OWN).expect("a store");
+        let objects = LocalObjects::open(&repo, ReadMemory::own(run.limits())).expect("a store");
         let pack = prepare(&repo, &objects, request, run);
         pack.unwrap_or_else(|_| panic!("{} is not sound", self.path.display()))
     }
@@ -156,8 +156,9 @@ impl RefSource for LocalStore {
         Ok(list)
     }
 
-    fn objects(&self, _run: &Run) -> Result<Option<Box<dyn Objects + '_>>, Error> {
-        let objects = LocalObjects::open(&self.repo.to_thread_local(), ReadMemory::OWN)?;
+    fn objects(&self, run: &Run) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+        let memory = ReadMemory::own(run.limits());
+        let objects = LocalObjects::open(&self.repo.to_thread_local(), memory)?;
         Ok(Some(Box::new(objects)))
     }
 
@@ -174,7 +175,7 @@ impl RefSource for LocalStore {
         )
         .entered();
         let repo = self.repo.to_thread_local();
-        let mut objects = LocalObjects::open(&repo, ReadMemory::OWN)?;
+        let mut objects = LocalObjects::open(&repo, ReadMemory::own(run.limits()))?;
         let mut pack = prepare(&repo, &objects, request, run);
         // What looks damaged may have been repacked while it was being looked for.
         if let Err(NoPack::Fault(_)) = pack {

@@ -27,8 +27,6 @@ use crate::{
 /// How much memory reading a store takes, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadMemory {
-    /// Decoded objects that are kept at hand: the trees that a walk comes back to.
-    objects: usize,
     /// What lies in packs as a base of other objects.
     delta_bases: usize,
     /// What one object may take, with all the deltas that it is made from: gix has them all in memory
@@ -36,21 +34,19 @@ pub(super) struct ReadMemory {
     each: Option<usize>,
 }
 
-const MIB: usize = 1024 * 1024;
-
 impl ReadMemory {
     /// For objects that nobody sends us.
-    pub(super) const OWN: ReadMemory = ReadMemory {
-        objects: 32 * MIB,
-        delta_bases: 64 * MIB,
-        each: None,
-    };
+    pub(super) fn own(limits: &Limits) -> Self {
+        ReadMemory {
+            delta_bases: bytes(limits.memory / 4),
+            each: None,
+        }
+    }
 
     /// For a store with objects that a remote has sent, just now or in an earlier run: for its trees,
-    /// commits and tags. Who walks over those keeps trees at hand by itself.
+    /// commits and tags.
     pub(super) fn of_others(limits: &Limits) -> Self {
         ReadMemory {
-            objects: 0,
             delta_bases: bytes(limits.memory / 32),
             each: Some(bytes(limits.memory / 4)),
         }
@@ -59,7 +55,6 @@ impl ReadMemory {
     /// For the bases of a thin pack, which are of any kind.
     pub(super) fn of_bases(limits: &Limits) -> Self {
         ReadMemory {
-            objects: 0,
             delta_bases: bytes(limits.memory / 16),
             each: Some(bytes(
                 (limits.memory / 2).saturating_add(limits.object_size),
@@ -224,15 +219,9 @@ pub(super) fn open_odb(
     // What is in a pack is read from there, as git does, and a loose copy is what is left. Only those
     // indices count that are loaded: to look for something that isn't there loads all.
     odb.exists(&ObjectId::null(format.hash_kind()));
-    let ReadMemory {
-        objects,
-        delta_bases,
-        ..
-    } = memory;
+    let delta_bases = memory.delta_bases;
+    // Whoever comes back to an object keeps it at hand by itself.
     odb.set_pack_cache(move || Box::new(cache::lru::MemoryCappedHashmap::new(delta_bases)));
-    if objects > 0 {
-        odb.set_object_cache(move || Box::new(cache::object::MemoryCappedHashmap::new(objects)));
-    }
     Ok(odb)
 }
 

@@ -88,7 +88,8 @@ impl LocalQuarantine {
     pub(crate) fn received(&self) -> (Option<&index::File>, gix::odb::Handle) {
         let incoming = self.incoming.as_ref().map(Incoming::objects);
         let objects = incoming.unwrap_or(self.readable.main());
-        let odb = open_odb(objects, self.object_format, ReadMemory::OWN);
+        let memory = ReadMemory::own(&Limits::default());
+        let odb = open_odb(objects, self.object_format, memory);
         (self.arrived.as_ref(), odb.expect("a folder of objects"))
     }
 

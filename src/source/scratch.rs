@@ -6,7 +6,7 @@ use super::{
     LocalStore, Objects,
     objects::{LocalObjects, ReadMemory},
 };
-use crate::{Error, ObjectFormat};
+use crate::{Error, ObjectFormat, Run};
 
 pub(crate) struct Scratch {
     store: LocalStore,
@@ -37,8 +37,9 @@ impl Scratch {
         &self.store
     }
 
-    pub(crate) fn objects(&self) -> Result<Box<dyn Objects + '_>, Error> {
-        let objects = LocalObjects::open(&self.store.repo.to_thread_local(), ReadMemory::OWN)?;
+    pub(crate) fn objects(&self, run: &Run) -> Result<Box<dyn Objects + '_>, Error> {
+        let memory = ReadMemory::own(run.limits());
+        let objects = LocalObjects::open(&self.store.repo.to_thread_local(), memory)?;
         Ok(Box::new(objects))
     }
 }

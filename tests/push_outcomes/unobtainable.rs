@@ -1,7 +1,7 @@
 //! What the source can't give, because its own store is damaged or has holes: the refs that need it
 //! stay, and the others are pushed in the same request.
 
-use crate::support::git::Repo;
+use crate::support::git::{ObjectFormat, Repo};
 use crate::support::pull::{created, grow, rejected};
 use crate::support::push::{PUSHED, Pair};
 use refsync::{LocalStore, Outcome, Reason, SyncOptions, sync};
@@ -58,6 +58,26 @@ fn an_object_that_is_missing_or_unreadable() {
             damage(&pair.source, &object);
             assert_unavailable(&pair, &good, &bad, &object);
         }
+    }
+}
+
+/// Git has the empty tree without any file for it, and pushes it.
+#[test]
+fn the_empty_tree_needs_no_file() {
+    const EMPTY: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+    for has_all_else in [true, false] {
+        let pair = if has_all_else {
+            Pair::in_step()
+        } else {
+            Pair::with_remote(|sandbox, _| sandbox.init_bare("remote.git", ObjectFormat::Sha1))
+        };
+        let args = ["commit-tree", "-m", "empty", "-p", &pair.tip, EMPTY];
+        let empty = pair.source.git(&args);
+        pair.source.set_ref(GOOD, &empty);
+        assert!(!pair.source.object_file(EMPTY).exists());
+        let pushed = pair.push();
+        assert_eq!(pushed.fate_of(GOOD), created(&empty));
+        pair.remote.fsck();
     }
 }
 

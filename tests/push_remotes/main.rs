@@ -8,6 +8,7 @@ mod garbled;
 mod glances;
 mod halves;
 mod hooks;
+mod memory;
 mod messages;
 mod older_remotes;
 mod overloaded;

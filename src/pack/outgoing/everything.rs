@@ -11,7 +11,7 @@ use gix::{ObjectId, objs::Kind};
 
 use super::{
     NoPack,
-    links::{Link, OWN, Read, Target, TreeLinks},
+    links::{Link, Memory, OWN, Read, Target, TreeLinks},
     search::name_hash,
     selection::Selected,
     survey::{PackOrder, Survey},
@@ -33,7 +33,11 @@ pub(super) fn find(
     roots: &[(ObjectId, Kind)],
     run: &Run,
 ) -> Result<Option<Vec<Selected>>, NoPack> {
-    let Some(links) = TreeLinks::read(survey, &OWN, Phase::Count, run)? else {
+    let memory = Memory {
+        links: run.limits().memory,
+        ..OWN
+    };
+    let Some(links) = TreeLinks::read(survey, &memory, Phase::Count, run)? else {
         return Ok(None);
     };
     let none = vec![false; survey.order.len()];

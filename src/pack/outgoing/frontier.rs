@@ -12,7 +12,11 @@ use gix::{
     objs::{Exists, Find, Kind, TagRefIter},
 };
 
-use super::NoPack;
+use super::{
+    NoPack,
+    commit_table::{CommitNumber, CommitTable, Painted, Side},
+    loose::built_in,
+};
 use crate::{
     Error, PackRequest, Run,
     ancestry::{CommitGraph, Hole},
@@ -31,14 +35,14 @@ const MAX_KNOWN: usize = 32;
 pub(super) struct Frontier {
     /// Annotated tags, outermost first.
     pub(super) tags: Vec<ObjectId>,
-    /// Children before their parents as far as their dates say, each with all of its parents.
-    pub(super) commits: Vec<(ObjectId, Vec<ObjectId>)>,
-    /// The trees of these commits, and of those that the walk met on the receiver's side.
-    pub(super) trees: HashMap<ObjectId, ObjectId>,
+    /// Children before their parents as far as their dates say.
+    pub(super) commits: Vec<CommitNumber>,
     /// Trees and blobs that are wanted for themselves.
     pub(super) others: Vec<(ObjectId, Kind)>,
     /// Commits that the receiver has: its newest tips, and what was wanted all the same.
-    pub(super) known: Vec<ObjectId>,
+    pub(super) known: Vec<CommitNumber>,
+    /// These commits, and those that the walk met on the receiver's side.
+    pub(super) met: CommitTable,
 }
 
 /// `peeled` says what some of the tags are about, which spares reading them.
@@ -63,8 +67,7 @@ pub(super) fn find(
     for want in wants {
         match peel(walk.commits.odb, *want, &mut has, &mut frontier.tags, run)? {
             Some((commit, Kind::Commit)) => {
-                walk.paint(&commit, Side::Sender);
-                wanted.push(commit);
+                wanted.push(walk.paint(&commit, Side::Sender));
             }
             Some(other) => frontier.others.push(other),
             None => {}
@@ -72,31 +75,15 @@ pub(super) fn find(
     }
     frontier.known = walk.newest_known();
     walk.run(&mut frontier, run)?;
-    let Walk {
-        commits,
-        states,
-        trees,
-        ..
-    } = walk;
-    frontier.trees = trees;
-    let is_wanted = |id: &ObjectId| {
-        states
-            .get(id)
-            .is_some_and(|state| state.side == Side::Sender)
-    };
-    frontier.commits.retain(|(id, _)| is_wanted(id));
-    frontier
-        .known
-        .extend(wanted.iter().filter(|id| !is_wanted(id)));
-    let holes = states
-        .iter()
-        .filter(|(_, state)| state.side == Side::Sender)
-        .filter_map(|(id, state)| Some((*id, state.hole?)));
-    // The same one in every run: the order of a keyed table is another each time.
-    match holes.min_by_key(|(id, _)| *id) {
-        Some((id, hole)) => Err(fault_of(id, hole, commits.odb)),
-        None => Ok(frontier),
+    let Walk { commits, met, .. } = walk;
+    if let Some((id, hole)) = met.hole() {
+        return Err(fault_of(id, hole, commits.odb));
     }
+    frontier.commits.retain(|commit| met.is_sent(*commit));
+    let known = wanted.into_iter().filter(|commit| !met.is_sent(*commit));
+    frontier.known.extend(known);
+    frontier.met = met.into_numbered();
+    Ok(frontier)
 }
 
 /// What a want is about, if it is not in `has`; it is afterwards. The tags on the way there go into
@@ -114,7 +101,10 @@ pub(super) fn peel(
         run.check()?;
         let object = match odb.try_find(&id, &mut buffer) {
             Ok(Some(object)) => object,
-            Ok(None) => return Err(NoPack::missing(id)),
+            Ok(None) => {
+                let kind = built_in(&id).ok_or_else(|| NoPack::missing(id))?;
+                return Ok(Some((id, kind)));
+            }
             Err(_) => return Err(NoPack::unreadable(id)),
         };
         if object.kind != Kind::Tag {
@@ -127,30 +117,14 @@ pub(super) fn peel(
     Ok(None)
 }
 
-/// Whose history a commit is part of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Sender,
-    /// The receiver's, whether or not it is the sender's, too.
-    Receiver,
-}
-
 struct Walk<'a, 'b> {
     commits: &'a mut StoreCommits<'b>,
     /// What the receiver has without its parents.
     shallow: HashSet<ObjectId>,
-    states: HashMap<ObjectId, State>,
-    trees: HashMap<ObjectId, ObjectId>,
+    met: CommitTable,
     queue: BinaryHeap<Queued>,
     /// How many of the queued commits are to be sent for all that is known.
     wanted_in_queue: usize,
-}
-
-struct State {
-    side: Side,
-    queued: bool,
-    /// Why its parents aren't known. A fault, unless it turns out to be the receiver's.
-    hole: Option<Hole>,
 }
 
 /// Ordered by generation first, then by date: the highest comes out of the queue first.
@@ -158,6 +132,7 @@ struct State {
 struct Queued {
     height: Height,
     id: ObjectId,
+    number: CommitNumber,
     parents: Vec<ObjectId>,
 }
 
@@ -169,8 +144,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         Walk {
             commits,
             shallow: shallow.iter().copied().collect(),
-            states: HashMap::new(),
-            trees: HashMap::new(),
+            met: CommitTable::default(),
             queue: BinaryHeap::new(),
             wanted_in_queue: 0,
         }
@@ -181,11 +155,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         let mut slop = SLOP;
         while let Some(next) = self.queue.pop() {
             run.check()?;
-            let Some(state) = self.states.get_mut(&next.id) else {
-                continue;
-            };
-            state.queued = false;
-            let side = state.side;
+            let side = self.met.leave_queue(next.number);
             if side == Side::Sender {
                 self.wanted_in_queue -= 1;
                 lowest_sent = lowest_sent.min(next.height);
@@ -200,11 +170,11 @@ impl<'a, 'b> Walk<'a, 'b> {
             if side == Side::Receiver && self.shallow.contains(&next.id) {
                 continue;
             }
-            for parent in &next.parents {
-                self.paint(parent, side);
-            }
+            let parents = next.parents.iter();
+            let parents: Vec<_> = parents.map(|parent| self.paint(parent, side)).collect();
             if side == Side::Sender {
-                frontier.commits.push((next.id, next.parents));
+                self.met.set_parents(next.number, &parents);
+                frontier.commits.push(next.number);
             }
         }
         Ok(())
@@ -230,60 +200,58 @@ impl<'a, 'b> Walk<'a, 'b> {
         let behind = peel(self.commits.odb, have, has, &mut Vec::new(), run);
         has.insert(have);
         match behind {
-            Ok(Some((commit, Kind::Commit))) => self.paint(&commit, Side::Receiver),
-            Err(NoPack::Failed(err)) => return Err(err),
-            Ok(_) | Err(NoPack::Fault(_)) => {}
+            Ok(Some((commit, Kind::Commit))) => {
+                self.paint(&commit, Side::Receiver);
+                Ok(())
+            }
+            Err(NoPack::Failed(err)) => Err(err),
+            Ok(_) | Err(NoPack::Fault(_)) => Ok(()),
         }
-        Ok(())
     }
 
     /// A commit that turns out to be the receiver's is visited again, and so are its ancestors.
-    fn paint(&mut self, id: &ObjectId, side: Side) {
-        let mut was_queued = false;
-        if let Some(state) = self.states.get_mut(id) {
-            if state.side == side || state.side == Side::Receiver {
-                return;
+    fn paint(&mut self, id: &ObjectId, side: Side) -> CommitNumber {
+        let number = match self.met.repaint(id, side) {
+            Painted::AsItWas(number) => return number,
+            Painted::InQueue(number) => {
+                self.wanted_in_queue -= 1;
+                return number;
             }
-            state.side = side;
-            was_queued = state.queued;
-        }
-        if was_queued {
-            self.wanted_in_queue -= 1;
-            return;
-        }
-        let mut parents = Vec::new();
-        let read = self.commits.commit_and_tree(id, &mut parents);
-        let state = State {
-            side,
-            queued: read.is_ok(),
-            hole: read.as_ref().err().copied(),
+            Painted::ToRead(number) => number,
         };
-        if state.hole == Some(Hole::Shallow)
-            && let Some(tree) = self.commits.tree_of(id)
-        {
-            self.trees.insert(*id, tree);
+        let mut parents = Vec::new();
+        match self.commits.commit_and_tree(id, &mut parents) {
+            Ok((commit, tree)) => {
+                self.met.set_tree(number, tree);
+                self.met.enter_queue(number);
+                self.wanted_in_queue += usize::from(side == Side::Sender);
+                self.queue.push(Queued {
+                    height: (commit.generation.unwrap_or(u32::MAX), commit.date),
+                    id: *id,
+                    number,
+                    parents,
+                });
+            }
+            Err(hole) => {
+                self.met.set_hole(number, hole);
+                if hole == Hole::Shallow
+                    && let Some(tree) = self.commits.tree_of(id)
+                {
+                    self.met.set_tree(number, tree);
+                }
+            }
         }
-        self.states.insert(*id, state);
-        if let Ok((commit, tree)) = read {
-            self.trees.insert(*id, tree);
-            self.wanted_in_queue += usize::from(side == Side::Sender);
-            self.queue.push(Queued {
-                height: (commit.generation.unwrap_or(u32::MAX), commit.date),
-                id: *id,
-                parents,
-            });
-        }
+        number
     }
 
-    fn newest_known(&self) -> Vec<ObjectId> {
-        let known = self.queue.iter().filter(|queued| {
-            let state = self.states.get(&queued.id);
-            state.is_some_and(|state| state.side == Side::Receiver)
-        });
-        let mut known: Vec<_> = known.collect();
+    fn newest_known(&self) -> Vec<CommitNumber> {
+        let queued = self.queue.iter();
+        let mut known: Vec<_> = queued
+            .filter(|queued| !self.met.is_sent(queued.number))
+            .collect();
         known.sort_unstable_by(|a, b| b.cmp(a));
         known.truncate(MAX_KNOWN);
-        known.into_iter().map(|queued| queued.id).collect()
+        known.into_iter().map(|queued| queued.number).collect()
     }
 }
 

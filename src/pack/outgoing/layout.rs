@@ -1,4 +1,4 @@
-//! In which form each object of a pack is sent, and in which order.
+//! In which form each object of a pack is sent.
 //!
 //! What lies in a pack as a delta of something that is sent, or that the receiver has, is sent as it
 //! lies there. For the rest a delta is sought, and what remains is sent whole.
@@ -6,53 +6,29 @@
 use std::{
     cell::OnceCell,
     collections::{HashMap, HashSet},
+    io::BufRead,
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
 use gix::{
     ObjectId,
-    objs::{Find, FindHeader, Kind},
+    objs::{Find, FindHeader, Kind, encode::loose_header},
     oid,
 };
 
 use super::{
     NoPack,
+    items::{Base, Item, SentAs, break_cycles, heights, order},
     loose::LooseObjects,
     scan::Scanned,
-    search::{self, Candidate, Delta, Limits},
+    search::{self, Candidate, Limits},
     selection::{Selected, Selection},
-    stored::{Form, Place, StoredPacks},
+    stored::{Form, StoredPacks},
     survey::{PackOrder, Survey},
     texts::TreeTexts,
 };
 use crate::{Error, ErrorKind, Phase, Run};
-
-/// An object and how it is sent. There is one for each object of the pack, so what is rare is boxed.
-pub(super) struct Item {
-    pub(super) object: Selected,
-    pub(super) sent_as: SentAs,
-}
-
-pub(super) enum SentAs {
-    /// Compressed when its turn comes; its size, where that is known already.
-    Whole(Option<u64>),
-    /// Whole and of this size, as it lies in a pack.
-    StoredWhole(Place, u64),
-    /// A delta, as it lies in a pack.
-    StoredDelta(Place, Base),
-    /// A delta that was made for this pack.
-    Delta(Box<Delta>, Base),
-}
-
-/// What a delta is one of.
-#[derive(Clone)]
-pub(super) enum Base {
-    /// Another item, which comes before.
-    Item(u32),
-    /// An object that the receiver has, or gets with a pack that is sent as it is.
-    AtReceiver(Box<ObjectId>),
-}
 
 /// The objects of a pack in the order in which they are written.
 pub(super) fn lay_out(
@@ -83,7 +59,7 @@ pub(super) fn lay_out(
     let mut items = sources.stored_forms(objects, &bases, run)?;
     break_cycles(&mut items);
     sources.find_deltas(&mut items, &bases, run)?;
-    sources.check_readable(&items, run)?;
+    sources.check_readable(&mut items, run)?;
     Ok(order(items))
 }
 
@@ -235,6 +211,10 @@ impl Sources<'_> {
 
     /// Seeks a delta for everything that isn't one.
     fn find_deltas(&self, items: &mut [Item], bases: &[Selected], run: &Run) -> Result<(), NoPack> {
+        // What lies in one pack was compared when that was written.
+        if bases.is_empty() && is_one_pack(items) {
+            return Ok(());
+        }
         let heights = heights(items);
         let mut candidates = Vec::new();
         let mut numbers = Vec::new();
@@ -243,18 +223,12 @@ impl Sources<'_> {
             let (whole_in, size) = match item.sent_as {
                 SentAs::Whole(size) => (None, size.or_else(|| self.size(&item.object.id))),
                 SentAs::StoredWhole(place, size) => (Some(place.pack), Some(size)),
-                SentAs::StoredDelta(..) | SentAs::Delta(..) => continue,
+                SentAs::LooseWhole(_) | SentAs::StoredDelta(..) | SentAs::Delta(..) => continue,
             };
             let size = size.ok_or_else(|| NoPack::unreadable(item.object.id))?;
             let height = heights[number];
             candidates.push(candidate(&item.object, size, false, whole_in, height));
             numbers.push(Base::Item(number as u32));
-        }
-        // What lies in one pack was compared when that was written.
-        let pack = candidates.first().and_then(|first| first.whole_in);
-        let is_one_pack = |candidate: &Candidate| pack.is_some() && candidate.whole_in == pack;
-        if bases.is_empty() && candidates.iter().all(is_one_pack) {
-            return Ok(());
         }
         for base in bases {
             run.check()?;
@@ -272,8 +246,7 @@ impl Sources<'_> {
         let odb = Mutex::new(self.odb.clone());
         let texts = self.texts;
         let open = || {
-            let mut odb = odb.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            odb.unset_object_cache();
+            let odb = odb.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let mut loose = LooseObjects::at(self.folders);
             let (fault, not_sent, not_packed) = (&fault, &not_sent, &not_packed);
             move |id: &oid, content: &mut Vec<u8>| match read_tree(texts, id, content)
@@ -291,7 +264,7 @@ impl Sources<'_> {
                 }
             }
         };
-        let found = search::search(&candidates, open, &Limits::default(), run);
+        let found = search::search(&candidates, open, &limits(run), run);
         if let Some(fault) = fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(NoPack::unreadable(fault));
         }
@@ -312,23 +285,72 @@ impl Sources<'_> {
     }
 
     /// Reads what nobody has read so far: a pack that has begun can only be broken off.
-    fn check_readable(&self, items: &[Item], run: &Run) -> Result<(), NoPack> {
+    fn check_readable(&self, items: &mut [Item], run: &Run) -> Result<(), NoPack> {
         let mut loose = LooseObjects::at(self.folders);
         let mut buffer = Vec::new();
         for item in items
-            .iter()
+            .iter_mut()
             .filter(|item| matches!(item.sent_as, SentAs::Whole(_)))
         {
             run.check()?;
-            if self.texts.get(&item.object.id).is_none()
-                && loose.read(&item.object.id, &mut buffer).is_none()
-                && !matches!(self.odb.try_find(&item.object.id, &mut buffer), Ok(Some(_)))
-            {
-                return Err(NoPack::unreadable(item.object.id));
+            let id = &item.object.id;
+            if self.texts.get(id).is_some() || loose.read(id, &mut buffer).is_some() {
+                continue;
+            }
+            if let Some(size) = streamed_size(&mut loose, &item.object, run)? {
+                item.sent_as = SentAs::LooseWhole(size);
+            } else if !matches!(self.odb.try_find(id, &mut buffer), Ok(Some(_))) {
+                return Err(NoPack::unreadable(*id));
             }
         }
         Ok(())
     }
+}
+
+/// The size of a large loose object that is the one that its name says.
+fn streamed_size(
+    loose: &mut LooseObjects,
+    object: &Selected,
+    run: &Run,
+) -> Result<Option<u64>, NoPack> {
+    let found = loose.stream(&object.id);
+    let Some((kind, size, mut content)) = found.filter(|(kind, ..)| *kind == object.kind) else {
+        return Ok(None);
+    };
+    let mut hasher = gix::hash::hasher(object.id.kind());
+    hasher.update(&loose_header(kind, size));
+    loop {
+        run.check()?;
+        let ready = match content.fill_buf() {
+            Ok([]) => break,
+            Ok(ready) => ready,
+            Err(_) => return Ok(None),
+        };
+        hasher.update(ready);
+        let ready = ready.len();
+        content.consume(ready);
+    }
+    let made = hasher.try_finalize();
+    Ok(made.is_ok_and(|made| made == object.id).then_some(size))
+}
+
+/// Whether all that is sent whole lies in one and the same pack.
+fn is_one_pack(items: &[Item]) -> bool {
+    let mut packs = items.iter().filter_map(|item| match item.sent_as {
+        SentAs::StoredWhole(place, _) => Some(Some(place.pack)),
+        SentAs::Whole(_) | SentAs::LooseWhole(_) => Some(None),
+        SentAs::StoredDelta(..) | SentAs::Delta(..) => None,
+    });
+    let Some(first) = packs.next() else {
+        return true;
+    };
+    first.is_some() && packs.all(|pack| pack == first)
+}
+
+/// Three quarters of the memory that the run may take; caches take the rest.
+fn limits(run: &Run) -> Limits {
+    let memory = run.limits().memory / 4 * 3;
+    Limits::within(usize::try_from(memory).unwrap_or(usize::MAX))
 }
 
 fn read_tree(texts: &TreeTexts, id: &oid, content: &mut Vec<u8>) -> bool {
@@ -356,109 +378,4 @@ fn candidate(
         whole_in,
         height,
     }
-}
-
-impl SentAs {
-    /// Or in a pack that is damaged.
-    fn is_not_packed(&self) -> bool {
-        matches!(self, SentAs::Whole(Some(_)))
-    }
-
-    /// The item that has to come before.
-    fn base(&self) -> Option<usize> {
-        match self {
-            SentAs::StoredDelta(_, Base::Item(base)) | SentAs::Delta(_, Base::Item(base)) => {
-                Some(*base as usize)
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Within one pack deltas can't lead in a circle; taken from several they can.
-fn break_cycles(items: &mut [Item]) {
-    #[derive(Clone, Copy, PartialEq)]
-    enum State {
-        New,
-        OnPath,
-        Done,
-    }
-    let mut states = vec![State::New; items.len()];
-    let mut path = Vec::new();
-    for start in 0..items.len() {
-        let mut next = Some(start);
-        while let Some(at) = next.filter(|at| states[*at] == State::New) {
-            states[at] = State::OnPath;
-            path.push(at);
-            next = items[at].sent_as.base();
-            if next.is_some_and(|next| states[next] == State::OnPath) {
-                items[at].sent_as = SentAs::Whole(None);
-            }
-        }
-        for at in path.drain(..) {
-            states[at] = State::Done;
-        }
-    }
-}
-
-/// How many deltas deep the chains are that hang on each item.
-fn heights(items: &[Item]) -> Vec<u32> {
-    let mut children = vec![0_u32; items.len()];
-    for base in items.iter().filter_map(|item| item.sent_as.base()) {
-        children[base] += 1;
-    }
-    let mut heights = vec![0; items.len()];
-    let leaves = (0..items.len()).filter(|at| children[*at] == 0);
-    let mut done: Vec<usize> = leaves.collect();
-    while let Some(at) = done.pop() {
-        if let Some(base) = items[at].sent_as.base() {
-            heights[base] = heights[base].max(heights[at] + 1);
-            children[base] -= 1;
-            if children[base] == 0 {
-                done.push(base);
-            }
-        }
-    }
-    heights
-}
-
-/// Each base before its deltas; apart from that first what is not in packs, then each pack's objects
-/// as they lie there, which reads it from start to end.
-fn order(mut items: Vec<Item>) -> Vec<Item> {
-    let mut sorted: Vec<usize> = (0..items.len()).collect();
-    sorted.sort_by_cached_key(|at| match items[*at].sent_as {
-        SentAs::StoredWhole(place, _) | SentAs::StoredDelta(place, _) => {
-            Some((place.pack, place.offset))
-        }
-        SentAs::Whole(_) | SentAs::Delta(..) => None,
-    });
-    let mut new_places = vec![u32::MAX; items.len()];
-    let mut placed = 0;
-    let mut chain = Vec::new();
-    for start in sorted {
-        let mut next = Some(start);
-        while let Some(at) = next.filter(|at| new_places[*at] == u32::MAX) {
-            chain.push(at);
-            next = items[at].sent_as.base();
-        }
-        for at in chain.drain(..).rev() {
-            new_places[at] = placed;
-            placed += 1;
-        }
-    }
-    for item in &mut items {
-        if let SentAs::StoredDelta(_, Base::Item(base)) | SentAs::Delta(_, Base::Item(base)) =
-            &mut item.sent_as
-        {
-            *base = new_places[*base as usize];
-        }
-    }
-    for at in 0..items.len() {
-        while new_places[at] as usize != at {
-            let to = new_places[at] as usize;
-            items.swap(at, to);
-            new_places.swap(at, to);
-        }
-    }
-    items
 }

@@ -67,6 +67,17 @@ pub(crate) struct Limits {
     pub delta_memory: usize,
 }
 
+impl Limits {
+    /// With that many bytes of memory for the objects that are compared and the deltas that are kept.
+    pub(crate) fn within(memory: usize) -> Self {
+        Limits {
+            window_memory: memory / 3 * 2,
+            delta_memory: memory / 3,
+            ..Limits::default()
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {

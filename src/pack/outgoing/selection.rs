@@ -11,7 +11,9 @@ use std::{
 use gix::{ObjectId, objs::Kind};
 
 use super::{
-    NoPack, everything,
+    NoPack,
+    commit_table::CommitNumber,
+    everything,
     frontier::Frontier,
     links::is_worth_it,
     shared,
@@ -64,7 +66,7 @@ pub(super) fn select(
         frontier
             .commits
             .iter()
-            .map(|(commit, _)| (*commit, Kind::Commit)),
+            .map(|commit| (frontier.met.id(*commit), Kind::Commit)),
     );
     let mut objects: Vec<_> = named
         .map(|(id, kind)| Selected {
@@ -97,7 +99,7 @@ pub(super) fn select(
     run.advance(Phase::Count, objects.len() as u64, None);
 
     let known = boundary.iter().chain(&frontier.known);
-    let known = known.filter_map(|commit| frontier.trees.get(commit).copied());
+    let known = known.filter_map(|commit| frontier.met.tree(*commit));
     let shared = shared::find(odb, known, &objects, &sent, run)?;
     let (left_out, objects): (Vec<_>, _) = objects
         .into_iter()
@@ -120,12 +122,13 @@ pub(super) fn select(
 }
 
 /// The parents that the receiver has, those of the newest commits first.
-fn boundary(frontier: &Frontier) -> Vec<ObjectId> {
-    let mut seen: HashSet<_> = frontier.commits.iter().map(|(id, _)| *id).collect();
-    let parents = frontier.commits.iter().flat_map(|(_, parents)| parents);
+fn boundary(frontier: &Frontier) -> Vec<CommitNumber> {
+    let met = &frontier.met;
+    let parents = frontier.commits.iter();
+    let parents = parents.flat_map(|commit| met.parents(*commit)).copied();
+    let mut seen = HashSet::new();
     parents
-        .copied()
-        .filter(|parent| seen.insert(*parent))
+        .filter(|parent| !met.is_sent(*parent) && seen.insert(*parent))
         .collect()
 }
 
@@ -143,12 +146,18 @@ fn read_everything(
         return Ok(None);
     };
     let mut roots = frontier.others.clone();
-    for (commit, _) in &frontier.commits {
-        let tree = frontier.trees.get(commit);
-        let tree = tree.ok_or_else(|| NoPack::unreadable(*commit))?;
-        roots.push((*tree, Kind::Tree));
+    for commit in &frontier.commits {
+        let root = (tree_of(frontier, *commit)?, Kind::Tree);
+        if roots.last() != Some(&root) {
+            roots.push(root);
+        }
     }
     everything::find(odb, &survey, &roots, run)
+}
+
+fn tree_of(frontier: &Frontier, commit: CommitNumber) -> Result<ObjectId, NoPack> {
+    let tree = frontier.met.tree(commit);
+    tree.ok_or_else(|| NoPack::unreadable(frontier.met.id(commit)))
 }
 
 /// Commits don't depend on each other here, so that several threads can share them. Neighbours stay
@@ -169,7 +178,6 @@ fn read_trees(
     let share = frontier.commits.len().div_ceil(threads * SHARES_PER_THREAD);
     let shares: Vec<_> = frontier.commits.chunks(share.max(1)).collect();
     let next = AtomicUsize::new(0);
-    let tree_of = |commit| frontier.trees.get(commit).copied();
     let work = |mut walk: TreeWalk<'_>| -> Result<(Vec<(usize, Found)>, TreeTexts), NoPack> {
         let mut found = Vec::new();
         loop {
@@ -179,10 +187,10 @@ fn read_trees(
                 found.push((at, walk.found));
                 return Ok((found, walk.texts));
             };
-            for (commit, parents) in *commits {
-                let compared = parents.iter().take(MAX_COMPARED).filter_map(tree_of);
-                let tree = tree_of(commit).ok_or_else(|| NoPack::unreadable(*commit))?;
-                walk.read_root(tree, compared.collect())?;
+            for commit in *commits {
+                let parents = frontier.met.parents(*commit).iter().take(MAX_COMPARED);
+                let compared = parents.filter_map(|parent| frontier.met.tree(*parent));
+                walk.read_root(tree_of(frontier, *commit)?, compared.collect())?;
             }
             found.push((at, mem::take(&mut walk.found)));
         }

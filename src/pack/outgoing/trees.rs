@@ -26,15 +26,16 @@ use gix::{
 use gix_pack::cache::lru;
 
 use super::{
-    NoPack, loose::LooseObjects, search::name_hash, selection::Selected, texts::TreeTexts,
+    NoPack,
+    loose::{LooseObjects, built_in},
+    search::name_hash,
+    selection::Selected,
+    texts::TreeTexts,
 };
 use crate::{
     Phase, Run,
     pack::entries::{Entries, decode, is_readable, kind_of},
 };
-
-/// What each thread keeps at hand of packs.
-const DELTA_BASE_CACHE: usize = 64 * 1024 * 1024;
 
 /// How many paths have their last version kept.
 pub(super) const MAX_LATEST: usize = 4096;
@@ -79,8 +80,8 @@ impl<'a> TreeWalk<'a> {
         has_boundary: bool,
         run: &'a Run,
     ) -> Self {
-        odb.set_pack_cache(|| Box::new(lru::MemoryCappedHashmap::new(DELTA_BASE_CACHE)));
-        odb.unset_object_cache();
+        let delta_bases = usize::try_from(run.limits().memory / 4).unwrap_or(usize::MAX);
+        odb.set_pack_cache(move || Box::new(lru::MemoryCappedHashmap::new(delta_bases)));
         TreeWalk {
             odb,
             loose: LooseObjects::at(folders),
@@ -247,6 +248,7 @@ pub(super) fn tree_content(odb: &gix::odb::Handle, id: &ObjectId) -> Result<Vec<
     match odb.try_find(id, &mut buffer) {
         Ok(Some(object)) if object.kind == Kind::Tree => Ok(buffer),
         Ok(Some(_)) => Err(NoPack::unfit(*id)),
+        Ok(None) if built_in(id).is_some() => Ok(Vec::new()),
         Ok(None) => Err(NoPack::missing(*id)),
         Err(_) => Err(NoPack::unreadable(*id)),
     }

@@ -14,8 +14,9 @@ use gix_pack::data::{self, entry::Header};
 
 use super::{
     delta,
-    layout::{Base, Item, SentAs},
-    loose::LooseObjects,
+    items::{Base, Item, SentAs},
+    loose::{LooseObjects, LooseStream},
+    selection::Selected,
     stored::{Rest, StoredPacks},
     zlib::Deflater,
 };
@@ -62,6 +63,7 @@ enum Part {
 /// An item on its way, behind its header.
 enum Unfinished {
     Deflate { content: Vec<u8>, done: usize },
+    DeflateStream(Box<LooseStream>),
     Compressed(Vec<u8>),
     Copy(Rest),
 }
@@ -85,7 +87,6 @@ impl<'a> OutgoingPack<'a> {
         let hash = odb.store_ref().object_hash();
         let mut odb = odb;
         // Hardly anything is read twice from here on.
-        odb.unset_object_cache();
         odb.unset_pack_cache();
         // A `git gc` may put objects elsewhere while the pack is being sent.
         odb.refresh = Default::default();
@@ -165,9 +166,17 @@ impl<'a> OutgoingPack<'a> {
         let stored = |place| self.packs.open(place).ok_or_else(|| unreadable(&object.id));
         let (header, size, unfinished) = match sent_as {
             SentAs::Whole(_) => {
-                let content = self.content(&object.id)?;
-                let size = content.len() as u64;
-                (header_of(object.kind), size, Unfinished::deflate(content))
+                let (size, unfinished) = self.whole(&object.id)?;
+                (header_of(object.kind), size, unfinished)
+            }
+            SentAs::LooseWhole(size) => {
+                // It may have been packed meanwhile.
+                let (size, unfinished) = match self.loose_stream(object, *size) {
+                    Some(stream) => (*size, Unfinished::DeflateStream(Box::new(stream))),
+                    None => self.whole(&object.id)?,
+                };
+                self.deflater.restart();
+                (header_of(object.kind), size, unfinished)
             }
             SentAs::StoredWhole(place, _) => {
                 let (size, rest) = stored(*place)?;
@@ -217,12 +226,28 @@ impl<'a> OutgoingPack<'a> {
                 self.buffer.append(data);
                 false
             }
+            Unfinished::DeflateStream(content) => {
+                let ready = content.fill_buf()?;
+                let (taken, goes_on) = self.deflater.append(ready, &mut self.buffer);
+                content.consume(taken);
+                goes_on
+            }
             Unfinished::Deflate { content, done } => {
                 self.deflater.step(content, done, &mut self.buffer)
             }
         };
         self.unfinished = more.then_some(unfinished);
         Ok(())
+    }
+
+    fn whole(&self, id: &ObjectId) -> io::Result<(u64, Unfinished)> {
+        let content = self.content(id)?;
+        Ok((content.len() as u64, Unfinished::deflate(content)))
+    }
+
+    fn loose_stream(&self, object: &Selected, size: u64) -> Option<LooseStream> {
+        let (kind, found, stream) = self.loose.borrow_mut().stream(&object.id)?;
+        (kind == object.kind && found == size).then_some(stream)
     }
 
     /// A delta that there was no room to keep.

@@ -43,6 +43,31 @@ impl Deflater {
         status != Status::StreamEnd
     }
 
+    /// Begins a stream of which [`append`](Self::append) is given the content.
+    pub(crate) fn restart(&mut self) {
+        self.0.reset();
+    }
+
+    /// Goes on with the stream by more of its content, or to its end where `content` is empty: how much of
+    /// that was taken, and whether the stream goes on.
+    pub(crate) fn append(&mut self, content: &[u8], to: &mut Vec<u8>) -> (usize, bool) {
+        let flush = if content.is_empty() {
+            FlushCompress::Finish
+        } else {
+            FlushCompress::None
+        };
+        let filled = to.len();
+        to.resize(filled + CHUNK, 0);
+        let (read, written) = (self.0.total_in(), self.0.total_out());
+        let status = self
+            .0
+            .compress(content, &mut to[filled..], flush)
+            .expect("the state is whole and never out of memory");
+        to.truncate(filled + (self.0.total_out() - written) as usize);
+        let taken = (self.0.total_in() - read) as usize;
+        (taken, status != Status::StreamEnd)
+    }
+
     /// The whole of `content` as one stream.
     pub(crate) fn deflate(&mut self, content: &[u8]) -> Vec<u8> {
         let (mut stream, mut done) = (Vec::new(), 0);
@@ -70,6 +95,21 @@ pub(super) mod tests {
         content
     }
 
+    /// The content of the stream that is made piece by piece.
+    fn append_in_pieces(deflater: &mut Deflater, content: &[u8]) -> Vec<u8> {
+        let mut stream = Vec::new();
+        deflater.restart();
+        for mut piece in content.chunks(100_000) {
+            while !piece.is_empty() {
+                let (taken, goes_on) = deflater.append(piece, &mut stream);
+                assert!(goes_on);
+                piece = &piece[taken..];
+            }
+        }
+        while deflater.append(&[], &mut stream).1 {}
+        inflate(&stream, content.len())
+    }
+
     #[test]
     fn every_stream_is_whole() {
         let mut deflater = Deflater::new();
@@ -83,6 +123,7 @@ pub(super) mod tests {
         ] {
             let stream = deflater.deflate(&content);
             assert!(inflate(&stream, content.len()) == content);
+            assert!(append_in_pieces(&mut deflater, &content) == content);
         }
     }
 }

@@ -29,7 +29,7 @@ use paced::Paced;
 use room::Permit;
 pub(super) use room::Room;
 pub(super) use work::{Visited, Work};
-pub(crate) use zlib::Inflater;
+pub(crate) use zlib::{Inflater, Inflating};
 
 /// The longest header of an entry: a size of 64 bits, and the longest distance or id.
 const MAX_HEADER: usize = 10 + 32;

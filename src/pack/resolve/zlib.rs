@@ -1,6 +1,9 @@
 //! The zlib streams of a pack's entries, undone.
 
-use std::io::{self, BufRead, Read};
+use std::{
+    borrow::BorrowMut,
+    io::{self, BufRead, Read},
+};
 
 use gix::zlib::{Decompress, FlushDecompress, Status};
 
@@ -45,31 +48,41 @@ impl Inflater {
 
     /// Reads the content of the stream that `from` stands at, which has to be of `size` bytes, and
     /// leaves `from` behind it.
-    pub(crate) fn read<R: BufRead>(&mut self, from: R, size: u64) -> Inflating<'_, R> {
-        self.state.reset();
-        self.chunk.resize(CHUNK, 0);
-        Inflating {
-            from,
-            inflater: self,
-            ready: 0..0,
-            left: size,
-            has_ended: false,
-        }
+    pub(crate) fn read<R: BufRead>(&mut self, from: R, size: u64) -> Inflating<&mut Inflater, R> {
+        Inflating::new(self, from, size)
+    }
+
+    /// The same for one stream alone.
+    pub(crate) fn into_read<R: BufRead>(self, from: R, size: u64) -> Inflating<Inflater, R> {
+        Inflating::new(self, from, size)
     }
 }
 
 /// One stream, as it is inflated. Its end is the end of the content, with every byte accounted for.
-pub(crate) struct Inflating<'a, R> {
+pub(crate) struct Inflating<I, R> {
     from: R,
-    inflater: &'a mut Inflater,
+    inflater: I,
     ready: std::ops::Range<usize>,
     left: u64,
     has_ended: bool,
 }
 
-impl<R: BufRead> Inflating<'_, R> {
+impl<I: BorrowMut<Inflater>, R: BufRead> Inflating<I, R> {
+    fn new(mut inflater: I, from: R, size: u64) -> Self {
+        let Inflater { state, chunk } = inflater.borrow_mut();
+        state.reset();
+        chunk.resize(CHUNK, 0);
+        Inflating {
+            from,
+            inflater,
+            ready: 0..0,
+            left: size,
+            has_ended: false,
+        }
+    }
+
     fn refill(&mut self) -> io::Result<()> {
-        let Inflater { state, chunk } = &mut *self.inflater;
+        let Inflater { state, chunk } = self.inflater.borrow_mut();
         while self.ready.is_empty() && !self.has_ended {
             let input = self.from.fill_buf()?;
             let is_over = input.is_empty();
@@ -96,10 +109,10 @@ impl<R: BufRead> Inflating<'_, R> {
     }
 }
 
-impl<R: BufRead> BufRead for Inflating<'_, R> {
+impl<I: BorrowMut<Inflater>, R: BufRead> BufRead for Inflating<I, R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.refill()?;
-        Ok(&self.inflater.chunk[self.ready.clone()])
+        Ok(&self.inflater.borrow().chunk[self.ready.clone()])
     }
 
     fn consume(&mut self, amount: usize) {
@@ -107,7 +120,7 @@ impl<R: BufRead> BufRead for Inflating<'_, R> {
     }
 }
 
-impl<R: BufRead> Read for Inflating<'_, R> {
+impl<I: BorrowMut<Inflater>, R: BufRead> Read for Inflating<I, R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let ready = self.fill_buf()?;
         let size = ready.len().min(to.len());

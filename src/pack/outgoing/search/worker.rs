@@ -207,7 +207,7 @@ where
         }
         match (self.read)(&candidate.id, &mut self.buffer) {
             Ok(()) => {
-                let base = Base::new(self.buffer.clone());
+                let base = Base::new(copy_or_take(&mut self.buffer));
                 self.memory += Base::memory(base.content().len());
                 Ok(Some(base))
             }
@@ -226,4 +226,15 @@ where
             self.memory -= Base::memory(base.content().len());
         }
     }
+}
+
+/// The content of the buffer, which is used again unless it is large.
+fn copy_or_take(buffer: &mut Vec<u8>) -> Vec<u8> {
+    const LARGE: usize = 1024 * 1024;
+    if buffer.len() < LARGE {
+        return buffer.clone();
+    }
+    let mut taken = std::mem::take(buffer);
+    taken.shrink_to_fit();
+    taken
 }
