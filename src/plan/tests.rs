@@ -325,12 +325,15 @@ fn a_rejection_by_the_rules_holds_as_long_as_these_are_the_same() {
         ("", false),
     ];
     for (rules, holds) in cases {
-        let mut options = SyncOptions::default();
-        options.previous = Some(SyncRunStats {
+        let previous = SyncRunStats {
             refs: refs.into_iter().collect(),
             rules: rules.to_owned(),
             ..SyncRunStats::default()
-        });
+        };
+        let options = SyncOptions {
+            previous: Some(previous),
+            ..SyncOptions::default()
+        };
         let found = steps(&source, &destination, &options).into_iter();
         let found: Vec<_> = found.map(|(_, step)| step).collect();
         let expected = reasons.clone().map(|reason| match holds {

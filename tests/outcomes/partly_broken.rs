@@ -119,7 +119,7 @@ fn from_one_repository_to_the_other() {
 
 #[test]
 fn a_single_ref_is_rejected_in_the_words_of_the_server() {
-    let (pair, tips) = with_broken(&[0..1]);
+    let (pair, tips) = with_broken(std::slice::from_ref(&(0..1)));
     let others = (1..tips.len()).map(|number| format!("delete {}\n", name(number)));
     let others: String = others.collect();
     pair.upstream

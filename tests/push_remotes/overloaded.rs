@@ -107,9 +107,10 @@ fn where_some_refs_moved_the_run_has_not_failed_and_says_when_to_go_on() {
 
 #[test]
 fn at_a_repeated_push() {
-    let first_one_moves = |number| number == 2;
-    let none_moves = |number| number == 1;
-    let cases: [(fn(usize) -> bool, bool); 2] = [(first_one_moves, true), (none_moves, false)];
+    type Fails = fn(usize) -> bool;
+    let first_one_moves: Fails = |number| number == 2;
+    let none_moves: Fails = |number| number == 1;
+    let cases = [(first_one_moves, true), (none_moves, false)];
     for (fails, some_moved) in cases {
         let pair = Pair::in_step();
         pair.branches("many", 3);

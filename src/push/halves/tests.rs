@@ -141,7 +141,8 @@ fn a_ref_that_dropped_out_of_a_push_is_no_suspect() {
 
 #[test]
 fn the_default_branch_comes_first() {
-    let cases: [(&[usize], Option<usize>, usize, &[usize]); 6] = [
+    type Case<'a> = (&'a [usize], Option<usize>, usize, &'a [usize]);
+    let cases: [Case<'_>; 6] = [
         (&[], Some(1), 7, &[]),
         (&[2, 4, 6, 8], None, 0, &[2, 4, 6, 8]),
         (&[2, 4, 6, 8], Some(6), 0, &[6, 2, 4, 8]),
