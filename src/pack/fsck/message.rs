@@ -143,7 +143,7 @@ messages! {
     HasDotdot = "hasDotdot", Warn;
     /// A tree entry that some file system takes for `.git`.
     HasDotgit = "hasDotgit", Warn;
-    /// A tree entry with a name of more than 4,096 bytes, or what [`FsckRules::set`] says.
+    /// A tree entry with a name of more than 4,096 bytes, or what [`FsckRules::set`](crate::FsckRules::set) says.
     LargePathname = "largePathname", Warn;
     /// A tree entry with the null id.
     NullSha1 = "nullSha1", Warn;

@@ -90,7 +90,7 @@ impl FsckRules {
     /// Makes `message` weigh something else.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOptions`] for one that is fatal to git (`nulInHeader`,
+    /// [`InvalidOptions`](crate::ErrorKind::InvalidOptions) for one that is fatal to git (`nulInHeader`,
     /// `unterminatedHeader`) and any level but [`FsckLevel::Error`].
     pub fn set_level(&mut self, message: FsckMessage, level: FsckLevel) -> Result<(), Error> {
         if !message.can_be_ignored() && level != FsckLevel::Error {
@@ -106,7 +106,7 @@ impl FsckRules {
     /// much for a name: `warn:1k`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOptions`] for a name or a value that git doesn't know, and as
+    /// [`InvalidOptions`](crate::ErrorKind::InvalidOptions) for a name or a value that git doesn't know, and as
     /// [`set_level`](FsckRules::set_level).
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
         let message: FsckMessage = name.parse()?;
@@ -128,7 +128,7 @@ impl FsckRules {
     /// a comment.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOptions`] for a line that holds anything else.
+    /// [`InvalidOptions`](crate::ErrorKind::InvalidOptions) for a line that holds anything else.
     pub fn parse_skip_list(text: &str) -> Result<HashSet<ObjectId>, Error> {
         let ids = text.lines().map(|line| match line.split_once('#') {
             Some((id, _comment)) => id.trim(),
