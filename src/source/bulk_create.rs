@@ -28,24 +28,31 @@ use crate::{
     plan,
 };
 
-/// What became of a ref; `None` if it is left to be created by itself.
+/// What became of a ref; `None` if it is left to be moved or created by itself.
 pub(super) type Answer = Option<Result<(), Reason>>;
 
-/// Creates refs that must not exist. One answer per update, in order.
+/// Creates those refs that must not exist. One answer per update, in order.
 pub(super) fn create(
     repo: &gix::Repository,
     commits: &StoreCommits<'_>,
     locks: &mut RefLocks,
     logs: &Reflogs<'_>,
-    updates: &[&RefUpdate],
+    updates: &[RefUpdate],
     wait: Duration,
     run: &Run,
 ) -> Vec<Answer> {
+    // The file is written in their order, and a run plans them in this one.
+    if !updates.is_sorted_by_key(|update| update.name) {
+        return vec![None; updates.len()];
+    }
     let mut answers = match add(repo, commits, locks, updates, wait) {
         Ok(answers) => answers,
         // Somebody died there, or is about to pack: loose refs need no such lock.
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => return vec![None; updates.len()],
-        Err(err) => return vec![Some(Err(not_written(&err))); updates.len()],
+        Err(err) => {
+            let failed = |update| is_new(update).then(|| Err(not_written(&err)));
+            return updates.iter().map(failed).collect();
+        }
     };
     if let Err(err) = sync_file_name(repo) {
         tracing::warn!(%err, "the new refs may not outlive a power failure");
@@ -61,7 +68,7 @@ pub(super) fn create(
     answers
 }
 
-fn log(logs: &Reflogs<'_>, updates: &[&RefUpdate], answers: &[Answer]) {
+fn log(logs: &Reflogs<'_>, updates: &[RefUpdate], answers: &[Answer]) {
     for (update, _) in updates
         .iter()
         .zip(answers)
@@ -72,6 +79,10 @@ fn log(logs: &Reflogs<'_>, updates: &[&RefUpdate], answers: &[Answer]) {
             tracing::warn!(?name, %err, "the log of a new ref misses its creation");
         }
     }
+}
+
+pub(super) fn is_new(update: &RefUpdate<'_>) -> bool {
+    update.expected.is_none()
 }
 
 fn is_done(answer: &Answer) -> bool {
@@ -88,7 +99,7 @@ fn add(
     repo: &gix::Repository,
     commits: &StoreCommits<'_>,
     locks: &mut RefLocks,
-    updates: &[&RefUpdate],
+    updates: &[RefUpdate],
     wait: Duration,
 ) -> io::Result<Vec<Answer>> {
     let path = packed_refs::path(repo.common_dir());
@@ -98,22 +109,25 @@ fn add(
     let files = LooseRefs::list(repo)?;
     let checked_out = CheckedOut::of(repo);
     let mut free = BStr::new("");
-    let judged =
-        updates.iter().map(
-            |update| match may_create(&packed, &files, update.name, &mut free) {
-                Some(Ok(())) if checked_out.has(update.name) => Some(Err(Reason::CheckedOut)),
-                answer => answer,
-            },
-        );
+    let judged = updates.iter().map(|update| {
+        if !is_new(update) {
+            return None;
+        }
+        match may_create(&packed, &files, update.name, &mut free) {
+            Some(Ok(())) if checked_out.has(update.name) => Some(Err(Reason::CheckedOut)),
+            answer => answer,
+        }
+    });
     let answers: Vec<_> = judged.collect();
-    let allowed = updates.iter().zip(&answers);
-    let allowed = allowed.filter(|(_, answer)| is_done(answer));
-    let mut added: Vec<_> = allowed.map(|(update, _)| *update).collect();
-    if !added.is_empty() {
-        added.sort_by_key(|update| update.name);
+    if answers.iter().any(is_done) {
+        let allowed = updates.iter().zip(&answers);
+        let allowed = allowed.filter(|(_, answer)| is_done(answer));
         // One after the other: there may be a million.
-        let added = added.iter().map(|update| line(update, commits));
-        replace(lock, &packed, added)?;
+        replace(
+            lock,
+            &packed,
+            allowed.map(|(update, _)| line(update, commits)),
+        )?;
     }
     Ok(answers)
 }
@@ -123,7 +137,7 @@ fn look_again(
     repo: &gix::Repository,
     commits: &StoreCommits<'_>,
     locks: &mut RefLocks,
-    updates: &[&RefUpdate],
+    updates: &[RefUpdate],
     answers: &mut [Answer],
     wait: Duration,
 ) -> io::Result<()> {

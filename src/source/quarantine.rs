@@ -329,13 +329,18 @@ impl Quarantine for LocalQuarantine {
         }
         let faults = self.hold(updates, run)?;
         let is_sound = |update: &&RefUpdate| !faults.contains_key(&update.new);
-        let sound = match faults.is_empty() {
-            true => Cow::Borrowed(updates),
-            false => updates.iter().filter(is_sound).cloned().collect(),
+        let sound = if faults.is_empty() {
+            Cow::Borrowed(updates)
+        } else {
+            updates.iter().filter(is_sound).cloned().collect()
         };
         let moved = ref_update::apply(&self.repo, &mut self.view.commits(), &sound, run);
         if let Some(incoming) = &mut self.incoming {
             incoming.finish();
+        }
+        // There may be a million answers: no second list of them for nothing.
+        if faults.is_empty() {
+            return Ok(moved);
         }
         let mut moved = moved.into_iter();
         let answer = |update: &RefUpdate| match faults.get(&update.new) {

@@ -15,7 +15,7 @@ use bstr::{BStr, BString, ByteSlice};
 
 use super::{
     RefUpdate,
-    bulk_create::{self, Answer},
+    bulk_create::{self, is_new},
     checked_out::CheckedOut,
     local::object_format,
     loose_refs::{self, Target},
@@ -53,21 +53,16 @@ pub(super) fn apply(
         Err(err) => return vec![Err(not_written(&err)); updates.len()],
     };
     let logs = Reflogs::of(repo, sharing);
-    let new = updates.iter().filter(|update| update.expected.is_none());
-    let new: Vec<_> = new.collect();
-    let created = if new.len() >= PACKED_FROM {
-        bulk_create::create(repo, commits, &mut locks, &logs, &new, LOCK_WAIT, run)
+    let new = updates.iter().filter(|update| is_new(update)).count();
+    let created = if new >= PACKED_FROM {
+        bulk_create::create(repo, commits, &mut locks, &logs, updates, LOCK_WAIT, run)
     } else {
-        vec![None; new.len()]
+        vec![None; updates.len()]
     };
-    drop(new);
     let total = Some(updates.len() as u64);
     let mut patience = LOCK_WAIT;
     let mut moved = Vec::new();
-    let answers = among_all(created, updates)
-        .into_iter()
-        .zip(updates)
-        .zip(0..);
+    let answers = created.into_iter().zip(updates).zip(0..);
     // In place of those, as there may be a million.
     let answers = answers.map(|((created, update), done)| {
         run.advance(Phase::Apply, done, total);
@@ -80,19 +75,6 @@ pub(super) fn apply(
     make_durable(repo, moved.into_iter());
     run.advance(Phase::Apply, updates.len() as u64, total);
     answers
-}
-
-/// The answers for new refs, each at the place of its update.
-fn among_all(created: Vec<Answer>, updates: &[RefUpdate]) -> Vec<Answer> {
-    if created.len() == updates.len() {
-        return created;
-    }
-    let mut created = created.into_iter();
-    let answers = updates.iter().map(|update| match update.expected {
-        None => created.next().flatten(),
-        Some(_) => None,
-    });
-    answers.collect()
 }
 
 /// `patience` is what is left of the time that the run waits for other people's locks: a lock that

@@ -364,6 +364,14 @@ const STRICTER: &[(&str, &str)] = &[
         "git can't tell its size; it does so for the empty tree, which it has built in",
     ),
     (
+        "can't be parsed",
+        "a mode of a tree's entry has more than seven digits, which git reads and has never written",
+    ),
+    (
+        "is a blob where a tree is needed",
+        "mode 140000, which no git has written: that of a folder here, and of a submodule to git",
+    ),
+    (
         "twice, and a delta of it",
         "which of the two a delta is built on is up to whoever reads the pack",
     ),

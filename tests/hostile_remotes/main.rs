@@ -12,7 +12,9 @@ mod redirects;
 #[path = "../support/mod.rs"]
 mod support;
 
-use refsync::{Error, PackRequest, RefSource as _, Run, Service, SmartHttp, SyncOptions};
+use refsync::{
+    Error, PackAnswer, PackRequest, RefSource as _, Run, Service, SmartHttp, SyncOptions,
+};
 
 /// What is asked of a remote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,5 +52,9 @@ fn fetch(remote: &SmartHttp, run: &Run) -> Result<(), Error> {
             Err(err) => Err(Error::new(refsync::ErrorKind::Protocol, err.to_string())),
         }
     };
-    remote.upload_pack(&request, &mut receive, run).map(drop)
+    match remote.upload_pack(&request, &mut receive, run)? {
+        // A run that gets nothing at all fails in these words.
+        PackAnswer::GaveUp { detail, .. } => Err(Error::new(refsync::ErrorKind::Remote, detail)),
+        _ => Ok(()),
+    }
 }
