@@ -23,7 +23,9 @@ pub struct NetworkPolicy {
     /// globally reachable. Addresses at which a cloud answers its own machines count as such, too.
     pub allow_private_networks: bool,
     /// Networks that are refused whatever else is allowed, such as a service's own where private ones
-    /// are allowed, or public addresses behind which internal ones are.
+    /// are allowed, or public addresses behind which internal ones are. Where there is any, addresses
+    /// that stand for others are refused as well: the unspecified ones, and those of IPv6 that a
+    /// translator takes an IPv4 address from.
     pub refused_networks: Vec<IpNetwork>,
 }
 
@@ -75,9 +77,13 @@ impl NetworkPolicy {
     }
 
     pub(super) fn allows(&self, address: IpAddr) -> bool {
-        let is_refused = |network: &IpNetwork| network.contains(address);
-        (self.allow_private_networks || is_public(address))
-            && !self.refused_networks.iter().any(is_refused)
+        (self.allow_private_networks || is_public(address)) && !self.refuses(address)
+    }
+
+    fn refuses(&self, address: IpAddr) -> bool {
+        let contains = |network: &IpNetwork| network.contains(address);
+        let may_lead_there = !self.refused_networks.is_empty() && leads_elsewhere(address);
+        may_lead_there || self.refused_networks.iter().any(contains)
     }
 }
 
@@ -86,6 +92,22 @@ impl Default for NetworkPolicy {
         NetworkPolicy::public()
     }
 }
+
+/// Whether `address` stands for another one: for one of this machine, as the unspecified addresses do, or
+/// for the IPv4 address that a translator finds in it. Mapped addresses are compared as what they map.
+fn leads_elsewhere(address: IpAddr) -> bool {
+    address.is_unspecified()
+        || EMBEDDING_IPV4
+            .iter()
+            .any(|network| network.contains(address))
+}
+
+/// NAT64 (RFC 6052, RFC 8215), Teredo (RFC 4380) and 6to4 (RFC 3056).
+const EMBEDDING_IPV4: &[IpNetwork] = &[
+    IpNetwork::v6(0x64, 0xff9b, 32),
+    IpNetwork::v6(0x2001, 0, 32),
+    IpNetwork::v6(0x2002, 0, 16),
+];
 
 /// Whether `address` is one of the public internet.
 ///
@@ -225,6 +247,17 @@ mod tests {
         assert!(!policy.allows(private) && policy.allows(public));
         let mapped = "::ffff:10.0.0.1".parse().expect("an address");
         assert!(!policy.allows(mapped));
+        let elsewhere = [
+            "0.0.0.0",
+            "::",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::a00:1",
+            "2002:a00:1::",
+        ];
+        for address in elsewhere.map(|address| address.parse().expect("an address")) {
+            assert!(NetworkPolicy::any().allows(address), "{address}");
+            assert!(!policy.allows(address), "{address}");
+        }
         let refused = "1.1.1.1".parse().expect("a network");
         assert!(!NetworkPolicy::public().refusing(refused).allows(public));
         for (host, is_local) in [
