@@ -151,15 +151,21 @@ mod tests {
         },
     };
 
+    use bstr::BString;
+
     use super::*;
     use crate::{
-        AdvertisedRef, ErrorKind, ObjectFormat, Objects, Progress, RefList, RefUpdate, TipKind,
-        Traffic, ancestry::CommitGraph, plan::plan,
+        AdvertisedRef, ErrorKind, ObjectFormat, Objects, PackAnswer, PackReceiver, PackRequest,
+        Progress, RefList, RefUpdate, SyncRunRef, SyncRunStats, TipKind, Traffic,
+        ancestry::CommitGraph, plan::plan,
     };
 
-    /// Notes whether refs were moved.
+    /// Notes what it was asked for.
     #[derive(Default)]
     struct Noting {
+        /// Whether all tips are missing until a pack comes.
+        is_empty: bool,
+        packs: usize,
         is_applied: bool,
     }
 
@@ -183,6 +189,7 @@ mod tests {
         }
 
         fn receive(&mut self, _: &mut dyn BufRead, _: &Run) -> Result<Traffic, Error> {
+            self.packs += 1;
             Ok(Traffic::default())
         }
 
@@ -190,8 +197,13 @@ mod tests {
             Ok(())
         }
 
-        fn faults(&mut self, _: &[ObjectId], _: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
-            Ok(Vec::new())
+        fn faults(&mut self, tips: &[ObjectId], _: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
+            if !self.is_empty || self.packs > 0 {
+                return Ok(Vec::new());
+            }
+            let detail = "missing".to_owned();
+            let missing = Reason::Incomplete { detail };
+            Ok(tips.iter().map(|tip| (*tip, missing.clone())).collect())
         }
 
         fn apply(
@@ -202,6 +214,70 @@ mod tests {
             self.is_applied = true;
             Ok(vec![Ok(()); updates.len()])
         }
+    }
+
+    /// A source of any pack.
+    struct Giving(RefList);
+
+    impl RefSource for Giving {
+        fn list(&self, _: Service, _: &[BString], _: &Run) -> Result<RefList, Error> {
+            Ok(self.0.clone())
+        }
+
+        fn upload_pack(
+            &self,
+            _: &PackRequest,
+            receive: &mut PackReceiver<'_>,
+            _: &Run,
+        ) -> Result<PackAnswer, Error> {
+            receive(&mut &b""[..])?;
+            Ok(PackAnswer::Sent)
+        }
+    }
+
+    /// What was unavailable before is asked for by itself, behind the others.
+    #[test]
+    fn a_quarantine_that_keeps_no_pack_is_given_one() {
+        let refs = [("refs/heads/new", 1), ("refs/heads/old", 2)];
+        let listed = refs.map(|(name, id)| AdvertisedRef {
+            name: name.into(),
+            target: ObjectId::Sha1([id; 20]),
+            annotated: false,
+            symbolic: false,
+        });
+        let source = RefList::new(ObjectFormat::Sha1, listed);
+        let destination = RefList::new(ObjectFormat::Sha1, []);
+        let detail = "not there".to_owned();
+        let unavailable = Reason::Unavailable { detail };
+        let before = SyncRunRef {
+            name: refs[1].0.into(),
+            before: None,
+            after: ObjectId::null(gix::hash::Kind::Sha1),
+            source: listed[1].target,
+            outcome: Outcome::Rejected,
+            reason: Some(&unavailable),
+            refusal: None,
+        };
+        let previous = SyncRunStats {
+            refs: [before].into_iter().collect(),
+            ..SyncRunStats::default()
+        };
+        let options = SyncOptions {
+            previous: Some(previous),
+            ..SyncOptions::default()
+        };
+        let planned = plan(&source, &destination, &options, || Ok(()));
+        let mut planned = planned.expect("nothing stops it");
+        let mut quarantine = Noting {
+            is_empty: true,
+            ..Noting::default()
+        };
+        let run = Run::new(&options);
+        let giving = Giving(source.clone());
+        move_objects(&giving, &mut quarantine, &mut planned, &options, &run).expect("a pack");
+        assert_eq!(quarantine.packs, 1);
+        let open: Vec<_> = planned.iter().map(PlannedRef::is_open).collect();
+        assert_eq!(open, [true, false]);
     }
 
     /// Cancels as soon as it is told that refs are about to move.

@@ -24,6 +24,8 @@ pub(super) struct Fetch<'a, 'p> {
     haves: Vec<ObjectId>,
     /// The tips that came in the last pack, and are complete.
     arrived: Vec<ObjectId>,
+    /// Whether the quarantine has a pack that the next one would replace.
+    is_full: bool,
     most_requests: usize,
     requests: usize,
     faulty_packs: usize,
@@ -67,6 +69,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
             run,
             haves,
             arrived: Vec::new(),
+            is_full: false,
             requests: 0,
             faulty_packs: 0,
             refusals: 0,
@@ -139,8 +142,9 @@ impl<'a, 'p> Fetch<'a, 'p> {
     fn fetch(&mut self, mut wants: Vec<ObjectId>) -> Result<Fetched, Error> {
         let mut some = false;
         while !wants.is_empty() && self.faulty_packs < MAX_PACKS && self.refusals < MAX_REFUSALS {
-            if !self.keep_what_arrived()? {
-                return Ok(Fetched::GaveUp);
+            self.keep_what_arrived()?;
+            if self.is_full {
+                break;
             }
             let request = PackRequest {
                 wants,
@@ -164,8 +168,11 @@ impl<'a, 'p> Fetch<'a, 'p> {
             wants.retain(|want| !faults.contains_key(want));
         }
         let given_up = |want| {
-            let detail =
-                "given up: each time it was asked for, another tip was at fault".to_owned();
+            let detail = match self.is_full {
+                true => "not asked for: the destination takes one pack in a run",
+                false => "given up: each time it was asked for, another tip was at fault",
+            };
+            let detail = detail.to_owned();
             (want, Reason::Unavailable { detail })
         };
         reject(self.planned, &wants.into_iter().map(given_up).collect());
@@ -210,16 +217,16 @@ impl<'a, 'p> Fetch<'a, 'p> {
         }
     }
 
-    /// Before the next pack comes. Whether the quarantine can have more than one.
-    fn keep_what_arrived(&mut self) -> Result<bool, Error> {
+    /// Before the next pack comes.
+    fn keep_what_arrived(&mut self) -> Result<(), Error> {
         if self.arrived.is_empty() {
-            return Ok(true);
+            return Ok(());
         }
         let arrived = mem::take(&mut self.arrived);
-        let is_kept = self.quarantine.keep(&arrived)?;
+        self.is_full = !self.quarantine.keep(&arrived)?;
         self.haves.splice(0..0, arrived);
         self.haves.truncate(MAX_HAVES);
-        Ok(is_kept)
+        Ok(())
     }
 }
 

@@ -158,6 +158,15 @@ impl LocalQuarantine {
 type Walked = (closure::FaultsOfTips, Option<Reason>);
 
 impl LocalQuarantine {
+    /// What is wrong with an object that was sent. One that was not lies in the store already, and is taken
+    /// as it is.
+    fn faulty_sent(&self) -> Option<&Reason> {
+        let (incoming, arrived) = (self.incoming.as_ref()?, self.arrived.as_ref()?);
+        let was_sent = |id: &ObjectId| arrived.lookup(id).is_some() && !incoming.is_added(id);
+        let mut faulty = incoming.faulty().iter();
+        faulty.find_map(|(id, reason)| was_sent(id).then_some(reason))
+    }
+
     /// Finds out what new tags are about, which is written beside them, while the run can still end.
     fn peel_new(&self, updates: &[RefUpdate], run: &Run) -> Result<(), Error> {
         let mut commits = self.view.commits();
@@ -194,14 +203,12 @@ impl LocalQuarantine {
             if met.is_empty() {
                 break;
             }
+            let seen = self.readable.folders();
             let incoming = match &mut self.incoming {
                 Some(incoming) => incoming,
-                none => {
-                    let seen = self.readable.folders();
-                    none.insert(Incoming::open(&self.objects, seen, self.sharing)?)
-                }
+                none => none.insert(Incoming::open(&self.objects, seen, self.sharing)?),
             };
-            if incoming.hold(&met, self.object_format)? {
+            if incoming.hold(&met, &seen[1..], self.object_format)? {
                 break;
             }
             self.read_store()?;
@@ -304,9 +311,7 @@ impl Quarantine for LocalQuarantine {
             let again = if faulty.is_empty() { tips } else { &faulty };
             (faults, beside) = self.walk(again, run)?;
         }
-        let faulty = self.incoming.as_ref().map(Incoming::faulty);
-        let faulty = faulty.and_then(|faulty| faulty.values().next());
-        match faulty.or(beside.as_ref()) {
+        match self.faulty_sent().or(beside.as_ref()) {
             Some(reason) if faults.is_empty() => {
                 let text = format!("the source sent what nobody asked for: {reason}");
                 Err(Error::new(ErrorKind::Protocol, text))

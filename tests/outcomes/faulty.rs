@@ -1,6 +1,6 @@
 //! Tips with something behind them that git's fsck objects to.
 
-use crate::support::pull::{FETCHED, LISTED, Pair, created, grow, leftovers, rejected};
+use crate::support::pull::{FETCHED, LISTED, Pair, created, grow, leftovers, moved, rejected};
 use crate::support::wire;
 use refsync::{ErrorKind, Reason, SyncOptions};
 
@@ -215,4 +215,25 @@ fn what_was_turned_away_is_fetched_again_under_other_rules_only() {
     options.fsck = refsync::FsckRules::none();
     let pulled = pair.pull_into_any(&options);
     assert_eq!(pulled.fate_of(BAD), created(&bad));
+}
+
+/// What lies in the repository already is taken as it is.
+#[test]
+fn a_faulty_file_that_the_destination_has_keeps_nothing_out() {
+    let pair = Pair::in_step();
+    let modules = blob(
+        &pair,
+        "[submodule \"a\"]\n\tpath = a\n\turl = --upload-pack=x\n",
+    );
+    let entry = format!("100644 blob {modules}\t.gitmodules\n");
+    let (_, old) = commit_tree(&pair, &pair.tip, &entry);
+    pair.upstream.set_ref(BAD, &old);
+    let from = pair.upstream.path.to_str().expect("a plain path");
+    let both = format!("{BAD}:{BAD}");
+    pair.destination.git(&["fetch", "--quiet", from, &both]);
+    let news = blob(&pair, "news\n");
+    let (_, new) = commit_tree(&pair, &old, &format!("{entry}100644 blob {news}\tnews\n"));
+    pair.upstream.set_ref(BAD, &new);
+    let pulled = pair.pull_into_any(&SyncOptions::default());
+    assert_eq!(pulled.fate_of(BAD), moved(&old, &new));
 }

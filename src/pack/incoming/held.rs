@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File},
     io,
-    path::Path,
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
@@ -18,29 +18,42 @@ use crate::{Error, ObjectFormat};
 
 impl Incoming {
     /// Holds on to objects of the store as git does (`odb.c:freshen_object()`): the packs that have them
-    /// are kept, loose ones are as if they were new. `false` if one of them isn't there: it was moved or
-    /// removed since it was looked for, or is in an alternate, which others look after.
-    pub(crate) fn hold(&mut self, ids: &[ObjectId], format: ObjectFormat) -> Result<bool, Error> {
+    /// are kept, loose ones are as if they were new. Others look after what is in an alternate. `false` if
+    /// one of them isn't there: it was moved or removed since it was looked for.
+    pub(crate) fn hold(
+        &mut self,
+        ids: &[ObjectId],
+        alternates: &[PathBuf],
+        format: ObjectFormat,
+    ) -> Result<bool, Error> {
         if ids.is_empty() {
             return Ok(true);
         }
-        self.try_hold(ids, format)
+        self.try_hold(ids, alternates, format)
             .map_err(|err| Error::io("holding on to objects of the store", err))
     }
 
-    fn try_hold(&mut self, ids: &[ObjectId], format: ObjectFormat) -> io::Result<bool> {
+    fn try_hold(
+        &mut self,
+        ids: &[ObjectId],
+        alternates: &[PathBuf],
+        format: ObjectFormat,
+    ) -> io::Result<bool> {
         let folder = self.store_objects.join("pack");
         let packs = indices(&folder, format);
         let mut is_needed = vec![false; packs.len()];
-        let mut are_there = true;
+        let mut elsewhere = Vec::new();
         for id in ids {
             let mut is_packed = false;
             for (pack, is_needed) in packs.iter().zip(&mut is_needed) {
                 let has_it = pack.lookup(id).is_some();
                 (is_packed, *is_needed) = (is_packed | has_it, *is_needed | has_it);
             }
-            are_there &= is_packed || self.freshen(id);
+            if !is_packed && !self.freshen(id) {
+                elsewhere.push(*id);
+            }
         }
+        let mut are_there = are_in(alternates, &elsewhere, format);
         let needed = packs.iter().zip(is_needed).filter(|(_, needed)| *needed);
         for (index, _) in needed {
             let pack = index.path().with_extension("pack");
@@ -54,9 +67,7 @@ impl Incoming {
 
     /// Gives a loose object a new time, as a copy if its file is somebody else's.
     fn freshen(&self, id: &ObjectId) -> bool {
-        let name = id.to_hex().to_string();
-        let (first, rest) = name.split_at(2);
-        let path = self.store_objects.join(first).join(rest);
+        let path = loose(&self.store_objects, id);
         let touch = || File::open(&path)?.set_modified(SystemTime::now());
         let copy = |_| {
             let made = self.objects.path().join("loose");
@@ -64,6 +75,25 @@ impl Incoming {
         };
         touch().or_else(copy).is_ok()
     }
+}
+
+/// Whether each of these objects is in one of the folders of objects.
+fn are_in(folders: &[PathBuf], ids: &[ObjectId], format: ObjectFormat) -> bool {
+    if ids.is_empty() {
+        return true;
+    }
+    let packs = folders.iter().map(|folder| folder.join("pack"));
+    let packs: Vec<_> = packs.flat_map(|packs| indices(&packs, format)).collect();
+    let is_loose = |id| folders.iter().any(|folder| loose(folder, id).exists());
+    let is_packed = |id| packs.iter().any(|pack| pack.lookup(id).is_some());
+    ids.iter().all(|id| is_packed(id) || is_loose(id))
+}
+
+/// Where a loose object is (gitrepository-layout(5)).
+fn loose(objects: &Path, id: &ObjectId) -> PathBuf {
+    let name = id.to_hex().to_string();
+    let (first, rest) = name.split_at(2);
+    objects.join(first).join(rest)
 }
 
 /// Of the packs in a folder. What can't be opened can't be what an object was read from.
