@@ -14,6 +14,7 @@ use crate::{
     Reason, RefList, RefSource, RefUpdate, Run, Service, SyncOptions, Traffic,
     plan::PlannedRef,
     pull::{MAX_REFUSALS, reject},
+    text::repeatable,
 };
 
 use self::{
@@ -77,6 +78,7 @@ pub(crate) fn send(
         run,
     };
     while budget.allows_another()
+        && (budget.is_untouched() || !run.is_out_of_time())
         && let Some(batch) = halves.next()
     {
         let is_first = budget.is_untouched();
@@ -143,7 +145,8 @@ impl Sent {
                 Verdict::Declined(left),
             ),
         };
-        if !report.answers.iter().all(is_done) {
+        let has_words = report.failure.is_none() || !report.messages.is_empty();
+        if has_words && !report.answers.iter().all(is_done) {
             self.messages = report.messages;
         }
         let judged = report.answers.into_iter();
@@ -250,7 +253,8 @@ impl Sender<'_, '_> {
 
     /// Nothing was sent of the refs at these places. What was refused before stays so.
     fn leave(&mut self, batch: &[usize], sent: &Sent) {
-        let detail = sent.failure.as_ref().map(Error::to_string);
+        let detail = sent.failure.as_ref();
+        let detail = detail.map(|err| repeatable(&err.to_string()));
         for at in batch {
             let planned = &mut self.planned[*at];
             if planned.is_open() && planned.refused.is_none() && !sent.answers.contains_key(at) {

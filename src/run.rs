@@ -5,7 +5,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -73,6 +73,12 @@ impl Run {
         self.vitals.check()
     }
 
+    /// Whether the run has had its [time](Limits::total_time), even if what became of a push may still
+    /// be waited for.
+    pub(crate) fn is_out_of_time(&self) -> bool {
+        self.vitals.is_out_of_time()
+    }
+
     /// Whether the caller has cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.vitals.cancel.load(Ordering::Relaxed)
@@ -138,7 +144,8 @@ pub(crate) struct Vitals {
     limits: Limits,
     scratch: Option<PathBuf>,
     start: Instant,
-    settling: OnceLock<Instant>,
+    /// When a push was on its way for the last time.
+    settling: Mutex<Option<Instant>>,
     received: AtomicU64,
 }
 
@@ -153,7 +160,7 @@ impl Vitals {
             limits,
             scratch: None,
             start: Instant::now(),
-            settling: OnceLock::new(),
+            settling: Mutex::default(),
             received: AtomicU64::new(0),
         }
     }
@@ -163,20 +170,26 @@ impl Vitals {
             return Err(Error::cancelled());
         }
         match self.limits.total_time {
-            Some(limit) if self.start.elapsed() >= limit && !self.is_settling() => {
+            Some(limit) if self.is_out_of_time() && !self.is_settling() => {
                 Err(Error::over_budget("total_time", format_args!("{limit:?}")))
             }
             _ => Ok(()),
         }
     }
 
+    /// Whether the time is over, whatever may still be settled.
+    pub(crate) fn is_out_of_time(&self) -> bool {
+        let limit = self.limits.total_time;
+        limit.is_some_and(|limit| self.start.elapsed() >= limit)
+    }
+
     /// From now on refs may be moving on the other side.
     pub(crate) fn settle(&self) {
-        self.settling.get_or_init(Instant::now);
+        *self.settling.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     fn is_settling(&self) -> bool {
-        let since = self.settling.get();
+        let since = *self.settling.lock().unwrap_or_else(PoisonError::into_inner);
         since.is_some_and(|since| since.elapsed() < SETTLING_TIME)
     }
 
@@ -257,6 +270,7 @@ mod tests {
         assert!(run.check().is_err());
         run.vitals.settle();
         assert!(run.check().is_ok());
+        assert!(run.is_out_of_time(), "there is no time for another push");
     }
 
     #[test]

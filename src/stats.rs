@@ -20,7 +20,7 @@ pub use refs::SyncRunRefs;
 /// The result of a run: what happened to every selected ref of the source.
 ///
 /// With the feature `serde` this is the `stats` object of the upstream-sync API: `name`, `before`,
-/// `after` and `outcome` are exactly its keys; `source`, `reason` and `faulty_objects` are added to them.
+/// `after` and `outcome` are exactly its keys; all others are added to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

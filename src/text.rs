@@ -18,6 +18,14 @@ pub(crate) fn is_unsafe(c: char) -> bool {
     c.is_control() || is_invisible
 }
 
+/// How many characters of a text go into the reasons of all refs that it is about.
+const MAX_REPEATED: usize = 128;
+
+/// The start of a text that becomes the reason of each of many refs: there may be a million of them.
+pub(crate) fn repeatable(text: &str) -> String {
+    text.chars().take(MAX_REPEATED).collect()
+}
+
 /// Shows unsafe characters as their codes, such as `\u{202e}`, and bytes that are no UTF-8 as
 /// [`BStr`] does.
 pub(crate) struct Escaped<'a>(pub(crate) &'a BStr);

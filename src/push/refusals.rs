@@ -63,8 +63,8 @@ pub(super) fn retry_at(now: SystemTime, backoff: Duration) -> SystemTime {
     at.unwrap_or(UNIX_EPOCH)
 }
 
-/// The open refs: those of the first push, and those that are sent behind it, each by itself. Of these
-/// the default branch is the first one, then comes what has waited longest.
+/// The open refs: those of the first push, and those that are sent behind it, each by itself, what has
+/// waited longest first. The default branch is never among these: others could use up all pushes.
 pub(super) fn queues(
     planned: &[PlannedRef<'_>],
     default_branch: Option<usize>,
@@ -72,13 +72,12 @@ pub(super) fn queues(
     let open = (0..planned.len()).filter(|at| planned[*at].is_open());
     let alone = |at: &usize| {
         let refused = planned[*at].refused.as_ref();
-        refused.is_some_and(|refused| refused.refusal.alone)
+        Some(*at) != default_branch && refused.is_some_and(|refused| refused.refusal.alone)
     };
     let (mut last, first): (Vec<_>, Vec<_>) = open.partition(alone);
     last.sort_by_key(|at| {
         let refused = planned[*at].refused.as_ref();
-        let retry_at = refused.map(|refused| refused.refusal.retry_at);
-        (Some(*at) != default_branch, retry_at)
+        refused.map(|refused| refused.refusal.retry_at)
     });
     (first, last)
 }

@@ -63,7 +63,9 @@ pub(super) mod seconds {
         it: &Option<Duration>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        it.map(|it| it.as_secs()).serialize(to)
+        // Not a moment too early.
+        it.map(|it| it.as_secs() + u64::from(it.subsec_nanos() > 0))
+            .serialize(to)
     }
 
     pub(in crate::stats) fn deserialize<'de, D: Deserializer<'de>>(

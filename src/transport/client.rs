@@ -265,11 +265,17 @@ impl HttpClient {
         if let Some(earlier) = earlier {
             self.0.link.failure.record(earlier);
         }
-        if authorization.is_some_and(|authorization| authorization.is_in(&words)) {
+        if self.repeats_secret(&words) {
             return String::new();
         }
         words.truncate(MAX_WORDS);
         printable(&words)
+    }
+
+    /// Whether the credentials are in a server's text.
+    pub(crate) fn repeats_secret(&self, text: &[u8]) -> bool {
+        let authorization = self.0.authorization.as_ref();
+        authorization.is_some_and(|authorization| authorization.is_in(text))
     }
 
     pub(super) fn head<'a, B>(&self, response: &'a Response<B>) -> Head<'a> {

@@ -189,6 +189,26 @@ fn the_default_branch_is_tried_first() {
 }
 
 #[test]
+fn the_default_branch_does_not_wait_for_others() {
+    let pair = Pair::in_step();
+    pair.source
+        .git(&["symbolic-ref", "HEAD", "refs/heads/main"]);
+    grow(&pair.source, "main", &[&pair.tip]);
+    pair.hook("pre-receive", "grep -q refs/heads/main && exit 1; exit 0");
+    let first = pair.push();
+    let main = first.stats.find("refs/heads/main").unwrap();
+    assert!(main.refusal.expect("it was judged for itself").alone);
+    pair.hook("pre-receive", "exit 0");
+    grow(&pair.source, "topic", &[&pair.tip]);
+    let mut options = with_previous(&first.stats);
+    options.refusal_backoff = std::time::Duration::ZERO;
+    options.max_repeated_pushes = 0;
+    let second = pair.push_with(&options);
+    assert_eq!(sizes(&second), [2]);
+    assert_eq!(second.stats.count(Outcome::Rejected), 0);
+}
+
+#[test]
 fn what_was_refused_alone_comes_last_and_by_itself() {
     let pair = Pair::in_step();
     pair.hook("pre-receive", NO_BAD_ONES);

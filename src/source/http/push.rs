@@ -16,6 +16,7 @@ use crate::{
         refused,
         report_status::{self, Report, Trouble, Verdict},
     },
+    text::repeatable,
     transport::{Call, Unanswered},
 };
 
@@ -174,7 +175,7 @@ impl Session {
             Err(Unanswered { error, .. }) => {
                 tracing::warn!(%error, cause = ?std::error::Error::source(&error), "no answer");
                 self.is_broken = true;
-                let detail = error.to_string();
+                let detail = repeatable(&error.to_string());
                 return Ok(PushReport {
                     answers: vec![PushAnswer::Unclear { detail }; updates.len()],
                     messages: Vec::new(),
@@ -186,8 +187,14 @@ impl Session {
         let mut report = report_status::read(answer.body, &capabilities, updates, noise);
         let failure = self.client.take_failure();
         self.is_broken = failure.is_some() || report.trouble.is_some();
-        let messages = std::mem::take(&mut report.messages);
-        let answers = answers(report, failure.as_ref());
+        let mut messages = std::mem::take(&mut report.messages);
+        // A hook may print all of its environment.
+        messages.retain(|line| !self.client.repeats_secret(line.as_bytes()));
+        let mut answers = answers(report, failure.as_ref());
+        answers
+            .iter_mut()
+            .flatten()
+            .for_each(|answer| self.hide_secret(answer));
         let answers = if answer.is_repeated {
             self.look_again(updates, answers, run)
         } else {
@@ -200,6 +207,15 @@ impl Session {
         })
     }
 
+    fn hide_secret(&self, answer: &mut PushAnswer) {
+        let (PushAnswer::Refused { text } | PushAnswer::Unclear { detail: text }) = answer else {
+            return;
+        };
+        if self.client.repeats_secret(text.as_bytes()) {
+            *text = "the server's reason has the credentials in it".to_owned();
+        }
+    }
+
     /// Answers that the server may have had twice: what it did the first time it refuses
     /// the second time, so what is there now decides.
     fn look_again(
@@ -209,7 +225,7 @@ impl Session {
         run: &Run,
     ) -> Vec<PushAnswer> {
         let unclear = |err: Error| {
-            let detail = err.to_string();
+            let detail = repeatable(&err.to_string());
             vec![PushAnswer::Unclear { detail }; updates.len()]
         };
         let mut answers = answers.unwrap_or_else(unclear);
@@ -254,7 +270,8 @@ fn answers(report: Report, failure: Option<&Error>) -> Result<Vec<PushAnswer>, E
     {
         return Err(refused(text.as_bytes()));
     }
-    let unpack_error = report.unpack_error.as_deref();
+    let unpack_error = report.unpack_error.as_deref().map(repeatable);
+    let unpack_error = unpack_error.as_deref();
     let silence = match (report.trouble, failure, unpack_error) {
         (Some(Trouble::Fatal(text)), ..) => format!("the server gave up: {text}"),
         (Some(Trouble::Refused(text)), ..) => format!("the server refused: {text}"),
@@ -272,7 +289,7 @@ fn answers(report: Report, failure: Option<&Error>) -> Result<Vec<PushAnswer>, E
             text: refusal(text, unpack_error),
         },
         Verdict::Silent => PushAnswer::Unclear {
-            detail: silence.clone(),
+            detail: repeatable(&silence),
         },
         Verdict::Doubled => PushAnswer::Unclear {
             detail: "the server reported on this ref more than once".to_owned(),

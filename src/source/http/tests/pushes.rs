@@ -69,14 +69,7 @@ fn a_pack_of_many_megabytes_is_streamed_after_a_probe() {
 #[test]
 fn one_ref_that_is_refused_stops_no_other() {
     let ends = ends();
-    let hook = ends.destination.path.join("hooks/update");
-    std::fs::write(&hook, "#!/bin/sh\ntest \"$1\" != refs/heads/protected\n").expect("written");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let executable = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&hook, executable).expect("executable");
-    }
+    update_hook(&ends, "test \"$1\" != refs/heads/protected");
     let updates = [
         // It is elsewhere by now.
         update(MAIN, Some(&ends.new), &ends.new),
@@ -98,6 +91,34 @@ fn one_ref_that_is_refused_stops_no_other() {
     assert_eq!(ends.tip(MAIN).as_ref(), Some(&ends.old));
     assert_eq!(ends.tip("refs/heads/protected"), None);
     assert_eq!(ends.tip(OTHER).as_ref(), Some(&ends.new));
+}
+
+fn update_hook(ends: &Ends, script: &str) {
+    let hook = ends.destination.path.join("hooks/update");
+    std::fs::write(&hook, format!("#!/bin/sh\n{script}\n")).expect("written");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&hook, executable).expect("executable");
+    }
+}
+
+#[test]
+fn a_hook_that_prints_the_credentials_is_not_quoted() {
+    let ends = ends();
+    // In two parts: no file may have them whole.
+    let (first, rest) = CANARY.split_at(CANARY.len() / 2);
+    let prints = format!("printf '%s%s\\n' '{first}' '{rest}' >&2; echo why >&2; exit 1");
+    update_hook(&ends, &prints);
+    let run = run();
+    ends.remote.list_for_push(&run).expect("a list");
+    let updates = [update(MAIN, Some(&ends.old), &ends.new)];
+    let pack = pack(&ends.source, &format!("{}\n^{}", ends.new, ends.old));
+    let report = (&ends.remote).push_and_report(&updates, &mut &pack[..], &run);
+    let report = report.expect("an answer");
+    assert_eq!(report.messages[0], "why");
+    assert!(!format!("{report:?}").contains(CANARY), "{report:?}");
 }
 
 #[test]
