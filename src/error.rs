@@ -143,7 +143,7 @@ impl Error {
         self.kind.is_retryable()
     }
 
-    /// What became of each ref, where a push failed: the remote was overloaded (HTTP 5xx or 429) and no
+    /// The outcome of each ref, where a push failed: the remote was overloaded (HTTP 5xx or 429) and no
     /// ref has moved, or its answer was lost and so was the attempt to list its refs again. The refs
     /// that are uncertain have the reason [`Unconfirmed`](crate::Reason::Unconfirmed).
     pub fn stats(&self) -> Option<&SyncRunStats> {

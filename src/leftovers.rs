@@ -127,7 +127,7 @@ fn copy(made: &Path, at: &Path) -> io::Result<()> {
     written.inspect_err(|_| drop(fs::remove_file(at)))
 }
 
-/// How many links git follows from a file that it locks (`lockfile.c`, `MAXDEPTH`).
+/// The number of links that git follows from a file that it locks (`lockfile.c`, `MAXDEPTH`).
 const MAX_LINKS: usize = 5;
 
 /// The file that a link of this path leads to, or the path itself.

@@ -1,4 +1,4 @@
-//! What a run did, or why it failed, as JSON.
+//! The outcomes of a run, or the reason why it failed, as JSON.
 
 use std::io::{self, Write};
 
@@ -24,7 +24,7 @@ struct Bytes {
 #[derive(Serialize)]
 struct Failed<'a> {
     error: Failure,
-    /// What the run did before, where that is worth knowing.
+    /// The outcomes so far, where they are worth knowing.
     #[serde(flatten)]
     stats: Option<&'a SyncRunStats>,
 }

@@ -9,7 +9,7 @@ use std::{
 use indicatif::HumanBytes;
 use refsync::{Error, ObjectId, Outcome, SyncRunRef, SyncRunStats};
 
-/// How wide the column of names gets. One name may have 64 KiB, and there may be a million others.
+/// The width of the column of names. One name may have 64 KiB, and there may be a million others.
 const WIDEST: usize = 100;
 
 /// One line for each ref, then the totals; each is written as it is made.
