@@ -9,10 +9,8 @@ use std::{collections::HashMap, io::BufRead};
 use crate::{
     AdvertisedRef, Limits, LocalStore, ObjectFormat, ObjectId, Objects, PackRequest, Reason,
     RefList, RefUpdate, Run, SyncOptions, compare,
-    pack::outgoing::{
-        delta::Base,
-        search::{self, Candidate},
-    },
+    pack::delta_encode::Base,
+    pack_objects::delta_search::{self, Candidate},
     plan::{self, PlannedRef},
     protocol::{
         greeting::greeting, ls_refs::listing, noise::Noise, receive_pack::Capabilities,
@@ -130,7 +128,7 @@ pub fn delta_search(versions: &Versions, run: &Run) -> usize {
             Ok(())
         }
     };
-    let found = search::search(&versions.candidates, open, &Default::default(), run);
+    let found = delta_search::search(&versions.candidates, open, &Default::default(), run);
     found.expect("readable").iter().flatten().count()
 }
 

@@ -79,8 +79,10 @@ pub mod fuzzing;
 mod globs;
 mod leftovers;
 mod limits;
+mod object;
 mod options;
 mod pack;
+mod pack_objects;
 mod plan;
 #[cfg(feature = "http")]
 mod protocol;
@@ -92,7 +94,10 @@ mod run;
 mod sharing;
 mod source;
 mod stats;
+mod stored_packs;
 mod sync;
+#[cfg(test)]
+mod test_support;
 mod text;
 #[cfg(feature = "http")]
 mod transport;

@@ -3,7 +3,7 @@
 use super::bytes::Bytes;
 use crate::{
     ObjectId,
-    pack::outgoing::bitmap::{Bitmaps, Decoded},
+    pack::bitmap::{Bitmaps, Decoded},
 };
 
 /// A `.bitmap` file without its checksum, behind two bytes: which hash it has, and of how many objects

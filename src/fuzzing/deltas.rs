@@ -4,7 +4,8 @@ use std::io::Read;
 
 use super::bytes::{Bytes, Pieces};
 use crate::pack::{
-    outgoing::{Deflater, delta::Base},
+    deflate::Deflater,
+    delta_encode::Base,
     resolve::{
         Inflater,
         apply::{apply, sizes},

@@ -5,7 +5,7 @@ use gix_pack::data::{self, entry::Header};
 
 pub(crate) use super::objects::Object;
 use super::{bytes::Bytes, objects::Store};
-use crate::pack::outgoing::{Deflater, delta::Base};
+use crate::pack::{deflate::Deflater, delta_encode::Base};
 
 /// How an object is put into a pack.
 #[derive(Debug, Clone, Copy)]

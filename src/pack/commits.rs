@@ -2,7 +2,6 @@
 
 use std::{collections::HashSet, thread};
 
-use bstr::ByteSlice;
 use gix::{
     ObjectId,
     objs::{CommitRefIter, Find, FindHeader, Kind},
@@ -14,7 +13,10 @@ use super::{
     commits_ahead::{CommitsAhead, Step},
     peeled::Peeled,
 };
-use crate::ancestry::{Commit, CommitGraph, Hole};
+use crate::{
+    ancestry::{Commit, CommitGraph, Hole},
+    object::commit::tree_and_parents,
+};
 
 /// Commits from an object database and, where there are any, its commit-graph files.
 pub(crate) struct StoreCommits<'a> {
@@ -241,136 +243,9 @@ impl StoreCommits<'_> {
     }
 }
 
-/// The tree of a commit; its parents go into `parents`, which is empty at the call.
-///
-/// `None` where git can't read the commit (`commit.c:parse_commit_buffer()`): gix stops without a word at
-/// a parent line that makes no sense, and what it leaves out, nobody would verify.
-pub(super) fn tree_and_parents(
-    commit: &[u8],
-    format: gix::hash::Kind,
-    parents: &mut Vec<ObjectId>,
-) -> Option<ObjectId> {
-    let (tree, mut rest) = id_line("tree ", commit, format)?;
-    // To git, what is too short for a parent line is none.
-    while rest.starts_with(PARENT) && rest.len() > PARENT.len() + format.len_in_hex() {
-        let (parent, after) = id_line("parent ", rest, format)?;
-        parents.push(parent);
-        rest = after;
-    }
-    Some(tree)
-}
-
-const PARENT: &[u8] = b"parent ";
-
-/// What a line says that doesn't end the object, and what comes after it.
-fn id_line<'a>(
-    start: &str,
-    text: &'a [u8],
-    format: gix::hash::Kind,
-) -> Option<(ObjectId, &'a [u8])> {
-    let line = text.strip_prefix(start.as_bytes())?;
-    let (id, rest) = line.split_at_checked(format.len_in_hex())?;
-    let rest = rest.strip_prefix(b"\n").filter(|rest| !rest.is_empty())?;
-    Some((ObjectId::from_hex(id).ok()?, rest))
-}
-
-/// What a tag is about, if git can read the tag (`tag.c:parse_tag_buffer()`).
-pub(super) fn tag_target(tag: &[u8], format: gix::hash::Kind) -> Option<(ObjectId, Kind)> {
-    if tag.len() < format.len_in_hex() + MIN_TAG {
-        return None;
-    }
-    let (target, rest) = id_line("object ", tag, format)?;
-    let (kind, rest) = rest.strip_prefix(b"type ")?.split_once_str("\n")?;
-    let kind = Kind::from_bytes(kind).ok()?;
-    let name = rest.strip_prefix(b"tag ")?;
-    name.contains(&b'\n').then_some((target, kind))
-}
-
-/// Bytes of a tag beside the id, at least. Some tags with an empty name have fewer.
-const MIN_TAG: usize = 24;
-
 fn committer_date(token: gix::Result<gix::objs::commit::ref_iter::Token<'_>>) -> Option<i64> {
     match token.ok()? {
         gix::objs::commit::ref_iter::Token::Committer { signature } => Some(signature.seconds()),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_commit_with_a_parent_that_git_cannot_read_is_unreadable() {
-        let (tree, one, two) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
-        let rest = "author A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nparent of all\n";
-        let table = [
-            (String::new(), Some(0)),
-            (format!("parent {one}\n"), Some(1)),
-            (format!("parent {one}\nparent {two}\n"), Some(2)),
-            (format!("parent {one}\nparent zz\n"), None),
-            (format!("parent zz\nparent {one}\n"), None),
-            (format!("parent {one}0\n"), None),
-            (format!("parent {}\n", &one[1..]), None),
-            ("parent \n".to_owned(), None),
-        ];
-        for (named, expected) in table {
-            let commit = format!("tree {tree}\n{named}{rest}");
-            let mut parents = Vec::new();
-            let found = tree_and_parents(commit.as_bytes(), gix::hash::Kind::Sha1, &mut parents);
-            assert_eq!(found.map(|_| parents.len()), expected, "{named:?}");
-        }
-    }
-
-    /// As `git cat-file` and `git rev-list` have it, see `tests/encodings`.
-    #[test]
-    fn a_commit_that_ends_too_soon_for_git() {
-        let (tree, parent) = ("a".repeat(40), "b".repeat(40));
-        let table = [
-            (format!("tree {tree}"), None),
-            (format!("tree {tree}\n"), None),
-            (format!("tree {tree}\n\n"), Some(0)),
-            (format!("tree {tree} \n"), None),
-            (format!("tree {tree}\nparent {parent}"), Some(0)),
-            (format!("tree {tree}\nparent {parent}\n"), None),
-            (format!("tree {tree}\nparent {parent}\n\n"), Some(1)),
-            (format!("tree {tree}\nparent {}\n", &parent[1..]), Some(0)),
-            (
-                format!("tree {tree}\nparent {parent}\nparent {parent}\n"),
-                None,
-            ),
-            (format!("tree {}\n\n", tree.to_uppercase()), Some(0)),
-        ];
-        for (commit, expected) in table {
-            let mut parents = Vec::new();
-            let found = tree_and_parents(commit.as_bytes(), gix::hash::Kind::Sha1, &mut parents);
-            assert_eq!(found.map(|_| parents.len()), expected, "{commit:?}");
-        }
-    }
-
-    #[test]
-    fn a_tag_is_read_as_git_reads_it() {
-        let object = format!("object {}\n", "a".repeat(40));
-        let table = [
-            ("type commit\ntag v1\n", Some(Kind::Commit)),
-            ("type tag\ntag v1\n\nmessage", Some(Kind::Tag)),
-            ("type tree\ntag \n\nno name", Some(Kind::Tree)),
-            ("type blob\ntag v\n", Some(Kind::Blob)),
-            ("type blob\ntag \n", None),
-            ("type commit\ntag v1", None),
-            ("type commit\ntag", None),
-            ("type commit\ntagger A <a> 1 +0000\n", None),
-            ("type commit \ntag v1\n", None),
-            ("type Commit\ntag v1\n", None),
-            ("type commit", None),
-            ("tag v1\ntype commit\n", None),
-        ];
-        for (rest, expected) in table {
-            let tag = object.clone() + rest;
-            let found = tag_target(tag.as_bytes(), gix::hash::Kind::Sha1);
-            assert_eq!(found.map(|(_, kind)| kind), expected, "{rest:?}");
-        }
-        let without_id = b"object \ntype commit\ntag v1\n\nand a message that is long enough";
-        assert_eq!(tag_target(without_id, gix::hash::Kind::Sha1), None);
     }
 }

@@ -242,7 +242,8 @@ mod tests {
     use super::*;
     use crate::{
         ancestry::{Commit, CommitGraph},
-        pack::{commits::StoreCommits, real_git},
+        pack::commits::StoreCommits,
+        test_support::git_cli,
     };
 
     /// For each commit its date, and which others are its parents: they come before it.
@@ -409,14 +410,14 @@ mod tests {
     #[test]
     fn another_thread_takes_part_and_ends_with_the_walk() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        real_git::git(dir.path(), &["init", "--quiet", "--bare"], b"");
+        git_cli::git(dir.path(), &["init", "--quiet", "--bare"], b"");
         let commit = |number| {
             let author = format!("A <a> {number} +0000");
             format!("commit refs/heads/main\ncommitter {author}\ndata 0\n\n")
         };
         let stream: String = (1..200).map(commit).collect();
-        real_git::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
-        let tip = real_git::git(dir.path(), &["rev-parse", "main"], b"");
+        git_cli::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
+        let tip = git_cli::git(dir.path(), &["rev-parse", "main"], b"");
         let tip = ObjectId::from_hex(tip.trim().as_bytes()).expect("an id");
         let odb = gix::odb::at(dir.path().join("objects"), gix::hash::Kind::Sha1).expect("a store");
         let none = HashSet::new();

@@ -1,16 +1,15 @@
 //! Objects on the move: the quarantine that a pack is received into, and what makes it complete.
 
+pub(crate) mod bitmap;
 mod by_position;
 pub(crate) mod closure;
 pub(crate) mod commits;
 mod commits_ahead;
-mod entries;
+pub(crate) mod deflate;
+pub(crate) mod delta_encode;
 pub(crate) mod fsck;
 pub(crate) mod incoming;
-pub(crate) mod outgoing;
+pub(crate) mod name_hash;
 pub(crate) mod peeled;
-#[cfg(test)]
-mod real_git;
 pub(crate) mod resolve;
 pub(crate) mod verified;
-mod versions;

@@ -64,7 +64,7 @@ mod tests {
     use crate::{
         ErrorKind, SyncOptions,
         fuzzing::made_packs::{Form, Object, pack},
-        pack::real_git,
+        test_support::git_cli,
     };
 
     /// A run that is over reads no more tags, which shows what was read.
@@ -89,10 +89,10 @@ mod tests {
             ));
         }
         let dir = tempfile::tempdir().expect("a temporary directory");
-        real_git::git(dir.path(), &["init", "--quiet", "--bare"], b"");
+        git_cli::git(dir.path(), &["init", "--quiet", "--bare"], b"");
         let forms = vec![Form::Whole; objects.len()];
         let pack = pack(&objects, &[], &forms, gix::hash::Kind::Sha1);
-        real_git::git(dir.path(), &["index-pack", "--stdin"], &pack);
+        git_cli::git(dir.path(), &["index-pack", "--stdin"], &pack);
         let odb = gix::odb::at(dir.path().join("objects"), gix::hash::Kind::Sha1).expect("a store");
 
         let (going, over) = (

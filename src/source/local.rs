@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, ObjectFormat, ObjectId, RefList, Run, leftovers,
-    pack::outgoing::{self, NoPack, OutgoingPack},
+    pack_objects::{self, NoPack, OutgoingPack},
     refs::Namespace,
     sharing::Sharing,
 };
@@ -234,12 +234,12 @@ fn prepare<'a>(
 ) -> Result<OutgoingPack<'a>, NoPack> {
     let mut folders = vec![repo.common_dir().join("objects")];
     folders.extend(alternates(repo)?);
-    let source = outgoing::Source {
+    let source = pack_objects::Source {
         commits: objects.commits(),
         folders,
         peeled: peeled_tags(repo),
     };
-    outgoing::prepare(source, request, run)
+    pack_objects::prepare(source, request, run)
 }
 
 /// What `packed-refs` says of annotated tags.

@@ -19,9 +19,8 @@ use super::{
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, PackRequest, Reason, Run, TipKind,
     ancestry::CommitGraph,
-    pack::{
-        closure, commits::StoreCommits, outgoing::Fault, peeled::Peeled, verified::VerifiedHistory,
-    },
+    pack::{closure, commits::StoreCommits, peeled::Peeled, verified::VerifiedHistory},
+    pack_objects::Fault,
 };
 
 /// How much memory reading a store takes, in bytes.

@@ -6,7 +6,7 @@ use gix::{ObjectId, hash::Kind};
 use tempfile::TempDir;
 
 use super::*;
-use crate::pack::real_git::git;
+use crate::test_support::git_cli::git;
 
 const COMMITS: usize = 40;
 

@@ -10,7 +10,7 @@ use gix::{
 use super::trees::MAX_LEVELS;
 use crate::{
     Error, Run,
-    pack::entries::{each_new, kind_of},
+    object::tree_entries::{each_new, kind_of},
 };
 
 /// How many trees are read to find that out.

@@ -14,11 +14,8 @@ use gix::{
 use super::{levels::CountedTrees, trees::MAX_LEVELS};
 use crate::{
     Error, Run,
-    pack::{
-        commits::StoreCommits,
-        entries::{each_new, kind_of},
-        verified::VerifiedHistory,
-    },
+    object::tree_entries::{each_new, kind_of},
+    pack::{commits::StoreCommits, verified::VerifiedHistory},
 };
 
 /// What the objects of a pack need that isn't in it.
@@ -160,10 +157,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{SyncOptions, pack::real_git};
+    use crate::{SyncOptions, test_support::git_cli};
 
     fn git(directory: &Path, arguments: &[&str], input: &str) -> ObjectId {
-        let said = real_git::git(directory, arguments, input.as_bytes());
+        let said = git_cli::git(directory, arguments, input.as_bytes());
         ObjectId::from_hex(said.trim().as_bytes()).expect("an id")
     }
 
@@ -171,7 +168,7 @@ mod tests {
     /// has `c/old`.
     fn history() -> TempDir {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        real_git::git(dir.path(), &["init", "--quiet", "--bare"], b"");
+        git_cli::git(dir.path(), &["init", "--quiet", "--bare"], b"");
         let stream = "commit refs/heads/main\ncommitter A <a> 1 +0000\ndata 0\n\
             M 100644 inline a/b/file\ndata 1\n1\nM 100644 inline a/b/other\ndata 5\nother\n\
             M 100644 inline a/same/file\ndata 4\nsame\nM 100644 inline c/old\ndata 3\nold\n\
@@ -179,7 +176,7 @@ mod tests {
             tag one\nfrom refs/heads/main\ntagger A <a> 1 +0000\ndata 0\n\
             commit refs/heads/main\ncommitter A <a> 2 +0000\ndata 0\n\
             M 100644 inline a/b/file\ndata 1\n2\nD c/old\n";
-        real_git::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
+        git_cli::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
         dir
     }
 
@@ -264,11 +261,11 @@ mod tests {
     #[test]
     fn there_is_an_end_to_reading() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        real_git::git(dir.path(), &["init", "--quiet", "--bare"], b"");
+        git_cli::git(dir.path(), &["init", "--quiet", "--bare"], b"");
         let file = |folder| format!("M 100644 inline {folder}/file\ndata 3\n{folder}\n");
         let files: String = (100..500).map(file).collect();
         let stream = format!("commit refs/heads/main\ncommitter A <a> 1 +0000\ndata 0\n{files}");
-        real_git::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
+        git_cli::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
         let odb = gix::odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
         let of = |name: &str| git(dir.path(), &["rev-parse", name], "");
         let mut trees = Trees::default();

@@ -14,7 +14,7 @@ use gix::hash::Kind as Hash;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Progress, SyncOptions, pack::real_git};
+use crate::{Progress, SyncOptions, test_support::git_cli};
 
 const COMMITS: usize = 2000;
 /// After so many commits the largest pack is looked at; the next one is complete then, and their trees.
@@ -28,7 +28,7 @@ const LITTLE_MEMORY: u64 = 3400 << 10;
 
 /// A line.
 fn git(directory: &Path, arguments: &[&str], input: &[u8]) -> String {
-    real_git::git(directory, arguments, input).trim().to_owned()
+    git_cli::git(directory, arguments, input).trim().to_owned()
 }
 
 /// Each commit changes a file in a folder; `last` is what the last one does beside that.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Reason,
-    pack::entries::{Entries, decode, is_readable, kind_of},
+    object::tree_entries::{Entries, decode, is_readable, kind_of},
 };
 
 /// Git itself goes no deeper (`core.maxTreeDepth` in git-config(1)).

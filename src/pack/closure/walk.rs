@@ -12,11 +12,8 @@ use super::{
 };
 use crate::{
     Error, Phase, Reason, Run,
-    pack::{
-        commits::{tag_target, tree_and_parents},
-        entries::MAX_COMPARED,
-        outgoing::{ClosedPack, Worth},
-    },
+    object::{commit::tree_and_parents, tag::tag_target, tree_entries::MAX_COMPARED},
+    stored_packs::self_contained::{ClosedPack, Worth},
 };
 
 pub(super) struct Walk<'a> {

@@ -27,7 +27,7 @@ pub use message::{FsckLevel, FsckMessage};
 pub use report::FsckFinding;
 pub use rules::FsckRules;
 
-use super::commits::{tag_target, tree_and_parents};
+use crate::object::{commit::tree_and_parents, tag::tag_target};
 use report::{AnyError, FirstError, Report};
 
 /// `ATTR_MAX_FILE_SIZE` in git's `attr.h`, in bytes.

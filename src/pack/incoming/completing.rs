@@ -21,7 +21,7 @@ use super::{
     resolving::{Pack, Resolver},
     table::{Base, Table},
 };
-use crate::{Error, ErrorKind, Run, pack::outgoing::Deflater};
+use crate::{Error, ErrorKind, Run, pack::deflate::Deflater};
 
 /// Resolves every delta that is left, with bases from the receiver's store where the pack lacks
 /// them; those are added to the pack. How many were added.

@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, FsckFinding, FsckMessage, FsckRules, Reason,
+    object::tree_diff::Version,
     pack::{
         closure::Outside,
         fsck::{Fsck, MAX_SPECIAL, Special, SpecialFile},
         resolve::Visited,
-        versions::Version,
     },
 };
 

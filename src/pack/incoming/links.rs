@@ -25,13 +25,13 @@ use super::{
 };
 use crate::{
     Error,
-    pack::{
-        closure::Outside,
-        commits::{tag_target, tree_and_parents},
-        entries::{each_change, each_new, kind_of},
-        resolve::Visited,
-        versions::Version,
+    object::{
+        commit::tree_and_parents,
+        tag::tag_target,
+        tree_diff::Version,
+        tree_entries::{each_change, each_new, kind_of},
     },
+    pack::{closure::Outside, resolve::Visited},
 };
 
 /// How deep in a pack's trees others are.

@@ -22,10 +22,8 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Run,
-    pack::{
-        resolve::{Descent, Room, Visited, Work},
-        versions::Version,
-    },
+    object::tree_diff::Version,
+    pack::resolve::{Descent, Room, Visited, Work},
 };
 
 /// Entries that are worth a thread of their own.

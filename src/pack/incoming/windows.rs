@@ -28,10 +28,8 @@ use super::{
 };
 use crate::{
     Error,
-    pack::{
-        resolve::{Descent, Room},
-        versions::Version,
-    },
+    object::tree_diff::Version,
+    pack::resolve::{Descent, Room},
 };
 
 impl Pack<'_> {

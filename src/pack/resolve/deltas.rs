@@ -1,17 +1,17 @@
 //! Which entries of a pack are deltas of which others.
 
 /// In a list of bases: the entry isn't built on another one of its pack.
-pub(in crate::pack) const NO_BASE: u32 = u32::MAX;
+pub(crate) const NO_BASE: u32 = u32::MAX;
 
 /// The deltas of each entry, that with the most behind it first.
-pub(in crate::pack) struct Deltas {
+pub(crate) struct Deltas {
     starts: Vec<u32>,
     list: Vec<u32>,
 }
 
 impl Deltas {
     /// `bases` has the base of each entry, which comes before it in the pack, or [`NO_BASE`].
-    pub(in crate::pack) fn of_bases(bases: &[u32]) -> Self {
+    pub(crate) fn of_bases(bases: &[u32]) -> Self {
         let count = bases.len();
         // What is behind an entry is known when its turn comes: its deltas have had theirs.
         let mut behind = vec![1_u32; count];
@@ -48,7 +48,7 @@ impl Deltas {
     }
 
     /// None for an entry that was not in the list of bases.
-    pub(in crate::pack) fn of(&self, entry: u32) -> &[u32] {
+    pub(crate) fn of(&self, entry: u32) -> &[u32] {
         &self.list[self.range(entry)]
     }
 

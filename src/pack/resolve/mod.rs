@@ -24,18 +24,18 @@ mod work;
 mod zlib;
 
 use apply::{Base, OnDisk, apply, sizes};
-pub(super) use deltas::{Deltas, NO_BASE};
+pub(crate) use deltas::{Deltas, NO_BASE};
 use paced::Paced;
 use room::Permit;
-pub(super) use room::Room;
-pub(super) use work::{Visited, Work};
+pub(crate) use room::Room;
+pub(crate) use work::{Visited, Work};
 pub(crate) use zlib::{Inflater, Inflating};
 
 /// The longest header of an entry: a size of 64 bits, and the longest distance or id.
 const MAX_HEADER: usize = 10 + 32;
 
 /// One walk down at a time, through one pack.
-pub(super) struct Descent<'a, N> {
+pub(crate) struct Descent<'a, N> {
     pack: File,
     hash: gix::hash::Kind,
     room: &'a Room,
@@ -89,7 +89,7 @@ struct Made<'a, N> {
 
 impl<'a, N> Descent<'a, N> {
     /// `folder` is where contents wait that memory has no room for.
-    pub(super) fn new(
+    pub(crate) fn new(
         pack: &Path,
         hash: gix::hash::Kind,
         room: &'a Room,
@@ -115,7 +115,7 @@ impl<'a, N> Descent<'a, N> {
     }
 
     /// Looks at the whole object `root` and at everything that is built on it.
-    pub(super) fn descend<W>(&mut self, root: u32, work: &mut W) -> Result<(), W::Error>
+    pub(crate) fn descend<W>(&mut self, root: u32, work: &mut W) -> Result<(), W::Error>
     where
         W: Work<Note = N>,
     {
@@ -124,7 +124,7 @@ impl<'a, N> Descent<'a, N> {
     }
 
     /// The same from an object that is at hand.
-    pub(super) fn descend_from<W>(
+    pub(crate) fn descend_from<W>(
         &mut self,
         root: u32,
         kind: Kind,

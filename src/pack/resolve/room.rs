@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How much memory descents take, each by itself and all together.
-pub(in crate::pack) struct Room {
+pub(crate) struct Room {
     /// Bytes of a content that is still worked on in memory, by each descent.
     pub(super) large: usize,
     /// Bytes of the contents that wait in memory, for each descent.
@@ -17,7 +17,7 @@ pub(super) type Permit<'a> = MutexGuard<'a, ()>;
 
 impl Room {
     /// Room for `descents` at once in `memory` bytes and those of one large object.
-    pub(in crate::pack) fn new(memory: u64, descents: usize) -> Self {
+    pub(crate) fn new(memory: u64, descents: usize) -> Self {
         // Each has a delta, its base and its result at hand.
         let share = usize::try_from(memory).unwrap_or(usize::MAX) / descents.max(1);
         Room {

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::pack::outgoing::Deflater;
+use crate::pack::deflate::Deflater;
 
 /// Entries of a pack: each a whole object or a delta of one before it.
 struct Pack {

@@ -5,7 +5,7 @@ use std::{io, ops::Range};
 use gix::objs::Kind;
 
 /// What is done with the objects of a pack.
-pub(in crate::pack) trait Work {
+pub(crate) trait Work {
     type Error;
 
     /// What is kept of an object while there is something to be built on it.
@@ -60,7 +60,7 @@ pub(in crate::pack) trait Work {
 }
 
 /// An object that was looked at before.
-pub(in crate::pack) struct Visited<'a, N> {
-    pub(in crate::pack) content: &'a [u8],
-    pub(in crate::pack) note: &'a N,
+pub(crate) struct Visited<'a, N> {
+    pub(crate) content: &'a [u8],
+    pub(crate) note: &'a N,
 }

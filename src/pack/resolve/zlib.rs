@@ -137,7 +137,7 @@ fn damaged(what: &'static str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pack::outgoing::Deflater;
+    use crate::pack::deflate::Deflater;
 
     fn contents() -> [Vec<u8>; 4] {
         let lines = b"a line\n".repeat(40_000);

@@ -7,7 +7,7 @@ use gix::{hash::Kind as Hash, object::Kind};
 use tempfile::TempDir;
 
 use super::{Found, Object, Verdict};
-use crate::{FsckLevel, FsckMessage, pack::real_git};
+use crate::{FsckLevel, FsckMessage, test_support::git_cli};
 
 /// A bare repository to ask in.
 pub(super) struct Git {
@@ -19,7 +19,7 @@ impl Git {
     pub(super) fn new(hash: Hash) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let format = format!("--object-format={hash}");
-        let made = real_git::run(dir.path(), &["init", "--quiet", "--bare", &format], b"");
+        let made = git_cli::run(dir.path(), &["init", "--quiet", "--bare", &format], b"");
         assert!(made.status.success(), "{made:?}");
         Git { dir, hash }
     }
@@ -88,7 +88,7 @@ impl Git {
     }
 
     pub(super) fn git(&self, args: &[&str], input: &[u8]) -> Output {
-        real_git::run(self.dir.path(), args, input)
+        git_cli::run(self.dir.path(), args, input)
     }
 }
 

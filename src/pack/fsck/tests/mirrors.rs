@@ -19,7 +19,7 @@ use super::{
     All, Found, Fsck, FsckLevel, FsckRules, Special, SpecialContent, check_special,
     git::parse_fsck, speed::processor_time,
 };
-use crate::pack::real_git;
+use crate::test_support::git_cli;
 
 const REPOSITORIES: [&str; 3] = ["git+git", "jj-vcs+jj", "BurntSushi+ripgrep"];
 /// How many bytes are judged at once, so that the clock isn't read too often.
@@ -60,7 +60,7 @@ fn compare(repository: &Path, name: &str) {
     ours.judge(&batch);
     let files = std::mem::take(&mut ours.special).into_files();
     for (id, file) in &files {
-        let answer = real_git::run(repository, &["cat-file", "blob", &id.to_string()], b"");
+        let answer = git_cli::run(repository, &["cat-file", "blob", &id.to_string()], b"");
         let content = match answer.status.success() {
             true => SpecialContent::Blob(&answer.stdout),
             false => SpecialContent::Missing,
@@ -71,7 +71,7 @@ fn compare(repository: &Path, name: &str) {
         ours.found.extend(found);
     }
 
-    let answer = real_git::run(repository, &["fsck", "--strict", "--no-dangling"], b"");
+    let answer = git_cli::run(repository, &["fsck", "--strict", "--no-dangling"], b"");
     let said = [answer.stdout, answer.stderr].concat();
     let gits: BTreeSet<_> = said.to_str_lossy().lines().filter_map(parse_fsck).collect();
     let errors = ours

@@ -1,7 +1,7 @@
 //! Packs that say to make very much of what they have.
 
 use super::*;
-use crate::pack::outgoing::delta::Base;
+use crate::pack::delta_encode::Base;
 
 #[test]
 fn very_much_is_summed_before_any_of_it_is_made() {

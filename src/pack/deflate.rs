@@ -1,0 +1,116 @@
+//! The zlib streams of a pack's entries.
+
+use gix::zlib::{
+    Compression, Status,
+    stream::deflate::{Compress, FlushCompress},
+};
+
+/// Git's default is 6. The 6 of zlib-rs is another algorithm, whose streams are up to 0.4 % larger;
+/// with its 7 they are up to 0.6 % smaller than git's.
+const LEVEL: i32 = 7;
+
+/// The most room that a step makes for what comes out of it.
+const CHUNK: usize = 64 * 1024;
+
+/// Compresses one stream after the other. Making one allocates, so keep it.
+pub(crate) struct Deflater(Compress);
+
+impl Deflater {
+    pub(crate) fn new() -> Self {
+        Deflater(Compress::new(Compression::new(LEVEL).unwrap_or_default()))
+    }
+
+    /// For what is kept until the next `git gc` and not sent: a fifth of the time, for some more bytes.
+    pub(crate) fn quick() -> Self {
+        Deflater(Compress::new(Compression::new(1).unwrap_or_default()))
+    }
+
+    /// Goes on with the stream of `content` from its start, if `done` is 0, or from where the step
+    /// before came to; `false` once the stream is whole.
+    pub(crate) fn step(&mut self, content: &[u8], done: &mut usize, to: &mut Vec<u8>) -> bool {
+        if *done == 0 {
+            self.0.reset();
+        }
+        let filled = to.len();
+        to.resize(filled + CHUNK.min(content.len() - *done + 64), 0);
+        let before = self.0.total_out();
+        let status = self
+            .0
+            .compress(&content[*done..], &mut to[filled..], FlushCompress::Finish)
+            .expect("the state is whole and never out of memory");
+        *done = self.0.total_in() as usize;
+        to.truncate(filled + (self.0.total_out() - before) as usize);
+        status != Status::StreamEnd
+    }
+
+    /// Begins a stream of which [`append`](Self::append) is given the content.
+    pub(crate) fn restart(&mut self) {
+        self.0.reset();
+    }
+
+    /// Goes on with the stream by more of its content, or to its end where `content` is empty: how much of
+    /// that was taken, and whether the stream goes on.
+    pub(crate) fn append(&mut self, content: &[u8], to: &mut Vec<u8>) -> (usize, bool) {
+        let flush = if content.is_empty() {
+            FlushCompress::Finish
+        } else {
+            FlushCompress::None
+        };
+        let filled = to.len();
+        to.resize(filled + CHUNK, 0);
+        let (read, written) = (self.0.total_in(), self.0.total_out());
+        let status = self
+            .0
+            .compress(content, &mut to[filled..], flush)
+            .expect("the state is whole and never out of memory");
+        to.truncate(filled + (self.0.total_out() - written) as usize);
+        let taken = (self.0.total_in() - read) as usize;
+        (taken, status != Status::StreamEnd)
+    }
+
+    /// The whole of `content` as one stream.
+    pub(crate) fn deflate(&mut self, content: &[u8]) -> Vec<u8> {
+        let (mut stream, mut done) = (Vec::new(), 0);
+        while self.step(content, &mut done, &mut stream) {}
+        stream.shrink_to_fit();
+        stream
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{inflate, noise};
+
+    /// The content of the stream that is made piece by piece.
+    fn append_in_pieces(deflater: &mut Deflater, content: &[u8]) -> Vec<u8> {
+        let mut stream = Vec::new();
+        deflater.restart();
+        for mut piece in content.chunks(100_000) {
+            while !piece.is_empty() {
+                let (taken, goes_on) = deflater.append(piece, &mut stream);
+                assert!(goes_on);
+                piece = &piece[taken..];
+            }
+        }
+        while deflater.append(&[], &mut stream).1 {}
+        inflate(&stream, content.len())
+    }
+
+    #[test]
+    fn every_stream_is_whole() {
+        let mut deflater = Deflater::new();
+        for content in [
+            Vec::new(),
+            vec![7],
+            vec![0; 1 << 20],
+            // Larger compressed than it is.
+            noise(1 << 20, 1),
+            b"a line\n".repeat(1000),
+        ] {
+            let stream = deflater.deflate(&content);
+            assert!(inflate(&stream, content.len()) == content);
+            assert!(append_in_pieces(&mut deflater, &content) == content);
+        }
+    }
+}

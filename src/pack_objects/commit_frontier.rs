@@ -1,0 +1,296 @@
+//! Which commits the receiver lacks: those behind the wants that aren't behind the haves.
+//!
+//! A walk from both sides at once, the highest commits first, until everything that is left is
+//! known to be the receiver's. Commits are ordered by generation where a commit-graph has one and by
+//! date elsewhere. A wrong date can make the walk stop too early, and then a commit is sent that the
+//! receiver has; never the other way round.
+
+use std::collections::{BinaryHeap, HashMap, HashSet};
+
+use gix::{
+    ObjectId,
+    objs::{Exists, Find, Kind, TagRefIter},
+};
+
+use super::{
+    NoPack,
+    commit_table::{CommitNumber, CommitTable, Painted, Side},
+};
+use crate::{
+    Error, PackRequest, Run,
+    ancestry::{CommitGraph, Hole},
+    pack::commits::StoreCommits,
+    stored_packs::loose_objects::built_in,
+};
+
+/// How many commits of the receiver's the walk looks at beyond the first at which it could stop if
+/// dates were right. Git does the same with 5 (`revision.c`, `SLOP`).
+const SLOP: usize = 64;
+
+/// How many of the receiver's tips are looked at for objects that they share with what is new.
+const MAX_KNOWN: usize = 32;
+
+/// What the receiver lacks, down to where it joins what the receiver has.
+#[derive(Default)]
+pub(super) struct Frontier {
+    /// Annotated tags, outermost first.
+    pub(super) tags: Vec<ObjectId>,
+    /// Children before their parents as far as their dates say.
+    pub(super) commits: Vec<CommitNumber>,
+    /// Trees and blobs that are wanted for themselves.
+    pub(super) others: Vec<(ObjectId, Kind)>,
+    /// Commits that the receiver has: its newest tips, and what was wanted all the same.
+    pub(super) known: Vec<CommitNumber>,
+    /// These commits, and those that the walk met on the receiver's side.
+    pub(super) met: CommitTable,
+}
+
+/// `peeled` says what some of the tags are about, which spares reading them.
+pub(super) fn find(
+    commits: &mut StoreCommits<'_>,
+    request: &PackRequest,
+    peeled: &HashMap<ObjectId, ObjectId>,
+    run: &Run,
+) -> Result<Frontier, NoPack> {
+    let mut frontier = Frontier::default();
+    let PackRequest { wants, haves, .. } = request;
+    let mut has: HashSet<ObjectId> = haves.iter().copied().collect();
+    if wants.iter().all(|want| has.contains(want)) {
+        return Ok(frontier);
+    }
+    let mut walk = Walk::new(commits, &request.shallow);
+    for have in haves {
+        run.check()?;
+        walk.paint_have(*have, peeled.get(have), &mut has, run)?;
+    }
+    let mut wanted = Vec::new();
+    for want in wants {
+        match peel(walk.commits.odb, *want, &mut has, &mut frontier.tags, run)? {
+            Some((commit, Kind::Commit)) => {
+                wanted.push(walk.paint(&commit, Side::Sender));
+            }
+            Some(other) => frontier.others.push(other),
+            None => {}
+        }
+    }
+    frontier.known = walk.newest_known();
+    walk.run(&mut frontier, run)?;
+    let Walk { commits, met, .. } = walk;
+    if let Some((id, hole)) = met.hole() {
+        return Err(fault_of(id, hole, commits.odb));
+    }
+    frontier.commits.retain(|commit| met.is_sent(*commit));
+    let known = wanted.into_iter().filter(|commit| !met.is_sent(*commit));
+    frontier.known.extend(known);
+    frontier.met = met.into_numbered();
+    Ok(frontier)
+}
+
+/// What a want is about, if it is not in `has`; it is afterwards. The tags on the way there go into
+/// `tags`.
+pub(super) fn peel(
+    odb: &gix::odb::Handle,
+    want: ObjectId,
+    has: &mut HashSet<ObjectId>,
+    tags: &mut Vec<ObjectId>,
+    run: &Run,
+) -> Result<Option<(ObjectId, Kind)>, NoPack> {
+    let mut id = want;
+    let mut buffer = Vec::new();
+    while has.insert(id) {
+        run.check()?;
+        let object = match odb.try_find(&id, &mut buffer) {
+            Ok(Some(object)) => object,
+            Ok(None) => {
+                let kind = built_in(&id).ok_or_else(|| NoPack::missing(id))?;
+                return Ok(Some((id, kind)));
+            }
+            Err(_) => return Err(NoPack::unreadable(id)),
+        };
+        if object.kind != Kind::Tag {
+            return Ok(Some((id, object.kind)));
+        }
+        tags.push(id);
+        let target = TagRefIter::from_bytes(object.data, id.kind()).target_id();
+        id = target.map_err(|_| NoPack::unreadable(id))?;
+    }
+    Ok(None)
+}
+
+struct Walk<'a, 'b> {
+    commits: &'a mut StoreCommits<'b>,
+    /// What the receiver has without its parents.
+    shallow: HashSet<ObjectId>,
+    met: CommitTable,
+    queue: BinaryHeap<Queued>,
+    /// How many of the queued commits are to be sent for all that is known.
+    wanted_in_queue: usize,
+}
+
+/// Ordered by generation first, then by date: the highest comes out of the queue first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Queued {
+    height: Height,
+    id: ObjectId,
+    number: CommitNumber,
+    parents: Vec<ObjectId>,
+}
+
+/// A commit without a generation is newer than the commit-graph.
+type Height = (u32, i64);
+
+impl<'a, 'b> Walk<'a, 'b> {
+    fn new(commits: &'a mut StoreCommits<'b>, shallow: &[ObjectId]) -> Self {
+        Walk {
+            commits,
+            shallow: shallow.iter().copied().collect(),
+            met: CommitTable::default(),
+            queue: BinaryHeap::new(),
+            wanted_in_queue: 0,
+        }
+    }
+
+    fn run(&mut self, frontier: &mut Frontier, run: &Run) -> Result<(), NoPack> {
+        let mut lowest_sent = (u32::MAX, i64::MAX);
+        let mut slop = SLOP;
+        while let Some(next) = self.queue.pop() {
+            run.check()?;
+            let side = self.met.leave_queue(next.number);
+            if side == Side::Sender {
+                self.wanted_in_queue -= 1;
+                lowest_sent = lowest_sent.min(next.height);
+                slop = SLOP;
+            } else if self.wanted_in_queue == 0 && next.height < lowest_sent {
+                let is_certain = next.height.0 < lowest_sent.0;
+                slop -= 1;
+                if is_certain || slop == 0 {
+                    break;
+                }
+            }
+            if side == Side::Receiver && self.shallow.contains(&next.id) {
+                continue;
+            }
+            let parents = next.parents.iter();
+            let parents: Vec<_> = parents.map(|parent| self.paint(parent, side)).collect();
+            if side == Side::Sender {
+                self.met.set_parents(next.number, &parents);
+                frontier.commits.push(next.number);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the receiver has and the sender doesn't know is of no use.
+    fn paint_have(
+        &mut self,
+        have: ObjectId,
+        peeled: Option<&ObjectId>,
+        has: &mut HashSet<ObjectId>,
+        run: &Run,
+    ) -> Result<(), Error> {
+        if let Some(commit) = peeled {
+            self.paint(commit, Side::Receiver);
+            return Ok(());
+        }
+        if self.commits.commit(&have, &mut Vec::new()).is_ok() {
+            self.paint(&have, Side::Receiver);
+            return Ok(());
+        }
+        has.remove(&have);
+        let behind = peel(self.commits.odb, have, has, &mut Vec::new(), run);
+        has.insert(have);
+        match behind {
+            Ok(Some((commit, Kind::Commit))) => {
+                self.paint(&commit, Side::Receiver);
+                Ok(())
+            }
+            Err(NoPack::Failed(err)) => Err(err),
+            Ok(_) | Err(NoPack::Fault(_)) => Ok(()),
+        }
+    }
+
+    /// A commit that turns out to be the receiver's is visited again, and so are its ancestors.
+    fn paint(&mut self, id: &ObjectId, side: Side) -> CommitNumber {
+        let number = match self.met.repaint(id, side) {
+            Painted::AsItWas(number) => return number,
+            Painted::InQueue(number) => {
+                self.wanted_in_queue -= 1;
+                return number;
+            }
+            Painted::ToRead(number) => number,
+        };
+        let mut parents = Vec::new();
+        match self.commits.commit_and_tree(id, &mut parents) {
+            Ok((commit, tree)) => {
+                self.met.set_tree(number, tree);
+                self.met.enter_queue(number);
+                self.wanted_in_queue += usize::from(side == Side::Sender);
+                self.queue.push(Queued {
+                    height: (commit.generation.unwrap_or(u32::MAX), commit.date),
+                    id: *id,
+                    number,
+                    parents,
+                });
+            }
+            Err(hole) => {
+                self.met.set_hole(number, hole);
+                if hole == Hole::Shallow
+                    && let Some(tree) = self.commits.tree_of(id)
+                {
+                    self.met.set_tree(number, tree);
+                }
+            }
+        }
+        number
+    }
+
+    fn newest_known(&self) -> Vec<CommitNumber> {
+        let queued = self.queue.iter();
+        let mut known: Vec<_> = queued
+            .filter(|queued| !self.met.is_sent(queued.number))
+            .collect();
+        known.sort_unstable_by(|a, b| b.cmp(a));
+        known.truncate(MAX_KNOWN);
+        known.into_iter().map(|queued| queued.number).collect()
+    }
+}
+
+fn fault_of(id: ObjectId, hole: Hole, odb: &gix::odb::Handle) -> NoPack {
+    match hole {
+        Hole::Shallow => NoPack::fault(id, "has lost its parents: the source is a shallow clone"),
+        Hole::Unreadable if odb.exists(&id) => NoPack::unreadable(id),
+        Hole::Unreadable => NoPack::missing(id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{SyncOptions, test_support::test_store::TestStore};
+
+    /// A remote lists whatever ids it likes: where they are looked up by their first bytes, these take
+    /// minutes. No assertion is on the time: `clippy.toml` refuses such tables.
+    #[test]
+    fn haves_that_begin_alike_are_told_apart_at_once() {
+        let mut store = TestStore::default();
+        let blob = store.add(Kind::Blob, b"1");
+        let (_dir, _packs, mut odb) = store.write();
+        odb.refresh_never();
+        let alike = (0..20_000_u32).map(|number| {
+            let mut bytes = [7; 20];
+            bytes[16..].copy_from_slice(&number.to_be_bytes());
+            ObjectId::from_bytes_or_panic(&bytes)
+        });
+        let request = PackRequest {
+            wants: vec![blob],
+            haves: alike.collect(),
+            ..PackRequest::default()
+        };
+        let none = HashSet::new();
+        let mut commits = StoreCommits::new(&odb, None, &none);
+        let run = Run::new(&SyncOptions::default());
+        let found = find(&mut commits, &request, &HashMap::new(), &run);
+        let others = found.ok().expect("a sound store").others;
+        assert_eq!(others, [(blob, Kind::Blob)]);
+    }
+}

@@ -1,0 +1,135 @@
+//! Making a pack: everything behind some tips that isn't behind others, as small as git makes it.
+//!
+//! 1. [`commit_frontier`]: which commits the receiver lacks;
+//! 2. [`object_selection`]: which trees and blobs those brought in, by reading trees side by side ([`tree_walk`]), but
+//!    for what is [`shared`](same_path_reuse) with other commits of the receiver's; or [`full_clone`], for one that has
+//!    nothing. A bitmap can say all of this for that one: [`bitmap_selection`];
+//! 3. [`stored_packs`](crate::stored_packs): what of it lies in packs already, in a form that can be sent as it is;
+//! 4. [`delta_search`]: which of the rest can be sent as a delta;
+//! 5. [`pack_writer`]: the pack as a stream.
+//!
+//! Every object is found before the first byte is made, because a pack begins with their number; so
+//! what can't be read is known by then, too.
+
+use std::{collections::HashMap, path::PathBuf};
+
+use gix::ObjectId;
+
+use crate::{
+    Error, PackRequest, Run,
+    pack::commits::StoreCommits,
+    stored_packs::{StoredPacks, loose_objects::LooseObjects},
+};
+
+mod bitmap_selection;
+mod commit_frontier;
+mod commit_table;
+pub(crate) mod delta_search;
+mod full_clone;
+mod object_selection;
+mod pack_plan;
+mod pack_writer;
+mod planned_objects;
+mod same_path_reuse;
+mod tree_cache;
+mod tree_walk;
+
+pub(crate) use pack_writer::OutgoingPack;
+
+/// Why there is no pack.
+pub(crate) enum NoPack {
+    /// An object that the sender should have.
+    Fault(Fault),
+    /// Everything else.
+    Failed(Error),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) object: ObjectId,
+    pub(crate) detail: String,
+}
+
+impl NoPack {
+    fn fault(object: ObjectId, what: &str) -> Self {
+        let detail = format!("{object} {what}");
+        NoPack::Fault(Fault { object, detail })
+    }
+
+    fn missing(object: ObjectId) -> Self {
+        NoPack::fault(object, "is missing")
+    }
+
+    fn unreadable(object: ObjectId) -> Self {
+        NoPack::fault(object, "can't be read")
+    }
+
+    fn unfit(object: ObjectId) -> Self {
+        NoPack::fault(object, "is of another kind than it should be")
+    }
+}
+
+impl From<Error> for NoPack {
+    fn from(err: Error) -> Self {
+        NoPack::Failed(err)
+    }
+}
+
+/// Where the objects are.
+pub(crate) struct Source<'a> {
+    pub(crate) commits: StoreCommits<'a>,
+    /// The store's `objects` folder and those of its alternates.
+    pub(crate) folders: Vec<PathBuf>,
+    /// What tags are about, as far as the store has it at hand.
+    pub(crate) peeled: HashMap<ObjectId, ObjectId>,
+}
+
+/// Prepares the pack that `request` asks for.
+pub(crate) fn prepare<'a>(
+    source: Source<'_>,
+    request: &PackRequest,
+    run: &'a Run,
+) -> Result<OutgoingPack<'a>, NoPack> {
+    let Source {
+        commits,
+        folders,
+        peeled,
+    } = source;
+    let odb = commits.odb;
+    let packs = StoredPacks::at(&folders, odb.store_ref().object_hash())?;
+    let selection = select(commits, &packs, &folders, &peeled, request, run)?;
+    let is_with_pack = selection.is_with_pack;
+    let items = pack_plan::lay_out(odb, &packs, &folders, selection, request.thin, run)?;
+    let loose = LooseObjects::at(&folders);
+    let odb = odb.clone();
+    Ok(OutgoingPack::new(
+        odb,
+        loose,
+        packs,
+        items,
+        is_with_pack,
+        request.ofs_delta,
+        run,
+    ))
+}
+
+fn select(
+    mut commits: StoreCommits<'_>,
+    packs: &StoredPacks,
+    folders: &[PathBuf],
+    peeled: &HashMap<ObjectId, ObjectId>,
+    request: &PackRequest,
+    run: &Run,
+) -> Result<object_selection::Selection, NoPack> {
+    if request.haves.is_empty()
+        && commits.shallow.is_empty()
+        && let Some(selection) = bitmap_selection::select(&mut commits, packs, request, run)?
+    {
+        return Ok(selection);
+    }
+    let odb = commits.odb;
+    let frontier = commit_frontier::find(&mut commits, request, peeled, run)?;
+    // What was read ahead for it is in the way from here on.
+    drop(commits);
+    object_selection::select(odb, packs, folders, &frontier, run)
+}

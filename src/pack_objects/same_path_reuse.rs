@@ -1,0 +1,73 @@
+//! What of the selected objects the receiver has all the same, under the same path: what was
+//! reverted, or picked from another branch.
+
+use std::collections::HashSet;
+
+use gix::{ObjectId, objs::Kind};
+
+use super::{NoPack, object_selection::Selected, tree_walk::tree_content};
+use crate::{
+    Run,
+    object::tree_entries::{Entries, decode, kind_of},
+    pack::name_hash::name_hash,
+};
+
+/// How many trees of the receiver's are read for it: this is to cost less than what it spares.
+fn budget(objects: usize) -> usize {
+    (objects / 64).clamp(32, 1024)
+}
+
+/// Looks through the `known` trees of commits that the receiver has, in those directories where
+/// something is sent.
+pub(super) fn find(
+    odb: &gix::odb::Handle,
+    known: impl Iterator<Item = ObjectId>,
+    objects: &[Selected],
+    sent: &HashSet<ObjectId>,
+    run: &Run,
+) -> Result<HashSet<ObjectId>, NoPack> {
+    let trees = objects.iter().filter(|object| object.kind == Kind::Tree);
+    let directories: HashSet<u32> = trees.map(|tree| tree.name_hash).collect();
+    let mut shared = HashSet::new();
+    let mut seen = HashSet::new();
+    let budget = budget(objects.len());
+    let mut pending: Vec<_> = known.take(budget).map(|tree| (tree, Vec::new())).collect();
+    pending.reverse();
+    while let Some((tree, mut path)) = pending.pop() {
+        run.check()?;
+        if !seen.insert(tree) {
+            continue;
+        }
+        if seen.len() > budget {
+            break;
+        }
+        if sent.contains(&tree) {
+            shared.insert(tree);
+        }
+        // What can't be read can't be compared with.
+        let Ok(data) = tree_content(odb, &tree) else {
+            continue;
+        };
+        let format = tree.kind();
+        let mut entries = Entries {
+            rest: &data,
+            format,
+        };
+        let directory = path.len();
+        while let Some(entry) = entries.next_raw().and_then(|raw| decode(raw, format)) {
+            let kind = kind_of(&entry);
+            let is_shared = kind.is_some() && sent.contains(entry.oid);
+            if is_shared {
+                shared.insert(entry.oid.to_owned());
+            }
+            if kind == Some(Kind::Tree) {
+                path.truncate(directory);
+                path.extend_from_slice(entry.filename);
+                if is_shared || directories.contains(&name_hash(&path)) {
+                    pending.push((entry.oid.to_owned(), [&path, &b"/"[..]].concat()));
+                }
+            }
+        }
+    }
+    Ok(shared)
+}
