@@ -8,13 +8,16 @@ use std::{collections::HashMap, io::BufRead};
 
 use crate::{
     AdvertisedRef, Limits, LocalStore, ObjectFormat, ObjectId, Objects, PackRequest, Reason,
-    RefList, RefUpdate, Run, SyncOptions, compare,
+    RefList, RefUpdate, Run, SyncOptions,
     pack::delta_encode::Base,
     pack_objects::delta_search::{self, Candidate},
-    plan::{self, PlannedRef},
     protocol::{
         greeting::greeting, ls_refs::listing, noise::Noise, receive_pack::Capabilities,
         report_status,
+    },
+    sync::{
+        compare,
+        plan::{self, PlannedRef},
     },
 };
 

@@ -121,6 +121,11 @@ impl Error {
         Error::new(ErrorKind::LocalIo, format!("{what} failed")).with_source(source)
     }
 
+    /// A repository that is in a way that is not supported.
+    pub(crate) fn unsupported(what: impl fmt::Display) -> Self {
+        Error::new(ErrorKind::Unsupported, what.to_string())
+    }
+
     /// The run was cancelled by the caller.
     pub(crate) fn cancelled() -> Self {
         Error::new(ErrorKind::Cancelled, "the run was cancelled")

@@ -70,30 +70,26 @@ pub mod ancestry;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench_internals;
-mod classify;
-mod compare;
+mod context;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod globs;
-mod leftovers;
+#[cfg(feature = "http")]
+mod http;
 mod limits;
+mod local;
 mod object;
+mod object_id;
 mod options;
+mod outcome;
 mod pack;
 mod pack_objects;
-mod plan;
 #[cfg(feature = "http")]
 mod protocol;
-mod pull;
-mod push;
-mod ref_table;
+mod ref_source;
 mod refs;
-mod run;
-mod sharing;
-mod source;
-mod stats;
 mod stored_packs;
 mod sync;
 #[cfg(test)]
@@ -105,32 +101,32 @@ mod transport;
 pub use bstr::{BStr, BString};
 pub use gix::{ObjectId, oid};
 
+pub use context::{Phase, Progress};
 pub use globs::RefGlobs;
 pub use limits::Limits;
 pub use options::{SyncOptions, TagPolicy};
 pub use pack::fsck::{FsckFinding, FsckLevel, FsckMessage, FsckRules};
-pub use run::{Phase, Progress};
 pub use sync::sync;
 
-pub use source::LocalStore;
 #[cfg(feature = "http")]
-pub use source::{ServerProfile, SmartHttp};
+pub use http::{ServerProfile, SmartHttp};
+pub use local::LocalStore;
 #[cfg(feature = "http")]
 pub use transport::{
     Credentials, IpNetwork, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts,
 };
 
 pub use error::{Error, ErrorKind};
-pub use stats::{Outcome, Reason, Refusal, SyncRunRef, SyncRunRefs, SyncRunStats, Traffic};
+pub use outcome::{Outcome, Reason, Refusal, SyncRunRef, SyncRunRefs, SyncRunStats, Traffic};
 
 pub use ancestry::Relation;
-pub use classify::TipKind;
-pub use refs::{AdvertisedRef, Namespace, ObjectFormat, RefList};
-pub use run::Run;
-pub use source::{
+pub use context::Run;
+pub use object_id::ObjectFormat;
+pub use ref_source::{
     Objects, PackAnswer, PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, PushReport,
-    Quarantine, ReceivePack, RefSource, RefUpdate, Service,
+    Quarantine, ReceivePack, RefSource, RefUpdate, Service, TipKind,
 };
+pub use refs::{AdvertisedRef, Namespace, RefList};
 
 /// Compiles the README's example.
 #[cfg(all(doctest, feature = "http"))]

@@ -10,14 +10,14 @@ use super::{
 };
 use crate::{
     Error, Limits, ObjectFormat, ObjectId, PackRequest,
+    http::fetch::UploadPack,
     protocol::{
         fetch::{self, Dialect},
         greeting::{Greeting, greeting},
         ls_refs::{Listing, listing},
         ref_line::{V0Lines, parse_v2},
     },
-    ref_table::RefTable,
-    source::http::fetch::UploadPack,
+    refs::table::RefTable,
 };
 
 /// The advertisement of a server older than v2, behind a byte that says how it comes.

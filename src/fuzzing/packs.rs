@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Error, FsckRules, LocalStore, ObjectFormat, PackAnswer, PackRequest, Quarantine, RefSource,
     Run, SyncOptions,
-    source::{LocalQuarantine, Scratch},
+    local::{LocalQuarantine, Scratch},
 };
 
 /// A pack behind a byte for what it is: one that is made from the input and maybe damaged, or the

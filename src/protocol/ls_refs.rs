@@ -9,7 +9,7 @@ use super::{
     ref_line::{Length, nonsense, parse_v2},
     refused, unreadable,
 };
-use crate::{Error, Limits, ObjectFormat, ref_table::RefTable};
+use crate::{Error, Limits, ObjectFormat, refs::table::RefTable};
 
 /// The longest prefix that is asked for. A server gives no name this long, and one that is cut short
 /// is a prefix of more.

@@ -4,7 +4,9 @@
 use gix_transport::packetline::blocking_io::encode;
 
 use super::pkt_line::MAX_DATA_LEN;
-use crate::{Error, ErrorKind, Namespace, ObjectFormat, ObjectId, RefUpdate, ref_table::RefTable};
+use crate::{
+    Error, ErrorKind, Namespace, ObjectFormat, ObjectId, RefUpdate, refs::table::RefTable,
+};
 
 /// What a server says that its receive-pack can do, as far as it matters here
 /// (gitprotocol-capabilities(5)).

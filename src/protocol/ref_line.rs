@@ -4,8 +4,8 @@ use bstr::{BStr, ByteSlice as _};
 
 use super::printable;
 use crate::{
-    AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, ObjectId, ref_table::RefTable,
-    refs::object_id,
+    AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, ObjectId, object_id::parse_hex,
+    refs::table::RefTable,
 };
 
 /// How much of a listing has come, against [`Limits::refs`] and [`Limits::ref_names`].
@@ -65,7 +65,7 @@ pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<Adver
         let attribute;
         (attribute, rest) = split_word(words);
         if let Some(peeled) = attribute.strip_prefix(b"peeled:") {
-            object_id(peeled, format)?;
+            parse_hex(peeled, format)?;
             found.annotated = true;
         } else if attribute.starts_with(b"symref-target:") {
             found.symbolic = true;
@@ -74,7 +74,7 @@ pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<Adver
     if id == b"unborn" {
         return Some(None);
     }
-    found.target = object_id(id, format)?;
+    found.target = parse_hex(id, format)?;
     Some(Some(found))
 }
 
@@ -109,11 +109,11 @@ impl V0Lines {
     pub(crate) fn push(&mut self, line: &BStr, format: ObjectFormat) -> Option<()> {
         let line = without_newline(line);
         if let Some(id) = line.strip_prefix(b"shallow ") {
-            self.shallow.push(object_id(id, format)?);
+            self.shallow.push(parse_hex(id, format)?);
             return Some(());
         }
         let (id, name) = line.split_at_checked(format.hash_kind().len_in_hex())?;
-        let id = object_id(id, format)?;
+        let id = parse_hex(id, format)?;
         let name = name.strip_prefix(b" ")?;
         match name.strip_suffix(b"^{}") {
             // How an empty repository lists its capabilities.

@@ -4,7 +4,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{Error, run::Vitals};
+use crate::{Error, context::Vitals};
 
 /// Where a client looks up whether its run may go on.
 ///

@@ -9,7 +9,7 @@ use std::{
 use gix::{hash::Kind as Hash, objs::Kind};
 
 use super::file_name;
-use crate::leftovers::{self, KEEP_PREFIX, ignore_missing};
+use crate::local::temp_dirs::{self, KEEP_PREFIX, ignore_missing};
 
 /// The `.keep` files of one run, each its own: that of another run goes when that is done, or with the
 /// next sweep if it is dead.
@@ -34,7 +34,7 @@ impl Keeps {
     /// `pack`. Where another run holds it, the pack gets another name, too, and is held there. What anybody
     /// else has put there is relied on, as by git.
     pub(super) fn hold(&mut self, pack: &Path, at: &Path, hash: Hash) -> io::Result<()> {
-        if self.link(at)? || !leftovers::is_of_a_run(&at.with_extension("keep")) {
+        if self.link(at)? || !temp_dirs::is_of_a_run(&at.with_extension("keep")) {
             return Ok(());
         }
         let unique = format!("{}{}", self.text, file_name(at).display());
@@ -64,7 +64,7 @@ impl Keeps {
         let mut file = File::create(&self.made)?;
         file.write_all(self.text.as_bytes())?;
         file.sync_all()?;
-        let linked = leftovers::link(&self.made, &keep);
+        let linked = temp_dirs::link(&self.made, &keep);
         // The next one is another file: nobody may write to this one any more.
         fs::remove_file(&self.made)?;
         match linked {

@@ -49,8 +49,8 @@ use self::{
 use super::{closure::Outside, fsck::Fsck};
 use crate::{
     Error, ObjectFormat, Reason, Run, Traffic,
-    leftovers::{self, RunFolder},
-    sharing::Sharing,
+    local::sharing::Sharing,
+    local::temp_dirs::{self, RunFolder},
 };
 
 /// Objects that have arrived and are not part of the store yet.
@@ -328,7 +328,7 @@ impl Incoming {
             // of a damaged one nothing tells that short of reading it.
             fs::rename(&pack.data, &data)?;
             fs::rename(&pack.index, &index)?;
-            leftovers::ignore_missing(fs::remove_file(data.with_extension("rev")))?;
+            temp_dirs::ignore_missing(fs::remove_file(data.with_extension("rev")))?;
             sync_directory(&packs)
         };
         migrate().map_err(|err| Error::io(format!("moving a pack into {}", packs.display()), err))

@@ -6,7 +6,7 @@ use super::{
     uploads::{MIB, bytes, bytes_then, call, done, upload},
     *,
 };
-use crate::{Limits, run::Vitals};
+use crate::{Limits, context::Vitals};
 
 /// Such as one that a load balancer has forgotten.
 #[test]

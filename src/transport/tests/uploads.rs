@@ -10,7 +10,7 @@ use std::{
 use super::{cancellation::raised_by, *};
 use crate::{
     Limits,
-    run::Vitals,
+    context::Vitals,
     transport::{Call, Unanswered},
 };
 

@@ -7,8 +7,8 @@ use std::{
 
 use super::*;
 use crate::{
+    local::sharing::Sharing,
     pack::incoming::{arrival::Arrived, at_hand::AtHand, part::Allowance, window::Window},
-    sharing::Sharing,
 };
 
 /// A pack of one blob and its versions.

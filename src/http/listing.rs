@@ -1,0 +1,113 @@
+//! The refs that a server shows to those who fetch.
+
+use bstr::BString;
+
+use super::{ServerProfile, SmartHttp, fetch::UploadPack, session::Session};
+use crate::{
+    Error, ErrorKind, ObjectFormat, Run, protocol::ls_refs::Listing, refs::table::RefTable,
+};
+
+/// What a server lists.
+pub(super) struct Listed {
+    pub(super) format: ObjectFormat,
+    pub(super) refs: RefTable,
+    /// What HEAD names, if it was asked for and is a symbolic ref.
+    pub(super) head: Option<BString>,
+    /// Whether all of them came with the capabilities, as they do before v2.
+    pub(super) is_advertisement: bool,
+}
+
+impl SmartHttp {
+    /// The refs below `prefixes` with what `attributes` name, or all of them if the server is older
+    /// than v2. What is known about the server saves the question for its capabilities.
+    pub(super) fn list_for_fetch(
+        &self,
+        prefixes: &[BString],
+        attributes: &[&str],
+        run: &Run,
+    ) -> Result<Listed, Error> {
+        self.in_session(run, |session| {
+            let profile = self.profile();
+            let empty = match &profile {
+                Some(profile) => match session.list_known(profile, prefixes, attributes, run)? {
+                    Some(listed) if !listed.refs.is_empty() => return Ok(listed),
+                    found => found,
+                },
+                None => None,
+            };
+            self.remember(None);
+            let (known, advertised) = session.shake_hands(run)?;
+            let is_advertisement = advertised.is_some();
+            // A redirect is asked about anew in each run.
+            let is_known = !is_advertisement && session.base == self.url;
+            let found = is_known.then(|| ServerProfile::new(self.url.clone(), known.format));
+            // Only the ids of refs show their format. Where there are none, this was to confirm it.
+            let confirmed = empty.filter(|_| !is_advertisement && found == profile);
+            if let Some(confirmed) = confirmed {
+                self.remember(found);
+                return Ok(confirmed);
+            }
+            let Listing { refs, head } = match advertised {
+                Some(listing) => listing,
+                None => session.ls_refs(prefixes, attributes, known, run)?,
+            };
+            self.remember(found);
+            Ok(Listed {
+                format: known.format,
+                refs,
+                head,
+                is_advertisement,
+            })
+        })
+    }
+}
+
+impl Session {
+    /// Asks a server that is known already; `None` if it turns out to be another one.
+    fn list_known(
+        &mut self,
+        profile: &ServerProfile,
+        prefixes: &[BString],
+        attributes: &[&str],
+        run: &Run,
+    ) -> Result<Option<Listed>, Error> {
+        let format = profile.object_format();
+        let known = UploadPack::known(format);
+        self.base = profile.url().clone();
+        let Listing { refs, head } = match self.ls_refs(prefixes, attributes, known, run) {
+            Ok(listing) => listing,
+            Err(err) if is_surprise(&err) => {
+                tracing::debug!(%err, "the server is not as it was");
+                self.client.abandon();
+                return Ok(None);
+            }
+            Err(err) => return Err(err),
+        };
+        self.upload_pack = Some(known);
+        Ok(Some(Listed {
+            format,
+            refs,
+            head,
+            is_advertisement: false,
+        }))
+    }
+}
+
+/// Whether a server that was asked without ceremony may have another answer to one that shakes hands
+/// first. Not if it wants to be left alone, or to know who asks.
+fn is_surprise(err: &Error) -> bool {
+    use ErrorKind::*;
+    let is_about_the_server = matches!(
+        err.kind(),
+        Network
+            | PermissionDenied
+            | NotFound
+            | ServerError
+            | Redirected
+            | NotAGitServer
+            | Protocol
+            | Remote
+            | Unsupported
+    );
+    is_about_the_server && err.retry_after().is_none()
+}

@@ -1,0 +1,200 @@
+//! Which commits of a store are offered to a source, as what needs not be sent.
+
+use std::{
+    cmp::Reverse,
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+};
+
+use bstr::{BStr, ByteSlice};
+use gix::{ObjectId, objs::Exists};
+
+use super::{
+    loose_refs::{self, Target},
+    objects::LocalObjects,
+    packed_lines::Records,
+    packed_refs,
+    store::object_format,
+};
+use crate::{
+    Error, Namespace, ObjectFormat, Run, ancestry::CommitGraph, pack::commits::StoreCommits,
+};
+
+/// How many tips are read to find the newest ones, for each that may be offered, where no commit-graph
+/// makes that cheap.
+const READ_FOR_EACH: usize = 16;
+/// How many commits are offered that no ref is about to leave, however many refs are.
+const ROOM_FOR_OTHERS: usize = 8;
+/// How far back the ancestors are that are offered of the first tip.
+const MAX_STEPS_BACK: u32 = 256;
+
+/// What a ref points to.
+#[derive(Clone, Copy)]
+pub(super) struct RefTip {
+    pub(super) id: ObjectId,
+    /// What the tag that it points to is about, if `packed-refs` says so and is right.
+    about: Option<ObjectId>,
+    rank: Rank,
+}
+
+/// Should there be very many, they are looked at in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Head,
+    Branch,
+    Other,
+}
+
+/// Of the refs of a store and of its alternates.
+pub(super) fn ref_tips(
+    repo: &gix::Repository,
+    alternates: &[PathBuf],
+) -> Result<Vec<RefTip>, Error> {
+    let format = object_format(repo);
+    let head = repo.head_name().ok().flatten();
+    let head = head.as_ref().map(|head| head.as_bstr());
+    let unread = |err| Error::io("reading the refs of the store", err);
+    let mut tips = tips_of(repo.common_dir(), format, head).map_err(unread)?;
+    for objects in alternates {
+        let Some(git_dir) = objects.parent() else {
+            continue;
+        };
+        if git_dir.join("shallow").exists() {
+            continue;
+        }
+        // An alternate without refs of its own, or one that is gone, vouches for nothing.
+        tips.extend(tips_of(git_dir, format, None).unwrap_or_default());
+    }
+    tips.sort_by_key(|tip| tip.rank);
+    Ok(tips)
+}
+
+fn tips_of(git_dir: &Path, format: ObjectFormat, head: Option<&BStr>) -> io::Result<Vec<RefTip>> {
+    let tip = |name: &BStr, id, about| RefTip {
+        id,
+        about,
+        rank: match Namespace::split(name) {
+            Some(_) if head == Some(name) => Rank::Head,
+            Some((Namespace::Branch, _)) => Rank::Branch,
+            _ => Rank::Other,
+        },
+    };
+    let mut tips = Vec::new();
+    // A packed ref that a loose one is in front of vouches for nothing.
+    let mut loose = HashSet::new();
+    loose_refs::walk(git_dir, "refs/".into(), &mut |name| {
+        let path = git_dir.join(gix::path::from_bstr(name.as_bstr()).unwrap_or_default());
+        if let Ok(Some(Target::Object(id))) = loose_refs::read(&path, format) {
+            tips.push(tip(name.as_bstr(), id, None));
+        }
+        loose.insert(name);
+        Ok::<_, io::Error>(())
+    })?;
+    let file = packed_refs::read(&git_dir.join("packed-refs"))?;
+    let packed = Records::sound(&file, format);
+    let packed = packed.filter(|found| !loose.contains(found.name));
+    tips.extend(packed.map(|found| tip(found.name, found.target, found.peeled)));
+    Ok(tips)
+}
+
+/// At most `limit` commits: those that are `near`, as they are what refs are about to leave, then
+/// ancestors of the first, then the newest of the tips.
+pub(super) fn choose(
+    objects: &LocalObjects,
+    tips: &[RefTip],
+    near: &[ObjectId],
+    limit: usize,
+    run: &Run,
+) -> Result<Vec<ObjectId>, Error> {
+    // A ref can point to what is lost. Asked for without it, the source may send it again.
+    let is_there = |id: &ObjectId| objects.odb.exists(id);
+    let peel = |tip: ObjectId| objects.commits().peel(tip, run);
+    // Room is kept for the others, should very many refs be about to move.
+    let near = first_there(
+        near.iter().map(|tip| peel(*tip)),
+        limit.saturating_sub(ROOM_FOR_OTHERS),
+        is_there,
+    )?;
+    let newest = newest(objects.commits(), tips, READ_FOR_EACH * limit, run)?;
+    // Of the few that are offered it is seen what they are about.
+    let mut newest = newest.into_iter().map(|tip| match tip.about {
+        Some(_) => peel(tip.id),
+        None => Ok(tip.id),
+    });
+    // A tip that the source never saw says nothing to it, but some ancestor will.
+    let newest_one = match near.is_empty() {
+        true => newest.next().transpose()?,
+        false => None,
+    };
+    let first = near.first().copied().or(newest_one);
+    let back = first.map(|tip| steps_back(objects.commits(), tip));
+    let mut seen = HashSet::new();
+    let all = near.into_iter().chain(back.unwrap_or_default());
+    let all = all.chain(newest_one).map(Ok).chain(newest);
+    first_there(all, limit, |id| is_there(id) && seen.insert(*id))
+}
+
+/// Of so many at most that are wanted. No more are looked at than that takes.
+fn first_there(
+    commits: impl Iterator<Item = Result<ObjectId, Error>>,
+    limit: usize,
+    mut is_wanted: impl FnMut(&ObjectId) -> bool,
+) -> Result<Vec<ObjectId>, Error> {
+    commits
+        .filter(|id| id.as_ref().map_or(true, &mut is_wanted))
+        .take(limit)
+        .collect()
+}
+
+/// Newest first. Of the tips that the commit-graph doesn't know, so many are read.
+fn newest(
+    mut commits: StoreCommits<'_>,
+    tips: &[RefTip],
+    read: usize,
+    run: &Run,
+) -> Result<Vec<RefTip>, Error> {
+    let (mut dated, mut unread, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    for tip in tips {
+        run.check()?;
+        match commits.date_in_graph(&tip.about.unwrap_or(tip.id)) {
+            Some(date) => dated.push((date, *tip)),
+            None if unread.len() < read && seen.insert(tip.id) => unread.push(*tip),
+            None => {}
+        }
+    }
+    for tip in unread {
+        run.check()?;
+        let id = commits.peel(tip.id, run)?;
+        let about = None;
+        let read = commits.commit(&id, &mut Vec::new());
+        dated.extend(
+            read.ok()
+                .map(|read| (read.date, RefTip { id, about, ..tip })),
+        );
+    }
+    dated.sort_by_key(|(date, tip)| (Reverse(*date), tip.rank, tip.id));
+    Ok(dated.into_iter().map(|(_, tip)| tip).collect())
+}
+
+/// The ancestors of `tip` that are 1, 4, 16, 64, ... first-parent steps back, or the first of all.
+fn steps_back(mut commits: StoreCommits<'_>, tip: ObjectId) -> Vec<ObjectId> {
+    let mut parents = Vec::new();
+    let mut at = tip;
+    let mut out = Vec::new();
+    for step in 1..=MAX_STEPS_BACK {
+        parents.clear();
+        if commits.commit(&at, &mut parents).is_err() {
+            break;
+        }
+        let Some(parent) = parents.first() else {
+            out.push(at);
+            break;
+        };
+        at = *parent;
+        if step.is_power_of_two() && step.trailing_zeros().is_multiple_of(2) {
+            out.push(at);
+        }
+    }
+    out
+}

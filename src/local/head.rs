@@ -1,0 +1,65 @@
+//! HEAD of a local repository, and the branch that it names.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+use bstr::{BStr, BString, ByteSlice};
+
+use super::{
+    loose_refs::{self, MAX_SYMBOLIC, Target},
+    ref_lock::RefLocks,
+    ref_update::{self, loose},
+    store::object_format,
+};
+use crate::{local::sharing::Sharing, refs};
+
+/// How long to wait for somebody else's lock: git waits 100 ms.
+const LOCK_WAIT: Duration = Duration::from_millis(100);
+
+/// The branch that HEAD leads to, born or not; `None` if it is detached or leads elsewhere.
+pub(super) fn branch(repo: &gix::Repository) -> Option<BString> {
+    let mut name = symbolic(repo, repo.git_dir().join("HEAD"))?;
+    for _ in 1..MAX_SYMBOLIC {
+        match symbolic(repo, loose(repo, name.as_bstr())) {
+            Some(next) => name = next,
+            None => break,
+        }
+    }
+    refs::is_branch(name.as_bstr()).then_some(name)
+}
+
+/// Packed refs are never symbolic.
+fn symbolic(repo: &gix::Repository, path: PathBuf) -> Option<BString> {
+    match loose_refs::read(&path, object_format(repo)).ok()?? {
+        Target::Symbolic(next) => Some(next),
+        _ => None,
+    }
+}
+
+/// Has HEAD name `branch`, which is there, if it names a branch that isn't.
+pub(super) fn set_unborn(repo: &gix::Repository, branch: &BStr) -> io::Result<()> {
+    if !is_to_be_set(repo, branch)? {
+        return Ok(());
+    }
+    let sharing = Sharing::of(&repo.config_snapshot()).unwrap_or_default();
+    let mut locks = RefLocks::open(repo.common_dir(), sharing)?;
+    let head = repo.common_dir().join("HEAD");
+    let mut lock = locks.lock(head, LOCK_WAIT)?;
+    // Once more: somebody may have set it while it was not locked.
+    if !is_to_be_set(repo, branch)? {
+        return Ok(());
+    }
+    lock.write(|file| writeln!(file, "ref: {branch}"))
+        .and_then(|()| lock.commit())
+}
+
+fn is_to_be_set(repo: &gix::Repository, branch: &BStr) -> io::Result<bool> {
+    let Some(Target::Symbolic(named)) = ref_update::current(repo, "HEAD".into())? else {
+        return Ok(false);
+    };
+    let is_there = |name: &BStr| Ok::<_, io::Error>(ref_update::current(repo, name)?.is_some());
+    Ok(refs::is_branch(named.as_bstr()) && !is_there(named.as_bstr())? && is_there(branch)?)
+}

@@ -1,0 +1,86 @@
+//! Making a bare repository, as `git init --bare` does (gitrepository-layout(5)).
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+use crate::{
+    ObjectFormat,
+    local::sharing::Sharing,
+    local::temp_dirs::{self, RunFolder},
+    pack::incoming::sync_directory,
+};
+
+const FOLDERS: [&str; 5] = [
+    "info",
+    "objects/info",
+    "objects/pack",
+    "refs/heads",
+    "refs/tags",
+];
+/// Git's own words.
+const DESCRIPTION: &str =
+    "Unnamed repository; edit this file 'description' to name the repository.\n";
+/// Git's default for `init.defaultBranch`.
+const HEAD: &str = "ref: refs/heads/master\n";
+/// The names at the top of a repository whose making was cut off: `HEAD` comes last.
+const BEFORE_HEAD: [&str; 5] = ["config", "description", "info", "objects", "refs"];
+
+/// Makes what isn't there yet of a bare repository at `path`, and the folders above it.
+pub(super) fn init_bare(path: &Path, format: ObjectFormat) -> io::Result<()> {
+    for folder in FOLDERS {
+        fs::create_dir_all(path.join(folder))?;
+    }
+    let made = RunFolder::create(path, Sharing::Umask)?;
+    write_new(&made, &path.join("description"), DESCRIPTION)?;
+    let folds_case = path.join("DeScRiPtIoN").exists();
+    write_new(&made, &path.join("config"), &config(format, folds_case))?;
+    sync_directory(path)?;
+    write_new(&made, &path.join("HEAD"), HEAD)?;
+    sync_directory(path)
+}
+
+/// Whether there is nothing at `path` but, at most, a repository whose making was cut off.
+pub(super) fn is_vacant(path: &Path) -> io::Result<bool> {
+    let entries = match path.read_dir() {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(err) => return Err(err),
+    };
+    for entry in entries {
+        let name = entry?.file_name();
+        if !BEFORE_HEAD.iter().any(|begun| name == *begun) && !temp_dirs::is_run_folder(&name) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn config(format: ObjectFormat, folds_case: bool) -> String {
+    let version = u8::from(format != ObjectFormat::Sha1);
+    let file_mode = cfg!(unix);
+    let mut config = format!(
+        "[core]\n\trepositoryformatversion = {version}\n\tfilemode = {file_mode}\n\tbare = true\n"
+    );
+    if folds_case {
+        config += "\tignorecase = true\n";
+    }
+    if format != ObjectFormat::Sha1 {
+        config += &format!("[extensions]\n\tobjectformat = {format}\n");
+    }
+    config
+}
+
+/// Puts a file in place, made whole in the folder of a run, unless there is one.
+fn write_new(made: &RunFolder, at: &Path, content: &str) -> io::Result<()> {
+    let path = made.path().join(at.file_name().unwrap_or_default());
+    let mut file = File::create(&path)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    match temp_dirs::link(&path, at) {
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    }
+}

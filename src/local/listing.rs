@@ -1,0 +1,232 @@
+//! The refs of a local repository: loose ones, and packed ones that no loose one is in front of.
+
+use bstr::{BStr, BString, ByteSlice};
+use gix::path::RelativePath;
+
+use super::{
+    loose_refs::{self, MAX_SYMBOLIC, Target},
+    packed_lines::{Record, Records, first_with},
+    packed_refs::{self, Snapshot},
+    store::object_format,
+};
+use crate::{
+    AdvertisedRef, Error, ObjectFormat, ObjectId, RefList, Run, Service,
+    refs::{self, table::RefTable},
+};
+
+/// To look at the clock takes as long as to read a packed ref.
+const REFS_PER_CHECK: usize = 1024;
+
+/// Lists the refs below `prefixes`.
+///
+/// A destination whose `packed-refs` git refuses is refused. Of a source, what is sound is listed.
+pub(super) fn list(
+    repo: &gix::Repository,
+    service: Service,
+    prefixes: &[&RelativePath],
+    run: &Run,
+) -> Result<RefList, Error> {
+    let prefixes = Prefixes::new(prefixes.iter().map(|prefix| prefix.as_ref()));
+    let mut listing = Listing {
+        repo,
+        format: object_format(repo),
+        refs: RefTable::default(),
+        run,
+    };
+    // Loose ones first, as git does: what is being packed is then found twice, and never missed.
+    listing.add_loose(&prefixes)?;
+    match service {
+        Service::ReceivePack => listing.add_packed_of_destination(&prefixes)?,
+        Service::UploadPack => listing.add_packed_of_source(&prefixes)?,
+    }
+    Ok(RefList::of(listing.format, listing.refs))
+}
+
+/// Sorted, and none of them starts with another one.
+struct Prefixes<'a>(Vec<&'a [u8]>);
+
+impl<'a> Prefixes<'a> {
+    fn new(prefixes: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut prefixes: Vec<_> = prefixes.collect();
+        prefixes.sort_unstable();
+        prefixes.dedup_by(|next, prefix| next.starts_with(prefix));
+        Prefixes(prefixes)
+    }
+
+    fn has(&self, name: &BStr) -> bool {
+        let after = self.0.partition_point(|prefix| *prefix <= name);
+        after > 0 && name.starts_with(self.0[after - 1])
+    }
+}
+
+struct Listing<'a> {
+    repo: &'a gix::Repository,
+    format: ObjectFormat,
+    refs: RefTable,
+    run: &'a Run,
+}
+
+impl Listing<'_> {
+    fn add_loose(&mut self, prefixes: &Prefixes<'_>) -> Result<(), Error> {
+        let git_dir = self.repo.common_dir();
+        for prefix in &prefixes.0 {
+            let mut visit = |name: BString| {
+                self.run.check().map_err(Unlisted::Stopped)?;
+                if loose_refs::is_ref_file(name.as_bstr()) {
+                    self.add_loose_ref(name.as_bstr());
+                }
+                Ok(())
+            };
+            loose_refs::walk(git_dir, prefix.as_bstr(), &mut visit)
+                .map_err(Unlisted::into_error)?;
+        }
+        Ok(())
+    }
+
+    fn add_loose_ref(&mut self, name: &BStr) {
+        let target = match self.read(name) {
+            Ok(Some(target)) => target,
+            // It was deleted, or packed; then it is found there.
+            Ok(None) => return,
+            Err(err) => {
+                tracing::warn!(?name, %err, "a ref can't be read");
+                Target::Broken
+            }
+        };
+        // A ref that says nothing is listed all the same: to leave it out would be to create it.
+        let null = ObjectId::null(self.format.hash_kind());
+        let symbolic = matches!(target, Target::Symbolic(_));
+        self.refs.push(AdvertisedRef {
+            name,
+            target: self.follow(target).unwrap_or(null),
+            annotated: false,
+            symbolic,
+        });
+    }
+
+    fn read(&self, name: &BStr) -> std::io::Result<Option<Target>> {
+        let path = gix::path::from_bstr(name).unwrap_or_default();
+        loose_refs::read(&self.repo.common_dir().join(path), self.format)
+    }
+
+    fn follow(&self, mut target: Target) -> Option<ObjectId> {
+        for _ in 0..MAX_SYMBOLIC {
+            let name = match target {
+                Target::Object(id) => return Some(id),
+                Target::Broken => return None,
+                Target::Symbolic(name) => name,
+            };
+            if !refs::is_valid_name(name.as_bstr()) {
+                return None;
+            }
+            target = match self.read(name.as_bstr()).ok()? {
+                Some(target) => target,
+                None => {
+                    let packed = Snapshot::open(self.repo).ok()?;
+                    return packed.find(name.as_bstr()).ok()?;
+                }
+            };
+        }
+        None
+    }
+
+    fn add_packed_of_destination(&mut self, prefixes: &Prefixes<'_>) -> Result<(), Error> {
+        let git_dir = self.repo.common_dir();
+        let file = packed_refs::read(&git_dir.join("packed-refs")).map_err(unreadable)?;
+        let refused = |bad| packed_refs::refused(git_dir, &bad);
+        let records = Records::of_file(&file, self.format).map_err(refused)?;
+        for (at, found) in records.enumerate() {
+            if at % REFS_PER_CHECK == 0 {
+                self.run.check()?;
+            }
+            let found = found.map_err(refused)?;
+            if prefixes.has(found.name) {
+                self.refs.push(advertised(&found));
+            }
+        }
+        Ok(())
+    }
+
+    /// Most refs of a large repository are packed, and few of them may be wanted: a file that is as git
+    /// writes it is not read as a whole.
+    fn add_packed_of_source(&mut self, prefixes: &Prefixes<'_>) -> Result<(), Error> {
+        // Not the cached one, which would take memory for as long as there is the repository.
+        let buffer = self.repo.refs.open_packed_buffer();
+        let found = buffer.ok().map(|buffer| match &buffer {
+            Some(buffer) => self.add_sorted(buffer.as_ref(), prefixes),
+            None => Ok(true),
+        });
+        if found.transpose()? == Some(true) {
+            return Ok(());
+        }
+        let file = packed_refs::read(&self.repo.common_dir().join("packed-refs"));
+        let file = file.map_err(unreadable)?;
+        let sound = Records::sound(&file, self.format);
+        for (at, found) in sound.filter(|found| prefixes.has(found.name)).enumerate() {
+            if at % REFS_PER_CHECK == 0 {
+                self.run.check()?;
+            }
+            self.refs.push(advertised(&found));
+        }
+        Ok(())
+    }
+
+    /// Whether these lines, sorted by name, are as git writes them.
+    fn add_sorted(&mut self, lines: &[u8], prefixes: &Prefixes<'_>) -> Result<bool, Error> {
+        for prefix in &prefixes.0 {
+            let Some(start) = first_with(prefix, lines, self.format) else {
+                return Ok(false);
+            };
+            for (at, found) in Records::of_lines(&lines[start..], self.format).enumerate() {
+                if at % REFS_PER_CHECK == 0 {
+                    self.run.check()?;
+                }
+                match found {
+                    Ok(found) if !found.name.starts_with(prefix) => break,
+                    Ok(found) if refs::is_valid_name(found.name) => {
+                        self.refs.push(advertised(&found));
+                    }
+                    _ => return Ok(false),
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn advertised<'a>(found: &Record<'a>) -> AdvertisedRef<'a> {
+    AdvertisedRef {
+        name: found.name,
+        target: found.target,
+        annotated: found.peeled.is_some_and(|peeled| peeled != found.target),
+        symbolic: false,
+    }
+}
+
+fn unreadable(err: std::io::Error) -> Error {
+    Error::io("reading packed-refs", err)
+}
+
+/// Why a walk over the loose refs ended.
+enum Unlisted {
+    Failed(std::io::Error),
+    Stopped(Error),
+}
+
+impl From<std::io::Error> for Unlisted {
+    fn from(err: std::io::Error) -> Self {
+        Unlisted::Failed(err)
+    }
+}
+
+impl Unlisted {
+    fn into_error(self) -> Error {
+        match self {
+            Unlisted::Failed(err) => Error::io("listing refs", err),
+            Unlisted::Stopped(err) => err,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! Refs that have a file of their own, read as git reads them (`refs/files-backend.c`,
+//! `read_ref_internal` and `loose_fill_ref_dir`).
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use bstr::{BStr, BString, ByteSlice};
+use gix::ObjectId;
+
+use super::store::LOCK_SUFFIX;
+use crate::{ObjectFormat, object_id::parse_hex, refs};
+
+/// More than any symbolic ref is long.
+const MAX_CONTENT: u64 = 8192;
+/// How many symbolic refs may lead to one another: git's `SYMREF_MAXDEPTH`.
+pub(super) const MAX_SYMBOLIC: usize = 5;
+
+/// What a ref points to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    Object(ObjectId),
+    /// Another ref, by its full name.
+    Symbolic(BString),
+    /// The ref is there, and nobody can tell.
+    Broken,
+}
+
+/// Reads the ref whose file is at `path`; `None` if there is no such file.
+pub(super) fn read(path: &Path, format: ObjectFormat) -> io::Result<Option<Target>> {
+    let kind = match path.symlink_metadata() {
+        Ok(found) => found.file_type(),
+        Err(err) if is_missing(&err) => return Ok(None),
+        Err(err) => return Err(err),
+    };
+    if kind.is_dir() {
+        return Ok(None);
+    }
+    if kind.is_symlink()
+        && let Some(name) = linked_name(path)
+    {
+        return Ok(Some(Target::Symbolic(name)));
+    }
+    // Another kind of file may never come to its end.
+    match path.metadata() {
+        Ok(found) if found.is_file() => {}
+        Err(err) if is_missing(&err) && !kind.is_symlink() => return Ok(None),
+        _ => return Ok(Some(Target::Broken)),
+    }
+    let mut content = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(MAX_CONTENT).read_to_end(&mut content)?,
+        Err(err) if is_missing(&err) => return Ok(None),
+        Err(err) => return Err(err),
+    };
+    Ok(Some(parse(&content, format)))
+}
+
+fn is_missing(err: &io::Error) -> bool {
+    matches!(
+        err.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Git's older form of a symbolic ref: a link whose text is the name of a ref, from the git directory,
+/// wherever that leads in the file system.
+fn linked_name(path: &Path) -> Option<BString> {
+    let text = fs::read_link(path).ok()?;
+    let text = gix::path::into_bstr(text).ok()?.into_owned();
+    let is_name = text.starts_with(b"refs/") && refs::is_valid_name(text.as_bstr());
+    is_name.then_some(text)
+}
+
+fn parse(content: &[u8], format: ObjectFormat) -> Target {
+    let content = content.trim_ascii_end();
+    if let Some(name) = content.strip_prefix(b"ref:") {
+        return match name.trim_ascii_start() {
+            b"" => Target::Broken,
+            name => Target::Symbolic(name.into()),
+        };
+    }
+    let digits = format.hash_kind().len_in_hex();
+    let id = content.split_at_checked(digits).filter(|(_, rest)| {
+        let next = rest.first();
+        next.is_none_or(u8::is_ascii_whitespace)
+    });
+    let id = id.and_then(|(id, _)| parse_hex(id, format));
+    id.map_or(Target::Broken, Target::Object)
+}
+
+/// Whether git takes a file of this full name for a ref: not a lock, and nothing that is hidden.
+pub(super) fn is_ref_file(name: &BStr) -> bool {
+    let mut components = name.split_str("/");
+    components.all(|part| !part.starts_with(b".") && !part.ends_with(LOCK_SUFFIX.as_bytes()))
+}
+
+/// Visits the files whose full names start with `prefix`, in any order, locks and all.
+pub(super) fn walk<E: From<io::Error>>(
+    git_dir: &Path,
+    prefix: &BStr,
+    visit: &mut dyn FnMut(BString) -> Result<(), E>,
+) -> Result<(), E> {
+    let directory = prefix[..prefix.rfind_byte(b'/').unwrap_or(0)].as_bstr();
+    let mut walk = Walk {
+        prefix,
+        linked: Vec::new(),
+        visit,
+    };
+    let path = git_dir.join(gix::path::from_bstr(directory).unwrap_or_default());
+    walk.directory(&path, directory)
+}
+
+struct Walk<'a, E> {
+    prefix: &'a BStr,
+    /// The directories that links have led to, and where the first of them began.
+    linked: Vec<PathBuf>,
+    visit: &'a mut dyn FnMut(BString) -> Result<(), E>,
+}
+
+impl<E: From<io::Error>> Walk<'_, E> {
+    fn directory(&mut self, path: &Path, name: &BStr) -> Result<(), E> {
+        let entries = match path.read_dir() {
+            Err(err) if is_missing(&err) => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Ok(last) = gix::path::os_string_into_bstring(entry.file_name()) else {
+                continue;
+            };
+            let name: BString = [name.as_bytes(), b"/", last.as_bytes()].concat().into();
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                self.below(&entry.path(), name.as_bstr())?;
+            } else if kind.is_symlink() && entry.path().is_dir() {
+                self.link(path, &entry.path(), name)?;
+            } else if name.starts_with(self.prefix) {
+                (self.visit)(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn below(&mut self, path: &Path, name: &BStr) -> Result<(), E> {
+        let start = [name.as_bytes(), b"/"].concat();
+        if start.starts_with(self.prefix) || self.prefix.starts_with(&start) {
+            self.directory(path, name)?;
+        }
+        Ok(())
+    }
+
+    /// A link to a directory is followed, as git does, unless it leads back to where it comes from:
+    /// then it is one more file.
+    fn link(&mut self, from: &Path, link: &Path, name: BString) -> Result<(), E> {
+        let ends = from
+            .canonicalize()
+            .and_then(|from| Ok((from, link.canonicalize()?)));
+        let ahead = ends.ok().filter(|(from, to)| {
+            let mut linked = self.linked.iter().chain([from]);
+            !linked.any(|linked| linked.starts_with(to))
+        });
+        if let Some((from, to)) = ahead {
+            let before = self.linked.len();
+            self.linked.extend([from, to]);
+            self.below(link, name.as_bstr())?;
+            self.linked.truncate(before);
+        } else if name.starts_with(self.prefix) {
+            (self.visit)(name)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_as_git_reads_it() {
+        let id = "a".repeat(40);
+        let object = || Target::Object(ObjectId::from_hex(id.as_bytes()).expect("hex"));
+        let symbolic = |name: &str| Target::Symbolic(name.into());
+        for (content, expected) in [
+            (id.clone(), object()),
+            (format!("{id}\n"), object()),
+            (format!("{id} \t\n\n"), object()),
+            (format!("{id}\tbranch 'a' of b\n"), object()),
+            (format!("{id}a\n"), Target::Broken),
+            (id[1..].to_owned(), Target::Broken),
+            (format!(" {id}\n"), Target::Broken),
+            ("ref: refs/heads/a\n".to_owned(), symbolic("refs/heads/a")),
+            ("ref:refs/heads/a".to_owned(), symbolic("refs/heads/a")),
+            ("ref: \n".to_owned(), Target::Broken),
+            (String::new(), Target::Broken),
+        ] {
+            let found = parse(content.as_bytes(), ObjectFormat::Sha1);
+            assert_eq!(found, expected, "{content:?}");
+        }
+    }
+
+    #[test]
+    fn locks_and_hidden_files_are_no_refs() {
+        for (name, expected) in [
+            ("refs/heads/a", true),
+            ("refs/heads/a..b", true),
+            ("refs/heads/a.lock", false),
+            ("refs/heads/a.lock/b", false),
+            ("refs/heads/.a", false),
+        ] {
+            assert_eq!(is_ref_file(name.into()), expected, "{name}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_directories_are_followed_and_never_in_a_circle() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().expect("a folder");
+        let heads = folder.path().join("refs/heads");
+        for directory in ["a", "b"] {
+            fs::create_dir_all(heads.join(directory)).expect("a directory");
+            fs::write(heads.join(directory).join("x"), "").expect("a file");
+        }
+        symlink("a", heads.join("link")).expect("a link");
+        symlink("../b", heads.join("a/to-b")).expect("a link");
+        symlink("../a", heads.join("b/to-a")).expect("a link");
+        symlink(".", heads.join("loop")).expect("a link");
+        symlink("nowhere", heads.join("dangling")).expect("a link");
+        let names = |prefix: &str| {
+            let mut names = Vec::new();
+            let mut visit = |name: BString| {
+                names.push(name.to_string());
+                Ok::<_, io::Error>(())
+            };
+            walk(folder.path(), prefix.into(), &mut visit).expect("a walk");
+            names.sort();
+            names
+        };
+        assert_eq!(
+            names("refs/heads/a"),
+            [
+                "refs/heads/a/to-b/to-a",
+                "refs/heads/a/to-b/x",
+                "refs/heads/a/x"
+            ]
+        );
+        assert_eq!(names("refs/heads/lo"), ["refs/heads/loop"]);
+        let linked = names("refs/heads/link/");
+        assert_eq!(linked.last().map(String::as_str), Some("refs/heads/link/x"));
+        assert!(names("refs/heads/").contains(&"refs/heads/dangling".to_owned()));
+        assert_eq!(names("refs/heads/none/"), [""; 0]);
+        assert_eq!(names("refs/heads/a/x/"), [""; 0]);
+    }
+}

@@ -1,0 +1,28 @@
+//! A Git repository on disk as an end of a sync.
+
+mod alternates;
+mod bulk_create;
+mod checked_out;
+mod haves;
+mod head;
+mod init;
+mod listing;
+mod loose_refs;
+mod objects;
+mod opening;
+mod packed_lines;
+mod packed_refs;
+mod quarantine;
+mod readable;
+mod ref_lock;
+mod ref_update;
+mod reflog;
+mod scratch;
+pub(crate) mod sharing;
+mod store;
+pub(crate) mod temp_dirs;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use quarantine::LocalQuarantine;
+pub(crate) use scratch::Scratch;
+pub use store::LocalStore;

@@ -1,0 +1,236 @@
+//! The objects of a local repository.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+};
+
+use gix::{
+    ObjectId,
+    objs::{Exists, Kind},
+};
+use gix_pack::cache;
+
+use super::{
+    alternates::{alternates, lead_back},
+    readable::Readable,
+};
+use crate::{
+    Error, ErrorKind, Limits, ObjectFormat, Objects, PackRequest, Reason, Run, TipKind,
+    ancestry::CommitGraph,
+    pack::{closure, commits::StoreCommits, peeled::Peeled, verified::VerifiedHistory},
+    pack_objects::Fault,
+};
+
+/// How much memory reading a store takes, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReadMemory {
+    /// What lies in packs as a base of other objects.
+    delta_bases: usize,
+    /// What one object may take, with all the deltas that it is made from: gix has them all in memory
+    /// at once. One that takes more can't be read. `None` for as much as it takes.
+    each: Option<usize>,
+}
+
+impl ReadMemory {
+    /// For objects that nobody sends us.
+    pub(super) fn own(limits: &Limits) -> Self {
+        ReadMemory {
+            delta_bases: bytes(limits.memory / 4),
+            each: None,
+        }
+    }
+
+    /// For a store with objects that a remote has sent, just now or in an earlier run: for its trees,
+    /// commits and tags.
+    pub(super) fn of_others(limits: &Limits) -> Self {
+        ReadMemory {
+            delta_bases: bytes(limits.memory / 32),
+            each: Some(bytes(limits.memory / 4)),
+        }
+    }
+
+    /// For the bases of a thin pack, which are of any kind.
+    pub(super) fn of_bases(limits: &Limits) -> Self {
+        ReadMemory {
+            delta_bases: bytes(limits.memory / 16),
+            each: Some(bytes(
+                (limits.memory / 2).saturating_add(limits.object_size),
+            )),
+        }
+    }
+}
+
+fn bytes(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+pub(super) struct LocalObjects {
+    folder: PathBuf,
+    /// What the folder is in, should it stand in for the store's.
+    _stand_in: Option<Readable>,
+    format: ObjectFormat,
+    memory: ReadMemory,
+    pub(super) odb: gix::odb::Handle,
+    graph: Option<gix::commitgraph::Graph>,
+    shallow: HashSet<ObjectId>,
+    peeled: Peeled,
+}
+
+impl LocalObjects {
+    pub(super) fn open(repo: &gix::Repository, memory: ReadMemory) -> Result<Self, Error> {
+        let objects = repo.common_dir().join("objects");
+        let format =
+            ObjectFormat::from_hash_kind(repo.object_hash()).map_err(Error::unsupported)?;
+        let shallow = shallow_boundary(repo)?;
+        // Parents are cut off at the boundary, but commit-graph files know them all.
+        let graph = shallow
+            .is_empty()
+            .then(|| gix::commitgraph::at(objects.join("info"), repo.object_hash(), None).ok());
+        let stand_in = match lead_back(&objects) {
+            true => Some(Readable::of_loop(&objects, &alternates(repo)?, format)?),
+            false => None,
+        };
+        let folder = stand_in.as_ref().map_or(objects, |it| it.main().to_owned());
+        Ok(LocalObjects {
+            odb: open_odb(&folder, format, memory)?,
+            folder,
+            _stand_in: stand_in,
+            format,
+            memory,
+            graph: graph.flatten(),
+            shallow,
+            peeled: Peeled::default(),
+        })
+    }
+
+    pub(super) fn commits(&self) -> StoreCommits<'_> {
+        let commits = StoreCommits::new(&self.odb, self.graph.as_ref(), &self.shallow);
+        let commits = commits.with_peeled(&self.peeled);
+        // There is no room for another thread where memory is limited.
+        match self.memory.each {
+            None => commits.reading_ahead(),
+            Some(_) => commits,
+        }
+    }
+
+    /// The wants that need the object at fault, or lack another one, each with what that is.
+    pub(super) fn broken_tips(
+        &self,
+        fault: &Fault,
+        request: &PackRequest,
+        run: &Run,
+    ) -> Result<Vec<(ObjectId, String)>, Error> {
+        let haves = request.haves.iter().copied();
+        let mut known = VerifiedHistory::new(haves.filter(|have| self.odb.exists(have)).collect());
+        let detail = fault.detail.clone();
+        let bad = HashMap::from_iter([(fault.object, Reason::Incomplete { detail })]);
+        let objects = closure::Objects {
+            commits: self.commits(),
+            arrived: None,
+            bad: &bad,
+            verified: &mut known,
+            met: &mut Vec::new(),
+            memory: u64::MAX,
+        };
+        let faults = closure::faults(objects, &request.wants, run)?;
+        if faults.is_empty() {
+            let text = format!("object {}", fault.detail);
+            return Err(Error::new(ErrorKind::Corrupt, text));
+        }
+        let words = |reason| match reason {
+            Reason::Incomplete { detail } => detail,
+            other => other.to_string(),
+        };
+        Ok(faults
+            .into_iter()
+            .map(|(tip, reason)| (tip, words(reason)))
+            .collect())
+    }
+
+    /// Reads from another folder from here on, or from what is in this one by now.
+    pub(super) fn read_from(&mut self, folder: &Path) -> Result<(), Error> {
+        self.odb = open_odb(folder, self.format, self.memory)?;
+        Ok(())
+    }
+
+    /// The same once something seems to be missing. It may be the commit-graph that is wrong: what counts
+    /// are the commits.
+    pub(super) fn read_anew_from(&mut self, folder: &Path) -> Result<(), Error> {
+        self.graph = None;
+        self.read_from(folder)
+    }
+
+    /// Commits that are there without their parents.
+    pub(super) fn shallow(&self) -> &HashSet<ObjectId> {
+        &self.shallow
+    }
+}
+
+impl Objects for LocalObjects {
+    fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error> {
+        let kind = match self.odb.exists(tip) {
+            true => LocalObjects::commits(self).kind(tip),
+            false => None,
+        };
+        Ok(match kind {
+            Some(Kind::Commit) => TipKind::Commit,
+            Some(Kind::Tag) => TipKind::Tag,
+            Some(Kind::Tree) => TipKind::Tree,
+            Some(Kind::Blob) => TipKind::Blob,
+            None => TipKind::Unknown,
+        })
+    }
+
+    fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
+        Ok(Box::new(LocalObjects::commits(self)))
+    }
+
+    fn refresh(&mut self) -> Result<(), Error> {
+        let folder = self.folder.clone();
+        self.read_anew_from(&folder)
+    }
+}
+
+/// Replacements are not for us: what is synced is what the ids say.
+pub(super) fn open_odb(
+    objects: &Path,
+    format: ObjectFormat,
+    memory: ReadMemory,
+) -> Result<gix::odb::Handle, Error> {
+    let options = gix::odb::store::init::Options {
+        alloc_limit_bytes: memory.each,
+        // One that a tool has left behind which doesn't know of it names packs that are gone. Each pack
+        // has an index of its own in any case.
+        use_multi_pack_index: false,
+        ..Default::default()
+    };
+    let opened = gix::odb::at_opts(objects, format.hash_kind(), None, options);
+    let mut odb = opened.map_err(|err| {
+        Error::io(
+            format!("opening the object database {}", objects.display()),
+            err,
+        )
+    })?;
+    // A missing object is an answer here, and not worth another look at the disk each time.
+    odb.refresh_never();
+    odb.prevent_pack_unload();
+    // What is in a pack is read from there, as git does, and a loose copy is what is left. Only those
+    // indices count that are loaded: to look for something that isn't there loads all.
+    odb.exists(&ObjectId::null(format.hash_kind()));
+    let delta_bases = memory.delta_bases;
+    // Whoever comes back to an object keeps it at hand by itself.
+    odb.set_pack_cache(move || Box::new(cache::lru::MemoryCappedHashmap::new(delta_bases)));
+    Ok(odb)
+}
+
+fn shallow_boundary(repo: &gix::Repository) -> Result<HashSet<ObjectId>, Error> {
+    let boundary = repo.shallow_commits();
+    let boundary = boundary.map_err(|err| {
+        Error::new(ErrorKind::Corrupt, "the shallow file is unusable").with_source(err)
+    })?;
+    Ok(boundary
+        .iter()
+        .flat_map(|boundary| boundary.iter().copied())
+        .collect())
+}

@@ -1,0 +1,277 @@
+//! The `packed-refs` file of a repository.
+
+use std::{
+    borrow::Cow,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use bstr::{BStr, BString, ByteSlice};
+use gix::ObjectId;
+
+use super::{
+    packed_lines::{BadLine, Records, first_with, split_header},
+    store::object_format,
+};
+use crate::{Error, ErrorKind, ObjectFormat, local::temp_dirs};
+
+/// What git writes at the top; it says what a reader may rely on (`refs/packed-backend.c`).
+const TRAITS: &[u8] = b" peeled fully-peeled sorted";
+const HEADER: &[u8] = b"# pack-refs with:";
+
+/// Where the file is: git locks and writes what a link of that name leads to.
+pub(super) fn path(git_dir: &Path) -> PathBuf {
+    temp_dirs::behind_links(git_dir.join("packed-refs"))
+}
+
+/// The content of the file; that of an empty one if there is none.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+/// The error of a repository in which git does not get past this line.
+pub(super) fn refused(git_dir: &Path, bad: &BadLine<'_>) -> Error {
+    let text = format!(
+        "{}: git refuses {bad}",
+        git_dir.join("packed-refs").display()
+    );
+    Error::new(ErrorKind::MalformedPackedRefs, text)
+}
+
+/// The same, where a single ref is about to move.
+pub(super) fn refused_line(bad: &BadLine<'_>) -> io::Error {
+    io::Error::other(format!("git refuses packed-refs, {bad}"))
+}
+
+/// The file as it is at one moment, past any cache, to look up a few refs in.
+pub(super) struct Snapshot {
+    lines: SortedLines,
+    format: ObjectFormat,
+}
+
+enum SortedLines {
+    Mapped(Option<gix::refs::packed::Buffer>),
+    Owned(Vec<u8>),
+}
+
+impl Snapshot {
+    pub(super) fn open(repo: &gix::Repository) -> io::Result<Self> {
+        let format = object_format(repo);
+        let lines = match repo.refs.open_packed_buffer() {
+            Ok(buffer) => SortedLines::Mapped(buffer),
+            // Where it has to sort them, it takes fewer names than git does.
+            Err(_) => {
+                let file = read(&repo.common_dir().join("packed-refs"))?;
+                let packed = PackedRefs::parse(&file, format);
+                let packed = packed.map_err(|bad| refused_line(&bad))?;
+                let texts = packed.lines.iter().map(|line| line.text.as_bytes());
+                SortedLines::Owned(texts.collect::<Vec<_>>().concat())
+            }
+        };
+        Ok(Snapshot { lines, format })
+    }
+
+    pub(super) fn find(&self, name: &BStr) -> io::Result<Option<ObjectId>> {
+        let first = self.first_from(name)?;
+        Ok(first.filter(|(found, _)| found == name).map(|(_, id)| id))
+    }
+
+    /// A ref that needs `name` as a directory.
+    pub(super) fn find_below(&self, name: &BStr) -> io::Result<Option<BString>> {
+        let directory = [name.as_bytes(), b"/"].concat();
+        let first = self.first_from(directory.as_bstr())?;
+        let name = first.map(|(found, _)| found);
+        Ok(name.filter(|found| found.starts_with(&directory)))
+    }
+
+    /// The first ref that has this name or one after it.
+    fn first_from(&self, name: &BStr) -> io::Result<Option<(BString, ObjectId)>> {
+        let lines = match &self.lines {
+            SortedLines::Mapped(Some(buffer)) => buffer.as_ref(),
+            SortedLines::Mapped(None) => return Ok(None),
+            SortedLines::Owned(lines) => lines.as_slice(),
+        };
+        let damaged = || io::Error::other("packed-refs has a line that git refuses");
+        let start = first_with(name, lines, self.format).ok_or_else(damaged)?;
+        match Records::of_lines(&lines[start..], self.format).next() {
+            Some(Ok(found)) => Ok(Some((found.name.to_owned(), found.target))),
+            Some(Err(_)) => Err(damaged()),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The lines of the file, sorted by name, to be written with others.
+#[derive(Default)]
+pub(super) struct PackedRefs<'a> {
+    traits: &'a [u8],
+    lines: Vec<Line<'a>>,
+}
+
+pub(super) struct Line<'a> {
+    pub(super) name: &'a BStr,
+    /// The line itself and the peeled one after it, as they are in the file.
+    text: Cow<'a, BStr>,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(name: &'a BStr, tip: ObjectId, peeled: Option<ObjectId>) -> Self {
+        let ids = 1 + usize::from(peeled.is_some());
+        let length = name.len() + ids * (tip.kind().len_in_hex() + 2);
+        let mut text = BString::from(Vec::with_capacity(length));
+        push_hex(&mut text, tip);
+        text.push(b' ');
+        text.extend_from_slice(name);
+        text.push(b'\n');
+        if let Some(peeled) = peeled {
+            text.push(b'^');
+            push_hex(&mut text, peeled);
+            text.push(b'\n');
+        }
+        Line {
+            name,
+            text: text.into(),
+        }
+    }
+}
+
+const MAX_HEX: usize = gix::hash::Kind::longest().len_in_hex();
+
+/// Formatting an id takes several times as long.
+fn push_hex(text: &mut Vec<u8>, id: ObjectId) {
+    let mut hex = [0; MAX_HEX];
+    let digits = id.hex_to_buf(&mut hex);
+    text.extend_from_slice(digits.as_bytes());
+}
+
+impl<'a> PackedRefs<'a> {
+    pub(super) fn parse(file: &'a [u8], format: ObjectFormat) -> Result<Self, BadLine<'a>> {
+        let (traits, _) = split_header(file)?;
+        let records = Records::of_file(file, format)?;
+        let lines = records.map(|found| {
+            let found = found?;
+            let (name, text) = (found.name, Cow::Borrowed(found.text));
+            Ok(Line { name, text })
+        });
+        let mut lines = lines.collect::<Result<Vec<_>, _>>()?;
+        lines.sort_by_key(|line| line.name);
+        let traits = if file.is_empty() { TRAITS } else { traits };
+        Ok(PackedRefs { traits, lines })
+    }
+
+    pub(super) fn has(&self, name: &BStr) -> bool {
+        let found = self.lines.binary_search_by_key(&name, |line| line.name);
+        found.is_ok()
+    }
+
+    /// A ref that needs `name` as a directory.
+    pub(super) fn find_below(&self, name: &BStr) -> Option<&'a BStr> {
+        let directory = [name.as_bytes(), b"/"].concat();
+        let at = self.lines.partition_point(|line| *line.name < *directory);
+        let next = self.lines.get(at)?.name;
+        next.starts_with(&directory).then_some(next)
+    }
+
+    /// Removes those of these lines, sorted by name, that are there just so.
+    pub(super) fn remove(&mut self, lines: &[Line<'_>]) {
+        self.lines.retain(|line| {
+            let found = lines.binary_search_by_key(&line.name, |one| one.name);
+            found.is_err() || found.is_ok_and(|at| lines[at].text != line.text)
+        });
+    }
+
+    /// Writes the file with these new lines, sorted by name, in their places.
+    pub(super) fn write_with<'l>(
+        &self,
+        added: impl IntoIterator<Item = Line<'l>>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        out.write_all(HEADER)?;
+        out.write_all(self.traits.trim_end())?;
+        if !self.traits.fields().any(|word| word == b"sorted") {
+            out.write_all(b" sorted")?;
+        }
+        out.write_all(b" \n")?;
+        let mut lines = self.lines.iter().peekable();
+        for new in added {
+            while let Some(line) = lines.next_if(|line| line.name < new.name) {
+                out.write_all(&line.text)?;
+            }
+            out.write_all(&new.text)?;
+        }
+        lines.try_for_each(|line| out.write_all(&line.text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_b(file: &str) -> String {
+        let id = ObjectId::from_hex("b".repeat(40).as_bytes()).expect("hex");
+        let added = Line::new("refs/heads/b".into(), id, None);
+        let mut out = Vec::new();
+        let parsed = PackedRefs::parse(file.as_bytes(), ObjectFormat::Sha1).expect("a file");
+        parsed.write_with([added], &mut out).expect("memory");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn a_ref_is_added_in_its_place_and_nothing_else_is_promised() {
+        let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
+        let a = format!("{a} refs/heads/a\n");
+        let b = format!("{b} refs/heads/b\n");
+        let c = format!("{c} refs/tags/c\n^{c}\n");
+        let all = " peeled fully-peeled sorted \n";
+        let table = [
+            ("", all, ""),
+            (all, all, "\n"),
+            ("", " sorted \n", "\n"),
+            (" peeled\n", " peeled sorted \n", "\n"),
+            (" peeled \n", " peeled sorted \n", "\n"),
+        ];
+        for (traits, expected, refs) in table {
+            let header = |traits: &str| match traits {
+                "" => String::new(),
+                traits => format!("# pack-refs with:{traits}"),
+            };
+            let (before, after) = if refs.is_empty() {
+                ("", "")
+            } else {
+                (&*a, &*c)
+            };
+            let file = format!("{}{before}{after}", header(traits));
+            assert_eq!(
+                with_b(&file),
+                format!("{}{before}{b}{after}", header(expected))
+            );
+        }
+    }
+
+    #[test]
+    fn refs_out_of_order_are_put_right() {
+        let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
+        let file = format!("{c} refs/heads/c\n{a} refs/heads/a\n");
+        let lines = format!("{a} refs/heads/a\n{b} refs/heads/b\n{c} refs/heads/c\n");
+        assert_eq!(with_b(&file), format!("# pack-refs with: sorted \n{lines}"));
+    }
+
+    #[test]
+    fn a_line_is_removed_only_as_it_was_added() {
+        let [ours, theirs] = ['a', 'b']
+            .map(|digit| ObjectId::from_hex(digit.to_string().repeat(40).as_bytes()).expect("hex"));
+        let added = [
+            Line::new("refs/heads/a".into(), ours, None),
+            Line::new("refs/heads/b".into(), ours, None),
+        ];
+        let file = format!("{theirs} refs/heads/a\n{ours} refs/heads/b\n{ours} refs/heads/c\n");
+        let mut parsed = PackedRefs::parse(file.as_bytes(), ObjectFormat::Sha1).expect("a file");
+        parsed.remove(&added);
+        let names: Vec<_> = parsed.lines.iter().map(|line| line.name).collect();
+        assert_eq!(names, ["refs/heads/a", "refs/heads/c"]);
+    }
+}

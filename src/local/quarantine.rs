@@ -1,0 +1,362 @@
+//! A local repository that is taking objects and ref updates.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    io::BufRead,
+    path::{Path, PathBuf},
+};
+
+use gix::ObjectId;
+use gix_pack::index;
+
+use super::{
+    alternates::{alternates, lead_back},
+    haves::{self, RefTip, ref_tips},
+    objects::{LocalObjects, ReadMemory, open_odb},
+    readable::Readable,
+    ref_update,
+};
+use crate::{
+    Error, ErrorKind, Limits, ObjectFormat, Objects, Quarantine, Reason, RefUpdate, Run, TipKind,
+    Traffic,
+    ancestry::CommitGraph,
+    local::sharing::Sharing,
+    pack::{closure, incoming::Incoming, verified::VerifiedHistory},
+};
+
+/// How often objects are looked for that a `git repack` moves meanwhile.
+const MOST_LOOKS: usize = 3;
+
+pub(crate) struct LocalQuarantine {
+    repo: gix::Repository,
+    object_format: ObjectFormat,
+    objects: PathBuf,
+    /// Dropped before `readable` and `incoming`, whose files it has mapped.
+    view: LocalObjects,
+    /// What is read as long as nothing has become part of the store.
+    readable: Readable,
+    arrived: Option<index::File>,
+    /// Whether that is complete, once it was looked at.
+    is_complete: Option<bool>,
+    /// Whether the source was told of what is here.
+    has_offered: bool,
+    incoming: Option<Incoming>,
+    shallow: Vec<ObjectId>,
+    /// What the refs point to.
+    tips: Vec<RefTip>,
+    verified: VerifiedHistory,
+    sharing: Sharing,
+    /// What the tips need of the store that no ref may vouch for.
+    met: Vec<ObjectId>,
+}
+
+impl LocalQuarantine {
+    pub(super) fn open(repo: gix::Repository, limits: &Limits) -> Result<Self, Error> {
+        let object_format =
+            ObjectFormat::from_hash_kind(repo.object_hash()).map_err(Error::unsupported)?;
+        let objects = repo.common_dir().join("objects");
+        let alternates = alternates(&repo)?;
+        let memory = ReadMemory::of_others(limits);
+        let sharing = Sharing::of(&repo.config_snapshot())?;
+        let readable = Readable::of(&objects, &alternates, object_format, sharing)?;
+        let mut view = LocalObjects::open(&repo, memory)?;
+        if readable.main() != objects {
+            view.read_from(readable.main())?;
+        }
+        let tips = ref_tips(&repo, &alternates)?;
+        let verified = VerifiedHistory::new(tips.iter().map(|tip| tip.id).collect());
+        Ok(LocalQuarantine {
+            object_format,
+            objects,
+            readable,
+            arrived: None,
+            is_complete: None,
+            has_offered: false,
+            incoming: None,
+            shallow: view.shallow().iter().copied().collect(),
+            view,
+            tips,
+            verified,
+            sharing,
+            met: Vec::new(),
+            repo,
+        })
+    }
+
+    /// What was received last, and the objects of the store with it, of whatever size.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn received(&self) -> (Option<&index::File>, gix::odb::Handle) {
+        let incoming = self.incoming.as_ref().map(Incoming::objects);
+        let objects = incoming.unwrap_or(self.readable.main());
+        let memory = ReadMemory::own(&Limits::default());
+        let odb = open_odb(objects, self.object_format, memory);
+        (self.arrived.as_ref(), odb.expect("a folder of objects"))
+    }
+
+    /// Makes packs of some bytes large ones.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn set_window(&mut self, bytes: u64) -> Result<(), Error> {
+        let seen = self.readable.folders();
+        let mut incoming = Incoming::open(&self.objects, seen, self.sharing)?;
+        incoming.set_window(bytes);
+        self.incoming = Some(incoming);
+        Ok(())
+    }
+
+    /// Whether all that has arrived is known to be complete. Where it isn't, a walk tells of each tip.
+    fn arrived_is_complete(&mut self, run: &Run) -> Result<bool, Error> {
+        if let Some(known) = self.is_complete {
+            return Ok(known);
+        }
+        let Some(incoming) = &self.incoming else {
+            return Ok(false);
+        };
+        let is_complete = match incoming.outside() {
+            Some(outside) => {
+                let commits = &mut self.view.commits();
+                closure::are_complete(outside, commits, &mut self.verified, run)?
+            }
+            None => false,
+        };
+        Ok(*self.is_complete.insert(is_complete))
+    }
+
+    /// The tips that aren't complete or, if all are, what is wrong with the rest of what has arrived: to let
+    /// that in would be no better for nobody needing it.
+    fn walk(&mut self, tips: &[ObjectId], run: &Run) -> Result<Walked, Error> {
+        let all_is_complete = self.arrived_is_complete(run)?;
+        let incoming = self.incoming.as_ref();
+        let is_added = |id: &ObjectId| incoming.is_some_and(|pack| pack.is_added(id));
+        let is_complete = |tip: &&ObjectId| {
+            let arrived = self.arrived.as_ref().filter(|_| all_is_complete);
+            arrived.is_some_and(|pack| pack.lookup(tip).is_some()) && !is_added(tip)
+        };
+        let tips: Vec<_> = tips
+            .iter()
+            .filter(|tip| !is_complete(tip))
+            .copied()
+            .collect();
+        let others = self.arrived.iter().filter(|_| !all_is_complete);
+        let others = others.flat_map(|pack| pack.iter().map(|entry| entry.oid));
+        let none = HashMap::new();
+        let objects = closure::Objects {
+            commits: self.view.commits(),
+            arrived: self.arrived.as_ref().map(|index| closure::Arrived {
+                index,
+                kinds: incoming.map_or(&[], Incoming::kinds),
+            }),
+            bad: incoming.map_or(&none, Incoming::faulty),
+            verified: &mut self.verified,
+            met: &mut self.met,
+            memory: run.limits().memory,
+        };
+        let others = others.filter(|id| !is_added(id));
+        closure::faults_and_first_beside(objects, &tips, others, run)
+    }
+}
+
+type Walked = (closure::FaultsOfTips, Option<Reason>);
+
+impl LocalQuarantine {
+    /// What is wrong with an object that was sent. One that was not lies in the store already, and is taken
+    /// as it is.
+    fn faulty_sent(&self) -> Option<&Reason> {
+        let (incoming, arrived) = (self.incoming.as_ref()?, self.arrived.as_ref()?);
+        let was_sent = |id: &ObjectId| arrived.lookup(id).is_some() && !incoming.is_added(id);
+        let mut faulty = incoming.faulty().iter();
+        faulty.find_map(|(id, reason)| was_sent(id).then_some(reason))
+    }
+
+    /// Finds out what new tags are about, which is written beside them, while the run can still end.
+    fn peel_new(&self, updates: &[RefUpdate], run: &Run) -> Result<(), Error> {
+        let mut commits = self.view.commits();
+        let mut last = None;
+        for update in updates.iter().filter(|update| update.expected.is_none()) {
+            run.check()?;
+            if last.replace(update.new) != Some(update.new) {
+                commits.peel(update.new, run)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the store anew, with what has become part of it.
+    fn read_store(&mut self) -> Result<(), Error> {
+        if !lead_back(&self.objects) {
+            return self.view.read_from(&self.objects);
+        }
+        let (objects, alternates) = (&self.objects, alternates(&self.repo)?);
+        self.readable = Readable::of(objects, &alternates, self.object_format, self.sharing)?;
+        self.view.read_from(self.readable.main())
+    }
+
+    /// Holds on to what the updates need of the store until they are made. Where some of that has gone
+    /// meanwhile, says which tips lack something now.
+    fn hold(
+        &mut self,
+        updates: &[RefUpdate],
+        run: &Run,
+    ) -> Result<HashMap<ObjectId, Reason>, Error> {
+        let mut faults = HashMap::new();
+        for _ in 0..MOST_LOOKS {
+            let met = std::mem::take(&mut self.met);
+            if met.is_empty() {
+                break;
+            }
+            let seen = self.readable.folders();
+            let incoming = match &mut self.incoming {
+                Some(incoming) => incoming,
+                none => none.insert(Incoming::open(&self.objects, seen, self.sharing)?),
+            };
+            if incoming.hold(&met, &seen[1..], self.object_format)? {
+                break;
+            }
+            self.read_store()?;
+            let tips: Vec<_> = updates.iter().map(|update| update.new).collect();
+            faults = self.walk(&tips, run)?.0.into_iter().collect();
+        }
+        Ok(faults)
+    }
+}
+
+impl Objects for LocalQuarantine {
+    fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error> {
+        self.view.kind(tip)
+    }
+
+    fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
+        Objects::commits(&mut self.view)
+    }
+
+    fn refresh(&mut self) -> Result<(), Error> {
+        let incoming = self.incoming.as_ref();
+        let objects = incoming.map_or(self.readable.main(), Incoming::objects);
+        self.view.read_anew_from(objects)
+    }
+}
+
+impl Quarantine for LocalQuarantine {
+    fn haves(
+        &mut self,
+        near: &[ObjectId],
+        limit: usize,
+        run: &Run,
+    ) -> Result<Vec<ObjectId>, Error> {
+        let haves = haves::choose(&self.view, &self.tips, near, limit, run)?;
+        self.has_offered |= !haves.is_empty();
+        Ok(haves)
+    }
+
+    fn shallow(&self) -> &[ObjectId] {
+        &self.shallow
+    }
+
+    fn receive(&mut self, pack: &mut dyn BufRead, run: &Run) -> Result<Traffic, Error> {
+        let incoming = match &mut self.incoming {
+            Some(incoming) => incoming,
+            none => {
+                let seen = self.readable.folders();
+                none.insert(Incoming::open(&self.objects, seen, self.sharing)?)
+            }
+        };
+        // Since the store was opened a `git gc` may have put the bases elsewhere.
+        let bases_memory = ReadMemory::of_bases(run.limits());
+        let bases = open_odb(incoming.objects(), self.object_format, bases_memory)?;
+        let (may_lead_out, format) = (self.has_offered, self.object_format);
+        let traffic = incoming.receive(pack, &bases, may_lead_out, format, run)?;
+        self.is_complete = None;
+        drop(bases);
+        self.view.read_from(incoming.objects())?;
+        incoming.look_at_special(&self.view.odb, self.object_format, run)?;
+        run.add_faulty_objects(incoming.faulty().len() as u64);
+        let open = |path: &Path| index::File::at(path, self.object_format.hash_kind());
+        self.arrived = incoming
+            .index()
+            .map(open)
+            .transpose()
+            .map_err(unreadable_pack)?;
+        Ok(traffic)
+    }
+
+    fn keep(&mut self, tips: &[ObjectId]) -> Result<bool, Error> {
+        if let Some(incoming) = &mut self.incoming {
+            incoming.keep_beside();
+        }
+        self.arrived = None;
+        self.is_complete = None;
+        let vouching = self.verified.tips().iter().chain(tips);
+        self.verified = VerifiedHistory::new(vouching.copied().collect());
+        self.has_offered |= !tips.is_empty();
+        Ok(true)
+    }
+
+    fn discard(&mut self) -> Result<(), Error> {
+        self.arrived = None;
+        self.is_complete = None;
+        if let Some(incoming) = &mut self.incoming {
+            incoming.discard()?;
+        }
+        self.refresh()
+    }
+
+    fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
+        let (mut faults, mut beside) = self.walk(tips, run)?;
+        let Some(incoming) = &self.incoming else {
+            return Ok(faults);
+        };
+        if !faults.is_empty() || beside.is_some() {
+            // What looks missing may have been repacked while it was being looked for.
+            self.view.read_anew_from(incoming.objects())?;
+            let faulty: Vec<_> = faults.iter().map(|(tip, _)| *tip).collect();
+            let again = if faulty.is_empty() { tips } else { &faulty };
+            (faults, beside) = self.walk(again, run)?;
+        }
+        match self.faulty_sent().or(beside.as_ref()) {
+            Some(reason) if faults.is_empty() => {
+                let text = format!("the source sent what nobody asked for: {reason}");
+                Err(Error::new(ErrorKind::Protocol, text))
+            }
+            _ => Ok(faults),
+        }
+    }
+
+    fn apply(
+        &mut self,
+        updates: &[RefUpdate],
+        run: &Run,
+    ) -> Result<Vec<Result<(), Reason>>, Error> {
+        self.peel_new(updates, run)?;
+        // The files in the quarantine are about to move away.
+        self.arrived = None;
+        if let Some(incoming) = &mut self.incoming {
+            incoming.migrate()?;
+            self.read_store()?;
+        }
+        let faults = self.hold(updates, run)?;
+        let is_sound = |update: &&RefUpdate| !faults.contains_key(&update.new);
+        let sound = if faults.is_empty() {
+            Cow::Borrowed(updates)
+        } else {
+            updates.iter().filter(is_sound).cloned().collect()
+        };
+        let moved = ref_update::apply(&self.repo, &mut self.view.commits(), &sound, run);
+        if let Some(incoming) = &mut self.incoming {
+            incoming.finish();
+        }
+        // There may be a million answers: no second list of them for nothing.
+        if faults.is_empty() {
+            return Ok(moved);
+        }
+        let mut moved = moved.into_iter();
+        let answer = |update: &RefUpdate| match faults.get(&update.new) {
+            Some(reason) => Err(reason.clone()),
+            None => moved.next().unwrap_or(Err(Reason::Raced)),
+        };
+        Ok(updates.iter().map(answer).collect())
+    }
+}
+
+fn unreadable_pack(err: gix::Error) -> Error {
+    Error::new(ErrorKind::Corrupt, "the received pack can't be opened").with_source(err)
+}

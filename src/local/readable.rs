@@ -1,0 +1,224 @@
+//! The folders of objects that a run reads from, without the packs that git refuses.
+//!
+//! What is in such a pack isn't there for git, and so it isn't for a run: it is fetched anew.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use super::alternates::lead_back;
+use crate::{
+    Error, ObjectFormat, local::sharing::Sharing, local::temp_dirs::RunFolder,
+    pack::incoming::alternates_file,
+};
+
+/// The store's folder and those of its alternates or, if git refuses a pack in any of them, others that stand
+/// in for them.
+pub(super) struct Readable {
+    folders: Vec<PathBuf>,
+    _stand_ins: Option<RunFolder>,
+}
+
+impl Readable {
+    pub(super) fn of(
+        objects: &Path,
+        alternates: &[PathBuf],
+        format: ObjectFormat,
+        sharing: Sharing,
+    ) -> Result<Self, Error> {
+        let mut all = vec![objects.to_owned()];
+        all.extend_from_slice(alternates);
+        let id_len = format.hash_kind().len_in_bytes();
+        let is_sound = |folder: &PathBuf| packs(folder).all(|index| is_opened(&index, id_len));
+        if all.iter().all(is_sound) && !lead_back(objects) {
+            return Ok(Readable {
+                folders: all,
+                _stand_ins: None,
+            });
+        }
+        stand_in_for(&all, id_len, objects, sharing)
+            .map_err(|err| Error::io("keeping away from packs that git refuses", err))
+    }
+
+    /// The folders of a source whose alternates lead back to itself: those that stand in for them lead
+    /// nowhere. They are among the system's temporary files.
+    pub(super) fn of_loop(
+        objects: &Path,
+        alternates: &[PathBuf],
+        format: ObjectFormat,
+    ) -> Result<Self, Error> {
+        let all = [&[objects.to_owned()], alternates].concat();
+        let id_len = format.hash_kind().len_in_bytes();
+        stand_in_for(&all, id_len, &env::temp_dir(), Sharing::Umask)
+            .map_err(|err| Error::io("keeping out of a loop of alternates", err))
+    }
+
+    /// What shows the objects of all of them.
+    pub(super) fn main(&self) -> &Path {
+        &self.folders[0]
+    }
+
+    pub(super) fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+}
+
+fn stand_in_for(
+    all: &[PathBuf],
+    id_len: usize,
+    parent: &Path,
+    sharing: Sharing,
+) -> io::Result<Readable> {
+    let folder = RunFolder::create(parent, sharing)?;
+    let numbers = 0..all.len();
+    let folders: Vec<_> = numbers
+        .map(|number| folder.path().join(number.to_string()))
+        .collect();
+    for (objects, stand_in) in all.iter().zip(&folders) {
+        link_objects(objects, stand_in, id_len)?;
+    }
+    fs::create_dir(folders[0].join("info"))?;
+    let others = alternates_file(&folders[1..])?;
+    fs::write(folders[0].join("info/alternates"), others)?;
+    Ok(Readable {
+        folders,
+        _stand_ins: Some(folder),
+    })
+}
+
+/// Makes a folder that has the loose objects of another one and the packs that git opens.
+fn link_objects(objects: &Path, to: &Path, id_len: usize) -> io::Result<()> {
+    fs::create_dir_all(to.join("pack"))?;
+    for entry in objects.read_dir().into_iter().flatten() {
+        let entry = entry?;
+        if entry.file_name().len() == 2 {
+            link(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    }
+    for index in packs(objects) {
+        if !is_opened(&index, id_len) {
+            tracing::warn!(index = %index.display(), "git refuses this pack");
+            continue;
+        }
+        for file in [index.with_extension("pack"), index] {
+            let name = file.file_name().unwrap_or_default();
+            // Should it be repacked meanwhile, it is still there.
+            let linked = fs::hard_link(&file, to.join("pack").join(name));
+            linked.or_else(|_| link(&file, &to.join("pack").join(name)))?;
+        }
+    }
+    Ok(())
+}
+
+fn link(original: &Path, link: &Path) -> io::Result<()> {
+    let original = std::path::absolute(original)?;
+    #[cfg(unix)]
+    return std::os::unix::fs::symlink(original, link);
+    #[cfg(windows)]
+    return std::os::windows::fs::symlink_dir(original, link);
+}
+
+/// The indices of the packs in a folder of objects.
+fn packs(objects: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = objects.join("pack").read_dir().into_iter().flatten();
+    let paths = entries.flatten().map(|entry| entry.path());
+    paths.filter(|path| {
+        path.extension().is_some_and(|found| found == "idx") && path.with_extension("pack").exists()
+    })
+}
+
+/// Whether git opens a pack. One that is gone by now is as good as any.
+fn is_opened(index: &Path, id_len: usize) -> bool {
+    let read = || {
+        Ok((
+            Ends::of_index(index, id_len)?,
+            Ends::of_pack(index, id_len)?,
+        ))
+    };
+    match read() {
+        Ok((index, pack)) => do_fit(&index, &pack, id_len),
+        Err(err) => {
+            let err: io::Error = err;
+            err.kind() == io::ErrorKind::NotFound
+        }
+    }
+}
+
+/// What git reads of a file when it opens a pack.
+struct Ends {
+    /// As far as the file goes.
+    start: Vec<u8>,
+    /// The checksum of the pack.
+    checksum: Vec<u8>,
+    size: u64,
+}
+
+/// A pack's signature, version and count (gitformat-pack(5)).
+const PACK_HEADER: usize = 12;
+/// The signature and version of an index, which the first version has none of, and its fan-out table.
+const INDEX_HEADER: usize = 8;
+const FAN_OUT: usize = 4 * 256;
+
+impl Ends {
+    fn of_index(path: &Path, id_len: usize) -> io::Result<Self> {
+        Ends::read(path, INDEX_HEADER + FAN_OUT, 2 * id_len, id_len)
+    }
+
+    fn of_pack(index: &Path, id_len: usize) -> io::Result<Self> {
+        Ends::read(&index.with_extension("pack"), PACK_HEADER, id_len, id_len)
+    }
+
+    fn read(path: &Path, start: usize, from_end: usize, id_len: usize) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let mut ends = Ends {
+            start: Vec::new(),
+            checksum: Vec::new(),
+            size,
+        };
+        Read::by_ref(&mut file)
+            .take(start as u64)
+            .read_to_end(&mut ends.start)?;
+        file.seek(SeekFrom::Start(size.saturating_sub(from_end as u64)))?;
+        file.take(id_len as u64).read_to_end(&mut ends.checksum)?;
+        Ok(ends)
+    }
+}
+
+/// As git has it (`packfile.c:load_idx()`, `packfile.c:open_packed_git_1()`).
+fn do_fit(index: &Ends, pack: &Ends, id_len: usize) -> bool {
+    let Some((count, sizes)) = count_and_sizes(&index.start, id_len as u64) else {
+        return false;
+    };
+    let is_pack = |version: u32| {
+        let header = [&b"PACK"[..], &version.to_be_bytes(), &count.to_be_bytes()].concat();
+        pack.start == header
+    };
+    sizes.contains(&index.size)
+        && (is_pack(2) || is_pack(3))
+        && pack.size >= (PACK_HEADER + id_len) as u64
+        && pack.checksum == index.checksum
+}
+
+/// How many objects an index has, and how large it may be.
+fn count_and_sizes(start: &[u8], id_len: u64) -> Option<(u32, std::ops::RangeInclusive<u64>)> {
+    let (is_first, table) = match start.strip_prefix(b"\xfftOc") {
+        Some(rest) => (false, rest.strip_prefix(&[0, 0, 0, 2])?),
+        None => (true, start),
+    };
+    let (totals, _) = table.get(..FAN_OUT)?.as_chunks::<4>();
+    let totals = || totals.iter().map(|total| u32::from_be_bytes(*total));
+    let count = totals().is_sorted().then(|| totals().next_back())??;
+    let entries = u64::from(count);
+    let checksums = 2 * id_len;
+    if is_first {
+        let size = FAN_OUT as u64 + entries * (id_len + 4) + checksums;
+        return Some((count, size..=size));
+    }
+    let least = (INDEX_HEADER + FAN_OUT) as u64 + entries * (id_len + 8) + checksums;
+    // Offsets of 64 bits, for all but the first entry.
+    Some((count, least..=least + 8 * entries.saturating_sub(1)))
+}

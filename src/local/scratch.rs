@@ -1,0 +1,45 @@
+//! A repository for the time of one run, between two ends that both have no objects at hand.
+
+use std::path::Path;
+
+use super::{
+    LocalStore,
+    objects::{LocalObjects, ReadMemory},
+};
+use crate::{Error, ObjectFormat, Objects, Run};
+
+pub(crate) struct Scratch {
+    store: LocalStore,
+    /// Removed with everything in it when it is dropped.
+    _folder: tempfile::TempDir,
+}
+
+impl Scratch {
+    /// An empty bare repository in a new folder in `parent`, or in the system's for such things.
+    pub(crate) fn create(parent: Option<&Path>, format: ObjectFormat) -> Result<Self, Error> {
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix("refsync-scratch-");
+        // What passes through may not be for everybody on this machine.
+        #[cfg(unix)]
+        let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let folder = match parent {
+            Some(parent) => builder.tempdir_in(parent),
+            None => builder.tempdir(),
+        };
+        let folder = folder.map_err(|err| Error::io("making a folder for a scratch store", err))?;
+        Ok(Scratch {
+            store: LocalStore::init(folder.path(), format)?,
+            _folder: folder,
+        })
+    }
+
+    pub(crate) fn store(&self) -> &LocalStore {
+        &self.store
+    }
+
+    pub(crate) fn objects(&self, run: &Run) -> Result<Box<dyn Objects + '_>, Error> {
+        let memory = ReadMemory::own(run.limits());
+        let objects = LocalObjects::open(&self.store.repo.to_thread_local(), memory)?;
+        Ok(Box::new(objects))
+    }
+}

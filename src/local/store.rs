@@ -1,0 +1,275 @@
+//! A Git repository on disk as an end of a sync.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use bstr::{BStr, BString, ByteSlice};
+use gix::path::RelativePath;
+
+use super::{
+    alternates::alternates,
+    checked_out::CheckedOut,
+    head, init, listing,
+    objects::{LocalObjects, ReadMemory},
+    opening,
+    quarantine::LocalQuarantine,
+};
+use crate::{
+    Error, ErrorKind, ObjectFormat, ObjectId, Objects, PackAnswer, PackReceiver, PackRequest,
+    ReceivePack, RefList, RefSource, Run, Service,
+    local::sharing::Sharing,
+    local::temp_dirs,
+    pack_objects::{self, NoPack, OutgoingPack},
+    refs::Namespace,
+};
+
+/// What git appends to a ref's file name to lock it.
+pub(super) const LOCK_SUFFIX: &str = ".lock";
+/// The longest file name that common file systems take, in bytes.
+const NAME_MAX: usize = 255;
+/// The longest path that Linux takes, in bytes; others take less.
+const PATH_MAX: usize = 4095;
+
+/// A local repository: bare or not, SHA-1 or SHA-256, with loose and packed refs and objects,
+/// alternates and linked worktrees.
+///
+/// Only the repository's own configuration is read, never a system's or a user's, and no
+/// environment variables. Replace refs and grafts are not followed.
+#[derive(Clone)]
+pub struct LocalStore {
+    pub(super) repo: gix::ThreadSafeRepository,
+    path: PathBuf,
+    object_format: ObjectFormat,
+}
+
+impl LocalStore {
+    /// Opens the repository at `path`: a bare one, a worktree, or a `.git` folder.
+    ///
+    /// Fails with [`ErrorKind::NotARepository`] if there is none, and with
+    /// [`ErrorKind::Unsupported`] if it keeps its refs as a reftable or is a partial clone.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref().to_owned();
+        let repo = opening::open(&path)?;
+        let object_format = ObjectFormat::from_hash_kind(repo.to_thread_local().object_hash())
+            .map_err(Error::unsupported)?;
+        Ok(LocalStore {
+            repo,
+            path,
+            object_format,
+        })
+    }
+
+    /// Makes an empty bare repository at `path` as `git init --bare` does, with the folders above it,
+    /// and opens it. What is there already stays as it is, and so does a repository.
+    ///
+    /// Its HEAD names `master`, until a run brings the source's default branch (see
+    /// [`SyncOptions::set_head`](crate::SyncOptions::set_head)). Fails with
+    /// [`ErrorKind::ObjectFormatMismatch`] if a repository of another format is there.
+    pub fn init(path: impl AsRef<Path>, format: ObjectFormat) -> Result<Self, Error> {
+        let path = path.as_ref();
+        init::init_bare(path, format).map_err(|err| {
+            let text = format!("making a repository at {}", path.display());
+            Error::io(text, err)
+        })?;
+        LocalStore::open(path)?.of_format(format)
+    }
+
+    /// Opens the repository at `path`, or makes a bare one where there is nothing: no file of that
+    /// name, or an empty folder.
+    ///
+    /// Fails as [`open`](LocalStore::open) does for a folder of anything else, and with
+    /// [`ErrorKind::ObjectFormatMismatch`] for a repository of another format.
+    pub fn open_or_init(path: impl AsRef<Path>, format: ObjectFormat) -> Result<Self, Error> {
+        let path = path.as_ref();
+        // What can't be listed is left to `open`, which says what is wrong with it.
+        if init::is_vacant(path).unwrap_or(false) {
+            return LocalStore::init(path, format);
+        }
+        LocalStore::open(path)?.of_format(format)
+    }
+
+    fn of_format(self, format: ObjectFormat) -> Result<Self, Error> {
+        if self.object_format == format {
+            return Ok(self);
+        }
+        let (path, found) = (self.path.display(), self.object_format);
+        let text = format!("the repository at {path} uses {found}, not {format}");
+        Err(Error::new(ErrorKind::ObjectFormatMismatch, text))
+    }
+
+    /// The path that it was opened at.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The hash that its object ids are made with.
+    pub fn object_format(&self) -> ObjectFormat {
+        self.object_format
+    }
+
+    /// The pack of a sound store, before any of it is read.
+    #[cfg(feature = "bench-internals")]
+    pub(crate) fn outgoing_pack<'a>(
+        &self,
+        request: &PackRequest,
+        run: &'a Run,
+    ) -> OutgoingPack<'a> {
+        let repo = self.repo.to_thread_local();
+        let objects = LocalObjects::open(&repo, ReadMemory::own(run.limits())).expect("a store");
+        let pack = prepare(&repo, &objects, request, run);
+        pack.unwrap_or_else(|_| panic!("{} is not sound", self.path.display()))
+    }
+
+    pub(crate) fn quarantine(&self, run: &Run) -> Result<LocalQuarantine, Error> {
+        LocalQuarantine::open(self.repo.to_thread_local(), run.limits())
+    }
+}
+
+impl std::fmt::Debug for LocalStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalStore")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RefSource for LocalStore {
+    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+        let repo = self.repo.to_thread_local();
+        let config = repo.config_snapshot();
+        if service == Service::ReceivePack {
+            // A mode that can't be had is said before anything is fetched.
+            Sharing::of(&config)?;
+        }
+        let folds_case = config.boolean("core.ignoreCase").unwrap_or(false);
+        // A name that stands in the way in another case may begin in another case.
+        let both = Namespace::ALL.map(|namespace| namespace.prefix().into());
+        let prefixes = if folds_case { &both } else { prefixes };
+        let prefixes: Vec<_> = listable(prefixes).collect();
+        let mut list = listing::list(&repo, service, &prefixes, run)?;
+        list.default_branch = head::branch(&repo);
+        list.checked_out = CheckedOut::of(&repo).branches;
+        list.folds_case = folds_case;
+        list.longest_component = NAME_MAX - LOCK_SUFFIX.len();
+        let beside_the_name = repo.common_dir().as_os_str().len() + "/".len() + LOCK_SUFFIX.len();
+        list.longest_name = PATH_MAX.saturating_sub(beside_the_name);
+        Ok(list)
+    }
+
+    fn objects(&self, run: &Run) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+        let memory = ReadMemory::own(run.limits());
+        let objects = LocalObjects::open(&self.repo.to_thread_local(), memory)?;
+        Ok(Some(Box::new(objects)))
+    }
+
+    fn upload_pack(
+        &self,
+        request: &PackRequest,
+        receive: &mut PackReceiver<'_>,
+        run: &Run,
+    ) -> Result<PackAnswer, Error> {
+        let _span = tracing::debug_span!(
+            "make pack",
+            wants = request.wants.len(),
+            haves = request.haves.len()
+        )
+        .entered();
+        let repo = self.repo.to_thread_local();
+        let mut objects = LocalObjects::open(&repo, ReadMemory::own(run.limits()))?;
+        let mut pack = prepare(&repo, &objects, request, run);
+        // What looks damaged may have been repacked while it was being looked for.
+        if let Err(NoPack::Fault(_)) = pack {
+            objects.refresh()?;
+            pack = prepare(&repo, &objects, request, run);
+        }
+        match pack {
+            Ok(mut pack) => {
+                receive(&mut pack)?;
+                Ok(PackAnswer::Sent)
+            }
+            Err(NoPack::Fault(fault)) => Ok(PackAnswer::Unavailable {
+                tips: objects.broken_tips(&fault, request, run)?,
+            }),
+            Err(NoPack::Failed(err)) => Err(err),
+        }
+    }
+
+    fn receive_pack(&self, run: &Run) -> Result<ReceivePack<'_>, Error> {
+        Ok(ReceivePack::Quarantine(Box::new(self.quarantine(run)?)))
+    }
+
+    fn sweep(&self) {
+        temp_dirs::sweep(self.repo.to_thread_local().common_dir());
+    }
+
+    fn set_unborn_head(&self, branch: &BStr, _run: &Run) -> Result<(), Error> {
+        let repo = self.repo.to_thread_local();
+        if !is_bare(&repo) {
+            return Ok(());
+        }
+        head::set_unborn(&repo, branch)
+            .map_err(|err| Error::new(ErrorKind::LocalIo, "HEAD can't be set").with_source(err))
+    }
+}
+
+/// Whether nothing is checked out beside the repository, linked worktrees left aside.
+pub(super) fn is_bare(repo: &gix::Repository) -> bool {
+    let is_bare = repo.config_snapshot().boolean("core.bare");
+    is_bare.unwrap_or_else(|| !repo.common_dir().ends_with(".git"))
+}
+
+/// The format of a repository that was opened as a [`LocalStore`].
+pub(super) fn object_format(repo: &gix::Repository) -> ObjectFormat {
+    match repo.object_hash() {
+        gix::hash::Kind::Sha256 => ObjectFormat::Sha256,
+        _ => ObjectFormat::Sha1,
+    }
+}
+
+fn prepare<'a>(
+    repo: &gix::Repository,
+    objects: &LocalObjects,
+    request: &PackRequest,
+    run: &'a Run,
+) -> Result<OutgoingPack<'a>, NoPack> {
+    let mut folders = vec![repo.common_dir().join("objects")];
+    folders.extend(alternates(repo)?);
+    let source = pack_objects::Source {
+        commits: objects.commits(),
+        folders,
+        peeled: peeled_tags(repo),
+    };
+    pack_objects::prepare(source, request, run)
+}
+
+/// What `packed-refs` says of annotated tags.
+fn peeled_tags(repo: &gix::Repository) -> HashMap<ObjectId, ObjectId> {
+    let Ok(Some(packed)) = repo.refs.open_packed_buffer() else {
+        return HashMap::new();
+    };
+    let Ok(refs) = packed.iter() else {
+        return HashMap::new();
+    };
+    let peeled = refs.filter_map(|found| {
+        let found = found.ok()?;
+        found.object.map(|_| (found.target(), found.object()))
+    });
+    peeled.collect()
+}
+
+/// The prefixes as paths. One that is no path (a glob may well start with `../`) matches no ref,
+/// and neither does one outside of the two namespaces.
+fn listable(prefixes: &[BString]) -> impl Iterator<Item = &RelativePath> {
+    let ours = |prefix: &&BString| {
+        let prefix: &BStr = prefix.as_ref();
+        Namespace::ALL.iter().any(|namespace| {
+            prefix.starts_with(namespace.prefix().trim_end_matches('/').as_bytes())
+        })
+    };
+    prefixes
+        .iter()
+        .filter(ours)
+        .filter_map(|prefix| prefix.as_bstr().try_into().ok())
+}

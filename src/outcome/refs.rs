@@ -1,0 +1,169 @@
+//! What happened to each ref, with little memory for those to which nothing did.
+
+use std::fmt;
+
+use super::{Outcome, Reason, Refusal, SyncRunRef};
+use crate::{AdvertisedRef, ObjectId, refs::table::RefTable};
+
+/// The refs of a run, in order. One that didn't change takes little more memory than its name.
+///
+/// ```
+/// # fn print(stats: &refsync::SyncRunStats) {
+/// for found in &stats.refs {
+///     println!("{} {}", found.outcome, found.name);
+/// }
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct SyncRunRefs {
+    /// The source's tips.
+    all: RefTable,
+    /// Those that are not the same at both ends, in order.
+    others: Vec<RefOutcome>,
+}
+
+/// What happened to a ref that is not the same at both ends.
+#[derive(Debug, Clone)]
+pub(crate) struct RefOutcome {
+    /// Its place among all refs.
+    pub(crate) at: usize,
+    pub(crate) before: Option<ObjectId>,
+    pub(crate) after: ObjectId,
+    pub(crate) outcome: Outcome,
+    pub(crate) reason: Option<Reason>,
+    /// In a box: most refs have none.
+    pub(crate) refusal: Option<Box<Refusal>>,
+}
+
+impl SyncRunRefs {
+    /// Of all of the source's refs, those to which something happened; the others are unchanged.
+    pub(crate) fn new(all: RefTable, others: Vec<RefOutcome>) -> Self {
+        SyncRunRefs { all, others }
+    }
+
+    /// The refs, sorted by name.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            refs: self,
+            at: 0,
+            other: 0,
+        }
+    }
+
+    /// How many refs there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether there are no refs.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// How many of them have this outcome.
+    pub(super) fn count(&self, outcome: Outcome) -> usize {
+        let others = self.others.iter();
+        let count = others.filter(|other| other.outcome == outcome).count();
+        match outcome {
+            Outcome::Unchanged => count + self.all.len() - self.others.len(),
+            _ => count,
+        }
+    }
+
+    pub(super) fn push(&mut self, new: SyncRunRef<'_>) {
+        if new != unchanged(new.name, new.source) {
+            self.others.push(RefOutcome {
+                at: self.all.len(),
+                before: new.before,
+                after: new.after,
+                outcome: new.outcome,
+                reason: new.reason.cloned(),
+                refusal: new.refusal.copied().map(Box::new),
+            });
+        }
+        self.all.push(AdvertisedRef {
+            name: new.name,
+            target: new.source,
+            annotated: false,
+            symbolic: false,
+        });
+    }
+}
+
+fn unchanged(name: &bstr::BStr, tip: ObjectId) -> SyncRunRef<'_> {
+    SyncRunRef {
+        name,
+        before: Some(tip),
+        after: tip,
+        source: tip,
+        outcome: Outcome::Unchanged,
+        reason: None,
+        refusal: None,
+    }
+}
+
+/// The refs of a run.
+#[derive(Clone)]
+pub struct Iter<'a> {
+    refs: &'a SyncRunRefs,
+    at: usize,
+    other: usize,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = SyncRunRef<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let listed = self.refs.all.get(self.at)?;
+        let mut found = unchanged(listed.name, listed.target);
+        let other = self.refs.others.get(self.other);
+        if let Some(other) = other.filter(|other| other.at == self.at) {
+            found.before = other.before;
+            found.after = other.after;
+            found.outcome = other.outcome;
+            found.reason = other.reason.as_ref();
+            found.refusal = other.refusal.as_deref();
+            self.other += 1;
+        }
+        self.at += 1;
+        Some(found)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.refs.len() - self.at;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+impl<'a> IntoIterator for &'a SyncRunRefs {
+    type Item = SyncRunRef<'a>;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+impl<'a> FromIterator<SyncRunRef<'a>> for SyncRunRefs {
+    fn from_iter<T: IntoIterator<Item = SyncRunRef<'a>>>(found: T) -> Self {
+        let mut refs = SyncRunRefs::default();
+        found.into_iter().for_each(|found| refs.push(found));
+        refs
+    }
+}
+
+impl PartialEq for SyncRunRefs {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for SyncRunRefs {}
+
+impl fmt::Debug for SyncRunRefs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}

@@ -1,0 +1,307 @@
+//! The two ends of a sync, and the messages that they exchange.
+
+use std::io::BufRead;
+
+use bstr::{BStr, BString};
+
+use crate::{Error, ErrorKind, ObjectId, Reason, RefList, Run, Traffic, ancestry::CommitGraph};
+
+/// One end of a sync.
+///
+/// Think of git's two services. An end that can be a *source* lists its refs and gives objects
+/// (upload-pack). An end that can be a *destination* lists its refs and takes objects and ref
+/// updates (receive-pack). `SmartHttp` and [`LocalStore`] are the ends that come with the crate;
+/// a service whose objects don't live in a `.git` folder implements its own.
+///
+/// Ends are shared between threads and between runs; what belongs to one run is in [`Run`].
+pub trait RefSource: Send + Sync {
+    /// Lists the refs whose full name starts with one of `prefixes`, as `service` does: what an end
+    /// shows to those who fetch can differ from what it shows to those who push.
+    ///
+    /// An end may list more than that; names outside of `refs/heads/` and `refs/tags/` are ignored.
+    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error>;
+
+    /// The refs below `prefixes` as a destination shows them to those who fetch, where that is much
+    /// less to ask for than to [`list`](RefSource::list) them as for a push; `None`, the default,
+    /// where it isn't.
+    ///
+    /// A run that has nothing to do by these is over. Any other lists the destination for a push and
+    /// goes by that alone.
+    fn glance(&self, prefixes: &[BString], run: &Run) -> Result<Option<RefList>, Error> {
+        let _ = (prefixes, run);
+        Ok(None)
+    }
+
+    /// The objects of an end that has them at hand; the default is for one that doesn't.
+    ///
+    /// A source needs them where the destination wants to be told what to do, as remotes do.
+    fn objects(&self, run: &Run) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+        let _ = run;
+        Ok(None)
+    }
+
+    /// Gives one pack with everything behind `request.wants` that isn't behind `request.haves`.
+    ///
+    /// The pack is handed to `receive` as a stream; its error ends the request and is returned.
+    /// `receive` is called at most once, and not before it is known that every object is there.
+    /// The default is for an end that can't be a source.
+    fn upload_pack(
+        &self,
+        request: &PackRequest,
+        receive: &mut PackReceiver<'_>,
+        run: &Run,
+    ) -> Result<PackAnswer, Error> {
+        let _ = (request, receive, run);
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "this end can't give objects: it can't be a source",
+        ))
+    }
+
+    /// Starts to take objects and ref updates.
+    ///
+    /// The default is for an end that can't be a destination.
+    fn receive_pack(&self, run: &Run) -> Result<ReceivePack<'_>, Error> {
+        let _ = run;
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "this end can't take objects: it can't be a destination",
+        ))
+    }
+
+    /// Removes what runs that died have left behind. Asked of a destination at the start of a run,
+    /// unless that is a dry one; what can't be removed stays until the next one.
+    ///
+    /// The default is for an end in which nothing is left behind.
+    fn sweep(&self) {}
+
+    /// Has HEAD name `branch`, the source's default branch, where it names a branch that isn't there
+    /// and `branch` is. Asked of a destination at the end of a run.
+    ///
+    /// The default is for an end whose HEAD can't be set, as a remote's can't.
+    fn set_unborn_head(&self, branch: &BStr, run: &Run) -> Result<(), Error> {
+        let _ = (branch, run);
+        Ok(())
+    }
+}
+
+/// What an end is asked to do: git's two services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// To give objects: the end is the source.
+    UploadPack,
+    /// To take objects and ref updates: the end is the destination.
+    ReceivePack,
+}
+
+/// How a destination takes objects and ref updates.
+#[non_exhaustive]
+pub enum ReceivePack<'a> {
+    /// Objects first: what they turn out to be decides about the refs.
+    Quarantine(Box<dyn Quarantine + 'a>),
+    /// Ref updates first, decided by the source's objects, and the pack after them.
+    Push(Box<dyn Push + 'a>),
+}
+
+/// Takes the pack that [`RefSource::upload_pack`] streams.
+pub type PackReceiver<'a> = dyn FnMut(&mut dyn BufRead) -> Result<(), Error> + 'a;
+
+/// What to put into a pack.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct PackRequest {
+    /// Tips to send, as listed by the end that is asked.
+    pub wants: Vec<ObjectId>,
+    /// What the receiver has with everything behind it, but for what its shallow boundary cuts off.
+    /// For a pull commits, best ones first; for a push all that the destination lists. An end that
+    /// doesn't know one ignores it.
+    pub haves: Vec<ObjectId>,
+    /// The receiver's shallow boundary: commits that it has without their parents.
+    pub shallow: Vec<ObjectId>,
+    /// Whether deltas may have bases that the receiver has and the pack lacks.
+    pub thin: bool,
+    /// Whether a delta may name its base by its distance in the pack, which is shorter than an id.
+    pub ofs_delta: bool,
+}
+
+/// How an end answered a [`PackRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PackAnswer {
+    /// The pack was sent.
+    Sent,
+    /// Some of the wanted tips are not to be had. Nothing was sent.
+    Unavailable {
+        /// The tips in question, at least one, each with the end's words for it, safe to print.
+        tips: Vec<(ObjectId, String)>,
+    },
+    /// The end broke off: of all that was asked for together it can't make a pack.
+    GaveUp {
+        /// The end's words, safe to print.
+        detail: String,
+        /// Whether they say that there is something wrong with its objects.
+        blames_objects: bool,
+    },
+}
+
+/// What kind of object a tip is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TipKind {
+    /// A commit.
+    Commit,
+    /// An annotated tag.
+    Tag,
+    /// A tree.
+    Tree,
+    /// A blob.
+    Blob,
+    /// The object can't be read.
+    Unknown,
+}
+
+/// What can be asked about objects to decide whether a ref may move.
+pub trait Objects {
+    /// What kind of object a tip is.
+    fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error>;
+
+    /// The history behind the tips.
+    fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error>;
+
+    /// Asked once something seems to be missing: an end whose objects may have been put elsewhere
+    /// meanwhile, as `git repack` does, has another look at where they are. The default is for one
+    /// that sees that by itself.
+    fn refresh(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// The place where a destination keeps what it receives until it has been verified. Its objects are
+/// those of the store and those that were received.
+///
+/// Dropping it abandons everything that was received; only [`apply`](Quarantine::apply) makes
+/// objects and refs visible to others.
+pub trait Quarantine: Objects {
+    /// Commits to offer to the other side, at most `limit`, best ones first. `near` are the tips
+    /// of the refs that are about to move.
+    ///
+    /// Only what is reachable from a ref may be offered: an object that merely exists can be the
+    /// debris of a run that was cut off, with half of its history missing.
+    fn haves(&mut self, near: &[ObjectId], limit: usize, run: &Run)
+    -> Result<Vec<ObjectId>, Error>;
+
+    /// The shallow boundary of this store; empty for a complete one.
+    fn shallow(&self) -> &[ObjectId];
+
+    /// Takes in one pack. It may be thin.
+    fn receive(&mut self, pack: &mut dyn BufRead, run: &Run) -> Result<Traffic, Error>;
+
+    /// Keeps the pack that was received last beside those to come, as `tips` turned out to be complete:
+    /// from here on they vouch for what is behind them as refs do. Whether it can; the default is for a
+    /// quarantine that can't.
+    fn keep(&mut self, tips: &[ObjectId]) -> Result<bool, Error> {
+        let _ = tips;
+        Ok(false)
+    }
+
+    /// Drops what was received last, to start over. What is kept stays.
+    fn discard(&mut self) -> Result<(), Error>;
+
+    /// Of `tips`, those that are not here with everything behind them, or with something that can't
+    /// be let in, each with what is wrong: [`Reason::Incomplete`] or [`Reason::Faulty`].
+    ///
+    /// Everything that is reachable from a ref of the store is taken to be complete; everything
+    /// else is walked, whether it has just arrived or lies in the store already.
+    fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error>;
+
+    /// Makes the objects that were received part of the store, then moves the refs, each by
+    /// compare-and-swap. One answer per update, in order; an update that fails changes nothing and
+    /// stops none of the others.
+    fn apply(&mut self, updates: &[RefUpdate], run: &Run)
+    -> Result<Vec<Result<(), Reason>>, Error>;
+}
+
+/// A destination that is told which refs to update and given the objects for that.
+pub trait Push {
+    /// The forms of delta that it understands: goes into [`PackRequest::thin`] and
+    /// [`PackRequest::ofs_delta`].
+    fn takes(&self) -> PackFeatures;
+
+    /// Sends the updates, each a compare-and-swap, and the pack that they need. One answer per
+    /// update, in order.
+    ///
+    /// An error means that certainly none of them was applied. Where that is in doubt, each update
+    /// is [`PushAnswer::Unclear`].
+    fn push(
+        &mut self,
+        updates: &[RefUpdate],
+        pack: &mut dyn BufRead,
+        run: &Run,
+    ) -> Result<Vec<PushAnswer>, Error>;
+
+    /// The same with whatever came beside the answers. The default is for a destination that says
+    /// nothing else.
+    fn push_and_report(
+        &mut self,
+        updates: &[RefUpdate],
+        pack: &mut dyn BufRead,
+        run: &Run,
+    ) -> Result<PushReport, Error> {
+        let answers = self.push(updates, pack, run)?;
+        Ok(PushReport {
+            answers,
+            ..PushReport::default()
+        })
+    }
+}
+
+/// What a destination said to a push.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct PushReport {
+    /// One for each update, in order.
+    pub answers: Vec<PushAnswer>,
+    /// What it printed meanwhile, such as the output of its hooks: lines that are safe to print.
+    pub messages: Vec<String>,
+    /// Why it did not answer, or not to the end. With `None` it did, whether or not that made sense.
+    pub failure: Option<Error>,
+}
+
+/// The forms of delta that a receiver understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PackFeatures {
+    /// See [`PackRequest::thin`].
+    pub thin: bool,
+    /// See [`PackRequest::ofs_delta`].
+    pub ofs_delta: bool,
+}
+
+/// What became of one pushed update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PushAnswer {
+    /// The ref is where it should be.
+    Done,
+    /// The destination didn't want it.
+    Refused {
+        /// The destination's own words, safe to print.
+        text: String,
+    },
+    /// The answer was lost or makes no sense.
+    Unclear {
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+/// One ref to create or to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RefUpdate<'a> {
+    /// The full name.
+    pub name: &'a BStr,
+    /// The tip that it must have for the update to happen; `None`: it must not exist.
+    pub expected: Option<ObjectId>,
+    /// The tip that it gets.
+    pub new: ObjectId,
+}

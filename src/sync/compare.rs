@@ -1,0 +1,231 @@
+//! Whether a ref may move: what its tips are, and how they relate.
+
+use crate::{
+    Error, ObjectId, Objects, Phase, Reason, Relation, Run, SyncOptions, TipKind, ancestry,
+};
+
+use super::{classify, plan::PlannedRef};
+
+/// The kinds of a ref's tips, the source's first.
+type Kinds = (TipKind, Option<TipKind>);
+
+/// Settles every open ref that may not move; those that stay open may. `absent` is the reason where
+/// the destination's tip is not among the `objects`.
+pub(crate) fn compare(
+    objects: &mut dyn Objects,
+    planned: &mut [PlannedRef<'_>],
+    absent: &Reason,
+    options: &SyncOptions,
+    run: &Run,
+) -> Result<(), Error> {
+    let _span = tracing::debug_span!("compare").entered();
+    let kinds = kinds(objects, planned, run)?;
+    run.advance(Phase::Compare, 0, Some(kinds.len() as u64));
+    let relations = relations(objects, planned, &kinds, run)?;
+    run.advance(Phase::Compare, kinds.len() as u64, Some(kinds.len() as u64));
+
+    let mut relations = relations.into_iter();
+    let open = planned.iter_mut().filter(|planned| planned.is_open());
+    for (planned, (source, destination)) in open.zip(kinds) {
+        let verdict = match destination {
+            None => classify::creation(planned.namespace(), source),
+            Some(destination) => {
+                let relation = relations.next().unwrap_or(Relation::Unknown);
+                let verdict = classify::movement(
+                    planned.namespace(),
+                    options.tags,
+                    destination,
+                    source,
+                    relation,
+                );
+                match (verdict, destination) {
+                    (Err(Reason::HistoryUnknown), TipKind::Unknown) => Err(absent.clone()),
+                    (verdict, _) => verdict,
+                }
+            }
+        };
+        if let Err(reason) = verdict {
+            let is_unavailable = source == TipKind::Unknown && is_about_history(&reason);
+            planned.reject(match is_unavailable {
+                true => unavailable(planned.source()),
+                false => reason,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn is_about_history(reason: &Reason) -> bool {
+    matches!(reason, Reason::HistoryUnknown | Reason::DestinationUnknown)
+}
+
+/// What a source says that is asked for a tip which it lacks.
+fn unavailable(tip: ObjectId) -> Reason {
+    let detail = format!("{tip} is missing or can't be read");
+    Reason::Unavailable { detail }
+}
+
+/// What the tips of each open ref are. What is lacking may have been repacked while it was being looked
+/// for, so it is looked for twice.
+fn kinds(
+    objects: &mut dyn Objects,
+    planned: &[PlannedRef<'_>],
+    run: &Run,
+) -> Result<Vec<Kinds>, Error> {
+    let look = |objects: &mut dyn Objects| -> Result<Vec<Kinds>, Error> {
+        let open = planned.iter().filter(|planned| planned.is_open());
+        open.map(|planned| {
+            run.check()?;
+            let source = objects.kind(&planned.source())?;
+            let before = planned.before().map(|before| objects.kind(&before));
+            Ok((source, before.transpose()?))
+        })
+        .collect()
+    };
+    let kinds = look(objects)?;
+    if !kinds.iter().any(lacks_one) {
+        return Ok(kinds);
+    }
+    objects.refresh()?;
+    look(objects)
+}
+
+fn lacks_one((source, destination): &Kinds) -> bool {
+    *source == TipKind::Unknown || *destination == Some(TipKind::Unknown)
+}
+
+/// How the tips of each open ref relate that has two. History that seems to be cut off between tips
+/// that are both there is looked at twice, for the same reason.
+fn relations(
+    objects: &mut dyn Objects,
+    planned: &[PlannedRef<'_>],
+    kinds: &[Kinds],
+    run: &Run,
+) -> Result<Vec<Relation>, Error> {
+    let open = planned.iter().filter(|planned| planned.is_open());
+    let (mut pairs, mut has_both) = (Vec::new(), Vec::new());
+    for (planned, kinds) in open.zip(kinds) {
+        pairs.extend(planned.before().map(|before| (before, planned.source())));
+        has_both.extend(planned.before().map(|_| !lacks_one(kinds)));
+    }
+    let has_to_end = || run.check().is_err();
+    let mut relations = ancestry::compare(&mut *objects.commits()?, &pairs, &has_to_end);
+    let seems_cut_off = |relations: &Vec<Relation>| {
+        let mut both = relations.iter().zip(&has_both);
+        both.any(|(relation, has_both)| *relation == Relation::Unknown && *has_both)
+    };
+    if relations.as_ref().is_ok_and(seems_cut_off) {
+        objects.refresh()?;
+        relations = ancestry::compare(&mut *objects.commits()?, &pairs, &has_to_end);
+    }
+    relations.map_err(|err| run.check().err().unwrap_or(err))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, sync::atomic::Ordering, thread, time::Duration};
+
+    use gix::oid;
+
+    use super::*;
+    use crate::{
+        AdvertisedRef, ErrorKind, ObjectFormat, ObjectId, RefList,
+        ancestry::{Commit, CommitGraph, Hole},
+        sync::plan::plan,
+    };
+
+    /// Two lines of commits that never meet; and what happens at the hundredth that is looked up.
+    struct TwoLines<'a> {
+        looked_up: &'a Cell<usize>,
+        at_the_hundredth: &'a dyn Fn(),
+    }
+
+    const LENGTH: u32 = 20_000;
+
+    fn id(line: u8, number: u32) -> ObjectId {
+        let mut bytes = [line; 20];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        ObjectId::Sha1(bytes)
+    }
+
+    impl CommitGraph for TwoLines<'_> {
+        fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+            self.looked_up.set(self.looked_up.get() + 1);
+            if self.looked_up.get() == 100 {
+                (self.at_the_hundredth)();
+            }
+            let (number, line) = id.as_bytes().split_first_chunk().expect("20 bytes");
+            let number = u32::from_be_bytes(*number);
+            parents.extend((number < LENGTH).then(|| self::id(line[0], number + 1)));
+            Ok(Commit {
+                generation: None,
+                date: -i64::from(number),
+            })
+        }
+    }
+
+    impl Objects for TwoLines<'_> {
+        fn kind(&mut self, _: &ObjectId) -> Result<TipKind, Error> {
+            Ok(TipKind::Commit)
+        }
+
+        fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
+            let TwoLines {
+                looked_up,
+                at_the_hundredth,
+            } = *self;
+            Ok(Box::new(TwoLines {
+                looked_up,
+                at_the_hundredth,
+            }))
+        }
+    }
+
+    /// How it ends, and how many commits were looked up.
+    fn compared(options: &SyncOptions, at_the_hundredth: impl Fn(&Run)) -> (Option<Error>, usize) {
+        let list = |line| {
+            let listed = AdvertisedRef {
+                name: "refs/heads/main".into(),
+                target: id(line, 0),
+                annotated: false,
+                symbolic: false,
+            };
+            RefList::new(ObjectFormat::Sha1, [listed])
+        };
+        let (source, destination) = (list(1), list(2));
+        let planned = plan(&source, &destination, options, || Ok(()));
+        let run = Run::new(options);
+        let looked_up = Cell::new(0);
+        let mut objects = TwoLines {
+            looked_up: &looked_up,
+            at_the_hundredth: &|| at_the_hundredth(&run),
+        };
+        let mut planned = planned.expect("nothing stops it");
+        let absent = &Reason::HistoryUnknown;
+        let ended = compare(&mut objects, &mut planned, absent, options, &run);
+        (ended.err(), looked_up.get())
+    }
+
+    #[test]
+    fn a_walk_over_history_ends_soon_after_the_run_has_to() {
+        let mut options = SyncOptions::default();
+        let (err, looked_up) = compared(&options, |_| {});
+        assert!(err.is_none());
+        assert!(looked_up > LENGTH as usize);
+
+        let cancel = |run: &Run| run.cancel_flag().store(true, Ordering::Relaxed);
+        let (err, looked_up) = compared(&options, cancel);
+        assert_eq!(err.expect("cancelled").kind(), ErrorKind::Cancelled);
+        assert!(looked_up < 300, "{looked_up}");
+
+        options.limits.total_time = Some(Duration::from_millis(300));
+        let wait = |run: &Run| {
+            while run.check().is_ok() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let (err, looked_up) = compared(&options, wait);
+        assert_eq!(err.expect("no time").kind(), ErrorKind::BudgetExceeded);
+        assert!(looked_up < 300, "{looked_up}");
+    }
+}

@@ -1,0 +1,241 @@
+//! Packs from a source, one after the other, until all has come that can be had.
+
+use std::{collections::HashMap, io::BufRead, mem};
+
+use super::{MAX_HAVES, MAX_REFUSALS, halves::Halves, reject};
+use crate::{
+    Error, ErrorKind, ObjectId, PackAnswer, PackRequest, Quarantine, Reason, RefSource, Run,
+    SyncOptions, SyncRunStats, sync::plan::PlannedRef,
+};
+
+/// How many packs are asked for, should one after the other turn out to lack a tip.
+const MAX_PACKS: usize = 8;
+
+/// How many bytes may be received for nothing where the source gives up on packs: this, or twice as many
+/// as came before it did so first.
+const MOST_LOST_BYTES: u64 = 1024 * 1024;
+
+/// What is under way between a source and a quarantine.
+pub(super) struct Fetch<'a, 'p> {
+    source: &'a dyn RefSource,
+    quarantine: &'a mut dyn Quarantine,
+    planned: &'a mut [PlannedRef<'p>],
+    run: &'a Run,
+    haves: Vec<ObjectId>,
+    /// The tips that came in the last pack, and are complete.
+    arrived: Vec<ObjectId>,
+    /// Whether the quarantine has a pack that the next one would replace.
+    is_full: bool,
+    most_requests: usize,
+    requests: usize,
+    faulty_packs: usize,
+    refusals: usize,
+    /// The first words of a source that gave up.
+    gave_up: Option<GaveUp>,
+    lost_bytes: u64,
+}
+
+/// Why a source made no pack of what it was asked for.
+struct GaveUp {
+    detail: String,
+    blames_objects: bool,
+    /// Bytes that were received of its answer.
+    bytes: u64,
+}
+
+/// What came of a request.
+enum Fetched {
+    /// All that was asked for, or `some` of it: the rest was rejected.
+    Arrived {
+        some: bool,
+    },
+    GaveUp,
+}
+
+impl<'a, 'p> Fetch<'a, 'p> {
+    pub(super) fn new(
+        source: &'a dyn RefSource,
+        quarantine: &'a mut dyn Quarantine,
+        planned: &'a mut [PlannedRef<'p>],
+        haves: Vec<ObjectId>,
+        options: &SyncOptions,
+        run: &'a Run,
+    ) -> Self {
+        Fetch {
+            source,
+            quarantine,
+            planned,
+            most_requests: options.max_pack_requests,
+            run,
+            haves,
+            arrived: Vec::new(),
+            is_full: false,
+            requests: 0,
+            faulty_packs: 0,
+            refusals: 0,
+            gave_up: None,
+            lost_bytes: 0,
+        }
+    }
+
+    /// Asks for all of these tips, and rejects those that can't be had.
+    pub(super) fn all(&mut self, wants: Vec<ObjectId>, options: &SyncOptions) -> Result<(), Error> {
+        let before = options
+            .previous
+            .as_ref()
+            .map(SyncRunStats::unavailable_tips);
+        let before = before.unwrap_or_default();
+        let (old, new): (Vec<_>, Vec<_>) = wants.into_iter().partition(|tip| before.contains(tip));
+        let mut is_any_here = false;
+        for wants in [new, old] {
+            is_any_here |= !wants.is_empty() && self.in_halves(&wants)?;
+        }
+        match self.gave_up.take() {
+            Some(GaveUp {
+                detail,
+                blames_objects: false,
+                ..
+            }) if !is_any_here => Err(Error::new(ErrorKind::Remote, detail)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether any of them is here now, or was rejected by itself.
+    fn in_halves(&mut self, wants: &[ObjectId]) -> Result<bool, Error> {
+        let mut is_any_here = false;
+        let mut halves = Halves::new(wants.len());
+        while self.may_ask()
+            && let Some(part) = halves.next()
+        {
+            match self.fetch(wants[part.clone()].to_vec())? {
+                Fetched::Arrived { some } => {
+                    is_any_here = true;
+                    halves.arrived(&part, some);
+                }
+                Fetched::GaveUp => halves.gave_up(&part),
+            }
+        }
+        let Some(GaveUp { detail, .. }) = &self.gave_up else {
+            return Ok(is_any_here);
+        };
+        let faults = (0..).zip(wants).filter(|(at, _)| !halves.is_sound(*at));
+        let faults = faults.map(|(at, tip)| {
+            let detail = match halves.is_faulty(at) {
+                true => detail.clone(),
+                false => format!("{detail}, asked for together with others"),
+            };
+            (*tip, Reason::Unavailable { detail })
+        });
+        reject(self.planned, &faults.collect());
+        Ok(is_any_here)
+    }
+
+    fn may_ask(&self) -> bool {
+        let Some(first) = &self.gave_up else {
+            return true;
+        };
+        self.requests < self.most_requests
+            && self.lost_bytes <= MOST_LOST_BYTES.max(first.bytes.saturating_mul(2))
+    }
+
+    /// Asks for all of these, and once more without those that turn out to be at fault.
+    fn fetch(&mut self, mut wants: Vec<ObjectId>) -> Result<Fetched, Error> {
+        let mut some = false;
+        while !wants.is_empty() && self.faulty_packs < MAX_PACKS && self.refusals < MAX_REFUSALS {
+            self.keep_what_arrived()?;
+            if self.is_full {
+                break;
+            }
+            let request = PackRequest {
+                wants,
+                haves: self.haves.clone(),
+                shallow: self.quarantine.shallow().to_vec(),
+                thin: true,
+                ofs_delta: true,
+            };
+            let Some(faults) = self.ask(&request)? else {
+                return Ok(Fetched::GaveUp);
+            };
+            wants = request.wants;
+            if faults.is_empty() {
+                self.arrived = wants;
+                return Ok(Fetched::Arrived { some });
+            }
+            // A pack with a broken tip in it is not worth keeping: none of it has been let in yet.
+            some = true;
+            self.quarantine.discard()?;
+            reject(self.planned, &faults);
+            wants.retain(|want| !faults.contains_key(want));
+        }
+        let given_up = |want| {
+            let detail = match self.is_full {
+                true => "not asked for: the destination takes one pack in a run",
+                false => "given up: each time it was asked for, another tip was at fault",
+            };
+            let detail = detail.to_owned();
+            (want, Reason::Unavailable { detail })
+        };
+        reject(self.planned, &wants.into_iter().map(given_up).collect());
+        Ok(Fetched::Arrived { some: true })
+    }
+
+    /// What is wrong with which tips; `None` if the source gave up.
+    fn ask(&mut self, request: &PackRequest) -> Result<Option<HashMap<ObjectId, Reason>>, Error> {
+        let (quarantine, run) = (&mut *self.quarantine, self.run);
+        let received_before = run.traffic().bytes_received;
+        self.requests += 1;
+        let mut receive = |pack: &mut dyn BufRead| take_in(quarantine, pack, run);
+        let answer = self.source.upload_pack(request, &mut receive, run)?;
+        run.check()?;
+        match answer {
+            PackAnswer::Sent => {
+                let faults = self.quarantine.faults(&request.wants, run)?;
+                self.faulty_packs += usize::from(!faults.is_empty());
+                Ok(Some(faults.into_iter().collect()))
+            }
+            PackAnswer::Unavailable { tips } => {
+                self.refusals += 1;
+                let tips = tips.into_iter();
+                let faults = tips.map(|(tip, detail)| (tip, Reason::Unavailable { detail }));
+                Ok(Some(faults.collect()))
+            }
+            PackAnswer::GaveUp {
+                detail,
+                blames_objects,
+            } => {
+                tracing::debug!(wants = request.wants.len(), detail, "the source gave up");
+                let bytes = run.traffic().bytes_received - received_before;
+                self.lost_bytes += bytes;
+                self.gave_up.get_or_insert(GaveUp {
+                    detail,
+                    blames_objects,
+                    bytes,
+                });
+                self.quarantine.discard()?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Before the next pack comes.
+    fn keep_what_arrived(&mut self) -> Result<(), Error> {
+        if self.arrived.is_empty() {
+            return Ok(());
+        }
+        let arrived = mem::take(&mut self.arrived);
+        self.is_full = !self.quarantine.keep(&arrived)?;
+        self.haves.splice(0..0, arrived);
+        self.haves.truncate(MAX_HAVES);
+        Ok(())
+    }
+}
+
+fn take_in(
+    quarantine: &mut dyn Quarantine,
+    pack: &mut dyn BufRead,
+    run: &Run,
+) -> Result<(), Error> {
+    let received = quarantine.receive(pack, run)?;
+    run.add_traffic(received);
+    Ok(())
+}

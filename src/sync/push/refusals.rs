@@ -1,0 +1,126 @@
+//! What the destination refused in the run before.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::settle::Judged;
+use crate::{Reason, Refusal, SyncOptions, SyncRunRef, sync::plan::PlannedRef};
+
+/// A refusal of the run before, with its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    reason: Reason,
+}
+
+impl Refused {
+    /// In a box: most refs have none.
+    pub(super) fn new(refusal: Refusal, reason: Reason) -> Box<Self> {
+        Box::new(Refused { refusal, reason })
+    }
+}
+
+/// Recalls what the run before had to say of the open refs. One that was refused stays rejected for as
+/// long as neither tip moves and it is not yet time to try again.
+pub(crate) fn recall(planned: &mut [PlannedRef<'_>], options: &SyncOptions, now: SystemTime) {
+    let Some(previous) = &options.previous else {
+        return;
+    };
+    let refused = previous.refs.iter().filter(|known| known.refusal.is_some());
+    let refused: HashMap<_, _> = refused.map(|known| (known.name, known)).collect();
+    for planned in planned.iter_mut().filter(|planned| planned.is_open()) {
+        let Some(known) = refused.get(planned.name()) else {
+            continue;
+        };
+        let (Some(refusal), Some(reason)) = (known.refusal.copied(), known.reason.cloned()) else {
+            continue;
+        };
+        if is_same(known, planned) && holds(refusal, options.refusal_backoff, now) {
+            planned.reject(reason.clone());
+        }
+        planned.refused = Some(Refused::new(refusal, reason));
+    }
+}
+
+fn is_same(known: &SyncRunRef<'_>, planned: &PlannedRef<'_>) -> bool {
+    (known.before, known.source) == (planned.before(), planned.source())
+}
+
+/// Whether it is too early to try again. A time further ahead than the backoff was set by another
+/// clock, or before the option changed.
+fn holds(refusal: Refusal, backoff: Duration, now: SystemTime) -> bool {
+    let left = refusal.retry_at.duration_since(now).unwrap_or_default();
+    !left.is_zero() && left <= backoff
+}
+
+/// When to try again, in whole seconds.
+pub(super) fn retry_at(now: SystemTime, backoff: Duration) -> SystemTime {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = now.as_secs().saturating_add(backoff.as_secs());
+    let at = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    at.unwrap_or(UNIX_EPOCH)
+}
+
+/// The open refs: those of the first push, and those that are sent behind it, each by itself, what has
+/// waited longest first. The default branch is never among these: others could use up all pushes.
+pub(super) fn queues(
+    planned: &[PlannedRef<'_>],
+    default_branch: Option<usize>,
+) -> (Vec<usize>, Vec<usize>) {
+    let open = (0..planned.len()).filter(|at| planned[*at].is_open());
+    let alone = |at: &usize| {
+        let refused = planned[*at].refused.as_ref();
+        Some(*at) != default_branch && refused.is_some_and(|refused| refused.refusal.alone)
+    };
+    let (mut last, first): (Vec<_>, Vec<_>) = open.partition(alone);
+    last.sort_by_key(|at| {
+        let refused = planned[*at].refused.as_ref();
+        refused.map(|refused| refused.refusal.retry_at)
+    });
+    (first, last)
+}
+
+/// What there was no push for stays refused.
+pub(super) fn keep(planned: &mut [PlannedRef<'_>], answers: &HashMap<usize, Judged>) {
+    for (at, planned) in planned.iter_mut().enumerate() {
+        if !planned.is_open() || answers.contains_key(&at) {
+            continue;
+        }
+        if let Some(refused) = &planned.refused {
+            let reason = refused.reason.clone();
+            planned.reject(reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_holds_until_its_time_has_come() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let cases = [
+            (100, 10, 99, true),
+            (100, 10, 91, true),
+            (100, 10, 100, false),
+            (100, 10, 101, false),
+            (100, 10, 89, false),
+            (100, 0, 99, false),
+        ];
+        for (retry_at, backoff, now, expected) in cases {
+            let refusal = Refusal {
+                retry_at: at(retry_at),
+                alone: true,
+            };
+            let holds = holds(refusal, Duration::from_secs(backoff), at(now));
+            assert_eq!(holds, expected, "{retry_at} {backoff} {now}");
+        }
+        let backoff = Duration::from_millis(3_900);
+        let now = at(100) + Duration::from_millis(999);
+        assert_eq!(retry_at(now, backoff), at(103));
+        assert_eq!(retry_at(now, Duration::MAX), UNIX_EPOCH);
+    }
+}

@@ -1,0 +1,188 @@
+//! What became of the refs that were pushed.
+
+use std::time::{Duration, SystemTime};
+
+use super::{Refused, Sent, is_overloaded, refusals};
+use crate::{
+    Error, ObjectId, PushAnswer, Reason, RefSource, Refusal, Run, Service, SyncOptions,
+    sync::plan::PlannedRef,
+};
+
+/// What the destination said about one ref.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Judged {
+    pub(super) answer: PushAnswer,
+    pub(super) company: Company,
+}
+
+/// What an answer says of the ref itself, by what was sent with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    /// Nothing was.
+    Alone,
+    /// Others were, and each was judged for itself.
+    Each,
+    /// So many others were, and all of them were declined.
+    Declined { others: usize },
+}
+
+/// What a run has to say of its pushes, beside what became of each ref.
+#[derive(Default)]
+pub(crate) struct Settled {
+    pub(crate) messages: Vec<String>,
+    /// How long the destination asked to wait before what is left is pushed.
+    pub(crate) retry_after: Option<Duration>,
+    /// Why the run failed. What is [unconfirmed](Reason::Unconfirmed) then is uncertain.
+    pub(crate) failure: Option<Error>,
+}
+
+/// Makes outcomes of the answers. Where those leave a doubt the destination is listed again, and
+/// what is there decides.
+///
+/// The run has failed if this listing does, or if the destination was in no state to answer and no
+/// ref has moved, by this run or another.
+pub(crate) fn settle(
+    destination: &dyn RefSource,
+    sent: Sent,
+    planned: &mut [PlannedRef<'_>],
+    options: &SyncOptions,
+    run: &Run,
+) -> Settled {
+    let Sent {
+        answers,
+        messages,
+        failure,
+    } = sent;
+    let mut settled = Settled {
+        messages,
+        ..Settled::default()
+    };
+    let overloaded = failure.filter(is_overloaded);
+    let unclear = answers.values().filter(|judged| is_unclear(&judged.answer));
+    let unclear = unclear.count();
+    let mut now = None;
+    if unclear > 0 || answers.values().any(reads_like_a_lost_race) {
+        match destination.list(Service::ReceivePack, &options.globs.prefixes(), run) {
+            Ok(list) => now = Some(list),
+            Err(err) if unclear > 0 => {
+                settled.failure = Some(lost(unclear, err, overloaded.as_ref()));
+            }
+            Err(err) => tracing::warn!(%err, "what refused refs are at now can't be listed"),
+        }
+    }
+    let clock = SystemTime::now();
+    let mut moved = 0;
+    for (at, judged) in answers {
+        let planned = &mut planned[at];
+        let found = now.as_ref().map(|now| {
+            let found = now.find(planned.name());
+            found.map(|found| found.target).filter(|tip| !tip.is_null())
+        });
+        let again = refusal(&judged, options.refusal_backoff, clock);
+        let is_answered = !is_unclear(&judged.answer);
+        match verdict(judged, planned, found) {
+            Ok(()) => moved += 1,
+            Err(reason) => {
+                moved += usize::from(reason == Reason::Raced);
+                if is_answered || again.is_some() {
+                    planned.refused = again.map(|again| Refused::new(again, reason.clone()));
+                }
+                planned.reject(reason);
+                planned.see(found.unwrap_or(planned.held()));
+            }
+        }
+    }
+    if let Some(err) = overloaded {
+        settled.retry_after = err.retry_after();
+        if moved == 0 {
+            settled.failure.get_or_insert(err);
+        }
+    }
+    settled
+}
+
+/// Neither the answer to the push is known nor where the refs are now. A destination that had said
+/// that it was overloaded is so above all.
+fn lost(unclear: usize, listing: Error, overloaded: Option<&Error>) -> Error {
+    let text = format!(
+        "the answer to the push was lost, and listing the refs again failed: it is uncertain what \
+         became of {unclear} of them"
+    );
+    let first = overloaded.unwrap_or(&listing);
+    let kind = first.kind();
+    let wait = first.retry_after().or(listing.retry_after());
+    Error::new(kind, text)
+        .with_source(listing)
+        .with_retry_after(wait)
+}
+
+pub(super) fn is_unclear(answer: &PushAnswer) -> bool {
+    matches!(answer, PushAnswer::Unclear { .. })
+}
+
+/// Refs that changed under a push are refused in the words of whatever noticed: "failed to update
+/// ref", "cannot lock ref", "incorrect old value provided", "reference already exists" and others.
+fn reads_like_a_lost_race(judged: &Judged) -> bool {
+    let PushAnswer::Refused { text } = &judged.answer else {
+        return false;
+    };
+    let text = text.to_lowercase();
+    let words = [
+        "update ref",
+        "cannot lock",
+        "failed to lock",
+        "lock failure",
+        "old value",
+        "already exists",
+        "stale",
+        "fetch first",
+    ];
+    words.iter().any(|words| text.contains(words)) && !text.contains("hook")
+}
+
+/// What an answer means for a ref, with its tip `now` where that was looked up.
+fn verdict(
+    judged: Judged,
+    planned: &PlannedRef<'_>,
+    now: Option<Option<ObjectId>>,
+) -> Result<(), Reason> {
+    let has_moved = now.is_some_and(|now| now != planned.before());
+    match judged.answer {
+        PushAnswer::Done => Ok(()),
+        PushAnswer::Unclear { .. } if now == Some(Some(planned.source())) => Ok(()),
+        PushAnswer::Unclear { .. } | PushAnswer::Refused { .. } if has_moved => Err(Reason::Raced),
+        PushAnswer::Unclear { detail } => Err(Reason::Unconfirmed { detail }),
+        PushAnswer::Refused { text } => Err(Reason::Remote {
+            text: with_company(text, judged.company),
+        }),
+    }
+}
+
+fn with_company(text: String, company: Company) -> String {
+    match company {
+        Company::Alone | Company::Each => text,
+        Company::Declined { others: 1 } => format!("{text} (refused together with 1 other)"),
+        Company::Declined { others } => {
+            format!("{text} (refused together with {others} others)")
+        }
+    }
+}
+
+/// When a ref that was not moved is tried again, and how, if the answer was about the ref itself.
+///
+/// One that the destination died of, or said nothing of, is not waited with: it may have been for
+/// another reason.
+fn refusal(judged: &Judged, backoff: Duration, now: SystemTime) -> Option<Refusal> {
+    let alone = judged.company == Company::Alone;
+    let backoff = match (&judged.answer, judged.company) {
+        (PushAnswer::Done, _) | (_, Company::Declined { .. }) => return None,
+        (PushAnswer::Refused { .. }, _) => backoff,
+        (PushAnswer::Unclear { .. }, Company::Alone) => Duration::ZERO,
+        (PushAnswer::Unclear { .. }, Company::Each) => return None,
+    };
+    let retry_at = refusals::retry_at(now, backoff);
+    Some(Refusal { retry_at, alone })
+}
+
+#[cfg(test)]
+mod tests;
