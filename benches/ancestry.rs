@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use refsync::{LocalStore, ObjectId, RefSource, Relation, Run, SyncOptions, ancestry};
+use refsync::{LocalStore, ObjectId, RefSource, Relation, SyncContext, SyncOptions, ancestry};
 use support::{ObjectFormat, Repo, Sandbox};
 
 const PAIRS: usize = 1000;
@@ -78,7 +78,7 @@ fn compare(repo: &Repo, pairs: &[(ObjectId, ObjectId)], name: &str, rounds: usiz
 /// Whether each of the pairs is one.
 fn fast_forwards(repo: &Repo, pairs: &[(ObjectId, ObjectId)]) -> Vec<bool> {
     let store = LocalStore::open(&repo.path).expect("a repository");
-    let run = Run::new(&SyncOptions::default());
+    let run = SyncContext::new(&SyncOptions::default());
     let mut objects = store.objects(&run).expect("readable").expect("objects");
     let mut commits = objects.commits().expect("commits");
     let relations = ancestry::compare(&mut *commits, pairs, &|| false).expect("not cancelled");

@@ -8,7 +8,7 @@ use std::{collections::HashMap, io::BufRead};
 
 use crate::{
     AdvertisedRef, Limits, LocalStore, ObjectFormat, ObjectId, Objects, PackRequest, Reason,
-    RefList, RefUpdate, Run, SyncOptions,
+    RefList, RefUpdate, SyncContext, SyncOptions,
     pack::delta_encode::Base,
     pack_objects::delta_search::{self, Candidate},
     protocol::{
@@ -38,7 +38,12 @@ pub fn plan<'a>(source: &'a RefList, destination: &'a RefList, options: &SyncOpt
 }
 
 /// By what the tips are and how they relate.
-pub fn classify(objects: &mut dyn Objects, plan: &mut Plan<'_>, options: &SyncOptions, run: &Run) {
+pub fn classify(
+    objects: &mut dyn Objects,
+    plan: &mut Plan<'_>,
+    options: &SyncOptions,
+    run: &SyncContext,
+) {
     let absent = Reason::HistoryUnknown;
     compare::compare(objects, &mut plan.0, &absent, options, run).expect("objects to compare");
 }
@@ -123,7 +128,7 @@ impl Versions {
 }
 
 /// Returns how many are worth sending as a delta.
-pub fn delta_search(versions: &Versions, run: &Run) -> usize {
+pub fn delta_search(versions: &Versions, run: &SyncContext) -> usize {
     let open = || {
         |id: &gix::oid, buffer: &mut Vec<u8>| {
             buffer.clear();
@@ -139,7 +144,7 @@ pub fn delta_search(versions: &Versions, run: &Run) -> usize {
 pub fn outgoing_pack<'a>(
     store: &LocalStore,
     request: &PackRequest,
-    run: &'a Run,
+    run: &'a SyncContext,
 ) -> impl BufRead + 'a {
     store.outgoing_pack(request, run)
 }

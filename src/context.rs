@@ -14,7 +14,7 @@ use std::{
 use crate::{Error, FsckRules, Limits, SyncOptions, Traffic};
 
 /// One run of [`sync()`](crate::sync()), as an end sees it.
-pub struct Run {
+pub struct SyncContext {
     vitals: Arc<Vitals>,
     fsck: FsckRules,
     progress: Option<Arc<dyn Progress>>,
@@ -49,12 +49,12 @@ pub enum Phase {
     Apply,
 }
 
-impl Run {
+impl SyncContext {
     /// A run with these options, whose time starts now. [`sync()`](crate::sync()) makes its own; this
     /// is for tests of a [`RefSource`](crate::RefSource).
     pub fn new(options: &SyncOptions) -> Self {
         let cancel = options.cancel.clone().unwrap_or_default();
-        Run {
+        SyncContext {
             vitals: Arc::new(Vitals {
                 scratch: options.scratch.clone(),
                 ..Vitals::new(cancel, options.limits.clone())
@@ -84,7 +84,7 @@ impl Run {
         self.vitals.cancel.load(Ordering::Relaxed)
     }
 
-    /// The caller's flag behind [`check()`](Run::check), for code that can only watch a flag. It
+    /// The caller's flag behind [`check()`](SyncContext::check), for code that can only watch a flag. It
     /// doesn't know of the time.
     pub fn cancel_flag(&self) -> &Arc<AtomicBool> {
         &self.vitals.cancel
@@ -117,12 +117,12 @@ impl Run {
         *self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds to the number of received objects that the [fsck rules](Run::fsck) refuse.
+    /// Adds to the number of received objects that the [fsck rules](SyncContext::fsck) refuse.
     pub fn add_faulty_objects(&self, more: u64) {
         self.faulty_objects.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// The number of received objects that the [fsck rules](Run::fsck) refused so far.
+    /// The number of received objects that the [fsck rules](SyncContext::fsck) refused so far.
     pub fn faulty_objects(&self) -> u64 {
         self.faulty_objects.load(Ordering::Relaxed)
     }
@@ -230,10 +230,10 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
 
-    fn run(change: impl FnOnce(&mut SyncOptions)) -> Run {
+    fn run(change: impl FnOnce(&mut SyncOptions)) -> SyncContext {
         let mut options = SyncOptions::default();
         change(&mut options);
-        Run::new(&options)
+        SyncContext::new(&options)
     }
 
     #[test]

@@ -63,7 +63,7 @@
 //!   `Credentials`, `NetworkPolicy`, `IpNetwork`, `Redirects`, `Timeouts` and `ServerProfile`.
 //! - What came of it: [`SyncRunStats`], [`SyncRunRefs`], [`SyncRunRef`], [`Outcome`], [`Reason`], [`Traffic`], and
 //!   [`Error`]. With the feature `serde` the stats are JSON in the shape of the upstream-sync API.
-//! - To be an end: [`RefSource`], [`Objects`], [`Quarantine`] or [`Push`], [`RefList`], [`Run`], and
+//! - To be an end: [`RefSource`], [`Objects`], [`Quarantine`] or [`Push`], [`RefList`], [`SyncContext`], and
 //!   [`ancestry`] for the history behind the tips.
 
 pub mod ancestry;
@@ -120,7 +120,7 @@ pub use error::{Error, ErrorKind};
 pub use outcome::{Outcome, Reason, Refusal, SyncRunRef, SyncRunRefs, SyncRunStats, Traffic};
 
 pub use ancestry::Relation;
-pub use context::Run;
+pub use context::SyncContext;
 pub use object_id::ObjectFormat;
 pub use ref_source::{
     Objects, PackAnswer, PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, PushReport,

@@ -4,7 +4,9 @@ use std::io::BufRead;
 
 use bstr::{BStr, BString};
 
-use crate::{Error, ErrorKind, ObjectId, Reason, RefList, Run, Traffic, ancestry::CommitGraph};
+use crate::{
+    Error, ErrorKind, ObjectId, Reason, RefList, SyncContext, Traffic, ancestry::CommitGraph,
+};
 
 /// One end of a sync.
 ///
@@ -13,13 +15,18 @@ use crate::{Error, ErrorKind, ObjectId, Reason, RefList, Run, Traffic, ancestry:
 /// updates (receive-pack). `SmartHttp` and [`LocalStore`] are the ends that come with the crate;
 /// a service whose objects don't live in a `.git` folder implements its own.
 ///
-/// Ends are shared between threads and between runs; what belongs to one run is in [`Run`].
+/// Ends are shared between threads and between runs; what belongs to one run is in [`SyncContext`].
 pub trait RefSource: Send + Sync {
     /// Lists the refs whose full name starts with one of `prefixes`, as `service` does: what an end
     /// shows to those who fetch can differ from what it shows to those who push.
     ///
     /// An end may list more than that; names outside of `refs/heads/` and `refs/tags/` are ignored.
-    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error>;
+    fn list(
+        &self,
+        service: Service,
+        prefixes: &[BString],
+        run: &SyncContext,
+    ) -> Result<RefList, Error>;
 
     /// The refs below `prefixes` as a destination shows them to those who fetch, where that is much
     /// less to ask for than to [`list`](RefSource::list) them as for a push; `None`, the default,
@@ -27,7 +34,7 @@ pub trait RefSource: Send + Sync {
     ///
     /// A run that has nothing to do by these is over. Any other lists the destination for a push and
     /// goes by that alone.
-    fn glance(&self, prefixes: &[BString], run: &Run) -> Result<Option<RefList>, Error> {
+    fn glance(&self, prefixes: &[BString], run: &SyncContext) -> Result<Option<RefList>, Error> {
         let _ = (prefixes, run);
         Ok(None)
     }
@@ -35,7 +42,7 @@ pub trait RefSource: Send + Sync {
     /// The objects of an end that has them at hand; the default is for one that doesn't.
     ///
     /// A source needs them where the destination wants to be told what to do, as remotes do.
-    fn objects(&self, run: &Run) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+    fn objects(&self, run: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
         let _ = run;
         Ok(None)
     }
@@ -49,7 +56,7 @@ pub trait RefSource: Send + Sync {
         &self,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<PackAnswer, Error> {
         let _ = (request, receive, run);
         Err(Error::new(
@@ -61,7 +68,7 @@ pub trait RefSource: Send + Sync {
     /// Starts to take objects and ref updates.
     ///
     /// The default is for an end that can't be a destination.
-    fn receive_pack(&self, run: &Run) -> Result<ReceivePack<'_>, Error> {
+    fn receive_pack(&self, run: &SyncContext) -> Result<ReceivePack<'_>, Error> {
         let _ = run;
         Err(Error::new(
             ErrorKind::Unsupported,
@@ -79,7 +86,7 @@ pub trait RefSource: Send + Sync {
     /// and `branch` is. Asked of a destination at the end of a run.
     ///
     /// The default is for an end whose HEAD can't be set, as a remote's can't.
-    fn set_unborn_head(&self, branch: &BStr, run: &Run) -> Result<(), Error> {
+    fn set_unborn_head(&self, branch: &BStr, run: &SyncContext) -> Result<(), Error> {
         let _ = (branch, run);
         Ok(())
     }
@@ -186,14 +193,18 @@ pub trait Quarantine: Objects {
     ///
     /// Only what is reachable from a ref may be offered: an object that merely exists can be the
     /// debris of a run that was cut off, with half of its history missing.
-    fn haves(&mut self, near: &[ObjectId], limit: usize, run: &Run)
-    -> Result<Vec<ObjectId>, Error>;
+    fn haves(
+        &mut self,
+        near: &[ObjectId],
+        limit: usize,
+        run: &SyncContext,
+    ) -> Result<Vec<ObjectId>, Error>;
 
     /// The shallow boundary of this store; empty for a complete one.
     fn shallow(&self) -> &[ObjectId];
 
     /// Takes in one pack. It may be thin.
-    fn receive(&mut self, pack: &mut dyn BufRead, run: &Run) -> Result<Traffic, Error>;
+    fn receive(&mut self, pack: &mut dyn BufRead, run: &SyncContext) -> Result<Traffic, Error>;
 
     /// Keeps the pack that was received last beside those to come, as `tips` turned out to be complete:
     /// from here on they vouch for what is behind them as refs do. Whether it can; the default is for a
@@ -211,13 +222,20 @@ pub trait Quarantine: Objects {
     ///
     /// Everything that is reachable from a ref of the store is taken to be complete; everything
     /// else is walked, whether it has just arrived or lies in the store already.
-    fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error>;
+    fn faults(
+        &mut self,
+        tips: &[ObjectId],
+        run: &SyncContext,
+    ) -> Result<Vec<(ObjectId, Reason)>, Error>;
 
     /// Makes the objects that were received part of the store, then moves the refs, each by
     /// compare-and-swap. One answer per update, in order; an update that fails changes nothing and
     /// stops none of the others.
-    fn apply(&mut self, updates: &[RefUpdate], run: &Run)
-    -> Result<Vec<Result<(), Reason>>, Error>;
+    fn apply(
+        &mut self,
+        updates: &[RefUpdate],
+        run: &SyncContext,
+    ) -> Result<Vec<Result<(), Reason>>, Error>;
 }
 
 /// A destination that is told which refs to update and given the objects for that.
@@ -235,7 +253,7 @@ pub trait Push {
         &mut self,
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Vec<PushAnswer>, Error>;
 
     /// The same with whatever came beside the answers. The default is for a destination that says
@@ -244,7 +262,7 @@ pub trait Push {
         &mut self,
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<PushReport, Error> {
         let answers = self.push(updates, pack, run)?;
         Ok(PushReport {

@@ -4,7 +4,9 @@
 
 mod support;
 
-use refsync::{LocalStore, Outcome, Reason, RefSource, Run, Service, SyncOptions, SyncRunStats};
+use refsync::{
+    LocalStore, Outcome, Reason, RefSource, Service, SyncContext, SyncOptions, SyncRunStats,
+};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +48,7 @@ fn a_listing_beside_pack_refs_misses_nothing() {
             let mut listings = 0;
             while !is_over.load(Ordering::SeqCst) {
                 let store = LocalStore::open(&repo.path).expect("a repository");
-                let run = Run::new(&SyncOptions::default());
+                let run = SyncContext::new(&SyncOptions::default());
                 let list = store.list(Service::UploadPack, &["refs/heads/".into()], &run);
                 assert_eq!(list.expect("the refs").len(), 101);
                 listings += 1;

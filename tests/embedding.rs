@@ -11,7 +11,7 @@ use bstr::BString;
 use refsync::{
     AdvertisedRef, Error, LocalStore, ObjectFormat, ObjectId, Objects, Outcome, PackAnswer,
     PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, Reason, ReceivePack, RefList,
-    RefSource, RefUpdate, Run, Service, SyncOptions, SyncRunStats, sync,
+    RefSource, RefUpdate, Service, SyncContext, SyncOptions, SyncRunStats, sync,
 };
 use support::{Repo, Sandbox};
 
@@ -25,7 +25,7 @@ fn public_types_cross_threads() {
     crosses::<SyncRunStats>();
     crosses::<RefList>();
     crosses::<PackRequest>();
-    crosses::<Run>();
+    crosses::<SyncContext>();
     crosses::<Box<dyn RefSource>>();
     #[cfg(feature = "http")]
     {
@@ -41,7 +41,12 @@ fn public_types_cross_threads() {
 struct OwnSource(Repo);
 
 impl RefSource for OwnSource {
-    fn list(&self, _service: Service, _prefixes: &[BString], _run: &Run) -> Result<RefList, Error> {
+    fn list(
+        &self,
+        _service: Service,
+        _prefixes: &[BString],
+        _run: &SyncContext,
+    ) -> Result<RefList, Error> {
         let refs = self.0.for_each_ref();
         let advertised = refs.iter().map(|(name, id)| AdvertisedRef {
             name: name.as_str().into(),
@@ -56,7 +61,7 @@ impl RefSource for OwnSource {
         &self,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        _run: &Run,
+        _run: &SyncContext,
     ) -> Result<PackAnswer, Error> {
         let mut revs: String = request.wants.iter().map(|id| format!("{id}\n")).collect();
         revs.push_str("--not\n");
@@ -80,7 +85,12 @@ impl RefSource for OwnSource {
 struct OnlyLists(OwnSource);
 
 impl RefSource for OnlyLists {
-    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+    fn list(
+        &self,
+        service: Service,
+        prefixes: &[BString],
+        run: &SyncContext,
+    ) -> Result<RefList, Error> {
         self.0.list(service, prefixes, run)
     }
 }
@@ -138,11 +148,16 @@ fn an_end_that_cannot_do_its_part_says_so() {
 struct ComplainsLate(LocalStore);
 
 impl RefSource for ComplainsLate {
-    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+    fn list(
+        &self,
+        service: Service,
+        prefixes: &[BString],
+        run: &SyncContext,
+    ) -> Result<RefList, Error> {
         self.0.list(service, prefixes, run)
     }
 
-    fn objects(&self, run: &Run) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+    fn objects(&self, run: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
         self.0.objects(run)
     }
 
@@ -150,7 +165,7 @@ impl RefSource for ComplainsLate {
         &self,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<PackAnswer, Error> {
         self.0.upload_pack(request, receive, run)?;
         Err(Error::new(refsync::ErrorKind::LocalIo, "too late"))
@@ -161,11 +176,16 @@ impl RefSource for ComplainsLate {
 struct OwnDestination(Vec<PushAnswer>);
 
 impl RefSource for OwnDestination {
-    fn list(&self, _service: Service, _prefixes: &[BString], _run: &Run) -> Result<RefList, Error> {
+    fn list(
+        &self,
+        _service: Service,
+        _prefixes: &[BString],
+        _run: &SyncContext,
+    ) -> Result<RefList, Error> {
         Ok(RefList::new(ObjectFormat::Sha1, Vec::new()))
     }
 
-    fn receive_pack(&self, _run: &Run) -> Result<ReceivePack<'_>, Error> {
+    fn receive_pack(&self, _run: &SyncContext) -> Result<ReceivePack<'_>, Error> {
         Ok(ReceivePack::Push(Box::new(self)))
     }
 }
@@ -179,7 +199,7 @@ impl Push for &OwnDestination {
         &mut self,
         _updates: &[RefUpdate],
         pack: &mut dyn BufRead,
-        _run: &Run,
+        _run: &SyncContext,
     ) -> Result<Vec<PushAnswer>, Error> {
         let size = std::io::copy(pack, &mut std::io::sink()).expect("a pack");
         assert!(size > 32, "more than an empty pack");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use divan::Bencher;
 use refsync::{
-    LocalStore, ObjectId, RefSource as _, Relation, Run, SyncOptions,
+    LocalStore, ObjectId, RefSource as _, Relation, SyncContext, SyncOptions,
     ancestry::{self, Commit, CommitGraph, Hole},
 };
 
@@ -132,7 +132,7 @@ fn real(bencher: Bencher<'_, '_>, count: usize, with_graph: bool) {
     let pairs: Vec<_> = (0..count).map(|_| (pick(), pick())).collect();
 
     let store = LocalStore::open(&repo.path).expect("a store");
-    let run = Run::new(&SyncOptions::default());
+    let run = SyncContext::new(&SyncOptions::default());
     bencher.bench_local(|| {
         let mut objects = store.objects(&run).expect("readable").expect("at hand");
         let mut commits = objects.commits().expect("readable");

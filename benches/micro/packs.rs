@@ -7,7 +7,7 @@ use std::{
 
 use divan::{Bencher, counter::BytesCount};
 use refsync::{
-    LocalStore, ObjectId, PackRequest, ReceivePack, RefSource as _, Run, SyncOptions,
+    LocalStore, ObjectId, PackRequest, ReceivePack, RefSource as _, SyncContext, SyncOptions,
     bench_internals::{self, Versions},
 };
 
@@ -64,7 +64,7 @@ fn loose() -> Repo {
 struct Request {
     store: LocalStore,
     request: PackRequest,
-    run: Run,
+    run: SyncContext,
 }
 
 impl Request {
@@ -80,7 +80,7 @@ impl Request {
         Request {
             store: LocalStore::open(&repo.path).expect("a store"),
             request,
-            run: Run::new(&SyncOptions::default()),
+            run: SyncContext::new(&SyncOptions::default()),
         }
     }
 
@@ -141,7 +141,10 @@ fn find_deltas(bencher: Bencher<'_, '_>, files: usize) {
             contents.push((file, text.content().into_bytes()));
         }
     }
-    let (versions, run) = (Versions::of(contents), Run::new(&SyncOptions::default()));
+    let (versions, run) = (
+        Versions::of(contents),
+        SyncContext::new(&SyncOptions::default()),
+    );
     bencher.bench_local(|| {
         let found = bench_internals::delta_search(&versions, &run);
         assert!(found >= 8 * files, "{found}");

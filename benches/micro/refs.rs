@@ -4,7 +4,7 @@ use bstr::BString;
 use divan::{Bencher, black_box};
 use refsync::{
     AdvertisedRef, Error, LocalStore, ObjectFormat, ObjectId, Objects, RefGlobs, RefList,
-    RefSource as _, Run, Service, SyncOptions, TipKind,
+    RefSource as _, Service, SyncContext, SyncOptions, TipKind,
     ancestry::CommitGraph,
     bench_internals::{self, Updates},
 };
@@ -124,7 +124,7 @@ impl Packed {
 
     fn list(&self, prefixes: &[&str]) -> RefList {
         let prefixes: Vec<_> = prefixes.iter().map(|one| BString::from(*one)).collect();
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let listed = self.store.list(Service::UploadPack, &prefixes, &run);
         listed.expect("a listing")
     }
@@ -190,7 +190,7 @@ fn classify(bencher: Bencher<'_, '_>, count: usize) {
     let plan = bench_internals::plan(&source, &destination, &options);
     assert_eq!(plan.open(), count);
     let mut commits = Commits(Graph::new(Shape::Line, count + 1));
-    let run = Run::new(&options);
+    let run = SyncContext::new(&options);
     bencher
         .with_inputs(|| plan.clone())
         .bench_local_values(|mut plan| {

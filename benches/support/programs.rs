@@ -9,8 +9,8 @@ use std::{
 };
 
 use refsync::{
-    LocalStore, NetworkPolicy, ObjectId, Outcome, RefGlobs, RefSource as _, Relation, Run,
-    SmartHttp, SyncOptions, SyncRunStats, ancestry, sync,
+    LocalStore, NetworkPolicy, ObjectId, Outcome, RefGlobs, RefSource as _, Relation, SmartHttp,
+    SyncContext, SyncOptions, SyncRunStats, ancestry, sync,
 };
 
 use super::{
@@ -214,7 +214,7 @@ fn print_fast_forwards(repo: &str, pairs: &str) {
     let pairs = pairs.lines().map(|line| line.split_once(' ').expect("two"));
     let pairs: Vec<_> = pairs.map(|(old, new)| (id(old), id(new))).collect();
     let store = LocalStore::open(repo).expect("a repository");
-    let run = Run::new(&SyncOptions::default());
+    let run = SyncContext::new(&SyncOptions::default());
     let mut objects = store.objects(&run).expect("readable").expect("at hand");
     let mut commits = objects.commits().expect("readable");
     let relations = ancestry::compare(&mut *commits, &pairs, &|| false).expect("an answer");

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Error, FsckRules, LocalStore, ObjectFormat, PackAnswer, PackRequest, Quarantine, RefSource,
-    Run, SyncOptions,
+    SyncContext, SyncOptions,
     local::{LocalQuarantine, Scratch},
 };
 
@@ -205,7 +205,7 @@ pub fn outgoing_pack(data: &[u8]) {
             }
         })
         .collect();
-    let run = Run::new(&SyncOptions::default());
+    let run = SyncContext::new(&SyncOptions::default());
     let source = store_of(&objects, &sound, hash, &run);
     let held_objects: Vec<_> = objects
         .into_iter()
@@ -269,7 +269,7 @@ struct Mode {
     is_narrow: bool,
     lenient: bool,
     seed: u8,
-    run: Run,
+    run: SyncContext,
 }
 
 impl Mode {
@@ -301,7 +301,7 @@ impl Mode {
             is_narrow,
             lenient,
             seed,
-            run: Run::new(&options),
+            run: SyncContext::new(&options),
         }
     }
 
@@ -368,7 +368,7 @@ impl Mode {
 fn receive(
     store: &LocalStore,
     pack: &mut dyn BufRead,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<LocalQuarantine, Error> {
     let mut quarantine = store.quarantine(run)?;
     quarantine.receive(pack, run)?;
@@ -376,7 +376,12 @@ fn receive(
 }
 
 /// A repository with these objects, and no refs.
-pub(super) fn store_of(objects: &[Object], forms: &[Form], hash: HashKind, run: &Run) -> Scratch {
+pub(super) fn store_of(
+    objects: &[Object],
+    forms: &[Form],
+    hash: HashKind,
+    run: &SyncContext,
+) -> Scratch {
     let format = ObjectFormat::from_hash_kind(hash).expect("a known one");
     let store = Scratch::create(None, format).expect("a folder");
     let pack = write(objects, &[], forms, hash);
@@ -413,7 +418,7 @@ thread_local! {
         }
         assert!(maker.made.iter().all(is_whole));
         let forms = vec![Form::Whole; maker.made.len()];
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let store = store_of(&maker.made, &forms, HashKind::Sha1, &run);
         (store, maker.made)
     };

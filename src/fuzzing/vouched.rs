@@ -10,7 +10,7 @@ use super::{
     objects::{Maker, Object, Store, closure, is_whole},
     packs::store_of,
 };
-use crate::{FsckRules, Quarantine, RefUpdate, Run, SyncOptions};
+use crate::{FsckRules, Quarantine, RefUpdate, SyncContext, SyncOptions};
 
 /// A repository made from the input, with refs, with objects that lack something, and without some that
 /// others name; and a pack whose sender was told of the refs.
@@ -29,7 +29,7 @@ pub fn vouched_pack(data: &[u8]) {
     if is_lenient {
         options.fsck = FsckRules::none();
     }
-    let run = Run::new(&options);
+    let run = SyncContext::new(&options);
 
     let mut known = make(&[], hash, &mut bytes);
     known.retain(|_| bytes.byte() < 0xf0);

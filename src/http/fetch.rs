@@ -4,7 +4,7 @@ use bstr::{BString, ByteSlice as _};
 
 use super::{AGENT, session::Session};
 use crate::{
-    Error, ErrorKind, ObjectFormat, PackAnswer, PackReceiver, PackRequest, Run,
+    Error, ErrorKind, ObjectFormat, PackAnswer, PackReceiver, PackRequest, SyncContext,
     protocol::{
         ended_early,
         fetch::{self, Dialect, Offers, Preface, refused_want},
@@ -88,7 +88,7 @@ impl Session {
         prefixes: &[BString],
         attributes: &[&str],
         known: UploadPack,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Listing, Error> {
         let format = known.names_format().then_some(known.format);
         let unborn = ["unborn"].iter().filter(|_| known.lists_unborn);
@@ -111,7 +111,7 @@ impl Session {
         known: UploadPack,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<PackAnswer, Error> {
         let body = fetch::request(request, known.dialect, known.format, AGENT)?;
         let call = Call {

@@ -4,7 +4,7 @@ use bstr::BString;
 
 use super::{ServerProfile, SmartHttp, fetch::UploadPack, session::Session};
 use crate::{
-    Error, ErrorKind, ObjectFormat, Run, protocol::ls_refs::Listing, refs::table::RefTable,
+    Error, ErrorKind, ObjectFormat, SyncContext, protocol::ls_refs::Listing, refs::table::RefTable,
 };
 
 /// What a server lists.
@@ -24,7 +24,7 @@ impl SmartHttp {
         &self,
         prefixes: &[BString],
         attributes: &[&str],
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Listed, Error> {
         self.in_session(run, |session| {
             let profile = self.profile();
@@ -69,7 +69,7 @@ impl Session {
         profile: &ServerProfile,
         prefixes: &[BString],
         attributes: &[&str],
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Option<Listed>, Error> {
         let format = profile.object_format();
         let known = UploadPack::known(format);

@@ -9,7 +9,7 @@ pub use self::profile::ServerProfile;
 use self::session::Session;
 use crate::{
     Credentials, Error, NetworkPolicy, PackAnswer, PackReceiver, PackRequest, ReceivePack,
-    Redirects, RefList, RefSource, RemoteUrl, Run, Service, Timeouts,
+    Redirects, RefList, RefSource, RemoteUrl, Service, SyncContext, Timeouts,
 };
 
 pub(crate) mod fetch;
@@ -165,7 +165,12 @@ impl std::fmt::Debug for SmartHttp {
 }
 
 impl RefSource for SmartHttp {
-    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+    fn list(
+        &self,
+        service: Service,
+        prefixes: &[BString],
+        run: &SyncContext,
+    ) -> Result<RefList, Error> {
         let _span = tracing::debug_span!("list remote", url = %self.url, ?service).entered();
         if service == Service::ReceivePack {
             return self.list_for_push(run);
@@ -179,7 +184,7 @@ impl RefSource for SmartHttp {
         Ok(list)
     }
 
-    fn glance(&self, prefixes: &[BString], run: &Run) -> Result<Option<RefList>, Error> {
+    fn glance(&self, prefixes: &[BString], run: &SyncContext) -> Result<Option<RefList>, Error> {
         let _span = tracing::debug_span!("glance at remote", url = %self.url).entered();
         self.glance_before_push(prefixes, run)
     }
@@ -188,7 +193,7 @@ impl RefSource for SmartHttp {
         &self,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<PackAnswer, Error> {
         let _span = tracing::debug_span!(
             "fetch",
@@ -205,7 +210,7 @@ impl RefSource for SmartHttp {
         })
     }
 
-    fn receive_pack(&self, _run: &Run) -> Result<ReceivePack<'_>, Error> {
+    fn receive_pack(&self, _run: &SyncContext) -> Result<ReceivePack<'_>, Error> {
         Ok(ReceivePack::Push(Box::new(self)))
     }
 }

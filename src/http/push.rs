@@ -7,7 +7,7 @@ use bstr::{BString, ByteSlice as _};
 use super::{AGENT, SmartHttp, session::Session};
 use crate::{
     Error, ErrorKind, Namespace, ObjectFormat, PackFeatures, Push, PushAnswer, PushReport, RefList,
-    RefUpdate, Run,
+    RefUpdate, SyncContext,
     protocol::{
         greeting::Greeting,
         noise::Noise,
@@ -31,7 +31,7 @@ pub(super) struct ReceivePack {
 
 impl SmartHttp {
     /// The refs that receive-pack lists, and what else the server has with everything behind it.
-    pub(super) fn list_for_push(&self, run: &Run) -> Result<RefList, Error> {
+    pub(super) fn list_for_push(&self, run: &SyncContext) -> Result<RefList, Error> {
         self.in_session(run, |session| {
             let (format, listed) = session.list_for_push(run)?;
             let (refs, haves) = receive_pack::split_haves(listed.refs);
@@ -49,7 +49,7 @@ impl SmartHttp {
     pub(super) fn glance_before_push(
         &self,
         prefixes: &[BString],
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Option<RefList>, Error> {
         let is_whole = |prefix: &BString| Namespace::ALL.iter().any(|all| prefix == all.prefix());
         if self.profile().is_none() && prefixes.iter().any(is_whole) {
@@ -106,7 +106,7 @@ impl Push for &SmartHttp {
         &mut self,
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Vec<PushAnswer>, Error> {
         let report = self.push_and_report(updates, pack, run)?;
         Ok(report.answers)
@@ -116,7 +116,7 @@ impl Push for &SmartHttp {
         &mut self,
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<PushReport, Error> {
         if updates.is_empty() {
             return Ok(PushReport::default());
@@ -132,7 +132,7 @@ impl Push for &SmartHttp {
 }
 
 impl Session {
-    fn list_for_push(&mut self, run: &Run) -> Result<(ObjectFormat, V0Lines), Error> {
+    fn list_for_push(&mut self, run: &SyncContext) -> Result<(ObjectFormat, V0Lines), Error> {
         let greeting = self.greet_receive_pack(run)?;
         let known = ReceivePack::new(&greeting);
         self.receive_pack = Some(known);
@@ -148,7 +148,7 @@ impl Session {
         &mut self,
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<PushReport, Error> {
         let Some(ReceivePack {
             capabilities,
@@ -222,7 +222,7 @@ impl Session {
         &mut self,
         updates: &[RefUpdate],
         answers: Result<Vec<PushAnswer>, Error>,
-        run: &Run,
+        run: &SyncContext,
     ) -> Vec<PushAnswer> {
         let unclear = |err: Error| {
             let detail = repeatable(&err.to_string());

@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::{SmartHttp, fetch::UploadPack, push::ReceivePack};
 use crate::{
-    Error, ErrorKind, RemoteUrl, Run, Service, Traffic,
+    Error, ErrorKind, RemoteUrl, Service, SyncContext, Traffic,
     protocol::{
         fetch::shallow_source,
         greeting::{Greeting, greeting},
@@ -33,7 +33,7 @@ impl SmartHttp {
     /// receives. A session in which something failed is not used again.
     pub(super) fn in_session<T>(
         &self,
-        run: &Run,
+        run: &SyncContext,
         work: impl FnOnce(&mut Session) -> Result<T, Error>,
     ) -> Result<T, Error> {
         run.check()?;
@@ -89,7 +89,7 @@ impl Session {
     /// them.
     pub(super) fn shake_hands(
         &mut self,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<(UploadPack, Option<Listing>), Error> {
         let greeting = self.greet(Service::UploadPack, run)?;
         let is_shallow = |listed: &V0Lines| !listed.shallow.is_empty();
@@ -107,12 +107,12 @@ impl Session {
     }
 
     /// Asks for the capabilities of receive-pack, and for all refs. There is no v2 of it.
-    pub(super) fn greet_receive_pack(&mut self, run: &Run) -> Result<Greeting, Error> {
+    pub(super) fn greet_receive_pack(&mut self, run: &SyncContext) -> Result<Greeting, Error> {
         self.greet(Service::ReceivePack, run)
     }
 
     /// Starts at the URL that was given, and goes on where a redirect leads.
-    fn greet(&mut self, service: Service, run: &Run) -> Result<Greeting, Error> {
+    fn greet(&mut self, service: Service, run: &SyncContext) -> Result<Greeting, Error> {
         let first = self.greet_at(self.url.clone(), service, run);
         match (first, self.client.take_moved()) {
             (Err(err), Some(moved)) if err.kind() == ErrorKind::Redirected => {
@@ -127,7 +127,7 @@ impl Session {
         &mut self,
         base: RemoteUrl,
         service: Service,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Greeting, Error> {
         // In v2, receive-pack doesn't exist.
         let (service, version) = match service {

@@ -22,7 +22,7 @@ use super::{
     store::{LOCK_SUFFIX, object_format},
 };
 use crate::{
-    Namespace, Phase, Reason, RefUpdate, Run,
+    Namespace, Phase, Reason, RefUpdate, SyncContext,
     pack::{commits::StoreCommits, incoming::sync_directory},
     refs,
 };
@@ -38,7 +38,7 @@ pub(super) fn create(
     logs: &Reflogs<'_>,
     updates: &[RefUpdate],
     wait: Duration,
-    run: &Run,
+    run: &SyncContext,
 ) -> Vec<Answer> {
     // The file is written in their order, and a run plans them in this one.
     if !updates.is_sorted_by_key(|update| update.name) {

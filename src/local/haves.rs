@@ -18,7 +18,7 @@ use super::{
     store::object_format,
 };
 use crate::{
-    Error, Namespace, ObjectFormat, Run, ancestry::CommitGraph, pack::commits::StoreCommits,
+    Error, Namespace, ObjectFormat, SyncContext, ancestry::CommitGraph, pack::commits::StoreCommits,
 };
 
 /// How many tips are read to find the newest ones, for each that may be offered, where no commit-graph
@@ -105,7 +105,7 @@ pub(super) fn choose(
     tips: &[RefTip],
     near: &[ObjectId],
     limit: usize,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Vec<ObjectId>, Error> {
     // A ref can point to what is lost. Asked for without it, the source may send it again.
     let is_there = |id: &ObjectId| objects.odb.exists(id);
@@ -152,7 +152,7 @@ fn newest(
     mut commits: StoreCommits<'_>,
     tips: &[RefTip],
     read: usize,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Vec<RefTip>, Error> {
     let (mut dated, mut unread, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for tip in tips {

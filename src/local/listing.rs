@@ -10,7 +10,7 @@ use super::{
     store::object_format,
 };
 use crate::{
-    AdvertisedRef, Error, ObjectFormat, ObjectId, RefList, Run, Service,
+    AdvertisedRef, Error, ObjectFormat, ObjectId, RefList, Service, SyncContext,
     refs::{self, table::RefTable},
 };
 
@@ -24,7 +24,7 @@ pub(super) fn list(
     repo: &gix::Repository,
     service: Service,
     prefixes: &[&RelativePath],
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<RefList, Error> {
     let prefixes = Prefixes::new(prefixes.iter().map(|prefix| prefix.as_ref()));
     let mut listing = Listing {
@@ -63,7 +63,7 @@ struct Listing<'a> {
     repo: &'a gix::Repository,
     format: ObjectFormat,
     refs: RefTable,
-    run: &'a Run,
+    run: &'a SyncContext,
 }
 
 impl Listing<'_> {

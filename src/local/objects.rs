@@ -16,7 +16,7 @@ use super::{
     readable::Readable,
 };
 use crate::{
-    Error, ErrorKind, Limits, ObjectFormat, Objects, PackRequest, Reason, Run, TipKind,
+    Error, ErrorKind, Limits, ObjectFormat, Objects, PackRequest, Reason, SyncContext, TipKind,
     ancestry::CommitGraph,
     pack::{closure, commits::StoreCommits, peeled::Peeled, verified::VerifiedHistory},
     pack_objects::Fault,
@@ -119,7 +119,7 @@ impl LocalObjects {
         &self,
         fault: &Fault,
         request: &PackRequest,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Vec<(ObjectId, String)>, Error> {
         let haves = request.haves.iter().copied();
         let mut known = VerifiedHistory::new(haves.filter(|have| self.odb.exists(have)).collect());

@@ -18,8 +18,8 @@ use super::{
     ref_update,
 };
 use crate::{
-    Error, ErrorKind, Limits, ObjectFormat, Objects, Quarantine, Reason, RefUpdate, Run, TipKind,
-    Traffic,
+    Error, ErrorKind, Limits, ObjectFormat, Objects, Quarantine, Reason, RefUpdate, SyncContext,
+    TipKind, Traffic,
     ancestry::CommitGraph,
     local::sharing::Sharing,
     pack::{closure, incoming::Incoming, verified::VerifiedHistory},
@@ -105,7 +105,7 @@ impl LocalQuarantine {
     }
 
     /// Whether all that has arrived is known to be complete. Where it isn't, a walk tells of each tip.
-    fn arrived_is_complete(&mut self, run: &Run) -> Result<bool, Error> {
+    fn arrived_is_complete(&mut self, run: &SyncContext) -> Result<bool, Error> {
         if let Some(known) = self.is_complete {
             return Ok(known);
         }
@@ -124,7 +124,7 @@ impl LocalQuarantine {
 
     /// The tips that aren't complete or, if all are, what is wrong with the rest of what has arrived: to let
     /// that in would be no better for nobody needing it.
-    fn walk(&mut self, tips: &[ObjectId], run: &Run) -> Result<Walked, Error> {
+    fn walk(&mut self, tips: &[ObjectId], run: &SyncContext) -> Result<Walked, Error> {
         let all_is_complete = self.arrived_is_complete(run)?;
         let incoming = self.incoming.as_ref();
         let is_added = |id: &ObjectId| incoming.is_some_and(|pack| pack.is_added(id));
@@ -169,7 +169,7 @@ impl LocalQuarantine {
     }
 
     /// Finds out what new tags are about, which is written beside them, while the run can still end.
-    fn peel_new(&self, updates: &[RefUpdate], run: &Run) -> Result<(), Error> {
+    fn peel_new(&self, updates: &[RefUpdate], run: &SyncContext) -> Result<(), Error> {
         let mut commits = self.view.commits();
         let mut last = None;
         for update in updates.iter().filter(|update| update.expected.is_none()) {
@@ -196,7 +196,7 @@ impl LocalQuarantine {
     fn hold(
         &mut self,
         updates: &[RefUpdate],
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<HashMap<ObjectId, Reason>, Error> {
         let mut faults = HashMap::new();
         for _ in 0..MOST_LOOKS {
@@ -241,7 +241,7 @@ impl Quarantine for LocalQuarantine {
         &mut self,
         near: &[ObjectId],
         limit: usize,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Vec<ObjectId>, Error> {
         let haves = haves::choose(&self.view, &self.tips, near, limit, run)?;
         self.has_offered |= !haves.is_empty();
@@ -252,7 +252,7 @@ impl Quarantine for LocalQuarantine {
         &self.shallow
     }
 
-    fn receive(&mut self, pack: &mut dyn BufRead, run: &Run) -> Result<Traffic, Error> {
+    fn receive(&mut self, pack: &mut dyn BufRead, run: &SyncContext) -> Result<Traffic, Error> {
         let incoming = match &mut self.incoming {
             Some(incoming) => incoming,
             none => {
@@ -300,7 +300,11 @@ impl Quarantine for LocalQuarantine {
         self.refresh()
     }
 
-    fn faults(&mut self, tips: &[ObjectId], run: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
+    fn faults(
+        &mut self,
+        tips: &[ObjectId],
+        run: &SyncContext,
+    ) -> Result<Vec<(ObjectId, Reason)>, Error> {
         let (mut faults, mut beside) = self.walk(tips, run)?;
         let Some(incoming) = &self.incoming else {
             return Ok(faults);
@@ -324,7 +328,7 @@ impl Quarantine for LocalQuarantine {
     fn apply(
         &mut self,
         updates: &[RefUpdate],
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Vec<Result<(), Reason>>, Error> {
         self.peel_new(updates, run)?;
         // The files in the quarantine are about to move away.

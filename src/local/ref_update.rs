@@ -23,7 +23,7 @@ use super::{
     store::object_format,
 };
 use crate::{
-    Phase, Reason, RefUpdate, Run,
+    Phase, Reason, RefUpdate, SyncContext,
     local::sharing::Sharing,
     pack::{commits::StoreCommits, incoming::sync_directory},
     refs,
@@ -39,7 +39,7 @@ pub(super) fn apply(
     repo: &gix::Repository,
     commits: &mut StoreCommits<'_>,
     updates: &[RefUpdate],
-    run: &Run,
+    run: &SyncContext,
 ) -> Vec<Result<(), Reason>> {
     // Objects alone go into a scratch store: no ref of the run is being written.
     if updates.is_empty() {

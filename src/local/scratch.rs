@@ -6,7 +6,7 @@ use super::{
     LocalStore,
     objects::{LocalObjects, ReadMemory},
 };
-use crate::{Error, ObjectFormat, Objects, Run};
+use crate::{Error, ObjectFormat, Objects, SyncContext};
 
 pub(crate) struct Scratch {
     store: LocalStore,
@@ -37,7 +37,7 @@ impl Scratch {
         &self.store
     }
 
-    pub(crate) fn objects(&self, run: &Run) -> Result<Box<dyn Objects + '_>, Error> {
+    pub(crate) fn objects(&self, run: &SyncContext) -> Result<Box<dyn Objects + '_>, Error> {
         let memory = ReadMemory::own(run.limits());
         let objects = LocalObjects::open(&self.store.repo.to_thread_local(), memory)?;
         Ok(Box::new(objects))

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, ObjectFormat, ObjectId, Objects, PackAnswer, PackReceiver, PackRequest,
-    ReceivePack, RefList, RefSource, Run, Service,
+    ReceivePack, RefList, RefSource, Service, SyncContext,
     local::sharing::Sharing,
     local::temp_dirs,
     pack_objects::{self, NoPack, OutgoingPack},
@@ -114,7 +114,7 @@ impl LocalStore {
     pub(crate) fn outgoing_pack<'a>(
         &self,
         request: &PackRequest,
-        run: &'a Run,
+        run: &'a SyncContext,
     ) -> OutgoingPack<'a> {
         let repo = self.repo.to_thread_local();
         let objects = LocalObjects::open(&repo, ReadMemory::own(run.limits())).expect("a store");
@@ -122,7 +122,7 @@ impl LocalStore {
         pack.unwrap_or_else(|_| panic!("{} is not sound", self.path.display()))
     }
 
-    pub(crate) fn quarantine(&self, run: &Run) -> Result<LocalQuarantine, Error> {
+    pub(crate) fn quarantine(&self, run: &SyncContext) -> Result<LocalQuarantine, Error> {
         LocalQuarantine::open(self.repo.to_thread_local(), run.limits())
     }
 }
@@ -136,7 +136,12 @@ impl std::fmt::Debug for LocalStore {
 }
 
 impl RefSource for LocalStore {
-    fn list(&self, service: Service, prefixes: &[BString], run: &Run) -> Result<RefList, Error> {
+    fn list(
+        &self,
+        service: Service,
+        prefixes: &[BString],
+        run: &SyncContext,
+    ) -> Result<RefList, Error> {
         let repo = self.repo.to_thread_local();
         let config = repo.config_snapshot();
         if service == Service::ReceivePack {
@@ -158,7 +163,7 @@ impl RefSource for LocalStore {
         Ok(list)
     }
 
-    fn objects(&self, run: &Run) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+    fn objects(&self, run: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
         let memory = ReadMemory::own(run.limits());
         let objects = LocalObjects::open(&self.repo.to_thread_local(), memory)?;
         Ok(Some(Box::new(objects)))
@@ -168,7 +173,7 @@ impl RefSource for LocalStore {
         &self,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<PackAnswer, Error> {
         let _span = tracing::debug_span!(
             "make pack",
@@ -196,7 +201,7 @@ impl RefSource for LocalStore {
         }
     }
 
-    fn receive_pack(&self, run: &Run) -> Result<ReceivePack<'_>, Error> {
+    fn receive_pack(&self, run: &SyncContext) -> Result<ReceivePack<'_>, Error> {
         Ok(ReceivePack::Quarantine(Box::new(self.quarantine(run)?)))
     }
 
@@ -204,7 +209,7 @@ impl RefSource for LocalStore {
         temp_dirs::sweep(self.repo.to_thread_local().common_dir());
     }
 
-    fn set_unborn_head(&self, branch: &BStr, _run: &Run) -> Result<(), Error> {
+    fn set_unborn_head(&self, branch: &BStr, _run: &SyncContext) -> Result<(), Error> {
         let repo = self.repo.to_thread_local();
         if !is_bare(&repo) {
             return Ok(());
@@ -232,7 +237,7 @@ fn prepare<'a>(
     repo: &gix::Repository,
     objects: &LocalObjects,
     request: &PackRequest,
-    run: &'a Run,
+    run: &'a SyncContext,
 ) -> Result<OutgoingPack<'a>, NoPack> {
     let mut folders = vec![repo.common_dir().join("objects")];
     folders.extend(alternates(repo)?);

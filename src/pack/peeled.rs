@@ -9,7 +9,7 @@ use gix::{
 };
 
 use super::commits::StoreCommits;
-use crate::{Error, Run};
+use crate::{Error, SyncContext};
 
 /// What tags are about, each of them read once: there may be many that lead to each other.
 pub(crate) type Peeled = Rc<RefCell<HashMap<ObjectId, ObjectId>>>;
@@ -27,7 +27,7 @@ impl StoreCommits<'_> {
     }
 
     /// Follows tags to what they are about, as far as they can be read.
-    pub(crate) fn peel(&mut self, id: ObjectId, run: &Run) -> Result<ObjectId, Error> {
+    pub(crate) fn peel(&mut self, id: ObjectId, run: &SyncContext) -> Result<ObjectId, Error> {
         let mut peeled = id;
         let mut tags = Vec::new();
         loop {
@@ -96,8 +96,8 @@ mod tests {
         let odb = gix::odb::at(dir.path().join("objects"), gix::hash::Kind::Sha1).expect("a store");
 
         let (going, over) = (
-            Run::new(&SyncOptions::default()),
-            Run::new(&SyncOptions::default()),
+            SyncContext::new(&SyncOptions::default()),
+            SyncContext::new(&SyncOptions::default()),
         );
         over.cancel_flag().store(true, Ordering::Relaxed);
         let (none, peeled) = (HashSet::new(), Peeled::default());

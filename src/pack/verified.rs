@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashSet};
 use gix::{ObjectId, objs::Kind, oid};
 
 use super::commits::StoreCommits;
-use crate::{Error, Run, ancestry::CommitGraph};
+use crate::{Error, SyncContext, ancestry::CommitGraph};
 
 /// The history behind a store's refs, explored only as far as it is asked about.
 ///
@@ -45,7 +45,7 @@ impl VerifiedHistory {
         &mut self,
         id: &ObjectId,
         commits: &mut StoreCommits<'_>,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<bool, Error> {
         // A ref may as well point to a tag, and that to anything.
         Ok(commits.kind(id) == Some(Kind::Commit) && self.is_known(id, commits, run)?)
@@ -55,7 +55,7 @@ impl VerifiedHistory {
         &mut self,
         id: &ObjectId,
         commits: &mut StoreCommits<'_>,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<bool, Error> {
         if self.tips.contains(id) || self.seen.contains(id) {
             return Ok(true);

@@ -19,7 +19,7 @@ use super::{
     object_selection::{Selected, Selection},
 };
 use crate::{
-    Error, PackRequest, Phase, Run,
+    Error, PackRequest, Phase, SyncContext,
     ancestry::CommitGraph,
     pack::{
         bitmap::{Bitmaps, Decoded},
@@ -42,7 +42,7 @@ pub(super) fn select(
     commits: &mut StoreCommits<'_>,
     packs: &StoredPacks,
     request: &PackRequest,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Option<Selection>, NoPack> {
     let Some((order, file)) = packs.largest_with_bitmap() else {
         return Ok(None);
@@ -159,7 +159,7 @@ impl Expected<'_> {
         &self,
         wanted: &[ObjectId],
         commits: &mut StoreCommits<'_>,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<bool, Error> {
         let mut left = self.places.iter().filter(|is_there| **is_there).count();
         let mut seen = vec![false; self.places.len()];
@@ -202,7 +202,7 @@ fn reach(
     order: PackOrder<'_>,
     bitmaps: &Bitmaps<'_>,
     wanted: &[ObjectId],
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Option<Reached>, Error> {
     let max_read = MANY_COMMITS.max(order.len() / MIN_SHARE_OF_READ);
     let mut behind = vec![0_u64; order.len().div_ceil(64)];

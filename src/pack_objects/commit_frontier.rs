@@ -17,7 +17,7 @@ use super::{
     commit_table::{CommitNumber, CommitTable, Painted, Side},
 };
 use crate::{
-    Error, PackRequest, Run,
+    Error, PackRequest, SyncContext,
     ancestry::{CommitGraph, Hole},
     pack::commits::StoreCommits,
     stored_packs::loose_objects::built_in,
@@ -50,7 +50,7 @@ pub(super) fn find(
     commits: &mut StoreCommits<'_>,
     request: &PackRequest,
     peeled: &HashMap<ObjectId, ObjectId>,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Frontier, NoPack> {
     let mut frontier = Frontier::default();
     let PackRequest { wants, haves, .. } = request;
@@ -93,7 +93,7 @@ pub(super) fn peel(
     want: ObjectId,
     has: &mut HashSet<ObjectId>,
     tags: &mut Vec<ObjectId>,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Option<(ObjectId, Kind)>, NoPack> {
     let mut id = want;
     let mut buffer = Vec::new();
@@ -150,7 +150,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         }
     }
 
-    fn run(&mut self, frontier: &mut Frontier, run: &Run) -> Result<(), NoPack> {
+    fn run(&mut self, frontier: &mut Frontier, run: &SyncContext) -> Result<(), NoPack> {
         let mut lowest_sent = (u32::MAX, i64::MAX);
         let mut slop = SLOP;
         while let Some(next) = self.queue.pop() {
@@ -186,7 +186,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         have: ObjectId,
         peeled: Option<&ObjectId>,
         has: &mut HashSet<ObjectId>,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<(), Error> {
         if let Some(commit) = peeled {
             self.paint(commit, Side::Receiver);
@@ -288,7 +288,7 @@ mod tests {
         };
         let none = HashSet::new();
         let mut commits = StoreCommits::new(&odb, None, &none);
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let found = find(&mut commits, &request, &HashMap::new(), &run);
         let others = found.ok().expect("a sound store").others;
         assert_eq!(others, [(blob, Kind::Blob)]);

@@ -16,7 +16,7 @@ use std::{
 use gix::{ObjectId, objs::Kind, oid};
 
 use self::worker::{Shared, Worker};
-use crate::{Error, Run, pack::delta_encode::Base};
+use crate::{Error, SyncContext, pack::delta_encode::Base};
 
 /// An object that may become a delta or the base of one.
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ pub(crate) fn search<R>(
     candidates: &[Candidate],
     open: impl Fn() -> R + Sync,
     limits: &Limits,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Vec<Option<Delta>>, Error>
 where
     R: FnMut(&oid, &mut Vec<u8>) -> Result<(), Error>,

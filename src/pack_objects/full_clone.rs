@@ -15,7 +15,7 @@ use super::{
     tree_walk::{MAX_LATEST, tree_content},
 };
 use crate::{
-    Phase, Run,
+    Phase, SyncContext,
     object::tree_entries::{each_new, kind_of},
     pack::{name_hash::name_hash, resolve::NO_BASE},
     stored_packs::{
@@ -30,7 +30,7 @@ pub(super) fn find(
     odb: &gix::odb::Handle,
     survey: &Survey<'_>,
     roots: &[(ObjectId, Kind)],
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Option<Vec<Selected>>, NoPack> {
     let memory = Memory {
         links: run.limits().memory,
@@ -52,7 +52,7 @@ pub(super) fn find_beyond(
     links: &TreeLinks,
     marked: Vec<bool>,
     roots: &[(ObjectId, Kind)],
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<(Vec<Selected>, Vec<bool>), NoPack> {
     let mut marking = Marking {
         odb,
@@ -79,7 +79,7 @@ struct Marking<'a> {
     odb: &'a gix::odb::Handle,
     order: PackOrder<'a>,
     links: &'a TreeLinks,
-    run: &'a Run,
+    run: &'a SyncContext,
     is_marked: Vec<bool>,
     marked_elsewhere: HashSet<ObjectId>,
     /// Trees that are marked and not followed yet, with the hash of their path.
@@ -231,7 +231,7 @@ mod tests {
         };
         let ([base, version], [bad_base, bad_version]) = (versions("a"), versions(""));
         let (_dir, packs, odb) = store.write();
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let survey = packs
             .survey_largest(&run)
             .expect("readable")

@@ -16,7 +16,7 @@ use std::{collections::HashMap, path::PathBuf};
 use gix::ObjectId;
 
 use crate::{
-    Error, PackRequest, Run,
+    Error, PackRequest, SyncContext,
     pack::commits::StoreCommits,
     stored_packs::{StoredPacks, loose_objects::LooseObjects},
 };
@@ -88,7 +88,7 @@ pub(crate) struct Source<'a> {
 pub(crate) fn prepare<'a>(
     source: Source<'_>,
     request: &PackRequest,
-    run: &'a Run,
+    run: &'a SyncContext,
 ) -> Result<OutgoingPack<'a>, NoPack> {
     let Source {
         commits,
@@ -119,7 +119,7 @@ fn select(
     folders: &[PathBuf],
     peeled: &HashMap<ObjectId, ObjectId>,
     request: &PackRequest,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<object_selection::Selection, NoPack> {
     if request.haves.is_empty()
         && commits.shallow.is_empty()

@@ -19,7 +19,7 @@ use super::{
     tree_walk::{Found, TreeWalk},
 };
 use crate::{
-    Phase, Run,
+    Phase, SyncContext,
     object::tree_entries::MAX_COMPARED,
     stored_packs::{StoredPacks, tree_graph::is_worth_it},
 };
@@ -59,7 +59,7 @@ pub(super) fn select(
     packs: &StoredPacks,
     folders: &[PathBuf],
     frontier: &Frontier,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Selection, NoPack> {
     let boundary = boundary(frontier);
     let named = frontier.tags.iter().map(|tag| (*tag, Kind::Tag));
@@ -138,7 +138,7 @@ fn read_everything(
     odb: &gix::odb::Handle,
     packs: &StoredPacks,
     frontier: &Frontier,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Option<Vec<Selected>>, NoPack> {
     if !is_worth_it(frontier.commits.len(), packs) {
         return Ok(None);
@@ -168,7 +168,7 @@ fn read_trees(
     folders: &[PathBuf],
     frontier: &Frontier,
     has_boundary: bool,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<(Vec<Found>, TreeTexts), NoPack> {
     let mut first = TreeWalk::new(odb.clone(), folders, has_boundary, run);
     for (id, kind) in &frontier.others {

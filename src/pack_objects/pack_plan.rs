@@ -25,7 +25,7 @@ use super::{
     tree_cache::TreeTexts,
 };
 use crate::{
-    Error, ErrorKind, Phase, Run,
+    Error, ErrorKind, Phase, SyncContext,
     stored_packs::{
         Form, StoredPacks,
         loose_objects::LooseObjects,
@@ -41,7 +41,7 @@ pub(super) fn lay_out(
     folders: &[PathBuf],
     selection: Selection,
     thin: bool,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Vec<Item>, NoPack> {
     let Selection {
         objects,
@@ -124,7 +124,7 @@ impl Sources<'_> {
         &self,
         objects: Vec<Selected>,
         bases: &[Selected],
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Vec<Item>, NoPack> {
         let surveyed = Surveyed::new(self.packs, &objects);
         let numbers = OnceCell::new();
@@ -214,7 +214,12 @@ impl Sources<'_> {
     }
 
     /// Seeks a delta for everything that isn't one.
-    fn find_deltas(&self, items: &mut [Item], bases: &[Selected], run: &Run) -> Result<(), NoPack> {
+    fn find_deltas(
+        &self,
+        items: &mut [Item],
+        bases: &[Selected],
+        run: &SyncContext,
+    ) -> Result<(), NoPack> {
         // What lies in one pack was compared when that was written.
         if bases.is_empty() && is_one_pack(items) {
             return Ok(());
@@ -289,7 +294,7 @@ impl Sources<'_> {
     }
 
     /// Reads what nobody has read so far: a pack that has begun can only be broken off.
-    fn check_readable(&self, items: &mut [Item], run: &Run) -> Result<(), NoPack> {
+    fn check_readable(&self, items: &mut [Item], run: &SyncContext) -> Result<(), NoPack> {
         let mut loose = LooseObjects::at(self.folders);
         let mut buffer = Vec::new();
         for item in items
@@ -315,7 +320,7 @@ impl Sources<'_> {
 fn streamed_size(
     loose: &mut LooseObjects,
     object: &Selected,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Option<u64>, NoPack> {
     let found = loose.stream(&object.id);
     let Some((kind, size, mut content)) = found.filter(|(kind, ..)| *kind == object.kind) else {
@@ -352,7 +357,7 @@ fn is_one_pack(items: &[Item]) -> bool {
 }
 
 /// Three quarters of the memory that the run may take; caches take the rest.
-fn limits(run: &Run) -> Limits {
+fn limits(run: &SyncContext) -> Limits {
     let memory = run.limits().memory / 4 * 3;
     Limits::within(usize::try_from(memory).unwrap_or(usize::MAX))
 }

@@ -17,7 +17,7 @@ use super::{
     planned_objects::{Base, Item, SentAs},
 };
 use crate::{
-    Phase, Run,
+    Phase, SyncContext,
     pack::{deflate::Deflater, delta_encode},
     stored_packs::{
         Rest, StoredPacks,
@@ -51,7 +51,7 @@ pub(crate) struct OutgoingPack<'a> {
     read: usize,
     /// How long the pack is so far.
     length: u64,
-    run: &'a Run,
+    run: &'a SyncContext,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl<'a> OutgoingPack<'a> {
         items: Vec<Item>,
         is_with_pack: bool,
         ofs_delta: bool,
-        run: &'a Run,
+        run: &'a SyncContext,
     ) -> Self {
         let hash = odb.store_ref().object_hash();
         let mut odb = odb;

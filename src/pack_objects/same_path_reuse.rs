@@ -7,7 +7,7 @@ use gix::{ObjectId, objs::Kind};
 
 use super::{NoPack, object_selection::Selected, tree_walk::tree_content};
 use crate::{
-    Run,
+    SyncContext,
     object::tree_entries::{Entries, decode, kind_of},
     pack::name_hash::name_hash,
 };
@@ -24,7 +24,7 @@ pub(super) fn find(
     known: impl Iterator<Item = ObjectId>,
     objects: &[Selected],
     sent: &HashSet<ObjectId>,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<HashSet<ObjectId>, NoPack> {
     let trees = objects.iter().filter(|object| object.kind == Kind::Tree);
     let directories: HashSet<u32> = trees.map(|tree| tree.name_hash).collect();

@@ -27,7 +27,7 @@ use gix_pack::cache::lru;
 
 use super::{NoPack, object_selection::Selected, tree_cache::TreeTexts};
 use crate::{
-    Phase, Run,
+    Phase, SyncContext,
     object::tree_entries::{Entries, decode, is_readable, kind_of},
     pack::name_hash::name_hash,
     stored_packs::loose_objects::{LooseObjects, built_in},
@@ -39,7 +39,7 @@ pub(super) const MAX_LATEST: usize = 4096;
 pub(super) struct TreeWalk<'a> {
     odb: gix::odb::Handle,
     loose: LooseObjects,
-    run: &'a Run,
+    run: &'a SyncContext,
     /// Whether the receiver has anything that a delta could build on.
     has_boundary: bool,
     sent: HashSet<ObjectId>,
@@ -74,7 +74,7 @@ impl<'a> TreeWalk<'a> {
         mut odb: gix::odb::Handle,
         folders: &[PathBuf],
         has_boundary: bool,
-        run: &'a Run,
+        run: &'a SyncContext,
     ) -> Self {
         let delta_bases = usize::try_from(run.limits().memory / 4).unwrap_or(usize::MAX);
         odb.set_pack_cache(move || Box::new(lru::MemoryCappedHashmap::new(delta_bases)));

@@ -11,7 +11,7 @@ use gix::objs::Kind;
 
 use super::rev_index::Survey;
 use crate::{
-    Error, Run,
+    Error, SyncContext,
     pack::resolve::{Deltas, Descent, NO_BASE, Room, Visited, Work},
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Chains<'a> {
     pub(crate) bases: &'a [u32],
     pub(crate) kinds: &'a [Option<Kind>],
     pub(crate) deltas: Deltas,
-    pub(crate) run: &'a Run,
+    pub(crate) run: &'a SyncContext,
 }
 
 /// What is done with each object.

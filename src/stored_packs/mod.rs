@@ -28,7 +28,7 @@ use self::{
     rev_index::{PackOrder, Survey},
     stored_pack::StoredPack,
 };
-use crate::{Error, Run};
+use crate::{Error, SyncContext};
 
 /// The packs of a store and of its alternates.
 pub(crate) struct StoredPacks {
@@ -145,7 +145,7 @@ impl StoredPacks {
     }
 
     /// Looks at all of the pack with the most objects. `None` if that can't be read to its end.
-    pub(crate) fn survey_largest(&self, run: &Run) -> Result<Option<Survey<'_>>, Error> {
+    pub(crate) fn survey_largest(&self, run: &SyncContext) -> Result<Option<Survey<'_>>, Error> {
         let Some(pack) = self.largest() else {
             return Ok(None);
         };

@@ -13,7 +13,7 @@ use std::{
 use gix::{hash::Kind as HashKind, objs::Kind};
 use gix_pack::data;
 
-use crate::{Run, pack::resolve::NO_BASE};
+use crate::{SyncContext, pack::resolve::NO_BASE};
 
 /// How much is read at a time.
 const CHUNK: usize = 256 * 1024;
@@ -47,7 +47,7 @@ pub(crate) fn scan(
     entries: &[Expected],
     end: data::Offset,
     hash: HashKind,
-    run: &Run,
+    run: &SyncContext,
 ) -> io::Result<Vec<Scanned>> {
     let threads = thread::available_parallelism().map_or(1, |cores| cores.get());
     let threads = threads.min(entries.len().div_ceil(ENTRIES_PER_THREAD));

@@ -9,7 +9,7 @@ use super::{
     tree_graph::{MANY_COMMITS, Memory, OWN, TreeLinks, is_worth_it},
 };
 use crate::{
-    Error, ErrorKind, Phase, Run,
+    Error, ErrorKind, Phase, SyncContext,
     object::commit::tree_and_parents,
     pack::resolve::{Deltas, Visited},
 };
@@ -53,7 +53,7 @@ impl ClosedPack {
         id: &oid,
         odb: &gix::odb::Handle,
         worth: Worth,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Option<Kind>, Error> {
         if worth.commits < MANY_COMMITS || (self.was_read && self.found.kinds.is_empty()) {
             return Ok(None);
@@ -98,7 +98,12 @@ fn packs_of(odb: &gix::odb::Handle) -> Result<StoredPacks, Error> {
     StoredPacks::at(&folders, store.object_hash())
 }
 
-fn read(packs: &StoredPacks, levels: u16, memory: &Memory, run: &Run) -> Result<Closed, Error> {
+fn read(
+    packs: &StoredPacks,
+    levels: u16,
+    memory: &Memory,
+    run: &SyncContext,
+) -> Result<Closed, Error> {
     let Some(survey) = packs.survey_largest(run)? else {
         return Ok(Closed::default());
     };
@@ -126,7 +131,7 @@ fn are_commits_closed(
     bases: &[u32],
     kinds: &[Option<Kind>],
     memory: &Memory,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<bool, Error> {
     let chains = Chains {
         survey,
@@ -201,7 +206,7 @@ mod tests {
         let second = store.add_on(first, Kind::Commit, &commit(new, &[first]));
         add(&mut store, [one, two, new, second]);
         let (_dir, packs, _) = store.write();
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let found = read(&packs, 3, &OWN, &run).expect("readable");
         (!found.kinds.is_empty(), found.has_commits)
     }
@@ -282,7 +287,7 @@ mod tests {
         std::fs::write(&reverse, lie).expect("written");
         let folders = [dir.path().join("objects")];
         let packs = StoredPacks::at(&folders, gix::hash::Kind::Sha1).expect("a pack");
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let found = read(&packs, 3, &OWN, &run).expect("no failure");
         assert!(found.kinds.is_empty());
         assert!(packs.surveyed().is_none());

@@ -16,7 +16,7 @@ use super::{
     pack_scan::{Expected, Scanned, scan},
     rev_index::PackOrder,
 };
-use crate::Run;
+use crate::SyncContext;
 
 /// How large a file of bitmaps may be, which is read as a whole: git's takes 6 bytes for each object
 /// of its own history.
@@ -87,7 +87,7 @@ impl StoredPack {
         Ok(end == self.index.pack_checksum().as_slice())
     }
 
-    pub(crate) fn scan(&self, run: &Run) -> io::Result<ScannedPack> {
+    pub(crate) fn scan(&self, run: &SyncContext) -> io::Result<ScannedPack> {
         let by_offset = self.by_offset();
         let expected = by_offset.iter().map(|entry| Expected {
             offset: self.index.pack_offset_at_index(*entry),

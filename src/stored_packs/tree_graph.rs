@@ -21,7 +21,7 @@ use super::{
     rev_index::Survey,
 };
 use crate::{
-    Error, Phase, Run,
+    Error, Phase, SyncContext,
     object::{
         tree_diff::Version,
         tree_entries::{each_new, kind_of},
@@ -103,7 +103,7 @@ impl TreeLinks {
         survey: &Survey<'_>,
         memory: &Memory,
         phase: Phase,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Option<Self>, Error> {
         let (bases, kinds) = bases_and_kinds(survey.entries);
         let read: Vec<_> = (0..survey.order.len()).map(|_| OnceLock::new()).collect();
@@ -149,7 +149,7 @@ impl TreeLinks {
 
     /// Whether every tree leads only to what is in the pack, of the kind that the tree says, and
     /// trees to trees no more than `levels` times.
-    pub(crate) fn are_closed(&self, levels: u16, run: &Run) -> Result<bool, Error> {
+    pub(crate) fn are_closed(&self, levels: u16, run: &SyncContext) -> Result<bool, Error> {
         let is_here = |link: &Link| match link.to {
             Target::Here(place) => self.kinds[place as usize] == Some(link.kind),
             Target::Elsewhere(_) => false,
@@ -162,7 +162,7 @@ impl TreeLinks {
     }
 
     /// A tree has none but the trees of its base and its own, so it goes no deeper than those do.
-    fn nest_at_most(&self, levels: u16, run: &Run) -> Result<bool, Error> {
+    fn nest_at_most(&self, levels: u16, run: &SyncContext) -> Result<bool, Error> {
         const NEW: u16 = 0;
         const ENTERED: u16 = u16::MAX;
         let mut heights = vec![NEW; self.kinds.len()];
@@ -223,7 +223,7 @@ struct Trees<'a> {
     reader: u32,
     found: Read,
     phase: Phase,
-    run: &'a Run,
+    run: &'a SyncContext,
 }
 
 impl Trees<'_> {

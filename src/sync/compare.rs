@@ -1,7 +1,7 @@
 //! Whether a ref may move: what its tips are, and how they relate.
 
 use crate::{
-    Error, ObjectId, Objects, Phase, Reason, Relation, Run, SyncOptions, TipKind, ancestry,
+    Error, ObjectId, Objects, Phase, Reason, Relation, SyncContext, SyncOptions, TipKind, ancestry,
 };
 
 use super::{classify, plan::PlannedRef};
@@ -16,7 +16,7 @@ pub(crate) fn compare(
     planned: &mut [PlannedRef<'_>],
     absent: &Reason,
     options: &SyncOptions,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<(), Error> {
     let _span = tracing::debug_span!("compare").entered();
     let kinds = kinds(objects, planned, run)?;
@@ -70,7 +70,7 @@ fn unavailable(tip: ObjectId) -> Reason {
 fn kinds(
     objects: &mut dyn Objects,
     planned: &[PlannedRef<'_>],
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Vec<Kinds>, Error> {
     let look = |objects: &mut dyn Objects| -> Result<Vec<Kinds>, Error> {
         let open = planned.iter().filter(|planned| planned.is_open());
@@ -100,7 +100,7 @@ fn relations(
     objects: &mut dyn Objects,
     planned: &[PlannedRef<'_>],
     kinds: &[Kinds],
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Vec<Relation>, Error> {
     let open = planned.iter().filter(|planned| planned.is_open());
     let (mut pairs, mut has_both) = (Vec::new(), Vec::new());
@@ -182,7 +182,10 @@ mod tests {
     }
 
     /// How it ends, and how many commits were looked up.
-    fn compared(options: &SyncOptions, at_the_hundredth: impl Fn(&Run)) -> (Option<Error>, usize) {
+    fn compared(
+        options: &SyncOptions,
+        at_the_hundredth: impl Fn(&SyncContext),
+    ) -> (Option<Error>, usize) {
         let list = |line| {
             let listed = AdvertisedRef {
                 name: "refs/heads/main".into(),
@@ -194,7 +197,7 @@ mod tests {
         };
         let (source, destination) = (list(1), list(2));
         let planned = plan(&source, &destination, options, || Ok(()));
-        let run = Run::new(options);
+        let run = SyncContext::new(options);
         let looked_up = Cell::new(0);
         let mut objects = TwoLines {
             looked_up: &looked_up,
@@ -213,13 +216,13 @@ mod tests {
         assert!(err.is_none());
         assert!(looked_up > LENGTH as usize);
 
-        let cancel = |run: &Run| run.cancel_flag().store(true, Ordering::Relaxed);
+        let cancel = |run: &SyncContext| run.cancel_flag().store(true, Ordering::Relaxed);
         let (err, looked_up) = compared(&options, cancel);
         assert_eq!(err.expect("cancelled").kind(), ErrorKind::Cancelled);
         assert!(looked_up < 300, "{looked_up}");
 
         options.limits.total_time = Some(Duration::from_millis(300));
-        let wait = |run: &Run| {
+        let wait = |run: &SyncContext| {
             while run.check().is_ok() {
                 thread::sleep(Duration::from_millis(1));
             }

@@ -5,8 +5,8 @@ use std::{panic::resume_unwind, thread, time::SystemTime};
 use bstr::{BString, ByteSlice as _};
 
 use crate::{
-    Error, ErrorKind, ObjectId, Outcome, Phase, Reason, ReceivePack, RefList, RefSource, Run,
-    Service, SyncOptions, SyncRunRefs, SyncRunStats,
+    Error, ErrorKind, ObjectId, Outcome, Phase, Reason, ReceivePack, RefList, RefSource, Service,
+    SyncContext, SyncOptions, SyncRunRefs, SyncRunStats,
     local::Scratch,
     outcome::RefOutcome,
     refs::{self, Namespace},
@@ -38,7 +38,7 @@ pub fn sync(
 ) -> Result<SyncRunStats, Error> {
     let span = tracing::info_span!("sync", dry_run = options.dry_run);
     let _entered = span.enter();
-    let run = Run::new(options);
+    let run = SyncContext::new(options);
     let rules = options.rules()?;
 
     let Listed {
@@ -136,7 +136,7 @@ fn list(
     source: &dyn RefSource,
     destination: &dyn RefSource,
     options: &SyncOptions,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Listed, Error> {
     let _span = tracing::debug_span!("list").entered();
     run.advance(Phase::List, 0, None);
@@ -208,7 +208,7 @@ fn set_head(
     destination: &dyn RefSource,
     branch: Option<&BString>,
     options: &SyncOptions,
-    run: &Run,
+    run: &SyncContext,
 ) {
     let Some(branch) = branch.filter(|_| options.set_head && !options.dry_run) else {
         return;

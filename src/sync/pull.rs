@@ -7,8 +7,8 @@ mod halves;
 
 use self::fetch::Fetch;
 use crate::{
-    Error, LocalStore, ObjectId, Outcome, Phase, Quarantine, Reason, RefSource, Run, Service,
-    SyncOptions,
+    Error, LocalStore, ObjectId, Outcome, Phase, Quarantine, Reason, RefSource, Service,
+    SyncContext, SyncOptions,
     sync::plan::{PlannedRef, Step},
 };
 
@@ -31,7 +31,7 @@ pub(crate) fn move_objects(
     quarantine: &mut dyn Quarantine,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<(), Error> {
     let _span = tracing::debug_span!("move objects").entered();
     let wants = missing(quarantine, planned, run)?;
@@ -55,7 +55,7 @@ pub(crate) fn move_objects(
 fn missing(
     quarantine: &mut dyn Quarantine,
     planned: &[PlannedRef<'_>],
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Vec<ObjectId>, Error> {
     let mut seen = HashSet::new();
     let open = planned.iter().filter(|planned| planned.is_open());
@@ -88,7 +88,7 @@ pub(crate) fn into_scratch(
     scratch: &LocalStore,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<(), Error> {
     let mut quarantine = scratch.quarantine(run)?;
     move_objects(source, &mut quarantine, planned, options, run)?;
@@ -99,7 +99,7 @@ pub(crate) fn into_scratch(
 pub(crate) fn apply(
     quarantine: &mut dyn Quarantine,
     planned: &mut [PlannedRef<'_>],
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<(), Error> {
     let _span = tracing::debug_span!("apply").entered();
     let open = planned.iter().filter(|planned| planned.is_open());
@@ -125,7 +125,7 @@ pub(crate) fn look_again(
     destination: &dyn RefSource,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &Run,
+    run: &SyncContext,
 ) {
     let is_raced = |planned: &PlannedRef<'_>| matches!(&planned.step, Step::Settled(Outcome::Rejected, Some(reason)) if **reason == Reason::Raced);
     if !planned.iter().any(is_raced) {
@@ -180,7 +180,12 @@ mod tests {
     }
 
     impl Quarantine for Noting {
-        fn haves(&mut self, _: &[ObjectId], _: usize, _: &Run) -> Result<Vec<ObjectId>, Error> {
+        fn haves(
+            &mut self,
+            _: &[ObjectId],
+            _: usize,
+            _: &SyncContext,
+        ) -> Result<Vec<ObjectId>, Error> {
             Ok(Vec::new())
         }
 
@@ -188,7 +193,7 @@ mod tests {
             &[]
         }
 
-        fn receive(&mut self, _: &mut dyn BufRead, _: &Run) -> Result<Traffic, Error> {
+        fn receive(&mut self, _: &mut dyn BufRead, _: &SyncContext) -> Result<Traffic, Error> {
             self.packs += 1;
             Ok(Traffic::default())
         }
@@ -197,7 +202,11 @@ mod tests {
             Ok(())
         }
 
-        fn faults(&mut self, tips: &[ObjectId], _: &Run) -> Result<Vec<(ObjectId, Reason)>, Error> {
+        fn faults(
+            &mut self,
+            tips: &[ObjectId],
+            _: &SyncContext,
+        ) -> Result<Vec<(ObjectId, Reason)>, Error> {
             if !self.is_empty || self.packs > 0 {
                 return Ok(Vec::new());
             }
@@ -209,7 +218,7 @@ mod tests {
         fn apply(
             &mut self,
             updates: &[RefUpdate],
-            _: &Run,
+            _: &SyncContext,
         ) -> Result<Vec<Result<(), Reason>>, Error> {
             self.is_applied = true;
             Ok(vec![Ok(()); updates.len()])
@@ -220,7 +229,7 @@ mod tests {
     struct Giving(RefList);
 
     impl RefSource for Giving {
-        fn list(&self, _: Service, _: &[BString], _: &Run) -> Result<RefList, Error> {
+        fn list(&self, _: Service, _: &[BString], _: &SyncContext) -> Result<RefList, Error> {
             Ok(self.0.clone())
         }
 
@@ -228,7 +237,7 @@ mod tests {
             &self,
             _: &PackRequest,
             receive: &mut PackReceiver<'_>,
-            _: &Run,
+            _: &SyncContext,
         ) -> Result<PackAnswer, Error> {
             receive(&mut &b""[..])?;
             Ok(PackAnswer::Sent)
@@ -272,7 +281,7 @@ mod tests {
             is_empty: true,
             ..Noting::default()
         };
-        let run = Run::new(&options);
+        let run = SyncContext::new(&options);
         let giving = Giving(source.clone());
         move_objects(&giving, &mut quarantine, &mut planned, &options, &run).expect("a pack");
         assert_eq!(quarantine.packs, 1);
@@ -309,7 +318,7 @@ mod tests {
             let planned = plan(&source, &destination, &options, || Ok(()));
             let mut quarantine = Noting::default();
             let mut planned = planned.expect("nothing stops it");
-            let applied = apply(&mut quarantine, &mut planned, &Run::new(&options));
+            let applied = apply(&mut quarantine, &mut planned, &SyncContext::new(&options));
             let kind = applied.err().map(|err| err.kind());
             assert_eq!(kind, is_cancelled.then_some(ErrorKind::Cancelled));
             assert_eq!(quarantine.is_applied, !is_cancelled);

@@ -11,7 +11,7 @@ use bstr::BString;
 
 use crate::{
     Error, ErrorKind, ObjectId, PackAnswer, PackRequest, Phase, Push, PushAnswer, PushReport,
-    Reason, RefList, RefSource, RefUpdate, Run, Service, SyncOptions, Traffic,
+    Reason, RefList, RefSource, RefUpdate, Service, SyncContext, SyncOptions, Traffic,
     sync::{
         plan::PlannedRef,
         pull::{MAX_REFUSALS, reject},
@@ -59,7 +59,7 @@ pub(crate) fn send(
     default_branch: Option<&BString>,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Sent, Error> {
     let _span = tracing::debug_span!("push").entered();
     let is_default =
@@ -185,7 +185,7 @@ struct Sender<'a, 'p> {
     shallow: &'a [ObjectId],
     planned: &'a mut [PlannedRef<'p>],
     options: &'a SyncOptions,
-    run: &'a Run,
+    run: &'a SyncContext,
 }
 
 impl Sender<'_, '_> {

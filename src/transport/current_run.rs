@@ -65,7 +65,7 @@ impl CurrentRun {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Run, SyncOptions};
+    use crate::{SyncContext, SyncOptions};
 
     #[test]
     fn a_new_run_takes_the_place_of_a_cancelled_one() {
@@ -74,7 +74,7 @@ mod tests {
                 cancel: Some(Arc::new(cancelled.into())),
                 ..SyncOptions::default()
             };
-            Some(Run::new(&options).vitals().clone())
+            Some(SyncContext::new(&options).vitals().clone())
         };
         let place = CurrentRun::default();
         let seen_by_a_connection = place.clone();

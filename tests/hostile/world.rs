@@ -6,7 +6,8 @@ use bstr::BString;
 use gix::hash::Kind as Hash;
 use refsync::{
     AdvertisedRef, Error, ErrorKind, LocalStore, ObjectFormat, ObjectId, Outcome, PackAnswer,
-    PackReceiver, PackRequest, RefList, RefSource, Run, Service, SyncOptions, SyncRunStats, sync,
+    PackReceiver, PackRequest, RefList, RefSource, Service, SyncContext, SyncOptions, SyncRunStats,
+    sync,
 };
 use std::error::Error as _;
 use std::io::BufRead;
@@ -187,7 +188,7 @@ impl Offer {
 }
 
 impl RefSource for Offer {
-    fn list(&self, _: Service, _: &[BString], _: &Run) -> Result<RefList, Error> {
+    fn list(&self, _: Service, _: &[BString], _: &SyncContext) -> Result<RefList, Error> {
         let advertised = self.refs.iter().map(|(name, id)| AdvertisedRef {
             name: name.as_ref(),
             target: *id,
@@ -205,7 +206,7 @@ impl RefSource for Offer {
         &self,
         _: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        _: &Run,
+        _: &SyncContext,
     ) -> Result<PackAnswer, Error> {
         self.packs_given.fetch_add(1, Ordering::SeqCst);
         let mut pack: Box<dyn BufRead> = match &self.pack {

@@ -4,7 +4,7 @@
 use super::raw::{ID, Raw, Talk, announced, capabilities, first_ref, head, packet};
 use super::{fetch, remote};
 use proptest::prelude::*;
-use refsync::{RefSource as _, Run, Service, SyncOptions};
+use refsync::{RefSource as _, Service, SyncContext, SyncOptions};
 use std::sync::{Arc, Mutex};
 
 fn parts() -> impl Strategy<Value = Vec<u8>> {
@@ -79,7 +79,7 @@ fn nothing_panics() {
     proptest!(|(listing in listing, result in parts())| {
         *talk.lock().unwrap() = (listing, result);
         let remote = remote(&server.url());
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let _ = remote.list(Service::UploadPack, &[], &run);
         let _ = remote.list(Service::ReceivePack, &[], &run);
         let _ = fetch(&remote, &run);

@@ -13,7 +13,7 @@ mod redirects;
 mod support;
 
 use refsync::{
-    Error, PackAnswer, PackRequest, RefSource as _, Run, Service, SmartHttp, SyncOptions,
+    Error, PackAnswer, PackRequest, RefSource as _, Service, SmartHttp, SyncContext, SyncOptions,
 };
 
 /// What is asked of a remote.
@@ -31,7 +31,7 @@ fn remote(url: &str) -> SmartHttp {
 /// Gives the run's error, and how many bytes it received until then.
 #[track_caller]
 fn fails(remote: &SmartHttp, ask: Ask, options: &SyncOptions) -> (Error, u64) {
-    let run = Run::new(options);
+    let run = SyncContext::new(options);
     let done = match ask {
         Ask::Listing => remote.list(Service::UploadPack, &[], &run).map(drop),
         Ask::ListingForPush => remote.list(Service::ReceivePack, &[], &run).map(drop),
@@ -41,7 +41,7 @@ fn fails(remote: &SmartHttp, ask: Ask, options: &SyncOptions) -> (Error, u64) {
     (err, run.traffic().bytes_received)
 }
 
-fn fetch(remote: &SmartHttp, run: &Run) -> Result<(), Error> {
+fn fetch(remote: &SmartHttp, run: &SyncContext) -> Result<(), Error> {
     let mut request = PackRequest::default();
     let tip = raw::ID.as_bytes();
     request.wants = vec![refsync::ObjectId::from_hex(tip).expect("hex")];

@@ -4,7 +4,7 @@ use super::raw::{ID, Raw, Request, announced, capabilities, head, packet};
 use super::remote;
 use super::support::{GitServer, ObjectFormat, Sandbox};
 use refsync::{
-    ErrorKind, LocalStore, NetworkPolicy, Outcome, RefSource as _, Run, Service, SmartHttp,
+    ErrorKind, LocalStore, NetworkPolicy, Outcome, RefSource as _, Service, SmartHttp, SyncContext,
     SyncOptions,
 };
 use std::fmt::Write as _;
@@ -93,7 +93,7 @@ fn measure(
     answer: fn(&Request, &mut std::net::TcpStream) -> io::Result<()>,
 ) {
     if let Ok(url) = std::env::var(CHILD) {
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let list = remote(&url).list(service, &[], &run);
         let list = list.expect("a list");
         assert!(list.iter().is_sorted_by(|a, b| a.name < b.name));
@@ -105,7 +105,7 @@ fn measure(
 
         let mut options = SyncOptions::default();
         options.limits.refs = REFS - 2;
-        let listed = remote(&url).list(service, &[], &Run::new(&options));
+        let listed = remote(&url).list(service, &[], &SyncContext::new(&options));
         let err = listed.expect_err("one too many");
         assert_eq!(err.kind(), ErrorKind::BudgetExceeded);
         return;

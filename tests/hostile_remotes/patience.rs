@@ -3,7 +3,9 @@
 
 use super::raw::{ID, Raw, Request, announced, capabilities, first_ref, head, packet};
 use super::{Ask, fails, fetch, remote};
-use refsync::{Error, ErrorKind, RefSource as _, Run, Service, SmartHttp, SyncOptions, Timeouts};
+use refsync::{
+    Error, ErrorKind, RefSource as _, Service, SmartHttp, SyncContext, SyncOptions, Timeouts,
+};
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -19,7 +21,7 @@ struct Stage {
     name: &'static str,
     /// The URL, and what has to stay alive for it.
     start: fn() -> (String, Box<dyn std::any::Any>),
-    work: fn(&SmartHttp, &Run) -> Result<(), Error>,
+    work: fn(&SmartHttp, &SyncContext) -> Result<(), Error>,
 }
 
 const STAGES: &[Stage] = &[
@@ -164,7 +166,7 @@ fn fetched(request: &Request, section: &[u8]) -> Vec<u8> {
     [head(request, "").into_bytes(), packet(section)].concat()
 }
 
-fn list(remote: &SmartHttp, run: &Run) -> Result<(), Error> {
+fn list(remote: &SmartHttp, run: &SyncContext) -> Result<(), Error> {
     remote.list(Service::UploadPack, &[], run).map(drop)
 }
 
@@ -176,7 +178,7 @@ fn the_deadline_holds_at_every_stage() {
                 let (url, _alive) = (stage.start)();
                 let mut options = SyncOptions::default();
                 options.limits.total_time = Some(PATIENCE);
-                let (remote, run) = (remote(&url), Run::new(&options));
+                let (remote, run) = (remote(&url), SyncContext::new(&options));
                 let begun = Instant::now();
                 let err = (stage.work)(&remote, &run).expect_err(stage.name);
                 let took = begun.elapsed();
@@ -204,7 +206,7 @@ fn cancellation_holds_at_every_stage() {
                 let flag = Arc::new(AtomicBool::new(false));
                 let mut options = SyncOptions::default();
                 options.cancel = Some(flag.clone());
-                let (remote, run) = (remote(&url), Run::new(&options));
+                let (remote, run) = (remote(&url), SyncContext::new(&options));
                 let raised = scope.spawn(move || {
                     sleep(PATIENCE);
                     flag.store(true, Ordering::Relaxed);

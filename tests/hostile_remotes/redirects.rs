@@ -3,7 +3,7 @@
 use super::raw::{Raw, Request, capabilities, head};
 use super::{Ask, fails, fetch, remote};
 use refsync::{
-    Credentials, ErrorKind, Redirects, RefSource as _, Run, Service, SmartHttp, SyncOptions,
+    Credentials, ErrorKind, Redirects, RefSource as _, Service, SmartHttp, SyncContext, SyncOptions,
 };
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -102,7 +102,7 @@ fn what_follows_goes_to_where_the_first_request_was_led() {
             }
         });
         let remote = with_canary(&server.url()).with_redirects(Redirects::SameOrigin);
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let list = remote.list(Service::UploadPack, &[], &run).expect("a list");
         assert!(list.is_empty());
         fetch(&remote, &run).expect_err("no pack");

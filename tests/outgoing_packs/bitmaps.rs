@@ -2,7 +2,7 @@
 
 use super::{receive, support};
 use gix::hash::Kind as HashKind;
-use refsync::{LocalStore, ObjectId, PackAnswer, PackRequest, RefSource, Run, SyncOptions};
+use refsync::{LocalStore, ObjectId, PackAnswer, PackRequest, RefSource, SyncContext, SyncOptions};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -127,7 +127,7 @@ fn stream(source: &Repo, request: &PackRequest) -> (Vec<u8>, io::Result<()>) {
         end = stream.read_to_end(&mut sent).map(drop);
         Ok(())
     };
-    let run = Run::new(&SyncOptions::default());
+    let run = SyncContext::new(&SyncOptions::default());
     let answer = store.upload_pack(request, &mut receive, &run);
     answer.expect("a store that can be read");
     (sent, end)
@@ -188,7 +188,7 @@ fn what_is_damaged_in_a_pack_that_is_wanted_as_a_whole_is_told() {
         damaged[at] ^= 1;
         overwrite(&path, &damaged);
         let store = LocalStore::open(&source.path).expect("a repository");
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let mut receive = |_: &mut dyn io::BufRead| panic!("a damaged pack is sent");
         let answer = store.upload_pack(&wants(&source, &ALL), &mut receive, &run);
         match answer.expect("a store that can be read") {

@@ -1,7 +1,7 @@
 //! Packs as a local store makes them.
 
 use super::git::{Repo, command};
-use refsync::{LocalStore, ObjectId, PackAnswer, PackRequest, RefSource, Run, SyncOptions};
+use refsync::{LocalStore, ObjectId, PackAnswer, PackRequest, RefSource, SyncContext, SyncOptions};
 use std::io::{Read, Write};
 use std::process::Stdio;
 
@@ -25,7 +25,7 @@ pub fn try_make(repo: &Repo, wants: &[&str], haves: &[&str], pack: &mut Vec<u8>)
         stream.read_to_end(pack).expect("a pack that can be read");
         Ok(())
     };
-    let run = Run::new(&SyncOptions::default());
+    let run = SyncContext::new(&SyncOptions::default());
     store
         .upload_pack(&request, &mut receive, &run)
         .expect("a store that can be read")

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use refsync::{ErrorKind, NetworkPolicy, RefSource as _, Run, Service, SmartHttp, SyncOptions};
+use refsync::{ErrorKind, NetworkPolicy, RefSource as _, SyncContext, Service, SmartHttp, SyncOptions};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     crypto::CryptoProvider, pki_types::PrivatePkcs8KeyDer,
@@ -32,7 +32,7 @@ pub fn both_work(ours: CryptoProvider, settings: impl Fn(SmartHttp) -> SmartHttp
             .unwrap()
             .with_network_policy(NetworkPolicy::any())
             .with_root_certificate(certificate.to_vec());
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let err = settings(remote).list(Service::UploadPack, &[], &run);
         let err = err.expect_err("there are no repositories");
         // An answer to a request, so the handshake went well.

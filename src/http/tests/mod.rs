@@ -16,8 +16,8 @@ use self::support::{
 };
 use super::SmartHttp;
 use crate::{
-    Credentials, Error, ErrorKind, NetworkPolicy, ObjectId, Push as _, PushAnswer, RefUpdate, Run,
-    Service, SyncOptions,
+    Credentials, Error, ErrorKind, NetworkPolicy, ObjectId, Push as _, PushAnswer, RefUpdate,
+    Service, SyncContext, SyncOptions,
 };
 
 #[allow(
@@ -84,8 +84,8 @@ fn send(from: &Repo, to: &Repo, refspec: &str) {
     from.git(&["push", "--quiet", to, refspec]);
 }
 
-fn run() -> Run {
-    Run::new(&SyncOptions::default())
+fn run() -> SyncContext {
+    SyncContext::new(&SyncOptions::default())
 }
 
 fn id(hex: &str) -> ObjectId {
@@ -128,7 +128,7 @@ impl Ends {
         self.push_in(&run(), updates)
     }
 
-    fn push_in(&self, run: &Run, updates: &[RefUpdate]) -> Result<Vec<PushAnswer>, Error> {
+    fn push_in(&self, run: &SyncContext, updates: &[RefUpdate]) -> Result<Vec<PushAnswer>, Error> {
         let pack = pack(&self.source, &format!("{}\n^{}", self.new, self.old));
         self.push_pack(updates, &pack, run)
     }
@@ -143,7 +143,7 @@ impl Ends {
         &self,
         updates: &[RefUpdate],
         pack: &[u8],
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Vec<PushAnswer>, Error> {
         (&self.remote).push(updates, &mut Cursor::new(pack), run)
     }

@@ -203,7 +203,7 @@ fn cancelled_while_the_server_works_is_unclear() {
         })
     });
     let updates = [update(MAIN, Some(&ends.old), &ends.new)];
-    let answers = ends.push_in(&Run::new(&options), &updates);
+    let answers = ends.push_in(&SyncContext::new(&options), &updates);
     let detail = "the run was cancelled".to_owned();
     assert_eq!(
         answers.expect("it was sent"),

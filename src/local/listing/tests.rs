@@ -24,7 +24,7 @@ fn listed(files: &[(&str, String)], prefixes: &[&str]) -> [Vec<String>; 2] {
         .iter()
         .map(|prefix| prefix.as_bstr().try_into().expect("a path"))
         .collect();
-    let run = Run::new(&Default::default());
+    let run = SyncContext::new(&Default::default());
     [Service::UploadPack, Service::ReceivePack].map(|service| {
         let listed = match list(&repo, service, &prefixes, &run) {
             Ok(listed) => listed,
@@ -208,7 +208,7 @@ fn links_are_symbolic_refs_or_files_elsewhere_as_git_has_it() {
     ] {
         symlink(to, heads.join(link)).expect("a link");
     }
-    let run = Run::new(&Default::default());
+    let run = SyncContext::new(&Default::default());
     let prefix: &RelativePath = BStr::new("refs/heads/").try_into().expect("a path");
     let found = list(&repo, Service::UploadPack, &[prefix], &run).expect("a listing");
     let found = found.iter().map(|found| {

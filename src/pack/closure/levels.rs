@@ -9,7 +9,7 @@ use gix::{
 
 use super::trees::MAX_LEVELS;
 use crate::{
-    Error, Run,
+    Error, SyncContext,
     object::tree_entries::{each_new, kind_of},
 };
 
@@ -37,7 +37,7 @@ impl CountedTrees {
         &mut self,
         tree: ObjectId,
         odb: &gix::odb::Handle,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Option<usize>, Error> {
         let mut way = Vec::new();
         let mut next = Some(tree);

@@ -37,7 +37,7 @@ pub(crate) use self::{
     trees::MAX_LEVELS,
 };
 use super::{commits::StoreCommits, verified::VerifiedHistory};
-use crate::{Error, Phase, Reason, Run};
+use crate::{Error, Phase, Reason, SyncContext};
 
 /// What the walk reads from.
 pub(crate) struct Objects<'a> {
@@ -67,7 +67,7 @@ pub(crate) struct Arrived<'a> {
 pub(crate) fn faults(
     objects: Objects<'_>,
     tips: &[ObjectId],
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Vec<(ObjectId, Reason)>, Error> {
     faults_and_first_beside(objects, tips, iter::empty(), run).map(|(faults, _)| faults)
 }
@@ -77,7 +77,7 @@ pub(crate) fn faults_and_first_beside(
     objects: Objects<'_>,
     tips: &[ObjectId],
     mut others: impl Iterator<Item = ObjectId>,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<(FaultsOfTips, Option<Reason>), Error> {
     let mut walk = Walk::new(objects, run);
     let mut faults = Vec::new();

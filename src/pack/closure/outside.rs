@@ -13,7 +13,7 @@ use gix::{
 
 use super::{levels::CountedTrees, trees::MAX_LEVELS};
 use crate::{
-    Error, Run,
+    Error, SyncContext,
     object::tree_entries::{each_new, kind_of},
     pack::{commits::StoreCommits, verified::VerifiedHistory},
 };
@@ -39,7 +39,7 @@ pub(crate) fn are_complete(
     outside: &Outside,
     commits: &mut StoreCommits<'_>,
     verified: &mut VerifiedHistory,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<bool, Error> {
     let Some(depths) = &outside.depths else {
         return Ok(false);
@@ -87,7 +87,7 @@ impl Trees {
         &mut self,
         outside: &Outside,
         odb: &gix::odb::Handle,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<bool, Error> {
         let mut buffer = Vec::new();
         let most = MIN_TREES + outside.needed.len();
@@ -137,7 +137,7 @@ impl Trees {
     }
 
     /// Whether what has moved down goes no deeper than git does.
-    fn have_room_below(&self, odb: &gix::odb::Handle, run: &Run) -> Result<bool, Error> {
+    fn have_room_below(&self, odb: &gix::odb::Handle, run: &SyncContext) -> Result<bool, Error> {
         let mut counted = CountedTrees::default();
         for (tree, depth) in &self.moved_down {
             let levels = counted.count(*tree, odb, run)?;
@@ -252,7 +252,7 @@ mod tests {
             let shallow = HashSet::new();
             let commits = &mut StoreCommits::new(&odb, None, &shallow);
             let verified = &mut VerifiedHistory::new(tips.clone());
-            let run = Run::new(&SyncOptions::default());
+            let run = SyncContext::new(&SyncOptions::default());
             let found = are_complete(&outside, commits, verified, &run).expect("not cancelled");
             assert_eq!(found, expected, "{at}");
         }
@@ -271,7 +271,7 @@ mod tests {
         let mut trees = Trees::default();
         trees.ahead.push_back((of("main^{tree}"), 0));
         trees.missing.insert((Kind::Blob, of("main:499/file")), 0);
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let found = trees.find_all(&Outside::default(), &odb, &run);
         assert!(!found.expect("not cancelled"));
         assert_eq!(trees.seen.len(), MIN_TREES);

@@ -111,7 +111,7 @@ fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId,
         progress: Some(visited.clone()),
         ..SyncOptions::default()
     };
-    let faults = faults(objects, tips, &Run::new(&options)).expect("not cancelled");
+    let faults = faults(objects, tips, &SyncContext::new(&options)).expect("not cancelled");
     (faults, visited.0.load(Relaxed))
 }
 

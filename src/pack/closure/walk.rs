@@ -11,14 +11,14 @@ use super::{
     trees::{Link, MAX_LEVELS, Trees, Way},
 };
 use crate::{
-    Error, Phase, Reason, Run,
+    Error, Phase, Reason, SyncContext,
     object::{commit::tree_and_parents, tag::tag_target, tree_entries::MAX_COMPARED},
     stored_packs::self_contained::{ClosedPack, Worth},
 };
 
 pub(super) struct Walk<'a> {
     objects: Objects<'a>,
-    run: &'a Run,
+    run: &'a SyncContext,
     known: Known<'a>,
     /// Why what is broken is.
     reasons: Vec<Reason>,
@@ -62,7 +62,7 @@ enum Visit {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(objects: Objects<'a>, run: &'a Run) -> Self {
+    pub(super) fn new(objects: Objects<'a>, run: &'a SyncContext) -> Self {
         Walk {
             run,
             known: Known::new(objects.arrived, objects.memory / 2),

@@ -19,7 +19,7 @@ use super::{
     window::{Cut, Window},
 };
 use crate::{
-    Error, ErrorKind, Phase, Run,
+    Error, ErrorKind, Phase, SyncContext,
     pack::resolve::{Inflater, apply::sizes},
 };
 
@@ -58,7 +58,7 @@ impl<'a, 's> Arrival<'a, 's> {
         file: &'a mut File,
         hash: HashKind,
         spent: &'s Spent<'s>,
-        run: &'a Run,
+        run: &'a SyncContext,
     ) -> Result<Self, Error> {
         let intake = Intake {
             pack,
@@ -301,7 +301,7 @@ fn each_piece(mut stream: impl BufRead, mut take: impl FnMut(&[u8])) -> io::Resu
 struct Intake<'a, 's> {
     pack: &'a mut dyn BufRead,
     file: &'a mut File,
-    run: &'a Run,
+    run: &'a SyncContext,
     spent: &'s Spent<'s>,
     hasher: gix::hash::Hasher,
     /// Of the entry that is being read.
@@ -402,7 +402,7 @@ pub(super) fn collision() -> Error {
 }
 
 /// The error of the pack's own reader is the reader's to tell; here it is a damaged pack.
-pub(super) fn damaged(err: io::Error, run: &Run) -> Error {
+pub(super) fn damaged(err: io::Error, run: &SyncContext) -> Error {
     run.check()
         .err()
         .unwrap_or_else(|| Error::new(ErrorKind::Protocol, "the pack is damaged").with_source(err))

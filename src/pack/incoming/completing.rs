@@ -21,7 +21,7 @@ use super::{
     resolving::{Pack, Resolver},
     table::{Base, Table},
 };
-use crate::{Error, ErrorKind, Run, pack::deflate::Deflater};
+use crate::{Error, ErrorKind, SyncContext, pack::deflate::Deflater};
 
 /// Resolves every delta that is left, with bases from the receiver's store where the pack lacks
 /// them; those are added to the pack. How many were added.
@@ -127,7 +127,7 @@ fn append(
     kind: Kind,
     content: &[u8],
     deflater: &mut Deflater,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<(u64, u32), Error> {
     let header = match kind {
         Kind::Commit => data::entry::Header::Commit,
@@ -165,7 +165,7 @@ pub(super) fn seal(path: &Path, checksum: ObjectId) -> Result<ObjectId, Error> {
 }
 
 /// Ends a pack that entries were added to: with another count and another checksum.
-pub(super) fn seal_anew(path: &Path, table: &Table, run: &Run) -> Result<ObjectId, Error> {
+pub(super) fn seal_anew(path: &Path, table: &Table, run: &SyncContext) -> Result<ObjectId, Error> {
     let mut file = File::options()
         .read(true)
         .write(true)

@@ -48,7 +48,7 @@ use self::{
 };
 use super::{closure::Outside, fsck::Fsck};
 use crate::{
-    Error, ObjectFormat, Reason, Run, Traffic,
+    Error, ObjectFormat, Reason, SyncContext, Traffic,
     local::sharing::Sharing,
     local::temp_dirs::{self, RunFolder},
 };
@@ -181,7 +181,7 @@ impl Incoming {
         &mut self,
         objects: &gix::odb::Handle,
         format: ObjectFormat,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<(), Error> {
         let Some(pack) = &mut self.pack else {
             return Ok(());
@@ -206,7 +206,7 @@ impl Incoming {
         bases: &gix::odb::Handle,
         may_lead_out: bool,
         format: ObjectFormat,
-        run: &Run,
+        run: &SyncContext,
     ) -> Result<Traffic, Error> {
         let folder = self.objects.path().join("pack");
         let path = folder.join("incoming");

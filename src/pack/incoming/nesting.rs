@@ -21,7 +21,7 @@ use super::{
     table::{Base, Table, prefix},
 };
 use crate::{
-    Error, Run,
+    Error, SyncContext,
     pack::{closure::MAX_LEVELS, resolve::NO_BASE},
 };
 
@@ -112,7 +112,7 @@ pub(super) fn depths(
     by_id: &ById<'_>,
     arrived: u32,
     needed: &[(Kind, ObjectId)],
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<Option<HashMap<ObjectId, u16>>, Error> {
     let trees = (0..arrived).filter(|entry| table.kind(*entry) == Some(Kind::Tree));
     let trees: Vec<_> = trees.collect();
@@ -207,7 +207,7 @@ impl Nesting {
     }
 
     /// Whether no tree has more levels than there are passes. Each pass finds those that have one more.
-    fn are_few_levels(&self, run: &Run) -> Result<bool, Error> {
+    fn are_few_levels(&self, run: &SyncContext) -> Result<bool, Error> {
         let mut is_done = vec![false; self.arrived as usize];
         // How many of the trees in each are not done.
         let mut open = vec![0_i32; self.arrived as usize];
@@ -236,7 +236,11 @@ impl Nesting {
     }
 
     /// `None` if that takes too long to find out.
-    fn depths_of_outside(&self, outside: usize, run: &Run) -> Result<Option<Vec<u16>>, Error> {
+    fn depths_of_outside(
+        &self,
+        outside: usize,
+        run: &SyncContext,
+    ) -> Result<Option<Vec<u16>>, Error> {
         let Some(lists) = self.lists() else {
             return Ok(None);
         };

@@ -21,7 +21,7 @@ use super::{
     table::{Base, Table},
 };
 use crate::{
-    Error, ErrorKind, Run,
+    Error, ErrorKind, SyncContext,
     object::tree_diff::Version,
     pack::resolve::{Descent, Room, Visited, Work},
 };
@@ -38,7 +38,7 @@ pub(super) struct Pack<'a> {
     pub(super) arrived: u32,
     pub(super) found: &'a Found<'a>,
     pub(super) spent: &'a Spent<'a>,
-    pub(super) run: &'a Run,
+    pub(super) run: &'a SyncContext,
 }
 
 impl Pack<'_> {

@@ -106,7 +106,7 @@ impl Store {
         let seen = std::slice::from_ref(&self.objects);
         let mut incoming = Incoming::open(&self.objects, seen, Sharing::Umask)?;
         let pack = entries.pack();
-        let run = Run::new(options);
+        let run = SyncContext::new(options);
         incoming.receive(&mut &pack[..], &self.odb(), true, ObjectFormat::Sha1, &run)?;
         Ok(incoming)
     }

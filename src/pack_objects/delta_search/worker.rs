@@ -9,7 +9,7 @@ use gix::oid;
 
 use super::{Candidate, Delta, Limits, is_good_enough, max_size};
 use crate::{
-    Error, Run,
+    Error, SyncContext,
     pack::{deflate::Deflater, delta_encode::Base},
 };
 
@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct Shared<'a> {
     pub(super) candidates: &'a [Candidate],
     pub(super) limits: &'a Limits,
-    pub(super) run: &'a Run,
+    pub(super) run: &'a SyncContext,
     /// What one worker may use.
     pub(super) window_memory: usize,
     /// What is left for all of them.

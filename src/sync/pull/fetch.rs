@@ -4,8 +4,8 @@ use std::{collections::HashMap, io::BufRead, mem};
 
 use super::{MAX_HAVES, MAX_REFUSALS, halves::Halves, reject};
 use crate::{
-    Error, ErrorKind, ObjectId, PackAnswer, PackRequest, Quarantine, Reason, RefSource, Run,
-    SyncOptions, SyncRunStats, sync::plan::PlannedRef,
+    Error, ErrorKind, ObjectId, PackAnswer, PackRequest, Quarantine, Reason, RefSource,
+    SyncContext, SyncOptions, SyncRunStats, sync::plan::PlannedRef,
 };
 
 /// How many packs are asked for, should one after the other turn out to lack a tip.
@@ -20,7 +20,7 @@ pub(super) struct Fetch<'a, 'p> {
     source: &'a dyn RefSource,
     quarantine: &'a mut dyn Quarantine,
     planned: &'a mut [PlannedRef<'p>],
-    run: &'a Run,
+    run: &'a SyncContext,
     haves: Vec<ObjectId>,
     /// The tips that came in the last pack, and are complete.
     arrived: Vec<ObjectId>,
@@ -59,7 +59,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
         planned: &'a mut [PlannedRef<'p>],
         haves: Vec<ObjectId>,
         options: &SyncOptions,
-        run: &'a Run,
+        run: &'a SyncContext,
     ) -> Self {
         Fetch {
             source,
@@ -233,7 +233,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
 fn take_in(
     quarantine: &mut dyn Quarantine,
     pack: &mut dyn BufRead,
-    run: &Run,
+    run: &SyncContext,
 ) -> Result<(), Error> {
     let received = quarantine.receive(pack, run)?;
     run.add_traffic(received);

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Refused, Sent, is_overloaded, refusals};
 use crate::{
-    Error, ObjectId, PushAnswer, Reason, RefSource, Refusal, Run, Service, SyncOptions,
+    Error, ObjectId, PushAnswer, Reason, RefSource, Refusal, Service, SyncContext, SyncOptions,
     sync::plan::PlannedRef,
 };
 
@@ -46,7 +46,7 @@ pub(crate) fn settle(
     sent: Sent,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &Run,
+    run: &SyncContext,
 ) -> Settled {
     let Sent {
         answers,

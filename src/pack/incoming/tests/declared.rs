@@ -20,7 +20,7 @@ fn very_much_is_summed_before_any_of_it_is_made() {
     for (limit, is_enough) in [(300 << 20, true), (200 << 20, false)] {
         let mut options = SyncOptions::default();
         options.limits.inflated_bytes = limit;
-        let run = Run::new(&options);
+        let run = SyncContext::new(&options);
         let spent = Spent::new(run.limits());
         let found = Found::new(run.fsck(), HashKind::Sha1, 0);
         let (mut file, mut reader) = (tempfile::tempfile().expect("a file"), &bytes[..]);

@@ -30,7 +30,7 @@ fn add_delta(entries: &mut Entries, base: &[u8], tree: &[u8]) -> u64 {
 /// The faulty objects, and whether nothing leads out of the pack.
 fn received(store: &Store, entries: &Entries, options: &SyncOptions) -> (Vec<String>, bool) {
     let mut incoming = store.receive(entries, options).expect("a pack");
-    let run = Run::new(options);
+    let run = SyncContext::new(options);
     let odb = gix::odb::at(incoming.objects(), HashKind::Sha1).expect("the quarantine");
     let looked = incoming.look_at_special(&odb, ObjectFormat::Sha1, &run);
     looked.expect("readable");

@@ -88,7 +88,7 @@ fn received(
     let seen = std::slice::from_ref(&store.objects);
     let mut incoming = Incoming::open(&store.objects, seen, Sharing::Umask).expect("a quarantine");
     incoming.set_window(window);
-    let run = Run::new(options);
+    let run = SyncContext::new(options);
     let received = incoming.receive(pack, &store.odb(), true, ObjectFormat::Sha1, &run);
     let index = incoming
         .index()
@@ -119,7 +119,7 @@ fn early(entries: &Entries, window: u64, piece: usize) -> Early {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pack");
     let mut file = File::create(&path).expect("a file");
-    let run = Run::new(&SyncOptions::default());
+    let run = SyncContext::new(&SyncOptions::default());
     let spent = Spent::new(run.limits());
     let found = Found::new(run.fsck(), HashKind::Sha1, 0);
     let bytes = entries.pack();
@@ -370,7 +370,7 @@ fn what_breaks_off_is_not_worked_on_any_longer() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pack");
     let mut file = File::create(&path).expect("a file");
-    let run = Run::new(&SyncOptions::default());
+    let run = SyncContext::new(&SyncOptions::default());
     let spent = Spent::new(run.limits());
     let found = Found::new(run.fsck(), HashKind::Sha1, 0);
     let bytes = versions.entries.pack();

@@ -67,7 +67,7 @@ impl Objects {
     }
 
     fn search(&self, limits: &Limits) -> Result<Vec<Option<Delta>>, Error> {
-        let run = Run::new(&SyncOptions::default());
+        let run = SyncContext::new(&SyncOptions::default());
         let open = || |id: &oid, buffer: &mut Vec<u8>| self.read(id, buffer);
         search(&self.candidates, open, limits, &run)
     }
@@ -367,7 +367,12 @@ fn a_cancelled_search_stops() {
             }
         };
         let limits = small_chunks(threads);
-        let result = search(&objects.candidates, open, &limits, &Run::new(&options));
+        let result = search(
+            &objects.candidates,
+            open,
+            &limits,
+            &SyncContext::new(&options),
+        );
         let err = result.expect_err("it was cancelled");
         assert_eq!(err.kind(), ErrorKind::Cancelled);
         // What each was about to compare.
