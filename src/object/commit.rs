@@ -4,17 +4,17 @@ use gix::ObjectId;
 
 use super::header_line::id_line;
 
-/// The tree of a commit; its parents go into `parents`, which is empty at the call.
+/// The tree of a commit; appends the commit's parents to `parents`, which is empty at the call.
 ///
-/// `None` where git can't read the commit (`commit.c:parse_commit_buffer()`): gix stops without a word at
-/// a parent line that makes no sense, and what it leaves out, nobody would verify.
+/// `None` if git can't read the commit (`commit.c:parse_commit_buffer()`). gix' parser silently stops at a
+/// malformed parent line, and the parents behind that line would stay unverified.
 pub(crate) fn tree_and_parents(
     commit: &[u8],
     format: gix::hash::Kind,
     parents: &mut Vec<ObjectId>,
 ) -> Option<ObjectId> {
     let (tree, mut rest) = id_line("tree ", commit, format)?;
-    // To git, what is too short for a parent line is none.
+    // Git takes a line that is too short for a parent line for the end of the parents.
     while rest.starts_with(PARENT) && rest.len() > PARENT.len() + format.len_in_hex() {
         let (parent, after) = id_line("parent ", rest, format)?;
         parents.push(parent);
@@ -51,7 +51,7 @@ mod tests {
         }
     }
 
-    /// As `git cat-file` and `git rev-list` have it, see `tests/encodings`.
+    /// The verdicts of `git cat-file` and `git rev-list`, see `tests/encodings`.
     #[test]
     fn a_commit_that_ends_too_soon_for_git() {
         let (tree, parent) = ("a".repeat(40), "b".repeat(40));

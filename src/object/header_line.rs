@@ -2,7 +2,8 @@
 
 use gix::ObjectId;
 
-/// What a line says that doesn't end the object, and what comes after it.
+/// The id in a header line `<start><id>` at the start of `text`, and the text behind that line. `None` if
+/// nothing follows the line: git refuses such an object.
 pub(super) fn id_line<'a>(
     start: &str,
     text: &'a [u8],

@@ -5,7 +5,7 @@ use gix::{ObjectId, objs::Kind};
 
 use super::header_line::id_line;
 
-/// What a tag is about, if git can read the tag (`tag.c:parse_tag_buffer()`).
+/// The target of a tag and its kind, if git can read the tag (`tag.c:parse_tag_buffer()`).
 pub(crate) fn tag_target(tag: &[u8], format: gix::hash::Kind) -> Option<(ObjectId, Kind)> {
     if tag.len() < format.len_in_hex() + MIN_TAG {
         return None;
@@ -17,7 +17,7 @@ pub(crate) fn tag_target(tag: &[u8], format: gix::hash::Kind) -> Option<(ObjectI
     name.contains(&b'\n').then_some((target, kind))
 }
 
-/// Bytes of a tag beside the id, at least. Some tags with an empty name have fewer.
+/// Bytes that git requires of a tag beside the id. Some tags with an empty name have fewer.
 const MIN_TAG: usize = 24;
 
 #[cfg(test)]

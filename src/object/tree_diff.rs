@@ -1,76 +1,78 @@
-//! Versions of a tree that differ in nothing but the contents of what they name.
+//! Trees that differ from another version of the tree in nothing but object ids.
 //!
-//! Most trees of a pack are that to the tree which they are a delta of: some files have changed, and
-//! none has come or gone. What was found out about the names and modes of the one then holds for the
-//! other, and only the entries with other ids have to be looked at.
+//! Most trees that a pack holds as a delta differ from their base that way: some files have changed, and no
+//! name came or went. A verdict on the names and modes of the base then holds for the tree, too, and only
+//! the entries with other ids need a look.
 
 use std::{cell::OnceCell, rc::Rc};
 
 use super::tree_entries::{Entries, common_prefix};
 
-/// What is kept of a tree while there is something to be built on it.
+/// The entry boundaries of a tree, kept while deltas of the tree are visited.
 #[derive(Default, Clone)]
-pub(crate) struct Version {
-    /// None where nothing can be told from this one. Found out when it is first needed: of most trees
-    /// nobody makes another.
+pub(crate) struct TreeFingerprint {
+    /// `None` if no tree can be compared with this one. Computed on first use: most trees are the base of
+    /// no other.
     marks: OnceCell<Option<Rc<Marks>>>,
 }
 
-/// Where some of the entries of a tree begin, the first one among them, and where the last one ends.
+/// Offsets at which entries begin, about one in [`DISTANCE`] bytes: always the first entry, and the end.
 struct Marks(Vec<u32>);
 
-/// How many bytes lie between two marks, unless one entry is longer.
+/// Bytes between two marks, unless one entry is longer.
 const DISTANCE: usize = 512;
 
-/// How many entries may have changed: these, and one for so many bytes of a tree. Each takes memory that
-/// nobody has counted.
-const MANY_CHANGED: usize = 64;
+/// Limit of changed entries: `MIN_CHANGED`, and one more for each `SIZE_PER_CHANGED` bytes of the tree. The
+/// list of them takes memory that no budget counts.
+const MIN_CHANGED: usize = 64;
 const SIZE_PER_CHANGED: usize = 256;
 
-/// A tree that has other ids in some entries than another one, and the same names.
-pub(crate) struct Changed<'t> {
-    /// Those entries, as they are in the tree, and as they are in the other one.
+/// The difference between a tree and its base, if only ids differ.
+pub(crate) struct ChangedIds<'t> {
+    /// Each changed entry: its bytes in the tree, and its bytes in the base.
     pub(crate) entries: Vec<(&'t [u8], &'t [u8])>,
-    pub(crate) version: Version,
+    /// The fingerprint of the tree.
+    pub(crate) fingerprint: TreeFingerprint,
 }
 
-impl Version {
-    /// Of an object from which nothing can be told.
+impl TreeFingerprint {
+    /// The fingerprint of an object that no tree can be compared with.
     pub(crate) fn unknown() -> Self {
-        Version {
+        TreeFingerprint {
             marks: OnceCell::from(None),
         }
     }
 
+    /// Whether no tree can be compared with this one.
     pub(crate) fn is_unknown(&self) -> bool {
         matches!(self.marks.get(), Some(None))
     }
 
-    /// What `tree` has changed of `base`, which this is the version of, if that is nothing but ids.
+    /// The entries of `tree` that differ from `base`, which this is the fingerprint of, if only ids differ.
     ///
-    /// `is_sound` is asked about the base at most once: whether all that is to be known about its names
-    /// and modes is that there is nothing wrong with them.
+    /// `is_sound` is called at most once for a base and its descendants: whether the checks of the base found
+    /// nothing wrong with its names and modes.
     pub(crate) fn changed<'t>(
         &self,
         tree: &'t [u8],
         base: &'t [u8],
         format: gix::hash::Kind,
         is_sound: impl FnOnce() -> bool,
-    ) -> Option<Changed<'t>> {
+    ) -> Option<ChangedIds<'t>> {
         if tree.len() != base.len() {
             return None;
         }
         let find = || Marks::of(base, format).filter(|_| is_sound()).map(Rc::new);
         let marks = self.marks.get_or_init(find).as_ref()?;
-        Some(Changed {
+        Some(ChangedIds {
             entries: marks.entries_with_other_ids(tree, base, format)?,
-            version: self.clone(),
+            fingerprint: self.clone(),
         })
     }
 }
 
 impl Marks {
-    /// None if the tree ends within an entry.
+    /// `None` if the tree ends within an entry.
     fn of(tree: &[u8], format: gix::hash::Kind) -> Option<Self> {
         let mut marks = vec![0];
         let mut entries = Entries { rest: tree, format };
@@ -85,17 +87,17 @@ impl Marks {
         Some(Marks(marks))
     }
 
-    /// None if anything else differs, or so many entries that it is as well to look at all of them. Both
-    /// trees are of the same length.
+    /// The changed entries of two trees of the same length. `None` if anything but ids differs, or more
+    /// entries than the limit.
     fn entries_with_other_ids<'t>(
         &self,
         tree: &'t [u8],
         base: &'t [u8],
         format: gix::hash::Kind,
     ) -> Option<Vec<(&'t [u8], &'t [u8])>> {
-        let most = MANY_CHANGED + tree.len() / SIZE_PER_CHANGED;
+        let most = MIN_CHANGED + tree.len() / SIZE_PER_CHANGED;
         let mut found = Vec::new();
-        // Up to where an entry ends.
+        // Invariant: the trees were compared up to `known`, where an entry ends.
         let mut known = 0;
         loop {
             let at = known + common_prefix(&tree[known..], &base[known..]);
@@ -128,8 +130,8 @@ impl Marks {
     }
 }
 
-/// Whether what is to be known of the modes and names of two entries is the same. To become an executable
-/// file changes none of it.
+/// Whether the mode and name of two entries get the same verdict. The executable bit of a file changes
+/// none.
 fn are_alike(new: &[u8], old: &[u8]) -> bool {
     new == old || name_of_file(new).is_some_and(|name| name_of_file(old) == Some(name))
 }
@@ -157,7 +159,7 @@ mod tests {
     }
 
     fn changed(tree: &[u8], base: &[u8]) -> Option<Vec<[Vec<u8>; 2]>> {
-        let changed = Version::default().changed(tree, base, SHA1, || true)?;
+        let changed = TreeFingerprint::default().changed(tree, base, SHA1, || true)?;
         let entries = changed.entries.into_iter();
         Some(
             entries
@@ -243,15 +245,17 @@ mod tests {
             asked.set(asked.get() + 1);
             true
         };
-        let first = Version::default();
+        let first = TreeFingerprint::default();
         let second = first
             .changed(&trees[1], &trees[0], SHA1, is_sound)
             .expect("a version");
-        let third = second.version.changed(&trees[2], &trees[1], SHA1, is_sound);
+        let third = second
+            .fingerprint
+            .changed(&trees[2], &trees[1], SHA1, is_sound);
         assert_eq!(third.expect("a version").entries.len(), 2);
         assert_eq!(asked.get(), 1);
 
-        let unsound = Version::default();
+        let unsound = TreeFingerprint::default();
         for _ in 0..2 {
             assert!(
                 unsound
@@ -259,7 +263,7 @@ mod tests {
                     .is_none()
             );
         }
-        let unknown = Version::unknown();
+        let unknown = TreeFingerprint::unknown();
         assert!(
             unknown
                 .changed(&trees[1], &trees[0], SHA1, || true)

@@ -1,4 +1,4 @@
-//! A tree's entries, compared with those of other versions of it.
+//! The entries of a tree, compared with those of other versions of the tree.
 
 use std::cmp::Ordering;
 
@@ -8,21 +8,22 @@ use gix::objs::{
     tree::{EntryKind, EntryRef},
 };
 
-/// How many of a merge's parents have their trees read beside its own. A commit can name very many
-/// parents, and comparing with some of them already spares almost all of the work.
+/// Number of parents whose trees are compared with the tree of a merge. A commit can name very many
+/// parents, and comparing with a few of them spares almost all of the work.
 pub(crate) const MAX_COMPARED: usize = 8;
 
-/// What is left of a tree's entries, each `<mode> <name>\0<id>`.
+/// The unread entries of a tree, each `<mode> <name>\0<id>`.
 ///
-/// Most entries are the same in two versions of a tree, and comparing their bytes is several times
-/// as fast as parsing them. Only where both trees are sorted as they must be does this find all
-/// that is the same; otherwise the walk just reads more than it had to.
+/// Two versions of a tree share most entries, and comparing bytes is several times as fast as parsing
+/// them. All shared entries are found only if both trees are sorted as git requires; with other trees
+/// the caller reads more than necessary, and nothing is lost.
 pub(crate) struct Entries<'a> {
     pub(crate) rest: &'a [u8],
     pub(crate) format: gix::hash::Kind,
 }
 
 impl<'a> Entries<'a> {
+    /// The bytes of the next entry. `None` at the end, or if the rest is cut off within an entry.
     pub(crate) fn next_raw(&mut self) -> Option<&'a [u8]> {
         let length = self.rest.find_byte(0)? + 1 + self.format.len_in_bytes();
         let (raw, rest) = self.rest.split_at_checked(length)?;
@@ -30,7 +31,7 @@ impl<'a> Entries<'a> {
         Some(raw)
     }
 
-    /// Moves past the next entry if it is this one.
+    /// Moves past the next entry if its bytes are `raw`.
     pub(crate) fn skip(&mut self, raw: &[u8]) -> bool {
         let rest = self.rest.strip_prefix(raw);
         self.rest = rest.unwrap_or(self.rest);
@@ -42,7 +43,7 @@ impl<'a> Entries<'a> {
         self.advance(sought, |_| {})
     }
 
-    /// The same, and hands over those that are passed on the way.
+    /// [`advance_to`](Self::advance_to), with each entry that is passed on the way given to `pass`.
     fn advance(
         &mut self,
         sought: &EntryRef<'_>,
@@ -56,7 +57,7 @@ impl<'a> Entries<'a> {
                 Ordering::Equal => return Some(next),
                 Ordering::Greater => {
                     self.rest = before;
-                    // A file that became a folder sorts elsewhere; it has nothing to compare to.
+                    // A file that became a folder sorts elsewhere and has no counterpart.
                     return None;
                 }
             }
@@ -64,8 +65,8 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// Hands over the entries of `tree` that aren't in `base`, another version of it, each with what that has
-/// under the same name. `None` if there is one that can't be read.
+/// Calls `take` for each entry of `tree` that isn't in `base`, another version of the tree, with the entry
+/// of the same name in `base`. `None` if an entry can't be read.
 pub(crate) fn each_new<'a, 'b>(
     tree: &'a [u8],
     base: &'b [u8],
@@ -79,7 +80,7 @@ pub(crate) fn each_new<'a, 'b>(
     })
 }
 
-/// The same, and the entries of `base` that have nothing in their place.
+/// [`each_new`], and a call with no new entry for each entry of `base` whose name `tree` lacks.
 pub(crate) fn each_change<'a, 'b>(
     tree: &'a [u8],
     base: &'b [u8],
@@ -88,7 +89,7 @@ pub(crate) fn each_change<'a, 'b>(
 ) -> Option<()> {
     let mut base = Entries { rest: base, format };
     let mut entries = Entries { rest: tree, format };
-    // Nearly all of two versions is the same, and comparing them at once is faster than in pieces.
+    // Invariant: the next `same` bytes of both rests are equal.
     let mut same = common_prefix(entries.rest, base.rest);
     while !entries.rest.is_empty() {
         let raw = entries.next_raw()?;
@@ -110,7 +111,8 @@ pub(crate) fn each_change<'a, 'b>(
     Some(())
 }
 
-/// `None` for a submodule: its commit is in another repository.
+/// The kind of the object that an entry names. `None` for a submodule, whose commit is in another
+/// repository.
 pub(crate) fn kind_of(entry: &EntryRef<'_>) -> Option<Kind> {
     match entry.mode.kind() {
         EntryKind::Commit => None,
@@ -119,16 +121,18 @@ pub(crate) fn kind_of(entry: &EntryRef<'_>) -> Option<Kind> {
     }
 }
 
-/// Git reads no tree with an entry that has no mode or no name (`tree-walk.c:decode_tree_entry()`).
+/// Whether git reads the entry: git refuses a tree with an entry without mode or name
+/// (`tree-walk.c:decode_tree_entry()`).
 pub(crate) fn is_readable(raw: &[u8], entry: &EntryRef<'_>) -> bool {
     !raw.starts_with(b" ") && !entry.filename.is_empty()
 }
 
+/// Parses one entry.
 pub(crate) fn decode(raw: &[u8], format: gix::hash::Kind) -> Option<EntryRef<'_>> {
     TreeRefIter::from_bytes(raw, format).next()?.ok()
 }
 
-/// How many bytes both begin with.
+/// Length of the longest common prefix.
 pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     const STEP: usize = 512;
     let steps = a.chunks_exact(STEP).zip(b.chunks_exact(STEP));

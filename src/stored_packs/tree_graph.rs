@@ -23,7 +23,7 @@ use super::{
 use crate::{
     Error, Phase, SyncContext,
     object::{
-        tree_diff::Version,
+        tree_diff::TreeFingerprint,
         tree_entries::{each_new, kind_of},
     },
     pack::{
@@ -248,14 +248,14 @@ impl Trees<'_> {
 }
 
 impl Look for Trees<'_> {
-    type Note = Version;
+    type Note = TreeFingerprint;
 
     fn look_at(
         &mut self,
         entry: u32,
         content: &[u8],
-        base: Option<Visited<'_, Version>>,
-    ) -> Result<Version, GivenUp> {
+        base: Option<Visited<'_, TreeFingerprint>>,
+    ) -> Result<TreeFingerprint, GivenUp> {
         let count = self.count.fetch_add(1, Relaxed) as u64;
         if count.is_multiple_of(1024) {
             self.run.advance(self.phase, count, None);
@@ -291,6 +291,6 @@ impl Look for Trees<'_> {
             let links = first..self.found.links.len() as u32;
             let _ = self.read[entry as usize].set((self.reader, links));
         }
-        Ok(changed.map_or_else(Version::default, |changed| changed.version))
+        Ok(changed.map_or_else(TreeFingerprint::default, |changed| changed.fingerprint))
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, FsckFinding, FsckMessage, FsckRules, Reason,
-    object::tree_diff::Version,
+    object::tree_diff::TreeFingerprint,
     pack::{
         closure::Outside,
         fsck::{Fsck, MAX_SPECIAL, Special, SpecialFile},
@@ -99,8 +99,8 @@ impl Inspection<'_> {
         kind: Kind,
         id: ObjectId,
         content: &[u8],
-        base: Option<Visited<'_, Version>>,
-    ) -> Result<Version, Error> {
+        base: Option<Visited<'_, TreeFingerprint>>,
+    ) -> Result<TreeFingerprint, Error> {
         let version = match (kind, &base) {
             (Kind::Tree, Some(base)) => self.look_at_changes(&id, content, base),
             _ => None,
@@ -127,15 +127,15 @@ impl Inspection<'_> {
         &mut self,
         id: &ObjectId,
         tree: &[u8],
-        base: &Visited<'_, Version>,
-    ) -> Option<Version> {
+        base: &Visited<'_, TreeFingerprint>,
+    ) -> Option<TreeFingerprint> {
         let fsck = &self.found.fsck;
         let is_sound = || fsck.is_sound_tree(base.content);
         let changed = base.note.changed(tree, base.content, id.kind(), is_sound)?;
         self.linker.note_changed(id, &changed.entries);
         let entries = changed.entries.iter().map(|(entry, _)| *entry);
         let are_sound = !fsck.has_rules() || fsck.are_ids_sound(entries, &mut self.special);
-        are_sound.then_some(changed.version)
+        are_sound.then_some(changed.fingerprint)
     }
 
     /// Every inspection has to end with this.

@@ -28,7 +28,7 @@ use crate::{
     object::{
         commit::tree_and_parents,
         tag::tag_target,
-        tree_diff::Version,
+        tree_diff::TreeFingerprint,
         tree_entries::{each_change, each_new, kind_of},
     },
     pack::{closure::Outside, resolve::Visited},
@@ -208,7 +208,7 @@ impl<'a> Linker<'a> {
         kind: Kind,
         id: &oid,
         content: &[u8],
-        base: Option<Visited<'_, Version>>,
+        base: Option<Visited<'_, TreeFingerprint>>,
     ) {
         if self.links.are_unknown() {
             return;

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, SyncContext,
-    object::tree_diff::Version,
+    object::tree_diff::TreeFingerprint,
     pack::resolve::{Descent, Room, Visited, Work},
 };
 
@@ -108,7 +108,10 @@ impl Pack<'_> {
         Room::new(self.run.limits().memory / 4, descents)
     }
 
-    pub(super) fn descent<'r>(&self, room: &'r Room) -> Result<Descent<'r, Version>, Error> {
+    pub(super) fn descent<'r>(
+        &self,
+        room: &'r Room,
+    ) -> Result<Descent<'r, TreeFingerprint>, Error> {
         Descent::new(self.path, self.table.hash, room, self.folder)
             .map_err(|err| Error::io("reading the pack", err))
     }
@@ -138,7 +141,7 @@ impl Resolver<'_, '_> {
 impl Work for Resolver<'_, '_> {
     type Error = Error;
 
-    type Note = Version;
+    type Note = TreeFingerprint;
 
     fn place(&self, entry: u32) -> Range<u64> {
         self.pack.table.place(entry)
@@ -149,8 +152,8 @@ impl Work for Resolver<'_, '_> {
         entry: u32,
         kind: Kind,
         content: &[u8],
-        base: Option<Visited<'_, Version>>,
-    ) -> Result<Version, Error> {
+        base: Option<Visited<'_, TreeFingerprint>>,
+    ) -> Result<TreeFingerprint, Error> {
         self.pack.run.check()?;
         if self.is_given_up.load(Relaxed) {
             return Err(Error::cancelled());
@@ -158,9 +161,9 @@ impl Work for Resolver<'_, '_> {
         // It was looked at when it came in, or by whoever had it before.
         if !self.is_to_be_resolved(entry) {
             return Ok(match entry < self.pack.arrived {
-                true => Version::default(),
+                true => TreeFingerprint::default(),
                 // Nobody looked at what the receiver has.
-                false => Version::unknown(),
+                false => TreeFingerprint::unknown(),
             });
         }
         let table = &self.pack.table;
@@ -168,7 +171,7 @@ impl Work for Resolver<'_, '_> {
         let id = gix::objs::compute_hash(table.hash, kind, content).map_err(|_| collision())?;
         table.resolve(entry, kind, &id);
         // What is known of a tree is told by that of the entry which it is built on.
-        let unknown = Version::unknown();
+        let unknown = TreeFingerprint::unknown();
         let base = base.map(|base| match table.base(entry) {
             Base::Named => Visited {
                 note: &unknown,

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     Error,
-    object::tree_diff::Version,
+    object::tree_diff::TreeFingerprint,
     pack::resolve::{Descent, Room},
 };
 
@@ -209,7 +209,7 @@ impl Drop for AllHaveCome<'_, '_, '_> {
 struct Worker<'w, 'a, 's> {
     windows: &'w Windows<'a, 's>,
     /// As soon as there is something to do.
-    tools: Option<(Descent<'w, Version>, Inspection<'a>)>,
+    tools: Option<(Descent<'w, TreeFingerprint>, Inspection<'a>)>,
 }
 
 impl<'w, 'a, 's> Worker<'w, 'a, 's> {
