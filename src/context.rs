@@ -20,6 +20,7 @@ pub struct SyncContext {
     progress: Option<Arc<dyn Progress>>,
     traffic: Mutex<Traffic>,
     faulty_objects: AtomicU64,
+    doubts_destination: AtomicBool,
 }
 
 /// Is told how far a run is. Called often, and from each of the threads that a run has: return
@@ -63,6 +64,7 @@ impl SyncContext {
             progress: options.progress.clone(),
             traffic: Mutex::default(),
             faulty_objects: AtomicU64::new(0),
+            doubts_destination: AtomicBool::new(false),
         }
     }
 
@@ -125,6 +127,15 @@ impl SyncContext {
     /// The number of received objects that the [fsck rules](SyncContext::fsck) refused so far.
     pub fn faulty_objects(&self) -> u64 {
         self.faulty_objects.load(Ordering::Relaxed)
+    }
+
+    /// Notes that something is incomplete for what may be no fault of the source.
+    pub(crate) fn doubt_destination(&self) {
+        self.doubts_destination.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn doubts_destination(&self) -> bool {
+        self.doubts_destination.load(Ordering::Relaxed)
     }
 
     #[cfg(feature = "http")]

@@ -37,7 +37,9 @@ pub struct SyncOptions {
     /// The stats of the run before this one. A ref that was rejected then for what its tips are is not
     /// fetched again and stays rejected as long as neither of them moves; nor is one that was rejected
     /// by the [tag policy](SyncOptions::tags) or the [fsck rules](SyncOptions::fsck), as long as
-    /// these are the same. Leave the stats out to have everything looked at anew.
+    /// these are the same. One that was incomplete is fetched again if that may be for what the destination
+    /// has lost ([`SyncRunStats::destination_in_doubt`]). Leave the stats out to have everything looked at
+    /// anew.
     pub previous: Option<SyncRunStats>,
     /// Whether there probably is something to do, since it was a change at the source that started the
     /// run. A push then lists its remote at once as a push has to. Otherwise it first looks at the refs

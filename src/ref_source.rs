@@ -228,6 +228,14 @@ pub trait Quarantine: Objects {
         run: &SyncContext,
     ) -> Result<Vec<(ObjectId, Reason)>, Error>;
 
+    /// Whether everything behind these commits of the store is found to be there, whatever vouches for it:
+    /// where it isn't, a source that was offered them may not be why something is
+    /// [incomplete](Reason::Incomplete). The default is for a quarantine that doesn't look.
+    fn is_whole_behind(&mut self, haves: &[ObjectId], run: &SyncContext) -> Result<bool, Error> {
+        let _ = (haves, run);
+        Ok(false)
+    }
+
     /// Makes the objects that were received part of the store, then moves the refs, each by
     /// compare-and-swap. One answer per update, in order; an update that fails changes nothing and
     /// stops none of the others.

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::BufRead,
     path::{Path, PathBuf},
 };
@@ -323,6 +323,18 @@ impl Quarantine for LocalQuarantine {
             }
             _ => Ok(faults),
         }
+    }
+
+    fn is_whole_behind(&mut self, haves: &[ObjectId], run: &SyncContext) -> Result<bool, Error> {
+        let objects = closure::Objects {
+            commits: self.view.commits(),
+            arrived: None,
+            bad: &HashMap::new(),
+            verified: &mut VerifiedHistory::new(HashSet::new()),
+            met: &mut Vec::new(),
+            memory: run.limits().memory / 4,
+        };
+        Ok(closure::faults(objects, haves, run)?.is_empty())
     }
 
     fn apply(

@@ -45,6 +45,14 @@ pub struct SyncRunStats {
         serde(default, skip_serializing_if = "wire::is_zero")
     )]
     pub faulty_objects: u64,
+    /// Whether refs may be [`Incomplete`](Reason::Incomplete) for what the destination's own refs vouch for and
+    /// it has lost, or for want of memory. With these stats as [`previous`](crate::SyncOptions::previous) they
+    /// are asked for again. Missing in the JSON where it is false.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "wire::is_false")
+    )]
+    pub destination_in_doubt: bool,
     /// A short digest of the tag policy and the fsck rules that the run went by. A run with others decides
     /// anew where these stats are [`previous`](crate::SyncOptions::previous) and one of them turned a ref
     /// away.
@@ -364,11 +372,12 @@ impl SyncRunStats {
     /// The rejections that hold as long as the two tips do, by ref name, in a run with these rules.
     pub(crate) fn settled_rejections(&self, rules: &str) -> HashMap<&BStr, SyncRunRef<'_>> {
         let are_same = self.rules == rules;
-        let settled = self.with_outcome(Outcome::Rejected).filter(|r| {
-            r.reason.is_some_and(|reason| {
-                reason.is_settled_by_tips() && (are_same || !reason.depends_on_rules())
-            })
-        });
+        let holds = |reason: &Reason| match reason {
+            Reason::Incomplete { .. } => !self.destination_in_doubt,
+            reason => reason.is_settled_by_tips() && (are_same || !reason.depends_on_rules()),
+        };
+        let rejected = self.with_outcome(Outcome::Rejected);
+        let settled = rejected.filter(|r| r.reason.is_some_and(holds));
         settled.map(|r| (r.name, r)).collect()
     }
 }

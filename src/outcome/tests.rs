@@ -100,6 +100,19 @@ fn faulty_objects_are_in_the_json_where_there_are_any() {
 }
 
 #[test]
+fn a_doubt_is_in_the_json_and_reads_back() {
+    let stats = SyncRunStats {
+        destination_in_doubt: true,
+        ..SyncRunStats::default()
+    };
+    let json = serde_json::to_value(&stats).expect("serializes");
+    let expected = serde_json::json!({"refs": [], "destination_in_doubt": true});
+    assert_eq!(json, expected);
+    let back: SyncRunStats = serde_json::from_value(json).expect("reads back");
+    assert_eq!(back, stats);
+}
+
+#[test]
 fn a_name_in_a_reason_cannot_play_tricks_on_a_terminal() {
     let with = "refs/heads/\u{9b}2J\u{202e}cod".into();
     let text = Reason::NameConflict { with }.to_string();

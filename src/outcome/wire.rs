@@ -49,6 +49,10 @@ pub(super) mod optional_name {
     }
 }
 
+pub(super) fn is_false(it: &bool) -> bool {
+    !it
+}
+
 pub(super) fn is_zero(number: &u64) -> bool {
     *number == 0
 }

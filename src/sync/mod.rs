@@ -112,6 +112,7 @@ pub fn sync(
         refs: SyncRunRefs::new(offered.refs, others),
         default_branch: offered.default_branch,
         faulty_objects: run.faulty_objects(),
+        destination_in_doubt: run.doubts_destination(),
         rules,
         traffic: run.traffic(),
         remote_messages: pushed.messages,

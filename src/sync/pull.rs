@@ -114,6 +114,10 @@ pub(crate) fn apply(
     let open = planned.iter_mut().filter(|planned| planned.is_open());
     for (planned, answer) in open.zip(answers) {
         if let Err(reason) = answer {
+            if matches!(reason, Reason::Incomplete { .. }) {
+                // It was all there, so it is the store that has lost something meanwhile.
+                run.doubt_destination();
+            }
             planned.reject(reason);
         }
     }
@@ -167,6 +171,8 @@ mod tests {
         is_empty: bool,
         packs: usize,
         is_applied: bool,
+        /// What becomes of each ref.
+        lost: Option<Reason>,
     }
 
     impl Objects for Noting {
@@ -221,7 +227,8 @@ mod tests {
             _: &SyncContext,
         ) -> Result<Vec<Result<(), Reason>>, Error> {
             self.is_applied = true;
-            Ok(vec![Ok(()); updates.len()])
+            let answer = self.lost.clone().map_or(Ok(()), Err);
+            Ok(vec![answer; updates.len()])
         }
     }
 
@@ -287,6 +294,36 @@ mod tests {
         assert_eq!(quarantine.packs, 1);
         let open: Vec<_> = planned.iter().map(PlannedRef::is_open).collect();
         assert_eq!(open, [true, false]);
+    }
+
+    /// What the source gave was complete: there is no reason to hold that against it.
+    #[test]
+    fn a_store_that_loses_what_it_had_is_in_doubt() {
+        let listed = AdvertisedRef {
+            name: "refs/heads/main".into(),
+            target: ObjectId::Sha1([1; 20]),
+            annotated: false,
+            symbolic: false,
+        };
+        let source = RefList::new(ObjectFormat::Sha1, [listed]);
+        let destination = RefList::new(ObjectFormat::Sha1, []);
+        let detail = "gone".to_owned();
+        for (lost, is_in_doubt) in [
+            (Some(Reason::Incomplete { detail }), true),
+            (Some(Reason::Raced), false),
+            (None, false),
+        ] {
+            let options = SyncOptions::default();
+            let run = SyncContext::new(&options);
+            let planned = plan(&source, &destination, &options, || Ok(()));
+            let mut quarantine = Noting {
+                lost,
+                ..Noting::default()
+            };
+            let mut planned = planned.expect("nothing stops it");
+            apply(&mut quarantine, &mut planned, &run).expect("an answer");
+            assert_eq!(run.doubts_destination(), is_in_doubt);
+        }
     }
 
     /// Cancels as soon as it is told that refs are about to move.

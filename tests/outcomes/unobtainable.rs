@@ -1,8 +1,9 @@
 //! Tips that the upstream lists and then doesn't hand out, or hands out with something amiss.
 
-use crate::support::pull::{FETCHED, Pair, Pulled, created, grow, leftovers, rejected};
+use crate::support::pull::{FETCHED, LISTED, Pair, Pulled, created, grow, leftovers, rejected};
 use crate::support::wire;
 use refsync::{Reason, SyncOptions};
+use std::fs;
 
 const GOOD: &str = "refs/heads/good";
 const BAD: &str = "refs/heads/bad";
@@ -246,4 +247,64 @@ fn what_a_bad_pack_held_is_asked_for_again() {
     assert_eq!(pulled.stats.traffic.objects, 3);
     pair.destination.fsck();
     assert_eq!(leftovers(&pair.destination), [""; 0]);
+}
+
+/// Not while the destination may be what lacks it: it can be mended, and its refs say that it has it all.
+#[test]
+fn what_the_destinations_own_refs_need_is_not_held_against_the_source() {
+    for kind in ["blob", "tree", "commit"] {
+        let pair = Pair::in_step();
+        let upstream = &pair.upstream;
+        let of_root = |suffix| upstream.git(&["rev-parse", &format!("{}{suffix}", pair.root)]);
+        // What `main` once had.
+        let lost = match kind {
+            "blob" => of_root(":file"),
+            "tree" => of_root("^{tree}"),
+            _ => of_root(""),
+        };
+        let bad = match kind {
+            "commit" => grow(upstream, "bad", &[&pair.root]),
+            _ => {
+                let mode = if kind == "tree" { "040000" } else { "100644" };
+                let entry = format!("{mode} {kind} {lost}\tmoved\n");
+                let tree = upstream.git_with_input(&["mktree"], entry.as_bytes());
+                let bad = upstream.git(&["commit-tree", &tree, "-p", &pair.tip, "-m", "bad"]);
+                upstream.set_ref(BAD, &bad);
+                bad
+            }
+        };
+        // With a bitmap git leaves out all that the destination says it has.
+        upstream.git(&["repack", "-adbq"]);
+        let file = pair.destination.object_file(&lost);
+        let sound = fs::read(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        let mut options = SyncOptions::default();
+        for attempt in 0..2 {
+            let pulled = pair.pull_into_any(&options);
+            let reason = pulled.reason_of(BAD);
+            assert!(matches!(reason, Reason::Incomplete { .. }), "{reason}");
+            assert!(reason.to_string().contains(&lost), "{reason}");
+            assert!(pulled.asked.contains(&"fetch".to_owned()), "{attempt}");
+            options.previous = Some(pulled.stats);
+        }
+        fs::write(&file, &sound).unwrap();
+        assert_eq!(pair.pull_with(&options).fate_of(BAD), created(&bad));
+    }
+}
+
+#[test]
+fn what_the_source_lacks_it_is_not_asked_for_again() {
+    let pair = Pair::in_step();
+    let bad = grow(&pair.upstream, "bad", &[&pair.tip]);
+    let [commit, tree, _] = new_objects(&pair, &bad);
+    let pulled = pull_with_bad_pack(&pair, &bad, &[&commit, &tree]);
+    let fate = pulled.fate_of(BAD);
+    let mut options = SyncOptions::default();
+    options.previous = Some(pulled.stats);
+    for _ in 0..2 {
+        let again = pair.pull_with(&options);
+        assert_eq!(again.fate_of(BAD), fate);
+        assert_eq!(again.asked, LISTED);
+        options.previous = Some(again.stats);
+    }
 }

@@ -25,6 +25,7 @@ use gix_pack::index;
 mod known;
 mod levels;
 mod outside;
+mod reading;
 #[cfg(test)]
 mod tests;
 mod texts;

@@ -111,7 +111,14 @@ fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId,
         progress: Some(visited.clone()),
         ..SyncOptions::default()
     };
-    let faults = faults(objects, tips, &SyncContext::new(&options)).expect("not cancelled");
+    let run = SyncContext::new(&options);
+    let faults = faults(objects, tips, &run).expect("not cancelled");
+    let for_want_of_memory =
+        |(_, reason): &(_, Reason)| reason.to_string().contains("limit `memory`");
+    assert_eq!(
+        run.doubts_destination(),
+        faults.iter().any(for_want_of_memory)
+    );
     (faults, visited.0.load(Relaxed))
 }
 
@@ -141,6 +148,16 @@ fn what_a_whole_pack_has_is_not_followed() {
         4 * COMMITS as u64,
         "commits, two trees and a file for each"
     );
+}
+
+#[test]
+fn there_is_an_end_to_what_is_looked_at() {
+    let history = history(FILES, "");
+    let tip = id(&git(history.path(), &["rev-parse", "main"], b""));
+    let (faults, _) = faults_in(&history, &[tip], 1 << 20);
+    assert_eq!(faults.len(), 1);
+    let text = faults[0].1.to_string();
+    assert!(text.contains("limit `memory`"), "{text}");
 }
 
 /// Of those that are no deltas there may be any number of entries.

@@ -2,16 +2,17 @@
 
 use gix::{
     ObjectId,
-    objs::{CommitRefIter, Exists, Find, FindHeader, Kind},
+    objs::{Exists, Kind},
 };
 
 use super::{
     Fault, Objects,
     known::{Known, Levels, Node, State},
+    reading::{self, incomplete, other_kind},
     trees::{Link, MAX_LEVELS, Trees, Way},
 };
 use crate::{
-    Error, Phase, Reason, SyncContext,
+    Error, Phase, SyncContext,
     object::{commit::tree_and_parents, tag::tag_target, tree_entries::MAX_COMPARED},
     stored_packs::self_contained::{ClosedPack, Worth},
 };
@@ -21,7 +22,7 @@ pub(super) struct Walk<'a> {
     run: &'a SyncContext,
     known: Known<'a>,
     /// Why what is broken is.
-    reasons: Vec<Reason>,
+    reasons: Vec<Fault>,
     /// The commits and tags on the way from the tip.
     line: Vec<Step>,
     /// What those name as parents and targets.
@@ -223,6 +224,7 @@ impl<'a> Walk<'a> {
             return Err(incomplete(format!("{name} {id} is missing")));
         }
         let too_many = || {
+            self.run.doubt_destination();
             let text =
                 "leads to more of the store than there is memory to look at (limit `memory`)";
             incomplete(format!("{id} {text}"))
@@ -275,10 +277,11 @@ impl<'a> Walk<'a> {
             return Ok(Visit::Nothing);
         }
         if expected == Some(Kind::Blob) {
-            return Ok(match self.enter_blob(node, &id) {
-                None => Visit::Nothing,
-                Some(fault) => Visit::Fault(fault),
-            });
+            if let Some(fault) = reading::blob_fault(self.objects.commits.odb, &id) {
+                return Ok(Visit::Fault(fault));
+            }
+            self.known.set(node, State::Complete(Kind::Blob));
+            return Ok(Visit::Nothing);
         }
         Ok(Visit::Enter(node))
     }
@@ -303,16 +306,11 @@ impl<'a> Walk<'a> {
         Ok(is_verified)
     }
 
-    /// A blob leads nowhere, so its header is enough.
-    fn enter_blob(&mut self, node: Node, id: &ObjectId) -> Option<Fault> {
-        match self.objects.commits.odb.try_header(id) {
-            Ok(Some(header)) if header.kind == Kind::Blob => {
-                self.known.set(node, State::Complete(Kind::Blob));
-                None
-            }
-            Ok(Some(header)) => Some(other_kind(id, header.kind, Kind::Blob)),
-            Ok(None) => Some(incomplete(format!("blob {id} is missing"))),
-            Err(_) => Some(incomplete(format!("blob {id} can't be read"))),
+    /// The tree of a commit that is complete.
+    fn tree_of(&self, commit: Node) -> Option<ObjectId> {
+        match self.last {
+            Some((last, tree)) if last == commit => Some(tree),
+            _ => reading::tree_of(self.objects.commits.odb, &self.known.id(commit)),
         }
     }
 
@@ -323,7 +321,7 @@ impl<'a> Walk<'a> {
             return self.check_tree(node, Vec::new());
         }
         let mut buffer = Vec::new();
-        let kind = match self.read_object(&id, expected, &mut buffer) {
+        let kind = match reading::read(self.objects.commits.odb, &id, expected, &mut buffer) {
             Ok(kind) => kind,
             Err(fault) => return Ok(Some(fault)),
         };
@@ -387,44 +385,11 @@ impl<'a> Walk<'a> {
             next: first,
         });
     }
-
-    /// The tree of a commit that is complete.
-    fn tree_of(&self, commit: Node) -> Option<ObjectId> {
-        if let Some((last, tree)) = self.last
-            && last == commit
-        {
-            return Some(tree);
-        }
-        let id = self.known.id(commit);
-        let mut buffer = Vec::new();
-        let object = self.objects.commits.odb.try_find(&id, &mut buffer).ok()??;
-        CommitRefIter::from_bytes(object.data, id.kind())
-            .tree_id()
-            .ok()
-    }
-
-    fn read_object(
-        &self,
-        id: &ObjectId,
-        expected: Option<Kind>,
-        buffer: &mut Vec<u8>,
-    ) -> Result<Kind, Fault> {
-        let name = expected.map_or("object".to_owned(), |kind| kind.to_string());
-        let kind = match self.objects.commits.odb.try_find(id, buffer) {
-            Ok(Some(object)) => object.kind,
-            Ok(None) => return Err(incomplete(format!("{name} {id} is missing"))),
-            Err(_) => return Err(incomplete(format!("{name} {id} can't be read"))),
-        };
-        match expected {
-            Some(expected) if expected != kind => Err(other_kind(id, kind, expected)),
-            _ => Ok(kind),
-        }
-    }
 }
 
 impl Way for Walk<'_> {
     fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
-        self.read_object(tree, Some(Kind::Tree), text)?;
+        reading::read(self.objects.commits.odb, tree, Some(Kind::Tree), text)?;
         Ok(())
     }
 
@@ -444,12 +409,4 @@ impl Way for Walk<'_> {
             Visit::Fault(fault) => Err(fault),
         })
     }
-}
-
-fn other_kind(id: &ObjectId, kind: Kind, expected: Kind) -> Fault {
-    incomplete(format!("{id} is a {kind} where a {expected} is needed"))
-}
-
-fn incomplete(detail: String) -> Fault {
-    Reason::Incomplete { detail }
 }

@@ -164,6 +164,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
             // A pack with a broken tip in it is not worth keeping: none of it has been let in yet.
             some = true;
             self.quarantine.discard()?;
+            self.look_for_doubt(&faults)?;
             reject(self.planned, &faults);
             wants.retain(|want| !faults.contains_key(want));
         }
@@ -215,6 +216,19 @@ impl<'a, 'p> Fetch<'a, 'p> {
                 Ok(None)
             }
         }
+    }
+
+    /// A source leaves out what is behind the haves: what is incomplete may be for what is missing there.
+    fn look_for_doubt(&mut self, faults: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
+        let is_incomplete = |reason| matches!(reason, &Reason::Incomplete { .. });
+        if !self.haves.is_empty()
+            && faults.values().any(is_incomplete)
+            && !self.run.doubts_destination()
+            && !self.quarantine.is_whole_behind(&self.haves, self.run)?
+        {
+            self.run.doubt_destination();
+        }
+        Ok(())
     }
 
     /// Before the next pack comes.
