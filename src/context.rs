@@ -1,4 +1,4 @@
-//! What every step of one run shares: cancellation, limits, progress and the traffic count.
+//! The context that every step of one run shares: cancellation, limits, progress and the traffic count.
 
 use std::{
     fs::File,
@@ -11,43 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Error, FsckRules, Limits, SyncOptions, Traffic};
+use crate::{Error, FsckRules, Limits, Phase, Progress, SyncOptions, Traffic};
 
 /// One run of [`sync()`](crate::sync()), as an end sees it.
 pub struct SyncContext {
-    vitals: Arc<Vitals>,
+    budget: Arc<RunBudget>,
     fsck: FsckRules,
     progress: Option<Arc<dyn Progress>>,
     traffic: Mutex<Traffic>,
     faulty_objects: AtomicU64,
     doubts_destination: AtomicBool,
-}
-
-/// Is told how far a run is. Called often, and from each of the threads that a run has: return
-/// quickly, and expect counts from several of them.
-pub trait Progress: Send + Sync {
-    /// `done` of `total` (where that is known) in `phase`.
-    fn advance(&self, phase: Phase, done: u64, total: Option<u64>);
-}
-
-/// What a run is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Phase {
-    /// Listing the refs of both ends. Counts refs.
-    List,
-    /// Receiving a pack and resolving its deltas. Counts bytes.
-    Receive,
-    /// Checking that what arrived is complete. Counts objects.
-    Verify,
-    /// Comparing the history of the two ends. Counts refs.
-    Compare,
-    /// Finding out which objects to send, and as what. Counts objects.
-    Count,
-    /// Sending a pack. Counts objects.
-    Send,
-    /// Writing refs, or having them written by a remote. Counts refs.
-    Apply,
 }
 
 impl SyncContext {
@@ -56,9 +29,9 @@ impl SyncContext {
     pub fn new(options: &SyncOptions) -> Self {
         let cancel = options.cancel.clone().unwrap_or_default();
         SyncContext {
-            vitals: Arc::new(Vitals {
+            budget: Arc::new(RunBudget {
                 scratch: options.scratch.clone(),
-                ..Vitals::new(cancel, options.limits.clone())
+                ..RunBudget::new(cancel, options.limits.clone())
             }),
             fsck: options.fsck.clone(),
             progress: options.progress.clone(),
@@ -72,29 +45,29 @@ impl SyncContext {
     /// cancelled, and with [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) once the
     /// run is out of [time](Limits::total_time). Call it at least every few hundred milliseconds.
     pub fn check(&self) -> Result<(), Error> {
-        self.vitals.check()
+        self.budget.check()
     }
 
     /// Whether the run has had its [time](Limits::total_time), even if what became of a push may still
     /// be waited for.
     pub(crate) fn is_out_of_time(&self) -> bool {
-        self.vitals.is_out_of_time()
+        self.budget.is_out_of_time()
     }
 
     /// Whether the caller has cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.vitals.cancel.load(Ordering::Relaxed)
+        self.budget.cancel.load(Ordering::Relaxed)
     }
 
     /// The caller's flag behind [`check()`](SyncContext::check), for code that can only watch a flag. It
     /// doesn't know of the time.
     pub fn cancel_flag(&self) -> &Arc<AtomicBool> {
-        &self.vitals.cancel
+        &self.budget.cancel
     }
 
     /// How much the run may cost.
     pub fn limits(&self) -> &Limits {
-        &self.vitals.limits
+        &self.budget.limits
     }
 
     /// Which objects it may take in.
@@ -139,8 +112,8 @@ impl SyncContext {
     }
 
     #[cfg(feature = "http")]
-    pub(crate) fn vitals(&self) -> &Arc<Vitals> {
-        &self.vitals
+    pub(crate) fn budget(&self) -> &Arc<RunBudget> {
+        &self.budget
     }
 }
 
@@ -148,9 +121,10 @@ impl SyncContext {
 /// knowing.
 const SETTLING_TIME: Duration = Duration::from_secs(60);
 
-/// Whether a run may go on: what its connections look at while they wait.
+/// The time, bytes and disk space that a run may still use, and whether it was cancelled. Its connections
+/// look at it while they wait.
 #[derive(Debug)]
-pub(crate) struct Vitals {
+pub(crate) struct RunBudget {
     cancel: Arc<AtomicBool>,
     limits: Limits,
     scratch: Option<PathBuf>,
@@ -164,9 +138,9 @@ pub(crate) struct Vitals {
     not(feature = "http"),
     allow(dead_code, reason = "asked by connections")
 )]
-impl Vitals {
+impl RunBudget {
     pub(crate) fn new(cancel: Arc<AtomicBool>, limits: Limits) -> Self {
-        Vitals {
+        RunBudget {
             cancel,
             limits,
             scratch: None,
@@ -279,7 +253,7 @@ mod tests {
     fn a_run_that_moves_refs_may_go_on_for_a_while() {
         let run = run(|options| options.limits.total_time = Some(Duration::ZERO));
         assert!(run.check().is_err());
-        run.vitals.settle();
+        run.budget.settle();
         assert!(run.check().is_ok());
         assert!(run.is_out_of_time(), "there is no time for another push");
     }
@@ -287,9 +261,9 @@ mod tests {
     #[test]
     fn what_is_received_adds_up() {
         let run = run(|options| options.limits.received_bytes = 10);
-        assert!(run.vitals.received(6).is_ok());
-        assert!(run.vitals.received(4).is_ok());
-        let err = run.vitals.received(1).expect_err("one too many");
+        assert!(run.budget.received(6).is_ok());
+        assert!(run.budget.received(4).is_ok());
+        let err = run.budget.received(1).expect_err("one too many");
         let text = "more than 10 bytes received (limit `received_bytes`)";
         assert_eq!(err.to_string(), text);
     }

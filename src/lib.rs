@@ -72,6 +72,7 @@ pub mod ancestry;
 pub mod bench_internals;
 mod context;
 mod error;
+mod fsck_rules;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -86,6 +87,7 @@ mod options;
 mod outcome;
 mod pack;
 mod pack_objects;
+mod progress;
 #[cfg(feature = "http")]
 mod protocol;
 mod ref_source;
@@ -101,11 +103,12 @@ mod transport;
 pub use bstr::{BStr, BString};
 pub use gix::{ObjectId, oid};
 
-pub use context::{Phase, Progress};
+pub use fsck_rules::{FsckLevel, FsckMessage, FsckRules};
 pub use globs::RefGlobs;
 pub use limits::Limits;
+pub use object::fsck::FsckFinding;
 pub use options::{SyncOptions, TagPolicy};
-pub use pack::fsck::{FsckFinding, FsckLevel, FsckMessage, FsckRules};
+pub use progress::{Phase, Progress};
 pub use sync::sync;
 
 #[cfg(feature = "http")]

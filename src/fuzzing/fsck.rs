@@ -8,7 +8,7 @@ use gix::{hash::Kind as HashKind, objs::Kind};
 use super::bytes::Bytes;
 use crate::{
     FsckLevel, FsckMessage, FsckRules,
-    pack::fsck::{Fsck, Special, SpecialContent, SpecialFile},
+    object::fsck::{Fsck, Special, SpecialContent, SpecialFile},
 };
 
 /// An object behind a byte for its kind, that of a blob by the name that a tree gives it.

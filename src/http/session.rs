@@ -39,7 +39,7 @@ impl SmartHttp {
         run.check()?;
         let kept = self.kept_session().take();
         let mut session = kept.map_or_else(|| self.open_session(), Ok)?;
-        session.current.set(Some(run.vitals().clone()));
+        session.current.set(Some(run.budget().clone()));
         let before = session.traffic();
         let done = work(&mut session);
         let is_sound = done.is_ok() && !session.is_broken;

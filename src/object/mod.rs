@@ -1,6 +1,7 @@
-//! Parsing objects as git does, and comparing trees.
+//! Parsing objects as git does, and comparing trees, and git's fsck.
 
 pub(crate) mod commit;
+pub(crate) mod fsck;
 mod header_line;
 pub(crate) mod tag;
 pub(crate) mod tree_diff;

@@ -7,7 +7,6 @@ pub(crate) mod commits;
 mod commits_ahead;
 pub(crate) mod deflate;
 pub(crate) mod delta_encode;
-pub(crate) mod fsck;
 pub(crate) mod incoming;
 pub(crate) mod name_hash;
 pub(crate) mod peeled;

@@ -4,18 +4,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{Error, context::Vitals};
+use crate::{Error, context::RunBudget};
 
 /// Where a client looks up whether its run may go on.
 ///
 /// Connections outlive a run, so this is a place for a run rather than the run itself. Clones share
 /// the place. Without a run nothing ends and nothing is counted.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct CurrentRun(Arc<Mutex<Option<Arc<Vitals>>>>);
+pub(crate) struct CurrentRun(Arc<Mutex<Option<Arc<RunBudget>>>>);
 
 impl CurrentRun {
     /// From now on this is the one to look at.
-    pub(crate) fn set(&self, run: Option<Arc<Vitals>>) {
+    pub(crate) fn set(&self, run: Option<Arc<RunBudget>>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = run;
     }
 
@@ -50,11 +50,11 @@ impl CurrentRun {
     /// From now on the run is one without limits that this flag cancels.
     #[cfg(test)]
     pub(super) fn set_cancelled_by(&self, flag: Arc<std::sync::atomic::AtomicBool>) {
-        let run = Vitals::new(flag, crate::Limits::default());
+        let run = RunBudget::new(flag, crate::Limits::default());
         self.set(Some(Arc::new(run)));
     }
 
-    fn get(&self) -> Option<Arc<Vitals>> {
+    fn get(&self) -> Option<Arc<RunBudget>> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -74,7 +74,7 @@ mod tests {
                 cancel: Some(Arc::new(cancelled.into())),
                 ..SyncOptions::default()
             };
-            Some(SyncContext::new(&options).vitals().clone())
+            Some(SyncContext::new(&options).budget().clone())
         };
         let place = CurrentRun::default();
         let seen_by_a_connection = place.clone();

@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use proc_macro2::{TokenStream, TokenTree};
 use syn::{Attribute, Item, UseTree};
 
 /// Texts by path, relative to `src`.
@@ -189,9 +190,28 @@ impl Module {
                 }
                 return;
             }
+            Item::Macro(item) => return self.name_tokens(item.mac.tokens.clone()),
             _ => return,
         };
         self.names.insert(ident.to_string(), Name::Item);
+    }
+
+    /// The items that the code of a macro makes under a name of its own.
+    fn name_tokens(&mut self, tokens: TokenStream) {
+        let mut is_next = false;
+        for token in tokens {
+            match token {
+                TokenTree::Group(group) => self.name_tokens(group.stream()),
+                TokenTree::Ident(name) if is_next => {
+                    self.names.insert(name.to_string(), Name::Item);
+                    is_next = false;
+                }
+                TokenTree::Ident(word) => {
+                    is_next = ["enum", "struct", "trait"].iter().any(|kind| word == kind);
+                }
+                _ => is_next = false,
+            }
+        }
     }
 }
 

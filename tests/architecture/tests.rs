@@ -86,6 +86,19 @@ fn a_turned_arrow_is_found_wherever_it_is_written() {
 }
 
 #[test]
+fn an_item_that_a_macro_makes_has_a_file() {
+    let files = house(&[
+        ("lib.rs", "mod a; mod b;"),
+        ("a.rs", "use crate::b::Made; pub struct A;"),
+        (
+            "b.rs",
+            "use crate::a::A; macro_rules! make { () => { pub enum Made {} } } make!();",
+        ),
+    ]);
+    assert_eq!(Arrows::of(&files).circles(), [["a.rs", "b.rs"]]);
+}
+
+#[test]
 fn test_code_does_not_count() {
     let fine = (vec![], vec![]);
     for code in [

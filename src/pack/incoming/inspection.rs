@@ -14,12 +14,11 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, FsckFinding, FsckMessage, FsckRules, Reason,
-    object::tree_diff::TreeFingerprint,
-    pack::{
-        closure::Outside,
+    object::{
         fsck::{Fsck, MAX_SPECIAL, Special, SpecialFile},
-        resolve::Visited,
+        tree_diff::TreeFingerprint,
     },
+    pack::{closure::Outside, resolve::Visited},
 };
 
 /// How many objects may be faulty. Each has a text.

@@ -46,11 +46,12 @@ use self::{
     spent::Spent,
     table::Table,
 };
-use super::{closure::Outside, fsck::Fsck};
+use super::closure::Outside;
 use crate::{
     Error, ObjectFormat, Reason, SyncContext, Traffic,
     local::sharing::Sharing,
     local::temp_dirs::{self, RunFolder},
+    object::fsck::Fsck,
 };
 
 /// Objects that have arrived and are not part of the store yet.

@@ -5,7 +5,7 @@ use gix::{
     oid,
 };
 
-use crate::pack::fsck::SpecialContent;
+use crate::object::fsck::SpecialContent;
 
 /// Git reads no such file from a blob that is larger, and neither do we.
 const MAX_SPECIAL_SIZE: u64 = 100 * 1024 * 1024;

@@ -62,7 +62,7 @@ fn a_lookup_that_never_returns_is_left_behind_when_the_run_is_out_of_time() {
         total_time: Some(Duration::from_millis(60)),
         ..crate::Limits::default()
     };
-    let run = crate::context::Vitals::new(Arc::default(), limits);
+    let run = crate::context::RunBudget::new(Arc::default(), limits);
     dialer.link.run.set(Some(Arc::new(run)));
     let (_never_used, never) = channel::<()>();
     let day = Deadline::after(Duration::from_secs(86_400));

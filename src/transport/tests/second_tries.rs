@@ -6,7 +6,7 @@ use super::{
     uploads::{MIB, bytes, bytes_then, call, done, upload},
     *,
 };
-use crate::{Limits, context::Vitals};
+use crate::{Limits, context::RunBudget};
 
 /// Such as one that a load balancer has forgotten.
 #[test]
@@ -117,7 +117,7 @@ fn a_server_that_takes_no_chunks_gets_the_length() {
     };
     options
         .run
-        .set(Some(Arc::new(Vitals::new(Arc::default(), limits))));
+        .set(Some(Arc::new(RunBudget::new(Arc::default(), limits))));
     let client = HttpClient::new(options).expect("a client");
     let err = upload(&client, &server.url(), bytes(20_000 * MIB)).expect_err("no room");
     let text = "more than 2097152 bytes (limit `quarantine_bytes`)";

@@ -10,7 +10,7 @@ use std::{
 use super::{cancellation::raised_by, *};
 use crate::{
     Limits,
-    context::Vitals,
+    context::RunBudget,
     transport::{Call, Unanswered},
 };
 
@@ -341,7 +341,7 @@ fn timed(server: &Server, milliseconds: u64) -> HttpClient {
         total_time: Some(Duration::from_millis(milliseconds)),
         ..Limits::default()
     };
-    let run = Vitals::new(Arc::default(), limits);
+    let run = RunBudget::new(Arc::default(), limits);
     options.run.set(Some(Arc::new(run)));
     HttpClient::new(options).expect("a client")
 }

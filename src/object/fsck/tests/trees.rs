@@ -4,7 +4,7 @@ use super::{
     Fsck, FsckRules, Object, Special, assert_as_git,
     objects::{entry, id_of, tree},
 };
-use crate::pack::fsck::MAX_SPECIAL;
+use crate::object::fsck::MAX_SPECIAL;
 
 const FILE: &str = "100644";
 const FOLDER: &str = "40000";

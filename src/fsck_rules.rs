@@ -1,11 +1,15 @@
-//! Who may say that a message of git's fsck weighs more or less than git has it.
+//! The rules of git's fsck that a run goes by, and the levels of its messages.
 
 use std::{collections::HashSet, fmt};
 
 use gix::ObjectId;
 
-use super::message::{FsckLevel, FsckMessage, MESSAGE_COUNT, invalid};
 use crate::Error;
+
+mod message;
+
+pub use message::{FsckLevel, FsckMessage};
+use message::{MESSAGE_COUNT, invalid};
 
 /// Which objects are taken from elsewhere, by the rules of git's fsck.
 ///
@@ -142,7 +146,7 @@ impl FsckRules {
     }
 
     /// The longest name that is no `largePathname`, in bytes.
-    pub(super) fn max_name(&self) -> usize {
+    pub(crate) fn max_name(&self) -> usize {
         self.max_name
     }
 

@@ -10,10 +10,8 @@ mod dot_names;
 mod git_config;
 mod gitmodules;
 mod headers;
-mod message;
 mod person;
 mod report;
-mod rules;
 mod submodule_url;
 #[cfg(test)]
 mod tests;
@@ -23,11 +21,12 @@ use std::collections::HashSet;
 
 use gix::{ObjectId, object::Kind, oid};
 
-pub use message::{FsckLevel, FsckMessage};
 pub use report::FsckFinding;
-pub use rules::FsckRules;
 
-use crate::object::{commit::tree_and_parents, tag::tag_target};
+use crate::{
+    FsckLevel, FsckMessage, FsckRules,
+    object::{commit::tree_and_parents, tag::tag_target},
+};
 use report::{AnyError, FirstError, Report};
 
 /// `ATTR_MAX_FILE_SIZE` in git's `attr.h`, in bytes.

@@ -4,7 +4,7 @@ use super::{
     Fsck, FsckRules, Git, Object, SpecialContent, assert_as_git, judge,
     objects::{entry, id, module, named},
 };
-use crate::{FsckMessage, pack::fsck::SpecialFile};
+use crate::{FsckMessage, object::fsck::SpecialFile};
 
 const NAMES: &[(&str, &str)] = &[
     ("sub", ""),

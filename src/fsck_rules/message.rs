@@ -211,7 +211,7 @@ impl FsckMessage {
     }
 
     /// Whether a level other than [`FsckLevel::Error`] can be set.
-    pub(super) fn can_be_ignored(self) -> bool {
+    pub(crate) fn can_be_ignored(self) -> bool {
         self.severity() != Severity::Fatal
     }
 }
