@@ -72,6 +72,7 @@ pub mod ancestry;
 pub mod bench_internals;
 mod context;
 mod error;
+mod files;
 mod fsck_rules;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -331,3 +331,10 @@ pub struct RefUpdate<'a> {
     /// The tip that it gets.
     pub new: ObjectId,
 }
+
+impl RefUpdate<'_> {
+    /// Whether the ref must not exist yet.
+    pub(crate) fn is_creation(&self) -> bool {
+        self.expected.is_none()
+    }
+}

@@ -16,15 +16,14 @@ use super::{
     checked_out::CheckedOut,
     loose_refs::{self, Target},
     packed_refs::{self, Line, PackedRefs},
-    ref_lock::{RefLock, RefLocks},
-    ref_update::{current, loose, not_written},
+    ref_lock::{LOCK_SUFFIX, RefLock, RefLocks},
+    ref_state::{current, loose, not_written},
     reflog::Reflogs,
-    store::{LOCK_SUFFIX, object_format},
+    repository::object_format,
 };
 use crate::{
-    Namespace, Phase, Reason, RefUpdate, SyncContext,
-    pack::{commits::StoreCommits, incoming::sync_directory},
-    refs,
+    Namespace, Phase, Reason, RefUpdate, SyncContext, files::sync_directory,
+    pack::commits::StoreCommits, refs,
 };
 
 /// What became of a ref; `None` if it is left to be moved or created by itself.
@@ -49,7 +48,8 @@ pub(super) fn create(
         // Somebody died there, or is about to pack: loose refs need no such lock.
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => return vec![None; updates.len()],
         Err(err) => {
-            let failed = |update| is_new(update).then(|| Err(not_written(&err)));
+            let failed =
+                |update: &RefUpdate<'_>| update.is_creation().then(|| Err(not_written(&err)));
             return updates.iter().map(failed).collect();
         }
     };
@@ -80,10 +80,6 @@ fn log(logs: &Reflogs<'_>, updates: &[RefUpdate], answers: &[Answer]) {
     }
 }
 
-pub(super) fn is_new(update: &RefUpdate<'_>) -> bool {
-    update.expected.is_none()
-}
-
 fn is_done(answer: &Answer) -> bool {
     matches!(answer, Some(Ok(())))
 }
@@ -109,7 +105,7 @@ fn add(
     let checked_out = CheckedOut::of(repo);
     let mut free = BStr::new("");
     let judged = updates.iter().map(|update| {
-        if !is_new(update) {
+        if !update.is_creation() {
             return None;
         }
         match may_create(&packed, &files, update.name, &mut free) {

@@ -9,7 +9,7 @@ use bstr::{BStr, BString, ByteSlice};
 
 use super::{
     loose_refs::{self, MAX_SYMBOLIC, Target},
-    store::{is_bare, object_format},
+    repository::{is_bare, object_format},
 };
 use crate::{ObjectFormat, refs};
 

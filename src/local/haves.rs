@@ -15,7 +15,7 @@ use super::{
     objects::LocalObjects,
     packed_lines::Records,
     packed_refs,
-    store::object_format,
+    repository::object_format,
 };
 use crate::{
     Error, Namespace, ObjectFormat, SyncContext, ancestry::CommitGraph, pack::commits::StoreCommits,

@@ -11,10 +11,10 @@ use bstr::{BStr, BString, ByteSlice};
 use super::{
     loose_refs::{self, MAX_SYMBOLIC, Target},
     ref_lock::RefLocks,
-    ref_update::{self, loose},
-    store::object_format,
+    ref_state::{self, loose},
+    repository::object_format,
 };
-use crate::{local::sharing::Sharing, refs};
+use crate::{files::sharing::Sharing, refs};
 
 /// How long to wait for somebody else's lock: git waits 100 ms.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
@@ -57,9 +57,9 @@ pub(super) fn set_unborn(repo: &gix::Repository, branch: &BStr) -> io::Result<()
 }
 
 fn is_to_be_set(repo: &gix::Repository, branch: &BStr) -> io::Result<bool> {
-    let Some(Target::Symbolic(named)) = ref_update::current(repo, "HEAD".into())? else {
+    let Some(Target::Symbolic(named)) = ref_state::current(repo, "HEAD".into())? else {
         return Ok(false);
     };
-    let is_there = |name: &BStr| Ok::<_, io::Error>(ref_update::current(repo, name)?.is_some());
+    let is_there = |name: &BStr| Ok::<_, io::Error>(ref_state::current(repo, name)?.is_some());
     Ok(refs::is_branch(named.as_bstr()) && !is_there(named.as_bstr())? && is_there(branch)?)
 }

@@ -8,9 +8,8 @@ use std::{
 
 use crate::{
     ObjectFormat,
-    local::sharing::Sharing,
+    files::{self, sharing::Sharing, sync_directory},
     local::temp_dirs::{self, RunFolder},
-    pack::incoming::sync_directory,
 };
 
 const FOLDERS: [&str; 5] = [
@@ -79,7 +78,7 @@ fn write_new(made: &RunFolder, at: &Path, content: &str) -> io::Result<()> {
     let mut file = File::create(&path)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()?;
-    match temp_dirs::link(&path, at) {
+    match files::link(&path, at) {
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         linked => linked,
     }

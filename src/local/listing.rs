@@ -7,7 +7,7 @@ use super::{
     loose_refs::{self, MAX_SYMBOLIC, Target},
     packed_lines::{Record, Records, first_with},
     packed_refs::{self, Snapshot},
-    store::object_format,
+    repository::object_format,
 };
 use crate::{
     AdvertisedRef, Error, ObjectFormat, ObjectId, RefList, Service, SyncContext,

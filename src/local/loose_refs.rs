@@ -10,7 +10,7 @@ use std::{
 use bstr::{BStr, BString, ByteSlice};
 use gix::ObjectId;
 
-use super::store::LOCK_SUFFIX;
+use super::ref_lock::LOCK_SUFFIX;
 use crate::{ObjectFormat, object_id::parse_hex, refs};
 
 /// More than any symbolic ref is long.

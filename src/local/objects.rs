@@ -13,7 +13,7 @@ use gix_pack::cache;
 
 use super::{
     alternates::{alternates, lead_back},
-    readable::Readable,
+    object_dirs::ObjectDirs,
 };
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, Objects, PackRequest, Reason, SyncContext, TipKind,
@@ -68,7 +68,7 @@ fn bytes(size: u64) -> usize {
 pub(super) struct LocalObjects {
     folder: PathBuf,
     /// What the folder is in, should it stand in for the store's.
-    _stand_in: Option<Readable>,
+    _stand_in: Option<ObjectDirs>,
     format: ObjectFormat,
     memory: ReadMemory,
     pub(super) odb: gix::odb::Handle,
@@ -88,7 +88,7 @@ impl LocalObjects {
             .is_empty()
             .then(|| gix::commitgraph::at(objects.join("info"), repo.object_hash(), None).ok());
         let stand_in = match lead_back(&objects) {
-            true => Some(Readable::of_loop(&objects, &alternates(repo)?, format)?),
+            true => Some(ObjectDirs::of_loop(&objects, &alternates(repo)?, format)?),
             false => None,
         };
         let folder = stand_in.as_ref().map_or(objects, |it| it.main().to_owned());

@@ -12,9 +12,9 @@ use gix::ObjectId;
 
 use super::{
     packed_lines::{BadLine, Records, first_with, split_header},
-    store::object_format,
+    repository::object_format,
 };
-use crate::{Error, ErrorKind, ObjectFormat, local::temp_dirs};
+use crate::{Error, ErrorKind, ObjectFormat, files};
 
 /// What git writes at the top; it says what a reader may rely on (`refs/packed-backend.c`).
 const TRAITS: &[u8] = b" peeled fully-peeled sorted";
@@ -22,7 +22,7 @@ const HEADER: &[u8] = b"# pack-refs with:";
 
 /// Where the file is: git locks and writes what a link of that name leads to.
 pub(super) fn path(git_dir: &Path) -> PathBuf {
-    temp_dirs::behind_links(git_dir.join("packed-refs"))
+    files::behind_links(git_dir.join("packed-refs"))
 }
 
 /// The content of the file; that of an empty one if there is none.

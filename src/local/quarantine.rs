@@ -13,15 +13,15 @@ use gix_pack::index;
 use super::{
     alternates::{alternates, lead_back},
     haves::{self, RefTip, ref_tips},
+    object_dirs::ObjectDirs,
     objects::{LocalObjects, ReadMemory, open_odb},
-    readable::Readable,
-    ref_update,
+    ref_transaction,
 };
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, Objects, Quarantine, Reason, RefUpdate, SyncContext,
     TipKind, Traffic,
     ancestry::CommitGraph,
-    local::sharing::Sharing,
+    files::sharing::Sharing,
     pack::{closure, incoming::Incoming, verified::VerifiedHistory},
 };
 
@@ -32,10 +32,10 @@ pub(crate) struct LocalQuarantine {
     repo: gix::Repository,
     object_format: ObjectFormat,
     objects: PathBuf,
-    /// Dropped before `readable` and `incoming`, whose files it has mapped.
+    /// Dropped before `dirs` and `incoming`, whose files it has mapped.
     view: LocalObjects,
     /// What is read as long as nothing has become part of the store.
-    readable: Readable,
+    dirs: ObjectDirs,
     arrived: Option<index::File>,
     /// Whether that is complete, once it was looked at.
     is_complete: Option<bool>,
@@ -59,17 +59,17 @@ impl LocalQuarantine {
         let alternates = alternates(&repo)?;
         let memory = ReadMemory::of_others(limits);
         let sharing = Sharing::of(&repo.config_snapshot())?;
-        let readable = Readable::of(&objects, &alternates, object_format, sharing)?;
+        let dirs = ObjectDirs::of(&objects, &alternates, object_format, sharing)?;
         let mut view = LocalObjects::open(&repo, memory)?;
-        if readable.main() != objects {
-            view.read_from(readable.main())?;
+        if dirs.main() != objects {
+            view.read_from(dirs.main())?;
         }
         let tips = ref_tips(&repo, &alternates)?;
         let verified = VerifiedHistory::new(tips.iter().map(|tip| tip.id).collect());
         Ok(LocalQuarantine {
             object_format,
             objects,
-            readable,
+            dirs,
             arrived: None,
             is_complete: None,
             has_offered: false,
@@ -88,7 +88,7 @@ impl LocalQuarantine {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn received(&self) -> (Option<&index::File>, gix::odb::Handle) {
         let incoming = self.incoming.as_ref().map(Incoming::objects);
-        let objects = incoming.unwrap_or(self.readable.main());
+        let objects = incoming.unwrap_or(self.dirs.main());
         let memory = ReadMemory::own(&Limits::default());
         let odb = open_odb(objects, self.object_format, memory);
         (self.arrived.as_ref(), odb.expect("a folder of objects"))
@@ -97,7 +97,7 @@ impl LocalQuarantine {
     /// Makes packs of some bytes large ones.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn set_window(&mut self, bytes: u64) -> Result<(), Error> {
-        let seen = self.readable.folders();
+        let seen = self.dirs.folders();
         let mut incoming = Incoming::open(&self.objects, seen, self.sharing)?;
         incoming.set_window(bytes);
         self.incoming = Some(incoming);
@@ -187,8 +187,8 @@ impl LocalQuarantine {
             return self.view.read_from(&self.objects);
         }
         let (objects, alternates) = (&self.objects, alternates(&self.repo)?);
-        self.readable = Readable::of(objects, &alternates, self.object_format, self.sharing)?;
-        self.view.read_from(self.readable.main())
+        self.dirs = ObjectDirs::of(objects, &alternates, self.object_format, self.sharing)?;
+        self.view.read_from(self.dirs.main())
     }
 
     /// Holds on to what the updates need of the store until they are made. Where some of that has gone
@@ -204,7 +204,7 @@ impl LocalQuarantine {
             if met.is_empty() {
                 break;
             }
-            let seen = self.readable.folders();
+            let seen = self.dirs.folders();
             let incoming = match &mut self.incoming {
                 Some(incoming) => incoming,
                 none => none.insert(Incoming::open(&self.objects, seen, self.sharing)?),
@@ -231,7 +231,7 @@ impl Objects for LocalQuarantine {
 
     fn refresh(&mut self) -> Result<(), Error> {
         let incoming = self.incoming.as_ref();
-        let objects = incoming.map_or(self.readable.main(), Incoming::objects);
+        let objects = incoming.map_or(self.dirs.main(), Incoming::objects);
         self.view.read_anew_from(objects)
     }
 }
@@ -256,7 +256,7 @@ impl Quarantine for LocalQuarantine {
         let incoming = match &mut self.incoming {
             Some(incoming) => incoming,
             none => {
-                let seen = self.readable.folders();
+                let seen = self.dirs.folders();
                 none.insert(Incoming::open(&self.objects, seen, self.sharing)?)
             }
         };
@@ -356,7 +356,7 @@ impl Quarantine for LocalQuarantine {
         } else {
             updates.iter().filter(is_sound).cloned().collect()
         };
-        let moved = ref_update::apply(&self.repo, &mut self.view.commits(), &sound, run);
+        let moved = ref_transaction::apply(&self.repo, &mut self.view.commits(), &sound, run);
         if let Some(incoming) = &mut self.incoming {
             incoming.finish();
         }

@@ -13,12 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::store::LOCK_SUFFIX;
-use crate::{
-    local::sharing::Sharing,
-    local::temp_dirs::{self, HELD_PREFIX, RunFolder, ignore_missing},
-};
+use super::temp_dirs::{HELD_PREFIX, RunFolder};
+use crate::files::{self, ignore_missing, sharing::Sharing};
 
+/// The suffix that git appends to the name of a ref's file to lock it.
+pub(super) const LOCK_SUFFIX: &str = ".lock";
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// How often the directory of a lock is made anew: git removes empty ones at any time.
@@ -85,7 +84,7 @@ impl RefLock<'_> {
         let mut pause = FIRST_PAUSE;
         let mut directories = 0;
         loop {
-            let Err(err) = temp_dirs::link(&self.held, &self.lock) else {
+            let Err(err) = files::link(&self.held, &self.lock) else {
                 self.is_held = true;
                 return self.locks.sharing.apply(&self.lock);
             };

@@ -12,9 +12,9 @@ use gix::{ObjectId, refs::store::WriteReflog};
 use super::{
     loose_refs::{self, Target},
     ref_lock::remove_empty,
-    store::object_format,
+    repository::object_format,
 };
-use crate::local::sharing::Sharing;
+use crate::files::sharing::Sharing;
 
 const COMMITTER: &str = "refsync <refsync>";
 const MESSAGE: &str = "refsync: fast-forward";

@@ -13,20 +13,19 @@ use super::{
     checked_out::CheckedOut,
     head, init, listing,
     objects::{LocalObjects, ReadMemory},
-    opening,
     quarantine::LocalQuarantine,
+    ref_lock::LOCK_SUFFIX,
+    repository::{self, is_bare},
+    stale,
 };
 use crate::{
     Error, ErrorKind, ObjectFormat, ObjectId, Objects, PackAnswer, PackReceiver, PackRequest,
     ReceivePack, RefList, RefSource, Service, SyncContext,
-    local::sharing::Sharing,
-    local::temp_dirs,
+    files::sharing::Sharing,
     pack_objects::{self, NoPack, OutgoingPack},
     refs::Namespace,
 };
 
-/// What git appends to a ref's file name to lock it.
-pub(super) const LOCK_SUFFIX: &str = ".lock";
 /// The longest file name that common file systems take, in bytes.
 const NAME_MAX: usize = 255;
 /// The longest path that Linux takes, in bytes; others take less.
@@ -51,7 +50,7 @@ impl LocalStore {
     /// [`ErrorKind::Unsupported`] if it keeps its refs as a reftable or is a partial clone.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
-        let repo = opening::open(&path)?;
+        let repo = repository::open(&path)?;
         let object_format = ObjectFormat::from_hash_kind(repo.to_thread_local().object_hash())
             .map_err(Error::unsupported)?;
         Ok(LocalStore {
@@ -206,7 +205,7 @@ impl RefSource for LocalStore {
     }
 
     fn sweep(&self) {
-        temp_dirs::sweep(self.repo.to_thread_local().common_dir());
+        stale::sweep(self.repo.to_thread_local().common_dir());
     }
 
     fn set_unborn_head(&self, branch: &BStr, _run: &SyncContext) -> Result<(), Error> {
@@ -216,20 +215,6 @@ impl RefSource for LocalStore {
         }
         head::set_unborn(&repo, branch)
             .map_err(|err| Error::new(ErrorKind::LocalIo, "HEAD can't be set").with_source(err))
-    }
-}
-
-/// Whether nothing is checked out beside the repository, linked worktrees left aside.
-pub(super) fn is_bare(repo: &gix::Repository) -> bool {
-    let is_bare = repo.config_snapshot().boolean("core.bare");
-    is_bare.unwrap_or_else(|| !repo.common_dir().ends_with(".git"))
-}
-
-/// The format of a repository that was opened as a [`LocalStore`].
-pub(super) fn object_format(repo: &gix::Repository) -> ObjectFormat {
-    match repo.object_hash() {
-        gix::hash::Kind::Sha256 => ObjectFormat::Sha256,
-        _ => ObjectFormat::Sha1,
     }
 }
 

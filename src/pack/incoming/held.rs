@@ -13,8 +13,8 @@ use std::{
 use gix::ObjectId;
 use gix_pack::index;
 
-use super::{Incoming, sync_directory};
-use crate::{Error, ObjectFormat};
+use super::Incoming;
+use crate::{Error, ObjectFormat, files::sync_directory};
 
 impl Incoming {
     /// Holds on to objects of the store as git does (`odb.c:freshen_object()`): the packs that have them

@@ -9,7 +9,10 @@ use std::{
 use gix::{hash::Kind as Hash, objs::Kind};
 
 use super::file_name;
-use crate::local::temp_dirs::{self, KEEP_PREFIX, ignore_missing};
+use crate::{
+    files::{self, ignore_missing},
+    local::temp_dirs::{self, KEEP_PREFIX},
+};
 
 /// The `.keep` files of one run, each its own: that of another run goes when that is done, or with the
 /// next sweep if it is dead.
@@ -64,7 +67,7 @@ impl Keeps {
         let mut file = File::create(&self.made)?;
         file.write_all(self.text.as_bytes())?;
         file.sync_all()?;
-        let linked = temp_dirs::link(&self.made, &keep);
+        let linked = files::link(&self.made, &keep);
         // The next one is another file: nobody may write to this one any more.
         fs::remove_file(&self.made)?;
         match linked {

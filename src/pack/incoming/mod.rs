@@ -49,8 +49,8 @@ use self::{
 use super::closure::Outside;
 use crate::{
     Error, ObjectFormat, Reason, SyncContext, Traffic,
-    local::sharing::Sharing,
-    local::temp_dirs::{self, RunFolder},
+    files::{ignore_missing, sharing::Sharing, sync_directory},
+    local::temp_dirs::RunFolder,
     object::fsck::Fsck,
 };
 
@@ -329,7 +329,7 @@ impl Incoming {
             // of a damaged one nothing tells that short of reading it.
             fs::rename(&pack.data, &data)?;
             fs::rename(&pack.index, &index)?;
-            temp_dirs::ignore_missing(fs::remove_file(data.with_extension("rev")))?;
+            ignore_missing(fs::remove_file(data.with_extension("rev")))?;
             sync_directory(&packs)
         };
         migrate().map_err(|err| Error::io(format!("moving a pack into {}", packs.display()), err))
@@ -409,28 +409,4 @@ fn seal(path: &Path, directory: &Path, sharing: Sharing) -> io::Result<()> {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Has the names in a directory on disk, where that can be asked for: CIFS, FUSE and others say that a
-/// directory is nothing to sync, and git syncs none.
-pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    use io::ErrorKind::*;
-    let sync = || File::open(path)?.sync_all();
-    let synced = if cfg!(unix) { sync() } else { Ok(()) };
-    match synced {
-        Err(err) if matches!(err.kind(), InvalidInput | Unsupported | PermissionDenied) => {
-            tracing::debug!(path = %path.display(), %err, "a directory can't be synced");
-            Ok(())
-        }
-        synced => synced,
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-#[test]
-fn a_directory_that_cannot_be_synced_is_no_failure() {
-    // EINVAL is what fsync says of it.
-    assert!(File::open("/proc/self").is_ok_and(|folder| folder.sync_all().is_err()));
-    sync_directory(Path::new("/proc/self")).expect("nothing to sync");
-    sync_directory(Path::new("/proc/self/none")).expect_err("no directory");
 }

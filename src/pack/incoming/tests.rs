@@ -12,7 +12,7 @@ use gix::{hash::Kind as HashKind, objs::Write as _};
 use gix_pack::data::entry::Header;
 
 use super::*;
-use crate::{ErrorKind, FsckRules, SyncOptions, local::sharing::Sharing, pack::deflate::Deflater};
+use crate::{ErrorKind, FsckRules, SyncOptions, files::sharing::Sharing, pack::deflate::Deflater};
 
 const NO_BLOB: [u8; 20] = [7; 20];
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::*;
 use crate::{
-    local::sharing::Sharing,
+    files::sharing::Sharing,
     pack::incoming::{arrival::Arrived, at_hand::AtHand, part::Allowance, window::Window},
 };
 

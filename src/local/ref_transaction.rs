@@ -7,26 +7,22 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use bstr::{BStr, BString, ByteSlice};
+use bstr::{BStr, ByteSlice};
 
 use super::{
-    bulk_create::{self, is_new},
-    checked_out::CheckedOut,
-    loose_refs::{self, Target},
-    packed_refs::Snapshot,
+    bulk_create,
     ref_lock::RefLocks,
+    ref_state::{loose, not_written, obstacle},
     reflog::Reflogs,
-    store::object_format,
 };
 use crate::{
     Phase, Reason, RefUpdate, SyncContext,
-    local::sharing::Sharing,
-    pack::{commits::StoreCommits, incoming::sync_directory},
-    refs,
+    files::{sharing::Sharing, sync_directory},
+    pack::commits::StoreCommits,
 };
 
 /// From how many new refs on they go into `packed-refs` together.
@@ -52,7 +48,7 @@ pub(super) fn apply(
         Err(err) => return vec![Err(not_written(&err)); updates.len()],
     };
     let logs = Reflogs::of(repo, sharing);
-    let new = updates.iter().filter(|update| is_new(update)).count();
+    let new = updates.iter().filter(|update| update.is_creation()).count();
     let created = if new >= PACKED_FROM {
         bulk_create::create(repo, commits, &mut locks, &logs, updates, LOCK_WAIT, run)
     } else {
@@ -99,9 +95,9 @@ fn commit(
     patience: Duration,
 ) -> Result<(), Reason> {
     let name = update.name.as_bstr();
-    let failed = |err: io::Error| why_not(repo, update).unwrap_or_else(|| not_written(&err));
+    let failed = |err: io::Error| obstacle(repo, update).unwrap_or_else(|| not_written(&err));
     let mut lock = locks.lock(loose(repo, name), patience).map_err(failed)?;
-    if let Some(reason) = why_not(repo, update) {
+    if let Some(reason) = obstacle(repo, update) {
         return Err(reason);
     }
     let write = || {
@@ -110,69 +106,6 @@ fn commit(
         lock.commit()
     };
     write().map_err(failed)
-}
-
-/// Why a ref may not move as things are at this moment.
-fn why_not(repo: &gix::Repository, update: &RefUpdate) -> Option<Reason> {
-    let name = update.name.as_bstr();
-    let look = || -> io::Result<Option<Reason>> {
-        let packed = Snapshot::open(repo)?;
-        if current_beside(repo, &packed, name)? != update.expected.map(Target::Object) {
-            return Ok(Some(Reason::Raced));
-        }
-        if update.expected.is_none()
-            && let Some(with) = in_the_way(repo, &packed, name)?
-        {
-            return Ok(Some(Reason::NameConflict { with }));
-        }
-        Ok(CheckedOut::of(repo).has(name).then_some(Reason::CheckedOut))
-    };
-    look().unwrap_or_else(|err| Some(not_written(&err)))
-}
-
-/// What the ref points to at this moment, past any cache.
-pub(super) fn current(repo: &gix::Repository, name: &BStr) -> io::Result<Option<Target>> {
-    current_beside(repo, &Snapshot::open(repo)?, name)
-}
-
-fn current_beside(
-    repo: &gix::Repository,
-    packed: &Snapshot,
-    name: &BStr,
-) -> io::Result<Option<Target>> {
-    match loose_refs::read(&loose(repo, name), object_format(repo))? {
-        Some(target) => Ok(Some(target)),
-        None => Ok(packed.find(name)?.map(Target::Object)),
-    }
-}
-
-/// A ref that can't exist beside a new one of this name.
-fn in_the_way(
-    repo: &gix::Repository,
-    packed: &Snapshot,
-    name: &BStr,
-) -> io::Result<Option<BString>> {
-    let above = refs::paths_of(name).map(BStr::new);
-    for path in above.filter(|path| *path != name) {
-        if current_beside(repo, packed, path)?.is_some() {
-            return Ok(Some(path.to_owned()));
-        }
-    }
-    let mut below = packed.find_below(name)?;
-    let directory = BString::from([name.as_bytes(), b"/"].concat());
-    loose_refs::walk(repo.common_dir(), directory.as_bstr(), &mut |found| {
-        if below.is_none() && loose_refs::is_ref_file(found.as_bstr()) {
-            below = Some(found);
-        }
-        Ok::<_, io::Error>(())
-    })?;
-    Ok(below)
-}
-
-/// Where the ref is, or would be, as a file of its own.
-pub(super) fn loose(repo: &gix::Repository, name: &BStr) -> PathBuf {
-    let name = gix::path::from_bstr(name).unwrap_or_default();
-    repo.common_dir().join(name)
 }
 
 /// Syncs the directories that the names of these refs are in, each once: a directory of many refs takes no
@@ -196,18 +129,5 @@ fn make_durable<'a>(repo: &gix::Repository, names: impl Iterator<Item = &'a BStr
             }
             _ => {}
         }
-    }
-}
-
-pub(super) fn not_written(err: &dyn std::error::Error) -> Reason {
-    let mut root = err;
-    while let Some(source) = root.source() {
-        root = source;
-    }
-    // gix says where; the reader of the stats may not be one to know this machine's paths.
-    let text = root.to_string();
-    let (what, _) = text.split_once(" at path ").unwrap_or((&text, ""));
-    Reason::NotWritten {
-        detail: what.to_owned(),
     }
 }

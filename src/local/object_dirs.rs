@@ -9,20 +9,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::alternates::lead_back;
-use crate::{
-    Error, ObjectFormat, local::sharing::Sharing, local::temp_dirs::RunFolder,
-    pack::incoming::alternates_file,
-};
+use super::{alternates::lead_back, temp_dirs::RunFolder};
+use crate::{Error, ObjectFormat, files::sharing::Sharing, pack::incoming::alternates_file};
 
 /// The store's folder and those of its alternates or, if git refuses a pack in any of them, others that stand
 /// in for them.
-pub(super) struct Readable {
+pub(super) struct ObjectDirs {
     folders: Vec<PathBuf>,
     _stand_ins: Option<RunFolder>,
 }
 
-impl Readable {
+impl ObjectDirs {
     pub(super) fn of(
         objects: &Path,
         alternates: &[PathBuf],
@@ -34,7 +31,7 @@ impl Readable {
         let id_len = format.hash_kind().len_in_bytes();
         let is_sound = |folder: &PathBuf| packs(folder).all(|index| is_opened(&index, id_len));
         if all.iter().all(is_sound) && !lead_back(objects) {
-            return Ok(Readable {
+            return Ok(ObjectDirs {
                 folders: all,
                 _stand_ins: None,
             });
@@ -71,7 +68,7 @@ fn stand_in_for(
     id_len: usize,
     parent: &Path,
     sharing: Sharing,
-) -> io::Result<Readable> {
+) -> io::Result<ObjectDirs> {
     let folder = RunFolder::create(parent, sharing)?;
     let numbers = 0..all.len();
     let folders: Vec<_> = numbers
@@ -83,7 +80,7 @@ fn stand_in_for(
     fs::create_dir(folders[0].join("info"))?;
     let others = alternates_file(&folders[1..])?;
     fs::write(folders[0].join("info/alternates"), others)?;
-    Ok(Readable {
+    Ok(ObjectDirs {
         folders,
         _stand_ins: Some(folder),
     })

@@ -1,0 +1,76 @@
+//! File operations that leave a repository whole, whenever the process or the machine dies.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+pub(crate) mod sharing;
+
+/// Syncs a directory, so that the names in it are on disk. A file system that can't do that (CIFS, FUSE and
+/// others) is no failure: git syncs none at all.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    use io::ErrorKind::*;
+    let sync = || File::open(path)?.sync_all();
+    let synced = if cfg!(unix) { sync() } else { Ok(()) };
+    match synced {
+        Err(err) if matches!(err.kind(), InvalidInput | Unsupported | PermissionDenied) => {
+            tracing::debug!(path = %path.display(), %err, "a directory can't be synced");
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Links the file at `made` to `at`, which never has half of it. Fails with
+/// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if something is there.
+pub(crate) fn link(made: &Path, at: &Path) -> io::Result<()> {
+    use io::ErrorKind::*;
+    match fs::hard_link(made, at) {
+        Err(err) if !matches!(err.kind(), AlreadyExists | NotFound | NotADirectory) => {
+            copy(made, at)
+        }
+        linked => linked,
+    }
+}
+
+/// Copies a file, for file systems without links. A run that is killed there may leave more behind than is
+/// swept.
+fn copy(made: &Path, at: &Path) -> io::Result<()> {
+    let content = fs::read(made)?;
+    let mut file = File::options().write(true).create_new(true).open(at)?;
+    let written = file.write_all(&content).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(fs::remove_file(at)))
+}
+
+/// The number of links that git follows from a file that it locks (`lockfile.c`, `MAXDEPTH`).
+const MAX_LINKS: usize = 5;
+
+/// The file that a link of this path leads to, or the path itself.
+pub(crate) fn behind_links(mut path: PathBuf) -> PathBuf {
+    for _ in 0..MAX_LINKS {
+        let Ok(to) = fs::read_link(&path) else {
+            break;
+        };
+        path = path.parent().unwrap_or(&path).join(to);
+    }
+    path
+}
+
+/// The same result, but that a file or folder which isn't there is no failure.
+pub(crate) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[test]
+fn a_directory_that_cannot_be_synced_is_no_failure() {
+    // EINVAL is what fsync says of it.
+    assert!(File::open("/proc/self").is_ok_and(|folder| folder.sync_all().is_err()));
+    sync_directory(Path::new("/proc/self")).expect("nothing to sync");
+    sync_directory(Path::new("/proc/self/none")).expect_err("no directory");
+}

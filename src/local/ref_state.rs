@@ -1,0 +1,89 @@
+//! The state of one ref at this moment, and the reasons why the ref may not move.
+
+use std::{io, path::PathBuf};
+
+use bstr::{BStr, BString, ByteSlice};
+
+use super::{
+    checked_out::CheckedOut,
+    loose_refs::{self, Target},
+    packed_refs::Snapshot,
+    repository::object_format,
+};
+use crate::{Reason, RefUpdate, refs};
+
+/// Why a ref may not move as things are at this moment.
+pub(super) fn obstacle(repo: &gix::Repository, update: &RefUpdate) -> Option<Reason> {
+    let name = update.name.as_bstr();
+    let look = || -> io::Result<Option<Reason>> {
+        let packed = Snapshot::open(repo)?;
+        if current_beside(repo, &packed, name)? != update.expected.map(Target::Object) {
+            return Ok(Some(Reason::Raced));
+        }
+        if update.expected.is_none()
+            && let Some(with) = in_the_way(repo, &packed, name)?
+        {
+            return Ok(Some(Reason::NameConflict { with }));
+        }
+        Ok(CheckedOut::of(repo).has(name).then_some(Reason::CheckedOut))
+    };
+    look().unwrap_or_else(|err| Some(not_written(&err)))
+}
+
+/// What the ref points to at this moment, past any cache.
+pub(super) fn current(repo: &gix::Repository, name: &BStr) -> io::Result<Option<Target>> {
+    current_beside(repo, &Snapshot::open(repo)?, name)
+}
+
+fn current_beside(
+    repo: &gix::Repository,
+    packed: &Snapshot,
+    name: &BStr,
+) -> io::Result<Option<Target>> {
+    match loose_refs::read(&loose(repo, name), object_format(repo))? {
+        Some(target) => Ok(Some(target)),
+        None => Ok(packed.find(name)?.map(Target::Object)),
+    }
+}
+
+/// A ref that can't exist beside a new one of this name.
+fn in_the_way(
+    repo: &gix::Repository,
+    packed: &Snapshot,
+    name: &BStr,
+) -> io::Result<Option<BString>> {
+    let above = refs::paths_of(name).map(BStr::new);
+    for path in above.filter(|path| *path != name) {
+        if current_beside(repo, packed, path)?.is_some() {
+            return Ok(Some(path.to_owned()));
+        }
+    }
+    let mut below = packed.find_below(name)?;
+    let directory = BString::from([name.as_bytes(), b"/"].concat());
+    loose_refs::walk(repo.common_dir(), directory.as_bstr(), &mut |found| {
+        if below.is_none() && loose_refs::is_ref_file(found.as_bstr()) {
+            below = Some(found);
+        }
+        Ok::<_, io::Error>(())
+    })?;
+    Ok(below)
+}
+
+/// Where the ref is, or would be, as a file of its own.
+pub(super) fn loose(repo: &gix::Repository, name: &BStr) -> PathBuf {
+    let name = gix::path::from_bstr(name).unwrap_or_default();
+    repo.common_dir().join(name)
+}
+
+pub(super) fn not_written(err: &dyn std::error::Error) -> Reason {
+    let mut root = err;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    // gix says where; the reader of the stats may not be one to know this machine's paths.
+    let text = root.to_string();
+    let (what, _) = text.split_once(" at path ").unwrap_or((&text, ""));
+    Reason::NotWritten {
+        detail: what.to_owned(),
+    }
+}

@@ -1,0 +1,142 @@
+//! Stale files: those that a run leaves behind when it is killed, and how the next run knows and removes them.
+
+use std::{
+    fs::{self, DirEntry, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::temp_dirs::{HELD_PREFIX, LOCK_NAME, is_run_folder, remove, run_of};
+use crate::files::{behind_links, ignore_missing};
+
+/// Removes from a repository the files of runs that are dead.
+pub(crate) fn sweep(git_dir: &Path) {
+    let objects = git_dir.join("objects");
+    for parent in [git_dir, &objects] {
+        sweep_each(parent, |entry| match is_run_folder(&entry.file_name()) {
+            true if entry.file_type()?.is_dir() => remove_if_dead(&entry.path(), git_dir),
+            _ => Ok(()),
+        });
+    }
+    sweep_each(&objects.join("pack"), |entry| {
+        let path = entry.path();
+        match path.extension().is_some_and(|found| found == "keep") {
+            true if is_orphaned(&path, &objects) => sweep_keep(&path),
+            _ => Ok(()),
+        }
+    });
+}
+
+/// Goes on after an entry that can't be swept: somebody else's, or one that is not what its name says.
+fn sweep_each(folder: &Path, sweep: impl Fn(&DirEntry) -> io::Result<()>) {
+    for entry in folder.read_dir().into_iter().flatten().flatten() {
+        if let Err(err) = ignore_missing(sweep(&entry)) {
+            tracing::warn!(path = %entry.path().display(), %err, "it stays until the next run");
+        }
+    }
+}
+
+/// Holds the dead run's lock while removing, so that two sweepers don't meet.
+fn remove_if_dead(folder: &Path, git_dir: &Path) -> io::Result<()> {
+    // NFS locks for one process alone only what that may write to.
+    let path = folder.join(LOCK_NAME);
+    let lock = match File::options().read(true).write(true).open(path) {
+        Ok(lock) => lock,
+        // Its run is just being born, or died there. Only an empty directory goes, and a newborn
+        // that loses its directory makes another one.
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            let _ = fs::remove_dir(folder);
+            return Ok(());
+        }
+        Err(err) => return Err(err),
+    };
+    match lock.try_lock() {
+        Ok(()) => {
+            tracing::info!(folder = %folder.display(), "sweeping what a dead run left");
+            ignore_missing(release_ref_locks(folder, git_dir))?;
+            ignore_missing(remove(folder))
+        }
+        Err(TryLockError::WouldBlock) => Ok(()),
+        // Without locks there is no telling who is dead.
+        Err(TryLockError::Error(err)) => Err(err),
+    }
+}
+
+fn release_ref_locks(folder: &Path, git_dir: &Path) -> io::Result<()> {
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(HELD_PREFIX.as_bytes()) {
+            release_ref_lock(&entry.path(), git_dir)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the lock of a ref that is another link to `held`. Where there is none, the run died before
+/// it had the lock or after the ref had moved.
+#[cfg(unix)]
+fn release_ref_lock(held: &Path, git_dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let held = match held.metadata() {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    let is_held = |path: &Path| {
+        let found = path.symlink_metadata();
+        found.is_ok_and(|found| (found.dev(), found.ino()) == (held.dev(), held.ino()))
+    };
+    if held.nlink() < 2 {
+        return Ok(());
+    }
+    let at_the_top = ["packed-refs", "HEAD"].map(|locked| {
+        let mut lock = behind_links(git_dir.join(locked)).into_os_string();
+        lock.push(".lock");
+        PathBuf::from(lock)
+    });
+    let lock = match at_the_top.into_iter().find(|lock| is_held(lock)) {
+        Some(lock) => Some(lock),
+        None => find_lock(&git_dir.join("refs"), &is_held)?,
+    };
+    lock.map_or(Ok(()), |lock| ignore_missing(fs::remove_file(lock)))
+}
+
+#[cfg(unix)]
+fn find_lock(folder: &Path, is_held: &dyn Fn(&Path) -> bool) -> io::Result<Option<PathBuf>> {
+    let entries = match folder.read_dir() {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            if let Some(found) = find_lock(&path, is_held)? {
+                return Ok(Some(found));
+            }
+        } else if path.extension().is_some_and(|found| found == "lock") && is_held(&path) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// Which file is which can't be told here without more than the standard library.
+#[cfg(not(unix))]
+fn release_ref_lock(_: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn sweep_keep(keep: &Path) -> io::Result<()> {
+    // Its run died between moving the pack and moving its index.
+    if !keep.with_extension("idx").exists() {
+        ignore_missing(fs::remove_file(keep.with_extension("pack")))?;
+    }
+    fs::remove_file(keep)
+}
+
+fn is_orphaned(keep: &Path, objects: &Path) -> bool {
+    // A `.keep` that can't be read is not ours to judge.
+    let text = fs::read_to_string(keep).unwrap_or_default();
+    run_of(&text).is_some_and(|run| !objects.join(run).exists())
+}
