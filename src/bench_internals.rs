@@ -12,8 +12,8 @@ use crate::{
     pack::delta_encode::Base,
     pack_objects::delta_search::{self, Candidate},
     protocol::{
-        greeting::greeting, ls_refs::listing, noise::Noise, receive_pack::Capabilities,
-        report_status,
+        advertisement, ls_refs::listing, receive_pack::Capabilities, report_status,
+        sideband_budget::SidebandBudget,
     },
     sync::{
         compare,
@@ -50,8 +50,11 @@ pub fn classify(
 
 /// A server's answer to the handshake, of a version before 2.
 pub fn v0_advertisement(answer: &[u8], limits: &Limits) -> RefList {
-    let greeting = greeting(answer, "git-upload-pack", limits).expect("an answer");
-    RefList::of(greeting.format, greeting.listed.expect("refs").refs)
+    let advertisement = advertisement::read(answer, "git-upload-pack", limits).expect("an answer");
+    RefList::of(
+        advertisement.format,
+        advertisement.listed.expect("refs").refs,
+    )
 }
 
 /// A server's answer to `ls-refs`.
@@ -81,7 +84,7 @@ impl<'a> Updates<'a> {
 /// about.
 pub fn report_status(answer: &[u8], updates: &Updates, limits: &Limits) -> usize {
     let capabilities = Capabilities::of(|name| name != "no-thin");
-    let noise = Noise::up_to(limits.noise);
+    let noise = SidebandBudget::up_to(limits.noise);
     let report = report_status::read(answer, &capabilities, &updates.0, noise);
     assert_eq!(report.trouble, None);
     let said = report.verdicts.iter();

@@ -8,8 +8,8 @@
 //! # The run
 //! [`sync()`] takes two ends, each a [`RefSource`], and goes through these steps:
 //!
-//! 1. **List** the refs of both ends, as far as the [`RefGlobs`] can select them. Where a
-//!    [`glance`](RefSource::glance) at the destination shows that there is nothing to do, that is all.
+//! 1. **List** the refs of both ends, as far as the [`RefGlobs`] can select them. A run ends here if
+//!    a listing [for a fetch](RefSource::list_for_fetch) shows that the destination has it all.
 //! 2. **Plan** each selected ref from the two listings alone: it is unchanged, filtered, rejected
 //!    already, to create, or to compare.
 //!

@@ -28,13 +28,16 @@ pub trait RefSource: Send + Sync {
         run: &SyncContext,
     ) -> Result<RefList, Error>;
 
-    /// The refs below `prefixes` as a destination shows them to those who fetch, where that is much
-    /// less to ask for than to [`list`](RefSource::list) them as for a push; `None`, the default,
-    /// where it isn't.
+    /// Lists the refs below `prefixes` as a destination shows them to those who fetch, if that takes much
+    /// less than to [`list`](RefSource::list) them as for a push; `None`, the default, if it doesn't.
     ///
-    /// A run that has nothing to do by these is over. Any other lists the destination for a push and
-    /// goes by that alone.
-    fn glance(&self, prefixes: &[BString], run: &SyncContext) -> Result<Option<RefList>, Error> {
+    /// A run that has nothing to do by this listing is over. Any other lists the destination for a push
+    /// and goes by that alone.
+    fn list_for_fetch(
+        &self,
+        prefixes: &[BString],
+        run: &SyncContext,
+    ) -> Result<Option<RefList>, Error> {
         let _ = (prefixes, run);
         Ok(None)
     }

@@ -12,11 +12,11 @@ use crate::{
     ObjectId, RefUpdate,
     protocol::{
         fetch::{self, Dialect, Offers, Preface},
-        noise::Noise,
         printable,
         receive_pack::Capabilities,
         report_status::{self, Report, Verdict},
         side_band::{SideBand, Trouble},
+        sideband_budget::SidebandBudget,
     },
 };
 
@@ -45,7 +45,7 @@ pub fn fetch_response(data: &[u8]) {
     };
     for in_pieces in [false, true] {
         let mut rest = pieces_or_whole(answer, seed, in_pieces);
-        let mut noise = Noise::up_to(u64::MAX);
+        let mut noise = SidebandBudget::up_to(u64::MAX);
         let preface = fetch::preface(&mut rest, dialect, &mut noise);
         let begun = match preface {
             Err(_) => {
@@ -66,7 +66,7 @@ pub fn fetch_response(data: &[u8]) {
     // Whatever it is that is said, no more of it is heard than the budget has.
     let limit = u64::from(seed);
     let mut rest = answer;
-    let preface = fetch::preface(&mut rest, dialect, &mut Noise::up_to(limit));
+    let preface = fetch::preface(&mut rest, dialect, &mut SidebandBudget::up_to(limit));
     if preface.is_ok() {
         let heard = (answer.len() - rest.len()) as u64;
         // The heads of packets without content are not counted, and there is one for each with it.
@@ -85,19 +85,22 @@ pub fn side_band(data: &[u8]) {
     let expected = plain_bands(&frames);
     for in_pieces in [false, true] {
         let stream = pieces_or_whole(bytes.0, seed, in_pieces);
-        assert_eq!(read_bands(stream, Noise::up_to(u64::MAX), None), expected);
+        assert_eq!(
+            read_bands(stream, SidebandBudget::up_to(u64::MAX), None),
+            expected
+        );
         if let Some((head, rest)) = bytes.0.split_first_chunk::<4>()
             && let Some(Frame::Data(_) | Frame::Cut(_)) = frames.first()
         {
             let length = usize::from_str_radix(str::from_utf8(head).expect("hex"), 16);
             let headless = Some(length.expect("hex") - 4);
             let stream = pieces_or_whole(rest, seed, in_pieces);
-            let found = read_bands(stream, Noise::up_to(u64::MAX), headless);
+            let found = read_bands(stream, SidebandBudget::up_to(u64::MAX), headless);
             assert_eq!(found, expected);
         }
     }
     let limit = u64::from(seed);
-    let (matter, end) = read_bands(bytes.0, Noise::up_to(limit), None);
+    let (matter, end) = read_bands(bytes.0, SidebandBudget::up_to(limit), None);
     assert!(expected.0.starts_with(&matter));
     let beside: usize = frames
         .iter()
@@ -134,7 +137,12 @@ pub fn report_status(data: &[u8]) {
     });
     let read = |noise, in_pieces| -> Report {
         let stream = pieces_or_whole(bytes.0, seed, in_pieces);
-        report_status::read(stream, &capabilities, &updates, Noise::up_to(noise))
+        report_status::read(
+            stream,
+            &capabilities,
+            &updates,
+            SidebandBudget::up_to(noise),
+        )
     };
     let report = read(u64::MAX, false);
     if reports || bands {
@@ -232,7 +240,11 @@ enum End {
     OverBudget,
 }
 
-fn read_bands(stream: impl BufRead, noise: Noise, headless: Option<usize>) -> (Vec<u8>, End) {
+fn read_bands(
+    stream: impl BufRead,
+    noise: SidebandBudget,
+    headless: Option<usize>,
+) -> (Vec<u8>, End) {
     let mut bands = SideBand::new(stream, noise, headless);
     let mut matter = Vec::new();
     let read = bands.read_to_end(&mut matter);

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     Error, Limits, ObjectFormat, ObjectId, PackRequest,
-    http::fetch::UploadPack,
+    http::services::UploadPackService,
     protocol::{
+        advertisement::{self, Advertisement},
         fetch::{self, Dialect},
-        greeting::{Greeting, greeting},
         ls_refs::{Listing, listing},
         ref_line::{V0Lines, parse_v2},
     },
@@ -28,16 +28,16 @@ pub fn v0_advertisement(data: &[u8]) {
     let mut bytes = Bytes(data);
     let seed = bytes.byte();
     let limits = small_limits(seed);
-    let whole = greet(bytes.0, &limits);
-    let pieces = greet(Pieces::new(bytes.0, seed), &limits);
+    let whole = advertise(bytes.0, &limits);
+    let pieces = advertise(Pieces::new(bytes.0, seed), &limits);
     assert_eq!(said(&whole), said(&pieces));
-    let Ok(greeting) = whole else {
+    let Ok(advertisement) = whole else {
         return;
     };
-    let Some(listed) = greeting.listed else {
+    let Some(listed) = advertisement.listed else {
         return;
     };
-    keeps_to(&limits, &listed.refs, greeting.format);
+    keeps_to(&limits, &listed.refs, advertisement.format);
     let mut again = V0Lines::default();
     for listed in listed.refs.iter() {
         let mut lines = vec![format!("{} ", listed.target).into_bytes()];
@@ -46,14 +46,16 @@ pub fn v0_advertisement(data: &[u8]) {
             lines.push([&lines[0][..], b"^{}\n"].concat());
         }
         for line in lines {
-            again.push(line.as_bstr(), greeting.format).expect("a line");
+            again
+                .push(line.as_bstr(), advertisement.format)
+                .expect("a line");
         }
     }
     for id in &listed.shallow {
-        assert_eq!(id.kind(), greeting.format.hash_kind());
+        assert_eq!(id.kind(), advertisement.format.hash_kind());
         let line = format!("shallow {id}\n");
         again
-            .push(line.as_str().into(), greeting.format)
+            .push(line.as_str().into(), advertisement.format)
             .expect("a line");
     }
     assert_eq!(again.refs, listed.refs);
@@ -67,13 +69,13 @@ pub fn v2_advertisement(data: &[u8]) {
     let mut bytes = Bytes(data);
     let seed = bytes.byte();
     let limits = small_limits(seed);
-    let whole = greet(bytes.0, &limits);
-    let pieces = greet(Pieces::new(bytes.0, seed), &limits);
+    let whole = advertise(bytes.0, &limits);
+    let pieces = advertise(Pieces::new(bytes.0, seed), &limits);
     assert_eq!(said(&whole), said(&pieces));
-    let Ok(greeting) = whole else {
+    let Ok(advertisement) = whole else {
         return;
     };
-    if greeting.listed.is_some() {
+    if advertisement.listed.is_some() {
         return;
     }
     let text = lines_of(bytes.0);
@@ -93,13 +95,17 @@ pub fn v2_advertisement(data: &[u8]) {
         "agent",
         "server-option",
     ] {
-        assert_eq!(greeting.offers(name), offered(name).is_some(), "{name}");
+        assert_eq!(
+            advertisement.offers(name),
+            offered(name).is_some(),
+            "{name}"
+        );
     }
     let format = offered("object-format").filter(|value| !value.is_empty());
     let format = format.map_or("sha1".into(), |value| value.to_str_lossy());
-    assert_eq!(greeting.format.to_string(), format);
+    assert_eq!(advertisement.format.to_string(), format);
 
-    let known = UploadPack::new(&greeting);
+    let known = UploadPackService::new(&advertisement);
     let Dialect::V2 {
         names_format,
         shallow,
@@ -111,14 +117,14 @@ pub fn v2_advertisement(data: &[u8]) {
     let may_be_shallow =
         offered("fetch").is_some_and(|value| value.split_str(" ").any(|word| word == b"shallow"));
     assert_eq!(shallow, may_be_shallow);
-    let id = ObjectId::null(greeting.format.hash_kind());
+    let id = ObjectId::null(advertisement.format.hash_kind());
     let request = PackRequest {
         wants: vec![id],
         shallow: vec![id],
         ..PackRequest::default()
     };
-    let request =
-        fetch::request(&request, known.dialect, greeting.format, "me").expect("v2 has side-bands");
+    let request = fetch::request(&request, known.dialect, advertisement.format, "me")
+        .expect("v2 has side-bands");
     assert_eq!(request.contains_str("shallow "), shallow);
     assert_eq!(request.contains_str("object-format="), names_format);
 }
@@ -181,18 +187,18 @@ fn keeps_to(limits: &Limits, refs: &RefTable, format: ObjectFormat) {
     }
 }
 
-fn greet(stream: impl Read, limits: &Limits) -> Result<Greeting, String> {
-    greeting(stream, "git-upload-pack", limits).map_err(|err| err.to_string())
+fn advertise(stream: impl Read, limits: &Limits) -> Result<Advertisement, String> {
+    advertisement::read(stream, "git-upload-pack", limits).map_err(|err| err.to_string())
 }
 
 type Said<'a> = (ObjectFormat, String, Option<(&'a RefTable, &'a [ObjectId])>);
 
-fn said(greeting: &Result<Greeting, String>) -> Result<Said<'_>, &str> {
-    let greeting = greeting.as_ref().map_err(String::as_str)?;
-    let listed = greeting.listed.as_ref();
+fn said(advertisement: &Result<Advertisement, String>) -> Result<Said<'_>, &str> {
+    let advertisement = advertisement.as_ref().map_err(String::as_str)?;
+    let listed = advertisement.listed.as_ref();
     Ok((
-        greeting.format,
-        format!("{:?}", greeting.capabilities),
+        advertisement.format,
+        format!("{:?}", advertisement.capabilities),
         listed.map(|listed| (&listed.refs, &listed.shallow[..])),
     ))
 }

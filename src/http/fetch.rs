@@ -2,92 +2,26 @@
 
 use bstr::{BString, ByteSlice as _};
 
-use super::{AGENT, session::Session};
+use super::{AGENT, services::UploadPackService, session::Session};
 use crate::{
-    Error, ErrorKind, ObjectFormat, PackAnswer, PackReceiver, PackRequest, SyncContext,
+    Error, ErrorKind, PackAnswer, PackReceiver, PackRequest, SyncContext,
     protocol::{
         ended_early,
-        fetch::{self, Dialect, Offers, Preface, refused_want},
-        greeting::Greeting,
+        fetch::{self, Dialect, Preface, refused_want},
         ls_refs::{self, Listing},
-        noise::Noise,
         printable, refused,
         side_band::{SideBand, Trouble},
+        sideband_budget::SidebandBudget,
     },
     transport::Call,
 };
-
-/// What a server said about its upload-pack when hands were shaken.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct UploadPack {
-    pub(crate) dialect: Dialect,
-    pub(super) format: ObjectFormat,
-    /// Whether it can be asked for a HEAD that names a branch that isn't there.
-    lists_unborn: bool,
-    /// Whether nothing else is known about it.
-    is_assumed: bool,
-}
-
-impl UploadPack {
-    pub(crate) fn new(greeting: &Greeting) -> Self {
-        let offers = |name: &str| greeting.offers(name);
-        let ls_refs = greeting.capabilities.value("ls-refs").unwrap_or_default();
-        let dialect = match greeting.listed {
-            Some(_) => Dialect::V0(Offers::of(offers)),
-            None => {
-                let fetch = greeting.capabilities.value("fetch").unwrap_or_default();
-                Dialect::V2 {
-                    names_format: offers("object-format"),
-                    shallow: fetch.split_str(" ").any(|word| word == b"shallow"),
-                }
-            }
-        };
-        UploadPack {
-            dialect,
-            format: greeting.format,
-            lists_unborn: ls_refs.split_str(" ").any(|word| word == b"unborn"),
-            is_assumed: false,
-        }
-    }
-
-    /// That of a server which is known to speak v2 and to keep its objects in this format.
-    pub(super) fn known(format: ObjectFormat) -> Self {
-        UploadPack {
-            dialect: Dialect::V2 {
-                // Who doesn't name one means SHA-1, and every server knows what to make of that.
-                names_format: format != ObjectFormat::Sha1,
-                shallow: false,
-            },
-            format,
-            lists_unborn: false,
-            is_assumed: true,
-        }
-    }
-
-    /// Whether enough is known to ask for this: a server that isn't told about a boundary sends less
-    /// than is missing.
-    pub(super) fn suffices_for(&self, request: &PackRequest) -> bool {
-        request.shallow.is_empty() || !self.is_assumed
-    }
-
-    /// A server from before SHA-256 doesn't know the word.
-    fn names_format(&self) -> bool {
-        matches!(
-            self.dialect,
-            Dialect::V2 {
-                names_format: true,
-                ..
-            }
-        )
-    }
-}
 
 impl Session {
     pub(super) fn ls_refs(
         &mut self,
         prefixes: &[BString],
         attributes: &[&str],
-        known: UploadPack,
+        known: UploadPackService,
         run: &SyncContext,
     ) -> Result<Listing, Error> {
         let format = known.names_format().then_some(known.format);
@@ -108,7 +42,7 @@ impl Session {
 
     pub(super) fn fetch(
         &mut self,
-        known: UploadPack,
+        known: UploadPackService,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
         run: &SyncContext,
@@ -122,14 +56,14 @@ impl Session {
         };
         let answer = self.client.upload(&call, &mut body.as_slice());
         let mut answer = answer.map_err(|unanswered| unanswered.error)?.body;
-        let mut noise = Noise::up_to(run.limits().noise);
-        let preface = fetch::preface(&mut answer, known.dialect, &mut noise);
+        let mut budget = SidebandBudget::up_to(run.limits().noise);
+        let preface = fetch::preface(&mut answer, known.dialect, &mut budget);
         let network_first = |err| self.client.take_failure().unwrap_or(err);
         let begun = match preface.map_err(network_first)? {
             Preface::Pack(begun) => begun,
             Preface::Refused(line) => return unavailable(&line, request),
         };
-        let mut pack = SideBand::new(answer, noise, begun);
+        let mut pack = SideBand::new(answer, budget, begun);
         let received = receive(&mut pack).and_then(|()| {
             let finished = pack.finish();
             finished.map_err(|err| broken_pack().with_source(err))

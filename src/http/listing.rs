@@ -2,7 +2,7 @@
 
 use bstr::BString;
 
-use super::{ServerProfile, SmartHttp, fetch::UploadPack, session::Session};
+use super::{ServerProfile, SmartHttp, services::UploadPackService, session::Session};
 use crate::{
     Error, ErrorKind, ObjectFormat, SyncContext, protocol::ls_refs::Listing, refs::table::RefTable,
 };
@@ -20,7 +20,7 @@ pub(super) struct Listed {
 impl SmartHttp {
     /// The refs below `prefixes` with what `attributes` name, or all of them if the server is older
     /// than v2. What is known about the server saves the question for its capabilities.
-    pub(super) fn list_for_fetch(
+    pub(super) fn list_upload_pack(
         &self,
         prefixes: &[BString],
         attributes: &[&str],
@@ -36,7 +36,7 @@ impl SmartHttp {
                 None => None,
             };
             self.remember(None);
-            let (known, advertised) = session.shake_hands(run)?;
+            let (known, advertised) = session.discover_upload_pack(run)?;
             let is_advertisement = advertised.is_some();
             // A redirect is asked about anew in each run.
             let is_known = !is_advertisement && session.base == self.url;
@@ -72,7 +72,7 @@ impl Session {
         run: &SyncContext,
     ) -> Result<Option<Listed>, Error> {
         let format = profile.object_format();
-        let known = UploadPack::known(format);
+        let known = UploadPackService::known(format);
         self.base = profile.url().clone();
         let Listing { refs, head } = match self.ls_refs(prefixes, attributes, known, run) {
             Ok(listing) => listing,

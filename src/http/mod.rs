@@ -12,11 +12,12 @@ use crate::{
     Redirects, RefList, RefSource, RemoteUrl, Service, SyncContext, Timeouts,
 };
 
-pub(crate) mod fetch;
+mod fetch;
 mod listing;
 mod profile;
 mod push;
-pub(crate) mod session;
+pub(crate) mod services;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -178,15 +179,19 @@ impl RefSource for SmartHttp {
         // No prefix is all of it, HEAD with the rest.
         let head = ["HEAD".into()].into_iter().filter(|_| !prefixes.is_empty());
         let prefixes: Vec<_> = prefixes.iter().cloned().chain(head).collect();
-        let listed = self.list_for_fetch(&prefixes, &["peel", "symrefs"], run)?;
+        let listed = self.list_upload_pack(&prefixes, &["peel", "symrefs"], run)?;
         let mut list = RefList::of(listed.format, listed.refs);
         list.default_branch = listed.head;
         Ok(list)
     }
 
-    fn glance(&self, prefixes: &[BString], run: &SyncContext) -> Result<Option<RefList>, Error> {
-        let _span = tracing::debug_span!("glance at remote", url = %self.url).entered();
-        self.glance_before_push(prefixes, run)
+    fn list_for_fetch(
+        &self,
+        prefixes: &[BString],
+        run: &SyncContext,
+    ) -> Result<Option<RefList>, Error> {
+        let _span = tracing::debug_span!("list remote for fetch", url = %self.url).entered();
+        self.list_before_push(prefixes, run)
     }
 
     fn upload_pack(
@@ -204,7 +209,7 @@ impl RefSource for SmartHttp {
         self.in_session(run, |session| {
             let known = match session.upload_pack {
                 Some(known) if known.suffices_for(request) => known,
-                _ => session.shake_hands(run)?.0,
+                _ => session.discover_upload_pack(run)?.0,
             };
             session.fetch(known, request, receive, run)
         })

@@ -4,30 +4,22 @@ use std::io::{BufRead, Cursor, Read as _};
 
 use bstr::{BString, ByteSlice as _};
 
-use super::{AGENT, SmartHttp, session::Session};
+use super::{AGENT, SmartHttp, services::ReceivePackService, session::Session};
 use crate::{
     Error, ErrorKind, Namespace, ObjectFormat, PackFeatures, Push, PushAnswer, PushReport, RefList,
     RefUpdate, SyncContext,
     protocol::{
-        greeting::Greeting,
-        noise::Noise,
-        receive_pack::{self, Capabilities},
+        receive_pack,
         ref_line::V0Lines,
         refused,
         report_status::{self, Report, Trouble, Verdict},
+        sideband_budget::SidebandBudget,
     },
     text::repeatable,
     transport::{Call, Unanswered},
 };
 
 const SERVICE: &str = "git-receive-pack";
-
-/// What a server said about its receive-pack when it listed its refs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ReceivePack {
-    capabilities: Capabilities,
-    format: ObjectFormat,
-}
 
 impl SmartHttp {
     /// The refs that receive-pack lists, and what else the server has with everything behind it.
@@ -46,7 +38,7 @@ impl SmartHttp {
     /// Receive-pack lists all refs to everybody, and takes twice as long for each; upload-pack, in v2,
     /// lists only those that it is asked for. Unless it is known to speak v2, to ask it for all of them
     /// takes a request more.
-    pub(super) fn glance_before_push(
+    pub(super) fn list_before_push(
         &self,
         prefixes: &[BString],
         run: &SyncContext,
@@ -57,7 +49,7 @@ impl SmartHttp {
         }
         // Receive-pack doesn't say which refs are symbolic, or what is behind a tag. With the same said
         // by both, a ref's outcome doesn't depend on which of the two was asked.
-        match self.list_for_fetch(prefixes, &[], run) {
+        match self.list_upload_pack(prefixes, &[], run) {
             Ok(mut listed) => {
                 if listed.is_advertisement {
                     listed.refs.clear_annotated();
@@ -133,10 +125,10 @@ impl Push for &SmartHttp {
 
 impl Session {
     fn list_for_push(&mut self, run: &SyncContext) -> Result<(ObjectFormat, V0Lines), Error> {
-        let greeting = self.greet_receive_pack(run)?;
-        let known = ReceivePack::new(&greeting);
+        let advertisement = self.discover_receive_pack(run)?;
+        let known = ReceivePackService::new(&advertisement);
         self.receive_pack = Some(known);
-        let Some(listed) = greeting.listed else {
+        let Some(listed) = advertisement.listed else {
             let text = "the server answered a push in protocol v2, which has none";
             return Err(Error::new(ErrorKind::Protocol, text));
         };
@@ -150,7 +142,7 @@ impl Session {
         pack: &mut dyn BufRead,
         run: &SyncContext,
     ) -> Result<PushReport, Error> {
-        let Some(ReceivePack {
+        let Some(ReceivePackService {
             capabilities,
             format,
         }) = self.receive_pack
@@ -183,8 +175,8 @@ impl Session {
                 });
             }
         };
-        let noise = Noise::up_to(run.limits().noise);
-        let mut report = report_status::read(answer.body, &capabilities, updates, noise);
+        let budget = SidebandBudget::up_to(run.limits().noise);
+        let mut report = report_status::read(answer.body, &capabilities, updates, budget);
         let failure = self.client.take_failure();
         self.is_broken = failure.is_some() || report.trouble.is_some();
         let mut messages = std::mem::take(&mut report.messages);
@@ -251,15 +243,6 @@ impl Session {
             }
         }
         answers
-    }
-}
-
-impl ReceivePack {
-    fn new(greeting: &Greeting) -> Self {
-        ReceivePack {
-            capabilities: Capabilities::of(|name| greeting.offers(name)),
-            format: greeting.format,
-        }
     }
 }
 

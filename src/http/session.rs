@@ -2,16 +2,19 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::{SmartHttp, fetch::UploadPack, push::ReceivePack};
+use super::{
+    SmartHttp,
+    services::{ReceivePackService, UploadPackService},
+};
 use crate::{
     Error, ErrorKind, RemoteUrl, Service, SyncContext, Traffic,
     protocol::{
+        advertisement::{self, Advertisement},
         fetch::shallow_source,
-        greeting::{Greeting, greeting},
         ls_refs::Listing,
         ref_line::V0Lines,
     },
-    transport::{Call, ClientOptions, CurrentRun, HttpClient, Meter},
+    transport::{Call, ClientOptions, CurrentRun, HttpClient, WireCounters},
 };
 
 /// A connection, and what the server said about itself on it.
@@ -21,9 +24,9 @@ pub(super) struct Session {
     pub(super) base: RemoteUrl,
     pub(super) client: HttpClient,
     current: CurrentRun,
-    meter: Arc<Meter>,
-    pub(super) upload_pack: Option<UploadPack>,
-    pub(super) receive_pack: Option<ReceivePack>,
+    counters: Arc<WireCounters>,
+    pub(super) upload_pack: Option<UploadPackService>,
+    pub(super) receive_pack: Option<ReceivePackService>,
     /// Whether something failed although there is a result.
     pub(super) is_broken: bool,
 }
@@ -59,7 +62,7 @@ impl SmartHttp {
     }
 
     fn open_session(&self) -> Result<Session, Error> {
-        let (current, meter) = (CurrentRun::default(), Arc::new(Meter::default()));
+        let (current, counters) = (CurrentRun::default(), Arc::new(WireCounters::default()));
         let client = HttpClient::new(ClientOptions {
             url: self.url.clone(),
             credentials: self.credentials.clone(),
@@ -69,14 +72,14 @@ impl SmartHttp {
             extra_roots: self.extra_roots.clone(),
             crypto: self.crypto.clone(),
             run: current.clone(),
-            meter: meter.clone(),
+            counters: counters.clone(),
         })?;
         Ok(Session {
             url: self.url.clone(),
             base: self.url.clone(),
             client,
             current,
-            meter,
+            counters,
             upload_pack: None,
             receive_pack: None,
             is_broken: false,
@@ -87,19 +90,19 @@ impl SmartHttp {
 impl Session {
     /// Asks for the capabilities of upload-pack. Servers older than v2 list all of their refs with
     /// them.
-    pub(super) fn shake_hands(
+    pub(super) fn discover_upload_pack(
         &mut self,
         run: &SyncContext,
-    ) -> Result<(UploadPack, Option<Listing>), Error> {
-        let greeting = self.greet(Service::UploadPack, run)?;
+    ) -> Result<(UploadPackService, Option<Listing>), Error> {
+        let advertisement = self.discover(Service::UploadPack, run)?;
         let is_shallow = |listed: &V0Lines| !listed.shallow.is_empty();
-        if greeting.listed.as_ref().is_some_and(is_shallow) {
+        if advertisement.listed.as_ref().is_some_and(is_shallow) {
             return Err(shallow_source());
         }
-        let known = UploadPack::new(&greeting);
+        let known = UploadPackService::new(&advertisement);
         self.upload_pack = Some(known);
-        let head = greeting.head();
-        let listing = greeting.listed.map(|listed| Listing {
+        let head = advertisement.head();
+        let listing = advertisement.listed.map(|listed| Listing {
             refs: listed.refs,
             head,
         });
@@ -107,28 +110,31 @@ impl Session {
     }
 
     /// Asks for the capabilities of receive-pack, and for all refs. There is no v2 of it.
-    pub(super) fn greet_receive_pack(&mut self, run: &SyncContext) -> Result<Greeting, Error> {
-        self.greet(Service::ReceivePack, run)
+    pub(super) fn discover_receive_pack(
+        &mut self,
+        run: &SyncContext,
+    ) -> Result<Advertisement, Error> {
+        self.discover(Service::ReceivePack, run)
     }
 
     /// Starts at the URL that was given, and goes on where a redirect leads.
-    fn greet(&mut self, service: Service, run: &SyncContext) -> Result<Greeting, Error> {
-        let first = self.greet_at(self.url.clone(), service, run);
+    fn discover(&mut self, service: Service, run: &SyncContext) -> Result<Advertisement, Error> {
+        let first = self.discover_at(self.url.clone(), service, run);
         match (first, self.client.take_moved()) {
             (Err(err), Some(moved)) if err.kind() == ErrorKind::Redirected => {
                 tracing::debug!(to = %moved, "the repository has moved");
-                self.greet_at(moved, service, run)
+                self.discover_at(moved, service, run)
             }
             (first, _) => first,
         }
     }
 
-    fn greet_at(
+    fn discover_at(
         &mut self,
         base: RemoteUrl,
         service: Service,
         run: &SyncContext,
-    ) -> Result<Greeting, Error> {
+    ) -> Result<Advertisement, Error> {
         // In v2, receive-pack doesn't exist.
         let (service, version) = match service {
             Service::UploadPack => ("git-upload-pack", Some("2")),
@@ -142,15 +148,15 @@ impl Session {
             moves_refs: false,
         };
         let answer = self.client.discover(&call)?;
-        let greeting = greeting(answer, service, run.limits());
-        greeting.map_err(|err| self.client.take_failure().unwrap_or(err))
+        let advertisement = advertisement::read(answer, service, run.limits());
+        advertisement.map_err(|err| self.client.take_failure().unwrap_or(err))
     }
 
     fn traffic(&self) -> Traffic {
         Traffic {
-            requests: self.meter.requests(),
-            bytes_sent: self.meter.bytes_sent(),
-            bytes_received: self.meter.bytes_received(),
+            requests: self.counters.requests(),
+            bytes_sent: self.counters.bytes_sent(),
+            bytes_received: self.counters.bytes_received(),
             objects: 0,
         }
     }

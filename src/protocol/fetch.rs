@@ -6,10 +6,10 @@ use std::io::{self, BufRead};
 use bstr::{BStr, BString, ByteSlice};
 
 use super::{
-    noise::Noise,
     not_packets,
     pkt_line::{Packet, Request, read_head},
     printable,
+    sideband_budget::SidebandBudget,
 };
 use crate::{Error, ErrorKind, ObjectFormat, ObjectId, PackRequest};
 
@@ -144,18 +144,18 @@ pub(crate) enum Preface {
 pub(crate) fn preface(
     answer: &mut impl BufRead,
     dialect: Dialect,
-    noise: &mut Noise,
+    budget: &mut SidebandBudget,
 ) -> Result<Preface, Error> {
     match dialect {
-        Dialect::V2 { .. } => preface_v2(answer, noise),
-        Dialect::V0(_) => preface_v0(answer, noise),
+        Dialect::V2 { .. } => preface_v2(answer, budget),
+        Dialect::V0(_) => preface_v0(answer, budget),
     }
 }
 
-fn preface_v2(answer: &mut impl BufRead, noise: &mut Noise) -> Result<Preface, Error> {
+fn preface_v2(answer: &mut impl BufRead, budget: &mut SidebandBudget) -> Result<Preface, Error> {
     loop {
         let headline = match read_head(answer).map_err(unreadable)? {
-            Packet::Data(bytes) => line(answer, bytes, noise)?,
+            Packet::Data(bytes) => line(answer, bytes, budget)?,
             Packet::Flush | Packet::Delimiter | Packet::ResponseEnd => return Err(no_pack()),
         };
         match headline.as_slice() {
@@ -166,7 +166,7 @@ fn preface_v2(answer: &mut impl BufRead, noise: &mut Noise) -> Result<Preface, E
         loop {
             match read_head(answer).map_err(unreadable)? {
                 Packet::Data(bytes) => {
-                    let said = line(answer, bytes, noise)?;
+                    let said = line(answer, bytes, budget)?;
                     match headline.as_slice() {
                         b"acknowledgments" if is_acknowledgment(&said) => {}
                         // An empty section is what a server says to a shallow client.
@@ -181,7 +181,7 @@ fn preface_v2(answer: &mut impl BufRead, noise: &mut Noise) -> Result<Preface, E
     }
 }
 
-fn preface_v0(answer: &mut impl BufRead, noise: &mut Noise) -> Result<Preface, Error> {
+fn preface_v0(answer: &mut impl BufRead, budget: &mut SidebandBudget) -> Result<Preface, Error> {
     loop {
         let Packet::Data(bytes) = read_head(answer).map_err(unreadable)? else {
             return Err(no_pack());
@@ -189,7 +189,7 @@ fn preface_v0(answer: &mut impl BufRead, noise: &mut Noise) -> Result<Preface, E
         if let Some(1..=3) = answer.fill_buf().map_err(unreadable)?.first() {
             return Ok(Preface::Pack(Some(bytes)));
         }
-        let said = line(answer, bytes, noise)?;
+        let said = line(answer, bytes, budget)?;
         if is_about_shallow(&said) {
             return Err(shallow_source());
         }
@@ -199,8 +199,12 @@ fn preface_v0(answer: &mut impl BufRead, noise: &mut Noise) -> Result<Preface, E
     }
 }
 
-fn line(answer: &mut impl BufRead, bytes: usize, noise: &mut Noise) -> Result<BString, Error> {
-    noise.hear(bytes)?;
+fn line(
+    answer: &mut impl BufRead,
+    bytes: usize,
+    budget: &mut SidebandBudget,
+) -> Result<BString, Error> {
+    budget.take(bytes)?;
     let mut said = vec![0; bytes];
     answer.read_exact(&mut said).map_err(unreadable)?;
     said.truncate(said.trim_end_with(|c| c == '\n').len());

@@ -1,15 +1,15 @@
 //! Git's wire grammar as pure functions over bytes. Nothing here touches a socket.
 
+pub(crate) mod advertisement;
 pub(crate) mod fetch;
-pub(crate) mod greeting;
 pub(crate) mod ls_refs;
 pub(crate) mod messages;
-pub(crate) mod noise;
 pub(crate) mod pkt_line;
 pub(crate) mod receive_pack;
 pub(crate) mod ref_line;
 pub(crate) mod report_status;
 pub(crate) mod side_band;
+pub(crate) mod sideband_budget;
 
 use std::io;
 

@@ -10,10 +10,10 @@ use bstr::{BStr, ByteSlice};
 use gix_transport::packetline::{self, PacketLineRef, blocking_io::StreamingPeekableIter};
 
 use super::{
-    noise::Noise,
     printable,
     receive_pack::Capabilities,
     side_band::{self, SideBand},
+    sideband_budget::SidebandBudget,
 };
 use crate::{ObjectId, RefUpdate};
 
@@ -71,19 +71,19 @@ pub(crate) fn read(
     answer: impl BufRead,
     capabilities: &Capabilities,
     updates: &[RefUpdate],
-    noise: Noise,
+    sideband: SidebandBudget,
 ) -> Report {
-    let mut report = ReportLines::about(updates, noise);
+    let mut report = ReportLines::about(updates, sideband);
     let reports = capabilities.report.is_some();
     if !capabilities.side_band {
         let ended = if reports {
             report.read(answer)
         } else {
-            to_the_end(answer, noise)
+            to_the_end(answer, sideband)
         };
         return report.close(ended.err(), Vec::new());
     }
-    let mut bands = SideBand::new(answer, noise, None);
+    let mut bands = SideBand::new(answer, sideband, None);
     let ended = if reports {
         report.read(&mut bands)
     } else {
@@ -104,13 +104,13 @@ pub(crate) fn read(
 }
 
 /// For a server that doesn't report.
-fn to_the_end(mut answer: impl BufRead, mut noise: Noise) -> Result<(), Trouble> {
+fn to_the_end(mut answer: impl BufRead, mut sideband: SidebandBudget) -> Result<(), Trouble> {
     loop {
         let heard = answer.fill_buf().map_err(trouble)?.len();
         if heard == 0 {
             return Ok(());
         }
-        noise.hear(heard).map_err(over_budget)?;
+        sideband.take(heard).map_err(over_budget)?;
         answer.consume(heard);
     }
 }
@@ -147,11 +147,11 @@ struct ReportLines<'a> {
     stray_lines: u32,
     /// Bytes of a reason that are more than a usual one has.
     excess: usize,
-    noise: Noise,
+    sideband: SidebandBudget,
 }
 
 impl<'a> ReportLines<'a> {
-    fn about(updates: &'a [RefUpdate<'a>], noise: Noise) -> Self {
+    fn about(updates: &'a [RefUpdate<'a>], sideband: SidebandBudget) -> Self {
         let names = updates.iter().map(|update| update.name.as_bstr());
         ReportLines {
             updates,
@@ -163,7 +163,7 @@ impl<'a> ReportLines<'a> {
             verdicts: vec![Verdict::Silent; updates.len()],
             stray_lines: 0,
             excess: 0,
-            noise,
+            sideband,
         }
     }
 
@@ -179,9 +179,9 @@ impl<'a> ReportLines<'a> {
                 .ok_or(Trouble::Unreadable)?;
             let excess = mem::take(&mut self.excess);
             if self.news() == news {
-                self.noise.hear(line.len()).map_err(over_budget)?;
+                self.sideband.take(line.len()).map_err(over_budget)?;
             } else if excess > 0 {
-                self.noise.hear(excess).map_err(over_budget)?;
+                self.sideband.take(excess).map_err(over_budget)?;
             }
         }
         // The flush packet says that there are no options to come.

@@ -4,9 +4,9 @@ use std::io::{self, BufRead, Read};
 
 use super::{
     messages::Messages,
-    noise::Noise,
     pkt_line::{Packet, garbled, read_head},
     printable,
+    sideband_budget::SidebandBudget,
 };
 use crate::Error;
 
@@ -21,7 +21,7 @@ const MAX_MESSAGE: usize = 4096;
 /// Its errors are kept for [`trouble`](SideBand::trouble) by the time they are returned.
 pub(crate) struct SideBand<R> {
     from: R,
-    noise: Noise,
+    budget: SidebandBudget,
     /// Bytes of the first packet, while it has lost its head and not been looked at.
     headless: Option<usize>,
     /// Bytes of the matter that are left in the current packet.
@@ -47,10 +47,10 @@ pub(crate) enum Trouble {
 
 impl<R: BufRead> SideBand<R> {
     /// The next bytes of `from` are a packet, or so many bytes of one that has lost its head.
-    pub(crate) fn new(from: R, noise: Noise, headless: Option<usize>) -> Self {
+    pub(crate) fn new(from: R, budget: SidebandBudget, headless: Option<usize>) -> Self {
         SideBand {
             from,
-            noise,
+            budget,
             headless,
             left: 0,
             is_over: false,
@@ -76,7 +76,7 @@ impl<R: BufRead> SideBand<R> {
             if rest == 0 {
                 return Ok(());
             }
-            self.hear(rest)?;
+            self.count(rest)?;
             self.consume(rest);
         }
     }
@@ -115,9 +115,9 @@ impl<R: BufRead> SideBand<R> {
                 Ok(())
             }
             // Keeps the connection alive.
-            1 => self.hear(0),
+            1 => self.count(0),
             2 => {
-                self.hear(bytes)?;
+                self.count(bytes)?;
                 let text = self.message(bytes)?;
                 self.messages.push(&text);
                 self.logged += 1;
@@ -148,8 +148,8 @@ impl<R: BufRead> SideBand<R> {
         Ok(text)
     }
 
-    fn hear(&mut self, bytes: usize) -> io::Result<()> {
-        let heard = self.noise.hear(bytes);
+    fn count(&mut self, bytes: usize) -> io::Result<()> {
+        let heard = self.budget.take(bytes);
         heard.map_err(|err| self.fail(Trouble::OverBudget(err)))
     }
 
@@ -217,7 +217,7 @@ mod tests {
     ) -> (Vec<u8>, io::Result<()>, Option<Trouble>) {
         let mut answer: Vec<u8> = packets.iter().flat_map(|content| packet(content)).collect();
         answer.extend_from_slice(end);
-        let mut bands = SideBand::new(&*answer, Noise::up_to(noise), None);
+        let mut bands = SideBand::new(&*answer, SidebandBudget::up_to(noise), None);
         let mut matter = Vec::new();
         let read = bands.read_to_end(&mut matter).map(drop);
         (matter, read, bands.trouble())
@@ -276,7 +276,7 @@ mod tests {
     fn what_follows_the_matter_has_a_budget() {
         let answer = [packet(b"\x01pack"), packet(&[1; 1000]), b"0000".to_vec()].concat();
         for (limit, fits) in [(500, false), (5000, true)] {
-            let mut bands = SideBand::new(&*answer, Noise::up_to(limit), None);
+            let mut bands = SideBand::new(&*answer, SidebandBudget::up_to(limit), None);
             bands.read_exact(&mut [0; 4]).expect("the matter");
             assert_eq!(bands.finish().is_ok(), fits);
         }

@@ -152,7 +152,7 @@ fn list(
             }
             let glanced = match options.expects_changes {
                 true => None,
-                false => destination.glance(&present, run)?,
+                false => destination.list_for_fetch(&present, run)?,
             };
             Ok(match glanced {
                 Some(glanced) => (glanced, true),

@@ -12,14 +12,14 @@ use ureq::{
 };
 
 use super::{
-    Credentials, CurrentRun, Meter, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts,
+    Credentials, CurrentRun, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts, WireCounters,
     body::{ResponseBody, lock},
     connect::{Dialer, NoResolver, system_look_up},
     credentials::Authorization,
     response::{Head, MAX_WORDS, incomplete},
     socket::Link,
     tls,
-    upload::Upload,
+    upload_body::UploadBody,
 };
 use crate::{Error, ErrorKind, protocol::printable};
 
@@ -47,7 +47,7 @@ pub(crate) struct ClientOptions {
     /// The cryptography for TLS, if it is not to be that of the process or of refsync.
     pub(crate) crypto: Option<Arc<CryptoProvider>>,
     pub(crate) run: CurrentRun,
-    pub(crate) meter: Arc<Meter>,
+    pub(crate) counters: Arc<WireCounters>,
 }
 
 /// HTTP to one origin.
@@ -84,7 +84,7 @@ impl HttpClient {
             .is_https()
             .then(|| tls::config(roots, options.crypto))
             .transpose()?;
-        let link = Arc::new(Link::new(options.run, options.meter, options.timeouts));
+        let link = Arc::new(Link::new(options.run, options.counters, options.timeouts));
         let dialer = Dialer {
             link: link.clone(),
             policy: options.policy,
@@ -165,7 +165,7 @@ impl HttpClient {
     pub(super) fn ask(
         &self,
         request: Request<()>,
-        body: Option<&mut Upload<'_>>,
+        body: Option<&mut UploadBody<'_>>,
     ) -> Result<Response<Body>, Error> {
         let response = self.exchange(request, body)?;
         self.accept(response)
@@ -177,12 +177,12 @@ impl HttpClient {
     pub(super) fn exchange(
         &self,
         request: Request<()>,
-        mut body: Option<&mut Upload<'_>>,
+        mut body: Option<&mut UploadBody<'_>>,
     ) -> Result<Response<Body>, Error> {
         let first = self.try_exchange(request.clone(), body.as_deref_mut());
         let is_repeatable = first.is_err()
             && self.0.link.was_forgotten()
-            && body.as_deref_mut().is_none_or(Upload::rewind);
+            && body.as_deref_mut().is_none_or(UploadBody::rewind);
         if !is_repeatable {
             return first;
         }
@@ -194,7 +194,7 @@ impl HttpClient {
     fn try_exchange(
         &self,
         mut request: Request<()>,
-        body: Option<&mut Upload<'_>>,
+        body: Option<&mut UploadBody<'_>>,
     ) -> Result<Response<Body>, Error> {
         let Inner {
             agent,
@@ -225,7 +225,7 @@ impl HttpClient {
         let _in_span = span.enter();
         link.run.check()?;
         link.begin_request();
-        link.meter.count_request();
+        link.counters.count_request();
         let asked = (*request.method() == Method::GET).then(|| request.uri().clone());
         let response = match body {
             Some(body) => agent.run(request.map(|()| SendBody::from_reader(body))),

@@ -18,7 +18,6 @@ mod connect;
 mod credentials;
 mod current_run;
 mod failure;
-mod meter;
 mod pace;
 mod policy;
 mod redirect;
@@ -27,13 +26,14 @@ mod socket;
 mod timeouts;
 mod tls;
 mod upload;
+mod upload_body;
 mod url;
+mod wire_counters;
 
 pub(crate) use call::Call;
 pub(crate) use client::{ClientOptions, HttpClient};
 pub use credentials::Credentials;
 pub(crate) use current_run::CurrentRun;
-pub(crate) use meter::Meter;
 pub use policy::{IpNetwork, NetworkPolicy};
 pub use redirect::Redirects;
 #[cfg(any(test, fuzzing))]
@@ -41,6 +41,7 @@ pub(crate) use redirect::moved_within_origin;
 pub use timeouts::Timeouts;
 pub(crate) use upload::Unanswered;
 pub use url::{Origin, RemoteUrl};
+pub(crate) use wire_counters::WireCounters;
 
 #[cfg(test)]
 mod tests;

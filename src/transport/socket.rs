@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    CurrentRun, Meter, Timeouts,
+    CurrentRun, Timeouts, WireCounters,
     failure::Failure,
     pace::{Framing, Pace},
 };
@@ -22,7 +22,7 @@ pub(super) const POLL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) run: CurrentRun,
-    pub(super) meter: Arc<Meter>,
+    pub(super) counters: Arc<WireCounters>,
     pub(super) failure: Failure,
     pub(super) timeouts: Timeouts,
     pub(super) pace: Pace,
@@ -38,10 +38,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(run: CurrentRun, meter: Arc<Meter>, timeouts: Timeouts) -> Self {
+    pub(super) fn new(run: CurrentRun, counters: Arc<WireCounters>, timeouts: Timeouts) -> Self {
         Link {
             run,
-            meter,
+            counters,
             failure: Failure::default(),
             timeouts,
             pace: Pace::default(),
@@ -192,7 +192,7 @@ impl Read for Socket {
             self.link.hung_up.set(true);
         }
         let received = received?;
-        self.link.meter.count_received(received);
+        self.link.counters.count_received(received);
         if let Err(err) = self.link.run.received(received) {
             self.broken = true;
             return Err(self.link.failure.record(err));
@@ -218,7 +218,7 @@ impl Write for Socket {
             self.is_mute = true;
             self.link.hung_up.set(true);
         } else {
-            self.link.meter.count_sent(sent);
+            self.link.counters.count_sent(sent);
         }
         Ok(sent)
     }
@@ -324,6 +324,6 @@ mod tests {
         peer.write_all(b"too late").expect("sent");
         socket.read(&mut [0]).expect_err("failed for good");
         assert!(!socket.is_open());
-        assert_eq!(link.meter.bytes_received(), 0);
+        assert_eq!(link.counters.bytes_received(), 0);
     }
 }

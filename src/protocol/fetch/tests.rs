@@ -76,7 +76,7 @@ fn answer(packets: &[&str]) -> Vec<u8> {
 }
 
 fn read(dialect: Dialect, bytes: &[u8]) -> Result<Preface, Error> {
-    preface(&mut &*bytes, dialect, &mut Noise::up_to(10_000))
+    preface(&mut &*bytes, dialect, &mut SidebandBudget::up_to(10_000))
 }
 
 #[test]

@@ -57,7 +57,12 @@ fn refused(text: &str) -> Verdict {
 }
 
 fn read(answer: impl BufRead, capabilities: &Capabilities, updates: &[RefUpdate]) -> Report {
-    super::read(answer, capabilities, updates, Noise::up_to(100_000))
+    super::read(
+        answer,
+        capabilities,
+        updates,
+        SidebandBudget::up_to(100_000),
+    )
 }
 
 type Recorded = (&'static [u8], Capabilities, [&'static str; 2], [Verdict; 2]);
@@ -502,7 +507,7 @@ fn reasons_longer_than_usual_are_noise() {
             answer.as_bytes(),
             &plain(),
             &creations(&names),
-            Noise::up_to(noise),
+            SidebandBudget::up_to(noise),
         )
     };
     let short = report(64, 0);

@@ -6,19 +6,23 @@ use super::*;
 fn requests_share_a_connection_and_are_metered() {
     let server = Server::start([Step::Answer(ok("one")), Step::Answer(ok("two"))]);
     let options = options(&server.url());
-    let meter = options.meter.clone();
+    let counters = options.counters.clone();
     let client = HttpClient::new(options).expect("a client");
     assert_eq!(get(&client, &server.url()).expect("an answer"), "one");
     assert_eq!(get(&client, &server.url()).expect("an answer"), "two");
 
     assert_eq!(server.connections(), 1);
-    assert_eq!(meter.requests(), 2);
+    assert_eq!(counters.requests(), 2);
     assert_eq!(
-        meter.bytes_received(),
+        counters.bytes_received(),
         (ok("one").len() + ok("two").len()) as u64
     );
     let sent: usize = server.requests().iter().map(|text| text.len()).sum();
-    assert!(meter.bytes_sent() >= sent as u64, "{}", meter.bytes_sent());
+    assert!(
+        counters.bytes_sent() >= sent as u64,
+        "{}",
+        counters.bytes_sent()
+    );
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::{io::Read as _, sync::Arc, time::Duration};
 
 use self::server::{Server, Step};
 use super::{
-    Call, ClientOptions, CurrentRun, HttpClient, Meter, NetworkPolicy, Redirects, RemoteUrl,
-    Timeouts,
+    Call, ClientOptions, CurrentRun, HttpClient, NetworkPolicy, Redirects, RemoteUrl, Timeouts,
+    WireCounters,
 };
 use crate::{Error, ErrorKind};
 
@@ -30,7 +30,7 @@ fn options(url: &str) -> ClientOptions {
         extra_roots: Vec::new(),
         crypto: None,
         run: CurrentRun::default(),
-        meter: Arc::new(Meter::default()),
+        counters: Arc::new(WireCounters::default()),
     }
 }
 

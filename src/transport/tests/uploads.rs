@@ -112,7 +112,7 @@ fn a_large_body_goes_in_chunks_after_a_probe() {
     const LENGTH: u64 = 300 * MIB;
     let server = Server::start([Step::Answer(done("")), Step::Answer(done("thanks"))]);
     let mut options = options(&server.url());
-    let meter = options.meter.clone();
+    let counters = options.counters.clone();
     options.credentials = Some(crate::Credentials::token("canary"));
     let client = HttpClient::new(options).expect("a client");
     let answer = upload(&client, &server.url(), bytes(LENGTH)).expect("an answer");
@@ -131,8 +131,8 @@ fn a_large_body_goes_in_chunks_after_a_probe() {
     }
     assert_eq!(server.body_bytes(), LENGTH + 4);
     assert_eq!(server.connections(), 1);
-    assert_eq!(meter.requests(), 2);
-    assert!(meter.bytes_sent() > LENGTH);
+    assert_eq!(counters.requests(), 2);
+    assert!(counters.bytes_sent() > LENGTH);
 }
 
 #[test]

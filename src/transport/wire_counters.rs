@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// Bytes are those that pass through the socket, with TLS and HTTP framing.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
+pub(crate) struct WireCounters {
     requests: AtomicU64,
     bytes_sent: AtomicU64,
     bytes_received: AtomicU64,
 }
 
-impl Meter {
+impl WireCounters {
     /// HTTP requests begun, also those that failed.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)

@@ -1,5 +1,5 @@
-//! What a server says before it is asked for anything: its capabilities and, if it is older than
-//! protocol v2, all of its refs (gitprotocol-v2(5), "Capability Advertisement"; gitprotocol-http(5),
+//! The advertisement of a server: its capabilities and, if it is older than protocol v2, all of its
+//! refs (gitprotocol-v2(5), "Capability Advertisement"; gitprotocol-http(5),
 //! "Smart Server Response"; gitprotocol-pack(5), "Reference Discovery").
 
 use std::io::Read;
@@ -14,19 +14,19 @@ use super::{
 };
 use crate::{Error, ErrorKind, Limits, ObjectFormat};
 
-pub(crate) struct Greeting {
+pub(crate) struct Advertisement {
     pub(crate) capabilities: Capabilities,
     pub(crate) format: ObjectFormat,
     /// All of its refs, if it is older than v2.
     pub(crate) listed: Option<V0Lines>,
 }
 
-impl Greeting {
+impl Advertisement {
     pub(crate) fn offers(&self, capability: &str) -> bool {
         self.capabilities.value(capability).is_some()
     }
 
-    /// What HEAD names, as a server older than v2 says (gitprotocol-capabilities(5), "symref").
+    /// The target of HEAD, as a server older than v2 says (gitprotocol-capabilities(5), "symref").
     pub(crate) fn head(&self) -> Option<BString> {
         let mut symbolic = self.capabilities.values("symref");
         symbolic.find_map(|named| named.strip_prefix(b"HEAD:").map(BString::from))
@@ -69,8 +69,12 @@ impl Capabilities {
     }
 }
 
-/// Reads what a server says of this service.
-pub(crate) fn greeting(from: impl Read, service: &str, limits: &Limits) -> Result<Greeting, Error> {
+/// Reads the advertisement of `service`.
+pub(crate) fn read(
+    from: impl Read,
+    service: &str,
+    limits: &Limits,
+) -> Result<Advertisement, Error> {
     let mut packets = Packets::new(from);
     let mut budget = Budget::of(limits.capabilities);
     let mut first = said(&mut packets, &mut budget)?;
@@ -95,7 +99,7 @@ pub(crate) fn greeting(from: impl Read, service: &str, limits: &Limits) -> Resul
                 lines.push(b'\n');
             }
             let capabilities = Capabilities::of_v2(lines);
-            return Ok(Greeting {
+            return Ok(Advertisement {
                 format: object_format(&capabilities)?,
                 capabilities,
                 listed: None,
@@ -109,7 +113,7 @@ pub(crate) fn greeting(from: impl Read, service: &str, limits: &Limits) -> Resul
     let mut capabilities = Capabilities::default();
     let mut listed = V0Lines::default();
     let Some(first) = first else {
-        return Ok(Greeting {
+        return Ok(Advertisement {
             capabilities,
             format: ObjectFormat::Sha1,
             listed: Some(listed),
@@ -127,14 +131,14 @@ pub(crate) fn greeting(from: impl Read, service: &str, limits: &Limits) -> Resul
         refuses(line)?;
         take(line)?;
     }
-    Ok(Greeting {
+    Ok(Advertisement {
         capabilities,
         format,
         listed: Some(listed),
     })
 }
 
-/// How much more may be said before it is about refs.
+/// The bytes that capabilities may still take.
 struct Budget {
     limit: usize,
     left: usize,
@@ -201,12 +205,12 @@ mod tests {
         format!("{:04x}{line}", line.len() + HEAD_LEN)
     }
 
-    fn greet(answer: &str) -> Result<Greeting, Error> {
+    fn advertise(answer: &str) -> Result<Advertisement, Error> {
         let limits = Limits {
             capabilities: 300,
             ..Limits::default()
         };
-        greeting(answer.as_bytes(), "git-upload-pack", &limits)
+        read(answer.as_bytes(), "git-upload-pack", &limits)
     }
 
     #[test]
@@ -223,9 +227,9 @@ mod tests {
         let said = lines.map(packet).concat() + "0000";
         let announced = format!("{}0000", packet("# service=git-upload-pack\n"));
         for said in [said.clone(), announced + &said] {
-            let greeting = greet(&said).expect("a greeting");
-            assert!(greeting.listed.is_none());
-            assert_eq!(greeting.format, ObjectFormat::Sha256);
+            let advertisement = advertise(&said).expect("an advertisement");
+            assert!(advertisement.listed.is_none());
+            assert_eq!(advertisement.format, ObjectFormat::Sha256);
             for (name, value) in [
                 ("agent", Some("git/2")),
                 ("ls-refs", Some("unborn")),
@@ -235,9 +239,9 @@ mod tests {
                 ("unborn", None),
                 ("version 2", None),
             ] {
-                let found = greeting.capabilities.value(name);
+                let found = advertisement.capabilities.value(name);
                 assert_eq!(found, value.map(BStr::new), "{name}");
-                assert_eq!(greeting.offers(name), value.is_some(), "{name}");
+                assert_eq!(advertisement.offers(name), value.is_some(), "{name}");
             }
         }
     }
@@ -248,10 +252,11 @@ mod tests {
         let first = packet(&format!("{id} refs/heads/main\0thin-pack agent=git/1\n"));
         let second = packet(&format!("{id} refs/heads/other\n"));
         for before in ["", &packet("version 1\n"), &packet("version 1")] {
-            let greeting = greet(&format!("{before}{first}{second}0000")).expect("a greeting");
-            assert!(greeting.offers("thin-pack") && greeting.offers("agent"));
-            assert!(!greeting.offers("thin"));
-            let listed = greeting.listed.expect("refs").refs;
+            let advertisement =
+                advertise(&format!("{before}{first}{second}0000")).expect("an advertisement");
+            assert!(advertisement.offers("thin-pack") && advertisement.offers("agent"));
+            assert!(!advertisement.offers("thin"));
+            let listed = advertisement.listed.expect("refs").refs;
             let names: Vec<_> = listed
                 .iter()
                 .map(|listed| listed.name.to_string())
@@ -259,12 +264,12 @@ mod tests {
             assert_eq!(names, ["refs/heads/main", "refs/heads/other"]);
         }
         let nothing = packet("# service=git-upload-pack\n") + "00000000";
-        let listed = greet(&nothing).expect("a greeting").listed;
+        let listed = advertise(&nothing).expect("an advertisement").listed;
         assert!(listed.expect("no refs").refs.is_empty());
     }
 
     #[test]
-    fn what_is_no_greeting() {
+    fn what_is_no_advertisement() {
         let id = "a".repeat(40);
         for (said, kind) in [
             (packet("version 3\n") + "0000", ErrorKind::Protocol),
@@ -297,7 +302,7 @@ mod tests {
             ),
             (packet(&"x".repeat(297)), ErrorKind::BudgetExceeded),
         ] {
-            let err = greet(&said).err().expect(&said);
+            let err = advertise(&said).err().expect(&said);
             assert_eq!(err.kind(), kind, "{said}");
         }
     }

@@ -1,0 +1,28 @@
+use crate::Error;
+
+/// The rest of [`Limits::noise`](crate::Limits::noise) in one answer: bytes of progress, messages and
+/// keep-alive packets beside the pack or the report.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SidebandBudget {
+    limit: u64,
+    taken: u64,
+}
+
+impl SidebandBudget {
+    pub(crate) fn up_to(limit: u64) -> Self {
+        SidebandBudget { limit, taken: 0 }
+    }
+
+    /// Takes a packet with this many bytes beside the matter off the budget.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Error> {
+        const PACKET_HEAD: u64 = 4;
+        self.taken += bytes as u64 + PACKET_HEAD;
+        if self.taken <= self.limit {
+            return Ok(());
+        }
+        Err(Error::over_budget(
+            "noise",
+            format_args!("{} bytes beside the matter", self.limit),
+        ))
+    }
+}

@@ -1,0 +1,152 @@
+//! The body of a request that may be too large to be held in memory.
+
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek as _, Write as _};
+
+use super::socket::Link;
+use crate::Error;
+
+/// The size of a body up to which it is sent in one piece and with its length, as git's
+/// `http.postBuffer`. Some servers refuse a body without one.
+const POST_BUFFER: usize = 1024 * 1024;
+
+/// A body that knows its last bytes for the last ones before it hands them out.
+///
+/// A server may act on them right away, whether or not HTTP's own end of the body ever arrives.
+pub(super) struct UploadBody<'a> {
+    ahead: Cursor<Vec<u8>>,
+    rest: Box<dyn BufRead + 'a>,
+    /// Whether what has been handed out of the rest is nowhere else.
+    rest_has_begun: bool,
+    rest_is_over: bool,
+    /// How long it is, where that is known.
+    pub(super) length: Option<u64>,
+    pub(super) moves_refs: bool,
+    /// Whether all of it had been handed out when it was begun again.
+    pub(super) was_over: bool,
+    link: &'a Link,
+}
+
+impl<'a> UploadBody<'a> {
+    pub(super) fn new(body: &'a mut dyn BufRead, link: &'a Link) -> Self {
+        UploadBody {
+            ahead: Cursor::default(),
+            rest: Box::new(body),
+            rest_has_begun: false,
+            rest_is_over: false,
+            length: None,
+            moves_refs: false,
+            was_over: false,
+            link,
+        }
+    }
+
+    /// Begins again, if that can be: nothing has been handed out but what was read ahead.
+    pub(super) fn rewind(&mut self) -> bool {
+        if self.rest_has_begun {
+            return false;
+        }
+        self.was_over |= self.is_over();
+        self.ahead.set_position(0);
+        true
+    }
+
+    /// Whether all of it has been handed out.
+    pub(super) fn is_over(&self) -> bool {
+        self.rest_is_over && self.ahead.position() == self.ahead.get_ref().len() as u64
+    }
+
+    pub(super) fn read_ahead(&mut self) -> Result<(), Error> {
+        let mut ahead = Vec::new();
+        let mut part = vec![0; 16 * 1024];
+        while !self.rest_is_over && ahead.len() < POST_BUFFER {
+            let read = self.read_rest(&mut part)?;
+            ahead.extend_from_slice(&part[..read]);
+        }
+        self.length = self.rest_is_over.then_some(ahead.len() as u64);
+        self.ahead = Cursor::new(ahead);
+        Ok(())
+    }
+
+    /// Puts all of it into a file without a name, and goes on from there.
+    pub(super) fn set_aside(&mut self) -> Result<(), Error> {
+        let failed = |err| Error::io("keeping the body of a request", err);
+        let mut file = self.link.run.temporary_file().map_err(failed)?;
+        let mut part = std::mem::take(self.ahead.get_mut());
+        let mut length = 0;
+        loop {
+            length += part.len() as u64;
+            self.link.run.check_disk(length)?;
+            file.write_all(&part).map_err(failed)?;
+            if self.rest_is_over {
+                break;
+            }
+            part.resize(64 * 1024, 0);
+            let read = self.read_rest(&mut part)?;
+            part.truncate(read);
+        }
+        file.rewind().map_err(failed)?;
+        self.ahead = Cursor::default();
+        self.rest = Box::new(BufReader::new(file));
+        self.rest_is_over = false;
+        self.length = Some(length);
+        Ok(())
+    }
+
+    fn read_rest(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
+        if self.rest_is_over {
+            return Ok(0);
+        }
+        self.link.run.check()?;
+        let read = self.rest.read(buf).map_err(body_failed)?;
+        self.rest_is_over = self.rest.fill_buf().map_err(body_failed)?.is_empty();
+        Ok(read)
+    }
+}
+
+/// The error of the body's own reader, if that is what the I/O error is about.
+fn body_failed(err: io::Error) -> Error {
+    err.downcast::<Error>()
+        .unwrap_or_else(|err| Error::io("reading the body of a request", err))
+}
+
+impl Read for UploadBody<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut read = self.ahead.read(buf)?;
+        // For a server that has hung up nothing more is worth being made. The end that ureq sees
+        // then is one that the server doesn't.
+        if read == 0 && !self.link.hung_up.get() {
+            self.rest_has_begun |= !self.rest_is_over;
+            let failure = &self.link.failure;
+            read = self.read_rest(buf).map_err(|err| failure.record(err))?;
+        }
+        if self.moves_refs && self.is_over() {
+            self.link.run.settle();
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::transport::{CurrentRun, Timeouts};
+
+    #[test]
+    fn the_end_is_known_before_the_last_bytes_are_out() {
+        let link = Link::new(CurrentRun::default(), Arc::default(), Timeouts::default());
+        for length in [1, 1000, POST_BUFFER + 100_000] {
+            let bytes = vec![b'x'; length];
+            let mut body = BufReader::with_capacity(1000, &*bytes);
+            let mut upload = UploadBody::new(&mut body, &link);
+            upload.read_ahead().expect("bytes in memory");
+            let mut handed_out = 0;
+            while !upload.is_over() {
+                assert!(handed_out < length);
+                handed_out += upload.read(&mut [0; 4096]).expect("bytes in memory");
+            }
+            assert_eq!(handed_out, length);
+        }
+    }
+}
