@@ -1,5 +1,5 @@
-//! What `benches/micro` measures and can't reach otherwise. Not part of the public API: it is behind a
-//! feature of its own and changes with what is inside.
+//! Internals that `benches/micro` measures and can't reach otherwise. They are not part of the public API:
+//! they are behind a feature of their own and change with the code inside.
 //!
 //! Functions over plain data, each of them a step of the run and nothing more. They panic where the
 //! input is not what the step takes.
@@ -26,7 +26,7 @@ use crate::{
 pub struct Plan<'a>(Vec<PlannedRef<'a>>);
 
 impl Plan<'_> {
-    /// How many refs may move, as far as the plan has got.
+    /// The number of refs that may move, as far as the plan has got.
     pub fn open(&self) -> usize {
         self.0.iter().filter(|planned| planned.is_open()).count()
     }
@@ -65,7 +65,7 @@ pub fn ls_refs(answer: &[u8], format: ObjectFormat, limits: &Limits) -> RefList 
     )
 }
 
-/// What a push of new refs asks for.
+/// The updates of a push of new refs.
 pub struct Updates<'a>(Vec<RefUpdate<'a>>);
 
 impl<'a> Updates<'a> {
@@ -105,7 +105,7 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// Of files with a number each.
+    /// Candidates made of files with a number each.
     pub fn of(contents: impl IntoIterator<Item = (u32, Vec<u8>)>) -> Self {
         let mut versions = Versions {
             candidates: Vec::new(),

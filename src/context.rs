@@ -65,7 +65,7 @@ impl SyncContext {
         &self.budget.cancel
     }
 
-    /// How much the run may cost.
+    /// The limits of the run.
     pub fn limits(&self) -> &Limits {
         &self.budget.limits
     }
@@ -87,7 +87,7 @@ impl SyncContext {
         *self.traffic.lock().unwrap_or_else(PoisonError::into_inner) += more;
     }
 
-    /// What has been sent and received so far.
+    /// The traffic so far.
     pub fn traffic(&self) -> Traffic {
         *self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,8 +117,7 @@ impl SyncContext {
     }
 }
 
-/// How much longer a run may take once a remote has all of a push: what became of the refs is worth
-/// knowing.
+/// The time that a run may take longer once a remote has all of a push, to find out which refs have moved.
 const SETTLING_TIME: Duration = Duration::from_secs(60);
 
 /// The time, bytes and disk space that a run may still use, and whether it was cancelled. Its connections

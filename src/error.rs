@@ -22,7 +22,7 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync + 'static>>,
 }
 
-/// What went wrong, as far as a caller can act on it.
+/// The kind of a failure, as far as a caller can act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -138,7 +138,7 @@ impl Error {
         Error::new(ErrorKind::BudgetExceeded, text)
     }
 
-    /// What went wrong, as far as a caller can act on it.
+    /// The kind of the failure, as far as a caller can act on it.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -155,7 +155,7 @@ impl Error {
         self.stats.as_deref()
     }
 
-    /// How long the server asked to wait (`Retry-After`, RFC 9110 section 10.2.3), if it did.
+    /// The time that the server asked to wait (`Retry-After`, RFC 9110 section 10.2.3), if it did.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }

@@ -86,7 +86,7 @@ impl FsckRules {
         }
     }
 
-    /// What `message` weighs.
+    /// The level of `message`.
     pub fn level(&self, message: FsckMessage) -> FsckLevel {
         self.levels[message as usize]
     }

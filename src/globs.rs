@@ -87,7 +87,7 @@ impl RefGlobs {
         without_covered(out)
     }
 
-    /// What a destination has to list so that a name conflict with a selected ref shows: the
+    /// The prefixes that a destination has to list for name conflicts with selected refs to show: the
     /// [`prefixes`](Self::prefixes) and every directory on the way to them, since
     /// `refs/heads/release` stands in the way of `refs/heads/release/1`.
     pub(crate) fn prefixes_with_parents(&self) -> Vec<BString> {

@@ -1,8 +1,8 @@
-//! How much a run may cost, whatever the other side sends: plain data.
+//! The limits of a run, whatever the other side sends: plain data.
 
 use std::time::Duration;
 
-/// How much a run may cost. What goes beyond it fails with
+/// The limits of a run. A run that goes beyond one fails with
 /// [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded), and the text calls the limit as
 /// its field is called.
 ///
@@ -18,7 +18,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// How long the whole run may take; `None` for as long as it likes. One hour by default.
+    /// The time of the whole run; `None` for no limit. One hour by default.
     ///
     /// A run that has begun to move refs is not interrupted: into a local repository it ends by
     /// itself, and a remote that has received all of a push gets a minute more to say what became

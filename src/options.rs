@@ -1,4 +1,4 @@
-//! What a caller can ask of a run: plain data.
+//! The options of a run: plain data.
 
 use std::{
     path::PathBuf,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{Error, ErrorKind, FsckRules, Limits, Progress, RefGlobs, SyncRunStats};
 
-/// How [`sync()`](crate::sync()) goes about a run. The default syncs all branches and tags.
+/// The options of [`sync()`](crate::sync()). The default syncs all branches and tags.
 ///
 /// ```
 /// let mut options = refsync::SyncOptions::default();
@@ -47,23 +47,23 @@ pub struct SyncOptions {
     /// any other a request or two. Such a run shows that the remote can be read, not that it takes a
     /// push.
     pub expects_changes: bool,
-    /// How many packs a pull may ask for where a remote gives up on one, as git does over an object that
-    /// it lacks: it is asked for half of the tips then, and for the other half. 64 by default; with 1 all
+    /// The number of packs that a pull may ask for after a remote has given up on one, as git does over an
+    /// object that it lacks: half of the tips are asked for then, and the other half. 64 by default; with 1 all
     /// of them are rejected. It ends early once twice as much was received for nothing as the first
     /// time, and more than 1 MiB.
     pub max_pack_requests: usize,
-    /// How many more pushes a run may make, each with some of the refs, where a remote has declined a
+    /// The number of pushes that a run may repeat, each with some of the refs, after a remote has declined a
     /// whole push: its `pre-receive` hook or its check of the pack speaks for all refs at once, and may
     /// object to one of them. 64 by default; with 0 all are rejected. They end early once they have
     /// sent twice as much as the first push, and more than 32 MiB. The source's default branch is tried
     /// first, and what the run before saw refused alone ([`previous`](SyncOptions::previous)) last.
     pub max_repeated_pushes: usize,
-    /// How long a ref that the remote has refused for itself is not sent again, as long as neither of
+    /// The time for which a ref that the remote has refused for itself is not sent again, if neither of
     /// its tips moves and the stats of the run before are at hand ([`previous`](SyncOptions::previous)):
     /// its objects would be sent each time. An hour by default; with zero it is sent in each run. The
     /// stats say when that is ([`Refusal`](crate::Refusal)).
     pub refusal_backoff: Duration,
-    /// How much the run may cost, in time, traffic, memory and disk.
+    /// The limits of the run, in time, traffic, memory and disk.
     pub limits: Limits,
     /// The folder for the temporary repository through which two remotes are synced, which a process
     /// that is killed leaves behind, and for a pack whose length a remote has to know beforehand. The
@@ -73,7 +73,7 @@ pub struct SyncOptions {
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), within a second. A run that has begun
     /// to move objects and refs into the destination ends by itself and does not fail.
     pub cancel: Option<Arc<AtomicBool>>,
-    /// Who is told how far the run is.
+    /// The observer of how far the run is.
     pub progress: Option<Arc<dyn Progress>>,
 }
 

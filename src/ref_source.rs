@@ -12,7 +12,7 @@ use crate::{
 ///
 /// Think of git's two services. An end that can be a *source* lists its refs and gives objects
 /// (upload-pack). An end that can be a *destination* lists its refs and takes objects and ref
-/// updates (receive-pack). `SmartHttp` and [`LocalStore`] are the ends that come with the crate;
+/// updates (receive-pack). `SmartHttp` and [`LocalStore`](crate::LocalStore) are the ends that come with the crate;
 /// a service whose objects don't live in a `.git` folder implements its own.
 ///
 /// Ends are shared between threads and between runs; what belongs to one run is in [`SyncContext`].
@@ -95,7 +95,7 @@ pub trait RefSource: Send + Sync {
     }
 }
 
-/// What an end is asked to do: git's two services.
+/// A service that an end is asked for, one of git's two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Service {
     /// To give objects: the end is the source.
@@ -104,7 +104,7 @@ pub enum Service {
     ReceivePack,
 }
 
-/// How a destination takes objects and ref updates.
+/// The way in which a destination takes objects and ref updates.
 #[non_exhaustive]
 pub enum ReceivePack<'a> {
     /// Objects first: what they turn out to be decides about the refs.
@@ -116,15 +116,15 @@ pub enum ReceivePack<'a> {
 /// Takes the pack that [`RefSource::upload_pack`] streams.
 pub type PackReceiver<'a> = dyn FnMut(&mut dyn BufRead) -> Result<(), Error> + 'a;
 
-/// What to put into a pack.
+/// A request for a pack.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct PackRequest {
     /// Tips to send, as listed by the end that is asked.
     pub wants: Vec<ObjectId>,
-    /// What the receiver has with everything behind it, but for what its shallow boundary cuts off.
-    /// For a pull commits, best ones first; for a push all that the destination lists. An end that
-    /// doesn't know one ignores it.
+    /// Objects that the receiver has with everything behind them, but for what its shallow boundary cuts
+    /// off. For a pull commits, best ones first; for a push all that the destination lists. Unknown ones
+    /// are ignored.
     pub haves: Vec<ObjectId>,
     /// The receiver's shallow boundary: commits that it has without their parents.
     pub shallow: Vec<ObjectId>,
@@ -134,7 +134,7 @@ pub struct PackRequest {
     pub ofs_delta: bool,
 }
 
-/// How an end answered a [`PackRequest`].
+/// The answer of an end to a [`PackRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PackAnswer {
@@ -154,7 +154,7 @@ pub enum PackAnswer {
     },
 }
 
-/// What kind of object a tip is.
+/// The kind of object that a tip is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TipKind {
     /// A commit.
@@ -169,9 +169,9 @@ pub enum TipKind {
     Unknown,
 }
 
-/// What can be asked about objects to decide whether a ref may move.
+/// The objects of an end, as far as they decide whether a ref may move.
 pub trait Objects {
-    /// What kind of object a tip is.
+    /// The kind of object that a tip is.
     fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error>;
 
     /// The history behind the tips.
@@ -220,8 +220,8 @@ pub trait Quarantine: Objects {
     /// Drops what was received last, to start over. What is kept stays.
     fn discard(&mut self) -> Result<(), Error>;
 
-    /// Of `tips`, those that are not here with everything behind them, or with something that can't
-    /// be let in, each with what is wrong: [`Reason::Incomplete`] or [`Reason::Faulty`].
+    /// Finds the `tips` that are not here with everything behind them, or with something that can't be let
+    /// in, each with its reason: [`Reason::Incomplete`] or [`Reason::Faulty`].
     ///
     /// Everything that is reachable from a ref of the store is taken to be complete; everything
     /// else is walked, whether it has just arrived or lies in the store already.
@@ -283,13 +283,13 @@ pub trait Push {
     }
 }
 
-/// What a destination said to a push.
+/// The report of a destination on a push.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct PushReport {
     /// One for each update, in order.
     pub answers: Vec<PushAnswer>,
-    /// What it printed meanwhile, such as the output of its hooks: lines that are safe to print.
+    /// The lines that the destination printed meanwhile, such as the output of its hooks, safe to print.
     pub messages: Vec<String>,
     /// Why it did not answer, or not to the end. With `None` it did, whether or not that made sense.
     pub failure: Option<Error>,
@@ -305,20 +305,20 @@ pub struct PackFeatures {
     pub ofs_delta: bool,
 }
 
-/// What became of one pushed update.
+/// The answer to one pushed update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PushAnswer {
     /// The ref is where it should be.
     Done,
-    /// The destination didn't want it.
+    /// The destination refused the update.
     Refused {
         /// The destination's own words, safe to print.
         text: String,
     },
     /// The answer was lost or makes no sense.
     Unclear {
-        /// What is wrong with it.
+        /// The fault of the answer.
         detail: String,
     },
 }

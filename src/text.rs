@@ -18,7 +18,7 @@ pub(crate) fn is_unsafe(c: char) -> bool {
     c.is_control() || is_invisible
 }
 
-/// How many characters of a text go into the reasons of all refs that it is about.
+/// The number of characters of a text that go into the reasons of all refs that it is about.
 const MAX_REPEATED: usize = 128;
 
 /// The start of a text that becomes the reason of each of many refs: there may be a million of them.

@@ -16,7 +16,7 @@ const SETGID: u32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     0
 };
 
-/// Who may use the files of a repository, beside their owner.
+/// The modes that the files of a shared repository get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Sharing {
     /// Whoever the umask lets in.

@@ -1,4 +1,4 @@
-//! What git's fsck can say, and how bad it is.
+//! The messages of git's fsck, and their levels.
 //!
 //! The messages and their severity are those of git's `fsck.h`, described in git-fsck(1).
 
@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{Error, ErrorKind};
 
-/// How much a message weighs.
+/// The weight of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FsckLevel {
     /// The object is taken.
@@ -31,7 +31,7 @@ enum Severity {
 
 macro_rules! messages {
     ($($(#[$doc:meta])+ $id:ident = $name:literal, $severity:ident;)+) => {
-        /// What can be wrong with an object, by git's names ("FSCK MESSAGES" in git-fsck(1)).
+        /// A fault of an object, by git's name for it ("FSCK MESSAGES" in git-fsck(1)).
         ///
         /// Git's messages about refs have no place here: they aren't about objects.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -89,7 +89,7 @@ impl Session {
     }
 }
 
-/// What git says last where it lacks an object (`upload-pack.c:create_pack_file()`).
+/// The last words of a git that lacks an object (`upload-pack.c:create_pack_file()`).
 const CORRUPTION: &str = "repository corruption";
 
 fn broken_pack() -> Error {

@@ -1,4 +1,4 @@
-//! The refs that a server shows to those who fetch.
+//! Listing the refs of a server through its upload-pack.
 
 use bstr::BString;
 
@@ -7,19 +7,19 @@ use crate::{
     Error, ErrorKind, ObjectFormat, SyncContext, protocol::ls_refs::Listing, refs::table::RefTable,
 };
 
-/// What a server lists.
+/// The refs that a server lists.
 pub(super) struct Listed {
     pub(super) format: ObjectFormat,
     pub(super) refs: RefTable,
-    /// What HEAD names, if it was asked for and is a symbolic ref.
+    /// The target of HEAD, if HEAD was asked for and is a symbolic ref.
     pub(super) head: Option<BString>,
-    /// Whether all of them came with the capabilities, as they do before v2.
+    /// Whether the refs came with the capabilities, as they do before v2.
     pub(super) is_advertisement: bool,
 }
 
 impl SmartHttp {
-    /// The refs below `prefixes` with what `attributes` name, or all of them if the server is older
-    /// than v2. What is known about the server saves the question for its capabilities.
+    /// Lists the refs below `prefixes` with the attributes named, or all refs if the server is older than
+    /// v2. A known profile of the server saves the request for its capabilities.
     pub(super) fn list_upload_pack(
         &self,
         prefixes: &[BString],
@@ -63,7 +63,7 @@ impl SmartHttp {
 }
 
 impl Session {
-    /// Asks a server that is known already; `None` if it turns out to be another one.
+    /// Lists the refs of a server of this profile; `None` if it turns out to have another one.
     fn list_known(
         &mut self,
         profile: &ServerProfile,
@@ -93,8 +93,8 @@ impl Session {
     }
 }
 
-/// Whether a server that was asked without ceremony may have another answer to one that shakes hands
-/// first. Not if it wants to be left alone, or to know who asks.
+/// Whether a server may answer otherwise once its capabilities are asked for. It will not if it wants to
+/// be left alone, or credentials.
 fn is_surprise(err: &Error) -> bool {
     use ErrorKind::*;
     let is_about_the_server = matches!(

@@ -26,10 +26,9 @@ const AGENT: &str = concat!("refsync/", env!("CARGO_PKG_VERSION"));
 /// A repository behind a server that speaks Git's smart HTTP: protocol v2, or v1 and v0 where the
 /// server is too old for it.
 ///
-/// It keeps its connection between runs, and what it learns about the server: from the second run
-/// on, a server that speaks v2 is asked for its refs at once. A [`ServerProfile`] does the same for
-/// the first run. Each of the `with_` functions gives all of that up: afterwards it is as a new one
-/// with the same settings.
+/// A `SmartHttp` keeps its connection between runs, and the profile of the server: from the second run
+/// on, a server that speaks v2 is asked for its refs at once. A [`ServerProfile`] does the same for the
+/// first run. Each of the `with_` functions closes the connection and forgets what was learnt on it.
 ///
 /// ```
 /// use refsync::{Credentials, SmartHttp};
@@ -49,7 +48,7 @@ pub struct SmartHttp {
     /// Taken for the time of a request, so that two runs at once don't share one.
     session: Mutex<Option<Session>>,
     given_profile: Option<ServerProfile>,
-    /// What was given, until a run has learnt more.
+    /// The given profile, until a run has learnt more.
     profile: Mutex<Option<ServerProfile>>,
 }
 
@@ -88,21 +87,21 @@ impl SmartHttp {
         self.start_anew()
     }
 
-    /// What may be connected to. The default is https to public addresses.
+    /// Sets the addresses that may be connected to. The default is https to public addresses.
     #[must_use]
     pub fn with_network_policy(mut self, policy: NetworkPolicy) -> Self {
         self.policy = policy;
         self.start_anew()
     }
 
-    /// Which redirects are followed. The default is none.
+    /// Sets which redirects are followed. The default is none.
     #[must_use]
     pub fn with_redirects(mut self, redirects: Redirects) -> Self {
         self.redirects = redirects;
         self.start_anew()
     }
 
-    /// How long to wait for the network.
+    /// Sets how long to wait for the network.
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
@@ -116,7 +115,7 @@ impl SmartHttp {
         self.start_anew()
     }
 
-    /// Makes TLS of this cryptography. Otherwise it is that which the process has made rustls' default
+    /// Makes TLS of this cryptography. The default is that which the process has made rustls' default
     /// ([`CryptoProvider::install_default`]), or else that of the feature `ring` or `aws-lc-rs`.
     #[must_use]
     pub fn with_crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
@@ -134,9 +133,9 @@ impl SmartHttp {
         self.start_anew()
     }
 
-    /// What is known about the server after a run, for later ones; `None` if there is nothing to
-    /// spare them: it is older than v2, it redirects, it hasn't been listed for a fetch, or the last
-    /// listing failed.
+    /// The profile of the server after a run, for later runs; `None` if it would spare them nothing: the
+    /// server is older than v2, it redirects, it hasn't been listed for a fetch, or the last listing
+    /// failed.
     pub fn profile(&self) -> Option<ServerProfile> {
         let profile = self.profile.lock();
         profile.unwrap_or_else(PoisonError::into_inner).clone()
@@ -146,7 +145,7 @@ impl SmartHttp {
         *self.profile.lock().unwrap_or_else(PoisonError::into_inner) = profile;
     }
 
-    /// The URL that it was made with.
+    /// The URL of the repository, as it was given.
     pub fn url(&self) -> &RemoteUrl {
         &self.url
     }

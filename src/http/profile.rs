@@ -1,18 +1,18 @@
-//! What is worth knowing of a server before it is asked.
+//! The facts about a server that are worth keeping between runs.
 
 use std::{fmt, str::FromStr};
 
 use crate::{Error, ErrorKind, ObjectFormat, RemoteUrl};
 
-/// What a run has learnt about a server, for the next one: a server that is known to speak protocol
+/// A profile of a server, learnt by one run for the next: a server that is known to speak protocol
 /// v2 is asked for its refs at once, and not for its capabilities first. That saves a round trip in
 /// each run.
 ///
 /// [`SmartHttp::profile`](crate::SmartHttp::profile) hands it out, and
 /// [`SmartHttp::with_profile`](crate::SmartHttp::with_profile) takes it back, in another process
-/// perhaps. It is about one URL and holds no secret. Nothing rests on its being true: a server that
-/// turns out to be another one is asked for its capabilities after all, and a profile that was made up
-/// costs that one attempt.
+/// perhaps. A profile is about one URL and holds no secret. Nothing rests on its being true: a server
+/// that turns out to be another one is asked for its capabilities after all, and a wrong profile costs
+/// that one attempt.
 ///
 /// Its text, `1 v2 sha1 https://git.example.com/acme/app.git`, starts with the version of the form;
 /// with the feature `serde` it is a string of that text. One that can't be read, such as one from a
@@ -40,12 +40,12 @@ pub struct ServerProfile {
 const FORM: &str = "1 v2";
 
 impl ServerProfile {
-    /// One of a server that speaks protocol v2.
+    /// The profile of a server that speaks protocol v2.
     pub(super) fn new(url: RemoteUrl, object_format: ObjectFormat) -> Self {
         ServerProfile { url, object_format }
     }
 
-    /// The URL that it is about.
+    /// The URL that the profile is about.
     pub fn url(&self) -> &RemoteUrl {
         &self.url
     }

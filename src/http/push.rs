@@ -84,7 +84,7 @@ fn may_only_concern_fetches(kind: ErrorKind) -> bool {
 }
 
 impl Push for &SmartHttp {
-    /// Nothing, unless the server has just listed its refs.
+    /// The deltas that the server takes; none unless it has just listed its refs.
     fn takes(&self) -> PackFeatures {
         let session = self.kept_session();
         let known = session.as_ref().and_then(|session| session.receive_pack);
@@ -246,7 +246,7 @@ impl Session {
     }
 }
 
-/// What a report says about each update. `failure` is what kept it from being read to its end.
+/// The answer to each update by a report. `failure` is the error that ended the report early.
 fn answers(report: Report, failure: Option<&Error>) -> Result<Vec<PushAnswer>, Error> {
     if let Some(Trouble::Refused(text)) = &report.trouble
         && !report.has_begun
@@ -284,7 +284,7 @@ fn answers(report: Report, failure: Option<&Error>) -> Result<Vec<PushAnswer>, E
     Ok(report.verdicts.into_iter().map(answer).collect())
 }
 
-/// What is behind git's "unpacker error" for each ref is said once, for all of them.
+/// The text of a refusal. Git says "unpacker error" for each ref and its cause once, for all of them.
 fn refusal(text: String, unpack_error: Option<&str>) -> String {
     match (text.is_empty(), unpack_error) {
         (true, None) => "the server gave no reason".to_owned(),

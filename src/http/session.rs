@@ -1,4 +1,4 @@
-//! A connection that is kept, and how a server introduces itself on it.
+//! A session with a server: a connection that is kept, and the services that were advertised on it.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -17,10 +17,10 @@ use crate::{
     transport::{Call, ClientOptions, CurrentRun, HttpClient, WireCounters},
 };
 
-/// A connection, and what the server said about itself on it.
+/// A connection, and the services that the server advertised on it.
 pub(super) struct Session {
     url: RemoteUrl,
-    /// Where its requests go: the URL, unless that redirects.
+    /// The URL that requests go to: the given one, unless that redirects.
     pub(super) base: RemoteUrl,
     pub(super) client: HttpClient,
     current: CurrentRun,

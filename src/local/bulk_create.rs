@@ -26,7 +26,7 @@ use crate::{
     pack::commits::StoreCommits, refs,
 };
 
-/// What became of a ref; `None` if it is left to be moved or created by itself.
+/// The answer to an update; `None` if it is left to be made by itself.
 pub(super) type Answer = Option<Result<(), Reason>>;
 
 /// Creates those refs that must not exist. One answer per update, in order.
@@ -169,7 +169,7 @@ fn look_again(
     replace(lock, &packed, [])
 }
 
-/// What a tag is about was found out before the lock was taken.
+/// The line of a new ref. The target of a tag was looked up before the lock was taken.
 fn line<'a>(update: &RefUpdate<'a>, commits: &StoreCommits<'_>) -> Line<'a> {
     Line::new(update.name, update.new, commits.peeled(&update.new))
 }

@@ -1,4 +1,4 @@
-//! Which branches the worktrees of a repository have checked out.
+//! The branches that the worktrees of a repository have checked out.
 
 use std::{
     fs,
@@ -79,7 +79,7 @@ impl Worktree<'_> {
             .collect()
     }
 
-    /// The refs that `HEAD` leads through, to a branch in the end.
+    /// The symbolic refs that `HEAD` leads through, and the branch at their end.
     fn behind_head(&self) -> Vec<BString> {
         let mut names: Vec<BString> = Vec::new();
         while names.len() < MAX_SYMBOLIC {
@@ -95,7 +95,7 @@ impl Worktree<'_> {
         names
     }
 
-    /// Where a ref has its file: each worktree has some of its own.
+    /// The path of a ref's file: each worktree has some refs of its own.
     fn path_of(&self, name: &BStr) -> PathBuf {
         let of_worktree: [&[u8]; 3] = [b"refs/bisect/", b"refs/rewritten/", b"refs/worktree/"];
         let is_own = of_worktree.iter().any(|prefix| name.starts_with(prefix));

@@ -21,19 +21,19 @@ use crate::{
     Error, Namespace, ObjectFormat, SyncContext, ancestry::CommitGraph, pack::commits::StoreCommits,
 };
 
-/// How many tips are read to find the newest ones, for each that may be offered, where no commit-graph
-/// makes that cheap.
+/// The number of tips that are read for each one offered, to find the newest ones without a
+/// commit-graph.
 const READ_FOR_EACH: usize = 16;
-/// How many commits are offered that no ref is about to leave, however many refs are.
+/// The number of commits offered beside the tips of the refs that are about to move.
 const ROOM_FOR_OTHERS: usize = 8;
-/// How far back the ancestors are that are offered of the first tip.
+/// The distance of the farthest ancestor of the first tip that is offered.
 const MAX_STEPS_BACK: u32 = 256;
 
-/// What a ref points to.
+/// The tip of a ref.
 #[derive(Clone, Copy)]
 pub(super) struct RefTip {
     pub(super) id: ObjectId,
-    /// What the tag that it points to is about, if `packed-refs` says so and is right.
+    /// The peeled target of an annotated tag, if `packed-refs` says so and is right.
     about: Option<ObjectId>,
     rank: Rank,
 }
@@ -46,7 +46,7 @@ enum Rank {
     Other,
 }
 
-/// Of the refs of a store and of its alternates.
+/// The tips of the refs of a store and of its alternates.
 pub(super) fn ref_tips(
     repo: &gix::Repository,
     alternates: &[PathBuf],
@@ -135,7 +135,7 @@ pub(super) fn choose(
     first_there(all, limit, |id| is_there(id) && seen.insert(*id))
 }
 
-/// Of so many at most that are wanted. No more are looked at than that takes.
+/// The first `limit` commits that are wanted. No more commits are looked at than that takes.
 fn first_there(
     commits: impl Iterator<Item = Result<ObjectId, Error>>,
     limit: usize,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{files::sharing::Sharing, refs};
 
-/// How long to wait for somebody else's lock: git waits 100 ms.
+/// The wait for somebody else's lock: git waits 100 ms.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 
 /// The branch that HEAD leads to, born or not; `None` if it is detached or leads elsewhere.
@@ -39,7 +39,7 @@ fn symbolic(repo: &gix::Repository, path: PathBuf) -> Option<BString> {
     }
 }
 
-/// Has HEAD name `branch`, which is there, if it names a branch that isn't.
+/// Sets HEAD to `branch` if `branch` exists and the branch that HEAD names does not.
 pub(super) fn set_unborn(repo: &gix::Repository, branch: &BStr) -> io::Result<()> {
     if !is_to_be_set(repo, branch)? {
         return Ok(());

@@ -15,16 +15,16 @@ use crate::{ObjectFormat, object_id::parse_hex, refs};
 
 /// More than any symbolic ref is long.
 const MAX_CONTENT: u64 = 8192;
-/// How many symbolic refs may lead to one another: git's `SYMREF_MAXDEPTH`.
+/// The longest chain of symbolic refs: git's `SYMREF_MAXDEPTH`.
 pub(super) const MAX_SYMBOLIC: usize = 5;
 
-/// What a ref points to.
+/// The target of a ref.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
     Object(ObjectId),
     /// Another ref, by its full name.
     Symbolic(BString),
-    /// The ref is there, and nobody can tell.
+    /// The ref exists, and its content is no target.
     Broken,
 }
 

@@ -1,6 +1,6 @@
-//! The folders of objects that a run reads from, without the packs that git refuses.
+//! The object directories that a run reads from, without the packs that git refuses.
 //!
-//! What is in such a pack isn't there for git, and so it isn't for a run: it is fetched anew.
+//! Objects in such a pack don't exist for git, and so they don't for a run: they are fetched anew.
 
 use std::{
     env,
@@ -53,7 +53,7 @@ impl ObjectDirs {
             .map_err(|err| Error::io("keeping out of a loop of alternates", err))
     }
 
-    /// What shows the objects of all of them.
+    /// The directory that shows the objects of all of them.
     pub(super) fn main(&self) -> &Path {
         &self.folders[0]
     }
@@ -144,7 +144,7 @@ fn is_opened(index: &Path, id_len: usize) -> bool {
     }
 }
 
-/// What git reads of a file when it opens a pack.
+/// The bytes of a file that git reads when it opens a pack.
 struct Ends {
     /// As far as the file goes.
     start: Vec<u8>,
@@ -200,7 +200,7 @@ fn do_fit(index: &Ends, pack: &Ends, id_len: usize) -> bool {
         && pack.checksum == index.checksum
 }
 
-/// How many objects an index has, and how large it may be.
+/// The number of objects in an index, and the sizes that the index may have.
 fn count_and_sizes(start: &[u8], id_len: u64) -> Option<(u32, std::ops::RangeInclusive<u64>)> {
     let (is_first, table) = match start.strip_prefix(b"\xfftOc") {
         Some(rest) => (false, rest.strip_prefix(&[0, 0, 0, 2])?),

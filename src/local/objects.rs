@@ -22,13 +22,13 @@ use crate::{
     pack_objects::Fault,
 };
 
-/// How much memory reading a store takes, in bytes.
+/// The memory that reading a store may take, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadMemory {
-    /// What lies in packs as a base of other objects.
+    /// The memory for delta bases of packed objects.
     delta_bases: usize,
-    /// What one object may take, with all the deltas that it is made from: gix has them all in memory
-    /// at once. One that takes more can't be read. `None` for as much as it takes.
+    /// The memory for one object with all the deltas that it is made from: gix has them all in memory
+    /// at once. A larger object can't be read. `None` for no limit.
     each: Option<usize>,
 }
 
@@ -67,7 +67,7 @@ fn bytes(size: u64) -> usize {
 
 pub(super) struct LocalObjects {
     folder: PathBuf,
-    /// What the folder is in, should it stand in for the store's.
+    /// The temporary directory of the folder, if that stands in for the store's.
     _stand_in: Option<ObjectDirs>,
     format: ObjectFormat,
     memory: ReadMemory,

@@ -11,7 +11,7 @@ use gix::ObjectId;
 use crate::{ObjectFormat, object_id::parse_hex, refs};
 
 const HEADER: &[u8] = b"# pack-refs with:";
-/// How much of a line is quoted, in bytes.
+/// The length of a quotation from a line, in bytes.
 const QUOTED: usize = 75;
 
 /// A ref in the file.
@@ -60,7 +60,7 @@ pub(super) fn split_header(file: &[u8]) -> Result<(&[u8], &[u8]), BadLine<'_>> {
 /// The refs of a file. After a bad line it goes on with the next one.
 pub(super) struct Records<'a> {
     rest: &'a [u8],
-    /// Of the line that was read last.
+    /// The number of the line that was read last.
     number: usize,
     format: ObjectFormat,
     /// Whether a line may end with CR LF, as it never does in git's eyes.
@@ -68,7 +68,7 @@ pub(super) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// Of a whole file.
+    /// The records of a whole file.
     pub(super) fn of_file(file: &'a [u8], format: ObjectFormat) -> Result<Self, BadLine<'a>> {
         let (_, rest) = split_header(file)?;
         Ok(Records {
@@ -77,7 +77,7 @@ impl<'a> Records<'a> {
         })
     }
 
-    /// Of lines without a header.
+    /// The records of lines without a header.
     pub(super) fn of_lines(lines: &'a [u8], format: ObjectFormat) -> Self {
         Records {
             rest: lines,
@@ -87,7 +87,7 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// What is sound in a file that git may refuse.
+    /// The valid records of a file that git may refuse.
     pub(super) fn sound(file: &'a [u8], format: ObjectFormat) -> impl Iterator<Item = Record<'a>> {
         let records = Records {
             allows_cr: true,
@@ -170,8 +170,8 @@ fn is_safe_name(name: &BStr) -> bool {
     }
 }
 
-/// Where in these lines the first one is whose name starts with `prefix` or comes after it, if they are
-/// sorted. `None` if one on the way is not as git writes it.
+/// Finds the first line, by its offset, whose name starts with `prefix` or comes after it, in sorted
+/// lines. `None` if a line on the way is not as git writes it.
 pub(super) fn first_with(prefix: &[u8], lines: &[u8], format: ObjectFormat) -> Option<usize> {
     let line_at = |at: usize| lines[..at].rfind_byte(b'\n').map_or(0, |end| end + 1);
     let line_after = |at: usize| {

@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{Error, ErrorKind, ObjectFormat, files};
 
-/// What git writes at the top; it says what a reader may rely on (`refs/packed-backend.c`).
+/// The traits that git writes into the header, for readers to rely on (`refs/packed-backend.c`).
 const TRAITS: &[u8] = b" peeled fully-peeled sorted";
 const HEADER: &[u8] = b"# pack-refs with:";
 
-/// Where the file is: git locks and writes what a link of that name leads to.
+/// The path of the file: git follows a link of that name, and locks and writes its target.
 pub(super) fn path(git_dir: &Path) -> PathBuf {
     files::behind_links(git_dir.join("packed-refs"))
 }

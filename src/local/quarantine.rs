@@ -25,7 +25,7 @@ use crate::{
     pack::{closure, incoming::Incoming, verified::VerifiedHistory},
 };
 
-/// How often objects are looked for that a `git repack` moves meanwhile.
+/// The number of attempts to find objects that a `git repack` moves meanwhile.
 const MOST_LOOKS: usize = 3;
 
 pub(crate) struct LocalQuarantine {
@@ -34,7 +34,7 @@ pub(crate) struct LocalQuarantine {
     objects: PathBuf,
     /// Dropped before `dirs` and `incoming`, whose files it has mapped.
     view: LocalObjects,
-    /// What is read as long as nothing has become part of the store.
+    /// The directories that are read until the objects received become part of the store.
     dirs: ObjectDirs,
     arrived: Option<index::File>,
     /// Whether that is complete, once it was looked at.
@@ -43,11 +43,11 @@ pub(crate) struct LocalQuarantine {
     has_offered: bool,
     incoming: Option<Incoming>,
     shallow: Vec<ObjectId>,
-    /// What the refs point to.
+    /// The tips of the refs.
     tips: Vec<RefTip>,
     verified: VerifiedHistory,
     sharing: Sharing,
-    /// What the tips need of the store that no ref may vouch for.
+    /// Objects of the store that the tips need and that no ref reaches.
     met: Vec<ObjectId>,
 }
 
@@ -84,7 +84,7 @@ impl LocalQuarantine {
         })
     }
 
-    /// What was received last, and the objects of the store with it, of whatever size.
+    /// The index of the pack received last, and the objects of the store with that pack, of any size.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn received(&self) -> (Option<&index::File>, gix::odb::Handle) {
         let incoming = self.incoming.as_ref().map(Incoming::objects);
@@ -159,8 +159,8 @@ impl LocalQuarantine {
 type Walked = (closure::FaultsOfTips, Option<Reason>);
 
 impl LocalQuarantine {
-    /// What is wrong with an object that was sent. One that was not lies in the store already, and is taken
-    /// as it is.
+    /// The fault of an object that the source sent. An object that is in the store already is taken as it
+    /// is.
     fn faulty_sent(&self) -> Option<&Reason> {
         let (incoming, arrived) = (self.incoming.as_ref()?, self.arrived.as_ref()?);
         let was_sent = |id: &ObjectId| arrived.lookup(id).is_some() && !incoming.is_added(id);

@@ -20,11 +20,11 @@ use crate::files::{self, ignore_missing, sharing::Sharing};
 pub(super) const LOCK_SUFFIX: &str = ".lock";
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-/// How often the directory of a lock is made anew: git removes empty ones at any time.
+/// The number of attempts to make the directory of a lock: git removes empty ones at any time.
 const MOST_DIRECTORIES: usize = 4;
 
-/// How deep in the git directory a namespace is, such as `refs/heads`: git keeps these directories, and
-/// takes a repository without `refs` for none.
+/// The depth of a namespace, such as `refs/heads`, in the git directory: git keeps these directories, and
+/// takes a directory without `refs` for no repository.
 const NAMESPACE_DEPTH: usize = 2;
 
 /// The ref locks of one run, of which it has one at a time.

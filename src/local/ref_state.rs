@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{Reason, RefUpdate, refs};
 
-/// Why a ref may not move as things are at this moment.
+/// The reason why a ref may not move at this moment, if there is one.
 pub(super) fn obstacle(repo: &gix::Repository, update: &RefUpdate) -> Option<Reason> {
     let name = update.name.as_bstr();
     let look = || -> io::Result<Option<Reason>> {
@@ -30,7 +30,7 @@ pub(super) fn obstacle(repo: &gix::Repository, update: &RefUpdate) -> Option<Rea
     look().unwrap_or_else(|err| Some(not_written(&err)))
 }
 
-/// What the ref points to at this moment, past any cache.
+/// The target of the ref at this moment, past any cache.
 pub(super) fn current(repo: &gix::Repository, name: &BStr) -> io::Result<Option<Target>> {
     current_beside(repo, &Snapshot::open(repo)?, name)
 }
@@ -69,12 +69,13 @@ fn in_the_way(
     Ok(below)
 }
 
-/// Where the ref is, or would be, as a file of its own.
+/// The path of the ref as a file of its own, whether or not there is one.
 pub(super) fn loose(repo: &gix::Repository, name: &BStr) -> PathBuf {
     let name = gix::path::from_bstr(name).unwrap_or_default();
     repo.common_dir().join(name)
 }
 
+/// The reason of a ref that could not be written.
 pub(super) fn not_written(err: &dyn std::error::Error) -> Reason {
     let mut root = err;
     while let Some(source) = root.source() {

@@ -25,10 +25,10 @@ use crate::{
     pack::commits::StoreCommits,
 };
 
-/// From how many new refs on they go into `packed-refs` together.
+/// The number of new refs from which on they go into `packed-refs` together.
 const PACKED_FROM: usize = 64;
-/// How long to wait for somebody else's lock: git's `core.filesRefLockTimeout` and
-/// `core.packedRefsTimeout` wait 100 ms and 1 s.
+/// The wait for somebody else's lock: git's `core.filesRefLockTimeout` and `core.packedRefsTimeout` wait
+/// 100 ms and 1 s.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) fn apply(
@@ -86,7 +86,7 @@ fn move_one(
         .inspect_err(|_| *patience = patience.saturating_sub(start.elapsed()))
 }
 
-/// What was decided from the listing is decided again under the lock.
+/// Moves a ref under its lock. The decisions from the listing are made again there.
 fn commit(
     repo: &gix::Repository,
     locks: &mut RefLocks,

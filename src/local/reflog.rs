@@ -1,4 +1,5 @@
-//! What git would add to the logs of a ref that moves (`refs/files-backend.c`, `files_log_ref_write`).
+//! The log entries of a ref that moves, as git writes them (`refs/files-backend.c`,
+//! `files_log_ref_write`).
 
 use std::{
     fs::File,

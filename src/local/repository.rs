@@ -18,7 +18,7 @@ const KNOWN_EXTENSIONS: [&str; 7] = [
     "relativeWorktrees",
     "worktreeConfig",
 ];
-/// How a `.git` file begins that names the folder of a repository (gitrepository-layout(5)).
+/// The start of a `.git` file that names the folder of a repository (gitrepository-layout(5)).
 const GIT_FILE: &[u8] = b"gitdir: ";
 
 pub(super) fn open(path: &Path) -> Result<gix::ThreadSafeRepository, Error> {
@@ -66,7 +66,7 @@ fn is_other_file(path: &Path) -> bool {
     path.is_file() && File::open(path).and_then(read).is_ok() && start != GIT_FILE
 }
 
-/// What the repository does in a way that isn't supported.
+/// The feature of a repository that isn't supported, if it has one.
 fn unsupported(repo: &gix::Repository) -> Option<String> {
     let config = repo.config_snapshot();
     let refs = config.string("extensions.refStorage");

@@ -234,7 +234,7 @@ fn prepare<'a>(
     pack_objects::prepare(source, request, run)
 }
 
-/// What `packed-refs` says of annotated tags.
+/// The peeled targets of annotated tags, by `packed-refs`.
 fn peeled_tags(repo: &gix::Repository) -> HashMap<ObjectId, ObjectId> {
     let Ok(Some(packed)) = repo.refs.open_packed_buffer() else {
         return HashMap::new();

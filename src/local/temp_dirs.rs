@@ -20,15 +20,15 @@ use std::{
 
 use crate::files::{ignore_missing, sharing::Sharing};
 
-/// What the name of every folder of a run starts with.
+/// The start of the name of every folder of a run.
 const FOLDER_PREFIX: &str = "refsync-";
 /// The locked file in it.
 pub(super) const LOCK_NAME: &str = "lock";
 /// The file that is there instead of it where files can't be locked.
 const UNLOCKABLE_NAME: &str = "unlockable";
-/// What the files in it are called that are, by another link, ref locks that the run holds.
+/// The start of the names of files that are, by another link, ref locks that the run holds.
 pub(crate) const HELD_PREFIX: &str = "held-";
-/// What a `.keep` file of ours starts with; the name of the run's folder follows.
+/// The start of a `.keep` file of ours; the name of the run's folder follows.
 pub(crate) const KEEP_PREFIX: &str = "refsync ";
 
 /// A folder of a run that is alive. Dropping it removes it.

@@ -24,7 +24,7 @@ pub(crate) enum Dialect {
     V0(Offers),
 }
 
-/// What a server older than protocol v2 says that its upload-pack can do
+/// The capabilities of upload-pack that a server older than protocol v2 advertises
 /// (gitprotocol-capabilities(5)).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Offers {
@@ -101,7 +101,7 @@ pub(crate) fn request(
     Ok(said.0)
 }
 
-/// What is asked of an older server, as it stands behind the first want.
+/// The capabilities that are requested of an older server, behind the first want.
 fn requested(request: &PackRequest, offers: Offers, agent: &str) -> Result<String, Error> {
     let side_band = match offers {
         Offers {
@@ -129,7 +129,7 @@ fn requested(request: &PackRequest, offers: Offers, agent: &str) -> Result<Strin
     Ok(words.map(|(_, word)| format!(" {word}")).collect())
 }
 
-/// What comes before a pack, or instead of it.
+/// The part of an answer before a pack, or instead of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Preface {
     /// The pack is next, in side-bands. Of its first packet, which is there already, so many bytes are

@@ -1,4 +1,4 @@
-//! Asking a v2 server for its refs, and its answer (gitprotocol-v2(5), "ls-refs").
+//! The ls-refs command of protocol v2 and its answer (gitprotocol-v2(5), "ls-refs").
 
 use std::io::Read;
 
@@ -39,12 +39,12 @@ pub(crate) fn request(
     said.0
 }
 
-/// What an answer lists.
+/// The refs of an answer.
 #[derive(Default)]
 pub(crate) struct Listing {
-    /// But for HEAD.
+    /// All refs but HEAD.
     pub(crate) refs: RefTable,
-    /// What HEAD names, if it was asked for and is a symbolic ref.
+    /// The target of HEAD, if HEAD was asked for and is a symbolic ref.
     pub(crate) head: Option<BString>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn listing(
     })
 }
 
-/// What HEAD names in the line that is about it, if that is a ref; `None` for any other line.
+/// The target of HEAD, if it is a symbolic ref, in the line about it; `None` for any other line.
 fn head_line(line: &BStr) -> Option<Option<BString>> {
     let mut words = line.trim_end_with(|last| last == '\n').split_str(" ");
     let target = |word: &[u8]| word.strip_prefix(b"symref-target:").map(BString::from);

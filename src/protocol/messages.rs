@@ -2,10 +2,10 @@
 
 use super::safe_chars;
 
-/// How many lines are kept.
+/// The number of lines that are kept.
 const MAX_LINES: usize = 20;
 
-/// How many bytes all lines may have, with a line end for each.
+/// The bytes of all lines that are kept, with a line end for each.
 const MAX_BYTES: usize = 4096;
 
 /// The first lines of a remote's text, safe to print. Packets end anywhere in a line.

@@ -15,21 +15,21 @@ use std::io;
 
 use crate::{Error, ErrorKind, text::is_unsafe};
 
-/// How much of a remote's words is passed on, in characters.
+/// The length of a remote's text that is passed on, in characters.
 const MAX_REMOTE_TEXT: usize = 400;
 
-/// What a server says in an `ERR` packet, which is then all of its answer (gitprotocol-common(5)).
+/// The error of an `ERR` packet, which is then all of the answer (gitprotocol-common(5)).
 pub(crate) fn refused(text: &[u8]) -> Error {
     let text = format!("the server refused: {}", printable(text));
     Error::new(ErrorKind::Remote, text)
 }
 
-/// Refs that a server lists can't be read as packets.
+/// The error of a listing that can't be read as packets.
 fn unreadable(err: io::Error) -> Error {
     not_packets("listing refs failed", err)
 }
 
-/// An answer can't be read as packets, or is not there to its end.
+/// The error of an answer that can't be read as packets, or ends early.
 fn not_packets(failed: &str, err: io::Error) -> Error {
     match err.kind() {
         io::ErrorKind::UnexpectedEof => ended_early(),
@@ -37,19 +37,19 @@ fn not_packets(failed: &str, err: io::Error) -> Error {
     }
 }
 
-/// The end of an answer is missing although HTTP has seen nothing wrong with it: whoever makes it was
-/// stopped, and what is in front passed on what there was.
+/// The error of an answer without its end, although HTTP has seen nothing wrong with it: its maker was
+/// stopped, and the proxy in front passed on what there was.
 pub(crate) fn ended_early() -> Error {
     Error::new(ErrorKind::Network, "the answer ended early")
 }
 
-/// What a remote said, made safe to print: one line, no control characters, of bounded length.
+/// A text of a remote, made safe to print: one line, no control characters, of bounded length.
 pub(crate) fn printable(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     safe_chars(text.trim()).take(MAX_REMOTE_TEXT).collect()
 }
 
-/// The same of any length.
+/// The characters of a text of any length, made safe to print.
 fn safe_chars(text: &str) -> impl Iterator<Item = char> {
     text.chars().map(|c| if is_unsafe(c) { ' ' } else { c })
 }

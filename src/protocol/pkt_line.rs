@@ -62,8 +62,8 @@ impl<R: Read> Packets<R> {
         }
     }
 
-    /// What the next packet holds; `None` for a flush packet. The end of the answer is an error, and
-    /// so is any other packet that holds nothing.
+    /// The content of the next packet; `None` for a flush packet. The end of the answer is an error, and
+    /// so is any other packet without content.
     pub(crate) fn next(&mut self) -> io::Result<Option<&[u8]>> {
         self.fill(HEAD_LEN)?;
         let head = self.buffer[self.start..].first_chunk();
@@ -110,7 +110,7 @@ impl<R: Read> Packets<R> {
     }
 }
 
-/// What is said to a server, packet by packet.
+/// A request to a server, packet by packet.
 #[derive(Default)]
 pub(crate) struct Request(pub(crate) Vec<u8>);
 

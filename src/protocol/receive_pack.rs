@@ -1,4 +1,4 @@
-//! What a client says to git's receive-pack: which refs it wants to move, and how
+//! The commands of a client to git's receive-pack, and the capabilities that it requests
 //! (gitprotocol-pack(5), "Pushing Data To a Server").
 
 use gix_transport::packetline::blocking_io::encode;
@@ -8,7 +8,7 @@ use crate::{
     Error, ErrorKind, Namespace, ObjectFormat, ObjectId, RefUpdate, refs::table::RefTable,
 };
 
-/// What a server says that its receive-pack can do, as far as it matters here
+/// The capabilities of receive-pack that a server advertises and a push makes use of
 /// (gitprotocol-capabilities(5)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Capabilities {
@@ -49,7 +49,7 @@ impl Capabilities {
         }
     }
 
-    /// What is asked for: never what wasn't offered.
+    /// The capabilities that are requested: never one that wasn't advertised.
     fn requested(&self, format: ObjectFormat, agent: &str) -> String {
         let report = self.report.map(|report| match report {
             ReportStatus::V1 => "report-status".to_owned(),

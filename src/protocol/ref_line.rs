@@ -8,7 +8,7 @@ use crate::{
     refs::table::RefTable,
 };
 
-/// How much of a listing has come, against [`Limits::refs`] and [`Limits::ref_names`].
+/// The length of a listing so far, against [`Limits::refs`] and [`Limits::ref_names`].
 pub(crate) struct Length<'a> {
     limits: &'a Limits,
     lines: usize,

@@ -1,4 +1,4 @@
-//! What a server reports about a push (gitprotocol-pack(5), "Report Status").
+//! The report of a server about a push (gitprotocol-pack(5), "Report Status").
 
 use std::{
     collections::HashMap,
@@ -17,14 +17,14 @@ use super::{
 };
 use crate::{ObjectId, RefUpdate};
 
-/// How many lines may be about something else before the report is taken for nonsense.
+/// The number of lines about something else after which a report is taken for nonsense.
 const MAX_STRAY_LINES: u32 = 100;
 
-/// How long the reason may be for which a ref was refused, in bytes, without any of it being beside
-/// the matter: those of git and of the large forges are shorter.
+/// The length of the reason for a refusal, in bytes, that takes nothing off the side-band budget: those of
+/// git and of the large forges are shorter.
 const USUAL_REASON: usize = 64;
 
-/// What is known after a push.
+/// The report on a push, as far as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Report {
     /// One for each update, in order.
@@ -33,13 +33,13 @@ pub(crate) struct Report {
     pub(crate) has_begun: bool,
     /// Why the server could not take in the pack, in its words.
     pub(crate) unpack_error: Option<String>,
-    /// What kept the report from being complete.
+    /// The trouble that kept the report from being complete.
     pub(crate) trouble: Option<Trouble>,
-    /// What the server and its hooks printed beside it.
+    /// The lines that the server and its hooks printed.
     pub(crate) messages: Vec<String>,
 }
 
-/// What the server says about one ref.
+/// The verdict of the server on one ref.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Done,
@@ -233,7 +233,7 @@ impl<'a> ReportLines<'a> {
         Some(())
     }
 
-    /// How much is known. A line that adds nothing to it is beside the matter.
+    /// A measure of what is known. A line that adds nothing to it is beside the matter.
     fn news(&self) -> (bool, usize) {
         (self.unpack.is_some(), self.mentions)
     }

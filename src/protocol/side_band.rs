@@ -10,10 +10,10 @@ use super::{
 };
 use crate::Error;
 
-/// How many of a server's messages are logged. A hook may print for as long as it likes.
+/// The number of a server's messages that are logged. A hook may print without end.
 const MAX_LOGGED: u32 = 100;
 
-/// How much of one message is looked at.
+/// The length of a message that is looked at, in bytes.
 const MAX_MESSAGE: usize = 4096;
 
 /// The matter of an answer in side-bands. Progress is heard as far as the budget goes.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{ObjectFormat, ObjectId};
 
-/// What an end lists, and the rules it has for its refs.
+/// The refs that an end lists, and the rules that it has for them.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RefList {
@@ -18,8 +18,8 @@ pub struct RefList {
     pub object_format: ObjectFormat,
     /// Sorted by name, no name twice.
     pub(crate) refs: RefTable,
-    /// What the end says to have beside that, with everything behind it (`.have` lines, refs of
-    /// other namespaces).
+    /// Other objects that the end says to have with everything behind them (`.have` lines, refs of other
+    /// namespaces).
     pub haves: Vec<ObjectId>,
     /// Commits that the end has without their parents, as far as it says.
     pub shallow: Vec<ObjectId>,
@@ -62,7 +62,7 @@ impl RefList {
         }
     }
 
-    /// What two names have in common that are one and the same here.
+    /// The form of a name that is equal for two names which are the same ref here.
     pub(crate) fn fold<'a>(&self, name: &'a [u8]) -> Cow<'a, [u8]> {
         fold(name, self.folds_case)
     }
@@ -72,7 +72,7 @@ impl RefList {
         self.refs.iter()
     }
 
-    /// How many refs there are.
+    /// The number of refs.
     pub fn len(&self) -> usize {
         self.refs.len()
     }

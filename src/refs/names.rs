@@ -17,7 +17,7 @@ impl Namespace {
     /// Both of them, in the order of their prefixes.
     pub const ALL: [Namespace; 2] = [Namespace::Branch, Namespace::Tag];
 
-    /// What every full name in this namespace starts with.
+    /// The prefix of every full name in this namespace.
     pub fn prefix(self) -> &'static str {
         match self {
             Namespace::Branch => "refs/heads/",
@@ -36,7 +36,7 @@ impl Namespace {
     }
 }
 
-/// What two names have in common that are one and the same where case is folded.
+/// The form of a name that is equal for two names which are the same ref, with case folded or not.
 pub(crate) fn fold(name: &[u8], folds_case: bool) -> Cow<'_, [u8]> {
     if folds_case {
         Cow::Owned(name.to_str_lossy().to_lowercase().into_bytes())

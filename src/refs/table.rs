@@ -130,7 +130,7 @@ impl RefTable {
     }
 }
 
-/// What takes more than one line of a server to know.
+/// Facts that take more than one line of a server to know.
 #[cfg(feature = "http")]
 impl RefTable {
     pub(crate) fn last(&self) -> Option<AdvertisedRef<'_>> {

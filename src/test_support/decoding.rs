@@ -2,7 +2,7 @@
 
 use gix::zlib::Status;
 
-/// What git makes of a delta; `None` if it would refuse it.
+/// The object that git makes of a delta; `None` if git would refuse the delta.
 pub(crate) fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     let mut rest = delta;
     if take_size(&mut rest)? != base.len() {

@@ -30,7 +30,7 @@ pub(crate) fn run(directory: &Path, arguments: &[&str], input: &[u8]) -> Output 
     output
 }
 
-/// What it prints, if it is content.
+/// The output of git, which has to succeed with text.
 pub(crate) fn git(directory: &Path, arguments: &[&str], input: &[u8]) -> String {
     let output = run(directory, arguments, input);
     assert!(output.status.success(), "{arguments:?}: {output:?}");

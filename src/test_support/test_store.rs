@@ -49,7 +49,7 @@ impl TestStore {
     }
 }
 
-/// Of entries by mode, name and id.
+/// A tree of entries by mode, name and id.
 pub(crate) fn tree(entries: &[(&str, &str, ObjectId)]) -> Vec<u8> {
     let entry = |(mode, name, id): &(&str, &str, ObjectId)| {
         [format!("{mode} {name}\0").as_bytes(), id.as_bytes()].concat()

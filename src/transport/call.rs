@@ -1,24 +1,24 @@
-//! What is asked of a repository: one of git's two services, or what it has to say of itself.
+//! Calls to one of git's two services of a repository, and the discovery of its refs.
 
 use ureq::http::{self, Request, header, request};
 
 use super::{HttpClient, RemoteUrl, body::ResponseBody, socket::connection_broke};
 use crate::{Error, ErrorKind};
 
-/// What is called on the other side.
+/// A call to a service of a repository.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) repository: &'a RemoteUrl,
     /// Such as `git-upload-pack`.
     pub(crate) service: &'a str,
-    /// Of Git's protocol, where the server has to be told.
+    /// The version of Git's protocol, if the server has to be told.
     pub(crate) version: Option<&'a str>,
     /// Whether the server may move refs as soon as it has all of the body.
     pub(crate) moves_refs: bool,
 }
 
 impl Call<'_> {
-    /// Calls the service.
+    /// The request that calls the service.
     pub(super) fn request(&self) -> request::Builder {
         let service = self.service;
         self.versioned(Request::post(self.url(service)))
@@ -29,7 +29,7 @@ impl Call<'_> {
             .header(header::ACCEPT, format!("application/x-{service}-result"))
     }
 
-    /// Asks what the service has to say of itself (gitprotocol-http(5), "Discovering References").
+    /// The request for the advertisement of the service (gitprotocol-http(5), "Discovering References").
     fn discovery(&self) -> request::Builder {
         let path = format!("info/refs?service={}", self.service);
         self.versioned(Request::get(self.url(&path)))
@@ -49,7 +49,7 @@ impl Call<'_> {
 }
 
 impl HttpClient {
-    /// What the service has to say of itself.
+    /// Gets the advertisement of the service.
     pub(crate) fn discover(&self, call: &Call<'_>) -> Result<ResponseBody, Error> {
         self.finish();
         self.take_failure();

@@ -29,10 +29,10 @@ const USER_AGENT: &str = concat!("git/refsync-", env!("CARGO_PKG_VERSION"));
 /// Smart HTTP answers have a handful of headers.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
-/// How long the text of a refusal is waited for. The status has said what matters.
+/// The wait for the text of a refusal. Its status has said what matters.
 const WORDS_TIME: Duration = Duration::from_secs(2);
 
-/// What [`HttpClient::new`] needs to know.
+/// The options of [`HttpClient::new`].
 #[derive(Debug)]
 pub(crate) struct ClientOptions {
     /// The repository; requests go to its origin and nowhere else.
@@ -118,8 +118,8 @@ impl HttpClient {
         self.0.link.failure.take()
     }
 
-    /// Where the repository has moved to, if the last listing was answered with a redirect that may
-    /// be followed.
+    /// The URL that the repository has moved to, if the last listing was answered with a redirect that
+    /// may be followed.
     pub(crate) fn take_moved(&self) -> Option<RemoteUrl> {
         lock(&self.0.moved).take()
     }

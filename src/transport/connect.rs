@@ -181,7 +181,8 @@ impl Dialer {
     }
 }
 
-/// Where a name inside of the caller's network leads is not for the text.
+/// The error of an origin that the policy forbids. It does not tell the addresses of a name, which may be
+/// inside of the caller's network.
 fn forbidden(origin: &Origin) -> Error {
     let text = format!(
         "the network policy does not allow the address of {}",

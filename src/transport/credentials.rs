@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind};
 
 const BASIC: &str = "Basic ";
 
-/// What to log in with at the remote: a token, or a username and a password.
+/// Credentials for the remote: a token, or a username and a password.
 ///
 /// Both are sent as HTTP Basic authentication (RFC 7617) with every request, but only to the origin
 /// (scheme, host and port) of the URL that they are used with. Secrets are part of no `Debug` output,
@@ -115,7 +115,7 @@ impl Authorization {
         text.contains_str(encoded) || text.contains_str(&self.secret)
     }
 
-    /// How long the longer one of these forms is.
+    /// The length of the longer one of these forms.
     pub(super) fn len(&self) -> usize {
         self.value.len()
     }
@@ -124,7 +124,7 @@ impl Authorization {
         &self.stand_in
     }
 
-    /// What to send in place of `head`, in three parts; `None` if this is not in there.
+    /// The three parts to send in place of `head`; `None` if this is not in there.
     pub(super) fn put_in<'a>(&'a self, head: &'a [u8]) -> Option<[&'a [u8]; 3]> {
         let at = head.find(self.stand_in.as_bytes())?;
         let (before, rest) = head.split_at(at);

@@ -6,7 +6,7 @@ use std::{
 
 use crate::{Error, context::RunBudget};
 
-/// Where a client looks up whether its run may go on.
+/// The place where a client looks up whether its run may go on.
 ///
 /// Connections outlive a run, so this is a place for a run rather than the run itself. Clones share
 /// the place. Without a run nothing ends and nothing is counted.

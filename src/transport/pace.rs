@@ -9,8 +9,7 @@ use std::{
 use super::Timeouts;
 use crate::{Error, ErrorKind};
 
-/// How fast bytes move, as far as that is up to the other side: only the time spent waiting for it
-/// counts.
+/// The pace of bytes, as far as it is up to the other side: only the time spent waiting for it counts.
 #[derive(Debug, Default)]
 pub(super) struct Pace(Mutex<Window>);
 
@@ -51,7 +50,7 @@ impl Pace {
     }
 }
 
-/// What HTTP puts around an answer: informational responses, headers, chunk sizes, trailers.
+/// The bytes that HTTP puts around an answer: informational responses, headers, chunk sizes, trailers.
 const MAX_FRAMING: u64 = 256 * 1024;
 
 /// Bytes received since there were any for the caller, and so around the answer but for what is

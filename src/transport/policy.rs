@@ -1,4 +1,4 @@
-//! Who may be connected to.
+//! The addresses that may be connected to.
 
 use std::net::IpAddr;
 

@@ -18,7 +18,7 @@ pub enum Redirects {
     SameOrigin,
 }
 
-/// Where the repository is by now, if a redirect of `asked` may be followed. That is a listing:
+/// The new URL of the repository, if a redirect of `asked` may be followed. That is a listing:
 /// `<repository>/info/refs?service=<service>`, and so must be what it leads to
 /// (`update_url_from_redirect` in git's `http.c`).
 pub(crate) fn moved_within_origin(

@@ -1,4 +1,4 @@
-//! What an answer means, decided from its status line and headers alone.
+//! The meaning of an answer, decided from its status line and headers alone.
 
 use std::time::{Duration, SystemTime};
 
@@ -97,7 +97,7 @@ impl Head<'_> {
         }
     }
 
-    /// Where the repository has moved to, if the redirect of what was `asked` may be followed.
+    /// The new URL of the repository, if the redirect of what was `asked` may be followed.
     pub(super) fn moved(&self, redirects: Redirects, asked: &Uri) -> Option<RemoteUrl> {
         match redirects {
             Redirects::Refuse => None,
@@ -147,7 +147,7 @@ impl Head<'_> {
     }
 }
 
-/// Where a redirect leads, as far as it can be shown.
+/// The target of a redirect, as far as it can be shown.
 #[derive(Debug)]
 enum Target {
     Repository(RemoteUrl),

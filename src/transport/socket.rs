@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{Error, ErrorKind};
 
-/// How often a wait looks at the cancel flag and the clock.
+/// The time between two looks of a wait at the cancel flag and the clock.
 pub(super) const POLL: Duration = Duration::from_millis(50);
 
-/// What a client shares with all of its connections.
+/// The state that a client shares with all of its connections.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) run: CurrentRun,
@@ -293,7 +293,7 @@ mod tests {
         (socket, peer, link)
     }
 
-    /// What nobody has asked for would be taken for the answer to the next request.
+    /// Bytes that no request asked for would be taken for the answer to the next one.
     #[test]
     fn a_socket_with_bytes_to_read_is_not_open_and_one_at_its_end_neither() {
         let (socket, mut peer, _) = connected();

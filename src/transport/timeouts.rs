@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// How long to wait for the remote end.
+/// The longest waits for the remote end.
 ///
 /// Neither bounds a whole run: that is for [`Limits::total_time`](crate::Limits::total_time).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{Error, ErrorKind};
 
-/// How much of an answer is read at a time.
+/// The bytes of an answer that are read at a time.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// How much of the answer to a probe is read for the sake of the connection.
+/// The bytes of the answer to a probe that are read for the sake of the connection.
 const MAX_PROBE_ANSWER: u64 = 64 * 1024;
 
 /// The answer to a request.

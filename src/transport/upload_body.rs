@@ -18,7 +18,7 @@ pub(super) struct UploadBody<'a> {
     /// Whether what has been handed out of the rest is nowhere else.
     rest_has_begun: bool,
     rest_is_over: bool,
-    /// How long it is, where that is known.
+    /// The length of the body, if it is known.
     pub(super) length: Option<u64>,
     pub(super) moves_refs: bool,
     /// Whether all of it had been handed out when it was begun again.

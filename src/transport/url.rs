@@ -60,7 +60,7 @@ impl RemoteUrl {
     }
 }
 
-/// What is wrong with a URL, as far as it can be said before parsing it. Texts are fixed: any part
+/// The fault of a URL, as far as it can be found before parsing it. Texts are fixed: any part
 /// of the input may be a credential.
 fn complaint(url: &str) -> Option<&'static str> {
     let after_scheme = url.split_once("://").map_or("", |(_, rest)| rest);

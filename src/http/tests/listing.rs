@@ -1,4 +1,4 @@
-//! What a server says before a push, and what follows from it.
+//! The listing of a server before a push.
 
 use bstr::ByteSlice as _;
 

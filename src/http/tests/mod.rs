@@ -100,7 +100,7 @@ fn update<'a>(name: &'a str, expected: Option<&str>, new: &str) -> RefUpdate<'a>
     }
 }
 
-/// What git packs for `revisions`.
+/// The pack that git makes for `revisions`.
 fn pack(repo: &Repo, revisions: &str) -> Vec<u8> {
     let mut child = git::command(&repo.path)
         .args(["pack-objects", "--quiet", "--revs", "--stdout"])

@@ -1,4 +1,4 @@
-//! What becomes of a push.
+//! Pushes and their answers.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What the server answers, or doesn't, and what becomes of it.
+//! Answers of a server, and missing ones.
 
 use super::*;
 

@@ -12,7 +12,7 @@ use std::{
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::CertificateDer};
 
-/// What the server does with its next request, whichever connection that comes from.
+/// The server's treatment of its next request, whichever connection that comes from.
 pub(super) enum Step {
     /// Send this and wait for another request.
     Answer(Vec<u8>),
@@ -28,7 +28,7 @@ pub(super) enum Step {
     Ignore(Box<dyn FnOnce() + Send>),
 }
 
-/// How much of a request's body is kept.
+/// The bytes of a request's body that are kept.
 const MAX_KEPT: usize = 16 * 1024 * 1024;
 
 /// A server on a free port of this machine. Its threads end with the connections.
@@ -120,7 +120,7 @@ impl Server {
         self.seen.last_body.lock().expect("no panic").clone()
     }
 
-    /// How long the bodies of all requests were.
+    /// The lengths of the bodies of all requests.
     pub(super) fn body_bytes(&self) -> u64 {
         self.seen.body_bytes.load(Ordering::SeqCst)
     }

@@ -334,7 +334,7 @@ fn cancelled_while_waiting_for_the_answer() {
     assert!(err.may_have_acted);
 }
 
-/// Of a run with so much time.
+/// The budget of a run with so much time.
 fn timed(server: &Server, milliseconds: u64) -> HttpClient {
     let options = options(&server.url());
     let limits = Limits {
