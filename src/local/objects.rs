@@ -20,6 +20,7 @@ use crate::{
     ancestry::CommitGraph,
     pack::{closure, commits::StoreCommits, peeled::Peeled, verified::VerifiedHistory},
     pack_objects::Fault,
+    stored_packs::odb::Odb,
 };
 
 /// The memory that reading a store may take, in bytes.
@@ -71,7 +72,7 @@ pub(super) struct LocalObjects {
     _stand_in: Option<ObjectDirs>,
     format: ObjectFormat,
     memory: ReadMemory,
-    pub(super) odb: gix::odb::Handle,
+    pub(super) odb: Odb,
     graph: Option<gix::commitgraph::Graph>,
     shallow: HashSet<ObjectId>,
     peeled: Peeled,
@@ -197,7 +198,7 @@ pub(super) fn open_odb(
     objects: &Path,
     format: ObjectFormat,
     memory: ReadMemory,
-) -> Result<gix::odb::Handle, Error> {
+) -> Result<Odb, Error> {
     let options = gix::odb::store::init::Options {
         alloc_limit_bytes: memory.each,
         // One that a tool has left behind which doesn't know of it names packs that are gone. Each pack
@@ -221,7 +222,7 @@ pub(super) fn open_odb(
     let delta_bases = memory.delta_bases;
     // Whoever comes back to an object keeps it at hand by itself.
     odb.set_pack_cache(move || Box::new(cache::lru::MemoryCappedHashmap::new(delta_bases)));
-    Ok(odb)
+    Ok(Odb::new(odb, memory.each))
 }
 
 fn shallow_boundary(repo: &gix::Repository) -> Result<HashSet<ObjectId>, Error> {

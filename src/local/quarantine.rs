@@ -86,7 +86,7 @@ impl LocalQuarantine {
 
     /// The index of the pack received last, and the objects of the store with that pack, of any size.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn received(&self) -> (Option<&index::File>, gix::odb::Handle) {
+    pub(crate) fn received(&self) -> (Option<&index::File>, crate::stored_packs::odb::Odb) {
         let incoming = self.incoming.as_ref().map(Incoming::objects);
         let objects = incoming.unwrap_or(self.dirs.main());
         let memory = ReadMemory::own(&Limits::default());

@@ -16,11 +16,12 @@ use super::{
 use crate::{
     ancestry::{Commit, CommitGraph, Hole},
     object::commit::tree_and_parents,
+    stored_packs::odb::Odb,
 };
 
 /// Commits from an object database and, where there are any, its commit-graph files.
 pub(crate) struct StoreCommits<'a> {
-    pub odb: &'a gix::odb::Handle,
+    pub odb: &'a Odb,
     graph: Option<&'a gix::commitgraph::Graph>,
     by_position: Option<ByPosition<'a>>,
     pub shallow: &'a HashSet<ObjectId>,
@@ -39,7 +40,7 @@ const MANY: u32 = 8;
 
 impl<'a> StoreCommits<'a> {
     pub(crate) fn new(
-        odb: &'a gix::odb::Handle,
+        odb: &'a Odb,
         graph: Option<&'a gix::commitgraph::Graph>,
         shallow: &'a HashSet<ObjectId>,
     ) -> Self {
@@ -163,18 +164,14 @@ pub(super) struct ReadCommit {
     pub(super) parents: Vec<ObjectId>,
 }
 
-pub(super) fn read_commit(
-    odb: &gix::odb::Handle,
-    id: ObjectId,
-    buffer: &mut Vec<u8>,
-) -> ReadCommit {
+pub(super) fn read_commit(odb: &Odb, id: ObjectId, buffer: &mut Vec<u8>) -> ReadCommit {
     let mut parents = Vec::new();
     let found = read_into(odb, &id, buffer, &mut parents);
     ReadCommit { id, found, parents }
 }
 
 fn read_into(
-    odb: &gix::odb::Handle,
+    odb: &Odb,
     id: &oid,
     buffer: &mut Vec<u8>,
     parents: &mut Vec<ObjectId>,

@@ -13,6 +13,7 @@ use std::{
 use gix::ObjectId;
 
 use super::commits::{ReadCommit, read_commit};
+use crate::stored_packs::odb::Odb;
 
 /// How many commits may wait to be asked for, each with its parents. It takes some megabytes.
 #[cfg(not(any(test, fuzzing)))]
@@ -47,7 +48,7 @@ struct Shared {
 impl CommitsAhead {
     /// `None` if there is no thread to be had. The walk won't ask for the parents of commits where the
     /// history is `shallow`.
-    pub(super) fn start(odb: gix::odb::Handle, shallow: &HashSet<ObjectId>) -> Option<Self> {
+    pub(super) fn start(odb: Odb, shallow: &HashSet<ObjectId>) -> Option<Self> {
         let shared = Arc::<Shared>::default();
         let mut schedule = shared.lock();
         schedule.asked.extend(shallow.iter().map(key));
@@ -419,7 +420,7 @@ mod tests {
         git_cli::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
         let tip = git_cli::git(dir.path(), &["rev-parse", "main"], b"");
         let tip = ObjectId::from_hex(tip.trim().as_bytes()).expect("an id");
-        let odb = gix::odb::at(dir.path().join("objects"), gix::hash::Kind::Sha1).expect("a store");
+        let odb = Odb::at(dir.path().join("objects"), gix::hash::Kind::Sha1).expect("a store");
         let none = HashSet::new();
         for most in [200, 50] {
             let mut by_itself = StoreCommits::new(&odb, None, &none);

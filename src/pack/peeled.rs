@@ -64,6 +64,7 @@ mod tests {
     use crate::{
         ErrorKind, SyncOptions,
         fuzzing::made_packs::{Form, Object, pack},
+        stored_packs::odb::Odb,
         test_support::git_cli,
     };
 
@@ -93,7 +94,7 @@ mod tests {
         let forms = vec![Form::Whole; objects.len()];
         let pack = pack(&objects, &[], &forms, gix::hash::Kind::Sha1);
         git_cli::git(dir.path(), &["index-pack", "--stdin"], &pack);
-        let odb = gix::odb::at(dir.path().join("objects"), gix::hash::Kind::Sha1).expect("a store");
+        let odb = Odb::at(dir.path().join("objects"), gix::hash::Kind::Sha1).expect("a store");
 
         let (going, over) = (
             SyncContext::new(&SyncOptions::default()),

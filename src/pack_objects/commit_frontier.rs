@@ -21,6 +21,7 @@ use crate::{
     ancestry::{CommitGraph, Hole},
     pack::commits::StoreCommits,
     stored_packs::loose_objects::built_in,
+    stored_packs::odb::Odb,
 };
 
 /// How many commits of the receiver's the walk looks at beyond the first at which it could stop if
@@ -89,7 +90,7 @@ pub(super) fn find(
 /// What a want is about, if it is not in `has`; it is afterwards. The tags on the way there go into
 /// `tags`.
 pub(super) fn peel(
-    odb: &gix::odb::Handle,
+    odb: &Odb,
     want: ObjectId,
     has: &mut HashSet<ObjectId>,
     tags: &mut Vec<ObjectId>,
@@ -255,7 +256,7 @@ impl<'a, 'b> Walk<'a, 'b> {
     }
 }
 
-fn fault_of(id: ObjectId, hole: Hole, odb: &gix::odb::Handle) -> NoPack {
+fn fault_of(id: ObjectId, hole: Hole, odb: &Odb) -> NoPack {
     match hole {
         Hole::Shallow => NoPack::fault(id, "has lost its parents: the source is a shallow clone"),
         Hole::Unreadable if odb.exists(&id) => NoPack::unreadable(id),

@@ -18,6 +18,7 @@ use crate::{
     Phase, SyncContext,
     object::tree_entries::{each_new, kind_of},
     pack::{name_hash::name_hash, resolve::NO_BASE},
+    stored_packs::odb::Odb,
     stored_packs::{
         rev_index::{PackOrder, Survey},
         tree_graph::{Link, Memory, OWN, Read, Target, TreeLinks},
@@ -27,7 +28,7 @@ use crate::{
 /// The trees and blobs behind `roots`, each once. `None` if some tree in the pack can't be read that
 /// way, wherever it is needed.
 pub(super) fn find(
-    odb: &gix::odb::Handle,
+    odb: &Odb,
     survey: &Survey<'_>,
     roots: &[(ObjectId, Kind)],
     run: &SyncContext,
@@ -47,7 +48,7 @@ pub(super) fn find(
 /// What is behind `roots` beyond the objects at the places that are `marked`, which have everything
 /// behind them among them; and the places that are marked then.
 pub(super) fn find_beyond(
-    odb: &gix::odb::Handle,
+    odb: &Odb,
     order: PackOrder<'_>,
     links: &TreeLinks,
     marked: Vec<bool>,
@@ -76,7 +77,7 @@ pub(super) fn find_beyond(
 
 /// What is needed is marked, and what it needs after it.
 struct Marking<'a> {
-    odb: &'a gix::odb::Handle,
+    odb: &'a Odb,
     order: PackOrder<'a>,
     links: &'a TreeLinks,
     run: &'a SyncContext,

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     Phase, SyncContext,
     object::tree_entries::MAX_COMPARED,
+    stored_packs::odb::Odb,
     stored_packs::{StoredPacks, tree_graph::is_worth_it},
 };
 
@@ -55,7 +56,7 @@ pub(super) struct Selection {
 }
 
 pub(super) fn select(
-    odb: &gix::odb::Handle,
+    odb: &Odb,
     packs: &StoredPacks,
     folders: &[PathBuf],
     frontier: &Frontier,
@@ -135,7 +136,7 @@ fn boundary(frontier: &Frontier) -> Vec<CommitNumber> {
 
 /// `None` where it is not worth it, or can't be done.
 fn read_everything(
-    odb: &gix::odb::Handle,
+    odb: &Odb,
     packs: &StoredPacks,
     frontier: &Frontier,
     run: &SyncContext,
@@ -164,7 +165,7 @@ fn tree_of(frontier: &Frontier, commit: CommitNumber) -> Result<ObjectId, NoPack
 /// Commits don't depend on each other here, so that several threads can share them. Neighbours stay
 /// together: their trees have the most in common.
 fn read_trees(
-    odb: &gix::odb::Handle,
+    odb: &Odb,
     folders: &[PathBuf],
     frontier: &Frontier,
     has_boundary: bool,

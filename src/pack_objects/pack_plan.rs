@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Phase, SyncContext,
+    stored_packs::odb::Odb,
     stored_packs::{
         Form, StoredPacks,
         loose_objects::LooseObjects,
@@ -36,7 +37,7 @@ use crate::{
 
 /// The objects of a pack in the order in which they are written.
 pub(super) fn lay_out(
-    odb: &gix::odb::Handle,
+    odb: &Odb,
     packs: &StoredPacks,
     folders: &[PathBuf],
     selection: Selection,
@@ -111,7 +112,7 @@ impl<'a> Surveyed<'a> {
 }
 
 struct Sources<'a> {
-    odb: &'a gix::odb::Handle,
+    odb: &'a Odb,
     packs: &'a StoredPacks,
     folders: &'a [PathBuf],
     texts: &'a TreeTexts,

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     Phase, SyncContext,
     pack::{deflate::Deflater, delta_encode},
+    stored_packs::odb::Odb,
     stored_packs::{
         Rest, StoredPacks,
         loose_objects::{LooseObjects, LooseStream},
@@ -31,7 +32,7 @@ const CHUNK: usize = 64 * 1024;
 /// The pack of these items. Reading fails if an object can't be read any more; what was read then is
 /// no pack, since it lacks its checksum.
 pub(crate) struct OutgoingPack<'a> {
-    odb: gix::odb::Handle,
+    odb: Odb,
     loose: RefCell<LooseObjects>,
     packs: StoredPacks,
     items: Vec<Item>,
@@ -79,7 +80,7 @@ impl Unfinished {
 
 impl<'a> OutgoingPack<'a> {
     pub(super) fn new(
-        odb: gix::odb::Handle,
+        odb: Odb,
         loose: LooseObjects,
         packs: StoredPacks,
         items: Vec<Item>,

@@ -10,6 +10,7 @@ use crate::{
     SyncContext,
     object::tree_entries::{Entries, decode, kind_of},
     pack::name_hash::name_hash,
+    stored_packs::odb::Odb,
 };
 
 /// How many trees of the receiver's are read for it: this is to cost less than what it spares.
@@ -20,7 +21,7 @@ fn budget(objects: usize) -> usize {
 /// Looks through the `known` trees of commits that the receiver has, in those directories where
 /// something is sent.
 pub(super) fn find(
-    odb: &gix::odb::Handle,
+    odb: &Odb,
     known: impl Iterator<Item = ObjectId>,
     objects: &[Selected],
     sent: &HashSet<ObjectId>,

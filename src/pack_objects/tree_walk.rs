@@ -31,13 +31,14 @@ use crate::{
     object::tree_entries::{Entries, decode, is_readable, kind_of},
     pack::name_hash::name_hash,
     stored_packs::loose_objects::{LooseObjects, built_in},
+    stored_packs::odb::Odb,
 };
 
 /// How many paths have their last version kept.
 pub(super) const MAX_LATEST: usize = 4096;
 
 pub(super) struct TreeWalk<'a> {
-    odb: gix::odb::Handle,
+    odb: Odb,
     loose: LooseObjects,
     run: &'a SyncContext,
     /// Whether the receiver has anything that a delta could build on.
@@ -71,7 +72,7 @@ struct Pending {
 impl<'a> TreeWalk<'a> {
     /// `folders` are those of the store's objects.
     pub(super) fn new(
-        mut odb: gix::odb::Handle,
+        mut odb: Odb,
         folders: &[PathBuf],
         has_boundary: bool,
         run: &'a SyncContext,
@@ -239,7 +240,7 @@ impl<'a> TreeWalk<'a> {
     }
 }
 
-pub(super) fn tree_content(odb: &gix::odb::Handle, id: &ObjectId) -> Result<Vec<u8>, NoPack> {
+pub(super) fn tree_content(odb: &Odb, id: &ObjectId) -> Result<Vec<u8>, NoPack> {
     let mut buffer = Vec::new();
     match odb.try_find(id, &mut buffer) {
         Ok(Some(object)) if object.kind == Kind::Tree => Ok(buffer),

@@ -3,6 +3,7 @@
 mod delta_chains;
 mod fan_out;
 pub(crate) mod loose_objects;
+pub(crate) mod odb;
 mod open_files;
 pub(crate) mod pack_scan;
 mod read_ahead;

@@ -5,11 +5,12 @@ use gix::{ObjectId, objs::Kind, oid};
 use super::{
     StoredPacks,
     delta_chains::{Chains, GivenUp, Look},
+    odb::Odb,
     rev_index::{PackOrder, Survey},
     tree_graph::{MANY_COMMITS, Memory, OWN, TreeLinks, is_worth_it},
 };
 use crate::{
-    Error, ErrorKind, Phase, SyncContext,
+    Error, Phase, SyncContext,
     object::commit::tree_and_parents,
     pack::resolve::{Deltas, Visited},
 };
@@ -51,7 +52,7 @@ impl ClosedPack {
     pub(crate) fn kind(
         &mut self,
         id: &oid,
-        odb: &gix::odb::Handle,
+        odb: &Odb,
         worth: Worth,
         run: &SyncContext,
     ) -> Result<Option<Kind>, Error> {
@@ -60,7 +61,7 @@ impl ClosedPack {
         }
         let packs = match &mut self.packs {
             Some(packs) => packs,
-            none => none.insert(packs_of(odb)?),
+            none => none.insert(odb.open_packs()?),
         };
         let contents = OWN.contents.min(worth.memory / 4);
         let left = worth.memory - contents;
@@ -87,15 +88,6 @@ impl ClosedPack {
             Kind::Blob | Kind::Tag => false,
         }))
     }
-}
-
-fn packs_of(odb: &gix::odb::Handle) -> Result<StoredPacks, Error> {
-    let store = odb.store_ref();
-    let alternates = store.alternate_db_paths().map_err(|err| {
-        Error::new(ErrorKind::Corrupt, "objects/info/alternates is unusable").with_source(err)
-    })?;
-    let folders = [vec![store.path().to_owned()], alternates].concat();
-    StoredPacks::at(&folders, store.object_hash())
 }
 
 fn read(

@@ -9,6 +9,7 @@ use super::git_cli;
 use crate::{
     fuzzing::made_packs::{Form, Object, pack},
     stored_packs::StoredPacks,
+    stored_packs::odb::Odb,
 };
 
 /// Whose objects lie in its pack in this order.
@@ -37,13 +38,13 @@ impl TestStore {
     }
 
     /// On disk, as it is: git looks at no more than what an index needs.
-    pub(crate) fn write(&self) -> (TempDir, StoredPacks, gix::odb::Handle) {
+    pub(crate) fn write(&self) -> (TempDir, StoredPacks, Odb) {
         let dir = tempfile::tempdir().expect("a temporary directory");
         git_cli::git(dir.path(), &["init", "--quiet", "--bare"], b"");
         let pack = pack(&self.objects, &[], &self.forms, HashKind::Sha1);
         git_cli::git(dir.path(), &["index-pack", "--stdin"], &pack);
         let objects: PathBuf = dir.path().join("objects");
-        let odb = gix::odb::at(&objects, HashKind::Sha1).expect("a store");
+        let odb = Odb::at(&objects, HashKind::Sha1).expect("a store");
         let packs = StoredPacks::at(&[objects], HashKind::Sha1).expect("a pack");
         (dir, packs, odb)
     }

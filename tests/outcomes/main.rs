@@ -4,6 +4,7 @@
 
 mod branches;
 mod checked_out;
+mod damaged_copies;
 mod damaged_packs;
 mod damaged_sources;
 mod faulty;

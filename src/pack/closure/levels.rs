@@ -11,6 +11,7 @@ use super::trees::MAX_LEVELS;
 use crate::{
     Error, SyncContext,
     object::tree_entries::{each_new, kind_of},
+    stored_packs::odb::Odb,
 };
 
 /// How many trees are read to find that out.
@@ -36,7 +37,7 @@ impl CountedTrees {
     pub(super) fn count(
         &mut self,
         tree: ObjectId,
-        odb: &gix::odb::Handle,
+        odb: &Odb,
         run: &SyncContext,
     ) -> Result<Option<usize>, Error> {
         let mut way = Vec::new();
@@ -75,7 +76,7 @@ impl CountedTrees {
     }
 }
 
-fn trees_in(tree: &ObjectId, odb: &gix::odb::Handle) -> Option<Vec<ObjectId>> {
+fn trees_in(tree: &ObjectId, odb: &Odb) -> Option<Vec<ObjectId>> {
     let mut buffer = Vec::new();
     let found = odb.try_find(tree, &mut buffer).ok()??;
     let mut trees = Vec::new();

@@ -16,6 +16,7 @@ use crate::{
     Error, SyncContext,
     object::tree_entries::{each_new, kind_of},
     pack::{commits::StoreCommits, verified::VerifiedHistory},
+    stored_packs::odb::Odb,
 };
 
 /// What the objects of a pack need that isn't in it.
@@ -83,12 +84,7 @@ struct Trees {
 }
 
 impl Trees {
-    fn find_all(
-        &mut self,
-        outside: &Outside,
-        odb: &gix::odb::Handle,
-        run: &SyncContext,
-    ) -> Result<bool, Error> {
+    fn find_all(&mut self, outside: &Outside, odb: &Odb, run: &SyncContext) -> Result<bool, Error> {
         let mut buffer = Vec::new();
         let most = MIN_TREES + outside.needed.len();
         while !self.missing.is_empty()
@@ -137,7 +133,7 @@ impl Trees {
     }
 
     /// Whether what has moved down goes no deeper than git does.
-    fn have_room_below(&self, odb: &gix::odb::Handle, run: &SyncContext) -> Result<bool, Error> {
+    fn have_room_below(&self, odb: &Odb, run: &SyncContext) -> Result<bool, Error> {
         let mut counted = CountedTrees::default();
         for (tree, depth) in &self.moved_down {
             let levels = counted.count(*tree, odb, run)?;
@@ -248,7 +244,7 @@ mod tests {
                 replaced,
                 depths: Some(HashMap::new()),
             };
-            let odb = gix::odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
+            let odb = Odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
             let shallow = HashSet::new();
             let commits = &mut StoreCommits::new(&odb, None, &shallow);
             let verified = &mut VerifiedHistory::new(tips.clone());
@@ -266,7 +262,7 @@ mod tests {
         let files: String = (100..500).map(file).collect();
         let stream = format!("commit refs/heads/main\ncommitter A <a> 1 +0000\ndata 0\n{files}");
         git_cli::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
-        let odb = gix::odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
+        let odb = Odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
         let of = |name: &str| git(dir.path(), &["rev-parse", name], "");
         let mut trees = Trees::default();
         trees.ahead.push_back((of("main^{tree}"), 0));

@@ -6,11 +6,11 @@ use gix::{
 };
 
 use super::Fault;
-use crate::Reason;
+use crate::{Reason, stored_packs::odb::Odb};
 
 /// Puts the content of an object into `buffer`, in place of what is there.
 pub(super) fn read(
-    odb: &gix::odb::Handle,
+    odb: &Odb,
     id: &ObjectId,
     expected: Option<Kind>,
     buffer: &mut Vec<u8>,
@@ -27,18 +27,16 @@ pub(super) fn read(
     }
 }
 
-/// A blob leads nowhere, so its header is enough.
-pub(super) fn blob_fault(odb: &gix::odb::Handle, id: &ObjectId) -> Option<Fault> {
+/// A blob leads nowhere, so its header is enough. One that says something else may be damaged.
+pub(super) fn blob_fault(odb: &Odb, id: &ObjectId) -> Option<Fault> {
     match odb.try_header(id) {
         Ok(Some(header)) if header.kind == Kind::Blob => None,
-        Ok(Some(header)) => Some(other_kind(id, header.kind, Kind::Blob)),
-        Ok(None) => Some(incomplete(format!("blob {id} is missing"))),
-        Err(_) => Some(incomplete(format!("blob {id} can't be read"))),
+        _ => read(odb, id, Some(Kind::Blob), &mut Vec::new()).err(),
     }
 }
 
 /// The tree of a commit.
-pub(super) fn tree_of(odb: &gix::odb::Handle, commit: &ObjectId) -> Option<ObjectId> {
+pub(super) fn tree_of(odb: &Odb, commit: &ObjectId) -> Option<ObjectId> {
     let mut buffer = Vec::new();
     let object = odb.try_find(commit, &mut buffer).ok()??;
     let mut commit = CommitRefIter::from_bytes(object.data, commit.kind());

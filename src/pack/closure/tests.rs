@@ -14,7 +14,7 @@ use gix::hash::Kind as Hash;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Progress, SyncOptions, test_support::git_cli};
+use crate::{Progress, SyncOptions, stored_packs::odb::Odb, test_support::git_cli};
 
 const COMMITS: usize = 2000;
 /// After so many commits the largest pack is looked at; the next one is complete then, and their trees.
@@ -96,7 +96,7 @@ impl Progress for Visited {
 
 /// The faults, and how many objects the walk has visited.
 fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId, Reason)>, u64) {
-    let odb = gix::odb::at(store.path().join("objects"), Hash::Sha1).expect("a store");
+    let odb = Odb::at(store.path().join("objects"), Hash::Sha1).expect("a store");
     let (shallow, bad) = (HashSet::new(), HashMap::new());
     let objects = Objects {
         commits: StoreCommits::new(&odb, None, &shallow),

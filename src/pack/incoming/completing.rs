@@ -21,14 +21,14 @@ use super::{
     resolving::{Pack, Resolver},
     table::{Base, Table},
 };
-use crate::{Error, ErrorKind, SyncContext, pack::deflate::Deflater};
+use crate::{Error, ErrorKind, SyncContext, pack::deflate::Deflater, stored_packs::odb::Odb};
 
 /// Resolves every delta that is left, with bases from the receiver's store where the pack lacks
 /// them; those are added to the pack. How many were added.
 pub(super) fn resolve_rest(
     pack: &mut Pack<'_>,
     arrived: Arrived<'_>,
-    bases: &gix::odb::Handle,
+    bases: &Odb,
 ) -> Result<usize, Error> {
     let Arrived {
         mut ref_deltas,
@@ -49,7 +49,7 @@ fn add_bases(
     part: &Part,
     at_hand: &AtHand<'_>,
     ref_deltas: &RefDeltas,
-    bases: &gix::odb::Handle,
+    bases: &Odb,
 ) -> Result<usize, Error> {
     let absent = ref_deltas.absent_bases();
     if absent.is_empty() {

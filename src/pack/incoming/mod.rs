@@ -52,6 +52,7 @@ use crate::{
     files::{ignore_missing, sharing::Sharing, sync_directory},
     local::temp_dirs::RunFolder,
     object::fsck::Fsck,
+    stored_packs::odb::Odb,
 };
 
 /// Objects that have arrived and are not part of the store yet.
@@ -180,7 +181,7 @@ impl Incoming {
     /// those of the quarantine.
     pub(crate) fn look_at_special(
         &mut self,
-        objects: &gix::odb::Handle,
+        objects: &Odb,
         format: ObjectFormat,
         run: &SyncContext,
     ) -> Result<(), Error> {
@@ -204,7 +205,7 @@ impl Incoming {
     pub(crate) fn receive(
         &mut self,
         pack: &mut dyn BufRead,
-        bases: &gix::odb::Handle,
+        bases: &Odb,
         may_lead_out: bool,
         format: ObjectFormat,
         run: &SyncContext,

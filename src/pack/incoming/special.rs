@@ -5,13 +5,13 @@ use gix::{
     oid,
 };
 
-use crate::object::fsck::SpecialContent;
+use crate::{object::fsck::SpecialContent, stored_packs::odb::Odb};
 
 /// Git reads no such file from a blob that is larger, and neither do we.
 const MAX_SPECIAL_SIZE: u64 = 100 * 1024 * 1024;
 
 pub(super) fn special_content<'b>(
-    objects: &gix::odb::Handle,
+    objects: &Odb,
     id: &oid,
     buffer: &'b mut Vec<u8>,
 ) -> SpecialContent<'b> {

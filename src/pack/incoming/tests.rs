@@ -12,7 +12,10 @@ use gix::{hash::Kind as HashKind, objs::Write as _};
 use gix_pack::data::entry::Header;
 
 use super::*;
-use crate::{ErrorKind, FsckRules, SyncOptions, files::sharing::Sharing, pack::deflate::Deflater};
+use crate::{
+    ErrorKind, FsckRules, SyncOptions, files::sharing::Sharing, pack::deflate::Deflater,
+    stored_packs::odb::Odb,
+};
 
 const NO_BLOB: [u8; 20] = [7; 20];
 
@@ -98,8 +101,8 @@ impl Store {
         store
     }
 
-    fn odb(&self) -> gix::odb::Handle {
-        gix::odb::at(&self.objects, HashKind::Sha1).expect("an object database")
+    fn odb(&self) -> Odb {
+        Odb::at(&self.objects, HashKind::Sha1).expect("an object database")
     }
 
     fn receive(&self, entries: &Entries, options: &SyncOptions) -> Result<Incoming, Error> {

@@ -31,7 +31,7 @@ fn add_delta(entries: &mut Entries, base: &[u8], tree: &[u8]) -> u64 {
 fn received(store: &Store, entries: &Entries, options: &SyncOptions) -> (Vec<String>, bool) {
     let mut incoming = store.receive(entries, options).expect("a pack");
     let run = SyncContext::new(options);
-    let odb = gix::odb::at(incoming.objects(), HashKind::Sha1).expect("the quarantine");
+    let odb = Odb::at(incoming.objects(), HashKind::Sha1).expect("the quarantine");
     let looked = incoming.look_at_special(&odb, ObjectFormat::Sha1, &run);
     looked.expect("readable");
     let outside = incoming.outside();

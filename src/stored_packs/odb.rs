@@ -1,0 +1,208 @@
+//! A store's object database, in which a damaged copy of an object hides no sound one.
+
+use std::{
+    cell::OnceCell,
+    io::Read as _,
+    ops::{Deref, DerefMut},
+    path::PathBuf,
+};
+
+use gix::{
+    objs::{Data, Exists, Find, FindHeader, Header, Kind, compute_hash},
+    oid,
+};
+
+use super::{Form, Place, StoredPacks, loose_objects::LooseObjects};
+use crate::{
+    Error, ErrorKind,
+    pack::resolve::{
+        Inflater,
+        apply::{apply, sizes},
+    },
+};
+
+/// How many objects that can't be read are passed on the way to what a delta is made from.
+const MAX_STEPS: usize = 256;
+
+/// The objects of a store and of its alternates. What can't be read where it is found first is read from
+/// another copy if there is one, as in git (`mark_bad_packed_object()`).
+pub(crate) struct Odb {
+    handle: gix::odb::Handle,
+    /// How many bytes an object may have.
+    largest: Option<usize>,
+    /// Opened once something can't be read.
+    copies: OnceCell<Option<Copies>>,
+}
+
+struct Copies {
+    folders: Vec<PathBuf>,
+    packs: StoredPacks,
+}
+
+impl Odb {
+    /// `largest` is how many bytes an object may have that the handle reads.
+    pub(crate) fn new(handle: gix::odb::Handle, largest: Option<usize>) -> Self {
+        Odb {
+            handle,
+            largest,
+            copies: OnceCell::new(),
+        }
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn at(objects: impl Into<PathBuf>, hash: gix::hash::Kind) -> std::io::Result<Self> {
+        Ok(Odb::new(gix::odb::at(objects, hash)?, None))
+    }
+
+    pub(crate) fn open_packs(&self) -> Result<StoredPacks, Error> {
+        StoredPacks::at(&self.folders()?, self.handle.store_ref().object_hash())
+    }
+
+    /// The `objects` folders of the store and of its alternates.
+    fn folders(&self) -> Result<Vec<PathBuf>, Error> {
+        let store = self.handle.store_ref();
+        let alternates = store.alternate_db_paths().map_err(|err| {
+            Error::new(ErrorKind::Corrupt, "objects/info/alternates is unusable").with_source(err)
+        })?;
+        Ok([vec![store.path().to_owned()], alternates].concat())
+    }
+
+    fn copies(&self) -> Option<&Copies> {
+        let open = || {
+            let folders = self.folders().ok()?;
+            let packs = self.open_packs().ok()?;
+            Some(Copies { folders, packs })
+        };
+        self.copies.get_or_init(open).as_ref()
+    }
+
+    /// The kind of an object, whose content is left in `content`, from any copy that has this id.
+    fn read_any(&self, id: &oid, content: &mut Vec<u8>, steps: usize) -> Option<Kind> {
+        let Copies { folders, packs } = self.copies()?;
+        let is_sound = |kind, content: &[u8]| {
+            compute_hash(id.kind(), kind, content).is_ok_and(|made| *made == *id)
+        };
+        for place in packs.find(id) {
+            let found = self.read_packed(packs, place, content, steps);
+            if let Some(kind) = found.filter(|kind| is_sound(*kind, content)) {
+                return Some(kind);
+            }
+        }
+        let mut loose = LooseObjects::at(folders);
+        if let Some(kind) = loose.read_sound(id, content) {
+            return Some(kind);
+        }
+        let (kind, size, mut stream) = loose.stream(id)?;
+        content.clear();
+        content.try_reserve_exact(self.allowed(size)?).ok()?;
+        stream.read_to_end(content).ok()?;
+        is_sound(kind, content).then_some(kind)
+    }
+
+    /// The bytes of an entry are compared with their checksum before they are inflated.
+    fn read_packed(
+        &self,
+        packs: &StoredPacks,
+        place: Place,
+        content: &mut Vec<u8>,
+        steps: usize,
+    ) -> Option<Kind> {
+        match packs.inspect(place)? {
+            Form::Whole(kind, _) => {
+                self.inflate(packs, place, content)?;
+                Some(kind)
+            }
+            Form::Delta(base_id) => {
+                let mut base = Vec::new();
+                let kind = self.read_base(&base_id, &mut base, steps.checked_sub(1)?)?;
+                let mut delta = Vec::new();
+                self.inflate(packs, place, &mut delta)?;
+                let mut delta = &delta[..];
+                let (base_size, size) = sizes(&mut delta).ok()?;
+                let size = self.allowed(size)?;
+                (base_size == base.len() as u64).then_some(())?;
+                apply(&mut delta, &mut &base[..], size, content).ok()?;
+                Some(kind)
+            }
+        }
+    }
+
+    fn read_base(&self, id: &oid, content: &mut Vec<u8>, steps: usize) -> Option<Kind> {
+        match self.handle.try_find(id, content) {
+            Ok(found) => found.map(|found| found.kind),
+            Err(_) => self.read_any(id, content, steps),
+        }
+    }
+
+    /// The content of an entry, which is a delta if the entry is one.
+    fn inflate(&self, packs: &StoredPacks, place: Place, content: &mut Vec<u8>) -> Option<()> {
+        let (size, mut rest) = packs.open(place)?;
+        let mut stream = Vec::new();
+        while packs.copy(&mut rest, &mut stream).ok()? {}
+        content.clear();
+        content.try_reserve_exact(self.allowed(size)?).ok()?;
+        let mut inflated = Inflater::new().into_read(&stream[..], size);
+        inflated.read_to_end(content).ok()?;
+        Some(())
+    }
+
+    fn allowed(&self, size: u64) -> Option<usize> {
+        let size = usize::try_from(size).ok()?;
+        self.largest
+            .is_none_or(|largest| size <= largest)
+            .then_some(size)
+    }
+}
+
+impl Clone for Odb {
+    fn clone(&self) -> Self {
+        Odb::new(self.handle.clone(), self.largest)
+    }
+}
+
+impl Deref for Odb {
+    type Target = gix::odb::Handle;
+
+    fn deref(&self) -> &Self::Target {
+        &self.handle
+    }
+}
+
+impl DerefMut for Odb {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.handle
+    }
+}
+
+impl Exists for Odb {
+    fn exists(&self, id: &oid) -> bool {
+        self.handle.exists(id)
+    }
+}
+
+impl Find for Odb {
+    fn try_find<'a>(&self, id: &oid, buffer: &'a mut Vec<u8>) -> gix::Result<Option<Data<'a>>> {
+        let found = self.handle.try_find(id, buffer);
+        let kind = match found.map(|found| found.map(|found| found.kind)) {
+            Ok(None) => return Ok(None),
+            Ok(Some(kind)) => kind,
+            Err(err) => self.read_any(id, buffer, MAX_STEPS).ok_or(err)?,
+        };
+        Ok(Some(Data {
+            kind,
+            object_hash: id.kind(),
+            data: buffer,
+        }))
+    }
+}
+
+impl FindHeader for Odb {
+    fn try_header(&self, id: &oid) -> gix::Result<Option<Header>> {
+        self.handle.try_header(id).or_else(|err| {
+            let mut content = Vec::new();
+            let kind = self.read_any(id, &mut content, MAX_STEPS).ok_or(err)?;
+            let size = content.len() as u64;
+            Ok(Some(Header { kind, size }))
+        })
+    }
+}
