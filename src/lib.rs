@@ -33,8 +33,8 @@
 //! 5. **Settle** what was answered. Where the answer was lost the refs are listed again, and what is
 //!    there decides.
 //!
-//! Its result, [`SyncRunStats`], has an [`Outcome`] for every selected ref of the source and a
-//! [`Reason`] for each one that was left alone. One ref's failure is that ref's outcome and stops
+//! Its result, [`SyncRunStats`], has an [`Outcome`] for every selected ref of the source, with a
+//! [`Reason`] where it was rejected. One ref's failure is that ref's outcome and stops
 //! none of the others. An [`Error`] means that the run could not do its work at all; its
 //! [`ErrorKind`] says what to do about it. No ref has moved then, unless the error has
 //! [`stats`](Error::stats) that say otherwise.
@@ -50,7 +50,7 @@
 //! options.globs = RefGlobs::new(Some("{main,release/*}"), Some("v*"))?;
 //!
 //! let stats = refsync::sync(&upstream, &local, &options)?;
-//! println!("{} refs were updated", stats.count(Outcome::Updated));
+//! println!("{} refs were updated", stats.count(Outcome::is_updated));
 //! // Rejections that still hold cost no fetch the next time.
 //! options.previous = Some(stats);
 //! # Ok::<_, refsync::Error>(())
@@ -61,8 +61,8 @@
 //!   [`Progress`].
 //! - The ends: [`LocalStore`], and with the feature `http` (on by default) `SmartHttp` with its
 //!   `Credentials`, `NetworkPolicy`, `IpNetwork`, `Redirects`, `Timeouts` and `ServerProfile`.
-//! - What came of it: [`SyncRunStats`], [`SyncRunRefs`], [`SyncRunRef`], [`Outcome`], [`Reason`], [`Traffic`], and
-//!   [`Error`]. With the feature `serde` the stats are JSON in the shape of the upstream-sync API.
+//! - What came of it: [`SyncRunStats`], [`SyncRunRefs`], [`SyncRunRef`], [`Outcome`], [`Reason`],
+//!   [`FilterReason`], [`Traffic`], and [`Error`]. With the feature `serde` the stats are JSON in the shape of the upstream-sync API.
 //! - To be an end: [`RefSource`], [`Objects`], [`Quarantine`] or [`Push`], [`RefList`], [`SyncContext`], and
 //!   [`ancestry`] for the history behind the tips.
 
@@ -121,7 +121,9 @@ pub use transport::{
 };
 
 pub use error::{Error, ErrorKind};
-pub use outcome::{Outcome, Reason, Refusal, SyncRunRef, SyncRunRefs, SyncRunStats, Traffic};
+pub use outcome::{
+    FilterReason, Outcome, Reason, Refusal, SyncRunRef, SyncRunRefs, SyncRunStats, Traffic,
+};
 
 pub use ancestry::Relation;
 pub use context::SyncContext;

@@ -122,14 +122,14 @@ impl Place {
                 let own = writer.join().unwrap();
                 for runs in [over_http, from_disk] {
                     for stats in runs.join().unwrap() {
-                        updated += stats.count(Outcome::Updated);
+                        updated += stats.count(Outcome::is_updated);
                         self.check(&stats, round);
                     }
                 }
                 own
             });
             let last = self.pull(round.is_multiple_of(2));
-            assert_eq!(last.count(Outcome::Rejected), 0, "{round}: {last:?}");
+            assert_eq!(last.count(Outcome::is_rejected), 0, "{round}: {last:?}");
             let mut expected = tips(&self.upstream);
             expected.insert(OWN.to_owned(), own);
             assert_eq!(tips(&self.destination), expected, "{round}");
@@ -184,7 +184,7 @@ impl Place {
             "{round}: a ref was not seen"
         );
         for found in &stats.refs {
-            let is_fine = match (found.outcome, &found.reason) {
+            let is_fine = match (found.outcome, &found.outcome.rejection()) {
                 (Outcome::Updated, _) => {
                     self.is_reached(&found.name.to_string(), &found.after.to_string())
                 }

@@ -321,7 +321,7 @@ fn say_result(result: &Result<SyncRunStats, Error>) {
             say(&stats);
             say(&serde_json::to_string(stats).unwrap());
             for found in &stats.refs {
-                say(&found.reason.as_ref().map(ToString::to_string));
+                say(&found.outcome.reason().map(ToString::to_string));
             }
         }
         Err(err) => say_error(err),

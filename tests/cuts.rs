@@ -220,7 +220,7 @@ impl Pull {
             let local = LocalStore::open(&scratch).expect("a repository");
             let stats = sync(&remote(&url, Kind::Cut), &local, &SyncOptions::default());
             let stats = stats.expect("an honest run");
-            assert_eq!(stats.count(Outcome::Updated), 4);
+            assert_eq!(stats.count(Outcome::is_updated), 4);
         });
         Pull {
             recorded,
@@ -292,7 +292,7 @@ impl Recorded for Pull {
     fn converge(&self, worker: &Puller) {
         worker.replay.arm(None);
         let stats = pull(worker, Kind::Cut).expect("an honest run");
-        assert_eq!(stats.count(Outcome::Updated), 4);
+        assert_eq!(stats.count(Outcome::is_updated), 4);
         assert_eq!(tips(&worker.destination), self.new);
         assert_eq!(leftovers(&worker.destination), [""; 0]);
         worker.destination.fsck();
@@ -319,7 +319,7 @@ impl Push {
                 let local = LocalStore::open(&ends.ahead.path).expect("a repository");
                 let stats = sync(&local, &remote(&url, Kind::Cut), &SyncOptions::default());
                 let stats = stats.expect("an honest run");
-                assert_eq!(stats.count(Outcome::Updated), updated);
+                assert_eq!(stats.count(Outcome::is_updated), updated);
             })
         };
         let (recorded, after) = (run(4), run(0));
@@ -383,13 +383,14 @@ impl Recorded for Push {
         };
         assert_eq!(stats.refs.len(), 4, "{fault:?}");
         for found in &stats.refs {
-            let is_unconfirmed = matches!(found.reason, Some(Reason::Unconfirmed { .. }));
+            let is_unconfirmed =
+                matches!(found.outcome.rejection(), Some(Reason::Unconfirmed { .. }));
             match found.outcome {
                 Outcome::Updated => assert!(moved, "{fault:?}: {found:?}"),
                 _ => assert!(is_unconfirmed, "{fault:?}: {found:?}"),
             }
             // With a listing after it, nothing is left in doubt.
-            let is_updated = found.outcome == Outcome::Updated;
+            let is_updated = found.outcome.is_updated();
             assert!(
                 result.is_err() || is_updated == moved,
                 "{fault:?}: {found:?}"
@@ -401,6 +402,6 @@ impl Recorded for Push {
     fn converge(&self, replay: &Replay) {
         replay.arm(None);
         let stats = self.push(replay, Kind::Cut).expect("an honest run");
-        assert_eq!(stats.count(Outcome::Updated), 4);
+        assert_eq!(stats.count(Outcome::is_updated), 4);
     }
 }

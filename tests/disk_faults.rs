@@ -386,7 +386,7 @@ impl Scenario {
         let stats = run(&try_.from, &try_.into);
         let stats = stats.unwrap_or_else(|err| panic!("{}: {call:?}: {err:?}", self.name));
         assert_eq!(
-            stats.count(Outcome::Rejected),
+            stats.count(Outcome::is_rejected),
             0,
             "{}: {call:?}: {stats:?}",
             self.name

@@ -105,7 +105,7 @@ fn a_service_can_bring_its_own_source() {
     let source = OwnSource(upstream.clone());
 
     let first = sync(&source, &store, &SyncOptions::default()).expect("a pull");
-    assert_eq!(first.count(Outcome::Updated), 1);
+    assert_eq!(first.count(Outcome::is_updated), 1);
     assert_eq!(first.traffic.objects, 5, "a commit, two trees, two blobs");
 
     upstream.commit("main", &[&one], "two", &[("a", "3")], 2_000);
@@ -219,11 +219,15 @@ fn answers_count_whatever_comes_after_them() {
         &updated,
         &SyncOptions::default(),
     );
-    assert_eq!(stats.expect("a push").count(Outcome::Updated), 1);
+    assert_eq!(stats.expect("a push").count(Outcome::is_updated), 1);
 
     let silent = sync(&store, &OwnDestination(Vec::new()), &SyncOptions::default());
     let stats = silent.expect("a push without an answer, and a listing after it");
-    let reason = stats.refs.iter().next().and_then(|found| found.reason);
+    let reason = stats
+        .refs
+        .iter()
+        .next()
+        .and_then(|found| found.outcome.rejection());
     assert!(
         matches!(reason, Some(Reason::Unconfirmed { .. })),
         "{reason:?}"

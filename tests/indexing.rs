@@ -39,7 +39,7 @@ fn pull(source: &Repo, destination: &Repo, memory: u64) {
     let mut options = SyncOptions::default();
     options.limits.memory = memory;
     let stats = sync(&from, &to, &options).expect("a pull");
-    assert_eq!(stats.count(Outcome::Rejected), 0);
+    assert_eq!(stats.count(Outcome::is_rejected), 0);
     assert_eq!(destination.for_each_ref(), source.for_each_ref());
 }
 

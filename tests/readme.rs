@@ -1,35 +1,15 @@
 //! What the README says is what the code says.
 
-use refsync::{Outcome, Reason};
+use refsync::{FilterReason, Reason};
 
 #[test]
 fn the_outcome_table_has_every_reason_in_its_words() {
-    let detail = String::new;
-    let reasons = [
-        (Outcome::Rejected, Reason::DestinationAhead),
-        (Outcome::Rejected, Reason::Diverged),
-        (Outcome::Rejected, Reason::HistoryUnknown),
-        (Outcome::Rejected, Reason::DestinationUnknown),
-        (Outcome::Rejected, Reason::NotACommit),
-        (Outcome::Rejected, Reason::TagExists),
-        (Outcome::Rejected, Reason::NameConflict { with: "".into() }),
-        (Outcome::Rejected, Reason::Raced),
-        (Outcome::Rejected, Reason::CheckedOut),
-        (Outcome::Rejected, Reason::Unavailable { detail: detail() }),
-        (Outcome::Rejected, Reason::Incomplete { detail: detail() }),
-        (Outcome::Rejected, Reason::Faulty { detail: detail() }),
-        (Outcome::Rejected, Reason::NotWritten { detail: detail() }),
-        (Outcome::Rejected, Reason::Remote { text: detail() }),
-        (Outcome::Rejected, Reason::Unconfirmed { detail: detail() }),
-        (Outcome::Filtered, Reason::InvalidName),
-        (Outcome::Filtered, Reason::SymbolicRef),
-        (Outcome::Filtered, Reason::NameTooLong),
-        (Outcome::Filtered, Reason::Excluded),
-    ];
-    let expected = reasons.map(|(outcome, reason)| {
-        let text = reason.to_string();
-        (outcome.to_string(), text.trim_end_matches(": ").to_owned())
-    });
+    let rejected = Reason::CODES.iter().map(|code| ("rejected", *code));
+    let filtered = FilterReason::CODES.iter().map(|code| ("filtered", *code));
+    let expected: Vec<_> = rejected
+        .chain(filtered)
+        .map(|(outcome, code)| (outcome.to_owned(), code.to_owned()))
+        .collect();
     assert_eq!(rows(include_str!("../README.md")), expected);
 }
 

@@ -47,13 +47,13 @@ fn pull(mirror: &Path, name: &str) {
     let start = Instant::now();
     let first = sync(&source, &store, &options).expect("a first pull");
     let took = start.elapsed();
-    assert_eq!(first.count(Outcome::Updated), first.refs.len());
+    assert_eq!(first.count(Outcome::is_updated), first.refs.len());
     assert_eq!(destination.for_each_ref(), upstream.for_each_ref());
     destination.git(&["fsck", "--connectivity-only"]);
 
     server.reset_counts();
     let second = sync(&source, &store, &SyncOptions::default()).expect("a second pull");
-    assert_eq!(second.count(Outcome::Unchanged), first.refs.len());
+    assert_eq!(second.count(Outcome::is_unchanged), first.refs.len());
     let requests = server.requests();
     assert!(requests.len() <= 2, "{requests:?}");
     assert!(
@@ -89,13 +89,13 @@ fn with_old_faults_come_in_by_default_and_fail_by_strict_rules_as_with_git() {
         let server = GitServer::builder(&mirror).start();
         let url = server.url("repo");
         let default = pull_by(&url, &FsckRules::default());
-        assert_eq!(default.count(Outcome::Updated), default.refs.len());
+        assert_eq!(default.count(Outcome::is_updated), default.refs.len());
         let strict = pull_by(&url, &FsckRules::strict());
         check_as_git(&url, &Repo::at(mirror.join("repo")), &strict);
         eprintln!(
             "{name}: {} refs by default; strictly {} of them, and {} faulty objects",
-            default.count(Outcome::Updated),
-            strict.count(Outcome::Updated),
+            default.count(Outcome::is_updated),
+            strict.count(Outcome::is_updated),
             strict.faulty_objects,
         );
     }
@@ -116,8 +116,8 @@ fn pull_by(url: &str, rules: &FsckRules) -> SyncRunStats {
 fn check_as_git(url: &str, upstream: &Repo, stats: &SyncRunStats) {
     let fsck = upstream.try_git(&["fsck", "--strict", "--no-dangling", "--no-progress"]);
     let found = String::from_utf8_lossy(&fsck.stderr).into_owned();
-    for rejected in stats.with_outcome(Outcome::Rejected) {
-        let reason = rejected.reason.expect("a rejection has one").to_string();
+    for (rejected, reason) in stats.rejected() {
+        let reason = reason.to_string();
         let words: Vec<_> = reason.splitn(5, [' ', ';']).collect();
         let ["faulty:", "object", id, message, _] = words[..] else {
             panic!("{}: {reason}", rejected.name);
@@ -125,11 +125,11 @@ fn check_as_git(url: &str, upstream: &Repo, stats: &SyncRunStats) {
         let line = format!(" {id} {message} ");
         assert!(found.contains(&line), "{reason}\n{found}");
     }
-    let fetch = |outcome| {
+    let fetch = |is_wanted: fn(&Outcome) -> bool| {
         let sandbox = Sandbox::new();
         let repo = sandbox.init_bare("git.git", ObjectFormat::Sha1);
         let names = stats
-            .with_outcome(outcome)
+            .with_outcome(is_wanted)
             .map(|found| found.name.to_string());
         let refspecs: Vec<_> = names.map(|name| format!("{name}:{name}")).collect();
         let mut args = vec![
@@ -143,8 +143,8 @@ fn check_as_git(url: &str, upstream: &Repo, stats: &SyncRunStats) {
         args.extend(refspecs.iter().map(String::as_str));
         repo.try_git(&args).status.success()
     };
-    assert!(fetch(Outcome::Updated), "git takes what came in");
-    assert!(!fetch(Outcome::Rejected), "git refuses what stayed out");
+    assert!(fetch(Outcome::is_updated), "git takes what came in");
+    assert!(!fetch(Outcome::is_rejected), "git refuses what stayed out");
 }
 
 /// When each phase began.

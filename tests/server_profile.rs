@@ -26,7 +26,7 @@ fn pull(pair: &Pair, remote: &SmartHttp) -> Vec<String> {
     let stats = run(pair, remote).expect("a run that does its work");
     let requests = pair.server.requests();
     assert_eq!(stats.traffic.requests, requests.len() as u64);
-    assert_eq!(stats.count(Outcome::Rejected), 0);
+    assert_eq!(stats.count(Outcome::is_rejected), 0);
     assert_eq!(
         pair.destination.for_each_ref(),
         pair.upstream.for_each_ref()
@@ -268,7 +268,7 @@ fn a_shallow_destination_tells_its_boundary_to_who_understands_it() {
     grow(&pair.upstream, "main", &[&pair.tip]);
     pair.server.reset_counts();
     let stats = sync(&remote, &local, &options).expect("a run");
-    assert_eq!(stats.count(Outcome::Updated), 1, "{stats:?}");
+    assert_eq!(stats.count(Outcome::is_updated), 1, "{stats:?}");
     let asked = asked(&pair.server.requests());
     assert_eq!(asked, ["ls-refs", "info/refs", "fetch"]);
 }

@@ -164,7 +164,7 @@ fn run(role: &str, local: &str, url: &str, branches: &str, tags: &str) {
             _ => sync(&remote, &local, &options),
         };
         let stats = stats.expect("a run that does its work");
-        assert_eq!(stats.count(Outcome::Rejected), 0);
+        assert_eq!(stats.count(Outcome::is_rejected), 0);
         stats
     };
     work();

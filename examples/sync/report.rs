@@ -31,21 +31,20 @@ pub(crate) fn write_table(stats: &SyncRunStats, dry_run: bool, to: impl Write) -
 fn line(name: &str, width: usize, r: SyncRunRef<'_>) -> String {
     let before = r.before.map_or("-".to_owned(), short);
     let after = short(r.after);
-    let reason = r.reason.map(|reason| reason.to_string());
+    let reason = r.outcome.reason().map(|reason| reason.to_string());
     let reason = printable(&reason.unwrap_or_default());
-    let outcome = r.outcome;
+    let outcome = r.outcome.as_str();
     format!("{name:width$}  {before:7}  {after:7}  {outcome:9}  {reason}")
 }
 
 fn totals(stats: &SyncRunStats, dry_run: bool) -> String {
-    let counts = [
-        Outcome::Updated,
-        Outcome::Unchanged,
-        Outcome::Filtered,
-        Outcome::Rejected,
-    ]
-    .map(|outcome| format!("{} {outcome}", stats.count(outcome)))
-    .join(", ");
+    let counts = format!(
+        "{} updated, {} unchanged, {} filtered, {} rejected",
+        stats.count(Outcome::is_updated),
+        stats.count(Outcome::is_unchanged),
+        stats.count(Outcome::is_filtered),
+        stats.count(Outcome::is_rejected),
+    );
     let traffic = stats.traffic;
     let mut text = format!(
         "{counts}; {} requests, {} sent, {} received, {} objects\n",

@@ -238,17 +238,18 @@ fn heading(text: &str) {
 /// Updated, unchanged, filtered, rejected.
 #[track_caller]
 fn assert_counts(stats: &SyncRunStats, expected: [usize; 4]) {
-    let outcomes = [
-        Outcome::Updated,
-        Outcome::Unchanged,
-        Outcome::Filtered,
-        Outcome::Rejected,
-    ];
-    assert_eq!(outcomes.map(|outcome| stats.count(outcome)), expected);
+    let counts = [
+        Outcome::is_updated,
+        Outcome::is_unchanged,
+        Outcome::is_filtered,
+        Outcome::is_rejected,
+    ]
+    .map(|is_it| stats.count(is_it));
+    assert_eq!(counts, expected);
 }
 
 #[track_caller]
 fn assert_reason(stats: &SyncRunStats, name: &str, expected: &str) {
-    let found = stats.find(name).and_then(|r| r.reason);
+    let found = stats.find(name).and_then(|r| r.outcome.reason());
     assert_eq!(found.map(ToString::to_string).as_deref(), Some(expected));
 }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{Outcome, Reason, Refusal, SyncRunRef};
+#[cfg(feature = "serde")]
+mod json;
+
+use super::{Outcome, Refusal, SyncRunRef};
 use crate::{AdvertisedRef, ObjectId, refs::table::RefTable};
 
 /// The refs of a run, in order. One that didn't change takes little more memory than its name.
@@ -30,7 +33,6 @@ pub(crate) struct RefOutcome {
     pub(crate) before: Option<ObjectId>,
     pub(crate) after: ObjectId,
     pub(crate) outcome: Outcome,
-    pub(crate) reason: Option<Reason>,
     /// In a box: most refs have none.
     pub(crate) refusal: Option<Box<Refusal>>,
 }
@@ -60,13 +62,14 @@ impl SyncRunRefs {
         self.all.is_empty()
     }
 
-    /// How many of them have this outcome.
-    pub(super) fn count(&self, outcome: Outcome) -> usize {
+    /// The number of refs with an outcome of that kind.
+    pub(super) fn count(&self, is_wanted: impl Fn(&Outcome) -> bool) -> usize {
         let others = self.others.iter();
-        let count = others.filter(|other| other.outcome == outcome).count();
-        match outcome {
-            Outcome::Unchanged => count + self.all.len() - self.others.len(),
-            _ => count,
+        let count = others.filter(|other| is_wanted(&other.outcome)).count();
+        if is_wanted(&Outcome::Unchanged) {
+            count + self.all.len() - self.others.len()
+        } else {
+            count
         }
     }
 
@@ -76,8 +79,7 @@ impl SyncRunRefs {
                 at: self.all.len(),
                 before: new.before,
                 after: new.after,
-                outcome: new.outcome,
-                reason: new.reason.cloned(),
+                outcome: new.outcome.clone(),
                 refusal: new.refusal.copied().map(Box::new),
             });
         }
@@ -96,8 +98,7 @@ fn unchanged(name: &bstr::BStr, tip: ObjectId) -> SyncRunRef<'_> {
         before: Some(tip),
         after: tip,
         source: tip,
-        outcome: Outcome::Unchanged,
-        reason: None,
+        outcome: &Outcome::Unchanged,
         refusal: None,
     }
 }
@@ -120,8 +121,7 @@ impl<'a> Iterator for Iter<'a> {
         if let Some(other) = other.filter(|other| other.at == self.at) {
             found.before = other.before;
             found.after = other.after;
-            found.outcome = other.outcome;
-            found.reason = other.reason.as_ref();
+            found.outcome = &other.outcome;
             found.refusal = other.refusal.as_deref();
             self.other += 1;
         }

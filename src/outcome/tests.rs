@@ -1,4 +1,10 @@
-use super::*;
+use std::time::{Duration, SystemTime};
+
+use super::{
+    Outcome::{Filtered, Rejected, Unchanged, Updated},
+    *,
+};
+use crate::ObjectId;
 
 fn id(digit: char) -> ObjectId {
     ObjectId::from_hex(digit.to_string().repeat(40).as_bytes()).expect("hex")
@@ -6,9 +12,9 @@ fn id(digit: char) -> ObjectId {
 
 #[test]
 fn json_is_the_contract_plus_added_keys() {
-    let reason = Reason::NameConflict {
+    let conflict = Rejected(Reason::NameConflict {
         with: "refs/tags/a/b".into(),
-    };
+    });
     let stats = SyncRunStats {
         refs: SyncRunRefs::from_iter([
             SyncRunRef {
@@ -16,8 +22,7 @@ fn json_is_the_contract_plus_added_keys() {
                 before: None,
                 after: id('a'),
                 source: id('a'),
-                outcome: Outcome::Updated,
-                reason: None,
+                outcome: &Updated,
                 refusal: None,
             },
             SyncRunRef {
@@ -25,8 +30,7 @@ fn json_is_the_contract_plus_added_keys() {
                 before: Some(id('b')),
                 after: id('b'),
                 source: id('c'),
-                outcome: Outcome::Rejected,
-                reason: Some(&reason),
+                outcome: &conflict,
                 refusal: None,
             },
         ]),
@@ -47,25 +51,24 @@ fn json_is_the_contract_plus_added_keys() {
 
 #[test]
 fn unchanged_refs_are_told_from_others_wherever_they_are() {
-    let reasons = [Reason::Excluded, Reason::Diverged];
     let [a, b] = ['a', 'b'].map(id);
-    let found = |name, before, after, source, outcome, reason| SyncRunRef {
+    let found = |name, before, after, source, outcome| SyncRunRef {
         name,
         before,
         after,
         source,
         outcome,
-        reason,
         refusal: None,
     };
-    use Outcome::*;
+    let excluded = Filtered(FilterReason::Excluded);
+    let diverged = Rejected(Reason::Diverged);
     let expected = [
-        found("a".into(), Some(a), a, a, Unchanged, None),
-        found("b".into(), None, a, a, Updated, None),
-        found("c".into(), Some(a), a, a, Filtered, Some(&reasons[0])),
-        found("d".into(), Some(b), b, a, Rejected, Some(&reasons[1])),
-        found("e".into(), Some(b), b, b, Unchanged, None),
-        found("f".into(), Some(b), a, b, Unchanged, None),
+        found("a".into(), Some(a), a, a, &Unchanged),
+        found("b".into(), None, a, a, &Updated),
+        found("c".into(), Some(a), a, a, &excluded),
+        found("d".into(), Some(b), b, a, &diverged),
+        found("e".into(), Some(b), b, b, &Unchanged),
+        found("f".into(), Some(b), a, b, &Unchanged),
     ];
     let refs = SyncRunRefs::from_iter(expected);
     assert_eq!(refs.iter().collect::<Vec<_>>(), expected);
@@ -76,8 +79,11 @@ fn unchanged_refs_are_told_from_others_wherever_they_are() {
         refs,
         ..SyncRunStats::default()
     };
-    let outcomes = [Unchanged, Updated, Filtered, Rejected];
-    assert_eq!(outcomes.map(|outcome| stats.count(outcome)), [3, 1, 1, 1]);
+    assert_eq!(stats.count(Outcome::is_unchanged), 3);
+    assert_eq!(stats.count(Outcome::is_updated), 1);
+    assert_eq!(stats.count(Outcome::is_filtered), 1);
+    let rejected: Vec<_> = stats.rejected().collect();
+    assert_eq!(rejected, [(expected[3], &Reason::Diverged)]);
     for one in expected {
         assert_eq!(stats.find(one.name), Some(one));
     }
@@ -121,40 +127,48 @@ fn a_name_in_a_reason_cannot_play_tricks_on_a_terminal() {
 
 #[test]
 fn every_reason_reads_back() {
-    let detail = || "object x: y".to_owned();
-    for reason in [
-        Reason::DestinationAhead,
-        Reason::Diverged,
-        Reason::HistoryUnknown,
-        Reason::DestinationUnknown,
-        Reason::NotACommit,
-        Reason::TagExists,
-        Reason::NameConflict {
-            with: "refs/heads/a".into(),
-        },
-        Reason::Raced,
-        Reason::CheckedOut,
-        Reason::Unavailable { detail: detail() },
-        Reason::Incomplete { detail: detail() },
-        Reason::Faulty { detail: detail() },
-        Reason::NotWritten { detail: detail() },
-        Reason::Remote { text: detail() },
-        Reason::Unconfirmed { detail: detail() },
-        Reason::InvalidName,
-        Reason::SymbolicRef,
-        Reason::NameTooLong,
-        Reason::Excluded,
-    ] {
-        assert_eq!(Reason::parse(&reason.to_string()), Some(reason));
+    for code in Reason::CODES {
+        for text in [(*code).to_owned(), format!("{code}: object x: y")] {
+            let reason = Reason::parse(&text);
+            assert_eq!(reason.code(), *code);
+            assert!(!matches!(reason, Reason::Other { .. }));
+            assert_eq!(Reason::parse(&reason.to_string()), reason);
+        }
     }
-    assert_eq!(Reason::parse("from a later version"), None);
+    for code in FilterReason::CODES {
+        let reason = FilterReason::parse(code);
+        assert_eq!(reason.to_string(), *code);
+        assert!(!matches!(reason, FilterReason::Other { .. }));
+    }
+    let detail = "object x: y".to_owned();
+    assert_eq!(
+        Reason::parse("incomplete: object x: y"),
+        Reason::Incomplete { detail }
+    );
+}
+
+/// A service that is a version behind hands on the stats as they are.
+#[test]
+fn a_reason_of_a_later_version_is_kept() {
+    let json = serde_json::json!({"refs": [
+        {"name": "refs/heads/a", "before": null, "after": id('0').to_string(),
+         "source": id('a').to_string(), "outcome": "rejected", "reason": "too late: by 3 days"},
+        {"name": "refs/heads/b", "before": null, "after": id('0').to_string(),
+         "source": id('a').to_string(), "outcome": "rejected"},
+    ]});
+    let stats: SyncRunStats = serde_json::from_value(json.clone()).expect("reads");
+    let (_, later) = stats.rejected().next().expect("a rejected ref");
+    assert_eq!(later.code(), "too late");
+    assert_eq!(later.to_string(), "too late: by 3 days");
+    assert!(stats.settled_rejections("").is_empty());
+    assert_eq!(serde_json::to_value(&stats).expect("serializes"), json);
 }
 
 #[test]
 fn what_a_remote_said_reads_back() {
-    let reason = Reason::Remote {
+    let declined = Rejected(Reason::Remote {
         text: "hook declined".to_owned(),
-    };
+    });
     let refusal = Refusal {
         retry_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         alone: true,
@@ -164,8 +178,7 @@ fn what_a_remote_said_reads_back() {
         before: None,
         after: id('0'),
         source: id('a'),
-        outcome: Outcome::Rejected,
-        reason: Some(&reason),
+        outcome: &declined,
         refusal: Some(&refusal),
     };
     let stats = SyncRunStats {

@@ -1,15 +1,13 @@
-//! The stats as JSON.
+//! The parts of the stats as JSON.
 
 use std::fmt;
 
 use bstr::{BStr, ByteSlice};
 use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error as _, SeqAccess, Visitor},
+    Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap as _,
 };
 
-use super::{Outcome, Reason, Refusal, SyncRunRef, SyncRunRefs};
-use crate::ObjectId;
+use super::Outcome;
 
 pub(super) fn name<S: Serializer>(name: &BStr, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&name.to_str_lossy())
@@ -27,6 +25,17 @@ pub(super) fn optional<S: Serializer>(
         Some(it) => to.collect_str(it),
         None => to.serialize_none(),
     }
+}
+
+/// The word, and the text of the reason if there is one.
+pub(super) fn outcome<S: Serializer>(it: &Outcome, to: S) -> Result<S::Ok, S::Error> {
+    let reason = it.reason().map(ToString::to_string);
+    let mut map = to.serialize_map(None)?;
+    map.serialize_entry("outcome", it.as_str())?;
+    if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
+        map.serialize_entry("reason", &reason)?;
+    }
+    map.end()
 }
 
 pub(super) mod optional_name {
@@ -100,71 +109,5 @@ pub(super) mod timestamp {
         let seconds = Duration::from_secs(u64::deserialize(from)?);
         let at = UNIX_EPOCH.checked_add(seconds);
         at.ok_or_else(|| D::Error::custom("a point in time is too far ahead"))
-    }
-}
-
-impl Serialize for SyncRunRefs {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for SyncRunRefs {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_seq(Refs)
-    }
-}
-
-struct Refs;
-
-impl<'de> Visitor<'de> for Refs {
-    type Value = SyncRunRefs;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of refs")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<SyncRunRefs, A::Error> {
-        let mut refs = SyncRunRefs::default();
-        while let Some(found) = seq.next_element::<Found>()? {
-            refs.push(SyncRunRef {
-                name: found.name.as_bytes().as_bstr(),
-                before: found.before.map(|id| id.0),
-                after: found.after.0,
-                source: found.source.0,
-                outcome: found.outcome,
-                reason: found.reason.as_deref().and_then(Reason::parse).as_ref(),
-                refusal: found.refusal.as_ref(),
-            });
-        }
-        Ok(refs)
-    }
-}
-
-/// A [`SyncRunRef`] as it is read.
-#[derive(Deserialize)]
-struct Found {
-    name: String,
-    /// It may be none, but it may not be missing.
-    #[serde(deserialize_with = "Option::deserialize")]
-    before: Option<Id>,
-    after: Id,
-    source: Id,
-    outcome: Outcome,
-    /// One that this version doesn't know (written by a later one) reads as none.
-    #[serde(default)]
-    reason: Option<String>,
-    #[serde(default)]
-    refusal: Option<Refusal>,
-}
-
-struct Id(ObjectId);
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let hex = String::deserialize(from)?;
-        let id = ObjectId::from_hex(hex.as_bytes());
-        let id = id.map_err(|_| D::Error::custom("an object id in hex was expected"))?;
-        Ok(Id(id))
     }
 }

@@ -224,13 +224,13 @@ fn outcome(planned: PlannedRef<'_>) -> RefOutcome {
     let (at, source) = (planned.at(), planned.source());
     let (before, held) = (planned.before(), planned.held());
     let name = planned.name();
-    let (outcome, reason) = match planned.step {
-        Step::Settled(outcome, reason) => (outcome, reason.map(|reason| *reason)),
-        Step::Create | Step::Compare => (Outcome::Updated, None),
+    let outcome = match planned.step {
+        Step::Settled(outcome) => *outcome,
+        Step::Create | Step::Compare => Outcome::Updated,
     };
-    tracing::debug!(?name, %outcome, ?reason);
+    tracing::debug!(?name, %outcome);
     let is_refused = matches!(
-        reason,
+        outcome.rejection(),
         Some(Reason::Remote { .. } | Reason::Unconfirmed { .. })
     );
     let refusal = planned
@@ -245,7 +245,6 @@ fn outcome(planned: PlannedRef<'_>) -> RefOutcome {
             _ => held.unwrap_or_else(|| ObjectId::null(source.kind())),
         },
         outcome,
-        reason,
         refusal,
     }
 }

@@ -11,7 +11,7 @@ mod conflicts;
 use bstr::{BStr, ByteSlice};
 
 use crate::{
-    Error, ObjectId, Outcome, Reason, RefUpdate, SyncOptions, SyncRunRef, TagPolicy,
+    Error, FilterReason, ObjectId, Outcome, Reason, RefUpdate, SyncOptions, SyncRunRef, TagPolicy,
     refs::{self, AdvertisedRef, Namespace, RefList, table::RefTable},
     sync::push::Refused,
 };
@@ -39,7 +39,7 @@ pub(crate) struct PlannedRef<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Nothing: its outcome is known.
-    Settled(Outcome, Option<Box<Reason>>),
+    Settled(Box<Outcome>),
     /// The destination has no such ref: create it.
     Create,
     /// Both ends have it with different tips: their history decides.
@@ -101,7 +101,15 @@ impl<'a> PlannedRef<'a> {
     }
 
     pub(crate) fn reject(&mut self, reason: Reason) {
-        self.step = settled(Outcome::Rejected, reason);
+        self.step = rejected(reason);
+    }
+
+    /// The reason, if the ref is rejected already.
+    pub(crate) fn rejection(&self) -> Option<&Reason> {
+        match &self.step {
+            Step::Settled(outcome) => outcome.rejection(),
+            Step::Create | Step::Compare => None,
+        }
     }
 }
 
@@ -153,9 +161,10 @@ pub(crate) fn plan<'a>(
                 Some(Ordering::Greater) | None => break None,
             };
         };
-        let step = planner.step(&offered, held.as_ref().map(|(_, held)| held));
-        let is_unchanged = step == Step::Settled(Outcome::Unchanged, None);
-        if is_unchanged || Namespace::split(offered.name).is_none() {
+        let Some(step) = planner.step(&offered, held.as_ref().map(|(_, held)| held)) else {
+            continue;
+        };
+        if Namespace::split(offered.name).is_none() {
             continue;
         }
         planned.push(PlannedRef {
@@ -180,51 +189,75 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn step(&self, offered: &AdvertisedRef<'_>, held: Option<&AdvertisedRef<'_>>) -> Step {
-        let name = offered.name;
+    /// `None` for a ref that is the same at both ends.
+    fn step(&self, offered: &AdvertisedRef<'_>, held: Option<&AdvertisedRef<'_>>) -> Option<Step> {
         let before = held.and_then(tip);
-        if self.options.list_excluded && !self.options.globs.matches(name) {
-            return settled(Outcome::Filtered, Reason::Excluded);
-        }
-        if offered.symbolic || held.is_some_and(|held| held.symbolic) {
-            return settled(Outcome::Filtered, Reason::SymbolicRef);
+        if let Some(reason) = self.is_apart(offered, held) {
+            return Some(filtered(reason));
         }
         // The destination has it, so there is nothing to be said against its name.
         if before == Some(offered.target) {
-            return Step::Settled(Outcome::Unchanged, None);
+            return None;
         }
         if let Some(reason) = unfit_name(offered, self.destination) {
-            return settled(Outcome::Filtered, reason);
+            return Some(filtered(reason));
         }
-        let rejected = |reason| settled(Outcome::Rejected, reason);
+        if let Some(reason) = self.rejection(offered, held) {
+            return Some(rejected(reason));
+        }
+        Some(match held {
+            Some(_) => Step::Compare,
+            None => Step::Create,
+        })
+    }
+
+    /// Why a ref takes no part, whatever its tips and its name are.
+    fn is_apart(
+        &self,
+        offered: &AdvertisedRef<'_>,
+        held: Option<&AdvertisedRef<'_>>,
+    ) -> Option<FilterReason> {
+        if self.options.list_excluded && !self.options.globs.matches(offered.name) {
+            return Some(FilterReason::Excluded);
+        }
+        let is_symbolic = offered.symbolic || held.is_some_and(|held| held.symbolic);
+        is_symbolic.then_some(FilterReason::SymbolicRef)
+    }
+
+    /// Why a ref that is not the same at both ends can't move, as far as the listings show it.
+    fn rejection(
+        &self,
+        offered: &AdvertisedRef<'_>,
+        held: Option<&AdvertisedRef<'_>>,
+    ) -> Option<Reason> {
+        let name = offered.name;
+        let before = held.and_then(tip);
         if offered.target.is_null() {
             let detail = "the source lists no tip for it".to_owned();
-            return rejected(Reason::Unavailable { detail });
+            return Some(Reason::Unavailable { detail });
         }
         if held.is_some() && before.is_none() {
-            return rejected(Reason::HistoryUnknown);
+            return Some(Reason::HistoryUnknown);
         }
         // Born or not: a worktree with files of its own may be on a branch that isn't there yet.
         if self.checked_out.contains(&self.destination.fold(name)) {
-            return rejected(Reason::CheckedOut);
+            return Some(Reason::CheckedOut);
         }
         if held.is_some_and(|held| tag_stays(self.options.tags, held, offered)) {
-            return rejected(Reason::TagExists);
+            return Some(Reason::TagExists);
         }
-        if let Some(known) = self.known.get(name)
-            && (known.before, known.source) == (before, offered.target)
-        {
-            return Step::Settled(Outcome::Rejected, known.reason.cloned().map(Box::new));
-        }
-        match held {
-            Some(_) => Step::Compare,
-            None => Step::Create,
-        }
+        let known = self.known.get(name)?;
+        let is_same = (known.before, known.source) == (before, offered.target);
+        known.outcome.rejection().filter(|_| is_same).cloned()
     }
 }
 
-fn settled(outcome: Outcome, reason: Reason) -> Step {
-    Step::Settled(outcome, Some(Box::new(reason)))
+fn filtered(reason: FilterReason) -> Step {
+    Step::Settled(Box::new(Outcome::Filtered(reason)))
+}
+
+fn rejected(reason: Reason) -> Step {
+    Step::Settled(Box::new(Outcome::Rejected(reason)))
 }
 
 fn tip(held: &AdvertisedRef<'_>) -> Option<ObjectId> {
@@ -232,14 +265,14 @@ fn tip(held: &AdvertisedRef<'_>) -> Option<ObjectId> {
 }
 
 /// Names that the destination can't hold.
-fn unfit_name(offered: &AdvertisedRef<'_>, destination: &RefList) -> Option<Reason> {
+fn unfit_name(offered: &AdvertisedRef<'_>, destination: &RefList) -> Option<FilterReason> {
     if !refs::is_valid_name(offered.name) {
-        return Some(Reason::InvalidName);
+        return Some(FilterReason::InvalidName);
     }
     let mut components = offered.name.split_str("/");
     let too_long = components.any(|component| component.len() > destination.longest_component)
         || offered.name.len() > destination.longest_name;
-    too_long.then_some(Reason::NameTooLong)
+    too_long.then_some(FilterReason::NameTooLong)
 }
 
 /// Whether the two listings alone show that the tag does not move.

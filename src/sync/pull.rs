@@ -7,8 +7,8 @@ mod halves;
 
 use self::fetch::Fetch;
 use crate::{
-    Error, LocalStore, ObjectId, Outcome, Phase, Quarantine, Reason, RefSource, Service,
-    SyncContext, SyncOptions,
+    Error, LocalStore, ObjectId, Phase, Quarantine, Reason, RefSource, Service, SyncContext,
+    SyncOptions,
     sync::plan::{PlannedRef, Step},
 };
 
@@ -131,7 +131,7 @@ pub(crate) fn look_again(
     options: &SyncOptions,
     run: &SyncContext,
 ) {
-    let is_raced = |planned: &PlannedRef<'_>| matches!(&planned.step, Step::Settled(Outcome::Rejected, Some(reason)) if **reason == Reason::Raced);
+    let is_raced = |planned: &PlannedRef<'_>| planned.rejection() == Some(&Reason::Raced);
     if !planned.iter().any(is_raced) {
         return;
     }
@@ -159,8 +159,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        AdvertisedRef, ErrorKind, ObjectFormat, Objects, PackAnswer, PackReceiver, PackRequest,
-        Progress, RefList, RefUpdate, SyncRunRef, SyncRunStats, TipKind, Traffic,
+        AdvertisedRef, ErrorKind, ObjectFormat, Objects, Outcome, PackAnswer, PackReceiver,
+        PackRequest, Progress, RefList, RefUpdate, SyncRunRef, SyncRunStats, TipKind, Traffic,
         ancestry::CommitGraph, sync::plan::plan,
     };
 
@@ -264,14 +264,13 @@ mod tests {
         let source = RefList::new(ObjectFormat::Sha1, listed);
         let destination = RefList::new(ObjectFormat::Sha1, []);
         let detail = "not there".to_owned();
-        let unavailable = Reason::Unavailable { detail };
+        let unavailable = Outcome::Rejected(Reason::Unavailable { detail });
         let before = SyncRunRef {
             name: refs[1].0.into(),
             before: None,
             after: ObjectId::null(gix::hash::Kind::Sha1),
             source: listed[1].target,
-            outcome: Outcome::Rejected,
-            reason: Some(&unavailable),
+            outcome: &unavailable,
             refusal: None,
         };
         let previous = SyncRunStats {

@@ -227,7 +227,7 @@ fn a_destination_whose_refs_cannot_be_written() {
         }
         let stats = pair.try_pull(&SyncOptions::default()).unwrap();
         let topic = stats.find("refs/heads/topic").unwrap();
-        let reason = topic.reason.unwrap();
+        let reason = topic.outcome.rejection().unwrap();
         assert!(
             matches!(reason, refsync::Reason::NotWritten { .. }),
             "{reason}"
@@ -235,8 +235,8 @@ fn a_destination_whose_refs_cannot_be_written() {
         let shown = reason.to_string();
         let path = pair.destination.path.to_string_lossy();
         assert!(!shown.contains(&*path), "a path of this machine: {shown}");
-        assert_eq!(stats.count(Outcome::Updated), many + 1, "and bystander");
-        assert_eq!(stats.count(Outcome::Unchanged), 1);
+        assert_eq!(stats.count(Outcome::is_updated), many + 1, "and bystander");
+        assert_eq!(stats.count(Outcome::is_unchanged), 1);
         for lock in &locks {
             assert_eq!(fs::read_to_string(lock).unwrap(), "held by somebody");
             fs::remove_file(lock).unwrap();

@@ -93,7 +93,7 @@ fn a_pack_without_objects() {
     pair.on_fetch(move |_| Some(wire::pack(&empty)));
     let stats = pair.pull().stats;
     for name in ["refs/heads/topic", "refs/heads/other"] {
-        let reason = stats.find(name).unwrap().reason.unwrap();
+        let reason = stats.find(name).unwrap().outcome.rejection().unwrap();
         assert!(
             matches!(reason, refsync::Reason::Incomplete { .. }),
             "{reason}"

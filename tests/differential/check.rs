@@ -1,6 +1,6 @@
 //! refsync's run against git's verdict, ref by ref.
 
-use crate::expect::{Difference, Expected, ReasonCode, expect};
+use crate::expect::{Difference, Expected, ReasonCode, Word, expect};
 use crate::history::Ancestry;
 use crate::judge::{self, Flag, Verdict};
 use crate::plan::Plan;
@@ -8,7 +8,9 @@ use crate::scenario::{SYMBOLIC, Scenario, in_the_way};
 use crate::stores::Stores;
 use crate::support::{GitServer, Repo, remote, sync};
 use gix::ObjectId;
-use refsync::{LocalStore, Outcome, Reason, SyncOptions, SyncRunRef, SyncRunStats, TagPolicy};
+use refsync::{
+    FilterReason, LocalStore, Outcome, Reason, SyncOptions, SyncRunRef, SyncRunStats, TagPolicy,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) type Checked<T = ()> = Result<T, String>;
@@ -133,10 +135,11 @@ pub(crate) fn compare_outcomes(
         "the refs in the stats"
     );
     for (found, (name, expected)) in stats.refs.iter().zip(expected) {
-        let found_reason = found.reason.map(|reason| code(reason, name, scenario));
-        let found_reason = found_reason.transpose()?;
         same!(
-            (found.outcome, found_reason),
+            (
+                Word::of(found.outcome),
+                code(found.outcome, name, scenario)?
+            ),
             (expected.outcome, expected.reason),
             "{name}, refsync and what was expected"
         );
@@ -153,21 +156,26 @@ pub(crate) fn compare_outcomes(
     Ok(())
 }
 
-fn code(reason: &Reason, name: &str, scenario: &Scenario) -> Checked<ReasonCode> {
-    Ok(match reason {
+fn code(outcome: &Outcome, name: &str, scenario: &Scenario) -> Checked<Option<ReasonCode>> {
+    let reason = match outcome {
+        Outcome::Updated | Outcome::Unchanged => return Ok(None),
+        Outcome::Filtered(FilterReason::SymbolicRef) => return Ok(Some(ReasonCode::SymbolicRef)),
+        Outcome::Filtered(other) => return Err(format!("{name}: {other}")),
+        Outcome::Rejected(reason) => reason,
+    };
+    Ok(Some(match reason {
         Reason::DestinationAhead => ReasonCode::DestinationAhead,
         Reason::DestinationUnknown => ReasonCode::DestinationUnknown,
         Reason::Diverged => ReasonCode::Diverged,
         Reason::NotACommit => ReasonCode::NotACommit,
         Reason::TagExists => ReasonCode::TagExists,
-        Reason::SymbolicRef => ReasonCode::SymbolicRef,
         Reason::NameConflict { with }
             if in_the_way(&scenario.destination, name).any(|other| with == other) =>
         {
             ReasonCode::NameConflict
         }
         other => return Err(format!("{name}: {other}")),
-    })
+    }))
 }
 
 /// Git's flag means the same as refsync's outcome, and both leave the same, except for a known
@@ -185,10 +193,10 @@ pub(crate) fn compare_verdicts(
     let (before, tip) = (scenario.destination.get(name), Some(&scenario.source[name]));
     let Some(difference) = expected.difference else {
         let outcome = match flag {
-            Flag::FastForward | Flag::New => Outcome::Updated,
-            Flag::Rejected => Outcome::Rejected,
+            Flag::FastForward | Flag::New => Word::Updated,
+            Flag::Rejected => Word::Rejected,
             Flag::Silent => return Err(format!("{name}: not a word from git")),
-            Flag::UpToDate => Outcome::Unchanged,
+            Flag::UpToDate => Word::Unchanged,
         };
         same!(expected.outcome, outcome, "{name}, refsync and git");
         same!(ours, gits, "{name} afterwards, refsync's and git's");
@@ -317,7 +325,7 @@ fn run_again(
         "the second run"
     );
     // A pack is kept only if a ref moved.
-    let is_kept = first.count(Outcome::Updated) > 0;
+    let is_kept = first.count(Outcome::is_updated) > 0;
     let refetches = if is_kept || pull.plan.remembers {
         0
     } else {
@@ -330,9 +338,9 @@ fn run_again(
 /// What a second run says about a ref.
 pub(crate) fn settled(found: SyncRunRef<'_>) -> SyncRunRef<'_> {
     let mut settled = found;
-    if found.outcome == Outcome::Updated {
+    if found.outcome.is_updated() {
         settled.before = Some(found.after);
-        settled.outcome = Outcome::Unchanged;
+        settled.outcome = &Outcome::Unchanged;
     }
     settled
 }

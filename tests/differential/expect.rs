@@ -22,12 +22,32 @@ pub(crate) enum Difference {
 /// What the rules say about one ref of the source.
 #[derive(Debug)]
 pub(crate) struct Expected {
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: Word,
     pub(crate) reason: Option<ReasonCode>,
     pub(crate) flag: Flag,
     pub(crate) difference: Option<Difference>,
     /// Whether the two listings alone don't decide it.
     pub(crate) is_open: bool,
+}
+
+/// An outcome without its reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    Updated,
+    Unchanged,
+    Filtered,
+    Rejected,
+}
+
+impl Word {
+    pub(crate) fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Updated => Word::Updated,
+            Outcome::Unchanged => Word::Unchanged,
+            Outcome::Filtered(_) => Word::Filtered,
+            Outcome::Rejected(_) => Word::Rejected,
+        }
+    }
 }
 
 /// A reason without its particulars.
@@ -88,10 +108,10 @@ pub(crate) fn expect(plan: &Plan, scenario: &Scenario, name: &str, tip: &ObjectI
         flag
     };
     let outcome = match (reason, flag) {
-        (Some(SymbolicRef), _) => Outcome::Filtered,
-        (Some(_), _) => Outcome::Rejected,
-        (None, UpToDate) => Outcome::Unchanged,
-        (None, _) => Outcome::Updated,
+        (Some(SymbolicRef), _) => Word::Filtered,
+        (Some(_), _) => Word::Rejected,
+        (None, UpToDate) => Word::Unchanged,
+        (None, _) => Word::Updated,
     };
     // A loose ref doesn't tell whether it is to a tag.
     let is_told = matches!(scenario.held_in.get(name), Some(HeldIn::Packed));
@@ -103,17 +123,15 @@ pub(crate) fn expect(plan: &Plan, scenario: &Scenario, name: &str, tip: &ObjectI
         reason,
         flag,
         difference: match (outcome, held) {
-            (Outcome::Filtered, _) => Some(Difference::SymbolicRef),
-            (Outcome::Updated, Some(_)) if is_tag => Some(Difference::LightweightTag),
-            (Outcome::Rejected, Some(held))
+            (Word::Filtered, _) => Some(Difference::SymbolicRef),
+            (Word::Updated, Some(_)) if is_tag => Some(Difference::LightweightTag),
+            (Word::Rejected, Some(held))
                 if !is_tag && kind(held) != Kind::Commit && reason == Some(Diverged) =>
             {
                 Some(Difference::HeldBranchIsNoCommit)
             }
             _ => None,
         },
-        is_open: !matches!(outcome, Outcome::Filtered | Outcome::Unchanged)
-            && !conflicts
-            && !tag_stays,
+        is_open: !matches!(outcome, Word::Filtered | Word::Unchanged) && !conflicts && !tag_stays,
     }
 }

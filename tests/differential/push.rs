@@ -190,7 +190,7 @@ fn run_again(
     let (second, sent) = push.run(&options)?;
     let expected = first.refs.iter().map(settled).collect();
     same!(second.refs, expected, "the second run");
-    same!(second.count(Outcome::Updated), 0, "refs that move again");
+    same!(second.count(Outcome::is_updated), 0, "refs that move again");
     same!(sent, vec![], "what the second run sent");
     Ok(())
 }

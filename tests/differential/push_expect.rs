@@ -1,13 +1,12 @@
 //! What the rules say about each ref of a push, worked out from the plan.
 
-use crate::expect::{Difference, Expected, ReasonCode};
+use crate::expect::{Difference, Expected, ReasonCode, Word};
 use crate::history::Ancestry;
 use crate::judge::Flag;
 use crate::plan::Plan;
 use crate::scenario::{End, SYMBOLIC, Scenario, in_the_way};
 use gix::ObjectId;
 use gix::objs::Kind;
-use refsync::Outcome;
 use std::collections::BTreeSet;
 
 /// `known` is all that the source has.
@@ -34,15 +33,15 @@ pub(crate) fn expect(
         false => push.reason(held, tip),
     };
     let outcome = match reason {
-        Some(ReasonCode::SymbolicRef) => Outcome::Filtered,
-        Some(_) => Outcome::Rejected,
-        None if held == Some(tip) => Outcome::Unchanged,
-        None => Outcome::Updated,
+        Some(ReasonCode::SymbolicRef) => Word::Filtered,
+        Some(_) => Word::Rejected,
+        None if held == Some(tip) => Word::Unchanged,
+        None => Word::Updated,
     };
     let difference = match (outcome, held) {
-        (Outcome::Filtered, _) => Some(Difference::SymbolicRef),
-        (Outcome::Updated, Some(_)) if push.is_tag => Some(Difference::LightweightTag),
-        (Outcome::Rejected, Some(held))
+        (Word::Filtered, _) => Some(Difference::SymbolicRef),
+        (Word::Updated, Some(_)) if push.is_tag => Some(Difference::LightweightTag),
+        (Word::Rejected, Some(held))
             if !push.is_tag
                 && scenario.history.kind(held) != Kind::Commit
                 && reason == Some(ReasonCode::Diverged) =>
@@ -56,7 +55,7 @@ pub(crate) fn expect(
         reason,
         flag,
         difference,
-        is_open: outcome == Outcome::Updated,
+        is_open: outcome == Word::Updated,
     }
 }
 

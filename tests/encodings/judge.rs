@@ -5,9 +5,7 @@ use crate::support::git::{ObjectFormat, Repo, Sandbox, command};
 use crate::world::{Offer, chain};
 use gix::hash::Kind as Hash;
 use gix::objs::Kind;
-use refsync::{
-    FsckLevel, FsckMessage, FsckRules, LocalStore, ObjectId, Outcome, SyncOptions, sync,
-};
+use refsync::{FsckLevel, FsckMessage, FsckRules, LocalStore, ObjectId, SyncOptions, sync};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -318,9 +316,13 @@ fn take(repo: &Repo, pack: &[u8], tips: &[ObjectId], rules: &FsckRules) -> Resul
     let store = LocalStore::open(&repo.path).expect("a repository");
     let stats = sync(&offer, &store, &options).map_err(|err| chain(&err))?;
     let mut refused = stats.refs.iter();
-    match refused.find(|listed| listed.outcome != Outcome::Updated) {
+    match refused.find(|listed| !listed.outcome.is_updated()) {
         None => Ok(()),
-        Some(listed) => Err(format!("{}: {:?}", listed.source, listed.reason)),
+        Some(listed) => Err(format!(
+            "{}: {:?}",
+            listed.source,
+            listed.outcome.rejection()
+        )),
     }
 }
 

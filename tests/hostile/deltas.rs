@@ -614,6 +614,6 @@ fn sound_deltas_come_in() {
             &Default::default(),
         )
         .unwrap();
-    assert_eq!(stats.count(refsync::Outcome::Updated), 1, "{stats:?}");
+    assert_eq!(stats.count(refsync::Outcome::is_updated), 1, "{stats:?}");
     world.repo.fsck();
 }

@@ -382,7 +382,7 @@ fn without_a_change_it_comes_in() {
         let stats = world
             .pull(&Offer::branch(tip, pack), &Default::default())
             .unwrap();
-        assert_eq!(stats.count(refsync::Outcome::Updated), 1, "{stats:?}");
+        assert_eq!(stats.count(refsync::Outcome::is_updated), 1, "{stats:?}");
         world.repo.fsck();
     }
 }

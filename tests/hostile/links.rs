@@ -386,9 +386,9 @@ fn modes_that_git_never_writes() {
         let tip = pack.object(Kind::Commit, &commit(&tree, &[], "evil"));
         let stats = world.pull(&Offer::branch(tip, pack), &Default::default());
         let found = match stats {
-            Ok(stats) if stats.count(refsync::Outcome::Updated) == 1 => "commit".to_owned(),
+            Ok(stats) if stats.count(refsync::Outcome::is_updated) == 1 => "commit".to_owned(),
             Ok(stats) => {
-                let reason = stats.find(EVIL).unwrap().reason.unwrap();
+                let reason = stats.find(EVIL).unwrap().outcome.rejection().unwrap();
                 let text = reason.to_string();
                 ["blob", "tree"]
                     .into_iter()
@@ -430,7 +430,7 @@ fn debris_does_not_poison_what_follows() {
     world.repo.write_object("tree", &content);
     let offer = Offer::branch(tip_id, pack);
     let stats = world.pull(&offer, &Default::default()).unwrap();
-    assert_eq!(stats.count(refsync::Outcome::Updated), 1, "{stats:?}");
+    assert_eq!(stats.count(refsync::Outcome::is_updated), 1, "{stats:?}");
     assert_eq!(
         offer.packs_given.load(std::sync::atomic::Ordering::SeqCst),
         1
@@ -450,6 +450,6 @@ fn what_is_there_as_a_whole_is_taken_as_it_is() {
     let stats = world
         .pull(&Offer::branch(tip, pack), &Default::default())
         .unwrap();
-    assert_eq!(stats.count(refsync::Outcome::Updated), 1, "{stats:?}");
+    assert_eq!(stats.count(refsync::Outcome::is_updated), 1, "{stats:?}");
     world.repo.fsck();
 }

@@ -139,7 +139,7 @@ fn outside_of_the_namespaces() {
     ];
     let offer = Offer::new(names.map(|name| (name, tip)), pack.finish());
     let stats = world.pull(&offer, &Default::default()).unwrap();
-    assert_eq!(stats.count(refsync::Outcome::Updated), 0, "{stats:?}");
+    assert_eq!(stats.count(refsync::Outcome::is_updated), 0, "{stats:?}");
     assert!(stats.refs.len() <= 1, "{stats:?}");
     assert_eq!(world.repo.files(), files);
     world.works_again();
@@ -154,8 +154,8 @@ fn one_of_those_in_each_others_way() {
     let names = ["refs/heads/a", "refs/heads/a/b", "refs/heads/a/b/c"];
     let offer = Offer::new(names.map(|name| (name, tip)), pack.finish());
     let stats = world.pull(&offer, &Default::default()).unwrap();
-    assert_eq!(stats.count(refsync::Outcome::Updated), 1, "{stats:?}");
-    assert_eq!(stats.count(refsync::Outcome::Rejected), 2, "{stats:?}");
+    assert_eq!(stats.count(refsync::Outcome::is_updated), 1, "{stats:?}");
+    assert_eq!(stats.count(refsync::Outcome::is_rejected), 2, "{stats:?}");
     world.repo.fsck();
     world.works_again();
 }

@@ -541,6 +541,6 @@ fn the_same_without_what_is_wrong_comes_in() {
     let stats = world
         .pull(&Offer::new(refs, pack.finish()), &Default::default())
         .unwrap();
-    assert_eq!(stats.count(refsync::Outcome::Updated), 2, "{stats:?}");
+    assert_eq!(stats.count(refsync::Outcome::is_updated), 2, "{stats:?}");
     world.repo.fsck();
 }

@@ -25,7 +25,7 @@ fn what_they_are_about_is_written_beside_them() {
     refs.reverse();
     let offer = Offer::new(refs.clone(), pack.finish());
     let stats = world.pull(&offer, &Default::default()).expect("a pull");
-    assert_eq!(stats.count(Outcome::Updated), refs.len(), "{stats:?}");
+    assert_eq!(stats.count(Outcome::is_updated), refs.len(), "{stats:?}");
     let packed = fs::read_to_string(world.repo.path.join("packed-refs")).expect("a file");
     assert!(packed.contains("fully-peeled"), "{packed}");
     let expected: String = refs

@@ -115,7 +115,7 @@ impl World {
         let stats = self
             .pull(&honest, &SyncOptions::default())
             .expect("a sound pull");
-        assert_eq!(stats.count(Outcome::Updated), 1, "{stats:?}");
+        assert_eq!(stats.count(Outcome::is_updated), 1, "{stats:?}");
         let named = self.repo.git(&["rev-list", "--objects", "--all"]);
         assert!(named.contains(&blob.to_string()));
         self.repo.git(&["update-ref", "-d", "refs/heads/honest"]);
@@ -334,17 +334,17 @@ pub(crate) fn judge(
             !stats.refs.is_empty()
                 && stats.refs.iter().all(|listed| {
                     listed.before == (!listed.after.is_null()).then_some(listed.after)
-                        && listed.reason.is_some_and(as_said)
+                        && listed.outcome.rejection().is_some_and(as_said)
                 })
         }
-        (Expected::Taken, Ok(stats)) => stats.count(Outcome::Updated) == stats.refs.len(),
+        (Expected::Taken, Ok(stats)) => stats.count(Outcome::is_updated) == stats.refs.len(),
         _ => false,
     };
     match (fits, pulled) {
         (true, _) => Ok(()),
         (false, Err(err)) => Err(format!("{:?}: {}", err.kind(), chain(err))),
         (false, Ok(stats)) => {
-            let told = |listed: refsync::SyncRunRef<'_>| match listed.reason {
+            let told = |listed: refsync::SyncRunRef<'_>| match listed.outcome.rejection() {
                 Some(reason) => format!("{} {}", listed.outcome, reason),
                 None => listed.outcome.to_string(),
             };

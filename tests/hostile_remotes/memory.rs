@@ -162,7 +162,7 @@ fn pull(test: &str, settings: &str, names: impl Iterator<Item = String>) {
         let remote = remote.with_network_policy(NetworkPolicy::any());
         let stats = refsync::sync(&remote, &store, &SyncOptions::default());
         let stats = stats.expect("a run");
-        assert_eq!(stats.count(Outcome::Updated), stats.refs.len());
+        assert_eq!(stats.count(Outcome::is_updated), stats.refs.len());
         let peak = peak();
         assert!(peak <= MOST_OF_A_RUN, "{peak} bytes");
         return;

@@ -223,7 +223,7 @@ fn while_receiving(
         beside();
         drop((go_on, is_there));
         let stats = run.join().unwrap()?;
-        Ok(stats.refs.iter().next().expect("a ref").outcome)
+        Ok(stats.refs.iter().next().expect("a ref").outcome.clone())
     })
 }
 
@@ -243,7 +243,7 @@ fn a_run_in_progress_is_left_alone() {
         let mut options = SyncOptions::default();
         options.globs = RefGlobs::new(Some("other"), None).unwrap();
         let stats = pair.try_pull(&options).unwrap();
-        assert_eq!(stats.count(Outcome::Updated), 1);
+        assert_eq!(stats.count(Outcome::is_updated), 1);
         assert_eq!(stats.traffic.objects, 3);
         assert_eq!(quarantines(), before);
     });
@@ -327,7 +327,7 @@ fn the_lock_of_a_ref_goes_with_the_run_that_died_with_it() {
         drop(run_with_lock(&pair.destination, lock));
         assert_eq!(leftovers(&pair.destination).len(), 3);
         let pulled = pair.pull();
-        assert_eq!(pulled.stats.count(Outcome::Updated), 65);
+        assert_eq!(pulled.stats.count(Outcome::is_updated), 65);
     }
 }
 
@@ -351,7 +351,7 @@ fn the_lock_of_somebody_else_is_left_alone() {
     fs::write(&lock, "").unwrap();
     let stats = pair.try_pull(&SyncOptions::default()).unwrap();
     let found = stats.find("refs/heads/main").unwrap();
-    let reason = found.reason.as_ref().unwrap();
+    let reason = found.outcome.rejection().unwrap();
     assert!(matches!(reason, Reason::NotWritten { .. }), "{reason}");
     assert_eq!(leftovers(&pair.destination), ["refs/heads/main.lock"]);
     fs::remove_file(lock).unwrap();
@@ -387,7 +387,7 @@ fn the_lock_of_a_run_that_is_alive_is_respected() {
     alive.lock().unwrap();
     let stats = pair.try_pull(&SyncOptions::default()).unwrap();
     let found = stats.find("refs/heads/bystander").unwrap();
-    let reason = found.reason.as_ref().unwrap();
+    let reason = found.outcome.rejection().unwrap();
     assert!(matches!(reason, Reason::NotWritten { .. }), "{reason}");
     assert!(pair.destination.git_dir().join(lock).exists());
     drop(alive);
@@ -403,7 +403,7 @@ fn new_refs_do_not_wait_for_a_run_that_writes_packed_refs() {
     let alive = run_with_lock(&pair.destination, lock);
     alive.lock().unwrap();
     let stats = pair.try_pull(&SyncOptions::default()).unwrap();
-    assert_eq!(stats.count(Outcome::Updated), 65);
+    assert_eq!(stats.count(Outcome::is_updated), 65);
     assert!(pair.destination.git_dir().join(lock).exists());
     assert!(!pair.destination.git_dir().join("packed-refs").exists());
     drop(alive);

@@ -40,7 +40,7 @@ fn a_branch_with_the_same_tip_is_unchanged() {
 
     let files = pair.destination.files();
     let again = pair.pull_into_any(&Default::default());
-    assert_eq!(again.stats.count(Outcome::Unchanged), 2);
+    assert_eq!(again.stats.count(Outcome::is_unchanged), 2);
     assert_eq!(again.stats.refs.len(), 2);
     assert_eq!(pair.destination.files(), files);
 }

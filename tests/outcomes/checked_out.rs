@@ -85,7 +85,10 @@ fn both_branches_when_the_destination_is_opened_through_a_linked_worktree() {
     let local = LocalStore::open(&linked.path).unwrap();
     let stats = sync(&pair.remote(), &local, &SyncOptions::default()).unwrap();
     for name in [MAIN, "refs/heads/topic"] {
-        assert_eq!(stats.find(name).unwrap().reason, Some(&Reason::CheckedOut));
+        assert_eq!(
+            stats.find(name).unwrap().outcome.rejection(),
+            Some(&Reason::CheckedOut)
+        );
         assert_eq!(pair.destination.git(&["rev-parse", name]), pair.tip);
     }
     assert_eq!(pair.destination.git(&["rev-parse", "bystander"]), pair.root);

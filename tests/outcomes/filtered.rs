@@ -3,7 +3,7 @@
 
 use crate::support::pull::{LISTED, Pair, created, filtered, grow, unchanged};
 use crate::support::wire;
-use refsync::{Outcome, Reason, RefGlobs, SyncOptions};
+use refsync::{FilterReason, Outcome, RefGlobs, SyncOptions};
 use std::fs;
 
 /// The upstream lists these with its `bystander`, all on `root`.
@@ -38,7 +38,7 @@ fn a_name_that_git_does_not_allow() {
         let fate = pulled.fate_of(name);
         assert_eq!(
             fate,
-            filtered(None, &pair.root, Reason::InvalidName),
+            filtered(None, &pair.root, FilterReason::InvalidName),
             "{name:?}"
         );
     }
@@ -86,7 +86,7 @@ fn a_symbolic_ref_at_the_source() {
     pair.upstream
         .git(&["symbolic-ref", "refs/heads/alias", "refs/heads/main"]);
     let pulled = pair.pull();
-    let alias = filtered(None, &pair.tip, Reason::SymbolicRef);
+    let alias = filtered(None, &pair.tip, FilterReason::SymbolicRef);
     assert_eq!(pulled.fate_of("refs/heads/alias"), alias);
     assert_eq!(pulled.fate_of("refs/heads/main"), unchanged(&pair.tip));
 }
@@ -98,7 +98,7 @@ fn a_symbolic_ref_at_the_destination() {
         .git(&["symbolic-ref", "refs/heads/alias", "refs/heads/main"]);
     let theirs = grow(&pair.upstream, "alias", &[&pair.tip]);
     let pulled = pair.pull();
-    let alias = filtered(&*pair.tip, &theirs, Reason::SymbolicRef);
+    let alias = filtered(&*pair.tip, &theirs, FilterReason::SymbolicRef);
     assert_eq!(pulled.fate_of("refs/heads/alias"), alias);
     assert_eq!(
         pair.destination.git(&["symbolic-ref", "refs/heads/alias"]),
@@ -117,7 +117,7 @@ fn a_symbolic_ref_at_the_destination_that_leads_nowhere() {
             .set_refs(names.iter().map(|name| (name.as_str(), pair.tip.as_str())));
         pair.upstream.set_ref("refs/heads/alias", &pair.tip);
         let pulled = pair.pull();
-        let alias = filtered(None, &pair.tip, Reason::SymbolicRef);
+        let alias = filtered(None, &pair.tip, FilterReason::SymbolicRef);
         assert_eq!(pulled.fate_of("refs/heads/alias"), alias, "{many}");
         let kept = pair.destination.git(&["symbolic-ref", "refs/heads/alias"]);
         assert_eq!(kept, "refs/heads/unborn");
@@ -132,7 +132,7 @@ fn a_name_that_no_file_can_have() {
     listing(&pair, &[&fits, &too_long]);
     let pulled = pair.pull();
     assert_eq!(pulled.fate_of(&fits), created(&pair.root));
-    let refused = filtered(None, &pair.root, Reason::NameTooLong);
+    let refused = filtered(None, &pair.root, FilterReason::NameTooLong);
     assert_eq!(pulled.fate_of(&too_long), refused);
     assert_eq!(pulled.asked, LISTED);
 }
@@ -147,7 +147,7 @@ fn a_name_that_no_path_can_have() {
         listed.push(&too_long);
         listing(&pair, &listed);
         let pulled = pair.pull();
-        let refused = filtered(None, &pair.root, Reason::NameTooLong);
+        let refused = filtered(None, &pair.root, FilterReason::NameTooLong);
         assert_eq!(pulled.fate_of(&too_long), refused, "{many}");
     }
 }
@@ -189,13 +189,16 @@ fn what_the_globs_exclude_is_listed_on_request() {
     let mut options = only(Some("bystander"), None);
     options.list_excluded = true;
     let pulled = pair.pull_with(&options);
-    assert_eq!(pulled.stats.count(Outcome::Filtered), 4);
+    assert_eq!(pulled.stats.count(Outcome::is_filtered), 4);
     for (name, tip) in [
         ("refs/heads/other", &other),
         ("refs/heads/release/1/2", &pair.tip),
         ("refs/tags/v1", &other),
     ] {
-        assert_eq!(pulled.fate_of(name), filtered(None, tip, Reason::Excluded));
+        assert_eq!(
+            pulled.fate_of(name),
+            filtered(None, tip, FilterReason::Excluded)
+        );
     }
     assert_eq!(pulled.asked, LISTED);
 }
@@ -206,5 +209,8 @@ fn an_excluded_ref_that_is_listed_shows_what_the_destination_has() {
     let mut options = only(Some("bystander"), None);
     options.list_excluded = true;
     let main = pair.pull_with(&options).fate_of("refs/heads/main");
-    assert_eq!(main, filtered(&*pair.tip, &pair.tip, Reason::Excluded));
+    assert_eq!(
+        main,
+        filtered(&*pair.tip, &pair.tip, FilterReason::Excluded)
+    );
 }

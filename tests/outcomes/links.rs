@@ -4,7 +4,7 @@
 use crate::support::pull::{
     Pair, created, fate_in, filtered, grow, reason_in, rejected, unchanged,
 };
-use refsync::{LocalStore, Reason, SyncOptions, SyncRunStats, sync};
+use refsync::{FilterReason, LocalStore, Reason, SyncOptions, SyncRunStats, sync};
 use std::fs;
 
 fn pull_locally(pair: &Pair) -> SyncRunStats {
@@ -32,12 +32,12 @@ fn names_that_git_does_not_allow_at_a_local_source() {
         let fate = fate_in(&stats, &format!("refs/heads/{name}"));
         assert_eq!(
             fate,
-            filtered(None, &pair.tip, Reason::InvalidName),
+            filtered(None, &pair.tip, FilterReason::InvalidName),
             "{name}"
         );
     }
     let null = "0".repeat(40);
-    let symbolic = filtered(None, &null, Reason::SymbolicRef);
+    let symbolic = filtered(None, &null, FilterReason::SymbolicRef);
     assert_eq!(fate_in(&stats, "refs/heads/badsym"), symbolic);
     assert_eq!(fate_in(&stats, "refs/heads/q"), created(&pair.root));
     assert!(stats.find("refs/heads/locked.lock").is_none());
@@ -67,7 +67,7 @@ fn links_at_a_local_source() {
     assert_eq!(fate("main"), unchanged(&pair.tip));
     assert_eq!(
         fate("alias"),
-        filtered(None, &pair.tip, Reason::SymbolicRef)
+        filtered(None, &pair.tip, FilterReason::SymbolicRef)
     );
     assert_eq!(fate("same-file"), created(&pair.tip));
     assert_eq!(fate("team/x"), created(&pair.root));
@@ -96,9 +96,9 @@ fn links_at_a_destination_that_are_symbolic_refs() {
         pair.upstream.set_refs(new);
         // What looks for leftovers can't read a link that leads nowhere.
         let pulled = pair.try_pull(&SyncOptions::default()).unwrap();
-        let alias = filtered(&*pair.tip, &pair.root, Reason::SymbolicRef);
+        let alias = filtered(&*pair.tip, &pair.root, FilterReason::SymbolicRef);
         assert_eq!(fate_in(&pulled, "refs/heads/alias"), alias);
-        let unborn = filtered(None, &pair.root, Reason::SymbolicRef);
+        let unborn = filtered(None, &pair.root, FilterReason::SymbolicRef);
         assert_eq!(fate_in(&pulled, "refs/heads/unborn"), unborn);
         for (link, to) in [("alias", "refs/heads/main"), ("unborn", "refs/heads/none")] {
             assert_eq!(fs::read_link(heads.join(link)).unwrap().to_str(), Some(to));

@@ -137,7 +137,11 @@ fn of_many_new_refs_the_one_that_somebody_has_locked_is_not_written() {
     let detail = "somebody else holds the lock".to_owned();
     let stayed = rejected(None, &pair.tip, Reason::NotWritten { detail });
     assert_eq!(fate_in(&pulled, &names[7]), stayed);
-    assert_eq!(pulled.count(refsync::Outcome::Updated), 70, "and bystander");
+    assert_eq!(
+        pulled.count(refsync::Outcome::is_updated),
+        70,
+        "and bystander"
+    );
 }
 
 /// Without `refs` git takes the repository for none.

@@ -137,7 +137,7 @@ fn no_more_packs_are_asked_for_than_may_be() {
     options.max_pack_requests = 1;
     let pulled = pair.pull_with(&options);
     assert_eq!(requests_for_packs(&pulled), 1);
-    assert_eq!(pulled.stats.count(Outcome::Rejected), REFS);
+    assert_eq!(pulled.stats.count(Outcome::is_rejected), REFS);
     let reason = pulled.reason_of(&name(0)).to_string();
     assert!(reason.contains("together with others"), "{reason}");
 }

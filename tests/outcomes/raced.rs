@@ -21,10 +21,7 @@ fn pull_in_a_race(pair: &Pair, race: impl Fn(&Repo) + Send + Sync + 'static) -> 
 #[track_caller]
 fn assert_raced(pulled: &Pulled, name: &str, before: Option<&str>, theirs: &str) {
     let found = pulled.stats.find(name).unwrap();
-    assert_eq!(
-        (found.outcome, found.reason),
-        (Outcome::Rejected, Some(&Reason::Raced))
-    );
+    assert_eq!(found.outcome, &Outcome::Rejected(Reason::Raced));
     assert_eq!(found.before.map(|id| id.to_string()).as_deref(), before);
     assert_eq!(found.source.to_string(), theirs);
 }
@@ -100,7 +97,7 @@ fn one_of_many_new_branches_that_was_created_and_packed_meanwhile() {
     });
     assert_raced(&pulled, &names[7], None, &theirs);
     assert_eq!(
-        pulled.stats.count(Outcome::Updated),
+        pulled.stats.count(Outcome::is_updated),
         71,
         "the others, topic and bystander"
     );
@@ -175,7 +172,7 @@ fn what_comes_to_exist_beside_many_new_branches_at_the_last_moment() {
     options.progress = Some(Arc::new(OnceWritten(write, AtomicBool::new(false))));
     let pulled = pair.try_pull(&options).unwrap();
     let fate = |name: &str| fate_in(&pulled, name);
-    let reason = |name: &str| pulled.find(name).unwrap().reason.cloned();
+    let reason = |name: &str| pulled.find(name).unwrap().outcome.rejection().cloned();
     let conflict = |with: &str| Some(Reason::NameConflict { with: with.into() });
     assert_eq!(reason(&names[7]), Some(Reason::Raced));
     assert_eq!(fate(&names[8]), created(&theirs));

@@ -114,14 +114,10 @@ fn a_ref_file_that_cannot_be_read_stays_as_it_is() {
         fs::write(&file, content).unwrap();
         let pulled = pair.pull_into_any(&Default::default());
         let main = pulled.stats.find(MAIN).unwrap();
-        assert_eq!(
-            main.outcome,
-            refsync::Outcome::Rejected,
-            "{content:?}: {main:?}"
-        );
+        assert!(main.outcome.is_rejected(), "{content:?}: {main:?}");
         assert_eq!(fs::read_to_string(&file).unwrap(), content);
         let bystander = pulled.stats.find("refs/heads/bystander").unwrap();
-        assert_eq!(bystander.outcome, refsync::Outcome::Updated);
+        assert!(bystander.outcome.is_updated());
     }
 }
 

@@ -69,7 +69,7 @@ fn a_branch_with_the_same_tip_is_unchanged() {
 
     let files = pair.remote.files();
     let again = pair.push();
-    assert_eq!(again.stats.count(Outcome::Unchanged), 2);
+    assert_eq!(again.stats.count(Outcome::is_unchanged), 2);
     assert_eq!(again.stats.refs.len(), 2);
     assert_eq!(again.asked, LISTED);
     assert_eq!(again.sent, []);
@@ -275,8 +275,8 @@ fn a_dry_run_predicts_the_run_and_sends_nothing() {
 
     let pushed = pair.push();
     assert_eq!(pushed.stats.refs, predicted.stats.refs);
-    assert_eq!(pushed.stats.count(Outcome::Updated), 3);
-    assert_eq!(pushed.stats.count(Outcome::Rejected), 1);
+    assert_eq!(pushed.stats.count(Outcome::is_updated), 3);
+    assert_eq!(pushed.stats.count(Outcome::is_rejected), 1);
     assert_eq!(pushed.asked, PUSHED);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::pull::{created, filtered, grow, moved, unchanged};
 use crate::support::push::{LISTED, Pair};
-use refsync::{Outcome, Reason, RefGlobs, SyncOptions};
+use refsync::{FilterReason, Outcome, Reason, RefGlobs, SyncOptions};
 
 const BYSTANDER: &str = "refs/heads/bystander";
 
@@ -14,10 +14,10 @@ fn a_symbolic_ref_at_the_source() {
         pair.source.git(&["symbolic-ref", &alias, &to]);
     }
     let pushed = pair.push();
-    let alias = filtered(None, &pair.tip, Reason::SymbolicRef);
+    let alias = filtered(None, &pair.tip, FilterReason::SymbolicRef);
     assert_eq!(pushed.fate_of("refs/heads/alias"), alias);
     let nowhere = pushed.stats.find("refs/heads/nowhere").unwrap();
-    assert_eq!(nowhere.outcome, Outcome::Filtered);
+    assert!(nowhere.outcome.is_filtered());
     assert_eq!(pushed.fate_of("refs/heads/main"), unchanged(&pair.tip));
     assert_eq!(pushed.names(), [BYSTANDER]);
 }
@@ -32,7 +32,7 @@ fn a_name_that_git_does_not_allow_is_never_sent() {
     let pushed = pair.push();
     for listed in &pushed.stats.refs {
         let is_good = [BYSTANDER, "refs/heads/main"].contains(&&*listed.name.to_string());
-        let is_invalid = listed.reason == Some(&Reason::InvalidName);
+        let is_invalid = *listed.outcome == Outcome::Filtered(FilterReason::InvalidName);
         assert!(is_good || is_invalid, "{listed:?}");
     }
     assert_eq!(pushed.names(), [BYSTANDER]);
@@ -65,11 +65,11 @@ fn what_the_globs_leave_out_is_not_pushed() {
 
     options.list_excluded = true;
     let listed = pair.push_with(&options);
-    let excluded = filtered(None, &topic, Reason::Excluded);
+    let excluded = filtered(None, &topic, FilterReason::Excluded);
     assert_eq!(listed.fate_of("refs/heads/topic"), excluded);
-    let main = filtered(&*pair.tip, &pair.tip, Reason::Excluded);
+    let main = filtered(&*pair.tip, &pair.tip, FilterReason::Excluded);
     assert_eq!(listed.fate_of("refs/heads/main"), main);
-    assert_eq!(listed.stats.count(Outcome::Filtered), 4);
+    assert_eq!(listed.stats.count(Outcome::is_filtered), 4);
     assert_eq!(listed.asked, LISTED);
 }
 
@@ -112,7 +112,7 @@ fn a_name_that_fits_into_no_command_keeps_the_others_from_nothing() {
     let name = &name[..65_430];
     pair.source.write_packed_refs(&[(name, &pair.root)]);
     let pushed = pair.push();
-    let too_long = filtered(None, &pair.root, Reason::NameTooLong);
+    let too_long = filtered(None, &pair.root, FilterReason::NameTooLong);
     assert_eq!(pushed.fate_of(name), too_long);
     assert_eq!(pushed.names(), [BYSTANDER]);
 }

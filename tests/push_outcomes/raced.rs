@@ -11,10 +11,7 @@ const TOPIC: &str = "refs/heads/topic";
 #[track_caller]
 fn assert_raced(pushed: &Pushed, name: &str, before: Option<&str>, after: Option<&str>) {
     let found = pushed.stats.find(name).unwrap();
-    assert_eq!(
-        (found.outcome, found.reason),
-        (Outcome::Rejected, Some(&Reason::Raced))
-    );
+    assert_eq!(found.outcome, &Outcome::Rejected(Reason::Raced));
     assert_eq!(found.before.map(|id| id.to_string()).as_deref(), before);
     let now = (!found.after.is_null()).then(|| found.after.to_string());
     assert_eq!(now.as_deref(), after);

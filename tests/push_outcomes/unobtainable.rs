@@ -237,9 +237,9 @@ fn a_shallow_source_cannot_give_what_is_below_its_boundary() {
     let local = shallow(&pair);
     let stats = sync(&local, &pair.destination(), &SyncOptions::default()).unwrap();
     let main = stats.find("refs/heads/main").unwrap();
-    let reason = main.reason.unwrap();
+    let reason = main.outcome.rejection().unwrap();
     assert!(matches!(reason, Reason::Unavailable { .. }), "{reason}");
-    assert_eq!(stats.find(BYSTANDER).unwrap().reason, None);
+    assert_eq!(stats.find(BYSTANDER).unwrap().outcome.rejection(), None);
     let held = pair.remote.for_each_ref();
     let names: Vec<_> = held.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, [BYSTANDER, "refs/tags/base"]);
@@ -269,7 +269,7 @@ fn an_unreadable_base_costs_nobody_anything() {
     let pushed = pair.push();
     assert_eq!(
         pushed.stats.find("refs/heads/main").unwrap().outcome,
-        Outcome::Updated
+        &Outcome::Updated
     );
     assert_eq!(pushed.fate_of(GOOD), created(&good));
     assert_eq!(id(&pair.remote, "main"), new);
@@ -295,7 +295,7 @@ fn a_shallow_destination_is_given_what_it_lacks() {
             let destination = LocalStore::open(&pair.remote.path).unwrap();
             sync(&source, &destination, &options).unwrap()
         };
-        assert_eq!(stats.count(Outcome::Updated), 3, "{:?}", stats.refs);
+        assert_eq!(stats.count(Outcome::is_updated), 3, "{:?}", stats.refs);
         assert_eq!(id(&pair.remote, "topic"), topic);
         assert_eq!(id(&pair.remote, "main"), main);
         pair.remote.fsck();

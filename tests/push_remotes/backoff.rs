@@ -21,7 +21,7 @@ fn with_a_big_one(hook: &str, script: &str) -> (Pair, SyncRunStats) {
         .commit("big", &[&pair.tip], "big\n", &[("noise", &noise)], 1);
     pair.hook(hook, script);
     let first = pair.push();
-    assert_eq!(first.stats.count(Outcome::Rejected), 1);
+    assert_eq!(first.stats.count(Outcome::is_rejected), 1);
     (pair, first.stats)
 }
 
@@ -66,7 +66,7 @@ fn once_its_time_has_come_it_is_sent_again() {
         let sizes: Vec<_> = pushed.sent.iter().map(|sent| sent.names.len()).collect();
         // One that was judged beside others keeps none of them out.
         assert_eq!(sizes, if alone { vec![1, 1] } else { vec![2] }, "{hook}");
-        assert_eq!(pushed.stats.count(Outcome::Rejected), 1);
+        assert_eq!(pushed.stats.count(Outcome::is_rejected), 1);
     }
 }
 

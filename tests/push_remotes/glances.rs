@@ -90,7 +90,7 @@ fn a_remote_that_is_known_shows_all_refs_at_a_glance() {
     assert_eq!(push(&all).1, LISTED, "nothing is known yet");
     assert_eq!(push(&releases()).1, GLANCED);
     let (in_step, asked) = push(&all);
-    assert_eq!(in_step.count(Outcome::Unchanged), 3);
+    assert_eq!(in_step.count(Outcome::is_unchanged), 3);
     assert_eq!(asked, ["ls-refs"]);
     pair.source.set_ref(RELEASE, &pair.tip);
     let (pushed, asked) = push(&all);

@@ -110,7 +110,7 @@ fn runs_until_all_arrived(pair: &Pair, good: &[&str], with_stats: bool) -> usize
         assert!(pushed.stats.refs.iter().all(|found| {
             let is_bad =
                 found.name.starts_with(b"refs/heads/bad") && !found.name.ends_with(b"good");
-            !is_bad || found.outcome == Outcome::Rejected
+            !is_bad || found.outcome.is_rejected()
         }));
         if good
             .iter()
@@ -161,7 +161,7 @@ fn eight_large_ones_among_nine_others() {
     let mut arrived = 0;
     for _ in 0..3 {
         let pushed = pair.push_to_any(&options);
-        arrived += pushed.stats.count(Outcome::Updated);
+        arrived += pushed.stats.count(Outcome::is_updated);
         options.previous = Some(pushed.stats);
     }
     assert_eq!(arrived, 9, "the bystander, too");
@@ -180,11 +180,14 @@ fn the_default_branch_is_tried_first() {
     options.max_repeated_pushes = 1;
     let pushed = pair.push_to_any(&options);
     assert_eq!(pushed.sent[1].names, ["refs/heads/main"]);
-    assert_eq!(pushed.stats.count(Outcome::Updated), 1);
+    assert_eq!(pushed.stats.count(Outcome::is_updated), 1);
     let together = remote("pre-receive hook declined (refused together with 4 others)");
     for name in ["bad-1", "bad-2", "bad-3", "bystander"] {
         let found = pushed.stats.find(format!("refs/heads/{name}")).unwrap();
-        assert_eq!((found.reason, found.refusal), (Some(&together), None));
+        assert_eq!(
+            (found.outcome.rejection(), found.refusal),
+            (Some(&together), None)
+        );
     }
 }
 
@@ -205,7 +208,7 @@ fn the_default_branch_does_not_wait_for_others() {
     options.max_repeated_pushes = 0;
     let second = pair.push_with(&options);
     assert_eq!(sizes(&second), [2]);
-    assert_eq!(second.stats.count(Outcome::Rejected), 0);
+    assert_eq!(second.stats.count(Outcome::is_rejected), 0);
 }
 
 #[test]
@@ -214,7 +217,7 @@ fn what_was_refused_alone_comes_last_and_by_itself() {
     pair.hook("pre-receive", NO_BAD_ONES);
     let bad = ["bad-1", "bad-2"].map(|name| grow(&pair.source, name, &[&pair.tip]));
     let first = pair.push();
-    assert_eq!(first.stats.count(Outcome::Rejected), 2);
+    assert_eq!(first.stats.count(Outcome::is_rejected), 2);
     let topic = grow(&pair.source, "topic", &[&pair.tip]);
     let mut options = with_previous(&first.stats);
     options.refusal_backoff = std::time::Duration::ZERO;
@@ -256,7 +259,7 @@ fn what_was_refused_alone_comes_last_and_by_itself() {
     options.max_repeated_pushes = 1;
     let fifth = pair.push_with(&options);
     assert_eq!(sizes(&fifth), [1, 1]);
-    assert_eq!(fifth.stats.count(Outcome::Rejected), 0);
+    assert_eq!(fifth.stats.count(Outcome::is_rejected), 0);
 }
 
 /// JGit says the same of every ref of a pack that it did not take in, in words of its own.
@@ -310,7 +313,7 @@ fn a_remote_that_dies_of_one_ref() {
     }
     let found = pushed.stats.find(&bad.0).unwrap();
     assert!(
-        matches!(found.reason, Some(Reason::Unconfirmed { .. })),
+        matches!(found.outcome.rejection(), Some(Reason::Unconfirmed { .. })),
         "{found:?}"
     );
     let pushed = pair.push_with(&with_previous(&pushed.stats));

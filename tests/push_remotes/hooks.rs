@@ -71,7 +71,7 @@ fn halves_that_build_on_each_other() {
     }
     pair.hook("pre-receive", &one_spoils_it("refs/heads/line-4"));
     let pushed = pair.push();
-    assert_eq!(pushed.stats.count(Outcome::Updated), 5);
+    assert_eq!(pushed.stats.count(Outcome::is_updated), 5);
     assert_eq!(
         pushed.reason_of("refs/heads/line-4"),
         remote("pre-receive hook declined")
@@ -94,7 +94,7 @@ fn a_pre_receive_hook_where_no_push_may_be_repeated() {
         let text = "pre-receive hook declined (refused together with 20 others)";
         assert_eq!(pushed.fate_of(name), rejected(None, id, remote(text)));
     }
-    assert_eq!(pushed.stats.count(Outcome::Rejected), 21);
+    assert_eq!(pushed.stats.count(Outcome::is_rejected), 21);
     assert_eq!(pushed.asked, PUSHED);
     assert_eq!(pair.remote.files(), files);
 }
@@ -109,9 +109,9 @@ fn a_pre_receive_hook_that_declines_everything_has_its_limit() {
         let mut options = SyncOptions::default();
         options.max_repeated_pushes = most;
         let pushed = pair.push_to_any(&options);
-        assert_eq!(pushed.stats.count(Outcome::Rejected), 41);
+        assert_eq!(pushed.stats.count(Outcome::is_rejected), 41);
         let alone = remote("pre-receive hook declined");
-        let alone = |found: &refsync::SyncRunRef<'_>| found.reason == Some(&alone);
+        let alone = |found: &refsync::SyncRunRef<'_>| found.outcome.rejection() == Some(&alone);
         assert_eq!(pushed.stats.refs.iter().filter(alone).count(), most);
         assert_eq!(pushed.sent.len(), 1 + most);
         assert_eq!(pushed.asked.len(), 2 + most);
@@ -143,7 +143,7 @@ fn a_remote_that_fails_under_a_repeated_push() {
         (number == 2).then(|| crate::support::Answer::status(403))
     });
     let pushed = pair.push();
-    assert_eq!(pushed.stats.count(Outcome::Updated), 1);
+    assert_eq!(pushed.stats.count(Outcome::is_updated), 1);
     for name in ["00", "01", "02"].map(|number| format!("refs/heads/many-{number}")) {
         let text = "pre-receive hook declined (refused together with 3 others)";
         assert_eq!(pushed.reason_of(&name), remote(text), "{name}");
@@ -240,7 +240,7 @@ fn a_hook_that_writes_something_else() {
     let (pair, ahead) = with_proc_receive("git update-ref refs/heads/for/main main", &lines);
     let pushed = pair.push();
     let found = pushed.stats.find(FOR_MAIN).unwrap();
-    assert_eq!(found.reason, Some(&Reason::Raced));
+    assert_eq!(found.outcome.rejection(), Some(&Reason::Raced));
     assert_eq!(
         (found.after.to_string(), found.source.to_string()),
         (tip, ahead)

@@ -25,7 +25,11 @@ fn push_one() {
     let remote = remote.with_network_policy(NetworkPolicy::any());
     let store = LocalStore::open(source).expect("a repository");
     let stats = refsync::sync(&store, &remote, &SyncOptions::default()).expect("a push");
-    assert_eq!(stats.count(Outcome::Updated), stats.refs.len(), "{stats:?}");
+    assert_eq!(
+        stats.count(Outcome::is_updated),
+        stats.refs.len(),
+        "{stats:?}"
+    );
     println!("\npeak: {}", peak());
 }
 

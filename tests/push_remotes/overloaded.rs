@@ -48,7 +48,7 @@ fn assert_retryable(err: &Error, kind: ErrorKind) -> &SyncRunStats {
     let stats = err.stats().expect("what the run did");
     let reason = reason_in(stats, BYSTANDER);
     assert!(matches!(reason, Reason::Unconfirmed { .. }), "{reason}");
-    assert_eq!(stats.count(Outcome::Updated), 0);
+    assert_eq!(stats.count(Outcome::is_updated), 0);
     stats
 }
 
@@ -123,7 +123,7 @@ fn at_a_repeated_push() {
         match pair.try_push(&SyncOptions::default()) {
             Ok(stats) => {
                 assert!(some_moved);
-                assert!(stats.count(Outcome::Updated) > 0);
+                assert!(stats.count(Outcome::is_updated) > 0);
                 assert_eq!(stats.retry_after, WAIT);
             }
             Err(err) => {

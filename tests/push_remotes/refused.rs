@@ -59,7 +59,10 @@ fn refuses(pair: &Pair, is_refused: fn(&RequestHead) -> bool, asked: &[&str]) {
     assert_eq!(pair.remote.files(), files);
     pair.script(|_| None);
     let stats = pair.try_push_to(&destination, &SyncOptions::default());
-    assert_eq!(stats.expect("a push").count(refsync::Outcome::Rejected), 0);
+    assert_eq!(
+        stats.expect("a push").count(refsync::Outcome::is_rejected),
+        0
+    );
     assert_eq!(
         pair.remote.for_each_ref(),
         pair.source.for_each_ref(),
@@ -119,7 +122,7 @@ fn after_a_push_whose_answer_was_lost() {
     assert_eq!(err.kind(), ErrorKind::Authentication, "{err:?}");
     let stats = err.stats().expect("what the run did");
     let bystander = stats.find("refs/heads/bystander").unwrap();
-    let reason = bystander.reason.as_ref();
+    let reason = bystander.outcome.rejection();
     assert!(
         matches!(reason, Some(Reason::Unconfirmed { .. })),
         "{bystander:?}"
@@ -188,6 +191,6 @@ fn credentials_are_asked_for_and_checked() {
         &anonymous().with_credentials(right),
         &SyncOptions::default(),
     );
-    assert_eq!(stats.unwrap().count(refsync::Outcome::Updated), 1);
+    assert_eq!(stats.unwrap().count(refsync::Outcome::is_updated), 1);
     assert_eq!(pair.remote.for_each_ref(), pair.source.for_each_ref());
 }

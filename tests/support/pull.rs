@@ -4,7 +4,8 @@ use super::git::{ObjectFormat, Repo, Sandbox};
 use super::remote::{remote, sync};
 use super::server::{Answer, GitServer, Request, RequestHead};
 use refsync::{
-    Error, LocalStore, Outcome, Reason, SmartHttp, SyncOptions, SyncRunRef, SyncRunStats,
+    Error, FilterReason, LocalStore, Outcome, Reason, SmartHttp, SyncOptions, SyncRunRef,
+    SyncRunStats,
 };
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -145,7 +146,7 @@ pub fn fate_in(stats: &SyncRunStats, name: &str) -> Fate {
 #[track_caller]
 pub fn reason_in(stats: &SyncRunStats, name: &str) -> Reason {
     let found = stats.find(name).expect("a ref that the stats list");
-    found.reason.cloned().expect("a reason")
+    found.outcome.rejection().cloned().expect("a rejection")
 }
 
 /// Everything that the stats say about one ref.
@@ -155,33 +156,25 @@ pub struct Fate {
     before: Option<String>,
     after: String,
     source: String,
-    reason: Option<Reason>,
 }
 
 impl Fate {
     pub fn of(found: SyncRunRef<'_>) -> Self {
         Fate {
-            outcome: found.outcome,
+            outcome: found.outcome.clone(),
             before: found.before.map(|id| id.to_string()),
             after: found.after.to_string(),
             source: found.source.to_string(),
-            reason: found.reason.cloned(),
         }
     }
 
-    fn stayed(
-        outcome: Outcome,
-        before: Option<&str>,
-        source: &str,
-        reason: Option<Reason>,
-    ) -> Self {
+    fn stayed(outcome: Outcome, before: Option<&str>, source: &str) -> Self {
         let null = "0".repeat(source.len());
         Fate {
             outcome,
             before: before.map(str::to_owned),
             after: before.map_or(null, str::to_owned),
             source: source.to_owned(),
-            reason,
         }
     }
 }
@@ -192,7 +185,6 @@ pub fn created(source: &str) -> Fate {
         before: None,
         after: source.to_owned(),
         source: source.to_owned(),
-        reason: None,
     }
 }
 
@@ -204,15 +196,19 @@ pub fn moved(before: &str, source: &str) -> Fate {
 }
 
 pub fn unchanged(tip: &str) -> Fate {
-    Fate::stayed(Outcome::Unchanged, Some(tip), tip, None)
+    Fate::stayed(Outcome::Unchanged, Some(tip), tip)
 }
 
 pub fn rejected<'a>(before: impl Into<Option<&'a str>>, source: &str, reason: Reason) -> Fate {
-    Fate::stayed(Outcome::Rejected, before.into(), source, Some(reason))
+    Fate::stayed(Outcome::Rejected(reason), before.into(), source)
 }
 
-pub fn filtered<'a>(before: impl Into<Option<&'a str>>, source: &str, reason: Reason) -> Fate {
-    Fate::stayed(Outcome::Filtered, before.into(), source, Some(reason))
+pub fn filtered<'a>(
+    before: impl Into<Option<&'a str>>,
+    source: &str,
+    reason: FilterReason,
+) -> Fate {
+    Fate::stayed(Outcome::Filtered(reason), before.into(), source)
 }
 
 /// A commit on top of `parents` that differs from every other one made like this.

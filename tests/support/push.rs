@@ -95,7 +95,7 @@ impl Pair {
         let bystander = pushed.stats.find("refs/heads/bystander");
         assert!(
             bystander.is_none_or(|bystander| {
-                bystander.after == bystander.source || bystander.outcome == Outcome::Filtered
+                bystander.after == bystander.source || bystander.outcome.is_filtered()
             }),
             "{bystander:?}"
         );

@@ -172,9 +172,7 @@ mod tests {
             for planned in plan.expect("nothing stops it") {
                 let expected = fits(&planned.name().to_string());
                 prop_assert_eq!(planned.is_open(), expected, "{}", planned.name());
-                if let Step::Settled(_, Some(reason)) = &planned.step
-                    && let Reason::NameConflict { with } = &**reason
-                {
+                if let Some(Reason::NameConflict { with }) = planned.rejection() {
                     let (with, name) = (with.to_string(), planned.name().to_string());
                     prop_assert!(exclude_each_other(&with, &name, folds_case));
                 }

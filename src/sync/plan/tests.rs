@@ -21,14 +21,17 @@ fn list(refs: &[&str]) -> RefList {
     RefList::new(ObjectFormat::Sha1, refs)
 }
 
+fn unchanged() -> Step {
+    Step::Settled(Box::new(Outcome::Unchanged))
+}
+
 fn steps(source: &RefList, destination: &RefList, options: &SyncOptions) -> Vec<(String, Step)> {
     let mut source = source.clone();
     select(&mut source, options);
-    let unchanged = |r: AdvertisedRef<'_>| {
-        let step = Step::Settled(Outcome::Unchanged, None);
-        (r.name.to_string(), step)
-    };
-    let mut steps: Vec<_> = source.iter().map(unchanged).collect();
+    let mut steps: Vec<_> = source
+        .iter()
+        .map(|r| (r.name.to_string(), unchanged()))
+        .collect();
     let planned = plan(&source, destination, options, || Ok(()));
     for planned in planned.expect("nothing stops it") {
         let (name, step) = &mut steps[planned.at()];
@@ -49,77 +52,61 @@ fn step(source: &str, destination: &[&str]) -> Step {
 }
 
 fn conflict(with: &str) -> Step {
-    settled(
-        Outcome::Rejected,
-        Reason::NameConflict { with: with.into() },
-    )
+    rejected(Reason::NameConflict { with: with.into() })
 }
 
 #[test]
 fn the_listings_alone_decide_what_they_can() {
-    use Outcome::{Filtered, Rejected, Unchanged};
     let detail = "the source lists no tip for it".to_owned();
-    let nowhere = settled(Rejected, Reason::Unavailable { detail });
+    let nowhere = rejected(Reason::Unavailable { detail });
     let table: &[(&str, &[&str], Step)] = &[
         ("refs/heads/a=1", &[], Step::Create),
-        (
-            "refs/heads/a=1",
-            &["refs/heads/a=1"],
-            Step::Settled(Unchanged, None),
-        ),
+        ("refs/heads/a=1", &["refs/heads/a=1"], unchanged()),
         ("refs/heads/a=1", &["refs/heads/a=2"], Step::Compare),
         ("refs/heads/a=0", &[], nowhere.clone()),
         ("refs/heads/a=0", &["refs/heads/a=2"], nowhere),
         ("refs/tags/a=1", &["refs/tags/a=2"], Step::Compare),
-        (
-            "refs/tags/a=1^3",
-            &["refs/tags/a=1^3"],
-            Step::Settled(Unchanged, None),
-        ),
+        ("refs/tags/a=1^3", &["refs/tags/a=1^3"], unchanged()),
         (
             "refs/tags/a=1^3",
             &["refs/tags/a=2"],
-            settled(Rejected, Reason::TagExists),
+            rejected(Reason::TagExists),
         ),
         (
             "refs/tags/a=1",
             &["refs/tags/a=2^3"],
-            settled(Rejected, Reason::TagExists),
+            rejected(Reason::TagExists),
         ),
-        (
-            "refs/heads/a@1",
-            &[],
-            settled(Filtered, Reason::SymbolicRef),
-        ),
+        ("refs/heads/a@1", &[], filtered(FilterReason::SymbolicRef)),
         (
             "refs/heads/a=1",
             &["refs/heads/a@2"],
-            settled(Filtered, Reason::SymbolicRef),
+            filtered(FilterReason::SymbolicRef),
         ),
         (
             "refs/heads/a=1",
             &["refs/heads/a@1"],
-            settled(Filtered, Reason::SymbolicRef),
+            filtered(FilterReason::SymbolicRef),
         ),
         (
             "refs/heads/a=1",
             &["refs/heads/a@0"],
-            settled(Filtered, Reason::SymbolicRef),
+            filtered(FilterReason::SymbolicRef),
         ),
         (
             "refs/heads/a=1",
             &["refs/heads/a=0"],
-            settled(Rejected, Reason::HistoryUnknown),
+            rejected(Reason::HistoryUnknown),
         ),
         (
             "refs/heads/a..b=1",
             &[],
-            settled(Filtered, Reason::InvalidName),
+            filtered(FilterReason::InvalidName),
         ),
         (
             "refs/heads/../../config=1",
             &[],
-            settled(Filtered, Reason::InvalidName),
+            filtered(FilterReason::InvalidName),
         ),
     ];
     for (source, destination, expected) in table {
@@ -183,12 +170,7 @@ fn case_matters_unless_the_destination_folds_it() {
         "refs/heads/main=1",
     ]);
     let mut destination = list(&["refs/heads/main=1"]);
-    let create = [
-        Step::Create,
-        Step::Create,
-        Step::Create,
-        Step::Settled(Outcome::Unchanged, None),
-    ];
+    let create = [Step::Create, Step::Create, Step::Create, unchanged()];
     let found = steps(&source, &destination, &SyncOptions::default());
     assert_eq!(
         found.into_iter().map(|(_, step)| step).collect::<Vec<_>>(),
@@ -201,7 +183,7 @@ fn case_matters_unless_the_destination_folds_it() {
         Step::Create,
         conflict("refs/heads/main"),
         conflict("refs/heads/DIR/x"),
-        Step::Settled(Outcome::Unchanged, None),
+        unchanged(),
     ];
     assert_eq!(
         found.into_iter().map(|(_, step)| step).collect::<Vec<_>>(),
@@ -220,9 +202,9 @@ fn a_destination_s_own_rules_hold() {
     destination.checked_out = vec!["refs/heads/main".into(), "refs/heads/new".into()];
     destination.longest_component = 8;
     let expected = [
-        settled(Outcome::Filtered, Reason::NameTooLong),
-        settled(Outcome::Rejected, Reason::CheckedOut),
-        settled(Outcome::Rejected, Reason::CheckedOut),
+        filtered(FilterReason::NameTooLong),
+        rejected(Reason::CheckedOut),
+        rejected(Reason::CheckedOut),
     ];
     let found = steps(&source, &destination, &SyncOptions::default());
     assert_eq!(
@@ -250,7 +232,7 @@ fn excluded_refs_are_left_out_or_listed() {
         [("refs/heads/main".into(), Step::Create)]
     );
     options.list_excluded = true;
-    let excluded = settled(Outcome::Filtered, Reason::Excluded);
+    let excluded = filtered(FilterReason::Excluded);
     let expected = [
         ("refs/heads/dev".into(), excluded.clone()),
         ("refs/heads/main".into(), Step::Create),
@@ -261,20 +243,19 @@ fn excluded_refs_are_left_out_or_listed() {
 
 #[test]
 fn a_known_rejection_stays_while_both_tips_do() {
-    let reasons = [Reason::Diverged, Reason::Raced, Reason::Diverged];
-    let rejected = |name: &'static str, before, reason| SyncRunRef {
+    let outcomes = [Reason::Diverged, Reason::Raced, Reason::Diverged].map(Outcome::Rejected);
+    let known = |name: &'static str, before, outcome| SyncRunRef {
         name: name.into(),
         before: Some(id(before)),
         after: id(before),
         source: id('1'),
-        outcome: Outcome::Rejected,
-        reason: Some(reason),
+        outcome,
         refusal: None,
     };
     let refs = [
-        rejected("refs/heads/a", '2', &reasons[0]),
-        rejected("refs/heads/b", '2', &reasons[1]),
-        rejected("refs/heads/c", '3', &reasons[2]),
+        known("refs/heads/a", '2', &outcomes[0]),
+        known("refs/heads/b", '2', &outcomes[1]),
+        known("refs/heads/c", '3', &outcomes[2]),
     ];
     let previous = SyncRunStats {
         refs: refs.into_iter().collect(),
@@ -287,11 +268,7 @@ fn a_known_rejection_stays_while_both_tips_do() {
     let source = list(&["refs/heads/a=1", "refs/heads/b=1", "refs/heads/c=1"]);
     let destination = list(&["refs/heads/a=2", "refs/heads/b=2", "refs/heads/c=2"]);
     let found = steps(&source, &destination, &options);
-    let expected = [
-        settled(Outcome::Rejected, Reason::Diverged),
-        Step::Compare,
-        Step::Compare,
-    ];
+    let expected = [rejected(Reason::Diverged), Step::Compare, Step::Compare];
     assert_eq!(
         found.into_iter().map(|(_, step)| step).collect::<Vec<_>>(),
         expected
@@ -303,18 +280,18 @@ fn a_known_rejection_stays_while_both_tips_do() {
 fn a_rejection_by_the_rules_holds_as_long_as_these_are_the_same() {
     let detail = "object x".to_owned();
     let reasons = [Reason::Faulty { detail }, Reason::TagExists];
-    let rejected = |name: &'static str, reason| SyncRunRef {
+    let outcomes = reasons.clone().map(Outcome::Rejected);
+    let known = |name: &'static str, outcome| SyncRunRef {
         name: name.into(),
         before: Some(id('2')),
         after: id('2'),
         source: id('1'),
-        outcome: Outcome::Rejected,
-        reason: Some(reason),
+        outcome,
         refusal: None,
     };
     let refs = [
-        rejected("refs/heads/a", &reasons[0]),
-        rejected("refs/tags/b", &reasons[1]),
+        known("refs/heads/a", &outcomes[0]),
+        known("refs/tags/b", &outcomes[1]),
     ];
     let source = list(&["refs/heads/a=1", "refs/tags/b=1"]);
     let destination = list(&["refs/heads/a=2", "refs/tags/b=2"]);
@@ -337,7 +314,7 @@ fn a_rejection_by_the_rules_holds_as_long_as_these_are_the_same() {
         let found = steps(&source, &destination, &options).into_iter();
         let found: Vec<_> = found.map(|(_, step)| step).collect();
         let expected = reasons.clone().map(|reason| match holds {
-            true => settled(Outcome::Rejected, reason),
+            true => rejected(reason),
             false => Step::Compare,
         });
         assert_eq!(found, expected, "{rules:?}");
@@ -355,11 +332,5 @@ fn immutable_tags_never_get_compared() {
         &list(&["refs/tags/a=2"]),
         &options,
     );
-    assert_eq!(
-        found,
-        [(
-            "refs/tags/a".into(),
-            settled(Outcome::Rejected, Reason::TagExists)
-        )]
-    );
+    assert_eq!(found, [("refs/tags/a".into(), rejected(Reason::TagExists))]);
 }

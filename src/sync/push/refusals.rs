@@ -34,13 +34,14 @@ pub(crate) fn recall(planned: &mut [PlannedRef<'_>], options: &SyncOptions, now:
         let Some(known) = refused.get(planned.name()) else {
             continue;
         };
-        let (Some(refusal), Some(reason)) = (known.refusal.copied(), known.reason.cloned()) else {
+        let (Some(refusal), Some(reason)) = (known.refusal.copied(), known.outcome.rejection())
+        else {
             continue;
         };
         if is_same(known, planned) && holds(refusal, options.refusal_backoff, now) {
             planned.reject(reason.clone());
         }
-        planned.refused = Some(Refused::new(refusal, reason));
+        planned.refused = Some(Refused::new(refusal, reason.clone()));
     }
 }
 

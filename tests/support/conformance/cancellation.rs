@@ -48,7 +48,7 @@ fn assert_cancelled(ends: &Ends, options: &SyncOptions) -> Error {
 #[track_caller]
 fn assert_works_again(ends: &Ends) {
     ends.server.intercept(|_| None);
-    assert_eq!(ends.pull().stats.count(Outcome::Updated), 4);
+    assert_eq!(ends.pull().stats.count(Outcome::is_updated), 4);
     ends.assert_in_step();
 }
 
@@ -89,7 +89,7 @@ pub fn too_late_to_matter(setup: &Setup) {
         .set_refs(many.iter().map(|name| (name.as_str(), tip.as_str())));
     let options = cancelling(|phase, done| phase == Phase::Apply && done > 0);
     let stats = ends.try_pull(&options).expect("a run that went through");
-    assert_eq!(stats.count(Outcome::Updated), 74);
+    assert_eq!(stats.count(Outcome::is_updated), 74);
     ends.assert_in_step();
     ends.destination.fsck();
 }
@@ -123,7 +123,7 @@ pub fn while_the_remote_takes_in_a_push(setup: &Setup) {
     let stats = err.stats().expect("what the run did");
     assert_eq!(stats.refs.len(), 4);
     for found in &stats.refs {
-        let reason = found.reason.as_ref();
+        let reason = found.outcome.rejection();
         assert!(
             matches!(reason, Some(Reason::Unconfirmed { .. })),
             "{found:?}"

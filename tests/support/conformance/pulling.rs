@@ -32,7 +32,7 @@ pub fn nothing_to_do(setup: &Setup) {
     let files = ends.destination.files();
     let pulled = ends.pull();
     assert_eq!(pulled.asked, ends.listing_and(&[]));
-    assert_eq!(pulled.stats.count(Outcome::Unchanged), 4);
+    assert_eq!(pulled.stats.count(Outcome::is_unchanged), 4);
     assert_eq!(pulled.fate_of(TRUNK), unchanged(&ends.tip(TRUNK)));
     assert_eq!(pulled.stats.traffic.objects, 0);
     if setup.destination != Destination::Packed {
@@ -47,7 +47,7 @@ pub fn one_commit_more(setup: &Setup) {
     let ahead = ends.advance("trunk");
     let pulled = ends.pull();
     assert_eq!(pulled.fate_of(TRUNK), moved(&before, &ahead));
-    assert_eq!(pulled.stats.count(Outcome::Unchanged), 3);
+    assert_eq!(pulled.stats.count(Outcome::is_unchanged), 3);
     assert_eq!(pulled.asked, ends.listing_and(&["fetch", "push"]));
     // A commit, its tree and its file.
     ends.assert_moved(&pulled, 3, &["trunk"]);
@@ -105,7 +105,7 @@ pub fn very_many_new_refs(setup: &Setup) {
     ends.upstream.set_refs(lightweight);
     let ahead = ends.advance("trunk");
     let pulled = ends.pull();
-    assert_eq!(pulled.stats.count(Outcome::Updated), 102);
+    assert_eq!(pulled.stats.count(Outcome::is_updated), 102);
     assert_eq!(pulled.fate_of("refs/tags/v2"), created(&annotated));
     assert_eq!(pulled.fate_of(TRUNK), moved(&tip, &ahead));
     assert_eq!(pulled.asked, ends.listing_and(&["fetch", "push"]));
@@ -130,8 +130,8 @@ pub fn a_dry_run_predicts_the_run(setup: &Setup) {
     assert_eq!(predicted.asked, ends.listing_and(&["fetch"]));
     let pulled = ends.pull();
     assert_eq!(predicted.stats.refs, pulled.stats.refs);
-    assert_eq!(pulled.stats.count(Outcome::Updated), 2);
-    assert_eq!(pulled.stats.count(Outcome::Rejected), 2);
+    assert_eq!(pulled.stats.count(Outcome::is_updated), 2);
+    assert_eq!(pulled.stats.count(Outcome::is_rejected), 2);
     assert_eq!(ends.destination.git(&["rev-parse", TRUNK]), ends.tip(TRUNK));
 }
 

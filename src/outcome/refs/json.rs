@@ -1,0 +1,101 @@
+//! The refs of a run as JSON.
+
+use std::fmt;
+
+use bstr::ByteSlice as _;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, SeqAccess, Visitor},
+};
+
+use super::{Outcome, Refusal, SyncRunRef, SyncRunRefs};
+use crate::{
+    ObjectId,
+    outcome::{FilterReason, Reason},
+};
+
+impl Serialize for SyncRunRefs {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SyncRunRefs {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_seq(Refs)
+    }
+}
+
+struct Refs;
+
+impl<'de> Visitor<'de> for Refs {
+    type Value = SyncRunRefs;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of refs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<SyncRunRefs, A::Error> {
+        let mut refs = SyncRunRefs::default();
+        while let Some(found) = seq.next_element::<Found>()? {
+            refs.push(SyncRunRef {
+                name: found.name.as_bytes().as_bstr(),
+                before: found.before.map(|id| id.0),
+                after: found.after.0,
+                source: found.source.0,
+                outcome: &found.outcome.with(&found.reason),
+                refusal: found.refusal.as_ref(),
+            });
+        }
+        Ok(refs)
+    }
+}
+
+/// A [`SyncRunRef`] as it is read.
+#[derive(Deserialize)]
+struct Found {
+    name: String,
+    /// It may be none, but it may not be missing.
+    #[serde(deserialize_with = "Option::deserialize")]
+    before: Option<Id>,
+    after: Id,
+    source: Id,
+    outcome: Word,
+    /// Empty in stats of another service, which has no reasons.
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    refusal: Option<Refusal>,
+}
+
+/// An [`Outcome`] without its reason.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    Updated,
+    Unchanged,
+    Filtered,
+    Rejected,
+}
+
+impl Word {
+    fn with(self, reason: &str) -> Outcome {
+        match self {
+            Word::Updated => Outcome::Updated,
+            Word::Unchanged => Outcome::Unchanged,
+            Word::Filtered => Outcome::Filtered(FilterReason::parse(reason)),
+            Word::Rejected => Outcome::Rejected(Reason::parse(reason)),
+        }
+    }
+}
+
+struct Id(ObjectId);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let hex = String::deserialize(from)?;
+        let id = ObjectId::from_hex(hex.as_bytes());
+        let id = id.map_err(|_| D::Error::custom("an object id in hex was expected"))?;
+        Ok(Id(id))
+    }
+}
