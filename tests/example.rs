@@ -132,12 +132,22 @@ fn a_run_that_rejects_refs_has_worked() {
     let output = setup.sync(&[]);
     assert_exit(&output, 0);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("rejected   destination ahead"), "{text}");
+    let theirs = &setup.upstream.git(&["rev-parse", "main"])[..7];
+    let rejected = format!("  {theirs}  rejected   destination ahead");
+    assert!(text.contains(&rejected), "{text}");
+    assert!(text.contains("  unchanged"), "{text}");
     assert!(
         text.contains("0 updated, 1 unchanged, 0 filtered, 1 rejected; "),
         "{text}"
     );
+    assert!(text.contains("; 2 requests, "), "{text}");
     assert!(output.stderr.is_empty(), "{}", everything(&output));
+
+    let output = setup.sync(&["--hide-unchanged"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(&rejected), "{text}");
+    assert!(!text.contains("  unchanged"), "{text}");
+    assert!(text.contains(" 1 unchanged, "), "{text}");
 }
 
 #[test]

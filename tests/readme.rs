@@ -30,11 +30,8 @@ fn the_table_of_speed_is_what_the_bench_prints() {
         include_str!("../benches/peers/pushes.rs"),
     );
     let texts: Vec<_> = source.split('"').skip(1).step_by(2).collect();
-    let readme = include_str!("../README.md").lines();
-    let mut table = readme.skip_while(|line| !line.starts_with("| work |"));
-    let header = table.next().expect("a table");
+    let (header, rows) = speed(include_str!("../BENCHMARKS.md"));
     assert!(texts.contains(&header), "{header}");
-    let rows: Vec<_> = table.skip(1).take_while(|line| !line.is_empty()).collect();
     assert!(rows.len() > 10, "{rows:?}");
     for row in rows {
         let (work, _) = row
@@ -44,6 +41,27 @@ fn the_table_of_speed_is_what_the_bench_prints() {
         let is_named = |text: &&&str| text.len() > 5 && work.starts_with(**text);
         assert!(texts.iter().any(|text| is_named(&text)), "{work}");
     }
+}
+
+/// The README has a few of the rows, as they are in the long table.
+#[test]
+fn the_rows_of_speed_in_the_readme_are_those_of_the_long_table() {
+    let (long_header, all) = speed(include_str!("../BENCHMARKS.md"));
+    let (header, rows) = speed(include_str!("../README.md"));
+    assert_eq!(header, long_header);
+    assert_eq!(rows.len(), 6);
+    for row in rows {
+        assert!(all.contains(&row), "{row}");
+    }
+}
+
+/// The header and the rows of the table of speed.
+fn speed(document: &str) -> (&str, Vec<&str>) {
+    let lines = document.lines();
+    let mut table = lines.skip_while(|line| !line.starts_with("| work |"));
+    let header = table.next().expect("a table");
+    let rows = table.skip(1).take_while(|line| line.starts_with('|'));
+    (header, rows.collect())
 }
 
 /// The outcome and the reason of each row of the table that has a reason.

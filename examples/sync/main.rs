@@ -53,6 +53,9 @@ struct Arguments {
     /// Print the stats and the traffic as JSON and nothing else, or `{"error": ...}` when the run failed
     #[arg(long)]
     json: bool,
+    /// Leave the refs out of the table that both ends had the same already
+    #[arg(long, conflicts_with = "json")]
+    hide_unchanged: bool,
     /// List the branches and tags that the globs exclude, too
     #[arg(long)]
     all_refs: bool,
@@ -136,7 +139,11 @@ fn print(arguments: &Arguments, stats: &SyncRunStats) -> ExitCode {
     let printed = if arguments.json {
         json::write_stats(stats, io::stdout())
     } else {
-        report::write_table(stats, arguments.dry_run, io::stdout())
+        let shown = report::Shown {
+            dry_run: arguments.dry_run,
+            unchanged: !arguments.hide_unchanged,
+        };
+        report::write_table(stats, shown, io::stdout())
     };
     match printed {
         Ok(()) => ExitCode::SUCCESS,

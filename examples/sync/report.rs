@@ -12,29 +12,48 @@ use refsync::{Error, ObjectId, Outcome, SyncRunRef, SyncRunStats};
 /// The width of the column of names. One name may have 64 KiB, and there may be a million others.
 const WIDEST: usize = 100;
 
+/// The parts of a run that its table shows.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown {
+    pub(crate) dry_run: bool,
+    pub(crate) unchanged: bool,
+}
+
 /// One line for each ref, then the totals; each is written as it is made.
-pub(crate) fn write_table(stats: &SyncRunStats, dry_run: bool, to: impl Write) -> io::Result<()> {
+///
+/// A line has the name, the destination's tip before and after the run, the source's tip where that is
+/// another one, the outcome and the reason.
+pub(crate) fn write_table(stats: &SyncRunStats, shown: Shown, to: impl Write) -> io::Result<()> {
     let mut to = io::BufWriter::new(to);
     let name = |r: SyncRunRef<'_>| printable(&r.name.to_string());
-    let widths = stats.refs.iter().map(|r| name(r).chars().count());
+    let refs = || {
+        let refs = stats.refs.iter();
+        refs.filter(|r| shown.unchanged || !r.outcome.is_unchanged())
+    };
+    let widths = refs().map(|r| name(r).chars().count());
     let width = widths.max().unwrap_or(0).min(WIDEST);
-    for r in &stats.refs {
+    for r in refs() {
         writeln!(to, "{}", line(&name(r), width, r).trim_end())?;
     }
     for message in &stats.remote_messages {
         writeln!(to, "remote: {message}")?;
     }
-    to.write_all(totals(stats, dry_run).as_bytes())?;
+    to.write_all(totals(stats, shown.dry_run).as_bytes())?;
     to.flush()
 }
 
 fn line(name: &str, width: usize, r: SyncRunRef<'_>) -> String {
     let before = r.before.map_or("-".to_owned(), short);
     let after = short(r.after);
+    let source = if r.source == r.after {
+        String::new()
+    } else {
+        short(r.source)
+    };
     let reason = r.outcome.reason().map(|reason| reason.to_string());
     let reason = printable(&reason.unwrap_or_default());
     let outcome = r.outcome.as_str();
-    format!("{name:width$}  {before:7}  {after:7}  {outcome:9}  {reason}")
+    format!("{name:width$}  {before:7}  {after:7}  {source:7}  {outcome:9}  {reason}")
 }
 
 fn totals(stats: &SyncRunStats, dry_run: bool) -> String {
@@ -47,11 +66,11 @@ fn totals(stats: &SyncRunStats, dry_run: bool) -> String {
     );
     let traffic = stats.traffic;
     let mut text = format!(
-        "{counts}; {} requests, {} sent, {} received, {} objects\n",
-        traffic.requests,
+        "{counts}; {}, {} sent, {} received, {}\n",
+        counted(traffic.requests, "request"),
         HumanBytes(traffic.bytes_sent),
         HumanBytes(traffic.bytes_received),
-        traffic.objects,
+        counted(traffic.objects, "object"),
     );
     if stats.faulty_objects > 0 {
         writeln!(text, "faulty objects: {}", stats.faulty_objects).expect("memory takes it");
@@ -60,6 +79,14 @@ fn totals(stats: &SyncRunStats, dry_run: bool) -> String {
         text.insert_str(0, "dry run, nothing was changed: ");
     }
     text
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
 }
 
 fn short(id: ObjectId) -> String {

@@ -189,7 +189,7 @@ impl Story {
         self.server.reset_counts();
         let stats = refsync::sync(&self.local, &mirror, &SyncOptions::default());
         let stats = stats.expect("a run that works");
-        report::write_table(&stats, false, io::stdout()).expect("a terminal");
+        report::write_table(&stats, shown(false), io::stdout()).expect("a terminal");
         assert_counts(&stats, [6, 0, 0, 2]);
         assert_reason(&stats, "refs/heads/search", "diverged");
         assert_reason(&stats, "refs/heads/login", "remote: hook declined");
@@ -207,7 +207,7 @@ impl Story {
 
     fn pull(&self, options: &SyncOptions) -> SyncRunStats {
         let stats = self.sync(options);
-        report::write_table(&stats, options.dry_run, io::stdout()).expect("a terminal");
+        report::write_table(&stats, shown(options.dry_run), io::stdout()).expect("a terminal");
         stats
     }
 
@@ -229,6 +229,13 @@ fn commit_on(repo: &Repo, branch: &str, content: &str) -> String {
     let tip = repo.git(&["rev-parse", &format!("refs/heads/{branch}")]);
     let files = [("README", content)];
     repo.commit(branch, &[&tip], content, &files, 1_700_000_200)
+}
+
+fn shown(dry_run: bool) -> report::Shown {
+    report::Shown {
+        dry_run,
+        unchanged: true,
+    }
 }
 
 fn heading(text: &str) {
