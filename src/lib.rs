@@ -66,7 +66,6 @@
 //! - To be an end: [`RefSource`], [`Objects`], [`Quarantine`] or [`Push`], [`RefList`], [`SyncContext`], and
 //!   [`ancestry`] for the history behind the tips.
 
-pub mod ancestry;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench_internals;
@@ -78,6 +77,7 @@ mod fsck_rules;
 #[doc(hidden)]
 pub mod fuzzing;
 mod globs;
+mod history;
 #[cfg(feature = "http")]
 mod http;
 mod limits;
@@ -125,8 +125,8 @@ pub use outcome::{
     FilterReason, Outcome, Reason, Refusal, SyncRunRef, SyncRunRefs, SyncRunStats, Traffic,
 };
 
-pub use ancestry::Relation;
 pub use context::SyncContext;
+pub use history::ancestry::{self, Relation};
 pub use object_id::ObjectFormat;
 pub use ref_source::{
     Objects, PackAnswer, PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, PushReport,

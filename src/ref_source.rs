@@ -3,10 +3,9 @@
 use std::io::BufRead;
 
 use bstr::{BStr, BString};
+use gix::oid;
 
-use crate::{
-    Error, ErrorKind, ObjectId, Reason, RefList, SyncContext, Traffic, ancestry::CommitGraph,
-};
+use crate::{Error, ErrorKind, ObjectId, Reason, RefList, SyncContext, Traffic};
 
 /// One end of a sync.
 ///
@@ -183,6 +182,55 @@ pub trait Objects {
     fn refresh(&mut self) -> Result<(), Error> {
         Ok(())
     }
+}
+
+/// A source of commits: an object database, a service's own storage, a graph in a test.
+pub trait CommitGraph {
+    /// Looks up the commit `id` and puts its parents into `parents`, which is empty at the call.
+    ///
+    /// [`ancestry::compare`](crate::ancestry::compare) calls it at most once per commit.
+    ///
+    /// # Errors
+    /// A [`Hole`] if the parents can't be told; what is in `parents` is ignored then.
+    fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole>;
+
+    /// The commits by position, for a walk that takes a fraction of one by id.
+    #[doc(hidden)]
+    fn positions(&mut self) -> Option<&mut dyn CommitPositions> {
+        None
+    }
+}
+
+/// Commits that have numbers, as those of a commit-graph file have. Not part of the public API.
+pub trait CommitPositions {
+    /// The position of `id`, if it has one. Positions begin at 0 and leave few out. A commit has at most one,
+    /// by which its children name it, and the parents of a commit with a position have positions, too.
+    fn position(&mut self, id: &oid) -> Option<u32>;
+
+    /// [`CommitGraph::commit`] by position, called in its place for a commit that has one.
+    fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole>;
+}
+
+/// The place of a commit in the order of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commit {
+    /// The topological level from a commit-graph file: above that of every parent.
+    ///
+    /// `None` for a commit that isn't in one. Like the file itself, generations must be closed
+    /// under ancestry: a commit that has one has them in all its history, and no hole there.
+    /// See `gitformat-commit-graph(5)`.
+    pub generation: Option<u32>,
+    /// The committer date in seconds since the epoch. A hint that no answer depends on.
+    pub date: i64,
+}
+
+/// The reason why the parents of a commit can't be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hole {
+    /// The commit is there, its parents were left out on purpose: the boundary of a shallow clone.
+    Shallow,
+    /// The object is missing, damaged or not a commit.
+    Unreadable,
 }
 
 /// The place where a destination keeps what it receives until it has been verified. Its objects are

@@ -1,4 +1,4 @@
-//! History that is long enough to be read by two threads.
+//! Long history with many lines and merges.
 
 mod support;
 

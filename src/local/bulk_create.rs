@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Namespace, Phase, Reason, RefUpdate, SyncContext, files::sync_directory,
-    pack::commits::StoreCommits, refs,
+    history::store_commits::StoreCommits, refs,
 };
 
 /// The answer to an update; `None` if it is left to be made by itself.

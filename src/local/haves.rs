@@ -18,7 +18,8 @@ use super::{
     repository::object_format,
 };
 use crate::{
-    Error, Namespace, ObjectFormat, SyncContext, ancestry::CommitGraph, pack::commits::StoreCommits,
+    Error, Namespace, ObjectFormat, SyncContext, ancestry::CommitGraph,
+    history::store_commits::StoreCommits,
 };
 
 /// The number of tips that are read for each one offered, to find the newest ones without a

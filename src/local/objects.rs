@@ -18,7 +18,11 @@ use super::{
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, Objects, PackRequest, Reason, SyncContext, TipKind,
     ancestry::CommitGraph,
-    pack::{closure, commits::StoreCommits, peeled::Peeled, verified::VerifiedHistory},
+    history::{
+        reachable_from_refs::ReachableFromRefs,
+        store_commits::{PeeledTags, StoreCommits},
+    },
+    pack::closure,
     pack_objects::Fault,
     stored_packs::odb::Odb,
 };
@@ -75,7 +79,7 @@ pub(super) struct LocalObjects {
     pub(super) odb: Odb,
     graph: Option<gix::commitgraph::Graph>,
     shallow: HashSet<ObjectId>,
-    peeled: Peeled,
+    peeled: PeeledTags,
 }
 
 impl LocalObjects {
@@ -101,18 +105,13 @@ impl LocalObjects {
             memory,
             graph: graph.flatten(),
             shallow,
-            peeled: Peeled::default(),
+            peeled: PeeledTags::default(),
         })
     }
 
     pub(super) fn commits(&self) -> StoreCommits<'_> {
         let commits = StoreCommits::new(&self.odb, self.graph.as_ref(), &self.shallow);
-        let commits = commits.with_peeled(&self.peeled);
-        // There is no room for another thread where memory is limited.
-        match self.memory.each {
-            None => commits.reading_ahead(),
-            Some(_) => commits,
-        }
+        commits.with_peeled(&self.peeled)
     }
 
     /// The wants that need the object at fault, or lack another one, each with what that is.
@@ -123,7 +122,8 @@ impl LocalObjects {
         run: &SyncContext,
     ) -> Result<Vec<(ObjectId, String)>, Error> {
         let haves = request.haves.iter().copied();
-        let mut known = VerifiedHistory::new(haves.filter(|have| self.odb.exists(have)).collect());
+        let mut known =
+            ReachableFromRefs::new(haves.filter(|have| self.odb.exists(have)).collect());
         let detail = fault.detail.clone();
         let bad = HashMap::from_iter([(fault.object, Reason::Incomplete { detail })]);
         let objects = closure::Objects {

@@ -22,7 +22,8 @@ use crate::{
     TipKind, Traffic,
     ancestry::CommitGraph,
     files::sharing::Sharing,
-    pack::{closure, incoming::Incoming, verified::VerifiedHistory},
+    history::reachable_from_refs::ReachableFromRefs,
+    pack::{closure, incoming::Incoming},
 };
 
 /// The number of attempts to find objects that a `git repack` moves meanwhile.
@@ -45,7 +46,7 @@ pub(crate) struct LocalQuarantine {
     shallow: Vec<ObjectId>,
     /// The tips of the refs.
     tips: Vec<RefTip>,
-    verified: VerifiedHistory,
+    verified: ReachableFromRefs,
     sharing: Sharing,
     /// Objects of the store that the tips need and that no ref reaches.
     met: Vec<ObjectId>,
@@ -65,7 +66,7 @@ impl LocalQuarantine {
             view.read_from(dirs.main())?;
         }
         let tips = ref_tips(&repo, &alternates)?;
-        let verified = VerifiedHistory::new(tips.iter().map(|tip| tip.id).collect());
+        let verified = ReachableFromRefs::new(tips.iter().map(|tip| tip.id).collect());
         Ok(LocalQuarantine {
             object_format,
             objects,
@@ -286,7 +287,7 @@ impl Quarantine for LocalQuarantine {
         self.arrived = None;
         self.is_complete = None;
         let vouching = self.verified.tips().iter().chain(tips);
-        self.verified = VerifiedHistory::new(vouching.copied().collect());
+        self.verified = ReachableFromRefs::new(vouching.copied().collect());
         self.has_offered |= !tips.is_empty();
         Ok(true)
     }
@@ -330,7 +331,7 @@ impl Quarantine for LocalQuarantine {
             commits: self.view.commits(),
             arrived: None,
             bad: &HashMap::new(),
-            verified: &mut VerifiedHistory::new(HashSet::new()),
+            verified: &mut ReachableFromRefs::new(HashSet::new()),
             met: &mut Vec::new(),
             memory: run.limits().memory / 4,
         };

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     Phase, Reason, RefUpdate, SyncContext,
     files::{sharing::Sharing, sync_directory},
-    pack::commits::StoreCommits,
+    history::store_commits::StoreCommits,
 };
 
 /// The number of new refs from which on they go into `packed-refs` together.

@@ -20,11 +20,9 @@ use super::{
 };
 use crate::{
     Error, PackRequest, Phase, SyncContext,
-    ancestry::CommitGraph,
-    pack::{
-        bitmap::{Bitmaps, Decoded},
-        commits::StoreCommits,
-    },
+    history::store_commits::StoreCommits,
+    pack::bitmap::{Bitmaps, Decoded},
+    ref_source::CommitGraph,
     stored_packs::{
         StoredPacks,
         pack_scan::bases_and_kinds,

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     Error, PackRequest, SyncContext,
-    ancestry::{CommitGraph, Hole},
-    pack::commits::StoreCommits,
+    history::store_commits::StoreCommits,
+    ref_source::{CommitGraph, Hole},
     stored_packs::loose_objects::built_in,
     stored_packs::odb::Odb,
 };

@@ -7,7 +7,7 @@ use std::{
 
 use gix::ObjectId;
 
-use crate::ancestry::Hole;
+use crate::ref_source::Hole;
 
 /// Commits are numbered in the order in which they are met.
 pub(super) type CommitNumber = u32;

@@ -17,7 +17,7 @@ use gix::ObjectId;
 
 use crate::{
     Error, PackRequest, SyncContext,
-    pack::commits::StoreCommits,
+    history::store_commits::StoreCommits,
     stored_packs::{StoredPacks, loose_objects::LooseObjects},
 };
 

@@ -37,7 +37,7 @@ pub(crate) use self::{
     outside::{Outside, are_complete},
     trees::MAX_LEVELS,
 };
-use super::{commits::StoreCommits, verified::VerifiedHistory};
+use crate::history::{reachable_from_refs::ReachableFromRefs, store_commits::StoreCommits};
 use crate::{Error, Phase, Reason, SyncContext};
 
 /// What the walk reads from.
@@ -49,7 +49,7 @@ pub(crate) struct Objects<'a> {
     /// Those that are there and can't be had all the same.
     pub bad: &'a std::collections::HashMap<ObjectId, Reason>,
     /// What refs vouch for.
-    pub verified: &'a mut VerifiedHistory,
+    pub verified: &'a mut ReachableFromRefs,
     /// Objects of the store that the tips need, but for what refs are known to vouch for: they are added.
     pub met: &'a mut Vec<ObjectId>,
     /// Bytes that the walk may take, beside the largest tree.

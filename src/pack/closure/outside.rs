@@ -14,8 +14,8 @@ use gix::{
 use super::{levels::CountedTrees, trees::MAX_LEVELS};
 use crate::{
     Error, SyncContext,
+    history::{reachable_from_refs::ReachableFromRefs, store_commits::StoreCommits},
     object::tree_entries::{each_new, kind_of},
-    pack::{commits::StoreCommits, verified::VerifiedHistory},
     stored_packs::odb::Odb,
 };
 
@@ -39,7 +39,7 @@ const MIN_TREES: usize = 64;
 pub(crate) fn are_complete(
     outside: &Outside,
     commits: &mut StoreCommits<'_>,
-    verified: &mut VerifiedHistory,
+    verified: &mut ReachableFromRefs,
     run: &SyncContext,
 ) -> Result<bool, Error> {
     let Some(depths) = &outside.depths else {
@@ -247,7 +247,7 @@ mod tests {
             let odb = Odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
             let shallow = HashSet::new();
             let commits = &mut StoreCommits::new(&odb, None, &shallow);
-            let verified = &mut VerifiedHistory::new(tips.clone());
+            let verified = &mut ReachableFromRefs::new(tips.clone());
             let run = SyncContext::new(&SyncOptions::default());
             let found = are_complete(&outside, commits, verified, &run).expect("not cancelled");
             assert_eq!(found, expected, "{at}");

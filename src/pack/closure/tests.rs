@@ -102,7 +102,7 @@ fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId,
         commits: StoreCommits::new(&odb, None, &shallow),
         arrived: None,
         bad: &bad,
-        verified: &mut VerifiedHistory::new(HashSet::new()),
+        verified: &mut ReachableFromRefs::new(HashSet::new()),
         met: &mut Vec::new(),
         memory,
     };

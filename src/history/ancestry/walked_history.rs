@@ -1,33 +1,34 @@
-//! The part of the history that was looked at, each commit looked up once.
+//! The commits that a walk has met, each looked up at most once.
 
-use super::{Commit, CommitGraph, Hole};
-use crate::Error;
+use crate::{
+    Error,
+    ref_source::{Commit, CommitGraph, Hole},
+};
 use gix::ObjectId;
 use std::{cmp::Reverse, collections::HashMap, ops::Range};
 
-/// Stands for one commit in all dense arrays.
+/// The number of a commit in all dense arrays.
 pub(super) type Index = u32;
 
 /// The generation of commits that have none: above all that have one, since only commits outside
 /// a commit-graph file lead to other commits outside it.
 pub(super) const UNKNOWN: u32 = u32::MAX - 1;
-/// The generation of the made-up merge of all tips: nothing leads to it.
-const ABOVE_ALL: u32 = u32::MAX;
-/// Generations beyond this are no levels to [go down by](super::descent): there is a list for each.
+/// The highest generation that counts as a [level](WalkedHistory::level): a [descent](super::descent) has a
+/// list for each level.
 const MAX_LEVEL: u32 = 1 << 24;
 
-/// How many parents are kept beyond two for each commit. Those that git makes have some, and all of
-/// Linux not a thousand more, but a remote can name as many as it likes, over and over.
+/// Limit of all parents beyond two for each commit. All of Linux has not a thousand of them, but a remote can
+/// name any number, over and over.
 #[cfg(not(test))]
 const MAX_EXTRA_EDGES: usize = 16 * 1024 * 1024;
 #[cfg(test)]
 const MAX_EXTRA_EDGES: usize = 100_000;
 
-/// How many steps pass between two questions whether the run is cancelled.
+/// Steps between two checks for cancellation.
 pub(super) const STEPS_PER_CANCEL_CHECK: u32 = 64;
 
-/// Orders the queue: children before parents as far as generations and dates can tell, and
-/// otherwise in the order in which the commits were first heard of.
+/// The order of the queue: children before parents as far as generations and dates can tell, and
+/// otherwise the commit that was met first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Priority {
     pub(super) generation: u32,
@@ -41,17 +42,19 @@ impl Priority {
     }
 }
 
-pub(super) struct History<'a> {
+/// The commits met so far and the edges between them.
+pub(super) struct WalkedHistory<'a> {
     graph: &'a mut dyn CommitGraph,
     cancelled: &'a dyn Fn() -> bool,
     steps: u32,
-    /// Of the commits that have no position.
+    /// The indexes of commits without position.
     indexes: HashMap<ObjectId, Index>,
-    /// Of those that have one; [`NOT_SEEN`] for the others up to the highest.
+    /// The index at each position; [`NOT_SEEN`] for positions that were not met.
     by_position: Vec<Index>,
+    /// The ids of commits without position.
     ids: Vec<ObjectId>,
     commits: Vec<Node>,
-    /// The parents of all commits, one commit's side by side.
+    /// The parents of all commits; those of one commit are neighbours.
     edges: Vec<Index>,
     parent_ids: Vec<ObjectId>,
     parent_positions: Vec<u32>,
@@ -61,35 +64,37 @@ const NOT_SEEN: Index = Index::MAX;
 
 #[derive(Clone, Copy)]
 struct Node {
-    state: State,
+    lookup: Lookup,
     generation: u32,
-    /// The date, until [`History::rank_by_level`] finds something better.
+    /// The date, or the topological level after [`WalkedHistory::rank_by_level`].
     rank: i64,
 }
 
+/// The state of a commit's lookup.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// By which of the ids.
-    ToLookUp(u32),
-    ToLookUpAt(u32),
-    /// From where to where its parents are, in [`History::edges`].
+enum Lookup {
+    /// To do, by the id at this place of [`WalkedHistory::ids`].
+    ById(u32),
+    /// To do, by position.
+    ByPosition(u32),
+    /// Done: start and end of the parents in [`WalkedHistory::edges`].
     Known(u32, u32),
     Hole(Hole),
 }
 
 impl Node {
-    fn new(state: State) -> Self {
+    fn new(lookup: Lookup) -> Self {
         Node {
-            state,
+            lookup,
             generation: UNKNOWN,
             rank: 0,
         }
     }
 }
 
-impl<'a> History<'a> {
+impl<'a> WalkedHistory<'a> {
     pub(super) fn new(graph: &'a mut dyn CommitGraph, cancelled: &'a dyn Fn() -> bool) -> Self {
-        History {
+        WalkedHistory {
             graph,
             cancelled,
             steps: 0,
@@ -103,7 +108,7 @@ impl<'a> History<'a> {
         }
     }
 
-    /// How many indexes are given out.
+    /// The number of commits met so far.
     pub(super) fn len(&self) -> usize {
         self.commits.len()
     }
@@ -114,26 +119,12 @@ impl<'a> History<'a> {
         Ok(index)
     }
 
-    /// Makes up a commit that has `tips` as its parents.
-    pub(super) fn merge(&mut self, tips: &[ObjectId]) -> Index {
-        let start = self.edges.len();
-        for tip in tips {
-            let tip = self.intern(*tip);
-            self.edges.push(tip);
-        }
-        self.add(Node {
-            state: State::Known(edge_number(start), edge_number(self.edges.len())),
-            generation: ABOVE_ALL,
-            rank: 0,
-        })
-    }
-
     /// Looks `index` up unless that was done before.
     pub(super) fn load(&mut self, index: Index) -> Result<(), Error> {
-        match self.commits[index as usize].state {
-            State::Known(..) | State::Hole(_) => Ok(()),
-            State::ToLookUp(id) => self.load_by_id(index, id),
-            State::ToLookUpAt(position) => self.load_by_position(index, position),
+        match self.commits[index as usize].lookup {
+            Lookup::Known(..) | Lookup::Hole(_) => Ok(()),
+            Lookup::ById(id) => self.load_by_id(index, id),
+            Lookup::ByPosition(position) => self.load_by_position(index, position),
         }
     }
 
@@ -149,33 +140,18 @@ impl<'a> History<'a> {
 
     fn load_by_position(&mut self, index: Index, position: u32) -> Result<(), Error> {
         self.step()?;
-        let position = self.renumbered(position);
         let mut parents = std::mem::take(&mut self.parent_positions);
         parents.clear();
-        let found = self.graph.commit_at(position, &mut parents);
+        let positions = self.graph.positions();
+        let found = positions.map_or(Err(Hole::Unreadable), |graph| {
+            graph.commit_at(position, &mut parents)
+        });
         self.know(index, found, &parents, Self::intern_position);
         self.parent_positions = parents;
         Ok(())
     }
 
-    /// What has become of `position`, should the graph have new ones.
-    fn renumbered(&mut self, position: u32) -> u32 {
-        let Some(renumbered) = self.graph.renumber() else {
-            return position;
-        };
-        let old = std::mem::replace(&mut self.by_position, vec![NOT_SEEN; renumbered.len()]);
-        for (index, position) in old.into_iter().zip(renumbered) {
-            if index == NOT_SEEN {
-                continue;
-            }
-            self.by_position[*position as usize] = index;
-            if let State::ToLookUpAt(old) = &mut self.commits[index as usize].state {
-                *old = *position;
-            }
-        }
-        renumbered[position as usize]
-    }
-
+    /// Stores the result of a lookup.
     fn know<P: Copy>(
         &mut self,
         index: Index,
@@ -185,9 +161,9 @@ impl<'a> History<'a> {
     ) {
         let most = MAX_EXTRA_EDGES + 2 * self.commits.len();
         let known = match found {
-            // Not to be known, and that is never a yes.
+            // The limit makes the commit a hole, which is never a yes.
             Ok(_) if self.edges.len() + parents.len() > most => {
-                Node::new(State::Hole(Hole::Unreadable))
+                Node::new(Lookup::Hole(Hole::Unreadable))
             }
             Ok(commit) => {
                 let start = self.edges.len();
@@ -196,19 +172,19 @@ impl<'a> History<'a> {
                     self.edges.push(parent);
                 }
                 Node {
-                    state: State::Known(edge_number(start), edge_number(self.edges.len())),
+                    lookup: Lookup::Known(edge_number(start), edge_number(self.edges.len())),
                     generation: commit
                         .generation
                         .map_or(UNKNOWN, |known| known.min(UNKNOWN)),
                     rank: commit.date,
                 }
             }
-            Err(hole) => Node::new(State::Hole(hole)),
+            Err(hole) => Node::new(Lookup::Hole(hole)),
         };
         self.commits[index as usize] = known;
     }
 
-    /// To be called now and then by whatever takes long.
+    /// Counts a step of a walk, and ends the walk once it is cancelled.
     pub(super) fn step(&mut self) -> Result<(), Error> {
         if self.steps.is_multiple_of(STEPS_PER_CANCEL_CHECK) && (self.cancelled)() {
             return Err(Error::cancelled());
@@ -218,11 +194,11 @@ impl<'a> History<'a> {
     }
 
     pub(super) fn is_hole(&self, index: Index) -> bool {
-        matches!(self.commits[index as usize].state, State::Hole(_))
+        matches!(self.commits[index as usize].lookup, Lookup::Hole(_))
     }
 
     pub(super) fn is_unreadable(&self, index: Index) -> bool {
-        self.commits[index as usize].state == State::Hole(Hole::Unreadable)
+        self.commits[index as usize].lookup == Lookup::Hole(Hole::Unreadable)
     }
 
     pub(super) fn priority(&self, index: Index) -> Priority {
@@ -244,16 +220,16 @@ impl<'a> History<'a> {
         self.commits[index as usize].generation
     }
 
-    /// The generation of `index`, if it is known and one to go down by.
+    /// The generation of `index`, if it is known and at most [`MAX_LEVEL`].
     pub(super) fn level(&self, index: Index) -> Option<u32> {
         let generation = self.commits[index as usize].generation;
         (generation <= MAX_LEVEL).then_some(generation)
     }
 
-    /// Where the parents of `index` are among the [edges](Self::edge).
+    /// The range of the parents of `index` among the [edges](Self::edge).
     pub(super) fn edges(&self, index: Index) -> Range<usize> {
-        match self.commits[index as usize].state {
-            State::Known(start, end) => start as usize..end as usize,
+        match self.commits[index as usize].lookup {
+            Lookup::Known(start, end) => start as usize..end as usize,
             _ => 0..0,
         }
     }
@@ -302,10 +278,11 @@ impl<'a> History<'a> {
         if let Some(known) = self.indexes.get(&id) {
             return *known;
         }
-        if let Some(position) = self.graph.position(&id) {
+        let positions = self.graph.positions();
+        if let Some(position) = positions.and_then(|graph| graph.position(&id)) {
             return self.intern_position(position);
         }
-        let new = self.add(Node::new(State::ToLookUp(index(self.ids.len()))));
+        let new = self.add(Node::new(Lookup::ById(index(self.ids.len()))));
         self.ids.push(id);
         self.indexes.insert(id, new);
         new
@@ -317,7 +294,7 @@ impl<'a> History<'a> {
             self.by_position.resize(at + 1, NOT_SEEN);
         }
         if self.by_position[at] == NOT_SEEN {
-            self.by_position[at] = self.add(Node::new(State::ToLookUpAt(position)));
+            self.by_position[at] = self.add(Node::new(Lookup::ByPosition(position)));
         }
         self.by_position[at]
     }

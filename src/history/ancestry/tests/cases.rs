@@ -50,47 +50,11 @@ fn small_histories() {
 }
 
 #[test]
-fn small_histories_from_several_tips() {
-    use Reach::*;
-    let table = [
-        ("a, ba", "b", "a", Yes),
-        ("a, ba", "a", "b", No),
-        ("a, ba", "b", "b", Yes),
-        ("a, ba, ca, db", "cd", "b", Yes),
-        ("a, ba, ca, db", "c", "b", No),
-        // A target above one tip and below another.
-        ("a, ba, cb", "ac", "b", Yes),
-        ("a, b", "", "b", No),
-        ("!a, ba, c", "b", "c", Unknown),
-        // Holes behind the target hide nothing from the tips.
-        ("!a, b, ca", "b", "c", No),
-        ("~a, b", "b", "a", No),
-        ("~a, ba", "b", "a", Yes),
-        ("!a, ba, ca", "b", "c", No),
-        ("!a, b", "ab", "b", Yes),
-        ("!a, b, c", "ab", "c", Unknown),
-        ("!a, ba, c", "cb", "a", Unknown),
-        ("!a", "a", "a", Yes),
-    ];
-    for (commits, tips, target, expected) in table {
-        let (mut graph, named) = TestGraph::parse(commits);
-        let tips: Vec<_> = tips.split_terminator("").skip(1).map(&named).collect();
-        let reaches = reachable(&mut graph, &tips, &[named(target)], &never);
-        assert_eq!(
-            reaches.expect("not cancelled"),
-            [expected],
-            "{commits}: {target}"
-        );
-    }
-}
-
-#[test]
 fn nothing_asked_is_nothing_looked_up() {
     let (mut graph, named) = TestGraph::parse("a, ba");
     assert_eq!(compare(&mut graph, &[], &never).expect("not cancelled"), []);
     let same = (named("b"), named("b"));
     compare(&mut graph, &[same, same], &never).expect("not cancelled");
-    reachable(&mut graph, &[same.0], &[same.0], &never).expect("not cancelled");
     assert_eq!(graph.lookups, [0, 0]);
 }
 
@@ -122,9 +86,9 @@ fn diverged_branches_stop_near_their_merge_base() {
 fn generations_bound_what_dates_can_not() {
     let mut chain = Chain::new(1_000_000, true);
     chain.date = |_| 0;
-    let (tips, targets) = ([id(999_000)], [id(999_999), id(998_990)]);
-    let reaches = reachable(&mut chain, &tips, &targets, &never).expect("not cancelled");
-    assert_eq!(reaches, [Reach::No, Reach::Yes]);
+    let pairs = [(id(998_990), id(999_000))];
+    let relations = compare(&mut chain, &pairs, &never).expect("not cancelled");
+    assert_eq!(relations, [Relation::FastForward]);
     assert!(chain.lookups <= 15, "{}", chain.lookups);
 }
 
@@ -172,7 +136,7 @@ fn levels_put_every_child_before_its_parents() {
         commit.date = -(number as i64);
     }
     graph.commits[4].generation = Some(1);
-    let mut history = History::new(&mut graph, &never);
+    let mut history = WalkedHistory::new(&mut graph, &never);
     let tip = history.look_up(&named("h")).expect("not cancelled");
     history
         .rank_by_level(vec![tip, tip])
@@ -216,7 +180,7 @@ fn the_caller_can_cancel() {
     assert!(chain.lookups < 1000, "{}", chain.lookups);
 
     let mut chain = Chain::new(1_000_000, false);
-    let err = reachable(&mut chain, &[pair.1], &[pair.0], &|| true).expect_err("cancelled");
+    let err = compare(&mut chain, &[pair], &|| true).expect_err("cancelled");
     assert_eq!(err.kind(), ErrorKind::Cancelled);
     assert_eq!(chain.lookups, 0);
 }
@@ -239,24 +203,6 @@ proptest! {
         for (pair, relation) in pairs.iter().zip(&relations).step_by(7) {
             let alone = compare(&mut graph, &[*pair], &never).expect("not cancelled");
             prop_assert_eq!(alone, [*relation], "{:?}", pair);
-        }
-    }
-
-    #[test]
-    fn reachable_agrees_with_the_closure(drawn in drawn_graph(), tips in tips(), has_positions: bool) {
-        let mut graph = drawn.build(Generations::AsPromised);
-        graph.has_positions = has_positions;
-        let oracle = Oracle::new(&graph);
-        let tips: Vec<_> = tips.iter().map(|tip| tip.index(graph.commits.len())).collect();
-        let tip_ids: Vec<_> = tips.iter().map(|tip| id(*tip)).collect();
-        let targets: Vec<_> = (0..graph.commits.len()).map(id).collect();
-
-        let reaches = reachable(&mut graph, &tip_ids, &targets, &never).expect("not cancelled");
-        prop_assert!(graph.lookups.iter().all(|lookups| *lookups <= 1));
-        for (target, reach) in reaches.iter().enumerate() {
-            prop_assert_eq!(*reach, oracle.reach(&tips, target), "{}", target);
-            let alone = reachable(&mut graph, &tip_ids, &[id(target)], &never);
-            prop_assert_eq!(alone.expect("not cancelled"), [*reach], "{}", target);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Reach,
-    history::{History, Index, Priority, UNKNOWN},
+    walked_history::{Index, Priority, UNKNOWN, WalkedHistory},
 };
 use crate::Error;
 use std::collections::{BinaryHeap, HashMap};
@@ -22,7 +22,10 @@ pub(super) struct Answer {
 
 /// Answers for each pair, in the order given. Pairs beyond what fits into one pass make another
 /// one over the same `history`, which looks nothing up twice.
-pub(super) fn relate(history: &mut History<'_>, pairs: &[Pair]) -> Result<Vec<Answer>, Error> {
+pub(super) fn relate(
+    history: &mut WalkedHistory<'_>,
+    pairs: &[Pair],
+) -> Result<Vec<Answer>, Error> {
     let mut answers = Vec::with_capacity(pairs.len());
     if pairs.len() <= 64 {
         answers.extend(Walk::<1>::new(history, pairs).run()?);
@@ -41,7 +44,7 @@ const OLD: usize = 1;
 const ENDS: [usize; 2] = [NEW, OLD];
 
 struct Walk<'h, 'g, const W: usize> {
-    history: &'h mut History<'g>,
+    history: &'h mut WalkedHistory<'g>,
     pairs: &'h [Pair],
     /// By index.
     colours: Vec<Colours<W>>,
@@ -71,7 +74,7 @@ struct Visits {
 }
 
 impl<'h, 'g, const W: usize> Walk<'h, 'g, W> {
-    fn new(history: &'h mut History<'g>, pairs: &'h [Pair]) -> Self {
+    fn new(history: &'h mut WalkedHistory<'g>, pairs: &'h [Pair]) -> Self {
         let mut walk = Walk {
             colours: vec![[[0; W]; 2]; history.len()],
             visits: vec![Visits::default(); history.len()],

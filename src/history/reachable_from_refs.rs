@@ -1,35 +1,35 @@
-//! What a store's refs vouch for.
+//! The commits that are reachable from the refs of a store.
 
 use std::collections::{BinaryHeap, HashSet};
 
 use gix::{ObjectId, objs::Kind, oid};
 
-use super::commits::StoreCommits;
-use crate::{Error, SyncContext, ancestry::CommitGraph};
+use super::store_commits::StoreCommits;
+use crate::{Error, SyncContext, ref_source::CommitGraph};
 
-/// The history behind a store's refs, explored only as far as it is asked about.
+/// The history behind the refs of a store, walked only as far as callers ask.
 ///
-/// Refs are what vouches for completeness: git never lets one point to something that isn't all
-/// there, while an object that merely exists may be the debris of a fetch that was cut off.
-pub(crate) struct VerifiedHistory {
+/// Reachable means complete: git never lets a ref point to something that isn't all there, while an object
+/// that merely exists may be the debris of a fetch that was cut off.
+pub(crate) struct ReachableFromRefs {
     tips: HashSet<ObjectId>,
     seen: HashSet<ObjectId>,
-    /// Commits that are in `seen` while their parents may not be. `None` until it is needed.
+    /// Commits in `seen` whose parents may not be. `None` until the first walk.
     frontier: Option<BinaryHeap<Explored>>,
 }
 
-/// Ordered by generation first, then by date: the highest comes out of the heap first.
+/// A commit of the frontier. The highest generation comes out of the heap first, then the newest date.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Explored {
-    /// The highest there is for a commit without one: a commit that has one can't reach it.
+    /// `u32::MAX` for a commit without one: no commit with a generation can reach it.
     generation: u32,
     date: i64,
     parents: Vec<ObjectId>,
 }
 
-impl VerifiedHistory {
+impl ReachableFromRefs {
     pub(crate) fn new(tips: HashSet<ObjectId>) -> Self {
-        VerifiedHistory {
+        ReachableFromRefs {
             tips,
             seen: HashSet::new(),
             frontier: None,
@@ -47,7 +47,7 @@ impl VerifiedHistory {
         commits: &mut StoreCommits<'_>,
         run: &SyncContext,
     ) -> Result<bool, Error> {
-        // A ref may as well point to a tag, and that to anything.
+        // A ref may also point to a tag, and the tag to anything.
         Ok(commits.kind(id) == Some(Kind::Commit) && self.is_known(id, commits, run)?)
     }
 
@@ -97,7 +97,7 @@ impl StoreCommits<'_> {
         seen.insert(id).then(|| self.explore(&id))?
     }
 
-    /// A commit that can't be read leads nowhere.
+    /// The commit with its parents; `None` if it can't be read.
     fn explore(&mut self, id: &oid) -> Option<Explored> {
         let mut parents = Vec::new();
         let commit = self.commit(id, &mut parents).ok()?;

@@ -1,6 +1,8 @@
 //! Graphs to ask, and an oracle that knows all of them.
 
 use super::*;
+use crate::ref_source::CommitPositions;
+use gix::oid;
 use proptest::prelude::*;
 use std::cell::Cell;
 
@@ -18,7 +20,7 @@ fn compare_counting_steps(
     let relations = compare(graph, pairs, &counting).expect("not cancelled");
     (
         relations,
-        checks.get() * history::STEPS_PER_CANCEL_CHECK as usize,
+        checks.get() * walked_history::STEPS_PER_CANCEL_CHECK as usize,
     )
 }
 
@@ -47,10 +49,8 @@ fn number(id: &oid) -> usize {
 struct TestGraph {
     commits: Vec<TestCommit>,
     lookups: Vec<usize>,
-    /// Whether commits with a generation have a position, too: another one after some were asked for.
+    /// Whether commits with a generation have a position, too.
     has_positions: bool,
-    asked_at: usize,
-    renumbered: Vec<u32>,
 }
 
 struct TestCommit {
@@ -103,16 +103,9 @@ impl TestGraph {
     }
 }
 
-impl TestGraph {
-    fn position_of(&self, number: usize) -> u32 {
-        let renumbered = self.renumbered.get(number).copied();
-        renumbered.unwrap_or(number as u32)
-    }
-
-    fn number_at(&self, position: u32) -> usize {
-        let renumbered = self.renumbered.iter().position(|now| *now == position);
-        renumbered.unwrap_or(position as usize)
-    }
+/// Positions are not the numbers of the commits.
+fn position_of(number: usize) -> u32 {
+    number as u32 + 1
 }
 
 impl CommitGraph for TestGraph {
@@ -131,29 +124,23 @@ impl CommitGraph for TestGraph {
         }
     }
 
+    fn positions(&mut self) -> Option<&mut dyn CommitPositions> {
+        self.has_positions.then_some(self)
+    }
+}
+
+impl CommitPositions for TestGraph {
     fn position(&mut self, id: &oid) -> Option<u32> {
         let number = number(id);
-        let has_one = self.has_positions && self.commits[number].generation.is_some();
-        has_one.then(|| self.position_of(number))
-    }
-
-    fn renumber(&mut self) -> Option<&[u32]> {
-        if self.asked_at < 3 || !self.renumbered.is_empty() {
-            return None;
-        }
-        // There is another way than back.
-        let count = self.commits.len() as u32;
-        self.renumbered = (0..count).map(|at| (at + 1) % count).collect();
-        Some(&self.renumbered)
+        let has_one = self.commits[number].generation.is_some();
+        has_one.then(|| position_of(number))
     }
 
     fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole> {
         assert!(parents.is_empty());
-        self.asked_at += 1;
         let mut ids = Vec::new();
-        let number = self.number_at(position);
-        let commit = self.commit(&id(number), &mut ids);
-        parents.extend(ids.iter().map(|id| self.position_of(self::number(id))));
+        let commit = self.commit(&id(position as usize - 1), &mut ids);
+        parents.extend(ids.iter().map(|id| position_of(number(id))));
         commit
     }
 }
@@ -231,22 +218,6 @@ impl Oracle {
         }
     }
 
-    fn reach(&self, tips: &[usize], target: usize) -> Reach {
-        if tips.contains(&target) {
-            return Reach::Yes;
-        }
-        if self.unreadable(target) {
-            return Reach::Unknown;
-        }
-        if tips.iter().any(|tip| self.sees[*tip][target]) {
-            return Reach::Yes;
-        }
-        match tips.iter().any(|tip| self.may_hide(*tip, target)) {
-            true => Reach::Unknown,
-            false => Reach::No,
-        }
-    }
-
     /// Whether some hole that `from` sees could have `to` as its parent without making a cycle.
     fn may_hide(&self, from: usize, to: usize) -> bool {
         (0..self.holes.len())
@@ -320,10 +291,6 @@ fn drawn_graph() -> impl Strategy<Value = DrawnGraph> {
             generations,
         },
     )
-}
-
-fn tips() -> impl Strategy<Value = Vec<prop::sample::Index>> {
-    prop::collection::vec(any::<prop::sample::Index>(), 0..5)
 }
 
 impl DrawnGraph {

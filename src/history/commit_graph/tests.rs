@@ -1,4 +1,4 @@
-//! What a commit-graph says of its commits before and after they are sorted.
+//! The commits of a commit-graph before and after they are sorted.
 
 use std::{fmt::Write as _, fs};
 
@@ -39,29 +39,39 @@ fn open(graph: &[u8]) -> Option<Graph> {
     Graph::at(file.path(), Kind::Sha1, None).ok()
 }
 
-/// What is said of the commits, in the order of the files, with the positions of the parents there.
-fn all(commits: &mut ByPosition<'_>) -> Vec<Result<(Commit, Vec<u32>), Hole>> {
-    let count = commits.graph.num_commits();
-    let mut in_files: Vec<_> = (0..count).collect();
-    in_files.sort_by_key(|at| commits.now(*at));
-    let all = (0..count).map(|at| {
+/// Each commit of the graph with the positions of its parents.
+fn all(commits: &mut PositionedCommits<'_>) -> Vec<Result<(Commit, Vec<u32>), Hole>> {
+    let all = (0..commits.graph.num_commits()).map(|position| {
         let mut parents = Vec::new();
-        let mut commit = commits.commit(commits.now(at), &mut parents)?;
-        // A later date is as good as that.
+        let mut commit = commits.commit(position, &mut parents)?;
+        // Dates are saturated.
         commit.date = commit.date.min(u32::MAX.into());
-        let parents = parents.iter().map(|now| in_files[*now as usize]);
-        Ok((commit, parents.collect()))
+        Ok((commit, parents))
     });
     all.collect()
+}
+
+/// The same by a reader that has not sorted them.
+fn read_in_file(commits: &mut PositionedCommits<'_>) -> Vec<Result<(Commit, Vec<u32>), Hole>> {
+    let all = (0..commits.graph.num_commits()).map(|position| {
+        commits.lookups = 0;
+        let mut parents = Vec::new();
+        let mut commit = commits.commit(position, &mut parents)?;
+        commit.date = commit.date.min(u32::MAX.into());
+        Ok((commit, parents))
+    });
+    let all = all.collect();
+    assert!(commits.sorted.is_none());
+    all
 }
 
 #[test]
 fn a_sorted_commit_is_what_it_was() {
     let (dir, graph) = repository();
     let graph = open(&graph).expect("a graph");
-    let mut commits = ByPosition::new(&graph);
+    let mut commits = PositionedCommits::new(&graph);
     let id = |hex: &str| ObjectId::from_hex(hex.as_bytes()).expect("an id");
-    let is_as_in_git = |commits: &mut ByPosition<'_>| {
+    let is_as_in_git = |commits: &mut PositionedCommits<'_>| {
         for line in git(dir.path(), &["rev-list", "--all", "--parents"], b"").lines() {
             let mut ids = line.split(' ').map(id);
             let at = commits.position(&ids.next().expect("a commit"));
@@ -72,25 +82,21 @@ fn a_sorted_commit_is_what_it_was() {
             assert_eq!(parents, expected, "{line}");
         }
     };
-    assert_eq!(commits.sort_if_many(), None, "none was asked for");
+    let before = read_in_file(&mut commits);
     is_as_in_git(&mut commits);
-    let before = all(&mut commits);
-    assert_eq!(before.len(), COMMITS);
-
-    let positions = commits.sort_if_many().expect("many were asked for");
-    assert_eq!(positions.len(), COMMITS);
-    assert_eq!(commits.sort_if_many(), None, "once is enough");
-    is_as_in_git(&mut commits);
-    assert_eq!(all(&mut commits), before);
-    let generations: Vec<_> = commits
-        .sorted
+    let sorted = commits.sorted.as_ref().expect("many lookups");
+    let generations: Vec<_> = sorted
+        .commits
         .iter()
         .map(|commit| commit.generation)
         .collect();
+    assert_eq!(generations.len(), COMMITS);
     assert!(
         generations.is_sorted_by(|one, next| one >= next),
         "{generations:?}"
     );
+    assert_eq!(all(&mut commits), before);
+    is_as_in_git(&mut commits);
 }
 
 #[test]
@@ -103,9 +109,9 @@ fn sorting_changes_nothing_about_damage() {
         let Some(graph) = open(&damaged) else {
             continue;
         };
-        let mut commits = ByPosition::new(&graph);
-        let before = all(&mut commits);
-        commits.sort_if_many();
+        let mut commits = PositionedCommits::new(&graph);
+        let before = read_in_file(&mut commits);
+        all(&mut commits);
         assert_eq!(all(&mut commits), before, "byte {at}");
         damaged_commits += before.iter().filter(|commit| commit.is_err()).count();
     }

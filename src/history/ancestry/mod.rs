@@ -22,76 +22,16 @@
 //! so one colour is enough, and going down by levels needs no queue.
 
 mod descent;
-mod history;
 mod walk;
+mod walked_history;
 
 #[cfg(test)]
 mod tests;
 
 use crate::Error;
-use gix::{ObjectId, oid};
-use history::History;
-use std::collections::HashSet;
-
-/// Where commits come from: an object database, a service's own storage, a graph in a test.
-pub trait CommitGraph {
-    /// Looks up the commit `id` and puts its parents into `parents`, which is empty at the call.
-    ///
-    /// [`compare`] and [`reachable`] call it at most once per commit and call of theirs.
-    ///
-    /// # Errors
-    /// A [`Hole`] if the parents can't be told; what is in `parents` is ignored then.
-    fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole>;
-
-    /// Where `id` is among commits that the graph has numbered, as a commit-graph file has: a walk
-    /// by position takes a fraction of one by id.
-    ///
-    /// Positions begin at 0 and leave few out. A commit has one at most, by which its children name
-    /// it, and the parents of a commit that has one have some, too. `None`, for all commits, by
-    /// default.
-    fn position(&mut self, id: &oid) -> Option<u32> {
-        let _ = id;
-        None
-    }
-
-    /// Gives the commits other positions, if that makes the rest of a walk faster: all the new ones, by
-    /// the old ones, which nobody uses any more from then on. [`compare`] and [`reachable`] ask for it
-    /// before each [`commit_at`](CommitGraph::commit_at). `None`, always, by default.
-    fn renumber(&mut self) -> Option<&[u32]> {
-        None
-    }
-
-    /// [`commit`](CommitGraph::commit) by position, and in its place for a commit that has one.
-    ///
-    /// # Errors
-    /// As those of [`commit`](CommitGraph::commit).
-    fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole> {
-        let _ = (position, parents);
-        Err(Hole::Unreadable)
-    }
-}
-
-/// What orders a commit in the walk. Its parents are handed over separately.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Commit {
-    /// The topological level from a commit-graph file: above that of every parent.
-    ///
-    /// `None` for a commit that isn't in one. Like the file itself, generations must be closed
-    /// under ancestry: a commit that has one has them in all its history, and no hole there.
-    /// See `gitformat-commit-graph(5)`.
-    pub generation: Option<u32>,
-    /// The committer date in seconds since the epoch. A hint that no answer depends on.
-    pub date: i64,
-}
-
-/// Why the parents of a commit can't be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Hole {
-    /// The commit is there, its parents were left out on purpose: the boundary of a shallow clone.
-    Shallow,
-    /// The object is missing, damaged or not a commit.
-    Unreadable,
-}
+pub use crate::ref_source::{Commit, CommitGraph, Hole};
+use gix::ObjectId;
+use walked_history::WalkedHistory;
 
 /// How the two ends of a pair relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,12 +48,10 @@ pub enum Relation {
     Unknown,
 }
 
-/// Whether a commit is in some history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reach {
-    /// There is a path of commits that leads to it.
+/// Whether a path of commits leads from one commit to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
     Yes,
-    /// There is none.
     No,
     /// A hole in the history may hide one. Never to be taken for a yes.
     Unknown,
@@ -136,7 +74,7 @@ pub fn compare(
     pairs: &[(ObjectId, ObjectId)],
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<Relation>, Error> {
-    let mut history = History::new(graph, cancelled);
+    let mut history = WalkedHistory::new(graph, cancelled);
     let mut relations = vec![Relation::Same; pairs.len()];
     let mut asked = Vec::new();
     for ((old, new), relation) in pairs.iter().zip(&mut relations) {
@@ -165,7 +103,10 @@ pub fn compare(
     Ok(relations)
 }
 
-fn relate(history: &mut History<'_>, pairs: Vec<walk::Pair>) -> Result<Vec<walk::Answer>, Error> {
+fn relate(
+    history: &mut WalkedHistory<'_>,
+    pairs: Vec<walk::Pair>,
+) -> Result<Vec<walk::Answer>, Error> {
     let no = walk::Answer {
         new_reaches_old: Reach::No,
         old_reaches_new: Reach::No,
@@ -199,52 +140,14 @@ fn relate(history: &mut History<'_>, pairs: Vec<walk::Pair>) -> Result<Vec<walk:
     let reaches = descent::search(history, &searches)?;
     for ((at, from_new), reach) in searches_at.into_iter().zip(reaches) {
         let answer = &mut answers[at];
-        match from_new {
-            true => answer.new_reaches_old = reach,
-            false => answer.old_reaches_new = reach,
+        if from_new {
+            answer.new_reaches_old = reach;
+        } else {
+            answer.old_reaches_new = reach;
         }
     }
     for (at, answer) in others_at.into_iter().zip(walk::relate(history, &others)?) {
         answers[at] = answer;
     }
     Ok(answers)
-}
-
-/// Tells for each of `targets`, in the order given, whether it is one of `tips` or an ancestor of one.
-///
-/// A target that is itself a tip is [`Reach::Yes`] without a lookup. Any other target that is
-/// [unreadable](Hole::Unreadable) is [`Reach::Unknown`], as in [`compare`].
-///
-/// # Errors
-/// [`Cancelled`](crate::ErrorKind::Cancelled) soon after `cancelled` returns true.
-pub fn reachable(
-    graph: &mut dyn CommitGraph,
-    tips: &[ObjectId],
-    targets: &[ObjectId],
-    cancelled: &dyn Fn() -> bool,
-) -> Result<Vec<Reach>, Error> {
-    let mut history = History::new(graph, cancelled);
-    // To be reachable from any tip is to be an ancestor of one commit that merges them all.
-    let new = history.merge(tips);
-    let is_tip: HashSet<_> = tips.iter().copied().collect();
-    let mut reaches = vec![Reach::Yes; targets.len()];
-    let mut asked = Vec::new();
-    let mut asked_by = Vec::new();
-    for (target, reach) in targets.iter().zip(&mut reaches) {
-        if is_tip.contains(target) {
-            continue;
-        }
-        let old = history.look_up(target)?;
-        if history.is_unreadable(old) {
-            *reach = Reach::Unknown;
-            continue;
-        }
-        asked.push(walk::Pair { old, new });
-        asked_by.push(reach);
-    }
-    let answers = walk::relate(&mut history, &asked)?;
-    for (reach, answer) in asked_by.into_iter().zip(answers) {
-        *reach = answer.new_reaches_old;
-    }
-    Ok(reaches)
 }

@@ -1,4 +1,4 @@
-//! What tags are about.
+//! The targets of tags.
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
@@ -8,25 +8,25 @@ use gix::{
     oid,
 };
 
-use super::commits::StoreCommits;
+use super::StoreCommits;
 use crate::{Error, SyncContext};
 
-/// What tags are about, each of them read once: there may be many that lead to each other.
-pub(crate) type Peeled = Rc<RefCell<HashMap<ObjectId, ObjectId>>>;
+/// The peeled target of each tag that was read. Each is read once: many tags can lead to each other.
+pub(crate) type PeeledTags = Rc<RefCell<HashMap<ObjectId, ObjectId>>>;
 
 impl StoreCommits<'_> {
-    /// Knows and notes here what tags are about.
-    pub(crate) fn with_peeled(mut self, peeled: &Peeled) -> Self {
+    /// Shares `peeled` with other readers of the store.
+    pub(crate) fn with_peeled(mut self, peeled: &PeeledTags) -> Self {
         self.peeled = Rc::clone(peeled);
         self
     }
 
-    /// What a tag is about that was [peeled](Self::peel) before.
+    /// The target of a tag that was [peeled](Self::peel) before.
     pub(crate) fn peeled(&self, tag: &oid) -> Option<ObjectId> {
         self.peeled.borrow().get(tag).copied()
     }
 
-    /// Follows tags to what they are about, as far as they can be read.
+    /// Follows tags to their target, as far as they can be read.
     pub(crate) fn peel(&mut self, id: ObjectId, run: &SyncContext) -> Result<ObjectId, Error> {
         let mut peeled = id;
         let mut tags = Vec::new();
@@ -38,7 +38,7 @@ impl StoreCommits<'_> {
             match self.kind(&peeled) {
                 Some(Kind::Tag) => run.check()?,
                 Some(_) => break,
-                // It may be found when it is looked for once more.
+                // Not remembered: a second look may find the object.
                 None => return Ok(peeled),
             }
             let Ok(Some(tag)) = self.odb.try_find(&peeled, &mut self.buffer) else {
@@ -101,7 +101,7 @@ mod tests {
             SyncContext::new(&SyncOptions::default()),
         );
         over.cancel_flag().store(true, Ordering::Relaxed);
-        let (none, peeled) = (HashSet::new(), Peeled::default());
+        let (none, peeled) = (HashSet::new(), PeeledTags::default());
         let commits = || StoreCommits::new(&odb, None, &none).with_peeled(&peeled);
         let peel = |tip: usize, run| commits().peel(objects[tip].id, run);
         assert_eq!(peel(0, &over).ok(), Some(blob));

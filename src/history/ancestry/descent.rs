@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::{
     Reach,
-    history::{History, Index},
+    walked_history::{Index, WalkedHistory},
 };
 use crate::Error;
 
@@ -18,7 +18,10 @@ pub(super) struct Search {
 }
 
 /// Tells for each search, in the order given, whether `from` leads to `to`.
-pub(super) fn search(history: &mut History<'_>, searches: &[Search]) -> Result<Vec<Reach>, Error> {
+pub(super) fn search(
+    history: &mut WalkedHistory<'_>,
+    searches: &[Search],
+) -> Result<Vec<Reach>, Error> {
     let mut reaches = Vec::with_capacity(searches.len());
     if searches.len() <= 64 {
         reaches.extend(Descent::<1>::new(history, searches).run()?);
@@ -34,7 +37,7 @@ pub(super) fn search(history: &mut History<'_>, searches: &[Search]) -> Result<V
 type Colours<const W: usize> = [u64; W];
 
 struct Descent<'h, 'g, const W: usize> {
-    history: &'h mut History<'g>,
+    history: &'h mut WalkedHistory<'g>,
     searches: &'h [Search],
     /// By index.
     commits: Vec<Mark>,
@@ -73,7 +76,7 @@ struct Waiting<const W: usize> {
 }
 
 impl<'h, 'g, const W: usize> Descent<'h, 'g, W> {
-    fn new(history: &'h mut History<'g>, searches: &'h [Search]) -> Self {
+    fn new(history: &'h mut WalkedHistory<'g>, searches: &'h [Search]) -> Self {
         let none = [0; W];
         let mut descent = Descent {
             commits: vec![NEW; history.len()],
