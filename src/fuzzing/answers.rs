@@ -29,12 +29,13 @@ pub fn fetch_response(data: &[u8]) {
     let mut bytes = Bytes(data);
     let seed = bytes.byte();
     let is_v2 = seed & 1 == 0;
-    let dialect = match is_v2 {
-        true => Dialect::V2 {
+    let dialect = if is_v2 {
+        Dialect::V2 {
             names_format: false,
             shallow: false,
-        },
-        false => Dialect::V0(Offers::default()),
+        }
+    } else {
+        Dialect::V0(Offers::default())
     };
     let answer = bytes.0;
     let frames = frames(answer);
@@ -171,9 +172,10 @@ fn id(digit: u8) -> ObjectId {
 }
 
 fn pieces_or_whole(stream: &[u8], seed: u8, in_pieces: bool) -> Box<dyn BufRead + '_> {
-    match in_pieces {
-        true => Box::new(Pieces::new(stream, seed)),
-        false => Box::new(stream),
+    if in_pieces {
+        Box::new(Pieces::new(stream, seed))
+    } else {
+        Box::new(stream)
     }
 }
 
@@ -317,12 +319,13 @@ fn plain_report(matter: &[u8], updates: &[RefUpdate]) -> ((bool, Option<String>)
                 let options = lines[at + 1..]
                     .iter()
                     .map_while(|line| line.strip_prefix(b"option "));
-                match options
+                if options
                     .into_iter()
                     .any(|option| says_otherwise(option, update))
                 {
-                    true => Verdict::Rewritten,
-                    false => Verdict::Done,
+                    Verdict::Rewritten
+                } else {
+                    Verdict::Done
                 }
             }
         }

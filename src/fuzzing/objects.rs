@@ -65,9 +65,10 @@ impl Maker<'_> {
         let mut ids = Vec::new();
         let mut at = 0;
         while let Some(head) = content[at..].find_byte(0) {
-            let kind = match content[at..].starts_with(b"4") {
-                true => Kind::Tree,
-                false => Kind::Blob,
+            let kind = if content[at..].starts_with(b"4") {
+                Kind::Tree
+            } else {
+                Kind::Blob
             };
             at += head + 1;
             ids.push((kind, at));

@@ -124,9 +124,10 @@ pub(super) fn choose(
         None => Ok(tip.id),
     });
     // A tip that the source never saw says nothing to it, but some ancestor will.
-    let newest_one = match near.is_empty() {
-        true => newest.next().transpose()?,
-        false => None,
+    let newest_one = if near.is_empty() {
+        newest.next().transpose()?
+    } else {
+        None
     };
     let first = near.first().copied().or(newest_one);
     let back = first.map(|tip| steps_back(objects.commits(), tip));

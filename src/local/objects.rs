@@ -92,9 +92,10 @@ impl LocalObjects {
         let graph = shallow
             .is_empty()
             .then(|| gix::commitgraph::at(objects.join("info"), repo.object_hash(), None).ok());
-        let stand_in = match lead_back(&objects) {
-            true => Some(ObjectDirs::of_loop(&objects, &alternates(repo)?, format)?),
-            false => None,
+        let stand_in = if lead_back(&objects) {
+            Some(ObjectDirs::of_loop(&objects, &alternates(repo)?, format)?)
+        } else {
+            None
         };
         let folder = stand_in.as_ref().map_or(objects, |it| it.main().to_owned());
         Ok(LocalObjects {
@@ -170,9 +171,10 @@ impl LocalObjects {
 
 impl Objects for LocalObjects {
     fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error> {
-        let kind = match self.odb.exists(tip) {
-            true => LocalObjects::commits(self).kind(tip),
-            false => None,
+        let kind = if self.odb.exists(tip) {
+            LocalObjects::commits(self).kind(tip)
+        } else {
+            None
         };
         Ok(match kind {
             Some(Kind::Commit) => TipKind::Commit,

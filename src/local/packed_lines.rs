@@ -117,9 +117,10 @@ impl<'a> Records<'a> {
             number: self.number,
             text: line.as_bstr(),
         })?;
-        let peeled = match self.rest.starts_with(b"^") {
-            true => Some(self.peeled()?),
-            false => None,
+        let peeled = if self.rest.starts_with(b"^") {
+            Some(self.peeled()?)
+        } else {
+            None
         };
         Ok(Record {
             name,

@@ -13,17 +13,20 @@ use crate::files::{behind_links, ignore_missing};
 pub(crate) fn sweep(git_dir: &Path) {
     let objects = git_dir.join("objects");
     for parent in [git_dir, &objects] {
-        sweep_each(parent, |entry| match is_run_folder(&entry.file_name()) {
-            true if entry.file_type()?.is_dir() => remove_if_dead(&entry.path(), git_dir),
-            _ => Ok(()),
+        sweep_each(parent, |entry| {
+            if is_run_folder(&entry.file_name()) && entry.file_type()?.is_dir() {
+                remove_if_dead(&entry.path(), git_dir)?;
+            }
+            Ok(())
         });
     }
     sweep_each(&objects.join("pack"), |entry| {
         let path = entry.path();
-        match path.extension().is_some_and(|found| found == "keep") {
-            true if is_orphaned(&path, &objects) => sweep_keep(&path),
-            _ => Ok(()),
+        let is_keep = path.extension().is_some_and(|found| found == "keep");
+        if is_keep && is_orphaned(&path, &objects) {
+            sweep_keep(&path)?;
         }
+        Ok(())
     });
 }
 

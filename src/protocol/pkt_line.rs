@@ -87,9 +87,10 @@ impl<R: Read> Packets<R> {
     /// Sees to it that there are so many bytes.
     #[inline]
     fn fill(&mut self, bytes: usize) -> io::Result<()> {
-        match self.end - self.start >= bytes {
-            true => Ok(()),
-            false => self.read(bytes),
+        if self.end - self.start >= bytes {
+            Ok(())
+        } else {
+            self.read(bytes)
         }
     }
 
