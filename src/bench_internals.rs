@@ -15,10 +15,7 @@ use crate::{
         advertisement, ls_refs::listing, receive_pack::Capabilities, report_status,
         sideband_budget::SidebandBudget,
     },
-    sync::{
-        compare,
-        plan::{self, PlannedRef},
-    },
+    sync::{compare, plan, planned_ref::PlannedRef},
 };
 
 /// A plan, to be taken further.

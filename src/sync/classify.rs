@@ -1,4 +1,4 @@
-//! May this ref move? A total function over what is known of its two tips.
+//! The rules by which a ref may move: total functions over the facts about its two tips.
 
 use crate::{Reason, Relation, TagPolicy, TipKind, refs::Namespace};
 

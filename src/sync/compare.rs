@@ -1,16 +1,16 @@
-//! Whether a ref may move: what its tips are, and how they relate.
+//! Comparing the tips of each ref: their kinds, and how their histories relate.
 
 use crate::{
     Error, ObjectId, Objects, Phase, Reason, Relation, SyncContext, SyncOptions, TipKind, ancestry,
 };
 
-use super::{classify, plan::PlannedRef};
+use super::{classify, planned_ref::PlannedRef};
 
-/// The kinds of a ref's tips, the source's first.
+/// `(source, destination)` tip kinds.
 type Kinds = (TipKind, Option<TipKind>);
 
-/// Settles every open ref that may not move; those that stay open may. `absent` is the reason where
-/// the destination's tip is not among the `objects`.
+/// Settles every open ref that may not move; those that stay open may. `absent` is the reason of a ref
+/// whose tip at the destination is not among the `objects`.
 pub(crate) fn compare(
     objects: &mut dyn Objects,
     planned: &mut [PlannedRef<'_>],
@@ -46,9 +46,10 @@ pub(crate) fn compare(
         };
         if let Err(reason) = verdict {
             let is_unavailable = source == TipKind::Unknown && is_about_history(&reason);
-            planned.reject(match is_unavailable {
-                true => unavailable(planned.source()),
-                false => reason,
+            planned.reject(if is_unavailable {
+                unavailable(planned.source())
+            } else {
+                reason
             });
         }
     }
@@ -59,14 +60,14 @@ fn is_about_history(reason: &Reason) -> bool {
     matches!(reason, Reason::HistoryUnknown | Reason::DestinationUnknown)
 }
 
-/// What a source says that is asked for a tip which it lacks.
+/// The reason of a ref whose tip the source lacks.
 fn unavailable(tip: ObjectId) -> Reason {
     let detail = format!("{tip} is missing or can't be read");
     Reason::Unavailable { detail }
 }
 
-/// What the tips of each open ref are. What is lacking may have been repacked while it was being looked
-/// for, so it is looked for twice.
+/// The kinds of the tips of each open ref. A tip that is missing may have been repacked meanwhile, so it is
+/// looked up twice.
 fn kinds(
     objects: &mut dyn Objects,
     planned: &[PlannedRef<'_>],
@@ -94,8 +95,8 @@ fn lacks_one((source, destination): &Kinds) -> bool {
     *source == TipKind::Unknown || *destination == Some(TipKind::Unknown)
 }
 
-/// How the tips of each open ref relate that has two. History that seems to be cut off between tips
-/// that are both there is looked at twice, for the same reason.
+/// The relations of the tips of each open ref that has two. History that seems to be cut off between
+/// existing tips is walked twice, for the same reason.
 fn relations(
     objects: &mut dyn Objects,
     planned: &[PlannedRef<'_>],
@@ -181,7 +182,7 @@ mod tests {
         }
     }
 
-    /// How it ends, and how many commits were looked up.
+    /// The error of a comparison, and the number of commits that were looked up.
     fn compared(
         options: &SyncOptions,
         at_the_hundredth: impl Fn(&SyncContext),

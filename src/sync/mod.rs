@@ -1,25 +1,25 @@
-//! The run: the one place where its steps meet.
+//! One run of [`sync()`]: list, plan, then pull or push, then stats.
 
-use std::{panic::resume_unwind, thread, time::SystemTime};
+use std::time::SystemTime;
 
 use bstr::{BString, ByteSlice as _};
 
 use crate::{
-    Error, ErrorKind, ObjectId, Outcome, Phase, Reason, ReceivePack, RefList, RefSource, Service,
-    SyncContext, SyncOptions, SyncRunRefs, SyncRunStats,
-    local::Scratch,
-    outcome::RefOutcome,
-    refs::{self, Namespace},
+    Error, ObjectId, Outcome, Reason, ReceivePack, RefSource, SyncContext, SyncOptions,
+    SyncRunRefs, SyncRunStats, outcome::RefOutcome,
 };
 
 use self::{
-    compare::compare,
-    plan::{PlannedRef, Step},
+    listing::Listed,
+    planned_ref::{PlannedRef, Step},
+    push::Settled,
 };
 
 mod classify;
 pub(crate) mod compare;
+mod listing;
 pub(crate) mod plan;
+pub(crate) mod planned_ref;
 mod pull;
 mod push;
 
@@ -38,173 +38,88 @@ pub fn sync(
 ) -> Result<SyncRunStats, Error> {
     let span = tracing::info_span!("sync", dry_run = options.dry_run);
     let _entered = span.enter();
-    let run = SyncContext::new(options);
+    let run = &SyncContext::new(options);
     let rules = options.rules()?;
+    let ends = (source, destination);
 
-    let Listed {
-        offered,
-        mut held,
-        is_glance,
-    } = list(source, destination, options, &run)?;
-    let check = || run.check();
-    let mut planned = plan::plan(&offered, &held, options, check)?;
-    push::recall(&mut planned, options, SystemTime::now());
-    if is_glance && planned.iter().any(PlannedRef::is_open) {
+    let mut listed = listing::list(ends, options, run)?;
+    let mut planned = plan(&listed, options, run)?;
+    if listed.is_for_fetch && has_open(&planned) {
         drop(planned);
-        let prefixes = prefixes(options).1;
-        held = destination.list(Service::ReceivePack, &prefixes, &run)?;
-        check_formats(&offered, &held)?;
-        planned = plan::plan(&offered, &held, options, check)?;
-        push::recall(&mut planned, options, SystemTime::now());
+        listed.list_for_push(destination, options, run)?;
+        planned = plan(&listed, options, run)?;
     }
-    let mut pushed = push::Settled::default();
-    if planned.iter().any(PlannedRef::is_open) {
-        match destination.receive_pack(&run)? {
-            ReceivePack::Quarantine(mut quarantine) => {
-                pull::move_objects(source, &mut *quarantine, &mut planned, options, &run)?;
-                compare(
-                    &mut *quarantine,
-                    &mut planned,
-                    &Reason::HistoryUnknown,
-                    options,
-                    &run,
-                )?;
-                if !options.dry_run {
-                    pull::apply(&mut *quarantine, &mut planned, &run)?;
-                    pull::look_again(destination, &mut planned, options, &run);
-                }
-            }
-            ReceivePack::Push(mut push) => {
-                let scratch;
-                let (source, mut objects) = match source.objects(&run)? {
-                    Some(objects) => (source, objects),
-                    None => {
-                        scratch = Scratch::create(options.scratch.as_deref(), held.object_format)?;
-                        pull::into_scratch(source, scratch.store(), &mut planned, options, &run)?;
-                        (scratch.store() as &dyn RefSource, scratch.objects(&run)?)
-                    }
-                };
-                compare(
-                    &mut *objects,
-                    &mut planned,
-                    &Reason::DestinationUnknown,
-                    options,
-                    &run,
-                )?;
-                if !options.dry_run {
-                    let sent = push::send(
-                        (source, destination),
-                        &mut *push,
-                        &held,
-                        offered.default_branch.as_ref(),
-                        &mut planned,
-                        options,
-                        &run,
-                    )?;
-                    pushed = push::settle(destination, sent, &mut planned, options, &run);
-                }
-            }
+    let settled = if has_open(&planned) {
+        pull_or_push(ends, &listed, &mut planned, options, run)?
+    } else {
+        Settled::default()
+    };
+    let default_branch = listed.source.default_branch.as_ref();
+    set_head(destination, default_branch, options, run);
+    let outcomes = planned.into_iter().map(outcome).collect();
+    stats(listed, outcomes, rules, settled, run)
+}
+
+/// Plans the refs from the two listings and the refusals of the run before.
+fn plan<'a>(
+    listed: &'a Listed,
+    options: &SyncOptions,
+    run: &SyncContext,
+) -> Result<Vec<PlannedRef<'a>>, Error> {
+    let (source, destination) = (&listed.source, &listed.destination);
+    let mut planned = plan::plan(source, destination, options, || run.check())?;
+    push::recall(&mut planned, options, SystemTime::now());
+    Ok(planned)
+}
+
+fn has_open(planned: &[PlannedRef<'_>]) -> bool {
+    planned.iter().any(PlannedRef::is_open)
+}
+
+/// Moves objects and refs in the way that the destination takes them.
+fn pull_or_push(
+    ends: (&dyn RefSource, &dyn RefSource),
+    listed: &Listed,
+    planned: &mut [PlannedRef<'_>],
+    options: &SyncOptions,
+    run: &SyncContext,
+) -> Result<Settled, Error> {
+    let (_, destination) = ends;
+    match destination.receive_pack(run)? {
+        ReceivePack::Quarantine(mut quarantine) => {
+            pull::pull(ends, &mut *quarantine, planned, options, run)?;
+            Ok(Settled::default())
         }
+        ReceivePack::Push(mut push) => push::push(ends, &mut *push, listed, planned, options, run),
     }
-    set_head(destination, offered.default_branch.as_ref(), options, &run);
-    let others: Vec<_> = planned.into_iter().map(outcome).collect();
+}
+
+/// The stats of the run, in its error if the pushes have failed.
+fn stats(
+    listed: Listed,
+    outcomes: Vec<RefOutcome>,
+    rules: String,
+    settled: Settled,
+    run: &SyncContext,
+) -> Result<SyncRunStats, Error> {
     let stats = SyncRunStats {
-        refs: SyncRunRefs::new(offered.refs, others),
-        default_branch: offered.default_branch,
+        refs: SyncRunRefs::new(listed.source.refs, outcomes),
+        default_branch: listed.source.default_branch,
         faulty_objects: run.faulty_objects(),
         destination_in_doubt: run.doubts_destination(),
         rules,
         traffic: run.traffic(),
-        remote_messages: pushed.messages,
-        retry_after: pushed.retry_after,
+        remote_messages: settled.messages,
+        retry_after: settled.retry_after,
     };
-    match pushed.failure {
+    match settled.failure {
         None => Ok(stats),
         Some(err) => Err(err.with_stats(stats)),
     }
 }
 
-/// What the two ends list.
-struct Listed {
-    /// Those of the source's refs that the run is about.
-    offered: RefList,
-    held: RefList,
-    /// Whether the destination showed its refs as to those who fetch.
-    is_glance: bool,
-}
-
-fn list(
-    source: &dyn RefSource,
-    destination: &dyn RefSource,
-    options: &SyncOptions,
-    run: &SyncContext,
-) -> Result<Listed, Error> {
-    let _span = tracing::debug_span!("list").entered();
-    run.advance(Phase::List, 0, None);
-    let (wanted, present) = prefixes(options);
-    // At once: one of the two is usually waiting for a network.
-    let span = tracing::Span::current();
-    let (held, offered) = thread::scope(|scope| {
-        let held = scope.spawn(|| {
-            let _entered = span.enter();
-            if !options.dry_run {
-                destination.sweep();
-            }
-            let glanced = match options.expects_changes {
-                true => None,
-                false => destination.list_for_fetch(&present, run)?,
-            };
-            Ok(match glanced {
-                Some(glanced) => (glanced, true),
-                None => (
-                    destination.list(Service::ReceivePack, &present, run)?,
-                    false,
-                ),
-            })
-        });
-        let offered = source.list(Service::UploadPack, &wanted, run);
-        let held = held.join().unwrap_or_else(|panic| resume_unwind(panic));
-        (held, offered)
-    });
-    let ((held, is_glance), mut offered) = (held?, offered?);
-    run.check()?;
-    let count = offered.len() as u64;
-    run.advance(Phase::List, count, Some(count));
-    check_formats(&offered, &held)?;
-    let is_branch = |name: &BString| refs::is_branch(name.as_bstr());
-    offered.default_branch = offered.default_branch.filter(is_branch);
-    plan::select(&mut offered, options);
-    Ok(Listed {
-        offered,
-        held,
-        is_glance,
-    })
-}
-
-/// What to list of the source, and of the destination.
-fn prefixes(options: &SyncOptions) -> (Vec<BString>, Vec<BString>) {
-    if options.list_excluded {
-        let all: Vec<_> = Namespace::ALL
-            .map(|namespace| namespace.prefix().into())
-            .into();
-        return (all.clone(), all);
-    }
-    let globs = &options.globs;
-    (globs.prefixes(), globs.prefixes_with_parents())
-}
-
-fn check_formats(offered: &RefList, held: &RefList) -> Result<(), Error> {
-    if offered.object_format == held.object_format {
-        return Ok(());
-    }
-    let text = format!(
-        "the source uses {}, the destination {}",
-        offered.object_format, held.object_format
-    );
-    Err(Error::new(ErrorKind::ObjectFormatMismatch, text))
-}
-
-/// Refs have moved by now: where this fails HEAD stays as it was, and the next run tries again.
+/// Sets an unborn HEAD to the source's default branch. Refs have moved by now: if this fails HEAD stays as
+/// it was, and the next run tries again.
 fn set_head(
     destination: &dyn RefSource,
     branch: Option<&BString>,
@@ -219,10 +134,10 @@ fn set_head(
     }
 }
 
-/// What happened to a ref. One that is still open by now has moved, or would have in a dry run.
+/// The outcome of a ref. A ref that is still open by now has moved, or would have in a dry run.
 fn outcome(planned: PlannedRef<'_>) -> RefOutcome {
     let (at, source) = (planned.at(), planned.source());
-    let (before, held) = (planned.before(), planned.held());
+    let (before, unmoved) = (planned.before(), planned.unmoved());
     let name = planned.name();
     let outcome = match planned.step {
         Step::Settled(outcome) => *outcome,
@@ -242,7 +157,7 @@ fn outcome(planned: PlannedRef<'_>) -> RefOutcome {
         before,
         after: match outcome {
             Outcome::Updated => source,
-            _ => held.unwrap_or_else(|| ObjectId::null(source.kind())),
+            _ => unmoved.unwrap_or_else(|| ObjectId::null(source.kind())),
         },
         outcome,
         refusal,

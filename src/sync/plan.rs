@@ -1,4 +1,4 @@
-//! What is left to do for each selected ref, decided from the two listings alone.
+//! The plan: a step for each selected ref, decided from the two listings alone.
 
 use std::{
     borrow::Cow,
@@ -11,113 +11,22 @@ mod conflicts;
 use bstr::{BStr, ByteSlice};
 
 use crate::{
-    Error, FilterReason, ObjectId, Outcome, Reason, RefUpdate, SyncOptions, SyncRunRef, TagPolicy,
-    refs::{self, AdvertisedRef, Namespace, RefList, table::RefTable},
-    sync::push::Refused,
+    Error, FilterReason, Reason, SyncOptions, SyncRunRef, TagPolicy,
+    refs::{self, AdvertisedRef, Namespace, RefList},
+    sync::planned_ref::{PlannedRef, Step, filtered, rejected, tip},
 };
 
-/// How many names are planned between two questions whether the run has to end.
+/// The number of names that are planned between two questions whether the run has to end.
 const NAMES_PER_CHECK: usize = 256;
 
-/// One ref of the source that isn't the same at both ends, and what is known about it so far.
-///
-/// There may be a million, so what the listings say of it stays in these.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PlannedRef<'a> {
-    source: &'a RefTable,
-    destination: &'a RefTable,
-    at: u32,
-    held_at: Option<u32>,
-    /// The destination's tip as another listing had it later, if one was asked for.
-    seen: Option<Box<Option<ObjectId>>>,
-    pub step: Step,
-    /// What the destination refused in the run before, and whatever it refuses in this one.
-    pub refused: Option<Box<Refused>>,
-}
-
-/// What is left to do for a ref.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Nothing: its outcome is known.
-    Settled(Box<Outcome>),
-    /// The destination has no such ref: create it.
-    Create,
-    /// Both ends have it with different tips: their history decides.
-    Compare,
-}
-
-impl<'a> PlannedRef<'a> {
-    /// Its place among those of the source.
-    pub(crate) fn at(&self) -> usize {
-        self.at as usize
-    }
-
-    pub(crate) fn name(&self) -> &'a BStr {
-        self.source.at(self.at()).name
-    }
-
-    pub(crate) fn is_tag(&self) -> bool {
-        self.name().starts_with(Namespace::Tag.prefix().as_bytes())
-    }
-
-    pub(crate) fn namespace(&self) -> Namespace {
-        match self.is_tag() {
-            true => Namespace::Tag,
-            false => Namespace::Branch,
-        }
-    }
-
-    pub(crate) fn source(&self) -> ObjectId {
-        self.source.at(self.at()).target
-    }
-
-    /// The destination's tip before the run.
-    pub(crate) fn before(&self) -> Option<ObjectId> {
-        tip(&self.destination.at(self.held_at? as usize))
-    }
-
-    /// The destination's tip after the run if the ref does not move: another one than before if
-    /// somebody else moved it meanwhile.
-    pub(crate) fn held(&self) -> Option<ObjectId> {
-        self.seen.as_deref().copied().unwrap_or(self.before())
-    }
-
-    /// Notes the destination's tip as it was listed later.
-    pub(crate) fn see(&mut self, tip: Option<ObjectId>) {
-        self.seen = (tip != self.before()).then(|| Box::new(tip));
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        !matches!(self.step, Step::Settled(..))
-    }
-
-    /// What the destination is asked for.
-    pub(crate) fn update(&self) -> RefUpdate<'a> {
-        RefUpdate {
-            name: self.name(),
-            expected: self.before(),
-            new: self.source(),
-        }
-    }
-
-    pub(crate) fn reject(&mut self, reason: Reason) {
-        self.step = rejected(reason);
-    }
-
-    /// The reason, if the ref is rejected already.
-    pub(crate) fn rejection(&self) -> Option<&Reason> {
-        match &self.step {
-            Step::Settled(outcome) => outcome.rejection(),
-            Step::Create | Step::Compare => None,
-        }
-    }
-}
-
-/// Leaves of what the source lists the branches and tags that the run is about.
+/// Removes from the source's list the refs that the run is not about.
 pub(crate) fn select(source: &mut RefList, options: &SyncOptions) {
-    source.refs.retain(|offered| match options.list_excluded {
-        true => Namespace::split(offered.name).is_some(),
-        false => options.globs.matches(offered.name),
+    source.refs.retain(|listed| {
+        if options.list_excluded {
+            Namespace::split(listed.name).is_some()
+        } else {
+            options.globs.matches(listed.name)
+        }
     });
 }
 
@@ -149,33 +58,38 @@ pub(crate) fn plan<'a>(
     };
     let mut planned = Vec::new();
     let mut rest = (0..).zip(destination.iter()).peekable();
-    for (at, offered) in (0..).zip(source.iter()) {
+    for (at, source_ref) in (0..).zip(source.iter()) {
         if (at as usize).is_multiple_of(NAMES_PER_CHECK) {
             check()?;
         }
         // Both are sorted, so one pass over them is enough.
-        let held = loop {
-            match rest.peek().map(|(_, held)| held.name.cmp(offered.name)) {
+        let destination_ref = loop {
+            match rest
+                .peek()
+                .map(|(_, destination_ref)| destination_ref.name.cmp(source_ref.name))
+            {
                 Some(Ordering::Less) => rest.next(),
                 Some(Ordering::Equal) => break rest.next(),
                 Some(Ordering::Greater) | None => break None,
             };
         };
-        let Some(step) = planner.step(&offered, held.as_ref().map(|(_, held)| held)) else {
+        let Some(step) = planner.step(
+            &source_ref,
+            destination_ref
+                .as_ref()
+                .map(|(_, destination_ref)| destination_ref),
+        ) else {
             continue;
         };
-        if Namespace::split(offered.name).is_none() {
+        if Namespace::split(source_ref.name).is_none() {
             continue;
         }
-        planned.push(PlannedRef {
-            source: &source.refs,
-            destination: &destination.refs,
-            at,
-            held_at: held.map(|(at, _)| at),
-            seen: None,
+        let destination_at = destination_ref.map(|(at, _)| at);
+        planned.push(PlannedRef::new(
+            (source, at),
+            (destination, destination_at),
             step,
-            refused: None,
-        });
+        ));
     }
     conflicts::reject(&mut planned, destination, &mut check)?;
     Ok(planned)
@@ -189,96 +103,97 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// `None` for a ref that is the same at both ends.
-    fn step(&self, offered: &AdvertisedRef<'_>, held: Option<&AdvertisedRef<'_>>) -> Option<Step> {
-        let before = held.and_then(tip);
-        if let Some(reason) = self.is_apart(offered, held) {
+    /// The step of a ref; `None` if it is the same at both ends.
+    fn step(
+        &self,
+        source_ref: &AdvertisedRef<'_>,
+        destination_ref: Option<&AdvertisedRef<'_>>,
+    ) -> Option<Step> {
+        let before = destination_ref.and_then(tip);
+        if let Some(reason) = self.exclusion(source_ref, destination_ref) {
             return Some(filtered(reason));
         }
         // The destination has it, so there is nothing to be said against its name.
-        if before == Some(offered.target) {
+        if before == Some(source_ref.target) {
             return None;
         }
-        if let Some(reason) = unfit_name(offered, self.destination) {
+        if let Some(reason) = unfit_name(source_ref, self.destination) {
             return Some(filtered(reason));
         }
-        if let Some(reason) = self.rejection(offered, held) {
+        if let Some(reason) = self.rejection(source_ref, destination_ref) {
             return Some(rejected(reason));
         }
-        Some(match held {
+        Some(match destination_ref {
             Some(_) => Step::Compare,
             None => Step::Create,
         })
     }
 
-    /// Why a ref takes no part, whatever its tips and its name are.
-    fn is_apart(
+    /// The reason why a ref takes no part, whatever its tips and its name are.
+    fn exclusion(
         &self,
-        offered: &AdvertisedRef<'_>,
-        held: Option<&AdvertisedRef<'_>>,
+        source_ref: &AdvertisedRef<'_>,
+        destination_ref: Option<&AdvertisedRef<'_>>,
     ) -> Option<FilterReason> {
-        if self.options.list_excluded && !self.options.globs.matches(offered.name) {
+        if self.options.list_excluded && !self.options.globs.matches(source_ref.name) {
             return Some(FilterReason::Excluded);
         }
-        let is_symbolic = offered.symbolic || held.is_some_and(|held| held.symbolic);
+        let is_symbolic = source_ref.symbolic
+            || destination_ref.is_some_and(|destination_ref| destination_ref.symbolic);
         is_symbolic.then_some(FilterReason::SymbolicRef)
     }
 
-    /// Why a ref that is not the same at both ends can't move, as far as the listings show it.
+    /// The reason why a ref that is not the same at both ends can't move, as far as the listings show it.
     fn rejection(
         &self,
-        offered: &AdvertisedRef<'_>,
-        held: Option<&AdvertisedRef<'_>>,
+        source_ref: &AdvertisedRef<'_>,
+        destination_ref: Option<&AdvertisedRef<'_>>,
     ) -> Option<Reason> {
-        let name = offered.name;
-        let before = held.and_then(tip);
-        if offered.target.is_null() {
+        let name = source_ref.name;
+        let before = destination_ref.and_then(tip);
+        if source_ref.target.is_null() {
             let detail = "the source lists no tip for it".to_owned();
             return Some(Reason::Unavailable { detail });
         }
-        if held.is_some() && before.is_none() {
+        if destination_ref.is_some() && before.is_none() {
             return Some(Reason::HistoryUnknown);
         }
         // Born or not: a worktree with files of its own may be on a branch that isn't there yet.
         if self.checked_out.contains(&self.destination.fold(name)) {
             return Some(Reason::CheckedOut);
         }
-        if held.is_some_and(|held| tag_stays(self.options.tags, held, offered)) {
+        if destination_ref.is_some_and(|destination_ref| {
+            tag_stays(self.options.tags, destination_ref, source_ref)
+        }) {
             return Some(Reason::TagExists);
         }
         let known = self.known.get(name)?;
-        let is_same = (known.before, known.source) == (before, offered.target);
+        let is_same = (known.before, known.source) == (before, source_ref.target);
         known.outcome.rejection().filter(|_| is_same).cloned()
     }
 }
 
-fn filtered(reason: FilterReason) -> Step {
-    Step::Settled(Box::new(Outcome::Filtered(reason)))
-}
-
-fn rejected(reason: Reason) -> Step {
-    Step::Settled(Box::new(Outcome::Rejected(reason)))
-}
-
-fn tip(held: &AdvertisedRef<'_>) -> Option<ObjectId> {
-    (!held.target.is_null()).then_some(held.target)
-}
-
 /// Names that the destination can't hold.
-fn unfit_name(offered: &AdvertisedRef<'_>, destination: &RefList) -> Option<FilterReason> {
-    if !refs::is_valid_name(offered.name) {
+fn unfit_name(source_ref: &AdvertisedRef<'_>, destination: &RefList) -> Option<FilterReason> {
+    if !refs::is_valid_name(source_ref.name) {
         return Some(FilterReason::InvalidName);
     }
-    let mut components = offered.name.split_str("/");
+    let mut components = source_ref.name.split_str("/");
     let too_long = components.any(|component| component.len() > destination.longest_component)
-        || offered.name.len() > destination.longest_name;
+        || source_ref.name.len() > destination.longest_name;
     too_long.then_some(FilterReason::NameTooLong)
 }
 
 /// Whether the two listings alone show that the tag does not move.
-fn tag_stays(policy: TagPolicy, held: &AdvertisedRef<'_>, offered: &AdvertisedRef<'_>) -> bool {
-    let annotated = held.annotated || offered.annotated;
-    let is_tag = offered.name.starts_with(Namespace::Tag.prefix().as_bytes());
+fn tag_stays(
+    policy: TagPolicy,
+    destination_ref: &AdvertisedRef<'_>,
+    source_ref: &AdvertisedRef<'_>,
+) -> bool {
+    let annotated = destination_ref.annotated || source_ref.annotated;
+    let is_tag = source_ref
+        .name
+        .starts_with(Namespace::Tag.prefix().as_bytes());
     is_tag && (policy == TagPolicy::Immutable || annotated)
 }
 

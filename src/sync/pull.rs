@@ -1,6 +1,6 @@
-//! Moving objects and refs into a destination that keeps what it receives in a quarantine.
+//! The steps towards a destination that keeps what it receives in a quarantine.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 mod fetch;
 mod halves;
@@ -9,24 +9,42 @@ use self::fetch::Fetch;
 use crate::{
     Error, LocalStore, ObjectId, Phase, Quarantine, Reason, RefSource, Service, SyncContext,
     SyncOptions,
-    sync::plan::{PlannedRef, Step},
+    sync::{
+        compare::compare,
+        planned_ref::{PlannedRef, Step},
+    },
 };
 
-/// How many commits are offered to the source. One round with where the refs stand and some of the
-/// newest commits costs less than finding the exact common ancestors in several.
+/// The number of commits that are offered to the source. One round with the tips of the refs and some of
+/// the newest commits costs less than finding the exact common ancestors in several.
 const MAX_HAVES: usize = 256;
-/// How many of those are not what a ref is about to leave. Git's upload-pack walks from each, unless a
-/// bitmap spares it that: for one commit of git/git it takes 16 ms with 9 others, and 47 with 32.
+/// The number of those that are offered beside the tips of refs which are about to move. Git's upload-pack
+/// walks from each, unless a bitmap spares it that: for one commit of git/git it takes 16 ms with 9 others, and 47 with 32.
 const OTHER_HAVES: usize = 9;
-/// The same where a ref is new: there is no telling what it is built on.
+/// The same number if a ref is new: its base is unknown.
 const OTHER_HAVES_FOR_NEW: usize = 32;
 
-/// How often the source may say that it doesn't hand out a tip, each time another one.
-pub(crate) const MAX_REFUSALS: usize = 64;
+/// Moves objects into the quarantine, compares the tips, and applies what is left open.
+pub(super) fn pull(
+    (source, destination): (&dyn RefSource, &dyn RefSource),
+    quarantine: &mut dyn Quarantine,
+    planned: &mut [PlannedRef<'_>],
+    options: &SyncOptions,
+    run: &SyncContext,
+) -> Result<(), Error> {
+    move_objects(source, quarantine, planned, options, run)?;
+    compare(quarantine, planned, &Reason::HistoryUnknown, options, run)?;
+    if options.dry_run {
+        return Ok(());
+    }
+    apply(quarantine, planned, run)?;
+    look_again(destination, planned, options, run);
+    Ok(())
+}
 
-/// Fetches what the open refs need and the destination lacks. A tip that can't be had, or that
+/// Fetches the objects that the open refs need and the destination lacks. A tip that can't be had, or that
 /// arrives without all of its history, is rejected, and the others are fetched without it.
-pub(crate) fn move_objects(
+fn move_objects(
     source: &dyn RefSource,
     quarantine: &mut dyn Quarantine,
     planned: &mut [PlannedRef<'_>],
@@ -43,9 +61,10 @@ pub(crate) fn move_objects(
     let is_new = |planned: &PlannedRef| {
         planned.step == Step::Create && is_wanted.contains(&planned.source())
     };
-    let others = match planned.iter().any(is_new) {
-        true => OTHER_HAVES_FOR_NEW,
-        false => OTHER_HAVES,
+    let others = if planned.iter().any(is_new) {
+        OTHER_HAVES_FOR_NEW
+    } else {
+        OTHER_HAVES
     };
     let haves = quarantine.haves(&near, MAX_HAVES.min(near.len() + others), run)?;
     Fetch::new(source, quarantine, planned, haves, options, run).all(wants, options)
@@ -74,16 +93,8 @@ fn tips_to_move(planned: &[PlannedRef<'_>]) -> Vec<ObjectId> {
     tips.filter(|tip| seen.insert(*tip)).collect()
 }
 
-pub(crate) fn reject(planned: &mut [PlannedRef<'_>], faults: &HashMap<ObjectId, Reason>) {
-    for planned in planned.iter_mut().filter(|planned| planned.is_open()) {
-        if let Some(reason) = faults.get(&planned.source()) {
-            planned.reject(reason.clone());
-        }
-    }
-}
-
-/// Brings what the open refs need into a repository that has no refs, for a push from there.
-pub(crate) fn into_scratch(
+/// Fetches the objects that the open refs need into a repository that has no refs, for a push from there.
+pub(super) fn into_scratch(
     source: &dyn RefSource,
     scratch: &LocalStore,
     planned: &mut [PlannedRef<'_>],
@@ -96,7 +107,8 @@ pub(crate) fn into_scratch(
     Ok(())
 }
 
-pub(crate) fn apply(
+/// Makes the objects part of the destination, and moves the open refs.
+fn apply(
     quarantine: &mut dyn Quarantine,
     planned: &mut [PlannedRef<'_>],
     run: &SyncContext,
@@ -124,8 +136,8 @@ pub(crate) fn apply(
     Ok(())
 }
 
-/// Learns where somebody else has moved the refs that they raced us for.
-pub(crate) fn look_again(
+/// Lists the destination again for the tips of the refs that somebody else has moved meanwhile.
+fn look_again(
     destination: &dyn RefSource,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,

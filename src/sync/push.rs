@@ -1,5 +1,4 @@
-//! Telling a destination that decides by itself, a remote, which refs to move, and what became of
-//! them.
+//! The steps towards a destination that is told which refs to move, as a remote is.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,69 +11,98 @@ use bstr::BString;
 use crate::{
     Error, ErrorKind, ObjectId, PackAnswer, PackRequest, Phase, Push, PushAnswer, PushReport,
     Reason, RefList, RefSource, RefUpdate, Service, SyncContext, SyncOptions, Traffic,
+    local::Scratch,
     sync::{
-        plan::PlannedRef,
-        pull::{MAX_REFUSALS, reject},
+        compare::compare,
+        listing::Listed,
+        planned_ref::{MAX_UNAVAILABLE, PlannedRef, reject_tips},
+        pull,
     },
     text::repeatable,
 };
 
 use self::{
+    answer::{Company, RefAnswer},
     budget::Budget,
     halves::{Halves, Verdict, in_order},
-    settle::{Company, Judged},
+    settle::settle,
 };
-pub(crate) use self::{
-    refusals::{Refused, recall},
-    settle::{Settled, settle},
-};
+pub(super) use self::{refusals::recall, settle::Settled};
 
+mod answer;
 mod budget;
 mod halves;
 mod refusals;
 mod settle;
 
-/// What the destination said to all pushes of a run.
+/// Compares the tips among the source's objects, pushes the refs that are left open, and settles what was
+/// answered.
+pub(super) fn push(
+    (source, destination): (&dyn RefSource, &dyn RefSource),
+    push: &mut dyn Push,
+    listed: &Listed,
+    planned: &mut [PlannedRef<'_>],
+    options: &SyncOptions,
+    run: &SyncContext,
+) -> Result<Settled, Error> {
+    let scratch;
+    let (source, mut objects) = match source.objects(run)? {
+        Some(objects) => (source, objects),
+        None => {
+            let format = listed.destination.object_format;
+            scratch = Scratch::create(options.scratch.as_deref(), format)?;
+            pull::into_scratch(source, scratch.store(), planned, options, run)?;
+            (scratch.store() as &dyn RefSource, scratch.objects(run)?)
+        }
+    };
+    let absent = &Reason::DestinationUnknown;
+    compare(&mut *objects, planned, absent, options, run)?;
+    if options.dry_run {
+        return Ok(Settled::default());
+    }
+    let ends = (source, destination);
+    let sent = send(ends, push, listed, planned, options, run)?;
+    Ok(settle(destination, sent, planned, options, run))
+}
+
+/// The answers of the destination to all pushes of a run.
 #[derive(Default)]
-pub(crate) struct Sent {
-    /// What it said last about each ref that was sent, by the ref's place in the plan.
-    answers: HashMap<usize, Judged>,
-    /// What it printed in the last push that it declined in part or whole.
+struct Sent {
+    /// The last answer about each ref that was sent, by the ref's place in the plan.
+    answers: HashMap<usize, RefAnswer>,
+    /// The lines printed in the last push that was declined in part or whole.
     messages: Vec<String>,
-    /// Why it was in no state to answer the last one.
+    /// The error of the last push, if the destination was in no state to answer it.
     failure: Option<Error>,
 }
 
 /// Sends every open ref with the objects that the destination lacks for it. A ref whose objects
 /// can't be had from the source is rejected, and the others are sent without it.
 ///
-/// Where the destination declines a push as a whole, its refs are tried again in [parts](Halves), the
-/// source's default branch first. What it refused alone in an earlier run comes last.
+/// If the destination declines a push as a whole, its refs are tried again in [parts](Halves), the
+/// source's default branch first. A ref that was refused alone in an earlier run comes last.
 ///
 /// An error means that no ref has moved and that there is nothing to be said of any.
-pub(crate) fn send(
-    ends: (&dyn RefSource, &dyn RefSource),
+fn send(
+    (source, destination): (&dyn RefSource, &dyn RefSource),
     push: &mut dyn Push,
-    held: &RefList,
-    default_branch: Option<&BString>,
+    listed: &Listed,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
     run: &SyncContext,
 ) -> Result<Sent, Error> {
     let _span = tracing::debug_span!("push").entered();
-    let is_default =
-        |planned: &PlannedRef<'_>| default_branch.is_some_and(|name| name == planned.name());
-    let default_branch = planned.iter().position(is_default);
+    let default_branch = position(planned, listed.source.default_branch.as_ref());
     let (first, last) = refusals::queues(planned, default_branch);
     let mut halves = Halves::new(first, last);
     let mut budget = Budget::new(options.max_repeated_pushes);
     let mut sent = Sent::default();
     let mut sender = Sender {
-        source: ends.0,
-        destination: ends.1,
+        source,
+        destination,
         push,
-        haves: tips_of(held),
-        shallow: &held.shallow,
+        haves: haves(&listed.destination),
+        shallow: &listed.destination.shallow,
         planned,
         options,
         run,
@@ -113,8 +141,14 @@ pub(crate) fn send(
     Ok(sent)
 }
 
-/// Where to start with so many refs. If they are more than there can be pushes, that is anywhere: runs
-/// that don't know of each other shall not look at the same ones each time.
+/// The place of a branch in the plan.
+fn position(planned: &[PlannedRef<'_>], branch: Option<&BString>) -> Option<usize> {
+    let branch = branch?;
+    planned.iter().position(|planned| branch == planned.name())
+}
+
+/// The ref to start with among this many. If they are more than there can be pushes, it is a random one:
+/// runs that don't know of each other shall not try the same ones each time.
 fn start_among(refs: usize, most_pushes: usize) -> usize {
     if refs <= most_pushes {
         return 0;
@@ -128,7 +162,7 @@ fn is_overloaded(err: &Error) -> bool {
 }
 
 impl Sent {
-    /// Takes in what was said of the refs of a push.
+    /// Takes in the answers to a push.
     fn take_in(&mut self, pushed: Pushed) -> Verdict {
         let Pushed {
             places,
@@ -152,13 +186,13 @@ impl Sent {
             self.messages = report.messages;
         }
         let judged = report.answers.into_iter();
-        let judged = judged.map(|answer| Judged { answer, company });
+        let judged = judged.map(|answer| RefAnswer { answer, company });
         self.answers.extend(places.into_iter().zip(judged));
         self.failure = report.failure;
         verdict
     }
 
-    /// Nothing came of the last push. What was declined before stays declined.
+    /// Ends the pushes after one that got no answers. Refs that were declined before stay declined.
     fn give_up(&mut self, err: Error) {
         tracing::warn!(%err, "what is left is not pushed");
         self.failure = Some(err);
@@ -171,9 +205,8 @@ struct Pushed {
     /// The refs in it.
     places: Vec<usize>,
     report: PushReport,
-    /// Whether what was said of each ref is about that ref. It is not where none went through: all were
-    /// refused, or the destination did answer and said of no ref that it had moved, as if it had died
-    /// of one.
+    /// Whether each answer is about its own ref. It is not if no ref went through: all were refused, or the
+    /// destination did answer and said of no ref that it had moved, as if it had died of one.
     is_judged: bool,
 }
 
@@ -192,7 +225,7 @@ impl Sender<'_, '_> {
     /// Sends the refs at these places, but for those whose objects can't be had.
     fn send(&mut self, batch: &[usize]) -> Result<Pushed, Error> {
         let mut batch = batch.to_vec();
-        for _ in 0..MAX_REFUSALS {
+        for _ in 0..MAX_UNAVAILABLE {
             batch.retain(|at| self.planned[*at].is_open());
             if batch.is_empty() {
                 return Ok(Pushed::default());
@@ -253,7 +286,7 @@ impl Sender<'_, '_> {
             .list(Service::ReceivePack, &prefixes, self.run)
     }
 
-    /// Nothing was sent of the refs at these places. What was refused before stays so.
+    /// Rejects the refs of a push that was not sent. Refs that were refused before stay so.
     fn leave(&mut self, batch: &[usize], sent: &Sent) {
         let detail = sent.failure.as_ref();
         let detail = detail.map(|err| repeatable(&err.to_string()));
@@ -266,7 +299,7 @@ impl Sender<'_, '_> {
         }
     }
 
-    /// `None`: a tip that can't be had was rejected, and nothing was sent.
+    /// Sends one pack; `None` if a tip that can't be had was rejected, and nothing was sent.
     fn try_send(&mut self, updates: &[RefUpdate]) -> Result<Option<PushReport>, Error> {
         let takes = self.push.takes();
         let mut seen = HashSet::new();
@@ -298,7 +331,7 @@ impl Sender<'_, '_> {
             PackAnswer::Unavailable { tips } => {
                 let tips = tips.into_iter();
                 let faults = tips.map(|(tip, detail)| (tip, Reason::Unavailable { detail }));
-                reject(self.planned, &faults.collect());
+                reject_tips(self.planned, &faults.collect());
                 Ok(None)
             }
             PackAnswer::GaveUp { detail, .. } => Err(Error::new(ErrorKind::Remote, detail)),
@@ -306,15 +339,15 @@ impl Sender<'_, '_> {
     }
 }
 
-/// Everything that the destination vouches for.
-fn tips_of(held: &RefList) -> Vec<ObjectId> {
-    let tips = held.iter().map(|held| held.target);
+/// The objects that the destination has with everything behind them.
+fn haves(destination: &RefList) -> Vec<ObjectId> {
+    let tips = destination.iter().map(|listed| listed.target);
     tips.filter(|tip| !tip.is_null())
-        .chain(held.haves.iter().copied())
+        .chain(destination.haves.iter().copied())
         .collect()
 }
 
-/// How many objects a pack has, from its header (gitformat-pack: signature, version, count).
+/// The number of objects in a pack, from its header (gitformat-pack: signature, version, count).
 fn counted(pack: &mut dyn BufRead) -> Result<Traffic, Error> {
     let head = pack.fill_buf().map_err(|err| {
         let own = err.downcast::<Error>();

@@ -1,20 +1,20 @@
 //! New refs that can't exist beside others: a directory is in the way of a file of its name.
 //!
 //! All names are put in an order in which those below a directory come right behind it, whatever
-//! other names begin alike. What is in the way of a new one is next to it then: no table of all
-//! directories is needed, which a few deep names would fill.
+//! other names begin alike. An obstacle to a new name is next to it then: no table of all directories is
+//! needed, which a few deep names would fill.
 
 use std::{borrow::Cow, cmp::Ordering, collections::BTreeSet};
 
 use bstr::{BStr, ByteSlice};
 
-use super::{PlannedRef, Step};
 use crate::{
     Error, Reason,
     refs::{Namespace, RefList},
+    sync::planned_ref::{PlannedRef, Step},
 };
 
-/// Of two new refs that can't exist side by side the first one is created.
+/// Rejects new refs that can't exist beside others. The first one of two new ones is created.
 pub(super) fn reject(
     planned: &mut [PlannedRef<'_>],
     destination: &RefList,
@@ -25,9 +25,10 @@ pub(super) fn reject(
     if new.is_empty() {
         return Ok(());
     }
-    let held = destination.iter().map(|held| held.name);
-    let held = held.filter(|name| Namespace::split(name).is_some());
-    let mut names: Vec<_> = held.collect();
+    let present = destination.iter().map(|listed| listed.name);
+    let mut names: Vec<_> = present
+        .filter(|name| Namespace::split(name).is_some())
+        .collect();
     let first_new = names.len();
     names.extend(new.iter().map(|new| new.name()));
     let order = order(&names, destination, check)?;
@@ -59,8 +60,8 @@ pub(super) fn reject(
     Ok(())
 }
 
-/// Which of the names comes next, in [the order of paths](cmp_paths), case-folded where the
-/// destination is. Of names that are the same then, the first one comes first.
+/// The places of the names in [the order of paths](cmp_paths), case-folded if the destination is. Equal
+/// names keep their order.
 fn order(
     names: &[&BStr],
     destination: &RefList,
@@ -105,7 +106,7 @@ fn excludes(a: &[u8], b: &[u8], destination: &RefList) -> bool {
     component(a) == component(b)
 }
 
-/// How many bytes are the same at the start of both.
+/// The length of the longest common prefix, in bytes.
 fn alike(a: &[u8], b: &[u8]) -> usize {
     const PIECE: usize = 64;
     let pieces = a.chunks(PIECE).zip(b.chunks(PIECE));
@@ -136,9 +137,12 @@ mod tests {
 
     /// Component by component, which takes long for many names.
     fn exclude_each_other(a: &str, b: &str, folds_case: bool) -> bool {
-        let fold = |component: &str| match folds_case {
-            true => component.to_lowercase(),
-            false => component.to_owned(),
+        let fold = |component: &str| {
+            if folds_case {
+                component.to_lowercase()
+            } else {
+                component.to_owned()
+            }
         };
         let mut both = a.split('/').zip(b.split('/'));
         match both.find(|(a, b)| a != b) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{ObjectFormat, RefGlobs, SyncRunStats};
+use crate::{ObjectFormat, ObjectId, Outcome, RefGlobs, SyncRunStats};
 
 fn id(digit: char) -> ObjectId {
     ObjectId::from_hex(digit.to_string().repeat(40).as_bytes()).expect("hex")
@@ -313,9 +313,12 @@ fn a_rejection_by_the_rules_holds_as_long_as_these_are_the_same() {
         };
         let found = steps(&source, &destination, &options).into_iter();
         let found: Vec<_> = found.map(|(_, step)| step).collect();
-        let expected = reasons.clone().map(|reason| match holds {
-            true => rejected(reason),
-            false => Step::Compare,
+        let expected = reasons.clone().map(|reason| {
+            if holds {
+                rejected(reason)
+            } else {
+                Step::Compare
+            }
         });
         assert_eq!(found, expected, "{rules:?}");
     }

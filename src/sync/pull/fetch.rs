@@ -1,21 +1,22 @@
-//! Packs from a source, one after the other, until all has come that can be had.
+//! Fetching packs from a source, one after the other, until every tip is here or rejected.
 
 use std::{collections::HashMap, io::BufRead, mem};
 
-use super::{MAX_HAVES, MAX_REFUSALS, halves::Halves, reject};
+use super::{MAX_HAVES, halves::Halves};
 use crate::{
     Error, ErrorKind, ObjectId, PackAnswer, PackRequest, Quarantine, Reason, RefSource,
-    SyncContext, SyncOptions, SyncRunStats, sync::plan::PlannedRef,
+    SyncContext, SyncOptions, SyncRunStats,
+    sync::planned_ref::{MAX_UNAVAILABLE, PlannedRef, reject_tips},
 };
 
-/// How many packs are asked for, should one after the other turn out to lack a tip.
+/// The number of packs that are asked for, should one after the other turn out to lack a tip.
 const MAX_PACKS: usize = 8;
 
-/// How many bytes may be received for nothing where the source gives up on packs: this, or twice as many
+/// The bytes that may be received for nothing from a source that gives up on packs: this, or twice as many
 /// as came before it did so first.
 const MOST_LOST_BYTES: u64 = 1024 * 1024;
 
-/// What is under way between a source and a quarantine.
+/// A fetch from a source into a quarantine.
 pub(super) struct Fetch<'a, 'p> {
     source: &'a dyn RefSource,
     quarantine: &'a mut dyn Quarantine,
@@ -35,7 +36,7 @@ pub(super) struct Fetch<'a, 'p> {
     lost_bytes: u64,
 }
 
-/// Why a source made no pack of what it was asked for.
+/// The source's reason for making no pack.
 struct GaveUp {
     detail: String,
     blames_objects: bool,
@@ -43,7 +44,7 @@ struct GaveUp {
     bytes: u64,
 }
 
-/// What came of a request.
+/// The result of a request.
 enum Fetched {
     /// All that was asked for, or `some` of it: the rest was rejected.
     Arrived {
@@ -100,7 +101,8 @@ impl<'a, 'p> Fetch<'a, 'p> {
         }
     }
 
-    /// Whether any of them is here now, or was rejected by itself.
+    /// Fetches tips, in halves if the source gives up. Whether any of them is here now, or was rejected by
+    /// itself.
     fn in_halves(&mut self, wants: &[ObjectId]) -> Result<bool, Error> {
         let mut is_any_here = false;
         let mut halves = Halves::new(wants.len());
@@ -120,13 +122,14 @@ impl<'a, 'p> Fetch<'a, 'p> {
         };
         let faults = (0..).zip(wants).filter(|(at, _)| !halves.is_sound(*at));
         let faults = faults.map(|(at, tip)| {
-            let detail = match halves.is_faulty(at) {
-                true => detail.clone(),
-                false => format!("{detail}, asked for together with others"),
+            let detail = if halves.is_faulty(at) {
+                detail.clone()
+            } else {
+                format!("{detail}, asked for together with others")
             };
             (*tip, Reason::Unavailable { detail })
         });
-        reject(self.planned, &faults.collect());
+        reject_tips(self.planned, &faults.collect());
         Ok(is_any_here)
     }
 
@@ -141,7 +144,8 @@ impl<'a, 'p> Fetch<'a, 'p> {
     /// Asks for all of these, and once more without those that turn out to be at fault.
     fn fetch(&mut self, mut wants: Vec<ObjectId>) -> Result<Fetched, Error> {
         let mut some = false;
-        while !wants.is_empty() && self.faulty_packs < MAX_PACKS && self.refusals < MAX_REFUSALS {
+        while !wants.is_empty() && self.faulty_packs < MAX_PACKS && self.refusals < MAX_UNAVAILABLE
+        {
             self.keep_what_arrived()?;
             if self.is_full {
                 break;
@@ -165,22 +169,23 @@ impl<'a, 'p> Fetch<'a, 'p> {
             some = true;
             self.quarantine.discard()?;
             self.look_for_doubt(&faults)?;
-            reject(self.planned, &faults);
+            reject_tips(self.planned, &faults);
             wants.retain(|want| !faults.contains_key(want));
         }
         let given_up = |want| {
-            let detail = match self.is_full {
-                true => "not asked for: the destination takes one pack in a run",
-                false => "given up: each time it was asked for, another tip was at fault",
+            let detail = if self.is_full {
+                "not asked for: the destination takes one pack in a run"
+            } else {
+                "given up: each time it was asked for, another tip was at fault"
             };
             let detail = detail.to_owned();
             (want, Reason::Unavailable { detail })
         };
-        reject(self.planned, &wants.into_iter().map(given_up).collect());
+        reject_tips(self.planned, &wants.into_iter().map(given_up).collect());
         Ok(Fetched::Arrived { some: true })
     }
 
-    /// What is wrong with which tips; `None` if the source gave up.
+    /// Asks for a pack, and returns the tips at fault with their reasons; `None` if the source gave up.
     fn ask(&mut self, request: &PackRequest) -> Result<Option<HashMap<ObjectId, Reason>>, Error> {
         let (quarantine, run) = (&mut *self.quarantine, self.run);
         let received_before = run.traffic().bytes_received;
@@ -218,7 +223,8 @@ impl<'a, 'p> Fetch<'a, 'p> {
         }
     }
 
-    /// A source leaves out what is behind the haves: what is incomplete may be for what is missing there.
+    /// Looks whether the destination has lost something behind the haves. A source leaves out the objects
+    /// behind them, so that may be why a tip is incomplete.
     fn look_for_doubt(&mut self, faults: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
         let is_incomplete = |reason| matches!(reason, &Reason::Incomplete { .. });
         if !self.haves.is_empty()
@@ -231,7 +237,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
         Ok(())
     }
 
-    /// Before the next pack comes.
+    /// Keeps the last pack, before the next one comes.
     fn keep_what_arrived(&mut self) -> Result<(), Error> {
         if self.arrived.is_empty() {
             return Ok(());

@@ -1,9 +1,9 @@
-//! Which tips to ask for next where a source gives up on a pack of many, for the fault of some.
+//! The tips of the next request to a source that has given up on a pack of many, for the fault of some.
 
 use std::{cmp::Reverse, ops::Range};
 
-/// Tips by their place, in the order of their names: neighbours are often at fault together, so what is
-/// between sound ones comes first, and what is between faulty ones last.
+/// Tips by their place, in the order of their names. Neighbours are often at fault together, so tips
+/// between sound ones come first, and tips between faulty ones last.
 pub(super) struct Halves {
     tips: Vec<Tip>,
     parts: Vec<Part>,
@@ -14,13 +14,13 @@ pub(super) struct Halves {
 enum Tip {
     Open,
     Sound,
-    /// By itself.
+    /// The tip is at fault by itself.
     Faulty,
 }
 
 struct Part {
     tips: Range<usize>,
-    /// Of two halves.
+    /// The number that two halves share.
     family: Option<u32>,
     /// Whether it is to be halved without being asked for: the other half is sound.
     is_faulty: bool,
@@ -54,7 +54,7 @@ impl Halves {
         }
     }
 
-    /// Those that were asked for are here, or `some` of them, the others having been at fault.
+    /// Takes in that these tips are here, or `some` of them, the others having been at fault.
     pub(super) fn arrived(&mut self, tips: &Range<usize>, some: bool) {
         let family = self.take(tips);
         self.tips[tips.clone()].fill(Tip::Sound);
@@ -66,7 +66,7 @@ impl Halves {
         }
     }
 
-    /// The source gave up on those that were asked for.
+    /// Takes in that the source gave up on these tips.
     pub(super) fn gave_up(&mut self, tips: &Range<usize>) {
         let family = self.take(tips);
         let others = self.parts.iter_mut().filter(|part| part.family == family);

@@ -1,10 +1,10 @@
-//! How much may be spent on pushes that are repeated.
+//! The cost of repeated pushes, and its limits.
 
 /// Repeated pushes hold much of the same objects again: they may add up to this, or to twice the
 /// bytes of the first one, in which objects may be deltas against each other.
 const MOST_REPEATED_BYTES: u64 = 32 * 1024 * 1024;
 
-/// What the pushes of a run have cost so far.
+/// The cost of the pushes of a run so far.
 #[derive(Debug)]
 pub(super) struct Budget {
     most_repeated: usize,
@@ -28,8 +28,8 @@ impl Budget {
         self.pushes == 0
     }
 
-    /// Whether there may be one push more. The second one, which tells something of a single ref at
-    /// least, has any size.
+    /// Whether there may be one more push. The second one, which tells something of a single ref at
+    /// least, may have any size.
     pub(super) fn allows_another(&self) -> bool {
         let most_bytes = MOST_REPEATED_BYTES.max(self.first_bytes.saturating_mul(2));
         self.pushes <= self.most_repeated && self.repeated_bytes <= most_bytes

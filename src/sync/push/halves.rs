@@ -1,15 +1,15 @@
-//! Which refs go into which push of a run, decided from which pushes were declined as a whole.
+//! The refs of each push of a run, decided from the pushes that were declined as a whole.
 
 use std::collections::VecDeque;
 
-/// What a push told of its refs.
+/// The verdict of a push on its refs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// What became of each of them.
+    /// Each ref was judged for itself.
     Judged,
-    /// That its only one is at fault.
+    /// The only ref is at fault.
     RefusedAlone,
-    /// That one of these is.
+    /// One of these is at fault.
     Declined(Vec<usize>),
 }
 
@@ -17,18 +17,18 @@ pub(super) enum Verdict {
 ///
 /// The first one has all refs. If it is declined as a whole, they are tried anew: one ref, and twice as
 /// many each time that a push goes through. A group that is declined is halved until one of its refs is
-/// declined alone, and what was not tried goes back to the others. So each push but the first tells
+/// declined alone, and the rest goes back to the others. So each push but the first tells
 /// something new: a single ref at fault among many costs two pushes for each time that they can be
 /// halved, and where most are at fault each one costs one push, with its own objects and no others.
 #[derive(Debug)]
 pub(super) struct Halves {
-    /// What is still to be sent, in order.
+    /// The refs that are still to be sent, in order.
     queue: VecDeque<usize>,
     /// At least one of this many refs at the front of the queue is at fault.
     suspects: usize,
-    /// How many refs a push has that nothing is known of.
+    /// The size of a push of refs that nothing is known of.
     size: usize,
-    /// How many refs of the queue the last push was made of.
+    /// The number of refs that the last push took off the queue.
     taken: usize,
     /// Refs that are sent behind all others, and each by itself.
     last: VecDeque<usize>,
@@ -60,7 +60,7 @@ impl Halves {
         self.last.pop_front().map(|alone| vec![alone])
     }
 
-    /// Takes in what became of the last push.
+    /// Takes in the verdict on the last push.
     pub(super) fn learn(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Judged if self.suspects > 0 => {

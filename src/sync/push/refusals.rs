@@ -1,30 +1,23 @@
-//! What the destination refused in the run before.
+//! The refs that the destination refused in the run before.
 
 use std::{
     collections::HashMap,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::settle::Judged;
-use crate::{Reason, Refusal, SyncOptions, SyncRunRef, sync::plan::PlannedRef};
+use super::answer::RefAnswer;
+use crate::{
+    Refusal, SyncOptions, SyncRunRef,
+    sync::planned_ref::{PlannedRef, Refused},
+};
 
-/// A refusal of the run before, with its reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refused {
-    pub(crate) refusal: Refusal,
-    reason: Reason,
-}
-
-impl Refused {
-    /// In a box: most refs have none.
-    pub(super) fn new(refusal: Refusal, reason: Reason) -> Box<Self> {
-        Box::new(Refused { refusal, reason })
-    }
-}
-
-/// Recalls what the run before had to say of the open refs. One that was refused stays rejected for as
-/// long as neither tip moves and it is not yet time to try again.
-pub(crate) fn recall(planned: &mut [PlannedRef<'_>], options: &SyncOptions, now: SystemTime) {
+/// Recalls the refusals of the run before. An open ref that was refused stays rejected for as long as
+/// neither tip moves and it is not yet time to try again.
+pub(in crate::sync) fn recall(
+    planned: &mut [PlannedRef<'_>],
+    options: &SyncOptions,
+    now: SystemTime,
+) {
     let Some(previous) = &options.previous else {
         return;
     };
@@ -56,7 +49,7 @@ fn holds(refusal: Refusal, backoff: Duration, now: SystemTime) -> bool {
     !left.is_zero() && left <= backoff
 }
 
-/// When to try again, in whole seconds.
+/// The time to try again, in whole seconds.
 pub(super) fn retry_at(now: SystemTime, backoff: Duration) -> SystemTime {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = now.as_secs().saturating_add(backoff.as_secs());
@@ -83,8 +76,8 @@ pub(super) fn queues(
     (first, last)
 }
 
-/// What there was no push for stays refused.
-pub(super) fn keep(planned: &mut [PlannedRef<'_>], answers: &HashMap<usize, Judged>) {
+/// Rejects again the refused refs that no push was made for.
+pub(super) fn keep(planned: &mut [PlannedRef<'_>], answers: &HashMap<usize, RefAnswer>) {
     for (at, planned) in planned.iter_mut().enumerate() {
         if !planned.is_open() || answers.contains_key(&at) {
             continue;

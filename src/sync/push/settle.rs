@@ -1,39 +1,25 @@
-//! What became of the refs that were pushed.
+//! The outcomes of the refs that were pushed.
 
 use std::time::{Duration, SystemTime};
 
-use super::{Refused, Sent, is_overloaded, refusals};
+use super::{
+    Sent,
+    answer::{Company, RefAnswer},
+    is_overloaded, refusals,
+};
 use crate::{
     Error, ObjectId, PushAnswer, Reason, RefSource, Refusal, Service, SyncContext, SyncOptions,
-    sync::plan::PlannedRef,
+    sync::planned_ref::{PlannedRef, Refused},
 };
 
-/// What the destination said about one ref.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Judged {
-    pub(super) answer: PushAnswer,
-    pub(super) company: Company,
-}
-
-/// What an answer says of the ref itself, by what was sent with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Company {
-    /// Nothing was.
-    Alone,
-    /// Others were, and each was judged for itself.
-    Each,
-    /// So many others were, and all of them were declined.
-    Declined { others: usize },
-}
-
-/// What a run has to say of its pushes, beside what became of each ref.
+/// The result of the pushes of a run, beside the outcome of each ref.
 #[derive(Default)]
-pub(crate) struct Settled {
-    pub(crate) messages: Vec<String>,
-    /// How long the destination asked to wait before what is left is pushed.
-    pub(crate) retry_after: Option<Duration>,
-    /// Why the run failed. What is [unconfirmed](Reason::Unconfirmed) then is uncertain.
-    pub(crate) failure: Option<Error>,
+pub(in crate::sync) struct Settled {
+    pub(in crate::sync) messages: Vec<String>,
+    /// The time that the destination asked to wait before the rest is pushed.
+    pub(in crate::sync) retry_after: Option<Duration>,
+    /// The error of the run, if it failed. A ref that is [unconfirmed](Reason::Unconfirmed) then is uncertain.
+    pub(in crate::sync) failure: Option<Error>,
 }
 
 /// Makes outcomes of the answers. Where those leave a doubt the destination is listed again, and
@@ -41,7 +27,7 @@ pub(crate) struct Settled {
 ///
 /// The run has failed if this listing does, or if the destination was in no state to answer and no
 /// ref has moved, by this run or another.
-pub(crate) fn settle(
+pub(super) fn settle(
     destination: &dyn RefSource,
     sent: Sent,
     planned: &mut [PlannedRef<'_>],
@@ -88,7 +74,7 @@ pub(crate) fn settle(
                     planned.refused = again.map(|again| Refused::new(again, reason.clone()));
                 }
                 planned.reject(reason);
-                planned.see(found.unwrap_or(planned.held()));
+                planned.see(found.unwrap_or(planned.unmoved()));
             }
         }
     }
@@ -122,7 +108,7 @@ pub(super) fn is_unclear(answer: &PushAnswer) -> bool {
 
 /// Refs that changed under a push are refused in the words of whatever noticed: "failed to update
 /// ref", "cannot lock ref", "incorrect old value provided", "reference already exists" and others.
-fn reads_like_a_lost_race(judged: &Judged) -> bool {
+fn reads_like_a_lost_race(judged: &RefAnswer) -> bool {
     let PushAnswer::Refused { text } = &judged.answer else {
         return false;
     };
@@ -140,9 +126,9 @@ fn reads_like_a_lost_race(judged: &Judged) -> bool {
     words.iter().any(|words| text.contains(words)) && !text.contains("hook")
 }
 
-/// What an answer means for a ref, with its tip `now` where that was looked up.
+/// The meaning of an answer for a ref, with its tip `now` if that was looked up.
 fn verdict(
-    judged: Judged,
+    judged: RefAnswer,
     planned: &PlannedRef<'_>,
     now: Option<Option<ObjectId>>,
 ) -> Result<(), Reason> {
@@ -168,11 +154,11 @@ fn with_company(text: String, company: Company) -> String {
     }
 }
 
-/// When a ref that was not moved is tried again, and how, if the answer was about the ref itself.
+/// The refusal of a ref that was not moved, if the answer was about the ref itself.
 ///
 /// One that the destination died of, or said nothing of, is not waited with: it may have been for
 /// another reason.
-fn refusal(judged: &Judged, backoff: Duration, now: SystemTime) -> Option<Refusal> {
+fn refusal(judged: &RefAnswer, backoff: Duration, now: SystemTime) -> Option<Refusal> {
     let alone = judged.company == Company::Alone;
     let backoff = match (&judged.answer, judged.company) {
         (PushAnswer::Done, _) | (_, Company::Declined { .. }) => return None,

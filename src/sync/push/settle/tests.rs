@@ -69,7 +69,7 @@ fn what_each_answer_means() {
         ),
     ];
     for (answer, company, now, expected) in cases {
-        let judged = Judged { answer, company };
+        let judged = RefAnswer { answer, company };
         let text = format!("{judged:?} {now:?}");
         assert_eq!(verdict(judged, &planned[0], now), expected, "{text}");
     }
@@ -95,7 +95,7 @@ fn only_what_was_judged_for_itself_has_a_time_to_try_it_again() {
         (unclear(), Declined { others: 1 }, None),
     ];
     for (answer, company, expected) in cases {
-        let judged = Judged { answer, company };
+        let judged = RefAnswer { answer, company };
         let found = refusal(&judged, Duration::from_secs(60), at(100));
         assert_eq!(found, expected, "{judged:?}");
     }

@@ -1,0 +1,120 @@
+//! Listing the refs of both ends, as far as the options can select them.
+
+use std::{panic::resume_unwind, thread};
+
+use bstr::{BString, ByteSlice as _};
+
+use super::plan;
+use crate::{
+    Error, ErrorKind, Phase, RefList, RefSource, Service, SyncContext, SyncOptions,
+    refs::{self, Namespace},
+};
+
+/// The refs of the two ends.
+pub(super) struct Listed {
+    /// The selected refs of the source.
+    pub(super) source: RefList,
+    pub(super) destination: RefList,
+    /// Whether `destination` was listed through upload-pack rather than receive-pack.
+    pub(super) is_for_fetch: bool,
+}
+
+/// Lists the refs of both ends.
+pub(super) fn list(
+    (source, destination): (&dyn RefSource, &dyn RefSource),
+    options: &SyncOptions,
+    run: &SyncContext,
+) -> Result<Listed, Error> {
+    let _span = tracing::debug_span!("list").entered();
+    run.advance(Phase::List, 0, None);
+    // At once: one of the two is usually waiting for a network.
+    let span = tracing::Span::current();
+    let (of_destination, of_source) = thread::scope(|scope| {
+        let of_destination = scope.spawn(|| {
+            let _entered = span.enter();
+            list_destination(destination, options, run)
+        });
+        let of_source = source.list(Service::UploadPack, &source_prefixes(options), run);
+        let of_destination = of_destination.join();
+        let of_destination = of_destination.unwrap_or_else(|panic| resume_unwind(panic));
+        (of_destination, of_source)
+    });
+    let ((destination, is_for_fetch), mut source) = (of_destination?, of_source?);
+    run.check()?;
+    let count = source.len() as u64;
+    run.advance(Phase::List, count, Some(count));
+    check_formats(&source, &destination)?;
+    let is_branch = |name: &BString| refs::is_branch(name.as_bstr());
+    source.default_branch = source.default_branch.filter(is_branch);
+    plan::select(&mut source, options);
+    Ok(Listed {
+        source,
+        destination,
+        is_for_fetch,
+    })
+}
+
+/// Lists the refs of the destination, and whether it did so as to those who fetch.
+fn list_destination(
+    destination: &dyn RefSource,
+    options: &SyncOptions,
+    run: &SyncContext,
+) -> Result<(RefList, bool), Error> {
+    if !options.dry_run {
+        destination.sweep();
+    }
+    let prefixes = destination_prefixes(options);
+    if !options.expects_changes
+        && let Some(list) = destination.list_for_fetch(&prefixes, run)?
+    {
+        return Ok((list, true));
+    }
+    let list = destination.list(Service::ReceivePack, &prefixes, run)?;
+    Ok((list, false))
+}
+
+impl Listed {
+    /// Lists the destination again, as to those who push.
+    pub(super) fn list_for_push(
+        &mut self,
+        destination: &dyn RefSource,
+        options: &SyncOptions,
+        run: &SyncContext,
+    ) -> Result<(), Error> {
+        let prefixes = destination_prefixes(options);
+        self.destination = destination.list(Service::ReceivePack, &prefixes, run)?;
+        self.is_for_fetch = false;
+        check_formats(&self.source, &self.destination)
+    }
+}
+
+fn source_prefixes(options: &SyncOptions) -> Vec<BString> {
+    if options.list_excluded {
+        both_namespaces()
+    } else {
+        options.globs.prefixes()
+    }
+}
+
+fn destination_prefixes(options: &SyncOptions) -> Vec<BString> {
+    if options.list_excluded {
+        both_namespaces()
+    } else {
+        options.globs.prefixes_with_parents()
+    }
+}
+
+fn both_namespaces() -> Vec<BString> {
+    Namespace::ALL
+        .map(|namespace| namespace.prefix().into())
+        .into()
+}
+
+fn check_formats(source: &RefList, destination: &RefList) -> Result<(), Error> {
+    let (from, to) = (source.object_format, destination.object_format);
+    if from == to {
+        return Ok(());
+    }
+    let text = format!("the source uses {from}, the destination {to}");
+    Err(Error::new(ErrorKind::ObjectFormatMismatch, text))
+}

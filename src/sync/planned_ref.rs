@@ -1,0 +1,163 @@
+//! One ref of a run: its tips at both ends, and the step that is left to do.
+
+use std::collections::HashMap;
+
+use bstr::BStr;
+
+use crate::{
+    FilterReason, ObjectId, Outcome, Reason, RefUpdate, Refusal,
+    refs::{AdvertisedRef, Namespace, RefList, table::RefTable},
+};
+
+/// The number of requests in which a source may refuse a tip, each time another one.
+pub(super) const MAX_UNAVAILABLE: usize = 64;
+
+/// A ref of the source that isn't the same at both ends.
+///
+/// There may be a million, so names and tips stay in the listings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlannedRef<'a> {
+    source: &'a RefTable,
+    destination: &'a RefTable,
+    /// The place among the refs of the source.
+    at: u32,
+    /// The place among the refs of the destination, if that has the ref.
+    destination_at: Option<u32>,
+    /// The destination's tip in a later listing, if that has another one.
+    seen: Option<Box<Option<ObjectId>>>,
+    pub(crate) step: Step,
+    /// The last refusal of the ref by the destination.
+    pub(super) refused: Option<Box<Refused>>,
+}
+
+/// The step that is left to do for a ref.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// None: the outcome is known.
+    Settled(Box<Outcome>),
+    /// Creating the ref, which the destination doesn't have.
+    Create,
+    /// Comparing the histories of the tips, which decide whether the ref moves.
+    Compare,
+}
+
+impl<'a> PlannedRef<'a> {
+    /// The ref at these places of the two lists.
+    pub(super) fn new(
+        (source, at): (&'a RefList, u32),
+        (destination, destination_at): (&'a RefList, Option<u32>),
+        step: Step,
+    ) -> Self {
+        PlannedRef {
+            source: &source.refs,
+            destination: &destination.refs,
+            at,
+            destination_at,
+            seen: None,
+            step,
+            refused: None,
+        }
+    }
+
+    /// The place among the refs of the source.
+    pub(crate) fn at(&self) -> usize {
+        self.at as usize
+    }
+
+    pub(crate) fn name(&self) -> &'a BStr {
+        self.source.at(self.at()).name
+    }
+
+    pub(crate) fn is_tag(&self) -> bool {
+        self.name().starts_with(Namespace::Tag.prefix().as_bytes())
+    }
+
+    pub(crate) fn namespace(&self) -> Namespace {
+        if self.is_tag() {
+            Namespace::Tag
+        } else {
+            Namespace::Branch
+        }
+    }
+
+    pub(crate) fn source(&self) -> ObjectId {
+        self.source.at(self.at()).target
+    }
+
+    /// The destination's tip before the run.
+    pub(crate) fn before(&self) -> Option<ObjectId> {
+        tip(&self.destination.at(self.destination_at? as usize))
+    }
+
+    /// The destination's tip after the run if the run does not move the ref: another one than before if
+    /// somebody else moved it meanwhile.
+    pub(crate) fn unmoved(&self) -> Option<ObjectId> {
+        self.seen.as_deref().copied().unwrap_or(self.before())
+    }
+
+    /// Takes note of the destination's tip in a later listing.
+    pub(crate) fn see(&mut self, tip: Option<ObjectId>) {
+        self.seen = (tip != self.before()).then(|| Box::new(tip));
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self.step, Step::Settled(..))
+    }
+
+    /// The update that the destination is asked for.
+    pub(crate) fn update(&self) -> RefUpdate<'a> {
+        RefUpdate {
+            name: self.name(),
+            expected: self.before(),
+            new: self.source(),
+        }
+    }
+
+    pub(crate) fn reject(&mut self, reason: Reason) {
+        self.step = rejected(reason);
+    }
+
+    /// The reason, if the ref is rejected already.
+    pub(crate) fn rejection(&self) -> Option<&Reason> {
+        match &self.step {
+            Step::Settled(outcome) => outcome.rejection(),
+            Step::Create | Step::Compare => None,
+        }
+    }
+}
+
+/// The refusal of a ref by the destination, in the run before or in this one, with its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(super) refusal: Refusal,
+    pub(super) reason: Reason,
+}
+
+impl Refused {
+    /// Boxed, as most refs have none.
+    pub(super) fn new(refusal: Refusal, reason: Reason) -> Box<Self> {
+        Box::new(Refused { refusal, reason })
+    }
+}
+
+pub(super) fn filtered(reason: FilterReason) -> Step {
+    Step::Settled(Box::new(Outcome::Filtered(reason)))
+}
+
+pub(super) fn rejected(reason: Reason) -> Step {
+    Step::Settled(Box::new(Outcome::Rejected(reason)))
+}
+
+/// The tip of a ref, unless it leads nowhere.
+pub(super) fn tip(listed: &AdvertisedRef<'_>) -> Option<ObjectId> {
+    (!listed.target.is_null()).then_some(listed.target)
+}
+
+/// Rejects the open refs with these tips.
+pub(super) fn reject_tips(planned: &mut [PlannedRef<'_>], reasons: &HashMap<ObjectId, Reason>) {
+    for planned in planned.iter_mut().filter(|planned| planned.is_open()) {
+        if let Some(reason) = reasons.get(&planned.source()) {
+            planned.reject(reason.clone());
+        }
+    }
+}
