@@ -2,7 +2,7 @@
 
 use crate::support::git::{ObjectFormat, Repo, Sandbox};
 use crate::support::pull::{DATE, grow, is_sound};
-use refsync::{LocalStore, SyncOptions, SyncRunStats};
+use refsync::{LocalStore, Reason, SyncOptions, SyncRunStats};
 use std::fs;
 
 /// A source whose two branches and their history are packed, and one commit in a pack of its own.
@@ -98,8 +98,13 @@ fn a_multi_pack_index_that_names_packs_which_are_gone() {
 
 /// The file with one byte inverted, and its checksum made to fit.
 fn damaged(graph: &[u8], at: usize) -> Vec<u8> {
-    let mut graph = graph[..graph.len() - 20].to_vec();
+    let mut graph = graph.to_vec();
     graph[at] ^= 0xff;
+    with_checksum(graph)
+}
+
+fn with_checksum(mut graph: Vec<u8>) -> Vec<u8> {
+    graph.truncate(graph.len() - 20);
     let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
     hasher.update(&graph);
     graph.extend_from_slice(hasher.try_finalize().unwrap().as_slice());
@@ -123,6 +128,50 @@ fn a_commit_graph_that_is_wrong_under_a_right_checksum() {
         source.assert_comes_whole(&format!("{at}.git"), &format!("byte {at}"));
         fs::remove_file(&path).unwrap();
     }
+}
+
+/// The place of a commit in a commit-graph, and where what is said of it begins (gitformat-commit-graph(5)).
+fn in_graph(graph: &[u8], id: &str) -> (u32, usize) {
+    let chunk = |name: &[u8]| {
+        let mut entries = graph[8..].chunks(12);
+        let entry = entries.find(|entry| entry.starts_with(name)).unwrap();
+        usize::try_from(u64::from_be_bytes(entry[4..12].try_into().unwrap())).unwrap()
+    };
+    let id = refsync::ObjectId::from_hex(id.as_bytes()).unwrap();
+    let mut ids = graph[chunk(b"OIDL")..].chunks(20);
+    let place = ids.position(|found| found == id.as_slice()).unwrap();
+    (place as u32, chunk(b"CDAT") + 36 * place)
+}
+
+/// Git believes it, and neither clones nor pushes such a branch. The others come.
+#[test]
+fn a_commit_graph_that_names_another_parent() {
+    let source = Source::new();
+    let repo = &source.repo;
+    let rev = |name: &str| repo.git(&["rev-parse", name]);
+    repo.delete_ref("refs/heads/also");
+    repo.git(&["commit-graph", "write", "--reachable"]);
+    let path = repo.path.join("objects/info/commit-graph");
+    let mut graph = fs::read(&path).unwrap();
+    let (_, of_tip) = in_graph(&graph, &rev("main"));
+    let (other, _) = in_graph(&graph, &rev("side~1"));
+    graph[of_tip + 20..][..4].copy_from_slice(&other.to_be_bytes());
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, with_checksum(graph)).unwrap();
+    let url = repo.path.to_string_lossy();
+    let by_git = source.sandbox.init_bare("git.git", ObjectFormat::Sha1);
+    let fetched = |name: &str| {
+        let fetched = by_git.try_git(&["fetch", "-q", &url, &format!("{name}:{name}")]);
+        fetched.status.success()
+    };
+    assert_eq!(["side", "main"].map(fetched), [true, false]);
+    let (stats, destination) = source.pull("pulled.git");
+    let reason = crate::support::pull::reason_in(&stats, "refs/heads/main");
+    assert!(matches!(reason, Reason::Incomplete { .. }), "{reason}");
+    assert_eq!(destination.for_each_ref(), by_git.for_each_ref());
+    assert!(is_sound(&destination));
+    fs::remove_file(&path).unwrap();
+    source.assert_comes_whole("whole.git", "without the commit-graph");
 }
 
 /// Git passes over an alternate that leads back to where it was named.
