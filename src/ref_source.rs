@@ -303,6 +303,12 @@ pub trait Push {
     /// [`PackRequest::ofs_delta`].
     fn takes(&self) -> PackFeatures;
 
+    /// Whether the destination is told how long a pack is, since it takes none without that. Where this
+    /// turns out in a push that fails for it, the pack is made and pushed once more.
+    fn says_length(&self) -> bool {
+        false
+    }
+
     /// Sends the updates, each a compare-and-swap, and the pack that they need. One answer per
     /// update, in order.
     ///

@@ -34,7 +34,7 @@ impl Session {
             version: Some("2"),
             moves_refs: false,
         };
-        let answer = self.client.upload(&call, &mut body.as_slice());
+        let answer = self.client.upload_bytes(&call, &body);
         let answer = answer.map_err(|unanswered| unanswered.error)?.body;
         let listed = ls_refs::listing(answer, known.format, run.limits());
         listed.map_err(|err| self.client.take_failure().unwrap_or(err))
@@ -54,7 +54,7 @@ impl Session {
             version: matches!(known.dialect, Dialect::V2 { .. }).then_some("2"),
             moves_refs: false,
         };
-        let answer = self.client.upload(&call, &mut body.as_slice());
+        let answer = self.client.upload_bytes(&call, &body);
         let mut answer = answer.map_err(|unanswered| unanswered.error)?.body;
         let mut budget = SidebandBudget::up_to(run.limits().noise);
         let preface = fetch::preface(&mut answer, known.dialect, &mut budget);

@@ -1,6 +1,6 @@
 //! A remote over smart HTTP as an end of a sync.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 
 use bstr::BString;
 use rustls::{crypto::CryptoProvider, pki_types::CertificateDer};
@@ -45,6 +45,8 @@ pub struct SmartHttp {
     timeouts: Timeouts,
     extra_roots: Vec<CertificateDer<'static>>,
     crypto: Option<Arc<CryptoProvider>>,
+    /// Whether the server takes no pack without its length, once a push has shown that.
+    says_lengths: Arc<AtomicBool>,
     /// Taken for the time of a request, so that two runs at once don't share one.
     session: Mutex<Option<Session>>,
     given_profile: Option<ServerProfile>,
@@ -66,6 +68,7 @@ impl SmartHttp {
             timeouts: Timeouts::default(),
             extra_roots: Vec::new(),
             crypto: None,
+            says_lengths: Arc::default(),
             session: Mutex::default(),
             given_profile: None,
             profile: Mutex::default(),
@@ -76,6 +79,7 @@ impl SmartHttp {
     /// was learnt on it.
     fn start_anew(mut self) -> Self {
         self.session = Mutex::default();
+        self.says_lengths = Arc::default();
         self.profile = Mutex::new(self.given_profile.clone());
         self
     }

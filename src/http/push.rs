@@ -1,6 +1,9 @@
 //! A remote as a destination: listing its refs for a push, and the push.
 
-use std::io::{BufRead, Cursor, Read as _};
+use std::{
+    io::{BufRead, Cursor, Read as _},
+    sync::atomic::Ordering,
+};
 
 use bstr::{BString, ByteSlice as _};
 
@@ -92,6 +95,10 @@ impl Push for &SmartHttp {
             thin: known.capabilities.thin_pack,
             ofs_delta: known.capabilities.ofs_delta,
         })
+    }
+
+    fn says_length(&self) -> bool {
+        self.says_lengths.load(Ordering::Relaxed)
     }
 
     fn push(

@@ -73,6 +73,7 @@ impl SmartHttp {
             crypto: self.crypto.clone(),
             run: current.clone(),
             counters: counters.clone(),
+            says_lengths: self.says_lengths.clone(),
         })?;
         Ok(Session {
             url: self.url.clone(),

@@ -233,7 +233,12 @@ impl Sender<'_, '_> {
             let updates: Vec<_> = batch.iter().map(|at| self.planned[*at].update()).collect();
             let total = Some(updates.len() as u64);
             self.run.advance(Phase::Apply, 0, total);
-            let report = self.try_send(&updates)?;
+            let said_length = self.push.says_length();
+            let mut report = self.try_send(&updates);
+            if report.is_err() && self.push.says_length() && !said_length {
+                report = self.try_send(&updates);
+            }
+            let report = report?;
             self.run.advance(Phase::Apply, updates.len() as u64, total);
             if let Some(mut report) = report {
                 let is_judged =

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     io::Read as _,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
 
@@ -48,6 +48,8 @@ pub(crate) struct ClientOptions {
     pub(crate) crypto: Option<Arc<CryptoProvider>>,
     pub(crate) run: CurrentRun,
     pub(crate) counters: Arc<WireCounters>,
+    /// Whether the server takes no large body without its length, once that is known.
+    pub(crate) says_lengths: Arc<AtomicBool>,
 }
 
 /// HTTP to one origin.
@@ -65,6 +67,7 @@ pub(super) struct Inner {
     pub(super) link: Arc<Link>,
     /// The last answer, for [`HttpClient::finish`].
     last: Mutex<Option<ResponseBody>>,
+    pub(super) says_lengths: Arc<AtomicBool>,
 }
 
 impl HttpClient {
@@ -109,6 +112,7 @@ impl HttpClient {
             moved: Mutex::new(None),
             link,
             last: Mutex::new(None),
+            says_lengths: options.says_lengths,
         }))
     }
 

@@ -1,6 +1,9 @@
 //! Requests whose body is too large to be held in memory.
 
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::{
+    io::{self, BufRead, BufReader, Read as _},
+    sync::atomic::Ordering,
+};
 
 use ureq::{
     Body,
@@ -41,7 +44,8 @@ impl HttpClient {
     /// A body that fits into a small buffer goes with its length, a larger one in chunks as it is
     /// read. Before that, an empty request finds out whether the server would take it: a server that
     /// says no during an upload is hard to hear. For one that takes no chunks the body is put into a
-    /// file first, to know its length.
+    /// file first, to know its length. One that turns out to take none once the body is on its way is
+    /// [given the length](HttpClient::says_lengths) from the next request on.
     pub(crate) fn upload(
         &self,
         call: &Call<'_>,
@@ -65,17 +69,36 @@ impl HttpClient {
         })
     }
 
+    /// The same for a body that is all there, which is sent again with its length if it has to be.
+    pub(crate) fn upload_bytes(&self, call: &Call<'_>, body: &[u8]) -> Result<Answer, Unanswered> {
+        let said_length = self.says_lengths();
+        let first = self.upload(call, &mut &body[..]);
+        match first.is_err() && self.says_lengths() && !said_length {
+            true => self.upload(call, &mut &body[..]),
+            false => first,
+        }
+    }
+
+    /// Whether large bodies are sent with their length, since the server has refused one without it.
+    pub(crate) fn says_lengths(&self) -> bool {
+        self.0.says_lengths.load(Ordering::Relaxed)
+    }
+
     fn try_upload(
         &self,
         call: &Call<'_>,
         upload: &mut UploadBody<'_>,
     ) -> Result<BufReader<ResponseBody>, Error> {
         upload.read_ahead()?;
-        if upload.length.is_none() && !self.takes_chunks(call)? {
+        if upload.length.is_none() && (self.says_lengths() || !self.takes_chunks(call)?) {
             tracing::debug!("the server takes no chunks");
             upload.set_aside()?;
         }
+        let is_chunked = upload.length.is_none();
         let response = self.post(call, upload)?;
+        if is_chunked && response.status() == StatusCode::LENGTH_REQUIRED {
+            self.0.says_lengths.store(true, Ordering::Relaxed);
+        }
         let response = self.accept(response)?;
         if !upload.is_over() {
             // It hung up on the request and called that a success.

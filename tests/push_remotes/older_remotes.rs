@@ -21,6 +21,46 @@ fn replace(body: &mut [u8], from: &[u8], to: &[u8]) {
     body[at..at + from.len()].copy_from_slice(to);
 }
 
+/// A remote behind a proxy that takes a small body in chunks, and wants to know the length of a large one.
+#[test]
+fn a_pack_is_made_again_for_a_remote_that_wants_to_know_its_length() {
+    let pair = Pair::in_step();
+    let texts = [noise(3_000_000), noise(3_000_000).chars().rev().collect()];
+    let large = |parent: &str, number: usize| {
+        let text = &texts[number];
+        let files = [("large", text.as_str())];
+        pair.source.commit("main", &[parent], "l\n", &files, DATE)
+    };
+    let forms = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&forms);
+    pair.script(move |head| {
+        if head.method == "GET" {
+            return None;
+        }
+        let is_chunked = head.header("transfer-encoding").is_some();
+        let form = (is_chunked, head.body.len() > 4);
+        seen.lock().unwrap().push(form);
+        (form == (true, true)).then(|| Answer::status(411))
+    });
+    let (probe, in_chunks, with_length) = ((true, false), (true, true), (false, true));
+    let destination = pair.destination();
+    let push = || {
+        let pushed = pair.try_push_to(&destination, &SyncOptions::default());
+        pushed.expect("a push")
+    };
+    let first = large(&pair.tip, 0);
+    let stats = push();
+    assert_eq!(stats.find(MAIN).unwrap().after.to_string(), first);
+    assert_eq!(forms.lock().unwrap()[..], [probe, in_chunks, with_length]);
+    forms.lock().unwrap().clear();
+    let second = large(&first, 1);
+    let stats = push();
+    assert_eq!(stats.find(MAIN).unwrap().after.to_string(), second);
+    assert_eq!(forms.lock().unwrap()[..], [with_length]);
+    assert_eq!(pair.remote.git(&["rev-parse", MAIN]), second);
+    pair.remote.fsck();
+}
+
 /// A file that changed in one place, a branch that the remote declines, and the packs of a push.
 struct Older {
     pair: Pair,

@@ -31,6 +31,7 @@ fn options(url: &str) -> ClientOptions {
         crypto: None,
         run: CurrentRun::default(),
         counters: Arc::new(WireCounters::default()),
+        says_lengths: Arc::default(),
     }
 }
 

@@ -126,6 +126,57 @@ fn a_server_that_takes_no_chunks_gets_the_length() {
     assert_eq!(server.requests().len(), 1);
 }
 
+/// A server in front of which something takes small requests to pieces, and passes large ones on.
+#[test]
+fn a_server_that_takes_chunks_of_a_probe_alone_gets_the_length_from_then_on() {
+    let refusal = || response("411 Length Required", &["Connection: close"], "");
+    for refuse in [Step::Close, Step::Refuse] {
+        let server = Server::start([
+            Step::Answer(done("")),
+            refuse(refusal()),
+            Step::Answer(done("thanks")),
+            Step::Answer(done("again")),
+        ]);
+        let client = client(&server.url());
+        let repository = RemoteUrl::parse(&server.url()).expect("a valid URL");
+        assert!(!client.says_lengths());
+        let refused = client.upload(&call(&repository), &mut bytes(30 * MIB));
+        let err = refused.err().expect("no length");
+        assert_eq!(err.error.kind(), ErrorKind::Remote);
+        assert!(!err.may_have_acted);
+        assert!(client.says_lengths());
+        for words in ["thanks", "again"] {
+            let answer = upload(&client, &server.url(), bytes(3 * MIB));
+            assert_eq!(answer.expect("an answer"), words);
+        }
+        let requests = server.requests();
+        for post in &requests[requests.len() - 2..] {
+            assert!(post.contains("\ncontent-length: 3145728\n"));
+            assert!(!post.contains("transfer-encoding"));
+        }
+    }
+}
+
+/// A body that is all there is sent once more at once.
+#[test]
+fn a_long_request_is_repeated_with_its_length() {
+    let refusal = response("411 Length Required", &["Connection: close"], "");
+    let server = Server::start([
+        Step::Answer(done("")),
+        Step::Close(refusal.clone()),
+        Step::Close(refusal),
+    ]);
+    let body = vec![b'x'; 3_000_000];
+    let repository = RemoteUrl::parse(&server.url()).expect("a valid URL");
+    let client = client(&server.url());
+    let answer = client.upload_bytes(&call(&repository), &body);
+    let err = answer.err().expect("refused for good").error;
+    assert_eq!(err.kind(), ErrorKind::Remote);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(requests[2].contains("\ncontent-length: 3000000\n"));
+}
+
 #[test]
 fn a_body_that_is_set_aside_fails_as_any_other() {
     let no_chunks = response("411 Length Required", &[], "");
