@@ -1,4 +1,4 @@
-//! What servers answer to a fetch and to a push, with a plain reading of it beside ours.
+//! The answers of servers to a fetch and to a push, with a plain reading of them beside ours.
 
 use std::io::{BufRead, Read};
 
@@ -120,8 +120,8 @@ pub fn side_band(data: &[u8]) {
     }
 }
 
-/// What a server reports about a push of three refs, behind a byte of its capabilities: what comes
-/// of each is what a plain reading says, and nothing has moved unless it says so.
+/// The report of a server about a push of three refs, behind a byte of its capabilities: the verdict on
+/// each ref is that of a plain reading, and nothing has moved unless it says so.
 pub fn report_status(data: &[u8]) {
     let mut bytes = Bytes(data);
     let seed = bytes.byte();
@@ -231,7 +231,7 @@ fn refused(line: &[u8]) -> Option<Before> {
     Some(Before::Refused(text.into()))
 }
 
-/// How a stream in side-bands ended.
+/// The end of a stream in side-bands.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Flush,
@@ -289,7 +289,7 @@ fn plain_bands(frames: &[Frame<'_>]) -> (Vec<u8>, End) {
     (matter, End::CutOff)
 }
 
-/// Of a report that is all there.
+/// The plain reading of a complete report.
 fn plain_report(matter: &[u8], updates: &[RefUpdate]) -> ((bool, Option<String>), Vec<Verdict>) {
     let frames = frames(matter);
     let lines = frames.iter().map_while(|frame| match frame {

@@ -1,4 +1,4 @@
-//! What git keeps of what is behind commits.
+//! Bitmap files of git.
 
 use super::bytes::Bytes;
 use crate::{

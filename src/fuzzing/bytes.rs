@@ -1,4 +1,4 @@
-//! How inputs are read: as decisions, and as streams that come in pieces.
+//! Reading inputs: as decisions, and as streams that come in pieces.
 
 use std::io::{self, BufRead, Read};
 

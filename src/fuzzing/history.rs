@@ -104,7 +104,7 @@ impl History {
         }
     }
 
-    /// Of each commit, with itself; a bit for each.
+    /// The ancestors of each commit and itself, a bit for each.
     fn ancestors(&self) -> Vec<u64> {
         let mut ancestors: Vec<u64> = Vec::new();
         for (number, commit) in self.commits.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! How servers introduce themselves and list their refs.
+//! Advertisements of servers, and listings of their refs.
 
 use std::io::Read;
 
@@ -203,8 +203,8 @@ fn said(advertisement: &Result<Advertisement, String>) -> Result<Said<'_>, &str>
     ))
 }
 
-/// What stands before the first packet without content, a line for each one with it. What a service
-/// is announced with doesn't count.
+/// The content of the packets before the first empty one, a line for each. The announcement of a service
+/// doesn't count.
 fn lines_of(stream: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut frames = frames(stream).into_iter().peekable();

@@ -53,7 +53,7 @@ pub(super) fn forms(objects: &[Object], known: &[Object], bytes: &mut Bytes<'_>)
     forms
 }
 
-/// How many of the entries lead to a whole object, and the longest way to one.
+/// The number of entries that lead to a whole object, and the longest way to one.
 pub(super) fn resolvable(objects: &[Object], forms: &[Form], store: &Store) -> (usize, u32) {
     let mut depths: Vec<Option<u32>> = vec![None; forms.len()];
     loop {

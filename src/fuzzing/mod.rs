@@ -1,4 +1,4 @@
-//! What is fuzzed, and the properties that hold whatever the input is.
+//! The fuzzed functions, and the properties that hold whatever the input is.
 //!
 //! Each function takes an input and panics where its property doesn't hold. cargo-fuzz calls them with
 //! inputs that it makes up (see `fuzz/`), and the tests here with those that are kept.

@@ -160,12 +160,12 @@ impl Maker<'_> {
     }
 }
 
-/// Where there was nothing to name, a commit or a tag has come out empty.
+/// Whether an object has content: a commit or a tag without anything to name comes out empty.
 pub(super) fn is_whole(object: &Object) -> bool {
     !(matches!(object.kind, Kind::Commit | Kind::Tag) && object.content.is_empty())
 }
 
-/// What an object names, and as what. `None` for one that names nothing that could be read.
+/// The objects that an object names, with their kinds; `None` if none could be read.
 fn named(kind: Kind, content: &[u8], hash: HashKind) -> Option<Vec<(ObjectId, Kind)>> {
     let id = |hex: &[u8]| ObjectId::from_hex(hex).ok().filter(|id| id.kind() == hash);
     let mut named = Vec::new();

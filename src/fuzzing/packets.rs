@@ -7,7 +7,7 @@ pub(super) enum Frame<'a> {
     Flush,
     Delimiter,
     ResponseEnd,
-    /// What is there of one that is cut off behind its length.
+    /// The bytes of a packet that is cut off behind its length.
     Cut(&'a [u8]),
     /// The stream ends within a length, or before it.
     End,

@@ -171,19 +171,7 @@ pub fn outgoing_pack(data: &[u8]) {
         .iter()
         .map(|object| (object.id, (object.kind, object.content.clone())))
         .collect();
-    let mut tips = |most| -> Vec<ObjectId> {
-        let fit = objects
-            .iter()
-            .rev()
-            .filter(|object| matches!(object.kind, Kind::Commit | Kind::Tag));
-        let fit: Vec<_> = fit.collect();
-        let count = bytes.below(most);
-        let picked = (0..count)
-            .filter_map(|_| fit.get(bytes.below(fit.len())))
-            .map(|object| object.id);
-        picked.collect()
-    };
-    let (wants, haves) = (tips(4), tips(4));
+    let (wants, haves) = (tips(&objects, 4, &mut bytes), tips(&objects, 4, &mut bytes));
     if wants.is_empty() {
         return;
     }
@@ -233,6 +221,33 @@ pub fn outgoing_pack(data: &[u8]) {
     assert_eq!(answer.expect("an answer"), PackAnswer::Sent);
     let mut received = receive(destination.store(), &mut &pack[..], &run).expect("our own pack");
     let announced = u32::from_be_bytes(pack[8..12].try_into().expect("a header"));
+    check_sent(&mut received, &needed, &held, &request, announced, &all);
+    assert_eq!(received.faults(&wants, &run).expect("an answer"), []);
+}
+
+/// Picks fewer than `most` commits and tags.
+fn tips(objects: &[Object], most: usize, bytes: &mut Bytes<'_>) -> Vec<ObjectId> {
+    let fit = objects
+        .iter()
+        .rev()
+        .filter(|object| matches!(object.kind, Kind::Commit | Kind::Tag));
+    let fit: Vec<_> = fit.collect();
+    let count = bytes.below(most);
+    let picked = (0..count)
+        .filter_map(|_| fit.get(bytes.below(fit.len())))
+        .map(|object| object.id);
+    picked.collect()
+}
+
+/// Asserts that a received pack has the needed objects and nothing else but bases.
+fn check_sent(
+    received: &mut LocalQuarantine,
+    needed: &BTreeSet<ObjectId>,
+    held: &BTreeSet<ObjectId>,
+    request: &PackRequest,
+    announced: u32,
+    all: &Store,
+) {
     let (index, odb) = received.received();
     let count = index.map_or(0, |index| index.num_objects());
     assert!(count >= announced && (request.thin || count == announced));
@@ -242,7 +257,7 @@ pub fn outgoing_pack(data: &[u8]) {
         .collect();
     assert_eq!(sent.len(), count as usize, "each once");
     assert!(
-        needed.difference(&held).all(|id| sent.contains(id)),
+        needed.difference(held).all(|id| sent.contains(id)),
         "all that is needed"
     );
     let extra = sent.iter().filter(|id| !needed.contains(*id)).count();
@@ -259,7 +274,6 @@ pub fn outgoing_pack(data: &[u8]) {
         let (kind, content) = &all[id];
         assert_eq!((found.kind, found.data), (*kind, &content[..]));
     }
-    assert_eq!(received.faults(&wants, &run).expect("an answer"), []);
 }
 
 struct Mode {

@@ -1,4 +1,4 @@
-//! What a run did, ref by ref.
+//! The outcomes of a run, ref by ref.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub use refs::SyncRunRefs;
 pub use stats::{SyncRunStats, Traffic};
 pub use sync_run_ref::{Refusal, SyncRunRef};
 
-/// What happened to a ref.
+/// The outcome of a ref.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The destination's ref was created or moved to the source's tip.

@@ -1,4 +1,4 @@
-//! What happened to each ref, with little memory for those to which nothing did.
+//! The outcomes of all refs, with little memory for unchanged ones.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ pub struct SyncRunRefs {
     others: Vec<RefOutcome>,
 }
 
-/// What happened to a ref that is not the same at both ends.
+/// The outcome of a ref that is not the same at both ends.
 #[derive(Debug, Clone)]
 pub(crate) struct RefOutcome {
     /// Its place among all refs.
@@ -38,7 +38,7 @@ pub(crate) struct RefOutcome {
 }
 
 impl SyncRunRefs {
-    /// Of all of the source's refs, those to which something happened; the others are unchanged.
+    /// The outcomes of all of the source's refs: `others`, and unchanged for the rest.
     pub(crate) fn new(all: RefTable, others: Vec<RefOutcome>) -> Self {
         SyncRunRefs { all, others }
     }
@@ -52,7 +52,7 @@ impl SyncRunRefs {
         }
     }
 
-    /// How many refs there are.
+    /// The number of refs.
     pub fn len(&self) -> usize {
         self.all.len()
     }

@@ -56,17 +56,17 @@ pub struct SyncRunStats {
         serde(default, skip_serializing_if = "String::is_empty")
     )]
     pub rules: String,
-    /// What went over the wire. Not part of the JSON.
+    /// The traffic of the run. Not part of the JSON.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub traffic: Traffic,
-    /// What the remote and its hooks printed in the last push that it declined in part or whole: the
-    /// first 20 lines, 4 KiB in all, safe to print. In JSON `messages`.
+    /// The lines that the remote and its hooks printed in the last push that it declined in part or whole:
+    /// the first 20, 4 KiB in all, safe to print. In JSON `messages`.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "messages", default, skip_serializing_if = "Vec::is_empty")
     )]
     pub remote_messages: Vec<String>,
-    /// How long the remote asked to wait (`Retry-After`) when it took a part of the refs and was
+    /// The time that the remote asked to wait (`Retry-After`) when it took a part of the refs and was
     /// overloaded for the rest, which are [`Unconfirmed`](Reason::Unconfirmed). In JSON whole seconds.
     #[cfg_attr(
         feature = "serde",
@@ -79,7 +79,7 @@ pub struct SyncRunStats {
     pub retry_after: Option<Duration>,
 }
 
-/// What a run sent and received.
+/// The traffic of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {

@@ -9,7 +9,7 @@ use super::Outcome;
 use super::wire;
 use crate::ObjectId;
 
-/// What happened to one ref.
+/// The outcome of one ref, with its tips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -27,7 +27,7 @@ pub struct SyncRunRef<'a> {
     /// The source's tip.
     #[cfg_attr(feature = "serde", serde(serialize_with = "wire::text"))]
     pub source: ObjectId,
-    /// What happened. In JSON `outcome` is its word, and `reason` the text of its reason.
+    /// The outcome. In JSON `outcome` is its word, and `reason` the text of its reason.
     #[cfg_attr(feature = "serde", serde(flatten, serialize_with = "wire::outcome"))]
     pub outcome: &'a Outcome,
     /// For a ref that a remote refused for itself: when it is sent again, and how.

@@ -183,7 +183,7 @@ mod tests {
         is_empty: bool,
         packs: usize,
         is_applied: bool,
-        /// What becomes of each ref.
+        /// The reason for which each ref is not applied.
         lost: Option<Reason>,
     }
 
@@ -263,7 +263,7 @@ mod tests {
         }
     }
 
-    /// What was unavailable before is asked for by itself, behind the others.
+    /// A tip that was unavailable before is asked for by itself, behind the others.
     #[test]
     fn a_quarantine_that_keeps_no_pack_is_given_one() {
         let refs = [("refs/heads/new", 1), ("refs/heads/old", 2)];
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(open, [true, false]);
     }
 
-    /// What the source gave was complete: there is no reason to hold that against it.
+    /// The pack of the source was complete: there is no reason to hold anything against it.
     #[test]
     fn a_store_that_loses_what_it_had_is_in_doubt() {
         let listed = AdvertisedRef {

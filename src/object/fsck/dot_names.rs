@@ -73,7 +73,7 @@ pub(super) fn is_ntfs_dot_git(name: &[u8]) -> bool {
     matches!(end, None | Some(b'/' | b'\\' | b':'))
 }
 
-/// What may follow a name without making it another.
+/// Whether NTFS drops these bytes behind a name.
 fn is_dropped_by_ntfs(rest: &[u8]) -> bool {
     let end = rest.iter().find(|byte| !matches!(byte, b'.' | b' '));
     matches!(end, None | Some(b':'))

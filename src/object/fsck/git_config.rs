@@ -65,7 +65,7 @@ impl Source<'_> {
         }
     }
 
-    /// What is between the brackets.
+    /// Reads the name of a section, between its brackets.
     fn section(&mut self) -> Result<Vec<u8>, Malformed> {
         let mut name = Vec::new();
         loop {

@@ -34,7 +34,7 @@ pub(super) fn check(gitmodules: &[u8], report: &mut impl Report) {
 }
 
 impl Submodule {
-    /// What `parse_config_key()` of git's `config.c` makes of a variable's full name. As in C that
+    /// Parses a variable's full name as `parse_config_key()` of git's `config.c` does. As in C that
     /// ends at its first NUL byte, which may come before the name of the variable.
     fn of(section: &[u8]) -> Option<Self> {
         let of = |name: &[u8], key: Option<&[u8]>| Submodule {

@@ -10,7 +10,7 @@ use super::{
     report::{Quoted, Report},
 };
 
-/// What is left of the headers, line by line.
+/// The rest of the headers, line by line.
 struct Lines<'a> {
     rest: &'a [u8],
     id_len: usize,

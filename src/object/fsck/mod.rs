@@ -49,7 +49,7 @@ pub(crate) struct Special {
     attributes: HashSet<ObjectId>,
 }
 
-/// How many blobs may be named as git names files of its own. Large repositories have some thousands
+/// The number of blobs that may be named as git names files of its own. Large repositories have some thousands
 /// of them over all of their history.
 pub(crate) const MAX_SPECIAL: usize = 100_000;
 
@@ -60,7 +60,7 @@ pub(crate) enum SpecialFile {
     Attributes,
 }
 
-/// What there is behind the id of a [`SpecialFile`].
+/// The content behind the id of a [`SpecialFile`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum SpecialContent<'a> {
     Blob(&'a [u8]),
@@ -223,7 +223,7 @@ impl Special {
         }
     }
 
-    /// How many there are.
+    /// The number of files.
     pub(crate) fn len(&self) -> usize {
         self.modules.len() + self.attributes.len()
     }
@@ -234,7 +234,7 @@ impl Special {
         self.attributes.extend(other.attributes);
     }
 
-    /// What has to be looked at in the end, sorted.
+    /// The files that have to be looked at in the end, sorted.
     pub(crate) fn into_files(self) -> Vec<(ObjectId, SpecialFile)> {
         let modules = self
             .modules

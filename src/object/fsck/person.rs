@@ -2,7 +2,7 @@
 
 use super::FsckMessage::{self, *};
 
-/// What is wrong with a line, without its end, from the name on.
+/// The fault of a line, without its end, from the name on.
 pub(super) fn check(line: &[u8]) -> Result<(), (FsckMessage, &'static str)> {
     if line.starts_with(b"<") {
         return Err((MissingNameBeforeEmail, "missing space before email"));

@@ -1,4 +1,4 @@
-//! Where a check puts what it finds.
+//! The findings of a check, and their receivers.
 
 use std::{fmt, ops::ControlFlow};
 
@@ -6,15 +6,15 @@ use gix::{ObjectId, oid};
 
 use super::{FsckLevel, FsckMessage, FsckRules};
 
-/// What is wrong with an object.
+/// A fault of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FsckFinding {
     /// The object.
     pub object: ObjectId,
-    /// What it is, by git's name.
+    /// The fault, by git's name.
     pub message: FsckMessage,
-    /// What it is, in words that are safe to print. They hold no URL.
+    /// The fault, in words that are safe to print. They hold no URL.
     pub detail: String,
 }
 
@@ -43,7 +43,7 @@ impl fmt::Display for FsckFinding {
     }
 }
 
-/// Who is told what a check finds.
+/// A receiver of the findings of a check.
 pub(super) trait Report {
     /// Whether to go on: git reads no further in a commit or tag with an error.
     fn report(&mut self, message: FsckMessage, detail: fmt::Arguments<'_>) -> ControlFlow<()>;

@@ -16,7 +16,7 @@ pub(super) fn is_allowed(url: &[u8]) -> bool {
     }
 }
 
-/// What follows `./` or `../`, with either slash.
+/// The rest of a URL behind `./` or `../`, with either slash.
 fn strip_dots(url: &[u8], dots: usize) -> Option<&[u8]> {
     let (start, rest) = url.split_at_checked(dots + 1)?;
     let (slash, dots) = start.split_last()?;

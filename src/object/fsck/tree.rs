@@ -14,7 +14,7 @@ const SYMLINK: u16 = 0o120000;
 /// Which bits of a mode say the kind of file.
 const KIND: u16 = 0o170000;
 
-/// What is said of a tree as a whole, however many of its entries are so.
+/// Faults that are reported once for a tree, however many of its entries have them.
 #[derive(Default)]
 struct Traits {
     null_id: bool,
@@ -365,7 +365,7 @@ impl Entry {
         &data[self.name..self.name_end]
     }
 
-    /// What the sorting sees there.
+    /// The byte that the sorting sees there.
     fn byte_at(self, name: &[u8], index: usize) -> u8 {
         match name.get(index) {
             Some(byte) => *byte,

@@ -275,7 +275,7 @@ fn a_known_rejection_stays_while_both_tips_do() {
     );
 }
 
-/// What the tag policy and the fsck rules turned away may go through with others.
+/// A ref that the tag policy or the fsck rules turned away may go through with others.
 #[test]
 fn a_rejection_by_the_rules_holds_as_long_as_these_are_the_same() {
     let detail = "object x".to_owned();

@@ -120,7 +120,7 @@ impl Halves {
 mod tests {
     use super::*;
 
-    /// How many requests it takes until all sound tips are here.
+    /// The number of requests until all sound tips are here.
     fn requests(tips: usize, faulty: &[Range<usize>]) -> usize {
         let is_faulty = |tip: &usize| faulty.iter().any(|range| range.contains(tip));
         let mut halves = Halves::new(tips);

@@ -13,7 +13,7 @@ const HASH: Hash = Hash::Sha1;
 struct Case {
     mode: &'static str,
     name: &'static str,
-    /// What stands in the commit in place of something else.
+    /// The text in the commit, and the one that replaces it.
     person: (&'static str, &'static str),
     tagger: &'static str,
     message: Option<FsckMessage>,

@@ -1,4 +1,4 @@
-//! What real git says of the same objects.
+//! The verdict of real git on the same objects.
 
 use std::{collections::BTreeSet, io::Write, path::Path, process::Output};
 
@@ -24,8 +24,8 @@ impl Git {
         Git { dir, hash }
     }
 
-    /// What `git index-pack` makes of a pack with these objects, as `fetch.fsckObjects` runs it, and
-    /// what `git fetch` then makes of the blobs that are missing.
+    /// The verdict of `git index-pack` on a pack with these objects, as `fetch.fsckObjects` runs it, and
+    /// that of `git fetch` on the blobs that are missing.
     ///
     /// It parses commits and tags before it checks them, and refuses what it can't parse without
     /// saying why. Then `git hash-object` says it.
@@ -62,7 +62,7 @@ impl Git {
         said.map(|message| (FsckLevel::Error, message))
     }
 
-    /// What `git fsck --strict` says of each of the objects, by id, and which it can't parse.
+    /// The findings of `git fsck --strict` in each of the objects, by id, and those that it can't parse.
     pub(super) fn fsck(&self, objects: &[Object]) -> (Vec<(String, Found)>, Vec<String>) {
         self.store(objects);
         let answer = self.git(&["fsck", "--strict", "--no-dangling"], b"");

@@ -22,7 +22,7 @@ use super::{
 use crate::test_support::git_cli;
 
 const REPOSITORIES: [&str; 3] = ["git+git", "jj-vcs+jj", "BurntSushi+ripgrep"];
-/// How many bytes are judged at once, so that the clock isn't read too often.
+/// The bytes that are judged at once, so that the clock isn't read too often.
 const BATCH: usize = 64 * 1024 * 1024;
 
 #[test]

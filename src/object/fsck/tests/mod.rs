@@ -24,7 +24,7 @@ use git::Git;
 type Object = (Kind, Vec<u8>);
 type Found = (FsckLevel, FsckMessage);
 
-/// What comes of a pack.
+/// The verdict on a pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Verdict {
     refused: bool,
@@ -50,7 +50,7 @@ impl Report for All<'_> {
     }
 }
 
-/// What we make of a pack with these objects.
+/// Our verdict on a pack with these objects.
 #[track_caller]
 fn judge(objects: &[Object], hash: Hash, rules: &FsckRules) -> Verdict {
     let fsck = Fsck::new(rules, hash);

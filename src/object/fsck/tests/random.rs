@@ -56,7 +56,7 @@ const MODES: &[&str] = &[
     "100644", "100644", "100644", "40000", "40000", "120000", "100755", "160000", "0100644",
     "100664", "1",
 ];
-/// What is put into objects.
+/// The pieces that are put into objects.
 const PIECES: &[&str] = &[
     "\0",
     "\n",

@@ -81,7 +81,7 @@ fn levels_are_set_as_for_git() {
     }
 }
 
-/// What lies behind a finding that doesn't end the reading.
+/// The lines behind a finding that doesn't end the reading are read.
 #[test]
 fn a_line_that_is_let_pass_is_stepped_over() {
     let hash = Hash::Sha1;

@@ -7,7 +7,7 @@ use super::{
     objects::{commit, entry, id, id_of},
 };
 
-/// What this thread has had of the processor, in seconds.
+/// The processor time of this thread, in seconds.
 pub(super) fn processor_time() -> f64 {
     let stat = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
     let nanoseconds = stat.split(' ').next().expect("a first field");

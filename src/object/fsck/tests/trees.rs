@@ -9,18 +9,23 @@ use crate::object::fsck::MAX_SPECIAL;
 const FILE: &str = "100644";
 const FOLDER: &str = "40000";
 
+type Row = (&'static str, Object, &'static str);
+
 fn rows(hash: Hash) -> Vec<(String, Vec<Object>, &'static str)> {
-    let id = id_of(0x11, hash);
-    let raw = |parts: &[&[u8]]| (Kind::Tree, parts.concat());
-    let file = |name: &str| entry(FILE, name, &id);
-    let long = |len: usize| entry(FILE, "x".repeat(len), &id);
-    let cut = |tree: Vec<u8>, by: usize| (Kind::Tree, tree[..tree.len() - by].to_vec());
-    let of = |entries: &[(&str, &str)]| {
-        let entries = entries.iter().map(|(mode, name)| (*mode, name.as_bytes()));
-        let entries: Vec<_> = entries.collect();
-        tree(hash, &entries)
-    };
-    let rows: Vec<(&str, Object, &'static str)> = vec![
+    let rows = [names, modes, duplicates, order, damage].map(|rows| rows(hash));
+    let rows = rows.into_iter().flatten();
+    rows.map(|(row, object, expected)| (row.to_owned(), vec![object], expected))
+        .collect()
+}
+
+fn raw(parts: &[&[u8]]) -> Object {
+    (Kind::Tree, parts.concat())
+}
+
+/// Names that a tree may have or not.
+fn names(hash: Hash) -> Vec<Row> {
+    let of = |entries: &[(&str, &str)]| tree_of(hash, entries);
+    vec![
         ("empty", raw(&[]), ""),
         (
             "every mode",
@@ -58,6 +63,13 @@ fn rows(hash: Hash) -> Vec<(String, Vec<Object>, &'static str)> {
             of(&[(FILE, "."), (FILE, ".."), (FILE, ".git")]),
             "hasDot hasDotdot hasDotgit",
         ),
+    ]
+}
+
+/// Modes of entries.
+fn modes(hash: Hash) -> Vec<Row> {
+    let of = |entries: &[(&str, &str)]| tree_of(hash, entries);
+    vec![
         ("padded mode", of(&[("0100644", "a")]), "zeroPaddedFilemode"),
         (
             "padded mode of a folder",
@@ -78,6 +90,13 @@ fn rows(hash: Hash) -> Vec<(String, Vec<Object>, &'static str)> {
             "",
         ),
         ("long mode", of(&[("100000000000100644", "a")]), ""),
+    ]
+}
+
+/// Entries that occur twice, as files or folders.
+fn duplicates(hash: Hash) -> Vec<Row> {
+    let of = |entries: &[(&str, &str)]| tree_of(hash, entries);
+    vec![
         (
             "same name",
             of(&[(FILE, "a"), (FILE, "a")]),
@@ -140,6 +159,14 @@ fn rows(hash: Hash) -> Vec<(String, Vec<Object>, &'static str)> {
             ]),
             "",
         ),
+    ]
+}
+
+/// The order of entries.
+fn order(hash: Hash) -> Vec<Row> {
+    let of = |entries: &[(&str, &str)]| tree_of(hash, entries);
+    let id = id_of(0x11, hash);
+    vec![
         (
             "out of order",
             of(&[(FILE, "b"), (FILE, "a")]),
@@ -180,6 +207,17 @@ fn rows(hash: Hash) -> Vec<(String, Vec<Object>, &'static str)> {
             of(&[(FILE, "b"), (FILE, "a"), (FILE, "a")]),
             "duplicateEntries treeNotSorted",
         ),
+    ]
+}
+
+/// Lengths, and trees that are cut off or no trees.
+fn damage(hash: Hash) -> Vec<Row> {
+    let of = |entries: &[(&str, &str)]| tree_of(hash, entries);
+    let id = id_of(0x11, hash);
+    let file = |name: &str| entry(FILE, name, &id);
+    let long = |len: usize| entry(FILE, "x".repeat(len), &id);
+    let cut = |tree: Vec<u8>, by: usize| (Kind::Tree, tree[..tree.len() - by].to_vec());
+    vec![
         ("long name", raw(&[&long(4096)]), ""),
         ("longer name", raw(&[&long(4097)]), "largePathname"),
         ("cut off in the id", cut(file("a"), 1), "badTree"),
@@ -214,10 +252,12 @@ fn rows(hash: Hash) -> Vec<(String, Vec<Object>, &'static str)> {
             of(&[("0100600", ".git/x"), (FILE, "."), (FILE, ".")]),
             "badFilemode duplicateEntries fullPathname hasDot hasDotgit treeNotSorted zeroPaddedFilemode",
         ),
-    ];
-    let rows = rows.into_iter();
-    rows.map(|(row, object, expected)| (row.to_owned(), vec![object], expected))
-        .collect()
+    ]
+}
+
+fn tree_of(hash: Hash, entries: &[(&str, &str)]) -> Object {
+    let entries = entries.iter().map(|(mode, name)| (*mode, name.as_bytes()));
+    tree(hash, &entries.collect::<Vec<_>>())
 }
 
 #[test]

@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a destination that declines a push because of any of some refs makes of it.
+/// The outcome of pushes to a destination that declines each one with any of some refs in it.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
-    /// How many refs each push had.
+    /// The number of refs in each push.
     sizes: Vec<usize>,
     through: BTreeSet<usize>,
-    /// What was declined alone.
+    /// The refs that were declined alone.
     refused: BTreeSet<usize>,
 }
 
@@ -175,7 +175,7 @@ proptest! {
         prop_assert!(outcome.through.len() + outcome.refused.len() > 0);
     }
 
-    /// What was declined alone goes last in the next run: no number of such refs keeps another out.
+    /// Refs that were declined alone go last in the next run: no number of them keeps another one out.
     #[test]
     fn no_ref_is_kept_out_for_ever(count in 2_usize..200, most in 1_usize..20) {
         let good = count - 1;

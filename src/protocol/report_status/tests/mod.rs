@@ -4,13 +4,16 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
+mod endless;
+mod lines;
+
 const ONE: &str = "a70a5b7644fc16f36d9c16bed7595efdb804706a";
 const TWO: &str = "dd988e5ed6368b396049b7e0577000f0cb9a7a18";
 
 /// The bytes that real git sends: see `fixtures/record-wire`.
 macro_rules! recorded {
     ($name:literal) => {
-        include_bytes!(concat!("../../../fixtures/wire/push-", $name)).as_slice()
+        include_bytes!(concat!("../../../../fixtures/wire/push-", $name)).as_slice()
     };
 }
 
@@ -198,106 +201,6 @@ fn side_band_packets_may_split_lines_anywhere() {
 }
 
 #[test]
-fn lines_and_what_they_mean() {
-    use Verdict::*;
-    let renamed = "option refname refs/heads/b";
-    let new_is_one = format!("option new-oid {ONE}");
-    let new_is_two = format!("option new-oid {TWO}");
-    let old_is_one = format!("option old-oid {ONE}");
-    let old_is_two = format!("option old-oid {TWO}");
-    let table: Vec<(Vec<&str>, Verdict)> = vec![
-        (vec!["unpack ok", "ok refs/heads/a"], Done),
-        (
-            vec!["unpack ok", "ng refs/heads/a no, never"],
-            refused("no, never"),
-        ),
-        (vec!["unpack ok", "ng refs/heads/a"], refused("")),
-        (
-            vec!["unpack ok", "ng refs/heads/a \x1b[2Jgone"],
-            refused(" [2Jgone"),
-        ),
-        (vec!["unpack ok"], Silent),
-        (vec![], Silent),
-        // Another ref, or a name that only begins with it.
-        (vec!["unpack ok", "ok refs/heads/b"], Silent),
-        (vec!["unpack ok", "ok refs/heads/ab"], Silent),
-        (
-            vec!["unpack ok", "ok refs/heads/b", "ok refs/heads/a"],
-            Done,
-        ),
-        // Twice, whatever it says.
-        (
-            vec!["unpack ok", "ok refs/heads/a", "ok refs/heads/a"],
-            Doubled,
-        ),
-        (
-            vec!["unpack ok", "ok refs/heads/a", "ng refs/heads/a no"],
-            Doubled,
-        ),
-        (
-            vec!["unpack ok", "ng refs/heads/a no", "ok refs/heads/a"],
-            Doubled,
-        ),
-        (
-            vec!["unpack ok", "ok refs/heads/a", renamed, "ok refs/heads/a"],
-            Doubled,
-        ),
-        // What was written, according to the server.
-        (vec!["unpack ok", "ok refs/heads/a", renamed], Rewritten),
-        (
-            vec![
-                "unpack ok",
-                "ok refs/heads/a",
-                "option refname refs/heads/a",
-            ],
-            Done,
-        ),
-        (vec!["unpack ok", "ok refs/heads/a", &new_is_two], Done),
-        (vec!["unpack ok", "ok refs/heads/a", &new_is_one], Rewritten),
-        (
-            vec!["unpack ok", "ok refs/heads/a", "option new-oid x"],
-            Rewritten,
-        ),
-        (vec!["unpack ok", "ok refs/heads/a", &old_is_one], Done),
-        (vec!["unpack ok", "ok refs/heads/a", &old_is_two], Rewritten),
-        (
-            vec!["unpack ok", "ok refs/heads/a", "option old-oid x"],
-            Rewritten,
-        ),
-        (
-            vec!["unpack ok", "ok refs/heads/a", "option forced-update"],
-            Done,
-        ),
-        (
-            vec!["unpack ok", "ok refs/heads/a", "option shiny new"],
-            Done,
-        ),
-        (
-            vec!["unpack ok", "ok refs/heads/b", renamed, "ok refs/heads/a"],
-            Done,
-        ),
-        (
-            vec!["unpack ok", "ng refs/heads/a no", renamed],
-            refused("no"),
-        ),
-        // Without its objects no ref can have moved.
-        (vec!["unpack no space", "ok refs/heads/a"], Silent),
-        (vec!["unpack no space", "ng refs/heads/a no"], refused("no")),
-        // Nonsense, and what is behind it.
-        (vec!["ok refs/heads/a", "unpack ok"], Silent),
-        (vec!["unpack ok", "hello", "ok refs/heads/a"], Silent),
-        (vec!["unpack ok", "hello you", "ok refs/heads/a"], Silent),
-        (vec!["unpack ok", "unpack ok", "ok refs/heads/a"], Silent),
-        (vec!["unpack ok", "okrefs/heads/a"], Silent),
-    ];
-    let updates = [update("refs/heads/a", Some(ONE), TWO)];
-    for (said, verdict) in table {
-        let report = read(lines(&said).as_bytes(), &plain(), &updates);
-        assert_eq!(report.verdicts, [verdict], "{said:?}");
-    }
-}
-
-#[test]
 fn a_created_ref_has_no_old_tip() {
     let null = "0".repeat(40);
     for (old, verdict) in [(null.as_str(), Verdict::Done), (ONE, Verdict::Rewritten)] {
@@ -373,24 +276,6 @@ fn a_server_that_does_not_report_is_silent() {
     }
 }
 
-#[test]
-fn a_report_about_other_refs_without_end_is_given_up() {
-    /// Fails the test if too much of it is read.
-    struct Endless(u32);
-    impl io::Read for Endless {
-        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            self.0 += 1;
-            assert!(self.0 < 10_000, "it goes on for ever");
-            let lines = pkt("unpack ok") + &pkt("ok refs/heads/other").repeat(100);
-            lines.as_bytes().read(buf)
-        }
-    }
-    let answer = BufReader::with_capacity(64 * 1024, Endless(0));
-    let report = read(answer, &plain(), &creations(&["refs/heads/a"]));
-    assert_eq!(report.verdicts, [Verdict::Silent]);
-    assert_eq!(report.trouble, Some(Trouble::Unreadable));
-}
-
 proptest! {
     #[test]
     fn a_damaged_answer_is_no_reason_to_panic(
@@ -408,116 +293,4 @@ proptest! {
             prop_assert!(verdict != Verdict::Done || bytes.contains_str(&line));
         }
     }
-}
-
-/// An answer that goes on for as long as somebody reads it, and how much of it was read.
-struct Endless<'a> {
-    start: &'a [u8],
-    again: &'a [u8],
-    at: usize,
-}
-
-impl Read for Endless<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let at = self.at.checked_sub(self.start.len());
-        let mut part = match at {
-            None => &self.start[self.at..],
-            Some(at) => &self.again[at % self.again.len()..],
-        };
-        let read = part.read(buf)?;
-        self.at += read;
-        assert!(self.at < 1_000_000, "nobody needs to know that much");
-        Ok(read)
-    }
-}
-
-#[test]
-fn an_answer_without_end_is_not_read_without_end() {
-    let updates = creations(&["refs/heads/a", "refs/heads/b"]);
-    let reported = pkt("unpack ok\n") + &pkt("ok refs/heads/a\n");
-    let in_band = |text: &str| pkt(&format!("\u{1}{text}"));
-    let over = || {
-        let text = "more than 100000 bytes beside the matter (limit `noise`)";
-        Some(Trouble::OverBudget(text.to_owned()))
-    };
-    let done = || vec![Verdict::Done, Verdict::Silent];
-    let table = [
-        (plain(), reported.clone(), pkt("option x y\n"), over()),
-        (plain(), reported.clone(), pkt("option old-oid\n"), over()),
-        (plain(), reported.clone(), pkt("ok refs/heads/a\n"), over()),
-        (
-            banded(),
-            in_band(&reported),
-            in_band(&pkt("option x\n")),
-            over(),
-        ),
-        (banded(), in_band(&reported), pkt("\u{2}working"), over()),
-        (banded(), in_band(&reported), pkt("\u{1}"), over()),
-        // The report is complete: what follows is given up on and changes nothing.
-        (
-            banded(),
-            in_band(&(reported.clone() + "0000")),
-            pkt("\u{2}more"),
-            None,
-        ),
-        (
-            banded(),
-            in_band(&(reported.clone() + "0000")),
-            pkt("\u{1}more"),
-            None,
-        ),
-        (
-            asked_for("side-band-64k"),
-            String::new(),
-            pkt("\u{2}working"),
-            over(),
-        ),
-        (
-            asked_for("side-band-64k"),
-            String::new(),
-            pkt("\u{1}working"),
-            over(),
-        ),
-        (asked_for(""), String::new(), "x".to_owned(), over()),
-    ];
-    for (capabilities, start, again, trouble) in table {
-        let answer = Endless {
-            start: start.as_bytes(),
-            again: again.as_bytes(),
-            at: 0,
-        };
-        let report = read(BufReader::new(answer), &capabilities, &updates);
-        assert_eq!(report.trouble, trouble, "{start} {again}");
-        if trouble.is_none() {
-            assert_eq!(report.verdicts, done(), "{start} {again}");
-        }
-    }
-}
-
-#[test]
-fn reasons_longer_than_usual_are_noise() {
-    let names = ["refs/heads/a", "refs/heads/b", "refs/heads/c"];
-    let report = |length: usize, noise| {
-        let reason = "x".repeat(length);
-        let mut all = vec!["unpack ok".to_owned()];
-        all.extend(names.map(|name| format!("ng {name} {reason}")));
-        let all: Vec<_> = all.iter().map(String::as_str).collect();
-        let answer = lines(&all);
-        super::read(
-            answer.as_bytes(),
-            &plain(),
-            &creations(&names),
-            SidebandBudget::up_to(noise),
-        )
-    };
-    let short = report(64, 0);
-    assert_eq!(short.trouble, None);
-    assert_eq!(short.verdicts, vec![refused(&"x".repeat(64)); 3]);
-    assert_eq!(report(400, 3 * 340).trouble, None);
-    let long = report(400, 3 * 340 - 1);
-    assert!(matches!(long.trouble, Some(Trouble::OverBudget(text)) if text.contains("noise")));
-    assert_eq!(
-        long.verdicts[..2],
-        [refused(&"x".repeat(400)), refused(&"x".repeat(400))]
-    );
 }
