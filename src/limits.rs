@@ -42,7 +42,8 @@ pub struct Limits {
     /// Objects in one pack that is received. 10,000,000 by default, about as many as Linux has.
     pub objects: u64,
     /// Bytes of one object that is received, inflated. 256 MiB by default; forges refuse files over
-    /// 100 MiB.
+    /// 100 MiB. The run goes on without the refs that need a larger one
+    /// ([`Reason::TooLarge`](crate::Reason::TooLarge)).
     pub object_size: u64,
     /// Bytes of all objects in one pack that is received, inflated and with their deltas applied.
     /// 128 GiB by default: a bound on the time that it takes to hash them.
@@ -64,8 +65,16 @@ pub struct Limits {
     ///
     /// Each object of a pack takes some 170 bytes of five eighths of it, so that this is enough for
     /// a million. Linux with its ten million takes 2.7 GiB. A single tree, commit or tag
-    /// may be of a sixteenth of it.
+    /// may be of a sixteenth of it, and refs that need a larger one stay out as with
+    /// [`object_size`](Limits::object_size).
     pub memory: u64,
+}
+
+impl Limits {
+    /// The largest size of a tree, a commit or a tag: it is read as a whole, more than once.
+    pub(crate) fn parsed_object_size(&self) -> u64 {
+        self.memory / 16
+    }
 }
 
 const MIB: u64 = 1024 * 1024;

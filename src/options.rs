@@ -36,10 +36,10 @@ pub struct SyncOptions {
     pub set_head: bool,
     /// The stats of the run before this one. A ref that was rejected then for what its tips are is not
     /// fetched again and stays rejected as long as neither of them moves; nor is one that was rejected
-    /// by the [tag policy](SyncOptions::tags) or the [fsck rules](SyncOptions::fsck), as long as
-    /// these are the same. One that was incomplete is fetched again if that may be for what the destination
-    /// has lost ([`SyncRunStats::destination_in_doubt`]). Leave the stats out to have everything looked at
-    /// anew.
+    /// by the [tag policy](SyncOptions::tags), the [fsck rules](SyncOptions::fsck) or the limits on the
+    /// [size of one object](Limits::object_size), as long as these are the same. One that was incomplete
+    /// is fetched again if that may be for what the destination has lost
+    /// ([`SyncRunStats::destination_in_doubt`]). Leave the stats out to have everything looked at anew.
     pub previous: Option<SyncRunStats>,
     /// Whether there probably is something to do, since it was a change at the source that started the
     /// run. A push then lists its remote at once as a push has to. Otherwise it first looks at the refs
@@ -114,7 +114,13 @@ impl SyncOptions {
     /// A short digest of the rules that can turn a ref away beside what its tips are: the same for equal
     /// ones, whichever process or machine makes it.
     pub(crate) fn rules(&self) -> Result<String, Error> {
-        let text = format!("tags {:?}\n{}", self.tags, self.fsck.canonical_text());
+        let text = format!(
+            "tags {:?}\n{}size {} {}\n",
+            self.tags,
+            self.fsck.canonical_text(),
+            self.limits.object_size,
+            self.limits.parsed_object_size(),
+        );
         let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
         hasher.update(text.as_bytes());
         let digest = hasher.try_finalize().map_err(|err| {
@@ -170,6 +176,8 @@ mod tests {
             rules(|_| {}),
             rules(|options| options.tags = TagPolicy::Immutable),
             rules(|options| options.fsck = FsckRules::none()),
+            rules(|options| options.limits.object_size += 1),
+            rules(|options| options.limits.memory += 16),
             rules(|options| options.fsck = FsckRules::strict()),
             rules(|options| options.fsck.skip = [id('1')].into()),
             rules(|options| options.fsck.skip = [id('1'), id('2')].into()),
@@ -184,9 +192,10 @@ mod tests {
         }
         let the_same = rules(|options| {
             options.dry_run = true;
+            options.limits.objects += 1;
             options.fsck.skip = [id('2'), id('1')].into();
         });
-        assert_eq!(the_same, digests[5]);
+        assert_eq!(the_same, digests[7]);
         let there_and_back = rules(|options| {
             let message = FsckMessage::BadTimezone;
             let before = options.fsck.level(message);

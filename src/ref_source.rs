@@ -269,7 +269,7 @@ pub trait Quarantine: Objects {
     fn discard(&mut self) -> Result<(), Error>;
 
     /// Finds the `tips` that are not here with everything behind them, or with something that can't be let
-    /// in, each with its reason: [`Reason::Incomplete`] or [`Reason::Faulty`].
+    /// in, each with its reason: [`Reason::Incomplete`], [`Reason::Faulty`] or [`Reason::TooLarge`].
     ///
     /// Everything that is reachable from a ref of the store is taken to be complete; everything
     /// else is walked, whether it has just arrived or lies in the store already.

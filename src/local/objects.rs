@@ -60,7 +60,7 @@ impl ReadMemory {
         ReadMemory {
             delta_bases: bytes(limits.memory / 16),
             each: Some(bytes(
-                (limits.memory / 2).saturating_add(limits.object_size),
+                (limits.memory / 2).saturating_add(limits.object_size.max(limits.thin_bases)),
             )),
         }
     }

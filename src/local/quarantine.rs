@@ -270,7 +270,7 @@ impl Quarantine for LocalQuarantine {
         drop(bases);
         self.view.read_from(incoming.objects())?;
         incoming.look_at_special(&self.view.odb, self.object_format, run)?;
-        run.add_faulty_objects(incoming.faulty().len() as u64);
+        run.add_faulty_objects(incoming.refused_by_rules() as u64);
         let open = |path: &Path| index::File::at(path, self.object_format.hash_kind());
         self.arrived = incoming
             .index()

@@ -14,7 +14,7 @@ pub(super) enum Basis {
     /// The two tips, and what the source has of the history behind its own. That may be large, so it
     /// is not asked for again as long as the tips are the same.
     SourceObjects,
-    /// The two tips, and the tag policy or the fsck rules.
+    /// The two tips, and the tag policy, the fsck rules or the limits on the size of one object.
     TipsAndRules,
     /// The state of the ends while the run was under way.
     Run,
@@ -144,6 +144,12 @@ reasons! {
             /// The object, git's name for what is wrong with it, and the rules that let it in.
             detail: String
         } = "faulty" rests on TipsAndRules;
+        /// Something that the source sent for this tip is larger than one object may be. See
+        /// [`Limits::object_size`](crate::Limits::object_size).
+        TooLarge {
+            /// The object, its size and the limit: `OBJECT, N bytes, limit object_size M`.
+            detail: String
+        } = "too large" rests on TipsAndRules;
         /// The destination could not write this ref.
         NotWritten {
             /// The system's words.

@@ -48,9 +48,9 @@ pub struct SyncRunStats {
         serde(default, skip_serializing_if = "wire::is_false")
     )]
     pub destination_in_doubt: bool,
-    /// A short digest of the tag policy and the fsck rules that the run went by. A run with others decides
-    /// anew where these stats are [`previous`](crate::SyncOptions::previous) and one of them turned a ref
-    /// away.
+    /// A short digest of the tag policy, the fsck rules and the limits on the size of one object that the
+    /// run went by. A run with others decides anew where these stats are
+    /// [`previous`](crate::SyncOptions::previous) and one of them turned a ref away.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "String::is_empty")

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use gix::objs::Kind;
+use gix::{hash::Hasher, objs::Kind};
 
 use super::rev_index::Survey;
 use crate::{
@@ -132,11 +132,31 @@ impl<L: Look> Work for Worker<'_, L> {
         Ok(())
     }
 
-    fn allows(&mut self, _entry: u32, size: u64, _depth: u32) -> Result<(), GivenUp> {
+    fn allows(
+        &mut self,
+        _entry: u32,
+        _kind: Kind,
+        size: u64,
+        _depth: u32,
+    ) -> Result<bool, GivenUp> {
         match size <= self.largest {
-            true => Ok(()),
+            true => Ok(true),
             false => Err(GivenUp::Unreadable),
         }
+    }
+
+    fn oversized(
+        &mut self,
+        _entry: u32,
+        _kind: Kind,
+        _size: u64,
+        _hasher: Hasher,
+    ) -> Result<L::Note, GivenUp> {
+        Err(GivenUp::Unreadable)
+    }
+
+    fn may_lead_on(&self, entry: u32) -> bool {
+        !self.chains.deltas.of(entry).is_empty()
     }
 
     fn may_go_on(&self) -> bool {

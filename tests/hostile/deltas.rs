@@ -268,24 +268,30 @@ pub(crate) fn instruction_cases() -> Vec<Case> {
             "shorter result",
             with(exact(&all, 256 << 20)),
         ),
-        exceeds(
-            "a result over the limit",
-            "limit `object_size`",
+        breaks(
+            "less than it says, of what is too large",
+            "shorter result",
             with(exact(&all, (256 << 20) + 1)),
         ),
+        breaks(
+            "more than it says, of what is too large",
+            "longer result",
+            with(exact(&all.repeat(2), BASE_SIZE + 1)),
+        )
+        .with(|options| options.limits.object_size = BASE_SIZE),
         exceeds(
             "a result of 2^40",
-            "limit `object_size`",
+            "limit `inflated_bytes`",
             with(exact(&all, 1 << 40)),
         ),
         exceeds(
             "a result of 2^63",
-            "limit `object_size`",
+            "limit `inflated_bytes`",
             with(exact(&all, 1 << 63)),
         ),
         exceeds(
             "a result of 2^64-1",
-            "limit `object_size`",
+            "limit `inflated_bytes`",
             with(exact(&all, u64::MAX)),
         ),
         breaks(
@@ -493,9 +499,9 @@ fn amount_cases() -> Vec<Case> {
             |world| comb(world, 60, 8, 1 << 20),
         )
         .with(|options| options.limits.inflated_bytes = 32 << 20),
-        exceeds(
+        breaks(
             "a delta over the size of an object",
-            "limit `object_size`",
+            "of another base",
             on_base(|pack, base| {
                 let head = size(OFS_DELTA, 5000);
                 let distance = distance(pack.end() - base);
@@ -503,6 +509,33 @@ fn amount_cases() -> Vec<Case> {
             }),
         )
         .with(|options| options.limits.object_size = 4096),
+        exceeds(
+            "a delta of more than all objects may have",
+            "limit `inflated_bytes`",
+            on_base(|pack, base| {
+                let head = size(OFS_DELTA, 1 << 40);
+                let distance = distance(pack.end() - base);
+                pack.raw(&[head, distance, deflate_zeros(5000)].concat());
+            }),
+        ),
+        exceeds(
+            "objects that are too large and more than the disk may hold",
+            "limit `quarantine_bytes`",
+            |world| comb(world, 60, 8, 2 << 20),
+        )
+        .with(|options| {
+            options.limits.object_size = 1 << 20;
+            options.limits.quarantine_bytes = 3 << 20;
+        }),
+        rejected(
+            "a chain of 60 with 8 siblings of 2 MiB each, all too large",
+            "is missing",
+            |world| comb(world, 60, 8, 2 << 20),
+        )
+        .with(|options| {
+            options.limits.object_size = 1 << 20;
+            options.limits.quarantine_bytes = 5 << 20;
+        }),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use crate::pack::{BLOB, Pack, deflate, deflate_zeros, size};
 use crate::support::git::ObjectFormat;
-use crate::world::{Case, Offer, World, all_fail, breaks, exceeds};
+use crate::world::{Case, Offer, World, all_fail, breaks, exceeds, rejected};
 use gix::objs::Kind;
 
 const DAMAGED: &str = "the pack is damaged";
@@ -173,26 +173,26 @@ pub(crate) fn entry_header_cases() -> Vec<Case> {
                 0xb4, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00,
             ]),
         ),
-        exceeds("a size of 2^40", "limit `object_size`", claims(1 << 40)),
+        exceeds("a size of 2^40", "limit `inflated_bytes`", claims(1 << 40)),
         exceeds(
             "a size of 2^60-1",
-            "limit `object_size`",
+            "limit `inflated_bytes`",
             claims((1 << 60) - 1),
         ),
         breaks("a size of 2^60", "an impossible size", claims(1 << 60)),
         breaks("a size of 2^64-1", "an impossible size", claims(u64::MAX)),
-        exceeds("one byte over the limit", "limit `object_size`", claims(5))
-            .with(|options| options.limits.object_size = 4),
-        exceeds(
-            "a tree as large as blobs may be",
-            "limit `memory`",
-            |world| {
-                let mut pack = world.pack();
-                let length = 100 << 20;
-                pack.stream(crate::pack::TREE, length, &deflate_zeros(length));
-                Offer::branch(world.nowhere(1), pack)
-            },
-        ),
+        breaks(
+            "one byte over the limit that isn't there",
+            DAMAGED,
+            claims(5),
+        )
+        .with(|options| options.limits.object_size = 4),
+        rejected("a tree as large as blobs may be", "is missing", |world| {
+            let mut pack = world.pack();
+            let length = 100 << 20;
+            pack.stream(crate::pack::TREE, length, &deflate_zeros(length));
+            Offer::branch(world.nowhere(1), pack)
+        }),
         breaks(
             "a size of 256 MiB and no content",
             DAMAGED,

@@ -48,14 +48,6 @@ fn rejected(name: &'static str, words: &'static str, build: fn(&World, Scale) ->
     }
 }
 
-fn exceeds(name: &'static str, build: fn(&World, Scale) -> Offer) -> Input {
-    Input {
-        name,
-        expected: Expected::Fails(ErrorKind::BudgetExceeded, "limit `memory`"),
-        build,
-    }
-}
-
 fn broken(name: &'static str, words: &'static str, build: fn(&World, Scale) -> Offer) -> Input {
     Input {
         name,
@@ -85,6 +77,11 @@ pub(crate) fn inputs() -> Vec<Input> {
         rejected("a chain of the largest objects", MISSING, |world, scale| {
             comb(world, 6, 2, scale.options().limits.object_size)
         }),
+        rejected(
+            "objects that are too large, and deltas of them",
+            MISSING,
+            |world, scale| comb(world, 1, 2, 2 * scale.options().limits.object_size),
+        ),
         rejected("deltas by id on one base", MISSING, |world, scale| {
             on_one_base(world, scale.pick(25_000, 200_000))
         }),
@@ -128,41 +125,53 @@ pub(crate) fn inputs() -> Vec<Input> {
             let tip = pack.object(Kind::Commit, &commit(&world.tree, &parents, "evil"));
             Offer::branch(tip, pack)
         }),
-        exceeds("a commit of the largest size", |world, scale| {
-            let mut pack = world.pack();
-            let parents = scale.options().limits.object_size as usize / 48 - 10;
-            let tip = pack.object(
-                Kind::Commit,
-                &commit(&world.tree, &vec![world.tip; parents], "evil"),
-            );
-            Offer::branch(tip, pack)
-        }),
-        exceeds("a tree of the largest size", |world, scale| {
-            let mut pack = world.pack();
-            let content = wide(
-                world,
-                scale.options().limits.object_size as usize / 36 - 10,
-                0,
-            );
-            let tree = pack.object(Kind::Tree, &content);
-            Offer::branch(
-                pack.object(Kind::Commit, &commit(&tree, &[world.tip], "evil")),
-                pack,
-            )
-        }),
-        exceeds("a tree of the largest size, as a delta", |world, scale| {
-            let mut pack = world.pack();
-            let size = scale.options().limits.object_size;
-            let piece = wide(world, 100_000, 0);
-            let base = pack.place(Kind::Tree, &piece);
-            let times = size / piece.len() as u64;
-            let copies = delta::copy_all(piece.len() as u64).repeat(times as usize);
-            pack.ofs_delta(
-                base,
-                &delta::of(piece.len() as u64, times * piece.len() as u64, &copies),
-            );
-            Offer::branch(world.nowhere(1), pack)
-        }),
+        rejected(
+            "a commit of the largest size",
+            "limit memory",
+            |world, scale| {
+                let mut pack = world.pack();
+                let parents = scale.options().limits.object_size as usize / 48 - 10;
+                let tip = pack.object(
+                    Kind::Commit,
+                    &commit(&world.tree, &vec![world.tip; parents], "evil"),
+                );
+                Offer::branch(tip, pack)
+            },
+        ),
+        rejected(
+            "a tree of the largest size",
+            "limit memory",
+            |world, scale| {
+                let mut pack = world.pack();
+                let content = wide(
+                    world,
+                    scale.options().limits.object_size as usize / 36 - 10,
+                    0,
+                );
+                let tree = pack.object(Kind::Tree, &content);
+                Offer::branch(
+                    pack.object(Kind::Commit, &commit(&tree, &[world.tip], "evil")),
+                    pack,
+                )
+            },
+        ),
+        rejected(
+            "a tree of the largest size, as a delta",
+            MISSING,
+            |world, scale| {
+                let mut pack = world.pack();
+                let size = scale.options().limits.object_size;
+                let piece = wide(world, 100_000, 0);
+                let base = pack.place(Kind::Tree, &piece);
+                let times = size / piece.len() as u64;
+                let copies = delta::copy_all(piece.len() as u64).repeat(times as usize);
+                pack.ofs_delta(
+                    base,
+                    &delta::of(piece.len() as u64, times * piece.len() as u64, &copies),
+                );
+                Offer::branch(world.nowhere(1), pack)
+            },
+        ),
         rejected(
             "300,000 entries that are missing",
             MISSING,

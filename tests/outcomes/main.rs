@@ -21,6 +21,7 @@ mod partly_broken;
 mod raced;
 mod shared;
 mod tags;
+mod too_large;
 mod unknown_history;
 mod unobtainable;
 

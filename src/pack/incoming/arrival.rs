@@ -213,8 +213,7 @@ impl Entries<'_, '_, '_> {
                 (Base::Named, size, None)
             }
             entry_header::Form::Whole(kind) => {
-                intake.spent.on_whole(size)?;
-                intake.spent.check_parsed(*kind, size)?;
+                intake.spent.declare(size)?;
                 let id = self.whole(intake, *kind, size)?;
                 (Base::None, size, id.map(|id| (*kind, id)))
             }
@@ -234,7 +233,9 @@ impl Entries<'_, '_, '_> {
     /// A delta is applied when a window of them is there. Here it only tells the size of its result,
     /// none if it is damaged.
     fn delta(&mut self, intake: &mut Intake<'_, '_>, size: u64) -> Result<u64, Stop> {
-        intake.spent.check_size(size)?;
+        if intake.spent.excess(Kind::Blob, size).is_some() {
+            intake.spent.declare(size)?;
+        }
         let is_kept = self.at_hand.reserve(size);
         self.content.clear();
         each_piece(self.inflater.read(&mut *intake, size), |piece| {
@@ -249,18 +250,20 @@ impl Entries<'_, '_, '_> {
             self.at_hand.end(self.table.len(), None);
         }
         let result = sizes(&mut &self.content[..]).map_or(0, |(_, result)| result);
-        intake.spent.on_delta(result)?;
+        intake.spent.declare(result)?;
         Ok(result)
     }
 
-    /// An object that is left for its window has no id yet.
+    /// An object that is left for its window has no id yet. Of one that is too large there is nothing else.
     fn whole(
         &mut self,
         intake: &mut Intake<'_, '_>,
         kind: Kind,
         size: u64,
     ) -> Result<Option<ObjectId>, Stop> {
-        if self.keeps_objects && size <= MAX_AT_HAND && self.at_hand.reserve(size) {
+        let excess = intake.spent.excess(kind, size);
+        let is_looked_at = excess.is_none();
+        if is_looked_at && self.keeps_objects && size <= MAX_AT_HAND && self.at_hand.reserve(size) {
             let stream = self.inflater.read(intake, size);
             each_piece(stream, |piece| self.at_hand.extend(piece))?;
             self.at_hand.end(self.table.len(), Some(kind));
@@ -272,12 +275,18 @@ impl Entries<'_, '_, '_> {
         each_piece(self.inflater.read(intake, size), |piece| {
             hasher.update(piece);
             // A blob has nothing in it to look at.
-            if kind != Kind::Blob {
+            if is_looked_at && kind != Kind::Blob {
                 self.content.extend_from_slice(piece);
             }
         })?;
         let id = hasher.try_finalize().map_err(|_| collision())?;
-        self.inspection.look_at(kind, id, &self.content, None)?;
+        match excess {
+            None => drop(self.inspection.look_at(kind, id, &self.content, None)?),
+            Some(excess) => {
+                let reason = excess.reason(&id, kind, size);
+                self.inspection.leave_out(id, reason)?;
+            }
+        }
         if self.content.capacity() > 1024 * 1024 {
             self.content = Vec::new();
         }

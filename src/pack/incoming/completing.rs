@@ -78,7 +78,6 @@ fn add_bases(
         };
         size += header.size;
         pack.spent.check_bases(size)?;
-        pack.spent.check_size(header.size)?;
         let mut content = Vec::new();
         let kind = match bases.try_find(&base, &mut content) {
             Ok(Some(found)) => found.kind,

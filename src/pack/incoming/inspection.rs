@@ -24,17 +24,22 @@ use crate::{
 /// How many objects may be faulty. Each has a text.
 const MAX_FINDINGS: usize = 1000;
 
+/// The most objects that may be too large. They are no fault of their own, and large histories have some of any size.
+const MAX_LEFT_OUT: usize = 50_000;
+
 /// What was found in a pack so far. Shared by the threads that look at it.
 pub(super) struct Found<'a> {
     pub(super) links: Links,
     fsck: Fsck<'a>,
     faulty: Mutex<HashMap<ObjectId, Reason>>,
+    left_out: Mutex<HashMap<ObjectId, Reason>>,
     special: Mutex<Special>,
 }
 
 /// What is known once all of a pack has been looked at.
 #[derive(Default)]
 pub(super) struct Findings {
+    /// With those that are too large.
     pub(super) faulty: HashMap<ObjectId, Reason>,
     /// Blobs that are still to be looked at, and as what.
     pub(super) special: Vec<(ObjectId, SpecialFile)>,
@@ -49,6 +54,7 @@ impl<'a> Found<'a> {
             links: Links::new(hash, memory),
             fsck: Fsck::new(rules, hash),
             faulty: Mutex::default(),
+            left_out: Mutex::default(),
             special: Mutex::default(),
         }
     }
@@ -58,6 +64,7 @@ impl<'a> Found<'a> {
             found: self,
             linker: Linker::new(&self.links),
             faulty: HashMap::new(),
+            left_out: HashMap::new(),
             special: Special::default(),
         }
     }
@@ -70,8 +77,11 @@ impl<'a> Found<'a> {
     ) -> Result<Findings, Error> {
         let special = self.special.into_inner();
         let faulty = self.faulty.into_inner();
+        let mut faulty = faulty.unwrap_or_else(PoisonError::into_inner);
+        let left_out = self.left_out.into_inner();
+        faulty.extend(left_out.unwrap_or_else(PoisonError::into_inner));
         Ok(Findings {
-            faulty: faulty.unwrap_or_else(PoisonError::into_inner),
+            faulty,
             special: special.unwrap_or_else(PoisonError::into_inner).into_files(),
             outside: self.links.into_outside(outside, depths)?,
         })
@@ -83,6 +93,7 @@ pub(super) struct Inspection<'a> {
     found: &'a Found<'a>,
     linker: Linker<'a>,
     faulty: HashMap<ObjectId, Reason>,
+    left_out: HashMap<ObjectId, Reason>,
     special: Special,
 }
 
@@ -121,6 +132,13 @@ impl Inspection<'_> {
         Ok(version.unwrap_or_default())
     }
 
+    /// Notes why nobody looks at an object.
+    pub(super) fn leave_out(&mut self, id: ObjectId, reason: Reason) -> Result<(), Error> {
+        self.linker.stop();
+        self.left_out.insert(id, reason);
+        check_left_out(&self.left_out)
+    }
+
     /// `None` where that doesn't do.
     fn look_at_changes(
         &mut self,
@@ -143,6 +161,9 @@ impl Inspection<'_> {
         let mut faulty = locked(&self.found.faulty);
         faulty.extend(self.faulty);
         check_faulty(&faulty)?;
+        let mut left_out = locked(&self.found.left_out);
+        left_out.extend(self.left_out);
+        check_left_out(&left_out)?;
         let mut special = locked(&self.found.special);
         special.merge(self.special);
         check_special(&special)
@@ -186,6 +207,13 @@ fn check_faulty(faulty: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
     match faulty.len() <= MAX_FINDINGS {
         true => Ok(()),
         false => Err(too_many("faulty objects", MAX_FINDINGS)),
+    }
+}
+
+fn check_left_out(left_out: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
+    match left_out.len() <= MAX_LEFT_OUT {
+        true => Ok(()),
+        false => Err(too_many("objects that are too large", MAX_LEFT_OUT)),
     }
 }
 

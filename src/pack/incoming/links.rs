@@ -201,6 +201,11 @@ impl<'a> Linker<'a> {
         }
     }
 
+    /// Gives up: nobody looks at an object.
+    pub(super) fn stop(&self) {
+        self.links.stop();
+    }
+
     /// Notes what an object needs. What the `base` of a tree needs was noted with that, unless it is the
     /// receiver's.
     pub(super) fn note(

@@ -17,6 +17,7 @@ mod at_hand;
 mod completing;
 mod early_sync;
 mod entry_header;
+mod excess;
 mod held;
 mod indexing;
 mod inspection;
@@ -169,6 +170,14 @@ impl Incoming {
         outside.filter(|_| findings.faulty.is_empty())
     }
 
+    /// The number of objects that the fsck rules refuse.
+    pub(crate) fn refused_by_rules(&self) -> usize {
+        let reasons = self.faulty().values();
+        reasons
+            .filter(|reason| matches!(reason, Reason::Faulty { .. }))
+            .count()
+    }
+
     /// The objects of the pack that can't be let in.
     pub(crate) fn faulty(&self) -> &HashMap<ObjectId, Reason> {
         static NONE: LazyLock<HashMap<ObjectId, Reason>> = LazyLock::new(HashMap::new);
@@ -192,6 +201,9 @@ impl Incoming {
         let mut buffer = Vec::new();
         for (id, file) in pack.findings.special.drain(..) {
             run.check()?;
+            if let Some(Reason::TooLarge { .. }) = pack.findings.faulty.get(&id) {
+                continue;
+            }
             let content = special_content(objects, &id, &mut buffer);
             if let Err(finding) = fsck.special_blob(&id, file, content) {
                 inspection::add(&mut pack.findings.faulty, finding, true)?;

@@ -165,7 +165,8 @@ impl Allowance {
     fn redo(&mut self, size: u64) -> bool {
         // The size may be any: it is what a delta claims.
         let redone = self.redone.saturating_add(size).saturating_add(COST_OF_ONE);
-        let is_allowed = redone <= self.cost / REDONE_SHARE;
+        let is_known = size < Table::MAX_SIZE;
+        let is_allowed = is_known && redone <= self.cost / REDONE_SHARE;
         if is_allowed {
             self.redone = redone;
         }

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use gix::objs::Kind;
+use gix::{hash::Hasher, objs::Kind};
 
 use super::{
     arrival::{collision, damaged},
@@ -167,7 +167,6 @@ impl Work for Resolver<'_, '_> {
             });
         }
         let table = &self.pack.table;
-        self.pack.spent.check_parsed(kind, content.len() as u64)?;
         let id = gix::objs::compute_hash(table.hash, kind, content).map_err(|_| collision())?;
         table.resolve(entry, kind, &id);
         // What is known of a tree is told by that of the entry which it is built on.
@@ -215,8 +214,32 @@ impl Work for Resolver<'_, '_> {
         delta.is_some()
     }
 
-    fn allows(&mut self, _entry: u32, size: u64, depth: u32) -> Result<(), Error> {
-        self.pack.spent.check_made(size, depth)
+    fn allows(&mut self, _entry: u32, kind: Kind, size: u64, depth: u32) -> Result<bool, Error> {
+        self.pack.spent.check_depth(depth)?;
+        Ok(self.pack.spent.excess(kind, size).is_none())
+    }
+
+    fn oversized(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        size: u64,
+        hasher: Hasher,
+    ) -> Result<TreeFingerprint, Error> {
+        let excess = self.pack.spent.excess(kind, size);
+        if let Some(excess) = excess.filter(|_| self.is_to_be_resolved(entry)) {
+            let id = hasher.try_finalize().map_err(|_| collision())?;
+            self.pack.table.resolve(entry, kind, &id);
+            let reason = excess.reason(&id, kind, size);
+            self.inspection.leave_out(id, reason)?;
+        }
+        // Nobody looked at it.
+        Ok(TreeFingerprint::unknown())
+    }
+
+    fn may_lead_on(&self, entry: u32) -> bool {
+        let are_named = self.ref_deltas.is_some_and(|named| !named.is_empty());
+        are_named || self.part.deltas_of(entry).next().is_some()
     }
 
     fn may_go_on(&self) -> bool {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use gix::objs::Kind;
 
+use super::excess::Excess;
 use crate::{Error, Limits};
 
 /// How many bytes of objects are made of one byte of a pack without further ado. Large histories have some
@@ -59,39 +60,14 @@ impl<'a> Spent<'a> {
         }
     }
 
-    /// An object that is read, and later read again, as a whole. Of the trees that people have the
-    /// largest are of some MiB, and of the commits and tags, of some hundred KiB.
-    pub(super) fn check_parsed(&self, kind: Kind, size: u64) -> Result<(), Error> {
-        let most = self.limits.memory / 16;
-        match kind == Kind::Blob || size <= most {
-            true => Ok(()),
-            false => Err(Error::over_budget(
-                "memory",
-                format_args!("{most} bytes for one {kind}"),
-            )),
-        }
+    /// The limit that an object by itself goes beyond, if any.
+    pub(super) fn excess(&self, kind: Kind, size: u64) -> Option<Excess> {
+        Excess::of(kind, size, self.limits)
     }
 
-    pub(super) fn check_size(&self, size: u64) -> Result<(), Error> {
-        within("object_size", "bytes", size, self.limits.object_size)
-    }
-
-    /// An object of that size is coming in whole.
-    pub(super) fn on_whole(&self, size: u64) -> Result<(), Error> {
-        self.check_size(size)?;
-        self.declare(size)
-    }
-
-    /// A delta has come in that says to make so much. One that says more than an object may have is held
-    /// against that when it is to be made.
-    pub(super) fn on_delta(&self, size: u64) -> Result<(), Error> {
-        match size <= self.limits.object_size {
-            true => self.declare(size),
-            false => Ok(()),
-        }
-    }
-
-    fn declare(&self, size: u64) -> Result<(), Error> {
+    /// Something is coming in that says to make an object of that size, or so many bytes of a delta that
+    /// is as large as no object may be.
+    pub(super) fn declare(&self, size: u64) -> Result<(), Error> {
         let before = self.declared.fetch_add(size, Relaxed);
         let bytes = before.saturating_add(size);
         within("inflated_bytes", "bytes", bytes, self.limits.inflated_bytes)
@@ -102,9 +78,8 @@ impl<'a> Spent<'a> {
         self.declared.load(Relaxed) / USUAL_RATIO > arrived
     }
 
-    /// Whether an object of that size may be made, so many deltas away from a whole one.
-    pub(super) fn check_made(&self, size: u64, depth: u32) -> Result<(), Error> {
-        self.check_size(size)?;
+    /// Whether an object may be made so many deltas away from a whole one.
+    pub(super) fn check_depth(&self, depth: u32) -> Result<(), Error> {
         let most = self.limits.delta_depth.into();
         within("delta_depth", "deltas", depth.into(), most)
     }

@@ -43,6 +43,9 @@ const WHOLE: u32 = NO_BASE;
 const NAMED: u32 = NO_BASE - 1;
 
 impl Table {
+    /// The size that stands for larger ones, too.
+    pub(super) const MAX_SIZE: u64 = u32::MAX as u64;
+
     /// For a pack that is said to have so many entries.
     pub(super) fn new(hash: HashKind, count: usize) -> Self {
         Table {
@@ -124,7 +127,7 @@ impl Table {
         self.checksums[entry as usize].load(Relaxed)
     }
 
-    /// Of its object, in bytes, as its delta says; 4 GiB for what is larger.
+    /// The size of its object in bytes, as its delta says; [`MAX_SIZE`](Table::MAX_SIZE) for larger ones.
     pub(super) fn size(&self, entry: u32) -> u64 {
         self.sizes[entry as usize].load(Relaxed).into()
     }

@@ -3,6 +3,7 @@
 mod completing;
 mod declared;
 mod nesting;
+mod too_large;
 mod versions;
 mod windows;
 
@@ -37,15 +38,20 @@ fn commit(tree: &ObjectId) -> Vec<u8> {
 
 /// A delta that copies all of its base, of less than 64 KiB, and adds some bytes of its own.
 fn delta(base: usize, own: &[u8]) -> Vec<u8> {
+    delta_of(base, base, own)
+}
+
+/// The same that copies only the first bytes of its base.
+fn delta_of(base: usize, kept: usize, own: &[u8]) -> Vec<u8> {
     let mut delta = Vec::new();
-    for mut size in [base, base + own.len()] {
+    for mut size in [base, kept + own.len()] {
         while size > 0x7f {
             delta.push(size as u8 | 0x80);
             size >>= 7;
         }
         delta.push(size as u8);
     }
-    delta.extend([0xb0, base as u8, (base >> 8) as u8]);
+    delta.extend([0xb0, kept as u8, (kept >> 8) as u8]);
     for part in own.chunks(0x7f) {
         delta.push(part.len() as u8);
         delta.extend(part);

@@ -27,8 +27,7 @@ impl Base for &[u8] {
 
 /// A base that memory has no room for.
 pub(super) struct OnDisk<'a> {
-    pub(super) file: &'a mut File,
-    pub(super) start: u64,
+    pub(super) file: &'a File,
     pub(super) size: u64,
 }
 
@@ -40,14 +39,24 @@ impl Base for OnDisk<'_> {
     fn copy(&mut self, offset: u64, size: usize, to: &mut Vec<u8>) -> io::Result<()> {
         let filled = to.len();
         to.resize(filled + size, 0);
-        self.file.seek(SeekFrom::Start(self.start + offset))?;
-        self.file.read_exact(&mut to[filled..])
+        let mut file = self.file;
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(&mut to[filled..])
     }
 }
 
 /// The sizes of the base and of the result, which a delta begins with.
 pub(crate) fn sizes(delta: &mut (impl BufRead + ?Sized)) -> io::Result<(u64, u64)> {
     Ok((size(delta)?, size(delta)?))
+}
+
+/// The size of the result of a delta, whose base has to have that size.
+pub(super) fn size_on(base: u64, delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
+    let (base_size, size) = sizes(delta)?;
+    if base_size != base {
+        return Err(damaged("a delta of another base"));
+    }
+    Ok(size)
 }
 
 fn size(delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
@@ -80,6 +89,38 @@ pub(crate) fn apply(
 ) -> io::Result<()> {
     to.clear();
     to.reserve_exact(size);
+    make::<{ usize::MAX }>(delta, base, size as u64, to, |_| Ok(()))
+}
+
+/// The same for a content that isn't to be in memory: it is handed on in pieces of about 64 KiB.
+pub(crate) fn apply_in_pieces(
+    delta: &mut (impl BufRead + ?Sized),
+    base: &mut (impl Base + ?Sized),
+    size: u64,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut piece = Vec::with_capacity(2 * PIECE);
+    make::<PIECE>(delta, base, size, &mut piece, |piece| {
+        if piece.len() >= PIECE {
+            take(piece)?;
+            piece.clear();
+        }
+        Ok(())
+    })?;
+    take(&piece)
+}
+
+const PIECE: usize = 64 * 1024;
+
+/// Appends what is made to `to`, no more than `MOST` bytes until `settle` is called.
+fn make<const MOST: usize>(
+    delta: &mut (impl BufRead + ?Sized),
+    base: &mut (impl Base + ?Sized),
+    size: u64,
+    to: &mut Vec<u8>,
+    mut settle: impl FnMut(&mut Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut left = size;
     while let Some(instruction) = next(delta)? {
         match instruction {
             0 => return Err(damaged("a delta with an unknown instruction")),
@@ -93,35 +134,39 @@ pub(crate) fn apply(
                 let offset = part(0)? | part(1)? << 8 | part(2)? << 16 | part(3)? << 24;
                 let length = part(4)? | part(5)? << 8 | part(6)? << 16;
                 // Zero stands for the length that a copy can have and the field can't hold.
-                let length = if length == 0 {
-                    0x10000
-                } else {
-                    length as usize
-                };
-                if u64::from(offset) + length as u64 > base.size() {
+                let length = if length == 0 { 0x10000 } else { length };
+                let (mut offset, mut length) = (u64::from(offset), length as usize);
+                if offset + length as u64 > base.size() {
                     return Err(damaged("a delta that copies from beyond its base"));
                 }
-                if length > size - to.len() {
-                    return Err(damaged("a delta with a longer result than it says"));
+                left = minus(left, length)?;
+                while length > 0 {
+                    let piece = length.min(MOST);
+                    base.copy(offset, piece, to)?;
+                    settle(to)?;
+                    (offset, length) = (offset + piece as u64, length - piece);
                 }
-                base.copy(offset.into(), length, to)?;
             }
             length => {
                 let length = usize::from(length);
-                if length > size - to.len() {
-                    return Err(damaged("a delta with a longer result than it says"));
-                }
+                left = minus(left, length)?;
                 insert(delta, length, to)?;
+                settle(to)?;
             }
         }
     }
-    if to.len() < size {
+    if left > 0 {
         return Err(damaged("a delta with a shorter result than it says"));
     }
     if size == 0 {
         return Err(damaged("a delta with an empty result"));
     }
     Ok(())
+}
+
+fn minus(left: u64, length: usize) -> io::Result<u64> {
+    let left = left.checked_sub(length as u64);
+    left.ok_or_else(|| damaged("a delta with a longer result than it says"))
 }
 
 fn insert(delta: &mut (impl BufRead + ?Sized), length: usize, to: &mut Vec<u8>) -> io::Result<()> {
@@ -161,7 +206,15 @@ mod tests {
         let (base_size, size) = sizes(&mut delta)?;
         assert_eq!(base_size, base.len() as u64);
         let mut out = vec![1, 2, 3];
-        apply(&mut delta, &mut &base[..], size as usize, &mut out)?;
+        let made = apply(&mut { delta }, &mut &base[..], size as usize, &mut out);
+        let mut pieces = Vec::new();
+        let in_pieces = apply_in_pieces(&mut delta, &mut &base[..], size, |piece| {
+            pieces.extend_from_slice(piece);
+            Ok(())
+        });
+        assert_eq!(made.is_ok(), in_pieces.is_ok());
+        made?;
+        assert_eq!(pieces, out);
         Ok(out)
     }
 
@@ -223,15 +276,43 @@ mod tests {
     #[test]
     fn a_base_on_disk_is_like_one_in_memory() {
         let mut file = tempfile::tempfile().expect("a file");
-        file.write_all(b"before0123456789").expect("written");
+        file.write_all(b"0123456789").expect("written");
         let mut base = OnDisk {
-            file: &mut file,
-            start: 6,
+            file: &file,
             size: 10,
         };
         let mut out = Vec::new();
         let mut delta = &[0x91, 2, 4, 1, b'-', 0x91, 9, 1][..];
         apply(&mut delta, &mut base, 6, &mut out).expect("applied");
         assert_eq!(out, b"2345-9");
+    }
+
+    #[test]
+    fn what_is_handed_on_comes_in_pieces() {
+        let base = vec![7; 5 * PIECE];
+        // All of it but for a byte, 40 bytes again and again, and five more.
+        let mut delta = vec![0xf0, 0xff, 0xff, 0x04];
+        (0..5000).for_each(|_| delta.extend([0x90, 40]));
+        delta.extend(b"\x05other");
+        let size = (5 * PIECE - 1 + 5000 * 40 + 5) as u64;
+        let (mut lengths, mut last) = (Vec::new(), 0);
+        apply_in_pieces(&mut &delta[..], &mut &base[..], size, |piece| {
+            lengths.push(piece.len());
+            last = piece.last().copied().unwrap_or_default();
+            Ok(())
+        })
+        .expect("applied");
+        assert_eq!(lengths.iter().sum::<usize>() as u64, size);
+        assert!(
+            lengths.iter().all(|length| *length < 2 * PIECE),
+            "{lengths:?}"
+        );
+        assert_eq!(last, b'r');
+        let full = |_: &[u8]| Err(io::ErrorKind::StorageFull.into());
+        let failed = apply_in_pieces(&mut &delta[..], &mut &base[..], size, full);
+        assert_eq!(
+            failed.map_err(|err| err.kind()),
+            Err(io::ErrorKind::StorageFull)
+        );
     }
 }

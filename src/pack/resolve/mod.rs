@@ -4,13 +4,13 @@
 //! their roots. A [`Descent`] goes down such a tree depth-first and has only the contents on its way
 //! at hand. It takes the largest branch of an entry last, when the entry's own content isn't needed
 //! any more: a chain takes two contents however long it is, and a tree of n entries at most log2(n).
-//! Those that memory has no room for wait on disk.
+//! Those that memory has no room for wait on disk, and so do those that nobody looks at, being too large.
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, Read, Seek},
     ops::Range,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use gix::objs::Kind;
@@ -18,31 +18,28 @@ use gix_pack::data;
 
 pub(crate) mod apply;
 mod deltas;
+mod disk;
+mod entry_reader;
 mod paced;
 mod room;
 mod work;
 mod zlib;
 
-use apply::{Base, OnDisk, apply, sizes};
+use apply::{Base, apply, apply_in_pieces, size_on};
 pub(crate) use deltas::{Deltas, NO_BASE};
+use disk::{Content, Disk, Oversized};
+use entry_reader::{EntryReader, not_as_it_was};
 use paced::Paced;
 use room::Permit;
 pub(crate) use room::Room;
 pub(crate) use work::{Visited, Work};
 pub(crate) use zlib::{Inflater, Inflating};
 
-/// The longest header of an entry: a size of 64 bits, and the longest distance or id.
-const MAX_HEADER: usize = 10 + 32;
-
 /// One walk down at a time, through one pack.
 pub(crate) struct Descent<'a, N> {
-    pack: File,
+    entries: EntryReader,
     hash: gix::hash::Kind,
     room: &'a Room,
-    folder: PathBuf,
-    inflater: Inflater,
-    /// The entry that was read last, unless it is a large one.
-    raw: Vec<u8>,
     delta: Vec<u8>,
     /// A base that was on disk.
     base: Vec<u8>,
@@ -51,10 +48,7 @@ pub(crate) struct Descent<'a, N> {
     /// Of all on the way, in order.
     deltas: Vec<u32>,
     in_memory: usize,
-    disk: Option<File>,
-    on_disk: u64,
-    /// How long the file on disk has become.
-    disk_size: u64,
+    disk: Disk,
     spare: Vec<Vec<u8>>,
 }
 
@@ -67,14 +61,6 @@ struct Waiting<N> {
     first: usize,
 }
 
-enum Content {
-    InMemory(Vec<u8>),
-    OnDisk { start: u64, size: u64 },
-}
-
-/// How much of a large entry is read at a time.
-const CHUNK: usize = 64 * 1024;
-
 /// How many buffers are kept for contents to come, and how large they are at most.
 const MAX_SPARE: usize = 4;
 const MAX_SPARE_SIZE: usize = 1024 * 1024;
@@ -82,9 +68,30 @@ const MAX_SPARE_SIZE: usize = 1024 * 1024;
 /// An object that was just looked at, with the permit for a large one.
 struct Made<'a, N> {
     kind: Kind,
-    content: Vec<u8>,
+    /// None of one that nothing is built on.
+    content: Option<Content>,
     note: N,
     permit: Option<Permit<'a>>,
+}
+
+impl<'a, N> Made<'a, N> {
+    fn in_memory(kind: Kind, content: Vec<u8>, note: N, permit: Option<Permit<'a>>) -> Self {
+        Made {
+            kind,
+            content: Some(Content::InMemory(content)),
+            note,
+            permit,
+        }
+    }
+
+    fn on_disk(kind: Kind, (content, note): (Option<Content>, N)) -> Self {
+        Made {
+            kind,
+            content,
+            note,
+            permit: None,
+        }
+    }
 }
 
 impl<'a, N> Descent<'a, N> {
@@ -96,20 +103,15 @@ impl<'a, N> Descent<'a, N> {
         folder: &Path,
     ) -> io::Result<Self> {
         Ok(Descent {
-            pack: File::open(pack)?,
+            entries: EntryReader::new(File::open(pack)?, hash, room.large),
             hash,
             room,
-            folder: folder.to_owned(),
-            inflater: Inflater::new(),
-            raw: Vec::new(),
             delta: Vec::new(),
             base: Vec::new(),
             way: Vec::new(),
             deltas: Vec::new(),
             in_memory: 0,
-            disk: None,
-            on_disk: 0,
-            disk_size: 0,
+            disk: Disk::new(folder.to_owned()),
             spare: Vec::new(),
         })
     }
@@ -119,6 +121,7 @@ impl<'a, N> Descent<'a, N> {
     where
         W: Work<Note = N>,
     {
+        self.begin();
         let whole = self.whole(root, work)?;
         self.go_down(root, whole, work)
     }
@@ -134,24 +137,23 @@ impl<'a, N> Descent<'a, N> {
     where
         W: Work<Note = N>,
     {
+        self.begin();
         let permit = self.room.permit_for(content.len() as u64);
         let note = work.visit(root, kind, &content, None)?;
-        let whole = Made {
-            kind,
-            content,
-            note,
-            permit,
-        };
+        let whole = Made::in_memory(kind, content, note, permit);
         self.go_down(root, whole, work)
+    }
+
+    fn begin(&mut self) {
+        self.way.clear();
+        self.deltas.clear();
+        (self.in_memory, self.disk.held) = (0, 0);
     }
 
     fn go_down<W>(&mut self, root: u32, whole: Made<'a, N>, work: &mut W) -> Result<(), W::Error>
     where
         W: Work<Note = N>,
     {
-        self.way.clear();
-        self.deltas.clear();
-        (self.in_memory, self.on_disk) = (0, 0);
         self.enter(root, 0, whole, work)?;
         while let Some(base) = self.way.pop() {
             let Some(entry) = self.deltas.pop() else {
@@ -176,44 +178,51 @@ impl<'a, N> Descent<'a, N> {
         let unreadable = |work: &W, err| work.unreadable(entry, err);
         let mut content = self.spare.pop().unwrap_or_default();
         if let Some(kind) = work.whole(entry, &mut content) {
-            let size = content.len() as u64;
-            work.allows(entry, size, 0)?;
+            // It was small enough to be kept.
+            work.allows(entry, kind, content.len() as u64, 0)?;
             let note = work.visit(entry, kind, &content, None)?;
-            return Ok(Made {
-                kind,
-                content,
-                note,
-                permit: None,
-            });
+            return Ok(Made::in_memory(kind, content, note, None));
         }
         let place = work.place(entry);
-        let header = self.read(&place).map_err(|err| unreadable(work, err))?;
+        let header = self.entries.header(&place);
+        let header = header.map_err(|err| unreadable(work, err))?;
         let size = header.decompressed_size;
-        work.allows(entry, size, 0)?;
+        let kind = header.header.as_kind();
+        let kind = kind.ok_or_else(|| unreadable(work, not_as_it_was()))?;
+        if !work.allows(entry, kind, size, 0)? {
+            return self.oversized_whole(entry, kind, &header, work);
+        }
         let permit = self.room.permit_for(size);
-        let mut whole = || {
-            let kind = header.header.as_kind().ok_or_else(not_as_it_was)?;
-            let stream = &mut stream(&mut self.pack, &self.raw, &header, &place)?;
-            match self.raw.is_empty() {
-                false => self
-                    .inflater
-                    .inflate(stream.fill_buf()?, size as usize, &mut content)?,
-                true => {
-                    content.clear();
-                    content.reserve_exact(size as usize);
-                    self.inflater.read(stream, size).read_to_end(&mut content)?;
-                }
-            }
-            Ok(kind)
-        };
-        let kind = whole().map_err(|err| unreadable(work, err))?;
+        let read = self.entries.inflate(&header, &place, &mut content);
+        read.map_err(|err| unreadable(work, err))?;
         let note = work.visit(entry, kind, &content, None)?;
-        Ok(Made {
-            kind,
-            content,
-            note,
-            permit,
-        })
+        Ok(Made::in_memory(kind, content, note, permit))
+    }
+
+    /// The same of one that isn't to be in memory, whose header was read.
+    fn oversized_whole<W: Work<Note = N>>(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        header: &data::Entry,
+        work: &mut W,
+    ) -> Result<Made<'a, N>, W::Error> {
+        let (size, place) = (header.decompressed_size, work.place(entry));
+        let mut whole = Oversized::begin(entry, kind, size, (self.hash, &mut self.disk), work)?;
+        let mut read = || {
+            let mut stream = self.entries.stream(header, &place)?;
+            loop {
+                let piece = stream.fill_buf()?;
+                if piece.is_empty() {
+                    return Ok(());
+                }
+                whole.add(piece, work)?;
+                let length = piece.len();
+                stream.consume(length);
+            }
+        };
+        let read = read();
+        Ok(Made::on_disk(kind, whole.end(read, work)?))
     }
 
     fn made<W: Work<Note = N>>(
@@ -233,25 +242,22 @@ impl<'a, N> Descent<'a, N> {
         let room = self.room;
         let mut content = self.spare.pop().unwrap_or_default();
         let Descent {
-            pack,
-            raw,
+            entries,
             delta,
-            inflater,
             base: buffer,
             disk,
+            hash,
             ..
         } = self;
+        let kind = base.kind;
         let base_content = match (&base.content, at_hand) {
             (Content::InMemory(content), _) => Some(&content[..]),
             (Content::OnDisk { .. }, true) => Some(&buffer[..]),
             (Content::OnDisk { .. }, false) => None,
         };
-        let mut from: Box<dyn Base + '_> = match (base_content, &base.content, disk) {
-            (Some(content), ..) => Box::new(content),
-            (None, &Content::OnDisk { start, size }, Some(file)) => {
-                Box::new(OnDisk { file, start, size })
-            }
-            (None, ..) => return Err(unreadable(work, io::ErrorKind::NotFound.into())),
+        let mut from: Box<dyn Base + '_> = match base_content {
+            Some(content) => Box::new(content),
+            None => base.content.as_base(),
         };
         let (mut small, mut large);
         let instructions: &mut dyn BufRead = match &large_one {
@@ -260,18 +266,19 @@ impl<'a, N> Descent<'a, N> {
                 &mut small
             }
             Some(header) => {
-                let stream =
-                    stream(pack, raw, header, &place).map_err(|err| unreadable(work, err))?;
-                large = inflater.read(stream, header.decompressed_size);
+                let stream = entries.stream(header, &place);
+                large = stream.map_err(|err| unreadable(work, err))?;
                 &mut large
             }
         };
-        let (base_size, size) = sizes(instructions).map_err(|err| unreadable(work, err))?;
-        if base_size != from.size() {
-            let err = io::Error::new(io::ErrorKind::InvalidData, "a delta of another base");
-            return Err(unreadable(work, err));
+        let size = size_on(from.size(), instructions).map_err(|err| unreadable(work, err))?;
+        if !work.allows(entry, kind, size, base.depth + 1)? {
+            let mut made = Oversized::begin(entry, kind, size, (*hash, disk), work)?;
+            let applied = apply_in_pieces(instructions, &mut *from, size, |piece| {
+                made.add(piece, work)
+            });
+            return Ok(Made::on_disk(kind, made.end(applied, work)?));
         }
-        work.allows(entry, size, base.depth + 1)?;
         let permit = room.permit_for(size);
         let may_go_on = || work.may_go_on();
         let applied = match base_content {
@@ -292,14 +299,8 @@ impl<'a, N> Descent<'a, N> {
             content,
             note: &base.note,
         });
-        let kind = base.kind;
         let note = work.visit(entry, kind, &content, visited)?;
-        Ok(Made {
-            kind,
-            content,
-            note,
-            permit,
-        })
+        Ok(Made::in_memory(kind, content, note, permit))
     }
 
     /// Puts the delta of an entry into [`Descent::delta`], unless it is a large one: of that only the
@@ -313,14 +314,11 @@ impl<'a, N> Descent<'a, N> {
         if work.inflated(entry, self.room.large, &mut self.delta) {
             return Ok(None);
         }
-        let header = self.read(place)?;
-        let size = header.decompressed_size;
-        if self.raw.is_empty() || size > self.room.large as u64 {
+        let header = self.entries.header(place)?;
+        if self.entries.is_large(&header) {
             return Ok(Some(header));
         }
-        let stream = &self.raw[header.header_size()..];
-        self.inflater
-            .inflate(stream, size as usize, &mut self.delta)?;
+        self.entries.inflate(&header, place, &mut self.delta)?;
         Ok(None)
     }
 
@@ -334,32 +332,24 @@ impl<'a, N> Descent<'a, N> {
     ) -> Result<(), W::Error> {
         let Made {
             kind,
-            mut content,
+            content,
             note,
             permit: _permit,
         } = made;
         let first = self.deltas.len();
         work.deltas(entry, &mut self.deltas)?;
         if self.deltas.len() == first {
-            self.keep_buffer(content);
+            match content {
+                Some(Content::InMemory(content)) => self.keep_buffer(content),
+                Some(Content::OnDisk { size, .. }) => self.disk.let_go(size),
+                None => {}
+            }
             return Ok(());
         }
-        // A buffer that has held a larger one.
-        if content.capacity() / 2 > content.len() {
-            content.shrink_to_fit();
-        }
-        let fits = self.in_memory + content.capacity() <= self.room.waiting;
-        let content = match fits && content.len() <= self.room.large {
-            true => {
-                self.in_memory += content.capacity();
-                Content::InMemory(content)
-            }
-            false => {
-                let end = self.on_disk + content.len() as u64;
-                work.allows_on_disk(end.saturating_sub(self.disk_size))?;
-                self.disk_size = self.disk_size.max(end);
-                self.put_on_disk(content).map_err(|err| work.failed(err))?
-            }
+        let content = match content {
+            Some(Content::InMemory(content)) => self.keep(content, work)?,
+            Some(on_disk) => on_disk,
+            None => return Err(work.unreadable(entry, io::ErrorKind::NotFound.into())),
         };
         self.way.push(Waiting {
             kind,
@@ -371,14 +361,27 @@ impl<'a, N> Descent<'a, N> {
         Ok(())
     }
 
+    /// Keeps a content where there is room for it.
+    fn keep<W: Work>(&mut self, mut content: Vec<u8>, work: &mut W) -> Result<Content, W::Error> {
+        // A buffer that has held a larger one.
+        if content.capacity() / 2 > content.len() {
+            content.shrink_to_fit();
+        }
+        let fits = self.in_memory + content.capacity() <= self.room.waiting;
+        if !fits || content.len() > self.room.large {
+            return self.disk.put(&content, work);
+        }
+        self.in_memory += content.capacity();
+        Ok(Content::InMemory(content))
+    }
+
     fn leave(&mut self, content: Content) {
         match content {
             Content::InMemory(content) => {
                 self.in_memory -= content.capacity();
                 self.keep_buffer(content);
             }
-            // What was put there after it is gone by now.
-            Content::OnDisk { start, .. } => self.on_disk = start,
+            Content::OnDisk { size, .. } => self.disk.let_go(size),
         }
     }
 
@@ -388,70 +391,20 @@ impl<'a, N> Descent<'a, N> {
         }
     }
 
-    fn put_on_disk(&mut self, content: Vec<u8>) -> io::Result<Content> {
-        let disk = match &mut self.disk {
-            Some(disk) => disk,
-            none => none.insert(tempfile::tempfile_in(&self.folder)?),
-        };
-        let (start, size) = (self.on_disk, content.len() as u64);
-        disk.seek(SeekFrom::Start(start))?;
-        disk.write_all(&content)?;
-        self.on_disk += size;
-        Ok(Content::OnDisk { start, size })
-    }
-
     /// Brings a content from disk, if it is small enough; whether it is in [`Descent::base`] now.
     fn at_hand(&mut self, content: &Content) -> io::Result<bool> {
-        let (&Content::OnDisk { start, size }, Some(disk)) = (content, &mut self.disk) else {
+        let &Content::OnDisk { ref file, size } = content else {
             return Ok(false);
         };
         if size > self.room.large as u64 {
             return Ok(false);
         }
         self.base.resize(size as usize, 0);
-        disk.seek(SeekFrom::Start(start))?;
-        disk.read_exact(&mut self.base)?;
+        let mut file = file;
+        file.rewind()?;
+        file.read_exact(&mut self.base)?;
         Ok(true)
     }
-
-    /// The header of an entry. A small entry is in [`Descent::raw`] then, as a whole.
-    fn read(&mut self, place: &Range<u64>) -> io::Result<data::Entry> {
-        let size = place.end.saturating_sub(place.start);
-        let is_small = size <= self.room.large as u64;
-        let ahead = if is_small {
-            size
-        } else {
-            size.min(MAX_HEADER as u64)
-        };
-        self.raw.resize(ahead as usize, 0);
-        self.pack.seek(SeekFrom::Start(place.start))?;
-        self.pack.read_exact(&mut self.raw)?;
-        let header = data::Entry::from_bytes(&self.raw, place.start, self.hash)
-            .map_err(|_| not_as_it_was())?;
-        if !is_small {
-            self.raw.clear();
-        }
-        Ok(header)
-    }
-}
-
-/// The zlib stream of an entry that was read.
-fn stream<'s>(
-    pack: &'s mut File,
-    raw: &'s [u8],
-    header: &data::Entry,
-    place: &Range<u64>,
-) -> io::Result<Box<dyn BufRead + 's>> {
-    if !raw.is_empty() {
-        return Ok(Box::new(&raw[header.header_size()..]));
-    }
-    pack.seek(SeekFrom::Start(header.data_offset))?;
-    let rest = pack.take(place.end.saturating_sub(header.data_offset));
-    Ok(Box::new(BufReader::with_capacity(CHUNK, rest)))
-}
-
-fn not_as_it_was() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "not what it was before")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-use std::sync::Mutex;
+use std::{cell::Cell, sync::Mutex};
 
+use gix::hash::Hasher;
 use proptest::prelude::*;
 
 use super::*;
@@ -84,6 +85,11 @@ struct Check<'a> {
     last: u32,
     /// Whether objects and deltas are at hand.
     is_at_hand: bool,
+    /// The size of the largest object that is looked at.
+    most: u64,
+    on_disk: u64,
+    /// The number of times that it may still go on.
+    goes_on: Cell<u32>,
 }
 
 impl Work for Check<'_> {
@@ -144,12 +150,38 @@ impl Work for Check<'_> {
         is_at_hand
     }
 
-    fn allows(&mut self, _: u32, _: u64, _: u32) -> Result<(), String> {
+    fn allows(&mut self, _: u32, _: Kind, size: u64, _: u32) -> Result<bool, String> {
+        Ok(size <= self.most)
+    }
+
+    fn oversized(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        size: u64,
+        hasher: Hasher,
+    ) -> Result<u32, String> {
+        let content = &self.pack.contents[entry as usize];
+        assert!(size > self.most && size == content.len() as u64);
+        let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, kind, content);
+        assert_eq!(hasher.try_finalize().ok(), id.ok(), "{entry}");
+        self.seen[entry as usize] += 1;
+        Ok(entry)
+    }
+
+    fn may_lead_on(&self, entry: u32) -> bool {
+        !self.pack.deltas.of(entry).is_empty()
+    }
+
+    fn allows_on_disk(&mut self, more: u64) -> Result<(), String> {
+        self.on_disk += more;
         Ok(())
     }
 
     fn may_go_on(&self) -> bool {
-        true
+        let left = self.goes_on.get().checked_sub(1);
+        self.goes_on.set(left.unwrap_or_default());
+        left.is_some()
     }
 
     fn unreadable(&self, entry: u32, err: io::Error) -> String {
@@ -171,12 +203,17 @@ fn room(large: usize, waiting: usize) -> Room {
 
 /// Everything is seen once and as it is, and memory holds no more than it may.
 fn check(plan: &[(Option<usize>, usize)], room: &Room) {
-    for is_at_hand in [false, true] {
-        check_with(plan, room, is_at_hand);
+    for (is_at_hand, most) in [
+        (false, u64::MAX),
+        (true, u64::MAX),
+        (false, 2000),
+        (false, 0),
+    ] {
+        check_with(plan, room, is_at_hand, most);
     }
 }
 
-fn check_with(plan: &[(Option<usize>, usize)], room: &Room, is_at_hand: bool) {
+fn check_with(plan: &[(Option<usize>, usize)], room: &Room, is_at_hand: bool, most: u64) {
     let pack = pack(plan);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pack");
@@ -187,13 +224,16 @@ fn check_with(plan: &[(Option<usize>, usize)], room: &Room, is_at_hand: bool) {
         one_waits: false,
         last: NO_BASE,
         is_at_hand,
+        most,
+        on_disk: 0,
+        goes_on: Cell::new(u32::MAX),
     };
     let mut descent =
         Descent::new(&path, gix::hash::Kind::Sha1, room, folder.path()).expect("a pack");
     for root in 0..plan.len() as u32 {
         if plan[root as usize].0.is_none() {
             descent.descend(root, &mut work).expect("a sound pack");
-            assert_eq!((descent.in_memory, descent.on_disk), (0, 0));
+            assert_eq!((descent.in_memory, descent.disk.held), (0, 0));
             // One byte more shows that a delta has ended.
             assert!(descent.delta.len() <= room.large + 1);
         }
@@ -249,6 +289,9 @@ fn what_waits_has_no_buffer_of_something_larger() {
         one_waits: true,
         last: plan.len() as u32 - 1,
         is_at_hand: false,
+        most: u64::MAX,
+        on_disk: 0,
+        goes_on: Cell::new(u32::MAX),
     };
     let room = room(30_000, 100_000);
     let mut descent =
@@ -263,4 +306,46 @@ fn what_waits_has_no_buffer_of_something_larger() {
     // One more is being worked on.
     assert!(held <= descent.in_memory);
     assert!(held < 10_000, "{held}");
+}
+
+/// Each is written to disk only for what is built on it, and room is taken once for those that come after
+/// each other.
+#[test]
+fn what_is_too_large_is_made_in_pieces() {
+    let size = 10 * 64 * 1024_u64;
+    let whole = (None, size as usize);
+    // 64 KiB that are inserted take more room as a delta.
+    let entry = |base| (Some(base), size as usize / 3);
+    let plan = [whole, entry(0), entry(1), entry(2)];
+    let pack = pack(&plan);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pack");
+    std::fs::write(&path, &pack.bytes).expect("a pack");
+    let room = room(1000, 2000);
+    for (goes_on, seen, said) in [
+        (u32::MAX, 4, ""),
+        (0, 0, "0 can't be read: there is no time to go on"),
+        (9, 0, "0 can't be read: there is no time to go on"),
+        (11, 1, "1 can't be read: there is no time to go on"),
+    ] {
+        let mut work = Check {
+            pack: &pack,
+            seen: vec![0; plan.len()],
+            one_waits: false,
+            last: NO_BASE,
+            is_at_hand: false,
+            most: size / 2,
+            on_disk: 0,
+            goes_on: Cell::new(goes_on),
+        };
+        let descent = Descent::new(&path, gix::hash::Kind::Sha1, &room, folder.path());
+        let done = descent.expect("a pack").descend(0, &mut work);
+        assert_eq!(done.err().unwrap_or_default(), said);
+        assert_eq!(work.seen.iter().sum::<usize>(), seen);
+        if said.is_empty() {
+            let sizes = pack.contents.iter().map(|content| content.len() as u64);
+            assert_eq!(sizes.clone().max(), Some(size), "{sizes:?}");
+            assert!(work.on_disk <= 2 * size, "{}", work.on_disk);
+        }
+    }
 }

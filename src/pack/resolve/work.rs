@@ -2,7 +2,7 @@
 
 use std::{io, ops::Range};
 
-use gix::objs::Kind;
+use gix::{hash::Hasher, objs::Kind};
 
 /// What is done with the objects of a pack.
 pub(crate) trait Work {
@@ -39,8 +39,27 @@ pub(crate) trait Work {
         false
     }
 
-    /// Whether an object of that size, so many deltas away from a whole one, may be looked at.
-    fn allows(&mut self, entry: u32, size: u64, depth: u32) -> Result<(), Self::Error>;
+    /// Whether an object of that kind and size, so many deltas away from a whole one, may be in memory
+    /// and looked at. One that may not is made all the same, for what is built on it.
+    fn allows(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        size: u64,
+        depth: u32,
+    ) -> Result<bool, Self::Error>;
+
+    /// Takes note of an object that was made and not looked at. The hasher has seen all of it.
+    fn oversized(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        size: u64,
+        hasher: Hasher,
+    ) -> Result<Self::Note, Self::Error>;
+
+    /// Whether anything may be built on the object of an entry, as far as is known before it is made.
+    fn may_lead_on(&self, entry: u32) -> bool;
 
     /// Whether there is time to go on. Asked every now and then while one object is made; what it is
     /// that ended the run is for [`unreadable`](Work::unreadable) to say.

@@ -1,0 +1,84 @@
+//! Objects that are too large to be looked at.
+
+use gix::{ObjectId, objs::Kind};
+
+use crate::{Limits, Reason};
+
+/// A limit that an object goes beyond all by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excess {
+    ObjectSize(u64),
+    /// One that has to be read as a whole, and later once more.
+    Memory {
+        all: u64,
+        for_one: u64,
+    },
+}
+
+impl Excess {
+    /// Tells the first limit that such an object goes beyond. The largest trees that people have are of
+    /// some MiB, the largest commits and tags of some hundred KiB.
+    pub(super) fn of(kind: Kind, size: u64, limits: &Limits) -> Option<Self> {
+        let (all, for_one) = (limits.memory, limits.parsed_object_size());
+        match kind {
+            _ if size > limits.object_size => Some(Excess::ObjectSize(limits.object_size)),
+            Kind::Tree | Kind::Commit | Kind::Tag if size > for_one => {
+                Some(Excess::Memory { all, for_one })
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn reason(self, id: &ObjectId, kind: Kind, size: u64) -> Reason {
+        let limit = match self {
+            Excess::ObjectSize(most) => format!("object_size {most}"),
+            Excess::Memory { all, for_one } => {
+                format!("memory {all}, of which one {kind} may take {for_one}")
+            }
+        };
+        let detail = format!("{id}, {size} bytes, limit {limit}");
+        Reason::TooLarge { detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_told_to_whoever_goes_beyond_it() {
+        let id = ObjectId::from_bytes_or_panic(&[0x11; 20]);
+        let table = [
+            (Kind::Blob, 1600, ""),
+            (Kind::Blob, 1601, "limit object_size 1600"),
+            (Kind::Tree, 1601, "limit object_size 1600"),
+            (Kind::Tree, 100, ""),
+            (
+                Kind::Tree,
+                101,
+                "limit memory 1600, of which one tree may take 100",
+            ),
+            (
+                Kind::Tag,
+                1600,
+                "limit memory 1600, of which one tag may take 100",
+            ),
+            (
+                Kind::Commit,
+                101,
+                "limit memory 1600, of which one commit may take 100",
+            ),
+        ];
+        let limits = Limits {
+            object_size: 1600,
+            memory: 1600,
+            ..Limits::default()
+        };
+        for (kind, size, limit) in table {
+            let found = Excess::of(kind, size, &limits);
+            let found = found.map(|excess| excess.reason(&id, kind, size).to_string());
+            let expected = format!("too large: {id}, {size} bytes, {limit}");
+            assert_eq!(found, (!limit.is_empty()).then_some(expected), "{kind}");
+        }
+    }
+}

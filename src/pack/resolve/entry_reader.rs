@@ -1,0 +1,102 @@
+//! The entries of a pack on disk, read and inflated.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    ops::Range,
+};
+
+use gix_pack::data;
+
+use super::{Inflater, Inflating};
+
+/// The longest header of an entry: a size of 64 bits, and the longest distance or id.
+const MAX_HEADER: usize = 10 + 32;
+
+/// The bytes of a large entry that are read at a time.
+const CHUNK: usize = 64 * 1024;
+
+pub(super) struct EntryReader {
+    pack: File,
+    hash: gix::hash::Kind,
+    inflater: Inflater,
+    /// The number of bytes beyond which an entry is a large one.
+    large: u64,
+    /// The entry that was read last, unless it is a large one.
+    raw: Vec<u8>,
+}
+
+impl EntryReader {
+    pub(super) fn new(pack: File, hash: gix::hash::Kind, large: usize) -> Self {
+        EntryReader {
+            pack,
+            hash,
+            inflater: Inflater::new(),
+            large: large as u64,
+            raw: Vec::new(),
+        }
+    }
+
+    /// Reads the header of the entry in `place`, and the rest of a small one with it.
+    pub(super) fn header(&mut self, place: &Range<u64>) -> io::Result<data::Entry> {
+        let size = place.end.saturating_sub(place.start);
+        let is_small = size <= self.large;
+        let ahead = if is_small {
+            size
+        } else {
+            size.min(MAX_HEADER as u64)
+        };
+        self.raw.resize(ahead as usize, 0);
+        self.pack.seek(SeekFrom::Start(place.start))?;
+        self.pack.read_exact(&mut self.raw)?;
+        let header = data::Entry::from_bytes(&self.raw, place.start, self.hash)
+            .map_err(|_| not_as_it_was())?;
+        if !is_small {
+            self.raw.clear();
+        }
+        Ok(header)
+    }
+
+    /// Whether the entry whose header was read is a large one, or is large once it is inflated.
+    pub(super) fn is_large(&self, header: &data::Entry) -> bool {
+        self.raw.is_empty() || header.decompressed_size > self.large
+    }
+
+    /// Replaces `content` by what the entry holds whose header was read.
+    pub(super) fn inflate(
+        &mut self,
+        header: &data::Entry,
+        place: &Range<u64>,
+        content: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let size = header.decompressed_size as usize;
+        if !self.raw.is_empty() {
+            let stream = &self.raw[header.header_size()..];
+            return self.inflater.inflate(stream, size, content);
+        }
+        content.clear();
+        content.reserve_exact(size);
+        self.stream(header, place)?.read_to_end(content)?;
+        Ok(())
+    }
+
+    /// The same as a stream.
+    pub(super) fn stream<'s>(
+        &'s mut self,
+        header: &data::Entry,
+        place: &Range<u64>,
+    ) -> io::Result<Inflating<&'s mut Inflater, Box<dyn BufRead + 's>>> {
+        let from: Box<dyn BufRead + 's> = if self.raw.is_empty() {
+            self.pack.seek(SeekFrom::Start(header.data_offset))?;
+            let rest = place.end.saturating_sub(header.data_offset);
+            Box::new(BufReader::with_capacity(CHUNK, (&self.pack).take(rest)))
+        } else {
+            Box::new(&self.raw[header.header_size()..])
+        };
+        Ok(self.inflater.read(from, header.decompressed_size))
+    }
+}
+
+pub(super) fn not_as_it_was() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "not what it was before")
+}
