@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The refs that a server lists.
-pub(super) struct Listed {
+pub(super) struct ServerListing {
     pub(super) format: ObjectFormat,
     pub(super) refs: RefTable,
     /// The target of HEAD, if HEAD was asked for and is a symbolic ref.
@@ -25,7 +25,7 @@ impl SmartHttp {
         prefixes: &[BString],
         attributes: &[&str],
         run: &SyncContext,
-    ) -> Result<Listed, Error> {
+    ) -> Result<ServerListing, Error> {
         self.in_session(run, |session| {
             let profile = self.profile();
             let empty = match &profile {
@@ -52,7 +52,7 @@ impl SmartHttp {
                 None => session.ls_refs(prefixes, attributes, known, run)?,
             };
             self.remember(found);
-            Ok(Listed {
+            Ok(ServerListing {
                 format: known.format,
                 refs,
                 head,
@@ -70,7 +70,7 @@ impl Session {
         prefixes: &[BString],
         attributes: &[&str],
         run: &SyncContext,
-    ) -> Result<Option<Listed>, Error> {
+    ) -> Result<Option<ServerListing>, Error> {
         let format = profile.object_format();
         let known = UploadPackService::known(format);
         self.base = profile.url().clone();
@@ -84,7 +84,7 @@ impl Session {
             Err(err) => return Err(err),
         };
         self.upload_pack = Some(known);
-        Ok(Some(Listed {
+        Ok(Some(ServerListing {
             format,
             refs,
             head,

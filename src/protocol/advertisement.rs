@@ -76,7 +76,7 @@ pub(crate) fn read(
     limits: &Limits,
 ) -> Result<Advertisement, Error> {
     let mut packets = Packets::new(from);
-    let mut budget = Budget::of(limits.capabilities);
+    let mut budget = CapabilityBudget::of(limits.capabilities);
     let mut first = said(&mut packets, &mut budget)?;
     let announced = |first: &BString| first.strip_prefix(b"# service=").map(BString::from);
     if let Some(announced) = first.as_ref().and_then(announced) {
@@ -139,14 +139,14 @@ pub(crate) fn read(
 }
 
 /// The bytes that capabilities may still take.
-struct Budget {
+struct CapabilityBudget {
     limit: usize,
     left: usize,
 }
 
-impl Budget {
+impl CapabilityBudget {
     fn of(limit: usize) -> Self {
-        Budget { limit, left: limit }
+        CapabilityBudget { limit, left: limit }
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), Error> {
@@ -162,7 +162,10 @@ impl Budget {
 }
 
 /// The next line, without its end; `None` for a flush packet.
-fn said(packets: &mut Packets<impl Read>, budget: &mut Budget) -> Result<Option<BString>, Error> {
+fn said(
+    packets: &mut Packets<impl Read>,
+    budget: &mut CapabilityBudget,
+) -> Result<Option<BString>, Error> {
     budget.take(HEAD_LEN)?;
     let Some(line) = packets.next().map_err(unreadable)? else {
         return Ok(None);

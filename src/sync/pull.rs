@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+mod bisection;
 mod fetch;
-mod halves;
 
 use self::fetch::Fetch;
 use crate::{

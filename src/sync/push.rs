@@ -23,16 +23,16 @@ use crate::{
 
 use self::{
     answer::{Company, RefAnswer},
-    budget::Budget,
-    halves::{Halves, Verdict, in_order},
+    batches::{PushBatches, Verdict, in_order},
+    repeat_budget::RepeatBudget,
     settle::settle,
 };
 pub(super) use self::{refusals::recall, settle::Settled};
 
 mod answer;
-mod budget;
-mod halves;
+mod batches;
 mod refusals;
+mod repeat_budget;
 mod settle;
 
 /// Compares the tips among the source's objects, pushes the refs that are left open, and settles what was
@@ -79,7 +79,7 @@ struct Sent {
 /// Sends every open ref with the objects that the destination lacks for it. A ref whose objects
 /// can't be had from the source is rejected, and the others are sent without it.
 ///
-/// If the destination declines a push as a whole, its refs are tried again in [parts](Halves), the
+/// If the destination declines a push as a whole, its refs are tried again in [parts](PushBatches), the
 /// source's default branch first. A ref that was refused alone in an earlier run comes last.
 ///
 /// An error means that no ref has moved and that there is nothing to be said of any.
@@ -94,8 +94,8 @@ fn send(
     let _span = tracing::debug_span!("push").entered();
     let default_branch = position(planned, listed.source.default_branch.as_ref());
     let (first, last) = refusals::queues(planned, default_branch);
-    let mut halves = Halves::new(first, last);
-    let mut budget = Budget::new(options.max_repeated_pushes);
+    let mut batches = PushBatches::new(first, last);
+    let mut budget = RepeatBudget::new(options.max_repeated_pushes);
     let mut sent = Sent::default();
     let mut sender = Sender {
         source,
@@ -109,7 +109,7 @@ fn send(
     };
     while budget.allows_another()
         && (budget.is_untouched() || !run.is_out_of_time())
-        && let Some(batch) = halves.next()
+        && let Some(batch) = batches.next()
     {
         let is_first = budget.is_untouched();
         let sent_before = run.traffic().bytes_sent;
@@ -132,9 +132,9 @@ fn send(
         match verdict {
             Verdict::Declined(refs) if is_first => {
                 let start = start_among(refs.len(), options.max_repeated_pushes);
-                halves.start_over(&in_order(&refs, default_branch, start));
+                batches.start_over(&in_order(&refs, default_branch, start));
             }
-            verdict => halves.learn(verdict),
+            verdict => batches.learn(verdict),
         }
     }
     refusals::keep(planned, &sent.answers);

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io::BufRead, mem};
 
-use super::{MAX_HAVES, halves::Halves};
+use super::{MAX_HAVES, bisection::TipBisection};
 use crate::{
     Error, ErrorKind, ObjectId, PackAnswer, PackRequest, Quarantine, Reason, RefSource,
     SyncContext, SyncOptions, SyncRunStats,
@@ -89,7 +89,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
         let (old, new): (Vec<_>, Vec<_>) = wants.into_iter().partition(|tip| before.contains(tip));
         let mut is_any_here = false;
         for wants in [new, old] {
-            is_any_here |= !wants.is_empty() && self.in_halves(&wants)?;
+            is_any_here |= !wants.is_empty() && self.bisect(&wants)?;
         }
         match self.gave_up.take() {
             Some(GaveUp {
@@ -103,26 +103,26 @@ impl<'a, 'p> Fetch<'a, 'p> {
 
     /// Fetches tips, in halves if the source gives up. Whether any of them is here now, or was rejected by
     /// itself.
-    fn in_halves(&mut self, wants: &[ObjectId]) -> Result<bool, Error> {
+    fn bisect(&mut self, wants: &[ObjectId]) -> Result<bool, Error> {
         let mut is_any_here = false;
-        let mut halves = Halves::new(wants.len());
+        let mut bisection = TipBisection::new(wants.len());
         while self.may_ask()
-            && let Some(part) = halves.next()
+            && let Some(part) = bisection.next()
         {
             match self.fetch(wants[part.clone()].to_vec())? {
                 Fetched::Arrived { some } => {
                     is_any_here = true;
-                    halves.arrived(&part, some);
+                    bisection.arrived(&part, some);
                 }
-                Fetched::GaveUp => halves.gave_up(&part),
+                Fetched::GaveUp => bisection.gave_up(&part),
             }
         }
         let Some(GaveUp { detail, .. }) = &self.gave_up else {
             return Ok(is_any_here);
         };
-        let faults = (0..).zip(wants).filter(|(at, _)| !halves.is_sound(*at));
+        let faults = (0..).zip(wants).filter(|(at, _)| !bisection.is_sound(*at));
         let faults = faults.map(|(at, tip)| {
-            let detail = if halves.is_faulty(at) {
+            let detail = if bisection.is_faulty(at) {
                 detail.clone()
             } else {
                 format!("{detail}, asked for together with others")

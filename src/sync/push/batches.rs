@@ -21,7 +21,7 @@ pub(super) enum Verdict {
 /// something new: a single ref at fault among many costs two pushes for each time that they can be
 /// halved, and where most are at fault each one costs one push, with its own objects and no others.
 #[derive(Debug)]
-pub(super) struct Halves {
+pub(super) struct PushBatches {
     /// The refs that are still to be sent, in order.
     queue: VecDeque<usize>,
     /// At least one of this many refs at the front of the queue is at fault.
@@ -34,10 +34,10 @@ pub(super) struct Halves {
     last: VecDeque<usize>,
 }
 
-impl Halves {
+impl PushBatches {
     /// All of `refs` go into the first push.
     pub(super) fn new(refs: Vec<usize>, last: Vec<usize>) -> Self {
-        Halves {
+        PushBatches {
             suspects: 0,
             size: refs.len(),
             taken: 0,

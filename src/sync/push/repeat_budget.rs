@@ -6,16 +6,16 @@ const MOST_REPEATED_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The cost of the pushes of a run so far.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct RepeatBudget {
     most_repeated: usize,
     pushes: usize,
     first_bytes: u64,
     repeated_bytes: u64,
 }
 
-impl Budget {
+impl RepeatBudget {
     pub(super) fn new(most_repeated: usize) -> Self {
-        Budget {
+        RepeatBudget {
             most_repeated,
             pushes: 0,
             first_bytes: 0,
@@ -65,7 +65,7 @@ mod tests {
             (9, &[u64::MAX, 1, 1], true),
         ];
         for (most, pushes, allowed) in cases {
-            let mut budget = Budget::new(most);
+            let mut budget = RepeatBudget::new(most);
             pushes.iter().for_each(|bytes| budget.take(*bytes));
             assert_eq!(budget.allows_another(), allowed, "{most} {pushes:?}");
         }

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, ops::Range};
 
 /// Tips by their place, in the order of their names. Neighbours are often at fault together, so tips
 /// between sound ones come first, and tips between faulty ones last.
-pub(super) struct Halves {
+pub(super) struct TipBisection {
     tips: Vec<Tip>,
     parts: Vec<Part>,
     families: u32,
@@ -26,14 +26,14 @@ struct Part {
     is_faulty: bool,
 }
 
-impl Halves {
+impl TipBisection {
     pub(super) fn new(tips: usize) -> Self {
         let all = Part {
             tips: 0..tips,
             family: None,
             is_faulty: false,
         };
-        Halves {
+        TipBisection {
             tips: vec![Tip::Open; tips],
             parts: vec![all],
             families: 0,
@@ -123,24 +123,24 @@ mod tests {
     /// The number of requests until all sound tips are here.
     fn requests(tips: usize, faulty: &[Range<usize>]) -> usize {
         let is_faulty = |tip: &usize| faulty.iter().any(|range| range.contains(tip));
-        let mut halves = Halves::new(tips);
+        let mut bisection = TipBisection::new(tips);
         let mut missing: Vec<_> = (0..tips).filter(|tip| !is_faulty(tip)).collect();
         let mut requests = 0;
         while !missing.is_empty() {
-            let asked = halves.next().expect("some are missing");
+            let asked = bisection.next().expect("some are missing");
             requests += 1;
             if asked.clone().any(|tip| is_faulty(&tip)) {
-                halves.gave_up(&asked);
+                bisection.gave_up(&asked);
                 continue;
             }
             missing.retain(|tip| !asked.contains(tip));
-            halves.arrived(&asked, false);
+            bisection.arrived(&asked, false);
         }
-        (0..tips).for_each(|tip| assert!(is_faulty(&tip) || halves.is_sound(tip)));
-        while let Some(asked) = halves.next() {
-            halves.gave_up(&asked);
+        (0..tips).for_each(|tip| assert!(is_faulty(&tip) || bisection.is_sound(tip)));
+        while let Some(asked) = bisection.next() {
+            bisection.gave_up(&asked);
         }
-        (0..tips).for_each(|tip| assert_eq!(halves.is_faulty(tip), is_faulty(&tip)));
+        (0..tips).for_each(|tip| assert_eq!(bisection.is_faulty(tip), is_faulty(&tip)));
         requests
     }
 

@@ -21,24 +21,24 @@ fn push(
     most: usize,
     is_at_fault: impl Fn(usize) -> bool,
 ) -> Outcome {
-    let mut halves = Halves::new(refs.to_vec(), last.to_vec());
+    let mut batches = PushBatches::new(refs.to_vec(), last.to_vec());
     let mut outcome = Outcome::default();
     while outcome.sizes.len() <= most
-        && let Some(batch) = halves.next()
+        && let Some(batch) = batches.next()
     {
         outcome.sizes.push(batch.len());
         let is_declined = batch.iter().any(|at| is_at_fault(*at));
         match (is_declined, &*batch) {
             (false, _) => {
                 outcome.through.extend(&batch);
-                halves.learn(Verdict::Judged);
+                batches.learn(Verdict::Judged);
             }
             (true, [alone]) => {
                 outcome.refused.insert(*alone);
-                halves.learn(Verdict::RefusedAlone);
+                batches.learn(Verdict::RefusedAlone);
             }
-            (true, _) if outcome.sizes.len() == 1 => halves.start_over(&batch),
-            (true, _) => halves.learn(Verdict::Declined(batch)),
+            (true, _) if outcome.sizes.len() == 1 => batches.start_over(&batch),
+            (true, _) => batches.learn(Verdict::Declined(batch)),
         }
     }
     outcome
@@ -88,14 +88,14 @@ fn how_many_refs_each_push_has() {
 
 #[test]
 fn a_group_that_is_only_too_much_at_once() {
-    let mut halves = Halves::new(all(6), Vec::new());
+    let mut batches = PushBatches::new(all(6), Vec::new());
     let mut sizes = Vec::new();
-    while let Some(batch) = halves.next() {
+    while let Some(batch) = batches.next() {
         sizes.push(batch.len());
         match batch.len() {
-            6 => halves.start_over(&batch),
-            3.. => halves.learn(Verdict::Declined(batch)),
-            _ => halves.learn(Verdict::Judged),
+            6 => batches.start_over(&batch),
+            3.. => batches.learn(Verdict::Declined(batch)),
+            _ => batches.learn(Verdict::Judged),
         }
     }
     assert_eq!(sizes, [6, 1, 2, 3, 1, 1, 1]);
@@ -104,17 +104,17 @@ fn a_group_that_is_only_too_much_at_once() {
 /// A destination that dies of a ref has moved those before it.
 #[test]
 fn what_is_left_of_a_push_is_tried_again() {
-    let mut halves = Halves::new(all(5), Vec::new());
-    assert_eq!(halves.next(), Some(all(5)));
-    halves.start_over(&[3, 4]);
-    assert_eq!(halves.next(), Some(vec![3]));
-    halves.learn(Verdict::Judged);
-    assert_eq!(halves.next(), Some(vec![4]));
+    let mut batches = PushBatches::new(all(5), Vec::new());
+    assert_eq!(batches.next(), Some(all(5)));
+    batches.start_over(&[3, 4]);
+    assert_eq!(batches.next(), Some(vec![3]));
+    batches.learn(Verdict::Judged);
+    assert_eq!(batches.next(), Some(vec![4]));
     // None of several moved but one, which says nothing of that one.
-    halves.learn(Verdict::Declined(vec![4]));
-    assert_eq!(halves.next(), Some(vec![4]));
-    halves.learn(Verdict::RefusedAlone);
-    assert_eq!(halves.next(), None);
+    batches.learn(Verdict::Declined(vec![4]));
+    assert_eq!(batches.next(), Some(vec![4]));
+    batches.learn(Verdict::RefusedAlone);
+    assert_eq!(batches.next(), None);
 }
 
 #[test]
@@ -128,15 +128,15 @@ fn what_comes_last_is_sent_by_itself() {
 
 #[test]
 fn a_ref_that_dropped_out_of_a_push_is_no_suspect() {
-    let mut halves = Halves::new(all(4), Vec::new());
-    assert_eq!(halves.next(), Some(all(4)));
+    let mut batches = PushBatches::new(all(4), Vec::new());
+    assert_eq!(batches.next(), Some(all(4)));
     // The source could not give the tip of the others.
-    halves.start_over(&[1, 3]);
-    assert_eq!(halves.next(), Some(vec![1]));
-    halves.learn(Verdict::Judged);
-    assert_eq!(halves.next(), Some(vec![3]));
-    halves.learn(Verdict::RefusedAlone);
-    assert_eq!(halves.next(), None);
+    batches.start_over(&[1, 3]);
+    assert_eq!(batches.next(), Some(vec![1]));
+    batches.learn(Verdict::Judged);
+    assert_eq!(batches.next(), Some(vec![3]));
+    batches.learn(Verdict::RefusedAlone);
+    assert_eq!(batches.next(), None);
 }
 
 #[test]
