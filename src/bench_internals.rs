@@ -9,7 +9,7 @@ use std::{collections::HashMap, io::BufRead};
 use crate::{
     AdvertisedRef, Limits, LocalStore, ObjectFormat, ObjectId, Objects, PackRequest, Reason,
     RefList, RefUpdate, SyncContext, SyncOptions,
-    pack::delta_encode::Base,
+    pack::delta_encode::DeltaBase,
     pack_objects::delta_search::{self, Candidate},
     protocol::{
         advertisement, ls_refs::listing, receive_pack::Capabilities, report_status,
@@ -91,7 +91,7 @@ pub fn report_status(answer: &[u8], updates: &Updates, limits: &Limits) -> usize
 
 /// The delta that makes `target` of `base`. Returns its size.
 pub fn delta(base: Vec<u8>, target: &[u8]) -> usize {
-    let delta = Base::new(base).encode(target, usize::MAX);
+    let delta = DeltaBase::new(base).encode(target, usize::MAX);
     delta.expect("a target that isn't empty").len()
 }
 

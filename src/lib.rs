@@ -69,6 +69,7 @@
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench_internals;
+mod buffered;
 mod context;
 mod error;
 mod files;
@@ -93,6 +94,7 @@ mod progress;
 mod protocol;
 mod ref_source;
 mod refs;
+mod scoped_workers;
 mod stored_packs;
 mod sync;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io::Read;
 use super::bytes::{Bytes, Pieces};
 use crate::pack::{
     deflate::Deflater,
-    delta_encode::Base,
+    delta_encode::DeltaBase,
     resolve::{
         Inflater,
         apply::{apply, sizes},
@@ -17,7 +17,7 @@ pub fn delta(data: &[u8]) {
     let mut bytes = Bytes(data);
     let (base, target, seed) = base_and_target(&mut bytes);
     let max_size = [usize::MAX, 20, 200, 70_000][usize::from(seed & 3)];
-    let indexed = Base::new(base.clone());
+    let indexed = DeltaBase::new(base.clone());
     let encoded = indexed.encode(&target, max_size);
     // A second one, with the index that is there by now.
     assert_eq!(indexed.encode(&target, max_size), encoded);

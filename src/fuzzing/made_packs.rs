@@ -5,7 +5,7 @@ use gix_pack::data::{self, entry::Header};
 
 pub(crate) use super::objects::Object;
 use super::{bytes::Bytes, objects::Store};
-use crate::pack::{deflate::Deflater, delta_encode::Base};
+use crate::pack::{deflate::Deflater, delta_encode::DeltaBase};
 
 /// How an object is put into a pack.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +110,7 @@ pub(crate) fn pack(
             }
         };
         let delta = base.map(|base| {
-            let delta = Base::new(base.to_vec()).encode(&object.content, usize::MAX);
+            let delta = DeltaBase::new(base.to_vec()).encode(&object.content, usize::MAX);
             delta.expect("a target that isn't empty")
         });
         let content = delta.as_ref().unwrap_or(&object.content);

@@ -1,8 +1,8 @@
-//! The file in which git keeps what is behind some of a pack's commits (`bitmap-format.adoc` in git's
+//! Git's `.bitmap` files, which have the objects behind some commits of a pack (`bitmap-format.adoc` in git's
 //! documentation).
 //!
-//! It may be damaged, or of another pack. Whatever is in it, what is said here is a set of objects of
-//! that pack, found in memory of the file's size and the pack's.
+//! A file may be damaged, or of another pack. Whatever its content, a decoded bitmap is a set of objects of the
+//! pack, and takes no more memory than the sizes of file and pack allow.
 
 use std::collections::HashMap;
 
@@ -10,19 +10,19 @@ use gix::{hash::Kind as HashKind, oid};
 use gix_bitmap::ewah;
 use gix_pack::index::EntryIndex;
 
-/// Everything behind an object of the pack is in the pack, too. Must be set.
+/// The flag for a pack that has everything behind each of its objects. Git requires it.
 const FULL_DAG: u16 = 0x1;
 const HASH_CACHE: u16 = 0x4;
-/// A second way to the entries, and bitmaps for several commits at once: sections before the hash
-/// cache that nobody has to read.
+/// The flags of optional sections before the hash cache: a lookup table of the entries, and bitmaps of several
+/// commits at once.
 const LOOKUP_TABLE: u16 = 0x10;
 const PSEUDO_MERGES: u16 = 0x20;
 const KNOWN_FLAGS: u16 = FULL_DAG | HASH_CACHE | LOOKUP_TABLE | PSEUDO_MERGES;
 
-/// Commits, trees, blobs and tags.
+/// Number of bitmaps by type: commits, trees, blobs and tags.
 const TYPE_BITMAPS: usize = 4;
 
-/// How far back an entry can refer.
+/// Limit of the distance from an entry to the one that it builds on.
 const MAX_XOR_OFFSET: u8 = 160;
 
 /// The bitmaps of a pack's commits.
@@ -30,19 +30,20 @@ pub(crate) struct Bitmaps<'a> {
     objects: u32,
     entries: Vec<Entry<'a>>,
     by_commit: HashMap<EntryIndex, u32>,
-    /// For each entry of the index.
+    /// By index position.
     name_hashes: Option<&'a [[u8; 4]]>,
 }
 
+/// The bitmap of one commit.
 struct Entry<'a> {
-    /// The earlier entry that this one is the difference to.
+    /// The number of the earlier entry that the bits are the difference to.
     base: Option<u32>,
     bits: &'a [u8],
 }
 
 impl<'a> Bitmaps<'a> {
-    /// Those in `file`, of the `pack` with that checksum and so many objects. `None` if it is damaged,
-    /// of another pack, or of a kind that isn't known.
+    /// The bitmaps in `file` for a pack with the checksum `pack` and so many objects. `None` for a file that is
+    /// damaged, of another pack, or of an unknown version.
     pub(crate) fn parse(file: &'a [u8], pack: &oid, objects: u32) -> Option<Self> {
         let format = pack.kind();
         let size = file.len().checked_sub(format.len_in_bytes())?;
@@ -51,7 +52,7 @@ impl<'a> Bitmaps<'a> {
         (sum.as_slice() == checksum).then(|| Self::parse_content(content, pack, objects))?
     }
 
-    /// [`parse`](Self::parse) without the checksum and a look at it.
+    /// Parses a file without its checksum.
     fn parse_content(content: &'a [u8], pack: &oid, objects: u32) -> Option<Self> {
         let mut reader = Reader(content.strip_prefix(b"BITM\0\x01")?);
         let flags = u16::from_be_bytes(reader.array()?);
@@ -92,12 +93,12 @@ impl<'a> Bitmaps<'a> {
         Some(bitmaps)
     }
 
-    /// Which bitmap says what is behind the commit at this place of the index.
+    /// The number of the bitmap of the commit at an index position.
     pub(crate) fn of(&self, commit: EntryIndex) -> Option<u32> {
         self.by_commit.get(&commit).copied()
     }
 
-    /// See [`name_hash()`](super::name_hash::name_hash); 0 where the file has none.
+    /// The [name hash](super::name_hash::name_hash) of the object at an index position; 0 if the file has none.
     pub(crate) fn name_hash(&self, entry: EntryIndex) -> u32 {
         let hashes = self.name_hashes.unwrap_or_default();
         let hash = hashes.get(entry as usize).copied();
@@ -115,7 +116,7 @@ fn checksum_of(content: &[u8], format: HashKind) -> Option<gix::ObjectId> {
     hasher.try_finalize().ok()
 }
 
-/// What is left of the file.
+/// The unread rest of the file.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -138,7 +139,7 @@ impl<'a> Reader<'a> {
         Some(table.as_chunks().0)
     }
 
-    /// A bitmap of so many objects, not decoded. Git rounds their number up to whole words.
+    /// The bytes of a bitmap of so many objects, not decoded. Git rounds their number up to whole words.
     fn bitmap(&mut self, objects: u32) -> Option<&'a [u8]> {
         let start = self.0;
         let (bitmap, rest) = ewah::decode(start).ok()?;
@@ -152,12 +153,12 @@ fn words(objects: u32) -> usize {
     (objects as usize).div_ceil(64)
 }
 
-/// One of the bitmaps at a time, decoded: a bit for each object, in the order of the pack.
+/// One decoded bitmap at a time, with a bit for each pack position.
 pub(crate) struct Decoded<'a> {
     bitmaps: &'a Bitmaps<'a>,
     current: Option<u32>,
     words: Vec<u64>,
-    /// Half of some bitmap is in the words.
+    /// A decoding has stopped in the middle of a bitmap.
     is_spoilt: bool,
 }
 
@@ -171,18 +172,18 @@ impl<'a> Decoded<'a> {
         }
     }
 
-    /// Decodes the bitmap of this number. `None` if that can't be done, now and from then on, or as
-    /// soon as `may_go_on` says no.
+    /// Decodes the bitmap of this number. `None`, now and from then on, if it can't be decoded or `may_go_on`
+    /// returns `false`.
     ///
-    /// Neighbours have most of what they build on in common, so that only what is different between
-    /// the one before and this one has to be decoded.
+    /// Only the difference to the bitmap decoded before is decoded: neighbours share most of the entries that they
+    /// build on.
     pub(crate) fn turn_to(&mut self, number: u32, may_go_on: impl Fn() -> bool) -> Option<&[u64]> {
         if self.is_spoilt {
             return None;
         }
         let (mut from, mut to) = (self.current, Some(number));
         while from != to {
-            // Bases come first: the higher of the two isn't among those of the other.
+            // Bases come first, so the higher of the two is no base of the other.
             let higher = if from > to { &mut from } else { &mut to };
             let entry = (*higher)?;
             *higher = self.bitmaps.base(entry);

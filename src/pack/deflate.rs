@@ -5,14 +5,14 @@ use gix::zlib::{
     stream::deflate::{Compress, FlushCompress},
 };
 
-/// Git's default is 6. The 6 of zlib-rs is another algorithm, whose streams are up to 0.4 % larger;
-/// with its 7 they are up to 0.6 % smaller than git's.
+/// The level of compression. Git's default is 6; the 6 of zlib-rs is another algorithm, whose streams are up to
+/// 0.4 % larger. With level 7 they are up to 0.6 % smaller than git's.
 const LEVEL: i32 = 7;
 
-/// The most room that a step makes for what comes out of it.
+/// Limit of the output of a step in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// Compresses one stream after the other. Making one allocates, so keep it.
+/// A compressor of one stream after the other. To make one allocates, so callers keep it.
 pub(crate) struct Deflater(Compress);
 
 impl Deflater {
@@ -20,13 +20,14 @@ impl Deflater {
         Deflater(Compress::new(Compression::new(LEVEL).unwrap_or_default()))
     }
 
-    /// For what is kept until the next `git gc` and not sent: a fifth of the time, for some more bytes.
+    /// A deflater for entries that are kept until the next `git gc` and not sent: a fifth of the time, for some
+    /// more bytes.
     pub(crate) fn quick() -> Self {
         Deflater(Compress::new(Compression::new(1).unwrap_or_default()))
     }
 
-    /// Goes on with the stream of `content` from its start, if `done` is 0, or from where the step
-    /// before came to; `false` once the stream is whole.
+    /// Appends the next part of the stream of `content` to `to`. `done` counts the bytes of `content` that went
+    /// into the stream; 0 starts a new one. `false` once the stream is whole.
     pub(crate) fn step(&mut self, content: &[u8], done: &mut usize, to: &mut Vec<u8>) -> bool {
         if *done == 0 {
             self.0.reset();
@@ -43,13 +44,13 @@ impl Deflater {
         status != Status::StreamEnd
     }
 
-    /// Begins a stream of which [`append`](Self::append) is given the content.
+    /// Begins a stream for [`append`](Self::append).
     pub(crate) fn restart(&mut self) {
         self.0.reset();
     }
 
-    /// Goes on with the stream by more of its content, or to its end where `content` is empty: how much of
-    /// that was taken, and whether the stream goes on.
+    /// Appends the stream of more content to `to`; an empty `content` ends the stream. Returns the number of bytes
+    /// that were taken, and whether the stream goes on.
     pub(crate) fn append(&mut self, content: &[u8], to: &mut Vec<u8>) -> (usize, bool) {
         let flush = if content.is_empty() {
             FlushCompress::Finish
@@ -68,7 +69,7 @@ impl Deflater {
         (taken, status != Status::StreamEnd)
     }
 
-    /// The whole of `content` as one stream.
+    /// Deflates `content` as one stream.
     pub(crate) fn deflate(&mut self, content: &[u8]) -> Vec<u8> {
         let (mut stream, mut done) = (Vec::new(), 0);
         while self.step(content, &mut done, &mut stream) {}
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
     use crate::test_support::{inflate, noise};
 
-    /// The content of the stream that is made piece by piece.
+    /// The content of a stream that is made piece by piece.
     fn append_in_pieces(deflater: &mut Deflater, content: &[u8]) -> Vec<u8> {
         let mut stream = Vec::new();
         deflater.restart();

@@ -1,43 +1,43 @@
-//! Git's deltas (gitformat-pack, "Deltified representation"): a target told as copies from a base
-//! and insertions between them.
+//! The encoder of git's deltas (gitformat-pack, "Deltified representation"): copies from a base, and insertions
+//! between them, make the target.
 //!
-//! An index over blocks of the base finds where a block of the target might come from, wherever
-//! that starts. A block that is found grows in both directions, and the longest match wins.
+//! An index over blocks of the base finds the block of the target at any offset. A match grows in both
+//! directions, and the longest one wins.
 
 use std::{cell::OnceCell, mem};
 
-/// What two places must share to be worth a closer look.
+/// Bytes of a block of the index: the shortest match that the index finds.
 const BLOCK: usize = 16;
 
-/// From one block of the base to the next: every common run of both lengths together is found.
+/// Bytes from one block of the base to the next: every common run of `BLOCK + STRIDE` bytes is found.
 /// Deltas come out 3 % smaller than with 16, and still more with 4, but that costs twice the time.
 const STRIDE: usize = 8;
 
-/// A match that is not in the index has to be this long. Deltas with shorter ones are smaller only
-/// before they are compressed.
+/// The shortest match outside of the index. With shorter ones, deltas are smaller only before they are
+/// deflated.
 const MIN_ALIGNED: usize = 12;
 
-/// Repetitive content has the same block in very many places. Looking at them all would take time
-/// that grows with the square of its size.
+/// Limit of the blocks in a bucket. Repetitive content has the same block at very many offsets, and trying all of
+/// them would take quadratic time.
 const MAX_BUCKET: usize = 64;
 
-/// No search for a better match than this.
+/// A match of this length ends the search for a longer one.
 const LONG_MATCH: usize = 4096;
 
-/// The format has room for more, but version 2 of the pack doesn't allow it.
+/// Limit of a copy. The instruction has room for more, but version 2 of the pack doesn't allow it.
 const MAX_COPY: usize = 0x10000;
 
 const MAX_INSERT: usize = 0x7f;
 
-/// Content that deltas are made against, indexed with the first of them.
-pub(crate) struct Base {
+/// The base of deltas, indexed when the first of them is made.
+pub(crate) struct DeltaBase {
     content: Vec<u8>,
     index: OnceCell<Index>,
 }
 
-impl Base {
+impl DeltaBase {
     pub(crate) fn new(content: Vec<u8>) -> Self {
-        Base {
+        DeltaBase {
             content,
             index: OnceCell::new(),
         }
@@ -47,14 +47,13 @@ impl Base {
         &self.content
     }
 
-    /// The memory that it takes once it is indexed, about.
+    /// Memory of an indexed base of `size` bytes, about.
     pub(crate) fn memory(size: usize) -> usize {
         size + size / STRIDE * size_of::<Block>() + bucket_count(size) * size_of::<u32>()
     }
 
-    /// The delta that makes `target` of this, unless it would take more than `max_size` bytes.
-    ///
-    /// There is none for an empty target: git takes a delta as short as that for a broken one.
+    /// The delta that makes `target` of this base. `None` if it would take more than `max_size` bytes, and for an
+    /// empty target: git takes so short a delta for a broken one.
     pub(crate) fn encode(&self, target: &[u8], max_size: usize) -> Option<Vec<u8>> {
         if target.is_empty() {
             return None;
@@ -65,11 +64,11 @@ impl Base {
         push_size(&mut delta, self.content.len());
         push_size(&mut delta, target.len());
         let mut at = 0;
-        // How far the delta reaches, and which part of the base it copied last.
+        // The delta makes the target up to `told`; its last copy ends at `copied` in the base.
         let mut told = 0;
         let mut copied = 0;
         while let Some(block) = target[at..].first_chunk() {
-            // The next match may reach back over that many of the bytes to be inserted.
+            // The next match may reach back over up to `STRIDE` of the bytes to be inserted.
             if delta.len() + (at - told).saturating_sub(STRIDE) > max_size {
                 return None;
             }
@@ -92,7 +91,7 @@ impl Base {
     }
 }
 
-/// Bytes that base and target share.
+/// A run of bytes that base and target share.
 struct Match {
     offset: usize,
     target: usize,
@@ -100,8 +99,8 @@ struct Match {
 }
 
 impl Match {
-    /// The block at `offset` of the base and at `at` of the target, as far as it reaches: back to
-    /// what the delta tells already.
+    /// The longest match around the block at `offset` of the base and `at` of the target. It reaches back at most
+    /// to `told`.
     fn around(base: &[u8], offset: usize, target: &[u8], at: usize, told: usize) -> Option<Self> {
         let forward = common_prefix(&base[offset..], &target[at..]);
         if forward < BLOCK {
@@ -115,8 +114,8 @@ impl Match {
         })
     }
 
-    /// Where the base goes on if as many bytes were replaced as are to be inserted. Numbers and
-    /// ids are, and between two of them there is often too little for the index.
+    /// The match at the offset where the base goes on if bytes were replaced by as many others. Numbers and ids
+    /// are, and the run between two of them is often too short for the index.
     fn aligned(base: &[u8], offset: usize, target: &[u8], at: usize) -> Option<Self> {
         let length = common_prefix(base.get(offset..)?, &target[at..]);
         (length >= MIN_ALIGNED).then_some(Match {
@@ -159,9 +158,9 @@ fn common_suffix(a: &[u8], b: &[u8]) -> usize {
     pairs.take_while(|(a, b)| a == b).count()
 }
 
-/// Where the blocks of a base are: all in one array, bucket after bucket.
+/// The offsets of the blocks of a base, by hash: all in one array, bucket after bucket.
 struct Index {
-    /// Where each bucket starts, and where the last one ends.
+    /// The start of each bucket, and the end of the last one.
     starts: Vec<u32>,
     blocks: Vec<Block>,
 }
@@ -193,14 +192,14 @@ impl Index {
             index.blocks[*next as usize] = block;
             *next += 1;
         }
-        // Each has moved to its end, which is where the next one starts.
+        // Each start has moved to the end of its bucket, which is the start of the next one.
         index.starts.rotate_right(1);
         index.starts[0] = 0;
         index.thin();
         index
     }
 
-    /// Leaves no more than [`MAX_BUCKET`] blocks in a bucket, taken evenly from the whole base.
+    /// Thins each bucket to [`MAX_BUCKET`] blocks, taken evenly from the whole base.
     fn thin(&mut self) {
         let mut sizes = self.starts.windows(2).map(|pair| pair[1] - pair[0]);
         if sizes.all(|size| size as usize <= MAX_BUCKET) {
@@ -230,7 +229,7 @@ impl Index {
         (hash >> (u32::BITS - bits)) as usize
     }
 
-    /// Where in the base this block may be.
+    /// Offsets in the base at which this block may be.
     fn candidates(&self, block: &[u8; BLOCK]) -> impl Iterator<Item = usize> {
         let hash = hash(block);
         let bucket = self.bucket(hash);
@@ -240,12 +239,12 @@ impl Index {
     }
 }
 
-/// What copies can come from: the format has 32 bits for the offset.
+/// The part of a base that copies can reach: the format has 32 bits for the offset.
 fn reachable(base: &[u8]) -> &[u8] {
     &base[..base.len().min(u32::MAX as usize)]
 }
 
-/// Of those that repeat their neighbour only the first.
+/// The blocks of a base; of equal neighbours only the first.
 fn blocks(base: &[u8]) -> impl Iterator<Item = Block> {
     let mut previous = None;
     let offsets = (0..).step_by(STRIDE);
@@ -257,7 +256,7 @@ fn blocks(base: &[u8]) -> impl Iterator<Item = Block> {
     })
 }
 
-/// At least one for each block, so that most lookups in vain end there.
+/// Number of buckets: at least one for each block, so that most lookups of absent blocks end at an empty one.
 fn bucket_count(base_size: usize) -> usize {
     (base_size / STRIDE).next_power_of_two().max(2)
 }
@@ -291,7 +290,7 @@ fn push_copy(delta: &mut Vec<u8>, mut offset: usize, mut length: usize) {
         let size = length.min(MAX_COPY);
         let instruction = delta.len();
         delta.push(0x80);
-        // The greatest size is told by leaving all of its bytes out.
+        // A size of 0x10000 is encoded as no byte at all.
         let [s0, s1, ..] = (size as u32).to_le_bytes();
         let [o0, o1, o2, o3] = (offset as u32).to_le_bytes();
         for (bit, byte) in [o0, o1, o2, o3, s0, s1].into_iter().enumerate() {

@@ -1,14 +1,15 @@
-//! Everything behind some commits, by what git's [`bitmap`](crate::pack::bitmap) of the largest pack says
-//! of them, where the receiver has nothing.
+//! The objects behind some commits by git's [bitmaps](crate::pack::bitmap) of the largest pack, for a receiver
+//! that has nothing.
 //!
-//! Newest first, each commit that has a bitmap is done with; one that has none leads to its parents,
-//! and its tree is read. Which commits are behind others is seen once more by their parents: a bitmap
-//! that was written in a shallow repository, or with grafts, has others in it than there are. What it
-//! says of trees and blobs is believed, as git does.
-//!
-//! Where that comes to all of the pack, the pack is sent as it is.
+//! The newest commits come first. A commit with a bitmap is done with; one without leads to its parents, and its
+//! tree is read. The commits that bitmaps name are compared with a walk over parents: bitmaps that were written
+//! in a shallow repository, or with grafts, name others than there are. Their trees and blobs are believed, as
+//! git does.
 
-use std::collections::{BinaryHeap, HashSet};
+use std::{
+    collections::{BinaryHeap, HashSet},
+    mem,
+};
 
 use gix::{ObjectId, objs::Kind};
 
@@ -16,7 +17,7 @@ use super::{
     NoPack,
     commit_frontier::peel,
     full_clone,
-    object_selection::{Selected, Selection},
+    selection::{SelectedObject, Selection},
 };
 use crate::{
     Error, PackRequest, Phase, SyncContext,
@@ -26,152 +27,178 @@ use crate::{
     stored_packs::{
         StoredPacks,
         pack_scan::bases_and_kinds,
-        rev_index::PackOrder,
-        tree_graph::{MANY_COMMITS, MIN_SHARE, TreeLinks},
+        rev_index::RevIndex,
+        tree_graph::{MANY_COMMITS, MIN_SHARE, TreeGraph},
     },
 };
 
-/// A commit whose tree is read by itself takes about as long as ten of those that are read with all
-/// others, and about one object in five is a commit.
+/// Limit of the commits without a bitmap: one in so many objects of the pack. A tree that is read by itself takes
+/// about as long as ten in a pass over the pack, and about one object in five is a commit.
 const MIN_SHARE_OF_READ: usize = 50;
 
-/// The objects behind the wants. `None` where no bitmap can say that, or others are as fast.
+/// Selects the objects behind the wants. `None` if the bitmaps can't tell them, or if other ways are as fast.
 pub(super) fn select(
     commits: &mut StoreCommits<'_>,
     packs: &StoredPacks,
     request: &PackRequest,
     run: &SyncContext,
 ) -> Result<Option<Selection>, NoPack> {
-    let Some((order, file)) = packs.largest_with_bitmap() else {
+    let Some((rev_index, file)) = packs.largest_with_bitmap() else {
         return Ok(None);
     };
-    let pack = order.index.pack_checksum();
-    let Some(bitmaps) = Bitmaps::parse(&file, &pack, order.len() as u32) else {
-        tracing::warn!(pack = %order.index.path().display(), "a bitmap is damaged, or of another pack");
+    let pack = rev_index.index.pack_checksum();
+    let Some(bitmaps) = Bitmaps::parse(&file, &pack, rev_index.len() as u32) else {
+        let pack = rev_index.index.path().display();
+        tracing::warn!(%pack, "a bitmap is damaged, or of another pack");
         return Ok(None);
     };
-    let mut has = HashSet::new();
-    let mut tags = Vec::new();
-    let mut wanted = Vec::new();
-    let mut roots = Vec::new();
-    for want in &request.wants {
-        run.check()?;
-        match peel(commits.odb, *want, &mut has, &mut tags, run)? {
-            Some((commit, Kind::Commit)) => wanted.push(commit),
-            Some(other) => roots.push(other),
-            None => {}
-        }
-    }
-    let Some(reached) = reach(commits, order, &bitmaps, &wanted, run)? else {
+    let (wanted, mut roots) = peel_wants(commits, request, run)?;
+    let Some(reached) = reach(commits, rev_index, &bitmaps, &wanted, run)? else {
         return Ok(None);
     };
-    roots.extend(tags.into_iter().map(|tag| (tag, Kind::Tag)));
     for (commit, tree) in &reached.read {
         roots.extend([(*commit, Kind::Commit), (*tree, Kind::Tree)]);
     }
-    let no_links = TreeLinks::default();
-    let (found, marked) =
-        full_clone::find_beyond(commits.odb, order, &no_links, reached.places, &roots, run)?;
-    let in_pack = marked.iter().filter(|is_marked| **is_marked).count();
-    tracing::debug!(in_pack, found = found.len(), "a bitmap tells what to send");
-    if in_pack < order.len() / MIN_SHARE {
+    let no_graph = TreeGraph::default();
+    let (found, marked) = full_clone::find_beyond(
+        commits.odb,
+        rev_index,
+        &no_graph,
+        reached.in_pack,
+        &roots,
+        run,
+    )?;
+    let count = marked.iter().filter(|is_marked| **is_marked).count();
+    tracing::debug!(
+        in_pack = count,
+        found = found.len(),
+        "a bitmap tells what to send"
+    );
+    if count < rev_index.len() / MIN_SHARE {
         return Ok(None);
     }
-    let Some(survey) = packs.survey_largest(run)? else {
+    let Some(scan) = packs.scan_largest(run)? else {
         return Ok(None);
     };
-    let (_, kinds) = bases_and_kinds(survey.entries);
-    let is_unfit = |object: &Selected| {
-        let place = object.place.map(|place| kinds[place as usize]);
-        place.is_some_and(|kind| kind != Some(object.kind))
+    let (_, kinds) = bases_and_kinds(scan.entries);
+    let is_unfit = |object: &SelectedObject| {
+        let kind = object.pack_pos.map(|pack_pos| kinds[pack_pos as usize]);
+        kind.is_some_and(|kind| kind != Some(object.kind))
     };
     if found.iter().any(is_unfit) {
         return Ok(None);
     }
-    let is_commit = |place: u32| kinds[place as usize] == Some(Kind::Commit);
-    let expected = Expected {
-        order: survey.order,
-        places: (0..)
+    let is_commit = kinds.iter().map(|kind| *kind == Some(Kind::Commit));
+    let expected = ExpectedCommits {
+        rev_index: scan.rev_index,
+        in_pack: is_commit
             .zip(&marked)
-            .map(|(place, is_marked)| *is_marked && is_commit(place))
+            .map(|(is_commit, is_marked)| *is_marked && is_commit)
             .collect(),
         read: reached.read.iter().map(|(commit, _)| *commit).collect(),
     };
     if !expected.are_behind(&wanted, commits, run)? {
-        tracing::warn!(pack = %order.index.path().display(), "a bitmap is of other parents");
+        let pack = rev_index.index.path().display();
+        tracing::warn!(%pack, "a bitmap is of other parents");
         return Ok(None);
     }
-    let elsewhere = found.into_iter().filter(|object| object.place.is_none());
-    // Bases are there with their deltas, and as far from them as they were.
-    let is_with_pack =
-        in_pack == order.len() && request.ofs_delta && kinds.iter().all(Option::is_some);
-    if is_with_pack {
-        return Ok(Some(Selection {
-            objects: elsewhere.collect(),
-            is_with_pack,
-            ..Selection::default()
-        }));
-    }
-    let mut objects = Vec::with_capacity(in_pack);
-    for (place, _) in (0..).zip(&marked).filter(|(_, is_marked)| **is_marked) {
-        // What is damaged may be fine elsewhere.
-        let Some(kind) = kinds[place as usize] else {
-            return Ok(None);
-        };
-        objects.push(Selected {
-            id: order.id(place),
-            kind,
-            name_hash: bitmaps.name_hash(order.by_offset[place as usize]),
-            place: Some(place),
-        });
-    }
-    objects.extend(elsewhere);
+    let Some(mut objects) = objects_in_pack(rev_index, &bitmaps, &marked, &kinds, count) else {
+        return Ok(None);
+    };
+    objects.extend(found.into_iter().filter(|object| object.pack_pos.is_none()));
     run.advance(Phase::Count, objects.len() as u64, None);
     Ok(Some(Selection {
         objects,
-        is_with_pack,
         ..Selection::default()
     }))
 }
 
-/// What is behind some commits.
+/// Wanted commits, and the other wanted objects with the tags on the way to all of them.
+type PeeledWants = (Vec<ObjectId>, Vec<(ObjectId, Kind)>);
+
+fn peel_wants(
+    commits: &StoreCommits<'_>,
+    request: &PackRequest,
+    run: &SyncContext,
+) -> Result<PeeledWants, NoPack> {
+    let mut has = HashSet::new();
+    let mut tags = Vec::new();
+    let mut wanted = Vec::new();
+    let mut others = Vec::new();
+    for want in &request.wants {
+        run.check()?;
+        match peel(commits.odb, *want, &mut has, &mut tags, run)? {
+            Some((commit, Kind::Commit)) => wanted.push(commit),
+            Some(other) => others.push(other),
+            None => {}
+        }
+    }
+    others.extend(tags.into_iter().map(|tag| (tag, Kind::Tag)));
+    Ok((wanted, others))
+}
+
+/// The marked objects of the pack. `None` if the kind of one is unknown: its entry is damaged, and another copy may
+/// be sound.
+fn objects_in_pack(
+    rev_index: RevIndex<'_>,
+    bitmaps: &Bitmaps<'_>,
+    marked: &[bool],
+    kinds: &[Option<Kind>],
+    count: usize,
+) -> Option<Vec<SelectedObject>> {
+    let mut objects = Vec::with_capacity(count);
+    for (pack_pos, _) in (0..).zip(marked).filter(|(_, is_marked)| **is_marked) {
+        objects.push(SelectedObject {
+            id: rev_index.id(pack_pos),
+            kind: kinds[pack_pos as usize]?,
+            name_hash: bitmaps.name_hash(rev_index.by_offset[pack_pos as usize]),
+            pack_pos: Some(pack_pos),
+        });
+    }
+    Some(objects)
+}
+
+/// The history behind some commits.
 struct Reached {
-    /// For each place in the pack, whether a bitmap has it.
-    places: Vec<bool>,
-    /// The other commits, with their trees.
+    /// By pack position: whether a bitmap has the object.
+    in_pack: Vec<bool>,
+    /// The commits that no bitmap has, with their trees.
     read: Vec<(ObjectId, ObjectId)>,
 }
 
-/// The commits that are to be sent.
-struct Expected<'a> {
-    order: PackOrder<'a>,
-    /// Those in the pack: for each place, whether there is one.
-    places: Vec<bool>,
-    /// Those that have no bitmap, of which some are elsewhere.
+/// The commits that the bitmaps select.
+struct ExpectedCommits<'a> {
+    rev_index: RevIndex<'a>,
+    /// By pack position.
+    in_pack: Vec<bool>,
+    /// The commits that no bitmap has, some of them outside of the pack.
     read: HashSet<ObjectId>,
 }
 
-impl Expected<'_> {
-    /// Whether these, and no others, are behind the wants.
+impl ExpectedCommits<'_> {
+    /// Whether exactly these commits are behind the wants.
     fn are_behind(
         &self,
         wanted: &[ObjectId],
         commits: &mut StoreCommits<'_>,
         run: &SyncContext,
     ) -> Result<bool, Error> {
-        let mut left = self.places.iter().filter(|is_there| **is_there).count();
-        let mut seen = vec![false; self.places.len()];
-        let mut elsewhere = HashSet::new();
+        let mut left = self.in_pack.iter().filter(|is_there| **is_there).count();
+        let mut seen = vec![false; self.in_pack.len()];
+        let mut outside = HashSet::new();
         let mut pending = wanted.to_vec();
         while let Some(commit) = pending.pop() {
             run.check()?;
-            let place = self.order.find(&commit).map(|place| place as usize);
-            match place {
-                Some(place) if std::mem::replace(&mut seen[place], true) => continue,
-                Some(place) if !self.places[place] => return Ok(false),
+            let pack_pos = self
+                .rev_index
+                .find(&commit)
+                .map(|pack_pos| pack_pos as usize);
+            match pack_pos {
+                Some(pack_pos) if mem::replace(&mut seen[pack_pos], true) => continue,
+                Some(pack_pos) if !self.in_pack[pack_pos] => return Ok(false),
                 Some(_) => left -= 1,
                 None if !self.read.contains(&commit) => return Ok(false),
-                None if !elsewhere.insert(commit) => continue,
+                None if !outside.insert(commit) => continue,
                 None => {}
             }
             let mut parents = Vec::new();
@@ -184,8 +211,8 @@ impl Expected<'_> {
     }
 }
 
-/// Ordered by generation first, then by date, as for a [`frontier`](super::commit_frontier): the newest has
-/// the most behind it.
+/// A commit of the queue. The highest generation comes out first, then the newest date, as in the
+/// [`commit_frontier`](super::commit_frontier): the newest commit has the most behind it.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Queued {
     generation: u32,
@@ -195,26 +222,28 @@ struct Queued {
     parents: Vec<ObjectId>,
 }
 
-fn reach(
-    commits: &mut StoreCommits<'_>,
-    order: PackOrder<'_>,
-    bitmaps: &Bitmaps<'_>,
-    wanted: &[ObjectId],
-    run: &SyncContext,
-) -> Result<Option<Reached>, Error> {
-    let max_read = MANY_COMMITS.max(order.len() / MIN_SHARE_OF_READ);
-    let mut behind = vec![0_u64; order.len().div_ceil(64)];
-    let has = |behind: &[u64], place: u32| behind[place as usize / 64] >> (place % 64) & 1 == 1;
-    let mut decoded = Decoded::new(bitmaps);
-    let mut read = Vec::new();
-    let mut queue = BinaryHeap::new();
-    let mut queued = HashSet::new();
-    let mut enqueue = |ids: &[ObjectId], queue: &mut BinaryHeap<Queued>| {
-        for id in ids.iter().filter(|id| queued.insert(**id)) {
-            run.check().ok()?;
+/// The commits whose turn comes next, each queued once.
+#[derive(Default)]
+struct CommitQueue {
+    queue: BinaryHeap<Queued>,
+    queued: HashSet<ObjectId>,
+}
+
+impl CommitQueue {
+    /// Queues commits. `false` if one can't be read.
+    fn extend(
+        &mut self,
+        ids: &[ObjectId],
+        commits: &mut StoreCommits<'_>,
+        run: &SyncContext,
+    ) -> Result<bool, Error> {
+        for id in ids.iter().filter(|id| self.queued.insert(**id)) {
+            run.check()?;
             let mut parents = Vec::new();
-            let (commit, tree) = commits.commit_and_tree(id, &mut parents).ok()?;
-            queue.push(Queued {
+            let Ok((commit, tree)) = commits.commit_and_tree(id, &mut parents) else {
+                return Ok(false);
+            };
+            self.queue.push(Queued {
                 generation: commit.generation.unwrap_or(u32::MAX),
                 date: commit.date,
                 id: *id,
@@ -222,39 +251,57 @@ fn reach(
                 parents,
             });
         }
-        Some(())
-    };
-    if enqueue(wanted, &mut queue).is_none() {
-        run.check()?;
+        Ok(true)
+    }
+}
+
+/// Follows the wants to commits with bitmaps. `None` if that takes too many commits without one, or if a commit
+/// or a bitmap can't be read.
+fn reach(
+    commits: &mut StoreCommits<'_>,
+    rev_index: RevIndex<'_>,
+    bitmaps: &Bitmaps<'_>,
+    wanted: &[ObjectId],
+    run: &SyncContext,
+) -> Result<Option<Reached>, Error> {
+    let max_read = MANY_COMMITS.max(rev_index.len() / MIN_SHARE_OF_READ);
+    let mut behind = vec![0_u64; rev_index.len().div_ceil(64)];
+    let mut decoded = Decoded::new(bitmaps);
+    let mut read = Vec::new();
+    let mut queue = CommitQueue::default();
+    if !queue.extend(wanted, commits, run)? {
         return Ok(None);
     }
-    while let Some(next) = queue.pop() {
+    while let Some(next) = queue.queue.pop() {
         run.check()?;
-        let entry = order.index.lookup(next.id);
-        let place = entry.map(|entry| order.places[entry as usize]);
-        if place.is_some_and(|place| has(&behind, place)) {
+        let index_pos = rev_index.index.lookup(next.id);
+        let pack_pos = index_pos.map(|at| rev_index.pack_positions[at as usize]);
+        if pack_pos.is_some_and(|pack_pos| has_bit(&behind, pack_pos)) {
             continue;
         }
-        if let Some(bitmap) = entry.and_then(|entry| bitmaps.of(entry)) {
+        if let Some(bitmap) = index_pos.and_then(|at| bitmaps.of(at)) {
             let Some(words) = decoded.turn_to(bitmap, || run.check().is_ok()) else {
                 run.check()?;
                 return Ok(None);
             };
-            behind
-                .iter_mut()
-                .zip(words)
-                .for_each(|(all, more)| *all |= more);
+            let words = behind.iter_mut().zip(words);
+            words.for_each(|(all, more)| *all |= more);
             continue;
         }
         read.push((next.id, next.tree));
-        if read.len() > max_read || enqueue(&next.parents, &mut queue).is_none() {
-            run.check()?;
+        if read.len() > max_read || !queue.extend(&next.parents, commits, run)? {
             return Ok(None);
         }
     }
-    let places = 0..order.len() as u32;
+    let positions = 0..rev_index.len() as u32;
     Ok(Some(Reached {
-        places: places.map(|place| has(&behind, place)).collect(),
+        in_pack: positions
+            .map(|pack_pos| has_bit(&behind, pack_pos))
+            .collect(),
         read,
     }))
+}
+
+fn has_bit(words: &[u64], bit: u32) -> bool {
+    words[bit as usize / 64] >> (bit % 64) & 1 == 1
 }

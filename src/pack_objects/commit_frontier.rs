@@ -1,6 +1,6 @@
-//! Which commits the receiver lacks: those behind the wants that aren't behind the haves.
+//! The commits that the receiver lacks: those behind the wants that are not behind the haves.
 //!
-//! A walk from both sides at once, the highest commits first, until everything that is left is
+//! The walk goes from both sides at once, the highest commits first, until every queued commit is
 //! known to be the receiver's. Commits are ordered by generation where a commit-graph has one and by
 //! date elsewhere. A wrong date can make the walk stop too early, and then a commit is sent that the
 //! receiver has; never the other way round.
@@ -24,42 +24,42 @@ use crate::{
     stored_packs::odb::Odb,
 };
 
-/// How many commits of the receiver's the walk looks at beyond the first at which it could stop if
-/// dates were right. Git does the same with 5 (`revision.c`, `SLOP`).
+/// Number of the receiver's commits that the walk visits beyond the first at which it could stop if all dates
+/// were right. Git does the same with 5 (`revision.c`, `SLOP`).
 const SLOP: usize = 64;
 
-/// How many of the receiver's tips are looked at for objects that they share with what is new.
+/// Number of the receiver's tips whose trees are compared with the new ones.
 const MAX_KNOWN: usize = 32;
 
-/// What the receiver lacks, down to where it joins what the receiver has.
+/// The tags and commits that the receiver lacks, down to the commits that it has.
 #[derive(Default)]
-pub(super) struct Frontier {
+pub(super) struct CommitFrontier {
     /// Annotated tags, outermost first.
     pub(super) tags: Vec<ObjectId>,
     /// Children before their parents as far as their dates say.
     pub(super) commits: Vec<CommitNumber>,
-    /// Trees and blobs that are wanted for themselves.
+    /// Wanted trees and blobs.
     pub(super) others: Vec<(ObjectId, Kind)>,
-    /// Commits that the receiver has: its newest tips, and what was wanted all the same.
+    /// Commits that the receiver has: its newest tips, and wants that it has.
     pub(super) known: Vec<CommitNumber>,
-    /// These commits, and those that the walk met on the receiver's side.
+    /// All commits that the walk met, on both sides.
     pub(super) met: CommitTable,
 }
 
-/// `peeled` says what some of the tags are about, which spares reading them.
+/// Finds the commits that the receiver lacks. `peeled` has the targets of some tags, which spares reading them.
 pub(super) fn find(
     commits: &mut StoreCommits<'_>,
     request: &PackRequest,
     peeled: &HashMap<ObjectId, ObjectId>,
     run: &SyncContext,
-) -> Result<Frontier, NoPack> {
-    let mut frontier = Frontier::default();
+) -> Result<CommitFrontier, NoPack> {
+    let mut frontier = CommitFrontier::default();
     let PackRequest { wants, haves, .. } = request;
     let mut has: HashSet<ObjectId> = haves.iter().copied().collect();
     if wants.iter().all(|want| has.contains(want)) {
         return Ok(frontier);
     }
-    let mut walk = Walk::new(commits, &request.shallow);
+    let mut walk = FrontierWalk::new(commits, &request.shallow);
     for have in haves {
         run.check()?;
         walk.paint_have(*have, peeled.get(have), &mut has, run)?;
@@ -76,7 +76,7 @@ pub(super) fn find(
     }
     frontier.known = walk.newest_known();
     walk.run(&mut frontier, run)?;
-    let Walk { commits, met, .. } = walk;
+    let FrontierWalk { commits, met, .. } = walk;
     if let Some((id, hole)) = met.hole() {
         return Err(fault_of(id, hole, commits.odb));
     }
@@ -87,8 +87,8 @@ pub(super) fn find(
     Ok(frontier)
 }
 
-/// What a want is about, if it is not in `has`; it is afterwards. The tags on the way there go into
-/// `tags`.
+/// The peeled target of a want, with its kind. `None` if `has` has one of the objects on the way, which are all
+/// in it afterwards. Appends the tags on the way to `tags`.
 pub(super) fn peel(
     odb: &Odb,
     want: ObjectId,
@@ -118,17 +118,17 @@ pub(super) fn peel(
     Ok(None)
 }
 
-struct Walk<'a, 'b> {
+struct FrontierWalk<'a, 'b> {
     commits: &'a mut StoreCommits<'b>,
-    /// What the receiver has without its parents.
+    /// Commits that the receiver has without their parents.
     shallow: HashSet<ObjectId>,
     met: CommitTable,
     queue: BinaryHeap<Queued>,
-    /// How many of the queued commits are to be sent for all that is known.
+    /// Number of queued commits that are still to be sent.
     wanted_in_queue: usize,
 }
 
-/// Ordered by generation first, then by date: the highest comes out of the queue first.
+/// A commit of the queue. The highest generation comes out first, then the newest date.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Queued {
     height: Height,
@@ -137,12 +137,12 @@ struct Queued {
     parents: Vec<ObjectId>,
 }
 
-/// A commit without a generation is newer than the commit-graph.
+/// Generation and date. A commit without generation is newer than the commit-graph, and has `u32::MAX`.
 type Height = (u32, i64);
 
-impl<'a, 'b> Walk<'a, 'b> {
+impl<'a, 'b> FrontierWalk<'a, 'b> {
     fn new(commits: &'a mut StoreCommits<'b>, shallow: &[ObjectId]) -> Self {
-        Walk {
+        FrontierWalk {
             commits,
             shallow: shallow.iter().copied().collect(),
             met: CommitTable::default(),
@@ -151,7 +151,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         }
     }
 
-    fn run(&mut self, frontier: &mut Frontier, run: &SyncContext) -> Result<(), NoPack> {
+    fn run(&mut self, frontier: &mut CommitFrontier, run: &SyncContext) -> Result<(), NoPack> {
         let mut lowest_sent = (u32::MAX, i64::MAX);
         let mut slop = SLOP;
         while let Some(next) = self.queue.pop() {
@@ -181,7 +181,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         Ok(())
     }
 
-    /// What the receiver has and the sender doesn't know is of no use.
+    /// Paints a have and its history. A have that the sender lacks is ignored.
     fn paint_have(
         &mut self,
         have: ObjectId,
@@ -210,7 +210,8 @@ impl<'a, 'b> Walk<'a, 'b> {
         }
     }
 
-    /// A commit that turns out to be the receiver's is visited again, and so are its ancestors.
+    /// Paints a commit, and queues it if its parents have to be painted, too: at its first visit, and once more
+    /// when it turns out to be the receiver's.
     fn paint(&mut self, id: &ObjectId, side: Side) -> CommitNumber {
         let number = match self.met.repaint(id, side) {
             Painted::AsItWas(number) => return number,

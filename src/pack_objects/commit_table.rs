@@ -1,4 +1,4 @@
-//! The commits that a walk has met, numbered: a history can have millions of them.
+//! The commits that a walk has met, by number: a history can have millions of them.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -9,61 +9,63 @@ use gix::ObjectId;
 
 use crate::ref_source::Hole;
 
-/// Commits are numbered in the order in which they are met.
+/// The number of a commit, in the order in which commits are met.
 pub(super) type CommitNumber = u32;
 
-/// Whose history a commit is part of.
+/// The end whose history a commit belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Sender,
-    /// The receiver's, whether or not it is the sender's, too.
+    /// The receiver's history, and possibly the sender's, too.
     Receiver,
 }
 
+/// The commits that a walk has met.
 #[derive(Default)]
 pub(super) struct CommitTable {
     /// Empty once the walk is over.
     numbers: HashMap<ObjectId, CommitNumber>,
-    commits: Vec<Met>,
-    /// Those of neighbours are often the same.
+    commits: Vec<MetCommit>,
+    /// The trees of the commits, of which neighbours often have the same.
     trees: Vec<ObjectId>,
-    /// Those of the commits to send.
+    /// The parents of the commits to send; those of one commit are neighbours.
     parents: Vec<CommitNumber>,
 }
 
-struct Met {
+/// A commit of the table.
+struct MetCommit {
     id: ObjectId,
     side: Side,
     is_queued: bool,
-    /// Why its parents aren't known. A fault, unless it turns out to be the receiver's.
+    /// The reason why the parents are unknown. A fault, unless the commit turns out to be the receiver's.
     hole: Option<Hole>,
-    /// Which of the trees it has, or [`NO_TREE`].
+    /// The number of the tree, or [`NO_TREE`].
     tree: u32,
-    /// Which of the parents it has.
+    /// The range of the parents.
     parents: Range<u32>,
 }
 
 const NO_TREE: u32 = u32::MAX;
 
-/// What is left to do for a commit whose side is known now.
+/// The effect of painting a commit.
 pub(super) enum Painted {
-    /// Nothing.
+    /// None: the commit had this side.
     AsItWas(CommitNumber),
-    /// It has changed sides, and waits to be visited.
+    /// The commit has changed sides, and waits in the queue.
     InQueue(CommitNumber),
-    /// It has to be visited.
+    /// The commit has to be read and queued.
     ToRead(CommitNumber),
 }
 
 impl CommitTable {
-    /// Gives a commit to one side. What is the receiver's stays that.
+    /// Paints a commit. A commit of the receiver's stays that.
     pub(super) fn repaint(&mut self, id: &ObjectId, side: Side) -> Painted {
         let next = self.commits.len() as CommitNumber;
         let number = match self.numbers.entry(*id) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
                 new.insert(next);
-                self.commits.push(Met {
+                self.commits.push(MetCommit {
                     id: *id,
                     side,
                     is_queued: false,
@@ -90,7 +92,7 @@ impl CommitTable {
         self.commits[commit as usize].is_queued = true;
     }
 
-    /// Whose it is by then.
+    /// Takes a commit out of the queue, and returns its side.
     pub(super) fn leave_queue(&mut self, commit: CommitNumber) -> Side {
         let met = &mut self.commits[commit as usize];
         met.is_queued = false;
@@ -114,14 +116,14 @@ impl CommitTable {
         self.commits[commit as usize].parents = start..self.parents.len() as u32;
     }
 
-    /// The first by its id of the commits to send whose parents aren't known.
+    /// The commit to send with unknown parents that has the lowest id.
     pub(super) fn hole(&self) -> Option<(ObjectId, Hole)> {
         let sent = self.commits.iter().filter(|met| met.side == Side::Sender);
         sent.filter_map(|met| Some((met.id, met.hole?)))
             .min_by_key(|(id, _)| *id)
     }
 
-    /// Without the way from ids to numbers, which takes most of the memory.
+    /// Drops the map from ids to numbers, which takes most of the memory.
     pub(super) fn into_numbered(self) -> Self {
         CommitTable {
             numbers: HashMap::new(),
@@ -137,13 +139,13 @@ impl CommitTable {
         self.commits[commit as usize].side == Side::Sender
     }
 
-    /// As far as the commit could be read.
+    /// The tree of a commit that could be read.
     pub(super) fn tree(&self, commit: CommitNumber) -> Option<ObjectId> {
         let tree = self.commits[commit as usize].tree;
         self.trees.get(tree as usize).copied()
     }
 
-    /// Those of a commit to send.
+    /// The parents of a commit to send.
     pub(super) fn parents(&self, commit: CommitNumber) -> &[CommitNumber] {
         let Range { start, end } = self.commits[commit as usize].parents;
         &self.parents[start as usize..end as usize]

@@ -1,22 +1,23 @@
-//! Which object is sent as a delta of which.
+//! The search for deltas between the objects of a pack.
 //!
-//! Objects are sorted so that those that are likely to be alike are neighbours, and each is
-//! compared with the few before it. Who comes first is never a delta of who comes later, so there
-//! are no cycles.
+//! Objects are sorted so that similar ones are likely to be neighbours, and each is compared with a few before
+//! it. An object is never a delta of a later one, so there are no cycles.
 
 mod worker;
 
 use std::{
     cmp::Reverse,
-    iter,
     sync::atomic::{AtomicBool, AtomicUsize},
-    thread,
 };
 
 use gix::{ObjectId, objs::Kind, oid};
 
 use self::worker::{Shared, Worker};
-use crate::{Error, SyncContext, pack::delta_encode::Base};
+use crate::{
+    Error, SyncContext,
+    pack::delta_encode::DeltaBase,
+    scoped_workers::{cores, run_workers},
+};
 
 /// An object that may become a delta or the base of one.
 #[derive(Debug, Clone)]
@@ -26,39 +27,39 @@ pub(crate) struct Candidate {
     /// Groups the versions of one file: [`name_hash()`] of its path.
     pub name_hash: u32,
     pub size: u64,
-    /// The receiver has it: it may be a base and is not sent.
+    /// The receiver has the object: it may be a base and is not sent.
     pub is_base_only: bool,
-    /// The pack, by any number, that holds it whole. Two objects of one pack were compared when
-    /// that was written.
+    /// The number of the pack that holds the object whole. Two objects of one pack were compared when the pack
+    /// was written.
     pub whole_in: Option<u32>,
-    /// How many deltas deep the reused deltas are that hang on this object.
+    /// The height of the chains of reused deltas on top of this object.
     pub height: u32,
 }
 
-/// What to send in place of an object.
+/// A delta to send in place of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Delta {
     /// The index of its base among the candidates.
     pub base: usize,
-    /// What the delta takes before compression.
+    /// The inflated size of the delta.
     pub size: u64,
-    /// Compressed. `None` if it would have gone over [`Limits::delta_memory`]:
-    /// [`Base::encode()`] makes the same delta once more.
+    /// The deflated delta. `None` if it would have gone over [`SearchLimits::delta_memory`]:
+    /// [`DeltaBase::encode()`] makes the same delta once more.
     pub data: Option<Vec<u8>>,
 }
 
-/// How much is tried.
+/// The extent of a search.
 #[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    /// How many others an object is compared with.
+pub(crate) struct SearchLimits {
+    /// Number of others that an object is compared with.
     pub window: usize,
-    /// How many deltas it may take to get at an object.
+    /// Limit of the deltas in a chain.
     pub depth: u32,
     /// Larger objects are sent whole.
     pub big_file: u64,
     pub threads: usize,
-    /// Bytes of content that a thread takes on at a time. The deltas are the same for any number of
-    /// threads, as long as these have memory enough.
+    /// Bytes of content that a thread claims at a time. The deltas are the same for any number of threads, as
+    /// long as the memory suffices.
     pub chunk: u64,
     /// Bytes for the objects being compared, in all threads together.
     pub window_memory: usize,
@@ -66,24 +67,24 @@ pub(crate) struct Limits {
     pub delta_memory: usize,
 }
 
-impl Limits {
-    /// With that many bytes of memory for the objects that are compared and the deltas that are kept.
+impl SearchLimits {
+    /// Limits with `memory` bytes for the objects that are compared and the deltas that are kept.
     pub(crate) fn within(memory: usize) -> Self {
-        Limits {
+        SearchLimits {
             window_memory: memory / 3 * 2,
             delta_memory: memory / 3,
-            ..Limits::default()
+            ..SearchLimits::default()
         }
     }
 }
 
-impl Default for Limits {
+impl Default for SearchLimits {
     fn default() -> Self {
-        Limits {
+        SearchLimits {
             window: 10,
             depth: 50,
             big_file: 512 << 20,
-            threads: thread::available_parallelism().map_or(1, |threads| threads.get()),
+            threads: cores(),
             chunk: 4 << 20,
             window_memory: 256 << 20,
             delta_memory: 256 << 20,
@@ -91,16 +92,16 @@ impl Default for Limits {
     }
 }
 
-/// A delta would hardly be smaller.
+/// The smallest object that is worth a delta.
 const MIN_SIZE: u64 = 50;
 
-/// For each candidate the delta to send, if there is one that is worth it.
+/// The delta to send for each candidate, if one pays off.
 ///
-/// Each thread opens a reader of its own, which leaves an object's content in the buffer.
+/// Each thread opens a reader of its own, which puts the content of an object into the buffer.
 pub(crate) fn search<R>(
     candidates: &[Candidate],
     open: impl Fn() -> R + Sync,
-    limits: &Limits,
+    limits: &SearchLimits,
     run: &SyncContext,
 ) -> Result<Vec<Option<Delta>>, Error>
 where
@@ -118,19 +119,7 @@ where
         next_chunk: AtomicUsize::new(0),
         has_failed: AtomicBool::new(false),
     };
-    let work = || Worker::new(&shared, open()).work(&chunks);
-    let found = thread::scope(|scope| {
-        let helpers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let first = work();
-        let helped = helpers.into_iter().map(|helper| {
-            let result = helper.join();
-            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        let helped: Vec<_> = helped.collect();
-        iter::once(first)
-            .chain(helped)
-            .collect::<Result<Vec<_>, _>>()
-    })?;
+    let found = run_workers(0..threads, |_| Worker::new(&shared, open()).work(&chunks))?;
     let mut deltas = vec![None; candidates.len()];
     for (target, delta) in found.into_iter().flatten() {
         deltas[target] = Some(delta);
@@ -138,9 +127,9 @@ where
     Ok(deltas)
 }
 
-/// The candidates that take part, versions of one file beside each other. The largest comes first,
-/// since it is cheaper to leave out than to add, and usually the newest.
-fn order(candidates: &[Candidate], limits: &Limits) -> Vec<usize> {
+/// The candidates in the order of the search, versions of one file beside each other. The largest version comes
+/// first: it is usually the newest, and to leave bytes out is cheaper than to add them.
+fn order(candidates: &[Candidate], limits: &SearchLimits) -> Vec<usize> {
     let mut order: Vec<_> = (0..candidates.len())
         .filter(|index| (MIN_SIZE..=limits.big_file).contains(&candidates[*index].size))
         .collect();
@@ -157,7 +146,8 @@ fn order(candidates: &[Candidate], limits: &Limits) -> Vec<usize> {
     order
 }
 
-/// Versions of one file stay together, but without names there are none.
+/// The candidates in chunks of about `size` bytes. Versions of one file stay together; objects without a name are
+/// no versions of each other.
 fn chunks<'a>(order: &'a [usize], candidates: &[Candidate], size: u64) -> Vec<&'a [usize]> {
     let mut work = 0;
     order
@@ -174,22 +164,22 @@ fn chunks<'a>(order: &'a [usize], candidates: &[Candidate], size: u64) -> Vec<&'
         .collect()
 }
 
-/// Fewer where objects are large, so that each has room to compare two of them. Those that are too
-/// large even for one don't count.
-fn threads(order: &[usize], candidates: &[Candidate], limits: &Limits) -> usize {
+/// The number of threads: few enough that each has memory to compare the two largest objects. Objects that are
+/// too large even for one thread don't count.
+fn threads(order: &[usize], candidates: &[Candidate], limits: &SearchLimits) -> usize {
     let largest_pair = order
         .iter()
-        .map(|index| 2 * Base::memory(candidates[*index].size as usize))
+        .map(|index| 2 * DeltaBase::memory(candidates[*index].size as usize))
         .filter(|pair| *pair <= limits.window_memory)
         .max();
     let room = largest_pair.map_or(1, |pair| limits.window_memory / pair);
     limits.threads.min(room).max(1)
 }
 
-/// What a delta may take to be worth it, or better than the one there is, of this size and depth;
-/// `None` if no delta can be.
+/// Limit of a delta's size to pay off, or to be better than the `best` one of this size and depth. `None` if no
+/// delta can be.
 ///
-/// Longer chains have to save more: they make everything that hangs on them slower to read.
+/// Longer chains have to save more: every object on top of them gets slower to read.
 fn max_size(
     source: &Candidate,
     source_depth: u32,
@@ -215,8 +205,8 @@ fn max_size(
     (added < max_size).then_some(max_size)
 }
 
-/// Whether a delta of that size is so small that none is sought that may be smaller: what one entry of a
-/// tree takes that has another id.
+/// Whether a delta is so small that the search for a smaller one ends: about the size of one changed entry of a
+/// tree.
 fn is_good_enough(delta: u64, target: u64) -> bool {
     delta <= 64 && delta <= target / 32
 }

@@ -1,9 +1,8 @@
-//! What is in the trees of all commits, where the receiver has nothing.
+//! The trees and blobs of all commits, for a receiver that has nothing.
 //!
-//! Nearly every tree of the largest pack is needed then. They are read in the order of its deltas,
-//! each once, and of each only what it has and the tree that it is a delta of hasn't. Then what is
-//! behind the commits is marked, newest first: a tree whose base is marked, too, leads to that and
-//! to its own entries. Should the base turn out not to be needed, the tree is read in full.
+//! Such a receiver needs nearly every tree of the largest pack, so the whole [`TreeGraph`] is read first. Then
+//! the objects behind the commits are marked, the newest first. A tree of the graph leads to its own edges and
+//! those of its delta base; if the base turns out not to be marked, the tree is read in full.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -11,7 +10,7 @@ use gix::{ObjectId, objs::Kind};
 
 use super::{
     NoPack,
-    object_selection::Selected,
+    selection::SelectedObject,
     tree_walk::{MAX_LATEST, tree_content},
 };
 use crate::{
@@ -20,48 +19,48 @@ use crate::{
     pack::{name_hash::name_hash, resolve::NO_BASE},
     stored_packs::odb::Odb,
     stored_packs::{
-        rev_index::{PackOrder, Survey},
-        tree_graph::{Link, Memory, OWN, Read, Target, TreeLinks},
+        pack_scan::PackScan,
+        rev_index::RevIndex,
+        tree_graph::{EdgeList, EdgeTarget, OWN_OBJECTS, TreeEdge, TreeGraph, TreeGraphMemory},
     },
 };
 
-/// The trees and blobs behind `roots`, each once. `None` if some tree in the pack can't be read that
-/// way, wherever it is needed.
+/// The trees and blobs behind `roots`, each once. `None` if the trees of the pack make no graph.
 pub(super) fn find(
     odb: &Odb,
-    survey: &Survey<'_>,
+    scan: &PackScan<'_>,
     roots: &[(ObjectId, Kind)],
     run: &SyncContext,
-) -> Result<Option<Vec<Selected>>, NoPack> {
-    let memory = Memory {
-        links: run.limits().memory,
-        ..OWN
+) -> Result<Option<Vec<SelectedObject>>, NoPack> {
+    let memory = TreeGraphMemory {
+        edges: run.limits().memory,
+        ..OWN_OBJECTS
     };
-    let Some(links) = TreeLinks::read(survey, &memory, Phase::Count, run)? else {
+    let Some(graph) = TreeGraph::read(scan, &memory, Phase::Count, run)? else {
         return Ok(None);
     };
-    let none = vec![false; survey.order.len()];
-    let (found, _) = find_beyond(odb, survey.order, &links, none, roots, run)?;
+    let none = vec![false; scan.rev_index.len()];
+    let (found, _) = find_beyond(odb, scan.rev_index, &graph, none, roots, run)?;
     Ok(Some(found))
 }
 
-/// What is behind `roots` beyond the objects at the places that are `marked`, which have everything
-/// behind them among them; and the places that are marked then.
+/// The objects behind `roots` beyond those at the `marked` pack positions, and the positions that are marked
+/// afterwards. The marked objects have to be closed: everything behind them is marked, too.
 pub(super) fn find_beyond(
     odb: &Odb,
-    order: PackOrder<'_>,
-    links: &TreeLinks,
+    rev_index: RevIndex<'_>,
+    graph: &TreeGraph,
     marked: Vec<bool>,
     roots: &[(ObjectId, Kind)],
     run: &SyncContext,
-) -> Result<(Vec<Selected>, Vec<bool>), NoPack> {
+) -> Result<(Vec<SelectedObject>, Vec<bool>), NoPack> {
     let mut marking = Marking {
         odb,
-        order,
-        links,
+        rev_index,
+        graph,
         run,
         is_marked: marked,
-        marked_elsewhere: HashSet::new(),
+        marked_outside: HashSet::new(),
         pending: Vec::new(),
         unsettled: Vec::new(),
         latest: HashMap::new(),
@@ -75,62 +74,65 @@ pub(super) fn find_beyond(
     Ok((marking.found, marking.is_marked))
 }
 
-/// What is needed is marked, and what it needs after it.
+/// A walk that marks the needed objects.
 struct Marking<'a> {
     odb: &'a Odb,
-    order: PackOrder<'a>,
-    links: &'a TreeLinks,
+    rev_index: RevIndex<'a>,
+    graph: &'a TreeGraph,
     run: &'a SyncContext,
+    /// By pack position.
     is_marked: Vec<bool>,
-    marked_elsewhere: HashSet<ObjectId>,
-    /// Trees that are marked and not followed yet, with the hash of their path.
-    pending: Vec<(Tree, u32)>,
-    /// Trees whose own entries were followed, and whose base was not marked by then.
+    /// Marked objects outside of the pack.
+    marked_outside: HashSet<ObjectId>,
+    /// Marked trees whose entries are not marked yet, with the hash of their path.
+    pending: Vec<(MarkedTree, u32)>,
+    /// Trees whose own edges were followed while their base was not marked, with the hash of their path.
     unsettled: Vec<(u32, u32)>,
-    /// The last tree of each path that was read in full.
+    /// The last tree of each path that was read in full, by the hash of the path.
     latest: HashMap<u32, Vec<u8>>,
-    found: Vec<Selected>,
+    found: Vec<SelectedObject>,
 }
 
-enum Tree {
-    Here(u32),
-    Elsewhere(ObjectId),
+/// A tree of the pack by position, or another one.
+enum MarkedTree {
+    InPack(u32),
+    Outside(ObjectId),
 }
 
 impl Marking<'_> {
     fn mark_id(&mut self, id: ObjectId, kind: Kind, name_hash: u32) -> Result<(), NoPack> {
-        if let Some(place) = self.order.find(&id) {
-            return self.mark(place, kind, name_hash);
+        if let Some(pack_pos) = self.rev_index.find(&id) {
+            return self.mark(pack_pos, kind, name_hash);
         }
-        if self.marked_elsewhere.insert(id) {
-            self.found.push(Selected {
+        if self.marked_outside.insert(id) {
+            self.found.push(SelectedObject {
                 id,
                 kind,
                 name_hash,
-                place: None,
+                pack_pos: None,
             });
             if kind == Kind::Tree {
-                self.pending.push((Tree::Elsewhere(id), name_hash));
+                self.pending.push((MarkedTree::Outside(id), name_hash));
             }
         }
         Ok(())
     }
 
-    fn mark(&mut self, place: u32, kind: Kind, name_hash: u32) -> Result<(), NoPack> {
-        let id = || self.order.id(place);
-        let known = self.links.kinds.get(place as usize).copied().flatten();
+    fn mark(&mut self, pack_pos: u32, kind: Kind, name_hash: u32) -> Result<(), NoPack> {
+        let id = || self.rev_index.id(pack_pos);
+        let known = self.graph.kinds.get(pack_pos as usize).copied().flatten();
         if known.is_some_and(|known| known != kind) {
             return Err(NoPack::unfit(id()));
         }
-        if !std::mem::replace(&mut self.is_marked[place as usize], true) {
-            self.found.push(Selected {
+        if !std::mem::replace(&mut self.is_marked[pack_pos as usize], true) {
+            self.found.push(SelectedObject {
                 id: id(),
                 kind,
                 name_hash,
-                place: Some(place),
+                pack_pos: Some(pack_pos),
             });
             if kind == Kind::Tree {
-                self.pending.push((Tree::Here(place), name_hash));
+                self.pending.push((MarkedTree::InPack(pack_pos), name_hash));
             }
         }
         Ok(())
@@ -140,41 +142,47 @@ impl Marking<'_> {
         while let Some((tree, path)) = self.pending.pop() {
             self.run.check()?;
             match tree {
-                Tree::Elsewhere(id) => self.read_in_full(id, path)?,
-                Tree::Here(place) => match self.links.of(place) {
-                    Some((read, links)) => {
-                        self.follow_links(read, links, path)?;
-                        let base = self.links.bases[place as usize];
+                MarkedTree::Outside(id) => self.read_in_full(id, path)?,
+                MarkedTree::InPack(pack_pos) => match self.graph.of(pack_pos) {
+                    Some((list, edges)) => {
+                        self.follow_edges(list, edges, path)?;
+                        let base = self.graph.bases[pack_pos as usize];
                         if base != NO_BASE && !self.is_marked[base as usize] {
-                            self.unsettled.push((place, path));
+                            self.unsettled.push((pack_pos, path));
                         }
                     }
-                    None => self.read_in_full(self.order.id(place), path)?,
+                    None => self.read_in_full(self.rev_index.id(pack_pos), path)?,
                 },
             }
         }
         Ok(())
     }
 
-    fn follow_links(&mut self, read: &Read, links: &[Link], path: u32) -> Result<(), NoPack> {
-        for link in links {
-            let hash = path_hash(path, link.name_hash, link.name_length);
-            match link.to {
-                Target::Here(place) => self.mark(place, link.kind, hash)?,
-                Target::Elsewhere(at) => {
-                    self.mark_id(read.elsewhere[at as usize], link.kind, hash)?;
+    fn follow_edges(
+        &mut self,
+        list: &EdgeList,
+        edges: &[TreeEdge],
+        path: u32,
+    ) -> Result<(), NoPack> {
+        for edge in edges {
+            let hash = path_hash(path, edge.name_hash, edge.name_length);
+            match edge.to {
+                EdgeTarget::InPack(pack_pos) => self.mark(pack_pos, edge.kind, hash)?,
+                EdgeTarget::Outside(at) => {
+                    self.mark_id(list.outside[at as usize], edge.kind, hash)?;
                 }
             }
         }
         Ok(())
     }
 
+    /// Reads the trees in full whose base was not marked in the end.
     fn settle(&mut self) -> Result<(), NoPack> {
         let mut unsettled = VecDeque::from(std::mem::take(&mut self.unsettled));
-        while let Some((place, path)) = unsettled.pop_front() {
-            let base = self.links.bases[place as usize];
+        while let Some((pack_pos, path)) = unsettled.pop_front() {
+            let base = self.graph.bases[pack_pos as usize];
             if !self.is_marked[base as usize] {
-                self.read_in_full(self.order.id(place), path)?;
+                self.read_in_full(self.rev_index.id(pack_pos), path)?;
                 self.follow()?;
                 unsettled.extend(self.unsettled.drain(..));
             }
@@ -185,7 +193,7 @@ impl Marking<'_> {
     fn read_in_full(&mut self, tree: ObjectId, path: u32) -> Result<(), NoPack> {
         let content = tree_content(self.odb, &tree)?;
         let mut entries = Vec::new();
-        // What that one has was marked.
+        // The entries of that one are marked.
         let latest = self.latest.remove(&path).unwrap_or_default();
         each_new(&content, &latest, tree.kind(), |entry, _| {
             let Some(kind) = kind_of(&entry) else {
@@ -206,8 +214,8 @@ impl Marking<'_> {
     }
 }
 
-/// The hash of a path by that of its folder's: only the last 16 characters count, the last ones
-/// most (see [`name_hash()`]).
+/// The hash of a path from the hashes of its folder and its name. Only the last 16 characters count, the last
+/// ones most (see [`name_hash()`]).
 fn path_hash(folder: u32, name_hash: u32, name_length: u8) -> u32 {
     let shift = 2 * u32::from(name_length);
     name_hash.wrapping_add(folder.checked_shr(shift).unwrap_or_default())
@@ -233,10 +241,7 @@ mod tests {
         let ([base, version], [bad_base, bad_version]) = (versions("a"), versions(""));
         let (_dir, packs, odb) = store.write();
         let run = SyncContext::new(&SyncOptions::default());
-        let survey = packs
-            .survey_largest(&run)
-            .expect("readable")
-            .expect("a pack");
+        let scan = packs.scan_largest(&run).expect("readable").expect("a pack");
         let table = [
             (vec![version], Some(3)),
             (vec![base], Some(2)),
@@ -249,7 +254,7 @@ mod tests {
         ];
         for (wanted, expected) in table {
             let roots: Vec<_> = wanted.iter().map(|tree| (*tree, Kind::Tree)).collect();
-            let found = match find(&odb, &survey, &roots, &run) {
+            let found = match find(&odb, &scan, &roots, &run) {
                 Ok(found) => Some(found.expect("read in full").len()),
                 Err(NoPack::Fault(fault)) => {
                     assert!(fault.detail.contains("can't be read"), "{}", fault.detail);

@@ -1,6 +1,6 @@
-//! Making a pack: everything behind some tips that isn't behind others, as small as git makes it.
+//! Packs of the objects behind some tips that are not behind others, as small as git makes them.
 //!
-//! 1. [`commit_frontier`]: which commits the receiver lacks;
+//! 1. [`commit_frontier`]: the commits that the receiver lacks;
 //! 2. [`object_selection`]: which trees and blobs those brought in, by reading trees side by side ([`tree_walk`]), but
 //!    for what is [`shared`](same_path_reuse) with other commits of the receiver's; or [`full_clone`], for one that has
 //!    nothing. A bitmap can say all of this for that one: [`bitmap_selection`];
@@ -31,16 +31,17 @@ mod pack_plan;
 mod pack_writer;
 mod planned_objects;
 mod same_path_reuse;
+mod selection;
 mod tree_cache;
 mod tree_walk;
 
 pub(crate) use pack_writer::OutgoingPack;
 
-/// Why there is no pack.
+/// The reason why there is no pack.
 pub(crate) enum NoPack {
-    /// An object that the sender should have.
+    /// A fault of an object that the sender should have.
     Fault(Fault),
-    /// Everything else.
+    /// Any other failure.
     Failed(Error),
 }
 
@@ -75,12 +76,12 @@ impl From<Error> for NoPack {
     }
 }
 
-/// Where the objects are.
+/// The store that has the objects.
 pub(crate) struct Source<'a> {
     pub(crate) commits: StoreCommits<'a>,
     /// The store's `objects` folder and those of its alternates.
     pub(crate) folders: Vec<PathBuf>,
-    /// What tags are about, as far as the store has it at hand.
+    /// The targets of tags, as far as the refs of the store tell.
     pub(crate) peeled: HashMap<ObjectId, ObjectId>,
 }
 
@@ -98,16 +99,14 @@ pub(crate) fn prepare<'a>(
     let odb = commits.odb;
     let packs = StoredPacks::at(&folders, odb.store_ref().object_hash())?;
     let selection = select(commits, &packs, &folders, &peeled, request, run)?;
-    let is_with_pack = selection.is_with_pack;
-    let items = pack_plan::lay_out(odb, &packs, &folders, selection, request.thin, run)?;
+    let planned = pack_plan::plan_entries(odb, &packs, &folders, selection, request.thin, run)?;
     let loose = LooseObjects::at(&folders);
     let odb = odb.clone();
     Ok(OutgoingPack::new(
         odb,
         loose,
         packs,
-        items,
-        is_with_pack,
+        planned,
         request.ofs_delta,
         run,
     ))
@@ -120,7 +119,7 @@ fn select(
     peeled: &HashMap<ObjectId, ObjectId>,
     request: &PackRequest,
     run: &SyncContext,
-) -> Result<object_selection::Selection, NoPack> {
+) -> Result<selection::Selection, NoPack> {
     if request.haves.is_empty()
         && commits.shallow.is_empty()
         && let Some(selection) = bitmap_selection::select(&mut commits, packs, request, run)?
@@ -129,7 +128,5 @@ fn select(
     }
     let odb = commits.odb;
     let frontier = commit_frontier::find(&mut commits, request, peeled, run)?;
-    // What was read ahead for it is in the way from here on.
-    drop(commits);
     object_selection::select(odb, packs, folders, &frontier, run)
 }

@@ -1,65 +1,43 @@
-//! Which objects the commits of a [`Frontier`] brought in.
+//! The objects that the commits of a [`CommitFrontier`] brought in.
 
 use std::{
     collections::{HashMap, HashSet},
-    mem,
+    iter, mem,
     path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
-    thread,
 };
 
 use gix::{ObjectId, objs::Kind};
 
 use super::{
     NoPack,
-    commit_frontier::Frontier,
+    commit_frontier::CommitFrontier,
     commit_table::CommitNumber,
     full_clone, same_path_reuse,
-    tree_cache::TreeTexts,
-    tree_walk::{Found, TreeWalk},
+    selection::{SelectedObject, Selection},
+    tree_cache::TreeCache,
+    tree_walk::{TreeWalk, WalkedObjects},
 };
 use crate::{
     Phase, SyncContext,
     object::tree_entries::MAX_COMPARED,
+    scoped_workers::{cores, run_workers},
     stored_packs::odb::Odb,
     stored_packs::{StoredPacks, tree_graph::is_worth_it},
 };
 
-/// Commits that are worth a thread of their own.
+/// Number of commits that are worth a thread of their own.
 const COMMITS_PER_THREAD: usize = 50;
 
-/// Old commits have smaller trees than new ones, so the threads take turns.
+/// Shares of each thread. Old commits have smaller trees than new ones, so the threads take turns.
 const SHARES_PER_THREAD: usize = 8;
 
-/// An object of the pack, or one that the receiver has and a delta can build on.
-#[derive(Clone, Copy)]
-pub(super) struct Selected {
-    pub(super) id: ObjectId,
-    pub(super) kind: Kind,
-    /// Groups the versions of a file.
-    pub(super) name_hash: u32,
-    /// Where it is in the pack that was surveyed, if that is known.
-    pub(super) place: Option<u32>,
-}
-
-#[derive(Default)]
-pub(super) struct Selection {
-    /// To send, each once: tags, commits, then trees and blobs, the newest first; or as a bitmap has them,
-    /// by their place in the pack.
-    pub(super) objects: Vec<Selected>,
-    /// The receiver has these: other versions of what is sent.
-    pub(super) bases: Vec<Selected>,
-    /// All of the largest pack is sent, too, as it is.
-    pub(super) is_with_pack: bool,
-    /// Some of the trees among these, as they were read.
-    pub(super) texts: TreeTexts,
-}
-
+/// Selects the objects that the receiver lacks.
 pub(super) fn select(
     odb: &Odb,
     packs: &StoredPacks,
     folders: &[PathBuf],
-    frontier: &Frontier,
+    frontier: &CommitFrontier,
     run: &SyncContext,
 ) -> Result<Selection, NoPack> {
     let boundary = boundary(frontier);
@@ -71,11 +49,11 @@ pub(super) fn select(
             .map(|commit| (frontier.met.id(*commit), Kind::Commit)),
     );
     let mut objects: Vec<_> = named
-        .map(|(id, kind)| Selected {
+        .map(|(id, kind)| SelectedObject {
             id,
             kind,
             name_hash: 0,
-            place: None,
+            pack_pos: None,
         })
         .collect();
     if boundary.is_empty()
@@ -87,10 +65,10 @@ pub(super) fn select(
             ..Selection::default()
         });
     }
-    let (found, texts) = read_trees(odb, folders, frontier, !boundary.is_empty(), run)?;
+    let (found, trees) = read_trees(odb, folders, frontier, !boundary.is_empty(), run)?;
     let mut sent = HashSet::new();
     let mut others = HashMap::new();
-    for Found {
+    for WalkedObjects {
         objects: more,
         others: more_others,
     } in found
@@ -107,24 +85,23 @@ pub(super) fn select(
         .into_iter()
         .partition(|object| shared.contains(&object.id));
     let bases = others.into_iter().filter(|(id, _)| !sent.contains(id));
-    let bases = bases.map(|(id, (kind, name_hash))| Selected {
+    let bases = bases.map(|(id, (kind, name_hash))| SelectedObject {
         id,
         kind,
         name_hash,
-        place: None,
+        pack_pos: None,
     });
     let mut bases: Vec<_> = bases.chain(left_out).collect();
     bases.sort_unstable_by_key(|base| base.id);
     Ok(Selection {
         objects,
         bases,
-        is_with_pack: false,
-        texts,
+        trees,
     })
 }
 
-/// The parents that the receiver has, those of the newest commits first.
-fn boundary(frontier: &Frontier) -> Vec<CommitNumber> {
+/// The commits of the receiver's that have a child to send, those of the newest children first.
+fn boundary(frontier: &CommitFrontier) -> Vec<CommitNumber> {
     let met = &frontier.met;
     let parents = frontier.commits.iter();
     let parents = parents.flat_map(|commit| met.parents(*commit)).copied();
@@ -134,17 +111,18 @@ fn boundary(frontier: &Frontier) -> Vec<CommitNumber> {
         .collect()
 }
 
-/// `None` where it is not worth it, or can't be done.
+/// The trees and blobs for a receiver that has nothing. `None` if a pass over the largest pack doesn't pay off or
+/// can't be made.
 fn read_everything(
     odb: &Odb,
     packs: &StoredPacks,
-    frontier: &Frontier,
+    frontier: &CommitFrontier,
     run: &SyncContext,
-) -> Result<Option<Vec<Selected>>, NoPack> {
+) -> Result<Option<Vec<SelectedObject>>, NoPack> {
     if !is_worth_it(frontier.commits.len(), packs) {
         return Ok(None);
     }
-    let Some(survey) = packs.survey_largest(run)? else {
+    let Some(scan) = packs.scan_largest(run)? else {
         return Ok(None);
     };
     let mut roots = frontier.others.clone();
@@ -154,40 +132,41 @@ fn read_everything(
             roots.push(root);
         }
     }
-    full_clone::find(odb, &survey, &roots, run)
+    full_clone::find(odb, &scan, &roots, run)
 }
 
-fn tree_of(frontier: &Frontier, commit: CommitNumber) -> Result<ObjectId, NoPack> {
+fn tree_of(frontier: &CommitFrontier, commit: CommitNumber) -> Result<ObjectId, NoPack> {
     let tree = frontier.met.tree(commit);
     tree.ok_or_else(|| NoPack::unreadable(frontier.met.id(commit)))
 }
 
-/// Commits don't depend on each other here, so that several threads can share them. Neighbours stay
-/// together: their trees have the most in common.
+/// Walks the trees of all commits, in several threads. Neighbours stay together: their trees have the most in
+/// common.
 fn read_trees(
     odb: &Odb,
     folders: &[PathBuf],
-    frontier: &Frontier,
+    frontier: &CommitFrontier,
     has_boundary: bool,
     run: &SyncContext,
-) -> Result<(Vec<Found>, TreeTexts), NoPack> {
+) -> Result<(Vec<WalkedObjects>, TreeCache), NoPack> {
     let mut first = TreeWalk::new(odb.clone(), folders, has_boundary, run);
     for (id, kind) in &frontier.others {
         first.read_wanted(*id, *kind)?;
     }
-    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
-    let threads = (frontier.commits.len() / COMMITS_PER_THREAD).clamp(1, cores);
+    let threads = (frontier.commits.len() / COMMITS_PER_THREAD).clamp(1, cores());
     let share = frontier.commits.len().div_ceil(threads * SHARES_PER_THREAD);
     let shares: Vec<_> = frontier.commits.chunks(share.max(1)).collect();
     let next = AtomicUsize::new(0);
-    let work = |mut walk: TreeWalk<'_>| -> Result<(Vec<(usize, Found)>, TreeTexts), NoPack> {
+    let others = (1..threads).map(|_| TreeWalk::new(odb.clone(), folders, has_boundary, run));
+    let walks: Vec<_> = iter::once(first).chain(others).collect();
+    let walked = run_workers(walks, |mut walk| -> Result<_, NoPack> {
         let mut found = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(commits) = shares.get(at) else {
-                // What was wanted for itself, should there be no commits.
+                // Wanted trees and blobs, if there are no commits.
                 found.push((at, walk.found));
-                return Ok((found, walk.texts));
+                return Ok((found, walk.cache));
             };
             for commit in *commits {
                 let parents = frontier.met.parents(*commit).iter().take(MAX_COMPARED);
@@ -196,28 +175,14 @@ fn read_trees(
             }
             found.push((at, mem::take(&mut walk.found)));
         }
-    };
-    let (mut found, texts) = thread::scope(|scope| {
-        let work = &work;
-        let helper = |_| {
-            let walk = TreeWalk::new(odb.clone(), folders, has_boundary, run);
-            scope.spawn(move || work(walk))
-        };
-        let helpers: Vec<_> = (1..threads).map(helper).collect();
-        let mut found = work(first);
-        for helper in helpers {
-            let helped = helper
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            found = found.and_then(|(mut found, mut texts)| {
-                let (more, more_texts) = helped?;
-                found.extend(more);
-                texts.take_in(more_texts);
-                Ok((found, texts))
-            });
-        }
-        found
     })?;
+    let mut found = Vec::new();
+    let mut trees = TreeCache::default();
+    for (more, cache) in walked {
+        found.extend(more);
+        trees.merge(cache);
+    }
+    // The order of the shares is the order of the commits.
     found.sort_by_key(|(at, _)| *at);
-    Ok((found.into_iter().map(|(_, found)| found).collect(), texts))
+    Ok((found.into_iter().map(|(_, found)| found).collect(), trees))
 }

@@ -1,7 +1,7 @@
-//! In which form each object of a pack is sent.
+//! The encoding in which each object of a pack is sent.
 //!
-//! What lies in a pack as a delta of something that is sent, or that the receiver has, is sent as it
-//! lies there. For the rest a delta is sought, and what remains is sent whole.
+//! A stored delta is reused if its base is sent, too, or if the receiver has it. For every other object a
+//! delta is searched, and the rest is sent whole.
 
 use std::{
     cell::OnceCell,
@@ -19,296 +19,323 @@ use gix::{
 
 use super::{
     NoPack,
-    delta_search::{self, Candidate, Limits},
-    object_selection::{Selected, Selection},
-    planned_objects::{Base, Item, SentAs, break_cycles, heights, order},
-    tree_cache::TreeTexts,
+    delta_search::{self, Candidate, SearchLimits},
+    planned_objects::{BaseRef, Encoding, PlannedObject, break_cycles, heights, order},
+    selection::{SelectedObject, Selection},
+    tree_cache::TreeCache,
 };
 use crate::{
     Error, ErrorKind, Phase, SyncContext,
-    stored_packs::odb::Odb,
     stored_packs::{
-        Form, StoredPacks,
+        StoredPacks,
         loose_objects::LooseObjects,
-        pack_scan::Scanned,
-        rev_index::{PackOrder, Survey},
+        odb::Odb,
+        pack_location::StoredEncoding,
+        pack_scan::{PackScan, ScannedEntry},
     },
 };
 
-/// The objects of a pack in the order in which they are written.
-pub(super) fn lay_out(
+/// Plans the entries of a pack, in the order in which they are written.
+pub(super) fn plan_entries(
     odb: &Odb,
     packs: &StoredPacks,
     folders: &[PathBuf],
     selection: Selection,
     thin: bool,
     run: &SyncContext,
-) -> Result<Vec<Item>, NoPack> {
+) -> Result<Vec<PlannedObject>, NoPack> {
     let Selection {
         objects,
         bases,
-        is_with_pack,
-        texts,
+        trees,
     } = selection;
     let bases = if thin { bases } else { Vec::new() };
-    let sources = Sources {
+    let planner = Planner {
         odb,
         packs,
         folders,
-        texts: &texts,
-        sent_pack: match is_with_pack {
-            true => packs.largest_order(),
-            false => None,
-        },
+        trees: &trees,
     };
-    let mut items = sources.stored_forms(objects, &bases, run)?;
-    break_cycles(&mut items);
-    sources.find_deltas(&mut items, &bases, run)?;
-    sources.check_readable(&mut items, run)?;
-    Ok(order(items))
+    let mut planned = planner.stored_encodings(objects, &bases, run)?;
+    break_cycles(&mut planned);
+    planner.find_deltas(&mut planned, &bases, run)?;
+    planner.check_readable(&mut planned, run)?;
+    Ok(order(planned))
 }
 
-/// The pack that was looked at as a whole, which spares looking its objects up one by one.
-struct Surveyed<'a> {
-    survey: Survey<'a>,
+/// The selected objects of the scanned pack, which spares looking each of them up.
+struct ScannedObjects<'a> {
+    scan: PackScan<'a>,
     is_only_pack: bool,
-    /// Which item is at each place.
-    items: Vec<u32>,
+    /// The number of the selected object at each pack position.
+    numbers: Vec<u32>,
 }
 
 const NOT_SENT: u32 = u32::MAX;
 
-impl<'a> Surveyed<'a> {
-    fn new(packs: &'a StoredPacks, objects: &[Selected]) -> Option<Self> {
-        let survey = packs.surveyed()?;
-        let mut items = vec![NOT_SENT; survey.order.len()];
+impl<'a> ScannedObjects<'a> {
+    fn new(packs: &'a StoredPacks, objects: &[SelectedObject]) -> Option<Self> {
+        let scan = packs.scanned()?;
+        let mut numbers = vec![NOT_SENT; scan.rev_index.len()];
         for (number, object) in (0..).zip(objects) {
-            if let Some(place) = object.place {
-                items[place as usize] = number;
+            if let Some(pack_pos) = object.pack_pos {
+                numbers[pack_pos as usize] = number;
             }
         }
-        Some(Surveyed {
-            survey,
+        Some(ScannedObjects {
+            scan,
             is_only_pack: packs.count() == 1,
-            items,
+            numbers,
         })
     }
 
-    /// `None` where another copy may be better, or this one is damaged.
-    fn form(&self, object: &Selected) -> Option<SentAs> {
-        let at = object.place?;
-        let place = self.survey.stored_at(at);
-        match self.survey.entries[at as usize] {
-            Scanned::Delta(base) => {
-                let base = self.items[base as usize];
-                (base != NOT_SENT).then_some(SentAs::StoredDelta(place, Base::Item(base)))
+    /// `None` if another copy may be better, or if this one is damaged.
+    fn encoding(&self, object: &SelectedObject) -> Option<Encoding> {
+        let pack_pos = object.pack_pos?;
+        let location = self.scan.location(pack_pos);
+        match self.scan.entries[pack_pos as usize] {
+            ScannedEntry::Delta(base) => {
+                let base = self.numbers[base as usize];
+                let delta = || Encoding::StoredDelta(location, BaseRef::Planned(base));
+                (base != NOT_SENT).then(delta)
             }
-            Scanned::Whole(kind, size) if self.is_only_pack && kind == object.kind => {
-                Some(SentAs::StoredWhole(place, size))
+            ScannedEntry::Whole(kind, size) if self.is_only_pack && kind == object.kind => {
+                Some(Encoding::StoredWhole(location, size))
             }
             _ => None,
         }
     }
 }
 
-struct Sources<'a> {
+/// The sources of the objects of a pack.
+struct Planner<'a> {
     odb: &'a Odb,
     packs: &'a StoredPacks,
     folders: &'a [PathBuf],
-    texts: &'a TreeTexts,
-    /// One that is sent as it is.
-    sent_pack: Option<PackOrder<'a>>,
+    trees: &'a TreeCache,
 }
 
-impl Sources<'_> {
-    fn stored_forms(
+impl Planner<'_> {
+    fn stored_encodings(
         &self,
-        objects: Vec<Selected>,
-        bases: &[Selected],
+        objects: Vec<SelectedObject>,
+        bases: &[SelectedObject],
         run: &SyncContext,
-    ) -> Result<Vec<Item>, NoPack> {
-        let surveyed = Surveyed::new(self.packs, &objects);
+    ) -> Result<Vec<PlannedObject>, NoPack> {
+        let scanned = ScannedObjects::new(self.packs, &objects);
         let numbers = OnceCell::new();
         let numbers = || -> &HashMap<ObjectId, u32> {
             numbers.get_or_init(|| objects.iter().map(|object| object.id).zip(0..).collect())
         };
         let bases: HashSet<ObjectId> = bases.iter().map(|base| base.id).collect();
         let base_of = |id: ObjectId| match numbers().get(&id) {
-            Some(number) => Some(Base::Item(*number)),
-            None => {
-                let is_sent = || self.sent_pack.is_some_and(|pack| pack.find(&id).is_some());
-                (bases.contains(&id) || is_sent()).then(|| Base::AtReceiver(id.into()))
-            }
+            Some(number) => Some(BaseRef::Planned(*number)),
+            None => bases.contains(&id).then(|| BaseRef::AtReceiver(id.into())),
         };
         let total = Some(objects.len() as u64);
         let mut loose = LooseObjects::at(self.folders);
-        let mut forms = Vec::with_capacity(objects.len());
+        let mut encodings = Vec::with_capacity(objects.len());
         for object in &objects {
             run.check()?;
-            if forms.len().is_multiple_of(1024) {
-                run.advance(Phase::Count, forms.len() as u64, total);
+            if encodings.len().is_multiple_of(1024) {
+                run.advance(Phase::Count, encodings.len() as u64, total);
             }
-            let known = surveyed.as_ref().and_then(|survey| survey.form(object));
-            forms.push(match known {
-                Some(form) => form,
-                None => self.stored_form(object, &mut loose, base_of)?,
+            let known = scanned.as_ref().and_then(|scan| scan.encoding(object));
+            encodings.push(match known {
+                Some(encoding) => encoding,
+                None => self.stored_encoding(object, &mut loose, base_of)?,
             });
         }
-        let items = objects.into_iter().zip(forms);
-        let items = items.map(|(object, sent_as)| Item { object, sent_as });
-        Ok(items.collect())
+        let planned = objects.into_iter().zip(encodings);
+        let planned = planned.map(|(object, encoding)| PlannedObject { object, encoding });
+        Ok(planned.collect())
     }
 
-    /// A copy that is a delta is preferred to one that is whole.
-    fn stored_form(
+    /// The best stored copy of an object. A reusable delta is preferred to a whole copy.
+    fn stored_encoding(
         &self,
-        object: &Selected,
+        object: &SelectedObject,
         loose: &mut LooseObjects,
-        base_of: impl Fn(ObjectId) -> Option<Base>,
-    ) -> Result<SentAs, NoPack> {
+        base_of: impl Fn(ObjectId) -> Option<BaseRef>,
+    ) -> Result<Encoding, NoPack> {
         let mut best = None;
         let mut is_damaged = false;
-        for place in self.packs.find(&object.id) {
-            let form = match self.packs.inspect(place) {
-                Some(Form::Whole(kind, size)) if kind == object.kind => {
-                    SentAs::StoredWhole(place, size)
+        for location in self.packs.find(&object.id) {
+            let encoding = match self.packs.inspect(location) {
+                Some(StoredEncoding::Whole(kind, size)) if kind == object.kind => {
+                    Encoding::StoredWhole(location, size)
                 }
-                Some(Form::Whole(..)) => return Err(NoPack::unfit(object.id)),
-                Some(Form::Delta(base)) => match base_of(base) {
-                    Some(base) => SentAs::StoredDelta(place, base),
-                    None => SentAs::Whole(None),
+                Some(StoredEncoding::Whole(..)) => return Err(NoPack::unfit(object.id)),
+                Some(StoredEncoding::Delta(base)) => match base_of(base) {
+                    Some(base) => return Ok(Encoding::StoredDelta(location, base)),
+                    None => Encoding::Whole(None),
                 },
                 None => {
                     is_damaged = true;
                     continue;
                 }
             };
-            if matches!(form, SentAs::StoredDelta(..)) {
-                return Ok(form);
-            }
-            best = match (best, form) {
-                (Some(whole @ SentAs::StoredWhole(..)), _) => Some(whole),
-                (_, form) => Some(form),
+            best = match (best, encoding) {
+                (Some(whole @ Encoding::StoredWhole(..)), _) => Some(whole),
+                (_, encoding) => Some(encoding),
             };
         }
-        if best.is_none() {
-            let read = self.texts.get(&object.id);
-            let read = read.map(|text| (Kind::Tree, text.len() as u64));
-            if let Some((kind, size)) = read.or_else(|| loose.header(&object.id))
-                && kind == object.kind
-            {
-                return Ok(SentAs::Whole(Some(size)));
-            }
-        }
         match best {
-            Some(form) => Ok(form),
-            // What can't be read in one place may be fine in another, if there is one.
-            None => match self.odb.try_header(&object.id) {
-                Ok(Some(header)) if header.kind == object.kind => {
-                    Ok(SentAs::Whole(Some(header.size)))
-                }
-                Ok(Some(_)) => Err(NoPack::unfit(object.id)),
-                Ok(None) if !is_damaged => Err(NoPack::missing(object.id)),
-                Ok(None) | Err(_) => Err(NoPack::unreadable(object.id)),
-            },
+            Some(encoding) => Ok(encoding),
+            None => self.unpacked_encoding(object, loose, is_damaged),
         }
     }
 
-    /// Seeks a delta for everything that isn't one.
+    /// The encoding of an object of which no pack has a sound copy.
+    fn unpacked_encoding(
+        &self,
+        object: &SelectedObject,
+        loose: &mut LooseObjects,
+        is_damaged: bool,
+    ) -> Result<Encoding, NoPack> {
+        let cached = self.trees.get(&object.id);
+        let cached = cached.map(|tree| (Kind::Tree, tree.len() as u64));
+        if let Some((kind, size)) = cached.or_else(|| loose.header(&object.id))
+            && kind == object.kind
+        {
+            return Ok(Encoding::Whole(Some(size)));
+        }
+        // A damaged copy may have a sound sibling elsewhere.
+        match self.odb.try_header(&object.id) {
+            Ok(Some(header)) if header.kind == object.kind => {
+                Ok(Encoding::Whole(Some(header.size)))
+            }
+            Ok(Some(_)) => Err(NoPack::unfit(object.id)),
+            Ok(None) if !is_damaged => Err(NoPack::missing(object.id)),
+            Ok(None) | Err(_) => Err(NoPack::unreadable(object.id)),
+        }
+    }
+
+    /// Searches a delta for every object that isn't planned as one.
     fn find_deltas(
         &self,
-        items: &mut [Item],
-        bases: &[Selected],
+        planned: &mut [PlannedObject],
+        bases: &[SelectedObject],
         run: &SyncContext,
     ) -> Result<(), NoPack> {
-        // What lies in one pack was compared when that was written.
-        if bases.is_empty() && is_one_pack(items) {
+        // The objects of one pack were compared with each other when that was written.
+        if bases.is_empty() && is_one_pack(planned) {
             return Ok(());
         }
-        let heights = heights(items);
-        let mut candidates = Vec::new();
-        let mut numbers = Vec::new();
-        for (number, item) in items.iter().enumerate() {
-            run.check()?;
-            let (whole_in, size) = match item.sent_as {
-                SentAs::Whole(size) => (None, size.or_else(|| self.size(&item.object.id))),
-                SentAs::StoredWhole(place, size) => (Some(place.pack), Some(size)),
-                SentAs::LooseWhole(_) | SentAs::StoredDelta(..) | SentAs::Delta(..) => continue,
-            };
-            let size = size.ok_or_else(|| NoPack::unreadable(item.object.id))?;
-            let height = heights[number];
-            candidates.push(candidate(&item.object, size, false, whole_in, height));
-            numbers.push(Base::Item(number as u32));
-        }
-        for base in bases {
-            run.check()?;
-            // One that can't be read is as good as none.
-            if let Some(size) = self.size(&base.id) {
-                candidates.push(candidate(base, size, true, None, 0));
-                numbers.push(Base::AtReceiver(base.id.into()));
-            }
-        }
-        let not_sent: HashSet<ObjectId> = bases.iter().map(|base| base.id).collect();
-        let not_packed = items.iter().filter(|item| item.sent_as.is_not_packed());
-        let not_packed: HashSet<ObjectId> = not_packed.map(|item| item.object.id).collect();
-        let fault = Mutex::new(None);
-        // A handle can go to another thread, but not be shared with it.
-        let odb = Mutex::new(self.odb.clone());
-        let texts = self.texts;
-        let open = || {
-            let odb = odb.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let mut loose = LooseObjects::at(self.folders);
-            let (fault, not_sent, not_packed) = (&fault, &not_sent, &not_packed);
-            move |id: &oid, content: &mut Vec<u8>| match read_tree(texts, id, content)
-                || not_packed.contains(id) && loose.read(id, content).is_some()
-                || matches!(odb.try_find(id, content), Ok(Some(_)))
-            {
-                true => Ok(()),
-                false => {
-                    let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
-                    // The search does without what can only be a base.
-                    if !not_sent.contains(id) {
-                        *fault = Some(id.to_owned());
-                    }
-                    Err(Error::new(ErrorKind::Corrupt, "an object can't be read"))
-                }
-            }
-        };
-        let found = delta_search::search(&candidates, open, &limits(run), run);
-        if let Some(fault) = fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Err(NoPack::unreadable(fault));
-        }
-        for (number, delta) in numbers.iter().zip(found?) {
-            if let (Base::Item(number), Some(delta)) = (number, delta) {
-                let base = numbers[delta.base].clone();
-                items[*number as usize].sent_as = SentAs::Delta(delta.into(), base);
+        let (candidates, refs) = self.candidates(planned, bases, run)?;
+        let deltas = self.search(&candidates, planned, bases, run)?;
+        for (target, delta) in refs.iter().zip(deltas) {
+            if let (BaseRef::Planned(number), Some(delta)) = (target, delta) {
+                let base = refs[delta.base].clone();
+                planned[*number as usize].encoding = Encoding::Delta(delta.into(), base);
             }
         }
         Ok(())
     }
 
+    /// The candidates for deltas and their bases, each with a reference to its object.
+    fn candidates(
+        &self,
+        planned: &[PlannedObject],
+        bases: &[SelectedObject],
+        run: &SyncContext,
+    ) -> Result<(Vec<Candidate>, Vec<BaseRef>), NoPack> {
+        let heights = heights(planned);
+        let mut candidates = Vec::new();
+        let mut refs = Vec::new();
+        for (number, PlannedObject { object, encoding }) in planned.iter().enumerate() {
+            run.check()?;
+            let (whole_in, size) = match encoding {
+                Encoding::Whole(size) => (None, size.or_else(|| self.size(&object.id))),
+                Encoding::StoredWhole(location, size) => (Some(location.pack), Some(*size)),
+                Encoding::LooseWhole(_) | Encoding::StoredDelta(..) | Encoding::Delta(..) => {
+                    continue;
+                }
+            };
+            let size = size.ok_or_else(|| NoPack::unreadable(object.id))?;
+            let height = heights[number];
+            candidates.push(candidate(object, size, false, whole_in, height));
+            refs.push(BaseRef::Planned(number as u32));
+        }
+        for base in bases {
+            run.check()?;
+            // The search does without a base that can't be read.
+            if let Some(size) = self.size(&base.id) {
+                candidates.push(candidate(base, size, true, None, 0));
+                refs.push(BaseRef::AtReceiver(base.id.into()));
+            }
+        }
+        Ok((candidates, refs))
+    }
+
+    fn search(
+        &self,
+        candidates: &[Candidate],
+        planned: &[PlannedObject],
+        bases: &[SelectedObject],
+        run: &SyncContext,
+    ) -> Result<Vec<Option<delta_search::Delta>>, NoPack> {
+        let not_sent: HashSet<ObjectId> = bases.iter().map(|base| base.id).collect();
+        let not_packed = planned
+            .iter()
+            .filter(|planned| planned.encoding.is_not_packed());
+        let not_packed: HashSet<ObjectId> = not_packed.map(|planned| planned.object.id).collect();
+        let fault = Mutex::new(None);
+        // A handle can move to another thread, but threads can't share one.
+        let odb = Mutex::new(self.odb.clone());
+        let trees = self.trees;
+        let open = || {
+            let odb = odb.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let mut loose = LooseObjects::at(self.folders);
+            let (fault, not_sent, not_packed) = (&fault, &not_sent, &not_packed);
+            move |id: &oid, content: &mut Vec<u8>| {
+                if read_cached(trees, id, content)
+                    || not_packed.contains(id) && loose.read(id, content).is_some()
+                    || matches!(odb.try_find(id, content), Ok(Some(_)))
+                {
+                    return Ok(());
+                }
+                let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
+                // The search does without an object that can only be a base.
+                if !not_sent.contains(id) {
+                    *fault = Some(id.to_owned());
+                }
+                Err(Error::new(ErrorKind::Corrupt, "an object can't be read"))
+            }
+        };
+        let found = delta_search::search(candidates, open, &search_limits(run), run);
+        match fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(fault) => Err(NoPack::unreadable(fault)),
+            None => Ok(found?),
+        }
+    }
+
     fn size(&self, id: &oid) -> Option<u64> {
-        match self.texts.get(id) {
-            Some(text) => Some(text.len() as u64),
+        match self.trees.get(id) {
+            Some(tree) => Some(tree.len() as u64),
             None => Some(self.odb.try_header(id).ok()??.size),
         }
     }
 
-    /// Reads what nobody has read so far: a pack that has begun can only be broken off.
-    fn check_readable(&self, items: &mut [Item], run: &SyncContext) -> Result<(), NoPack> {
+    /// Reads every object that the plan sends whole and nobody has read so far: a pack that has begun can
+    /// only be broken off.
+    fn check_readable(
+        &self,
+        planned: &mut [PlannedObject],
+        run: &SyncContext,
+    ) -> Result<(), NoPack> {
         let mut loose = LooseObjects::at(self.folders);
         let mut buffer = Vec::new();
-        for item in items
-            .iter_mut()
-            .filter(|item| matches!(item.sent_as, SentAs::Whole(_)))
-        {
+        let is_whole =
+            |planned: &&mut PlannedObject| matches!(planned.encoding, Encoding::Whole(_));
+        for PlannedObject { object, encoding } in planned.iter_mut().filter(is_whole) {
             run.check()?;
-            let id = &item.object.id;
-            if self.texts.get(id).is_some() || loose.read(id, &mut buffer).is_some() {
+            let id = &object.id;
+            if self.trees.get(id).is_some() || loose.read(id, &mut buffer).is_some() {
                 continue;
             }
-            if let Some(size) = streamed_size(&mut loose, &item.object, run)? {
-                item.sent_as = SentAs::LooseWhole(size);
+            if let Some(size) = streamed_size(&mut loose, object, run)? {
+                *encoding = Encoding::LooseWhole(size);
             } else if !matches!(self.odb.try_find(id, &mut buffer), Ok(Some(_))) {
                 return Err(NoPack::unreadable(*id));
             }
@@ -317,10 +344,10 @@ impl Sources<'_> {
     }
 }
 
-/// The size of a large loose object that is the one that its name says.
+/// The size of a large loose object whose content has its id.
 fn streamed_size(
     loose: &mut LooseObjects,
-    object: &Selected,
+    object: &SelectedObject,
     run: &SyncContext,
 ) -> Result<Option<u64>, NoPack> {
     let found = loose.stream(&object.id);
@@ -344,12 +371,12 @@ fn streamed_size(
     Ok(made.is_ok_and(|made| made == object.id).then_some(size))
 }
 
-/// Whether all that is sent whole lies in one and the same pack.
-fn is_one_pack(items: &[Item]) -> bool {
-    let mut packs = items.iter().filter_map(|item| match item.sent_as {
-        SentAs::StoredWhole(place, _) => Some(Some(place.pack)),
-        SentAs::Whole(_) | SentAs::LooseWhole(_) => Some(None),
-        SentAs::StoredDelta(..) | SentAs::Delta(..) => None,
+/// Whether all objects that are sent whole are in one and the same pack.
+fn is_one_pack(planned: &[PlannedObject]) -> bool {
+    let mut packs = planned.iter().filter_map(|planned| match planned.encoding {
+        Encoding::StoredWhole(location, _) => Some(Some(location.pack)),
+        Encoding::Whole(_) | Encoding::LooseWhole(_) => Some(None),
+        Encoding::StoredDelta(..) | Encoding::Delta(..) => None,
     });
     let Some(first) = packs.next() else {
         return true;
@@ -358,22 +385,22 @@ fn is_one_pack(items: &[Item]) -> bool {
 }
 
 /// Three quarters of the memory that the run may take; caches take the rest.
-fn limits(run: &SyncContext) -> Limits {
+fn search_limits(run: &SyncContext) -> SearchLimits {
     let memory = run.limits().memory / 4 * 3;
-    Limits::within(usize::try_from(memory).unwrap_or(usize::MAX))
+    SearchLimits::within(usize::try_from(memory).unwrap_or(usize::MAX))
 }
 
-fn read_tree(texts: &TreeTexts, id: &oid, content: &mut Vec<u8>) -> bool {
-    let text = texts.get(id);
-    if let Some(text) = text {
-        content.clear();
-        content.extend_from_slice(text);
-    }
-    text.is_some()
+fn read_cached(trees: &TreeCache, id: &oid, content: &mut Vec<u8>) -> bool {
+    let Some(tree) = trees.get(id) else {
+        return false;
+    };
+    content.clear();
+    content.extend_from_slice(tree);
+    true
 }
 
 fn candidate(
-    object: &Selected,
+    object: &SelectedObject,
     size: u64,
     is_base_only: bool,
     whole_in: Option<u32>,

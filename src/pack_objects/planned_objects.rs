@@ -1,93 +1,92 @@
-//! The objects of a pack, how each is sent, and in which order.
+//! The objects of a pack with their encodings, and the order in which they are written.
 
 use gix::ObjectId;
 
-use super::{delta_search::Delta, object_selection::Selected};
-use crate::stored_packs::Place;
+use super::{delta_search::Delta, selection::SelectedObject};
+use crate::stored_packs::pack_location::PackLocation;
 
-/// An object and how it is sent. There is one for each object of the pack, so what is rare is boxed.
-pub(super) struct Item {
-    pub(super) object: Selected,
-    pub(super) sent_as: SentAs,
+/// An object and its encoding. A pack has very many of them, so rare data is boxed.
+pub(super) struct PlannedObject {
+    pub(super) object: SelectedObject,
+    pub(super) encoding: Encoding,
 }
 
-pub(super) enum SentAs {
-    /// Compressed when its turn comes; its size, where that is known already.
+/// The encoding of an object in the pack to send.
+pub(super) enum Encoding {
+    /// Whole, deflated when its turn comes. The size is known unless a pack holds the object as a delta.
     Whole(Option<u64>),
-    /// Whole and of this size, from a loose object that is too large to be held: compressed anew as it
-    /// is read.
+    /// Whole and of this size, from a loose object that is too large for memory: deflated anew as it is read.
     LooseWhole(u64),
-    /// Whole and of this size, as it lies in a pack.
-    StoredWhole(Place, u64),
-    /// A delta, as it lies in a pack.
-    StoredDelta(Place, Base),
+    /// Whole and of this size, copied from a pack.
+    StoredWhole(PackLocation, u64),
+    /// A delta, copied from a pack.
+    StoredDelta(PackLocation, BaseRef),
     /// A delta that was made for this pack.
-    Delta(Box<Delta>, Base),
+    Delta(Box<Delta>, BaseRef),
 }
 
-/// What a delta is one of.
+/// A reference to the base of a delta.
 #[derive(Clone)]
-pub(super) enum Base {
-    /// Another item, which comes before.
-    Item(u32),
-    /// An object that the receiver has, or gets with a pack that is sent as it is.
+pub(super) enum BaseRef {
+    /// The planned object of this number, which is written before.
+    Planned(u32),
+    /// An object that the receiver has.
     AtReceiver(Box<ObjectId>),
 }
 
-impl SentAs {
-    /// Or in a pack that is damaged.
+impl Encoding {
+    /// Whether the object is loose, or only in a damaged pack.
     pub(super) fn is_not_packed(&self) -> bool {
-        matches!(self, SentAs::Whole(Some(_)))
+        matches!(self, Encoding::Whole(Some(_)))
     }
 
-    /// The item that has to come before.
+    /// The planned object that has to be written before.
     fn base(&self) -> Option<usize> {
         match self {
-            SentAs::StoredDelta(_, Base::Item(base)) | SentAs::Delta(_, Base::Item(base)) => {
-                Some(*base as usize)
-            }
+            Encoding::StoredDelta(_, BaseRef::Planned(base))
+            | Encoding::Delta(_, BaseRef::Planned(base)) => Some(*base as usize),
             _ => None,
         }
     }
 }
 
-/// Within one pack deltas can't lead in a circle; taken from several they can.
-pub(super) fn break_cycles(items: &mut [Item]) {
+/// Sends one object of each circle of deltas whole. Deltas of one pack form no circle, those of several can.
+pub(super) fn break_cycles(planned: &mut [PlannedObject]) {
     #[derive(Clone, Copy, PartialEq)]
-    enum State {
+    enum Visit {
         New,
         OnPath,
         Done,
     }
-    let mut states = vec![State::New; items.len()];
+    let mut states = vec![Visit::New; planned.len()];
     let mut path = Vec::new();
-    for start in 0..items.len() {
+    for start in 0..planned.len() {
         let mut next = Some(start);
-        while let Some(at) = next.filter(|at| states[*at] == State::New) {
-            states[at] = State::OnPath;
+        while let Some(at) = next.filter(|at| states[*at] == Visit::New) {
+            states[at] = Visit::OnPath;
             path.push(at);
-            next = items[at].sent_as.base();
-            if next.is_some_and(|next| states[next] == State::OnPath) {
-                items[at].sent_as = SentAs::Whole(None);
+            next = planned[at].encoding.base();
+            if next.is_some_and(|next| states[next] == Visit::OnPath) {
+                planned[at].encoding = Encoding::Whole(None);
             }
         }
         for at in path.drain(..) {
-            states[at] = State::Done;
+            states[at] = Visit::Done;
         }
     }
 }
 
-/// How many deltas deep the chains are that hang on each item.
-pub(super) fn heights(items: &[Item]) -> Vec<u32> {
-    let mut children = vec![0_u32; items.len()];
-    for base in items.iter().filter_map(|item| item.sent_as.base()) {
+/// The height of the chains of deltas on top of each object.
+pub(super) fn heights(planned: &[PlannedObject]) -> Vec<u32> {
+    let mut children = vec![0_u32; planned.len()];
+    for base in planned.iter().filter_map(|item| item.encoding.base()) {
         children[base] += 1;
     }
-    let mut heights = vec![0; items.len()];
-    let leaves = (0..items.len()).filter(|at| children[*at] == 0);
+    let mut heights = vec![0; planned.len()];
+    let leaves = (0..planned.len()).filter(|at| children[*at] == 0);
     let mut done: Vec<usize> = leaves.collect();
     while let Some(at) = done.pop() {
-        if let Some(base) = items[at].sent_as.base() {
+        if let Some(base) = planned[at].encoding.base() {
             heights[base] = heights[base].max(heights[at] + 1);
             children[base] -= 1;
             if children[base] == 0 {
@@ -98,43 +97,43 @@ pub(super) fn heights(items: &[Item]) -> Vec<u32> {
     heights
 }
 
-/// Each base before its deltas; apart from that first what is not in packs, then each pack's objects
-/// as they lie there, which reads it from start to end.
-pub(super) fn order(mut items: Vec<Item>) -> Vec<Item> {
-    let mut sorted: Vec<usize> = (0..items.len()).collect();
-    sorted.sort_by_cached_key(|at| match items[*at].sent_as {
-        SentAs::StoredWhole(place, _) | SentAs::StoredDelta(place, _) => {
-            Some((place.pack, place.offset))
+/// The order of the pack: each base before its deltas, apart from that first the objects that no pack has, then
+/// the objects of each pack by offset, so that the pack is read from start to end.
+pub(super) fn order(mut planned: Vec<PlannedObject>) -> Vec<PlannedObject> {
+    let mut sorted: Vec<usize> = (0..planned.len()).collect();
+    sorted.sort_by_cached_key(|at| match planned[*at].encoding {
+        Encoding::StoredWhole(location, _) | Encoding::StoredDelta(location, _) => {
+            Some((location.pack, location.offset))
         }
-        SentAs::Whole(_) | SentAs::LooseWhole(_) | SentAs::Delta(..) => None,
+        Encoding::Whole(_) | Encoding::LooseWhole(_) | Encoding::Delta(..) => None,
     });
-    let mut new_places = vec![u32::MAX; items.len()];
-    let mut placed = 0;
+    let mut positions = vec![u32::MAX; planned.len()];
+    let mut written = 0;
     let mut chain = Vec::new();
     for start in sorted {
         let mut next = Some(start);
-        while let Some(at) = next.filter(|at| new_places[*at] == u32::MAX) {
+        while let Some(at) = next.filter(|at| positions[*at] == u32::MAX) {
             chain.push(at);
-            next = items[at].sent_as.base();
+            next = planned[at].encoding.base();
         }
         for at in chain.drain(..).rev() {
-            new_places[at] = placed;
-            placed += 1;
+            positions[at] = written;
+            written += 1;
         }
     }
-    for item in &mut items {
-        if let SentAs::StoredDelta(_, Base::Item(base)) | SentAs::Delta(_, Base::Item(base)) =
-            &mut item.sent_as
+    for item in &mut planned {
+        if let Encoding::StoredDelta(_, BaseRef::Planned(base))
+        | Encoding::Delta(_, BaseRef::Planned(base)) = &mut item.encoding
         {
-            *base = new_places[*base as usize];
+            *base = positions[*base as usize];
         }
     }
-    for at in 0..items.len() {
-        while new_places[at] as usize != at {
-            let to = new_places[at] as usize;
-            items.swap(at, to);
-            new_places.swap(at, to);
+    for at in 0..planned.len() {
+        while positions[at] as usize != at {
+            let to = positions[at] as usize;
+            planned.swap(at, to);
+            positions.swap(at, to);
         }
     }
-    items
+    planned
 }

@@ -1,11 +1,11 @@
-//! What of the selected objects the receiver has all the same, under the same path: what was
+//! The selected objects that the receiver has under the same path in another commit: changes that were
 //! reverted, or picked from another branch.
 
 use std::collections::HashSet;
 
 use gix::{ObjectId, objs::Kind};
 
-use super::{NoPack, object_selection::Selected, tree_walk::tree_content};
+use super::{NoPack, selection::SelectedObject, tree_walk::tree_content};
 use crate::{
     SyncContext,
     object::tree_entries::{Entries, decode, kind_of},
@@ -13,17 +13,17 @@ use crate::{
     stored_packs::odb::Odb,
 };
 
-/// How many trees of the receiver's are read for it: this is to cost less than what it spares.
+/// Number of the receiver's trees to read. The search should cost less than it saves.
 fn budget(objects: usize) -> usize {
     (objects / 64).clamp(32, 1024)
 }
 
-/// Looks through the `known` trees of commits that the receiver has, in those directories where
-/// something is sent.
+/// Finds selected objects in the `known` trees of commits that the receiver has, in the directories of the
+/// selected trees.
 pub(super) fn find(
     odb: &Odb,
     known: impl Iterator<Item = ObjectId>,
-    objects: &[Selected],
+    objects: &[SelectedObject],
     sent: &HashSet<ObjectId>,
     run: &SyncContext,
 ) -> Result<HashSet<ObjectId>, NoPack> {
@@ -45,7 +45,7 @@ pub(super) fn find(
         if sent.contains(&tree) {
             shared.insert(tree);
         }
-        // What can't be read can't be compared with.
+        // A tree that can't be read is no tree to compare with.
         let Ok(data) = tree_content(odb, &tree) else {
             continue;
         };

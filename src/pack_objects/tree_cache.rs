@@ -1,6 +1,6 @@
 //! The contents of the trees that were read last.
 //!
-//! Each is read as itself and as another version of its successor, and once more when deltas are sought.
+//! A tree is read for itself and as another version of its successor, and once more when deltas are searched.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,40 +9,40 @@ use std::{
 
 use gix::{ObjectId, oid};
 
-/// Of one thread, or of several that have ended.
+/// The trees that one thread has read last, or several threads that have ended.
 #[derive(Default)]
-pub(super) struct TreeTexts {
-    texts: HashMap<ObjectId, Arc<[u8]>>,
-    /// The last one that was read is the last one here.
+pub(super) struct TreeCache {
+    trees: HashMap<ObjectId, Arc<[u8]>>,
+    /// The tree that was read last is at the end.
     order: VecDeque<ObjectId>,
     held: usize,
 }
 
-/// How many bytes each thread keeps.
+/// Limit of the trees that each thread keeps, in bytes.
 const MEMORY: usize = 16 * 1024 * 1024;
 
-impl TreeTexts {
+impl TreeCache {
     pub(super) fn get(&self, tree: &oid) -> Option<&Arc<[u8]>> {
-        self.texts.get(tree)
+        self.trees.get(tree)
     }
 
-    pub(super) fn keep(&mut self, tree: ObjectId, text: &Arc<[u8]>) {
-        if self.texts.insert(tree, Arc::clone(text)).is_some() {
+    pub(super) fn keep(&mut self, tree: ObjectId, content: &Arc<[u8]>) {
+        if self.trees.insert(tree, Arc::clone(content)).is_some() {
             return;
         }
-        self.held += text.len();
+        self.held += content.len();
         self.order.push_back(tree);
         while self.held > MEMORY
             && let Some(oldest) = self.order.pop_front()
         {
-            let oldest = self.texts.remove(&oldest);
-            self.held -= oldest.map_or(0, |text| text.len());
+            let oldest = self.trees.remove(&oldest);
+            self.held -= oldest.map_or(0, |content| content.len());
         }
     }
 
-    /// Takes all that another thread has kept.
-    pub(super) fn take_in(&mut self, other: TreeTexts) {
-        self.texts.extend(other.texts);
+    /// Adds the trees that another thread has kept.
+    pub(super) fn merge(&mut self, other: TreeCache) {
+        self.trees.extend(other.trees);
     }
 }
 
@@ -54,19 +54,19 @@ mod tests {
     fn the_last_ones_are_kept() {
         let id = |number: u8| ObjectId::from_bytes_or_panic(&[number; 20]);
         let text: Arc<[u8]> = vec![0; MEMORY / 3].into();
-        let mut texts = TreeTexts::default();
+        let mut texts = TreeCache::default();
         for number in [1, 2, 3, 1, 4] {
             texts.keep(id(number), &text);
         }
-        let kept = |texts: &TreeTexts| {
+        let kept = |texts: &TreeCache| {
             (1..6)
                 .filter(|number| texts.get(&id(*number)).is_some())
                 .collect::<Vec<_>>()
         };
         assert_eq!(kept(&texts), [2, 3, 4]);
-        let mut other = TreeTexts::default();
+        let mut other = TreeCache::default();
         other.keep(id(5), &text);
-        other.take_in(texts);
+        other.merge(texts);
         assert_eq!(kept(&other), [2, 3, 4, 5]);
         other.keep(id(1), &vec![0; MEMORY + 1].into());
         assert_eq!(kept(&other), [2, 3, 4]);

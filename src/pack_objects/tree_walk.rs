@@ -1,13 +1,12 @@
-//! What is in a tree and not in other versions of it.
+//! The objects of a tree that other versions of the tree lack.
 //!
-//! Each commit's tree is read side by side with those of its parents, and what is the same under the
-//! same path in any of them is passed over: a parent is either the receiver's, with everything in
-//! it, or it is sent, and then its own turn deals with it. So a tree may have to be read against
-//! several others (a revert brings back what an older commit had), and only a tree that was read
-//! against the same ones is done with.
+//! The tree of a commit is read side by side with those of its parents, and entries that any of them has under
+//! the same path are passed over: a parent is either the receiver's, with everything in it, or it is sent, and
+//! its own visit selects the entry. So a tree may have to be read against several sets of versions (a revert
+//! brings back what an older commit had), and only a tree that was read against the same set is done.
 //!
-//! Where the receiver has nothing, everything is sent, and each tree is read just once: against the
-//! version under the same path that was read before it, because what that one has was dealt with.
+//! Where the receiver has nothing, each tree is read once: against the version under the same path that was
+//! read before it, whose entries were all selected.
 //!
 //! Newest first: packs keep the newest version of a tree whole and the older ones as deltas of it,
 //! so each step back is one delta to apply.
@@ -25,7 +24,7 @@ use gix::{
 
 use gix_pack::cache::lru;
 
-use super::{NoPack, object_selection::Selected, tree_cache::TreeTexts};
+use super::{NoPack, selection::SelectedObject, tree_cache::TreeCache};
 use crate::{
     Phase, SyncContext,
     object::tree_entries::{Entries, decode, is_readable, kind_of},
@@ -34,9 +33,10 @@ use crate::{
     stored_packs::odb::Odb,
 };
 
-/// How many paths have their last version kept.
+/// Number of paths whose last version is kept.
 pub(super) const MAX_LATEST: usize = 4096;
 
+/// A walk over the trees of commits.
 pub(super) struct TreeWalk<'a> {
     odb: Odb,
     loose: LooseObjects,
@@ -44,26 +44,27 @@ pub(super) struct TreeWalk<'a> {
     /// Whether the receiver has anything that a delta could build on.
     has_boundary: bool,
     sent: HashSet<ObjectId>,
-    /// Trees that were read, and against which ones.
+    /// Trees that were read, and the sets of versions that they were read against.
     read: HashMap<ObjectId, Vec<Vec<ObjectId>>>,
-    pending: Vec<Pending>,
-    /// The last version read of each path, where the receiver has nothing.
+    pending: Vec<PendingTree>,
+    /// The last version of each path. Empty where the receiver has something.
     latest: HashMap<Vec<u8>, Arc<[u8]>>,
-    /// On the way from the newest to the oldest. No tree is read twice where the receiver has nothing.
-    pub(super) texts: TreeTexts,
-    pub(super) found: Found,
+    /// Empty where the receiver has nothing: no tree is read twice there.
+    pub(super) cache: TreeCache,
+    pub(super) found: WalkedObjects,
 }
 
+/// The objects that a walk has selected.
 #[derive(Default)]
-pub(super) struct Found {
-    /// In the order in which they were met, each once.
-    pub(super) objects: Vec<Selected>,
-    /// Other versions of these: sent themselves, or the receiver's.
+pub(super) struct WalkedObjects {
+    /// In the order of the walk, each once.
+    pub(super) objects: Vec<SelectedObject>,
+    /// Other versions of these, sent or the receiver's, with their kind and name hash.
     pub(super) others: HashMap<ObjectId, (Kind, u32)>,
 }
 
-/// A tree to read, against other versions of it.
-struct Pending {
+/// A tree to read against other versions of it.
+struct PendingTree {
     tree: ObjectId,
     path: Vec<u8>,
     others: Vec<ObjectId>,
@@ -88,23 +89,21 @@ impl<'a> TreeWalk<'a> {
             read: HashMap::new(),
             pending: Vec::new(),
             latest: HashMap::new(),
-            texts: TreeTexts::default(),
-            found: Found::default(),
+            cache: TreeCache::default(),
+            found: WalkedObjects::default(),
         }
     }
 
-    /// A tree or a blob that is wanted for itself.
+    /// Reads a wanted tree, or selects a wanted blob.
     pub(super) fn read_wanted(&mut self, id: ObjectId, kind: Kind) -> Result<(), NoPack> {
-        match kind {
-            Kind::Tree => self.read_root(id, Vec::new()),
-            _ => {
-                self.send(id, kind, 0);
-                Ok(())
-            }
+        if kind == Kind::Tree {
+            return self.read_root(id, Vec::new());
         }
+        self.send(id, kind, 0);
+        Ok(())
     }
 
-    /// The tree of a commit whose parents have the `others`.
+    /// Reads the tree of a commit whose parents have the trees `others`.
     pub(super) fn read_root(
         &mut self,
         tree: ObjectId,
@@ -126,11 +125,11 @@ impl<'a> TreeWalk<'a> {
 
     fn send(&mut self, id: ObjectId, kind: Kind, name_hash: u32) {
         if self.sent.insert(id) {
-            self.found.objects.push(Selected {
+            self.found.objects.push(SelectedObject {
                 id,
                 kind,
                 name_hash,
-                place: None,
+                pack_pos: None,
             });
             let count = self.found.objects.len() as u64;
             if count.is_multiple_of(1024) {
@@ -152,27 +151,27 @@ impl<'a> TreeWalk<'a> {
             others.clear();
         }
         let before = self.read.entry(tree).or_default();
-        // Read against nothing it was read in full.
+        // A tree that was read against nothing was read in full.
         if before.iter().any(|seen| seen.is_empty() || *seen == others) {
             return;
         }
         before.push(others.clone());
-        self.pending.push(Pending {
+        self.pending.push(PendingTree {
             tree,
             path: path.to_owned(),
             others,
         });
     }
 
-    fn read(&mut self, pending: Pending) -> Result<(), NoPack> {
-        let Pending {
+    fn read(&mut self, pending: PendingTree) -> Result<(), NoPack> {
+        let PendingTree {
             tree,
             mut path,
             others,
         } = pending;
         let format = tree.kind();
         let data = self.content(&tree)?;
-        // What can't be read of the others can't be compared with.
+        // A version that can't be read is no version to compare with.
         let read = others.iter();
         let read = read.filter_map(|other| self.content(other).ok());
         let mut others: Vec<_> = read.collect();
@@ -224,22 +223,23 @@ impl<'a> TreeWalk<'a> {
     }
 
     fn content(&mut self, tree: &ObjectId) -> Result<Arc<[u8]>, NoPack> {
-        if let Some(text) = self.texts.get(tree) {
-            return Ok(Arc::clone(text));
+        if let Some(content) = self.cache.get(tree) {
+            return Ok(Arc::clone(content));
         }
         let mut buffer = Vec::new();
-        // What was committed last is loose, and there may be much of it.
-        let text: Arc<[u8]> = match self.loose.read_sound(tree, &mut buffer) {
+        // The newest trees are loose, and there may be many of them.
+        let content: Arc<[u8]> = match self.loose.read_sound(tree, &mut buffer) {
             Some(Kind::Tree) => buffer.into(),
             Some(_) | None => tree_content(&self.odb, tree)?.into(),
         };
         if self.has_boundary {
-            self.texts.keep(*tree, &text);
+            self.cache.keep(*tree, &content);
         }
-        Ok(text)
+        Ok(content)
     }
 }
 
+/// The content of a tree.
 pub(super) fn tree_content(odb: &Odb, id: &ObjectId) -> Result<Vec<u8>, NoPack> {
     let mut buffer = Vec::new();
     match odb.try_find(id, &mut buffer) {

@@ -1,119 +1,113 @@
-//! All objects of a kind in a pack, each made once, on the way down from those that are whole.
+//! A walk over all objects of one kind in a pack, each made once, from whole entries down their deltas.
 
 use std::{
     io,
     ops::Range,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    thread,
 };
 
 use gix::{hash::Hasher, objs::Kind};
 
-use super::rev_index::Survey;
+use super::pack_scan::PackScan;
 use crate::{
     Error, SyncContext,
     pack::resolve::{Deltas, Descent, NO_BASE, Room, Visited, Work},
+    scoped_workers::{cores, run_workers},
 };
 
-/// A pack of which it is known what is a delta of what.
-pub(crate) struct Chains<'a> {
-    pub(crate) survey: &'a Survey<'a>,
+/// A pack whose deltas are known by their bases.
+pub(crate) struct DeltaChains<'a> {
+    pub(crate) scan: &'a PackScan<'a>,
     pub(crate) bases: &'a [u32],
     pub(crate) kinds: &'a [Option<Kind>],
     pub(crate) deltas: Deltas,
     pub(crate) run: &'a SyncContext,
 }
 
-/// What is done with each object.
-pub(crate) trait Look {
-    /// What is kept of one while there is something to be built on it.
-    type Note;
+/// A visitor of the objects of a pack.
+pub(crate) trait ChainVisitor {
+    /// The data kept for an object while its deltas are visited.
+    type Kept;
 
-    /// `base` is what the content was made from, if it is at hand.
-    fn look_at(
+    /// Visits one object. `base` is the object that the content was made from, if that is in memory.
+    fn visit(
         &mut self,
-        entry: u32,
+        pack_pos: u32,
         content: &[u8],
-        base: Option<Visited<'_, Self::Note>>,
-    ) -> Result<Self::Note, GivenUp>;
+        base: Option<Visited<'_, Self::Kept>>,
+    ) -> Result<Self::Kept, ChainError>;
 }
 
-/// Why not all of them were looked at.
-pub(crate) enum GivenUp {
+/// The reason why a walk did not visit all objects.
+pub(crate) enum ChainError {
     Stopped(Error),
     Unreadable,
 }
 
-impl From<io::Error> for GivenUp {
+impl From<io::Error> for ChainError {
     fn from(_: io::Error) -> Self {
-        GivenUp::Unreadable
+        ChainError::Unreadable
     }
 }
 
-impl Chains<'_> {
-    /// Every core has somebody to look at what it comes to, by its number. All of them share `contents`
-    /// bytes of memory, beside an object of at most `largest` bytes each. The first trouble is the end
-    /// of it.
-    pub(crate) fn descend<L: Look + Send>(
+/// Memory of a walk in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct ChainMemory {
+    /// For contents that wait for the visit of their deltas, in all threads together.
+    pub(crate) contents: u64,
+    /// For one object. A larger one counts as unreadable.
+    pub(crate) largest: u64,
+}
+
+impl DeltaChains<'_> {
+    /// Visits all objects of a kind, on every core, with a visitor for each number of a thread. The first
+    /// error ends the walk.
+    pub(crate) fn visit_all<V: ChainVisitor + Send>(
         &self,
         kind: Kind,
-        (contents, largest): (u64, u64),
-        looker: impl Fn(u32) -> L + Sync,
-    ) -> Result<Vec<L>, GivenUp> {
-        let threads = thread::available_parallelism().map_or(1, |cores| cores.get());
-        let room = Room::new(contents, threads);
+        memory: ChainMemory,
+        visitor: impl Fn(u32) -> V + Sync,
+    ) -> Result<Vec<V>, ChainError> {
+        let threads = cores();
+        let room = Room::new(memory.contents, threads);
         let next = AtomicUsize::new(0);
-        let work = |number: u32| -> Result<L, GivenUp> {
-            let mut worker = Worker {
+        run_workers(0..threads as u32, |number| {
+            let mut adapter = VisitorAdapter {
                 chains: self,
-                largest,
-                looker: looker(number),
+                largest: memory.largest,
+                visitor: visitor(number),
             };
-            let hash = self.survey.order.index.object_hash();
-            let mut descent = Descent::new(self.survey.pack, hash, &room, &std::env::temp_dir())?;
+            let hash = self.scan.rev_index.index.object_hash();
+            let mut descent = Descent::new(self.scan.path, hash, &room, &std::env::temp_dir())?;
             loop {
                 let root = next.fetch_add(1, Relaxed);
-                match self.kinds.get(root) {
-                    None => return Ok(worker.looker),
-                    Some(found) if *found == Some(kind) && self.bases[root] == NO_BASE => {
-                        let done = descent.descend(root as u32, &mut worker);
-                        done.inspect_err(|_| next.store(self.kinds.len(), Relaxed))?;
-                    }
-                    Some(_) => {}
+                let Some(found) = self.kinds.get(root) else {
+                    return Ok(adapter.visitor);
+                };
+                if *found == Some(kind) && self.bases[root] == NO_BASE {
+                    let done = descent.descend(root as u32, &mut adapter);
+                    // No thread takes another root after an error.
+                    done.inspect_err(|_| next.store(self.kinds.len(), Relaxed))?;
                 }
             }
-        };
-        thread::scope(|scope| {
-            let work = &work;
-            let helpers: Vec<_> = (1..threads as u32)
-                .map(|number| scope.spawn(move || work(number)))
-                .collect();
-            let first = work(0);
-            let helped = helpers.into_iter().map(|helper| {
-                helper
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            std::iter::once(first)
-                .chain(helped.collect::<Vec<_>>())
-                .collect()
         })
     }
 }
 
-struct Worker<'a, L> {
-    chains: &'a Chains<'a>,
+/// A [`ChainVisitor`] as the traversal of the deltas sees it.
+struct VisitorAdapter<'a, V> {
+    chains: &'a DeltaChains<'a>,
     largest: u64,
-    looker: L,
+    visitor: V,
 }
 
-impl<L: Look> Work for Worker<'_, L> {
-    type Error = GivenUp;
+impl<V: ChainVisitor> Work for VisitorAdapter<'_, V> {
+    type Error = ChainError;
 
-    type Note = L::Note;
+    type Note = V::Kept;
 
     fn place(&self, entry: u32) -> Range<u64> {
-        self.chains.survey.place(entry)
+        self.chains.scan.range(entry)
     }
 
     fn visit(
@@ -121,13 +115,13 @@ impl<L: Look> Work for Worker<'_, L> {
         entry: u32,
         _kind: Kind,
         content: &[u8],
-        base: Option<Visited<'_, L::Note>>,
-    ) -> Result<L::Note, GivenUp> {
-        self.chains.run.check().map_err(GivenUp::Stopped)?;
-        self.looker.look_at(entry, content, base)
+        base: Option<Visited<'_, V::Kept>>,
+    ) -> Result<V::Kept, ChainError> {
+        self.chains.run.check().map_err(ChainError::Stopped)?;
+        self.visitor.visit(entry, content, base)
     }
 
-    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), GivenUp> {
+    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), ChainError> {
         to.extend_from_slice(self.chains.deltas.of(entry));
         Ok(())
     }
@@ -138,11 +132,9 @@ impl<L: Look> Work for Worker<'_, L> {
         _kind: Kind,
         size: u64,
         _depth: u32,
-    ) -> Result<bool, GivenUp> {
-        match size <= self.largest {
-            true => Ok(true),
-            false => Err(GivenUp::Unreadable),
-        }
+    ) -> Result<bool, ChainError> {
+        let is_allowed = size <= self.largest;
+        is_allowed.then_some(true).ok_or(ChainError::Unreadable)
     }
 
     fn oversized(
@@ -151,8 +143,8 @@ impl<L: Look> Work for Worker<'_, L> {
         _kind: Kind,
         _size: u64,
         _hasher: Hasher,
-    ) -> Result<L::Note, GivenUp> {
-        Err(GivenUp::Unreadable)
+    ) -> Result<V::Kept, ChainError> {
+        Err(ChainError::Unreadable)
     }
 
     fn may_lead_on(&self, entry: u32) -> bool {
@@ -163,12 +155,12 @@ impl<L: Look> Work for Worker<'_, L> {
         self.chains.run.check().is_ok()
     }
 
-    fn unreadable(&self, _entry: u32, _err: io::Error) -> GivenUp {
-        let stopped = self.chains.run.check().err().map(GivenUp::Stopped);
-        stopped.unwrap_or(GivenUp::Unreadable)
+    fn unreadable(&self, _entry: u32, _err: io::Error) -> ChainError {
+        let stopped = self.chains.run.check().err().map(ChainError::Stopped);
+        stopped.unwrap_or(ChainError::Unreadable)
     }
 
-    fn failed(&self, _err: io::Error) -> GivenUp {
-        GivenUp::Unreadable
+    fn failed(&self, _err: io::Error) -> ChainError {
+        ChainError::Unreadable
     }
 }

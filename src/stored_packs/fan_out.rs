@@ -1,28 +1,31 @@
-//! What an index begins with, finer: a few entries for each number in place of thousands.
+//! A fan-out table (gitformat-pack) that is finer than the one of a pack index: a few entries for each prefix
+//! in place of thousands.
 //!
-//! Who looks up every id of a pack once and again would wait for memory at most of the steps of a
-//! search (gitformat-pack, "fan-out table").
+//! With the index's own table, most steps of each binary search are cache misses, which costs much where
+//! every id of a pack is looked up again and again.
 
 use std::cmp::Ordering;
 
 use gix::oid;
 
-/// How many entries there are for each number, about.
+/// Number of entries for each prefix, about.
 const ENTRIES: u32 = 4;
 
+/// The fan-out table of some sorted ids.
 pub(crate) struct FanOut {
+    /// Length of the prefixes.
     bits: u32,
-    /// For each number that ids begin with, the first of its entries; and where the last one ends.
+    /// The first entry of each prefix, and the number of all entries.
     starts: Vec<u32>,
 }
 
 impl FanOut {
-    /// For `count` ids that are sorted; of others, some are not found.
+    /// The table of `count` ids. If they are not sorted, some will not be found.
     pub(crate) fn of<'a>(count: u32, id_at: impl Fn(u32) -> &'a oid) -> Self {
         let bits = (count / ENTRIES).max(1).ilog2().clamp(8, 24);
         let mut starts = vec![0; (1 << bits) + 1];
         for at in 0..count {
-            starts[number(id_at(at), bits) + 1] += 1;
+            starts[prefix(id_at(at), bits) + 1] += 1;
         }
         let mut before = 0;
         for start in &mut starts {
@@ -32,10 +35,10 @@ impl FanOut {
         FanOut { bits, starts }
     }
 
-    /// Where `id` is among the same ids.
+    /// The position of `id` among the same ids.
     pub(crate) fn find<'a>(&self, id: &oid, id_at: impl Fn(u32) -> &'a oid) -> Option<u32> {
-        let number = number(id, self.bits);
-        let (mut start, mut end) = (self.starts[number], self.starts[number + 1]);
+        let prefix = prefix(id, self.bits);
+        let (mut start, mut end) = (self.starts[prefix], self.starts[prefix + 1]);
         while start < end {
             let middle = start + (end - start) / 2;
             match id_at(middle).cmp(id) {
@@ -48,8 +51,8 @@ impl FanOut {
     }
 }
 
-/// The number that an id begins with.
-fn number(id: &oid, bits: u32) -> usize {
+/// The prefix of an id.
+fn prefix(id: &oid, bits: u32) -> usize {
     let (first, _) = id.as_bytes().split_first_chunk().expect("20 bytes");
     (u32::from_be_bytes(*first) >> (32 - bits)) as usize
 }

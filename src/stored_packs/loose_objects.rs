@@ -1,7 +1,7 @@
 //! Loose objects, read rather than mapped into memory.
 //!
-//! Thousands of small files are mapped and unmapped more slowly than they are read, and threads wait
-//! for each other as they do it.
+//! Mapping and unmapping thousands of small files is slower than reading them, and makes threads wait for
+//! each other.
 
 use std::{
     fs::File,
@@ -17,22 +17,23 @@ use gix::{
 
 use crate::pack::resolve::{Inflater, Inflating};
 
-/// A kind, a size and what ends them.
+/// The longest header of a loose object: a kind, a size and their separators.
 const MAX_HEADER: usize = "commit ".len() + 20 + 1;
 
-/// What it takes of a stream to get at its first bytes, even with codes of its own.
+/// Bytes of a stream that suffice for the first inflated bytes, even with dynamic Huffman codes.
 const STREAM_START: u64 = 512;
 
-/// Larger files are left to others, or are [streamed](LooseObjects::stream): it takes memory for file
-/// and content to read one.
+/// The largest file that is read as a whole, which takes memory for file and content. Larger ones are
+/// [streamed](LooseObjects::stream), or read by the object database.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// The same for objects that hardly take any room in their file.
+/// The largest object that is read as a whole, however small its file.
 const MAX_SIZE: u64 = 16 * 1024 * 1024;
 
-/// Nothing that is deflated is larger than that many times its stream.
+/// Upper bound of an object's size, in sizes of its deflated stream.
 const MAX_RATIO: usize = 1100;
 
+/// A reader of the loose objects in some `objects` folders.
 pub(crate) struct LooseObjects {
     folders: Vec<PathBuf>,
     inflater: Decompress,
@@ -42,7 +43,7 @@ pub(crate) struct LooseObjects {
 /// The content of an object, inflated as it is read.
 pub(crate) type LooseStream = Inflating<Inflater, BufReader<File>>;
 
-/// How much of a file that is streamed is read at a time.
+/// Bytes of a streamed file that are read at a time.
 const STREAM_CHUNK: usize = 64 * 1024;
 
 /// The start of an object, with some of its content.
@@ -50,12 +51,12 @@ struct Start {
     kind: Kind,
     size: u64,
     bytes: [u8; MAX_HEADER],
-    /// Which of these are content.
+    /// The range of these that is content.
     content: std::ops::Range<usize>,
 }
 
 impl LooseObjects {
-    /// Those in these `objects` folders.
+    /// The loose objects in these `objects` folders.
     pub(crate) fn at(folders: &[PathBuf]) -> Self {
         LooseObjects {
             folders: folders.to_owned(),
@@ -64,8 +65,8 @@ impl LooseObjects {
         }
     }
 
-    /// Kind and size. `None` for what isn't there or makes no sense; somebody else may do better, or
-    /// know what is wrong.
+    /// Kind and size of an object. `None` for one that is missing or malformed: the object database may find
+    /// another copy, or name the fault.
     pub(crate) fn header(&mut self, id: &oid) -> Option<(Kind, u64)> {
         if self.load(id, STREAM_START).is_none() {
             return built_in(id).map(|kind| (kind, 0));
@@ -74,7 +75,7 @@ impl LooseObjects {
         Some((start.kind, start.size))
     }
 
-    /// The kind; the content is left in `content`. `None` as for [`header`](Self::header), and for a
+    /// Reads an object into `content`, and returns its kind. `None` as for [`header`](Self::header), and for a
     /// large file.
     pub(crate) fn read(&mut self, id: &oid, content: &mut Vec<u8>) -> Option<Kind> {
         if self.load(id, MAX_FILE + 1).is_none() {
@@ -92,7 +93,7 @@ impl LooseObjects {
         let begun = &start.bytes[start.content.clone()];
         content.clear();
         content.extend_from_slice(begun);
-        // One byte more shows a stream that is longer than it should be.
+        // One byte of room beyond the size reveals a stream that is too long.
         content.resize(size.max(begun.len()) + 1, 0);
         let rest = &self.file[self.inflater.total_in() as usize..];
         let to = &mut content[begun.len()..];
@@ -103,15 +104,16 @@ impl LooseObjects {
         is_whole.then_some(start.kind)
     }
 
-    /// The same of one whose content has this id. There may be a sound copy in a pack of another.
+    /// [`read`](Self::read) that also compares the id of the content. `None` for a damaged object: a pack may
+    /// have a sound copy.
     pub(crate) fn read_sound(&mut self, id: &oid, content: &mut Vec<u8>) -> Option<Kind> {
         let kind = self.read(id, content)?;
         let made = compute_hash(id.kind(), kind, content);
         made.is_ok_and(|made| *made == *id).then_some(kind)
     }
 
-    /// Kind, size and content of an object that is too large for [`read`](Self::read); `None` for one
-    /// that is not, and as for [`header`](Self::header). Reading the content fails if it is damaged.
+    /// Kind, size and content of an object that is too large for [`read`](Self::read). `None` for a smaller
+    /// one, and as for [`header`](Self::header). Reading the content fails if the stream is damaged.
     pub(crate) fn stream(&mut self, id: &oid) -> Option<(Kind, u64, LooseStream)> {
         let file = self.open(id)?;
         self.load(id, STREAM_START)?;
@@ -135,7 +137,7 @@ impl LooseObjects {
         self.folders.iter().find_map(|folder| open(folder, id))
     }
 
-    /// Reads so much of the file.
+    /// Reads at most `limit` bytes of the file into `self.file`.
     fn load(&mut self, id: &oid, limit: u64) -> Option<()> {
         let file = self.open(id)?;
         self.file.clear();
@@ -161,7 +163,7 @@ impl LooseObjects {
     }
 }
 
-/// The kind of an object that git has without any file: the empty tree (`find_cached_object()` in git's
+/// The kind of an object that git has without a file: the empty tree (`find_cached_object()` in git's
 /// `object-file.c`).
 pub(crate) fn built_in(id: &oid) -> Option<Kind> {
     id.is_empty_tree().then_some(Kind::Tree)

@@ -1,10 +1,12 @@
-//! Objects as they lie in a store's packs: compressed, and often as a delta already.
+//! The packs of a store and its alternates, with the objects as the packs hold them: compressed, and often
+//! as deltas.
 
 mod delta_chains;
 mod fan_out;
 pub(crate) mod loose_objects;
 pub(crate) mod odb;
 mod open_files;
+pub(crate) mod pack_location;
 pub(crate) mod pack_scan;
 mod read_ahead;
 pub(crate) mod rev_index;
@@ -19,14 +21,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gix::{ObjectId, hash::Kind as HashKind, objs::Kind, oid};
-use gix_pack::{data, index};
+use gix::{hash::Kind as HashKind, oid};
+use gix_pack::data;
 
 use self::{
     fan_out::FanOut,
     open_files::OpenFiles,
+    pack_location::{PackLocation, StoredEncoding},
+    pack_scan::PackScan,
     read_ahead::ReadAhead,
-    rev_index::{PackOrder, Survey},
+    rev_index::RevIndex,
     stored_pack::StoredPack,
 };
 use crate::{Error, SyncContext};
@@ -38,33 +42,16 @@ pub(crate) struct StoredPacks {
     ahead: RefCell<ReadAhead>,
 }
 
-/// An object in one of the packs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) pack: u32,
-    pub(crate) offset: data::Offset,
-    pub(crate) entry: index::EntryIndex,
-}
-
-/// The form in which an object lies in a pack.
-pub(crate) enum Form {
-    /// An object of this size.
-    Whole(Kind, u64),
-    /// A delta of this object.
-    Delta(ObjectId),
-}
-
 /// The largest header that an entry can have: a size of 64 bits and the longest id.
 const MAX_HEADER: usize = 10 + 32;
 
-/// How much of an entry is read at a time.
+/// Bytes of an entry that are read at a time.
 const CHUNK: u64 = 64 * 1024;
 
-/// What is left to copy: the compressed bytes of an entry, or all of a pack.
-#[derive(Default)]
-pub(crate) struct Rest {
+/// The bytes of an entry that are left to copy.
+pub(crate) struct EntryBytes {
     pack: u32,
-    /// Read already.
+    /// Bytes that were read already.
     ahead: Vec<u8>,
     bytes: Range<data::Offset>,
 }
@@ -95,7 +82,7 @@ impl StoredPacks {
         })
     }
 
-    /// In any one of the packs.
+    /// The number of objects of the largest pack.
     pub(crate) fn most_objects(&self) -> usize {
         let counts = self.packs.iter().map(|pack| pack.index.num_objects());
         counts.max().unwrap_or_default() as usize
@@ -109,49 +96,22 @@ impl StoredPacks {
         (0..self.packs.len()).max_by_key(|number| self.packs[*number].index.num_objects())
     }
 
-    /// The order of the pack with the most objects.
-    pub(crate) fn largest_order(&self) -> Option<PackOrder<'_>> {
-        self.largest().map(StoredPack::order)
-    }
-
-    /// All entries of that pack.
-    pub(crate) fn entries_of_largest(&self) -> Rest {
-        let largest = self.number_of_largest();
-        largest.map_or_else(Rest::default, |number| {
-            let order = self.packs[number].order();
-            Rest {
-                pack: number as u32,
-                ahead: Vec::new(),
-                bytes: order.offset(0)..order.end,
-            }
-        })
-    }
-
-    /// How many of them were copied.
-    pub(crate) fn copied_of_largest(&self, rest: &Rest) -> usize {
-        let order = self.packs[rest.pack as usize].order();
-        let offset_of = |entry: index::EntryIndex| order.index.pack_offset_at_index(entry);
-        order
-            .by_offset
-            .partition_point(|entry| offset_of(*entry) < rest.bytes.start)
-    }
-
-    /// The order of the pack with the most objects, and its `.bitmap` file, if it has one and can be
-    /// relied on.
-    pub(crate) fn largest_with_bitmap(&self) -> Option<(PackOrder<'_>, Vec<u8>)> {
+    /// The reverse index and the `.bitmap` file of the pack with the most objects. `None` if the pack has no
+    /// bitmaps, or does not match its index.
+    pub(crate) fn largest_with_bitmap(&self) -> Option<(RevIndex<'_>, Vec<u8>)> {
         let pack = self.largest()?;
         let bitmaps = pack.bitmaps().ok()?;
-        let is_sound = pack.ends_as_indexed().ok()? && pack.order().is_sound();
-        is_sound.then(|| (pack.order(), bitmaps))
+        let is_sound = pack.ends_as_indexed().ok()? && pack.rev_index().is_sorted();
+        is_sound.then(|| (pack.rev_index(), bitmaps))
     }
 
-    /// Looks at all of the pack with the most objects. `None` if that can't be read to its end.
-    pub(crate) fn survey_largest(&self, run: &SyncContext) -> Result<Option<Survey<'_>>, Error> {
+    /// Reads all entries of the pack with the most objects. `None` if the pack can't be read to its end.
+    pub(crate) fn scan_largest(&self, run: &SyncContext) -> Result<Option<PackScan<'_>>, Error> {
         let Some(pack) = self.largest() else {
             return Ok(None);
         };
         if pack.scanned.get().is_some() {
-            return Ok(self.surveyed());
+            return Ok(self.scanned());
         }
         let scanned = pack.scan(run);
         run.check()?;
@@ -162,20 +122,20 @@ impl StoredPacks {
         let id_at = |entry| pack.index.oid_at_index(entry);
         let count = pack.index.num_objects();
         pack.fan_out.get_or_init(|| FanOut::of(count, id_at));
-        Ok(self.surveyed())
+        Ok(self.scanned())
     }
 
-    /// What [`survey_largest`](Self::survey_largest) found, if it was called.
-    pub(crate) fn surveyed(&self) -> Option<Survey<'_>> {
+    /// The result of [`scan_largest`](Self::scan_largest), if it was called.
+    pub(crate) fn scanned(&self) -> Option<PackScan<'_>> {
         let mut packs = (0..).zip(&self.packs);
         packs.find_map(|(number, pack)| {
             let scanned = pack.scanned.get()?;
-            Some(Survey {
-                pack: &pack.path,
-                order: pack.order(),
+            Some(PackScan {
+                path: &pack.path,
+                pack: number,
+                rev_index: pack.rev_index(),
                 entries: &scanned.entries,
                 offsets: &scanned.offsets,
-                pack_number: number,
             })
         })
     }
@@ -184,30 +144,30 @@ impl StoredPacks {
         self.packs.len()
     }
 
-    /// Every place that an object is at.
-    pub(crate) fn find<'a>(&'a self, id: &'a oid) -> impl Iterator<Item = Place> + 'a {
+    /// Every copy of an object.
+    pub(crate) fn find<'a>(&'a self, id: &'a oid) -> impl Iterator<Item = PackLocation> + 'a {
         self.packs
             .iter()
             .zip(0..)
             .filter_map(move |(pack, number)| {
-                let entry = pack.index.lookup(id)?;
-                Some(Place {
+                let index_pos = pack.index.lookup(id)?;
+                Some(PackLocation {
                     pack: number,
-                    offset: pack.index.pack_offset_at_index(entry),
-                    entry,
+                    offset: pack.index.pack_offset_at_index(index_pos),
+                    index_pos,
                 })
             })
     }
 
-    /// The form of an object, if its bytes are those that the index was made from.
-    pub(crate) fn inspect(&self, place: Place) -> Option<Form> {
-        let pack = &self.packs[place.pack as usize];
-        if let Some(form) = pack.scanned_form(place.entry) {
-            return form;
+    /// The encoding of a copy. `None` if its bytes don't match the checksum of the index.
+    pub(crate) fn inspect(&self, location: PackLocation) -> Option<StoredEncoding> {
+        let pack = &self.packs[location.pack as usize];
+        if let Some(encoding) = pack.scanned_encoding(location.index_pos) {
+            return encoding;
         }
-        let (entry, mut rest) = self.open_entry(place)?;
+        let (entry, mut rest) = self.open_entry(location)?;
         // The first version of the index format has no checksums.
-        if let Some(known) = pack.index.crc32_at_index(place.entry) {
+        if let Some(known) = pack.index.crc32_at_index(location.index_pos) {
             let mut crc = crc32fast::Hasher::new();
             let mut buffer = mem::take(&mut rest.ahead);
             crc.update(&buffer);
@@ -220,38 +180,39 @@ impl StoredPacks {
                 return None;
             }
         }
-        pack.form(&entry)
+        pack.encoding(&entry)
     }
 
-    /// The size before compression, of the delta if it is one, and the bytes.
-    pub(crate) fn open(&self, place: Place) -> Option<(u64, Rest)> {
-        let (entry, mut rest) = self.open_entry(place)?;
+    /// The inflated size of an entry, that of the delta if it is one, and the deflated bytes.
+    pub(crate) fn open(&self, location: PackLocation) -> Option<(u64, EntryBytes)> {
+        let (entry, mut rest) = self.open_entry(location)?;
         rest.ahead.drain(..entry.header_size());
         Some((entry.decompressed_size, rest))
     }
 
-    /// The entry with its first bytes, header and all.
-    fn open_entry(&self, place: Place) -> Option<(data::Entry, Rest)> {
-        let pack = &self.packs[place.pack as usize];
-        let bytes = place.offset..pack.end_of(place)?;
-        let mut rest = Rest {
-            pack: place.pack,
+    /// The parsed header of an entry, and its bytes with the header.
+    fn open_entry(&self, location: PackLocation) -> Option<(data::Entry, EntryBytes)> {
+        let pack = &self.packs[location.pack as usize];
+        let bytes = location.offset..pack.end_of(location)?;
+        let mut rest = EntryBytes {
+            pack: location.pack,
             ahead: Vec::new(),
             bytes,
         };
         let mut ahead = Vec::new();
         self.copy(&mut rest, &mut ahead).ok()?;
         let size = ahead.len();
-        // So that an entry that is cut off is no shorter than its header says.
+        // Padded, so that the parser can't run out of bytes; a cut off header is noticed below.
         ahead.resize(size + MAX_HEADER, 0);
-        let entry = data::Entry::from_bytes(&ahead, place.offset, pack.index.object_hash()).ok()?;
+        let entry =
+            data::Entry::from_bytes(&ahead, location.offset, pack.index.object_hash()).ok()?;
         ahead.truncate(size);
         rest.ahead = ahead;
         (entry.header_size() <= size).then_some((entry, rest))
     }
 
     /// Appends the next bytes to `to`; `false` once nothing is left.
-    pub(crate) fn copy(&self, rest: &mut Rest, to: &mut Vec<u8>) -> io::Result<bool> {
+    pub(crate) fn copy(&self, rest: &mut EntryBytes, to: &mut Vec<u8>) -> io::Result<bool> {
         if rest.ahead.is_empty() {
             let size = CHUNK.min(rest.bytes.end.saturating_sub(rest.bytes.start));
             let StoredPack { path, end, .. } = &self.packs[rest.pack as usize];

@@ -1,4 +1,4 @@
-//! A store's object database, in which a damaged copy of an object hides no sound one.
+//! The object database of a store. A damaged copy of an object hides no sound one.
 
 use std::{
     cell::OnceCell,
@@ -12,7 +12,11 @@ use gix::{
     oid,
 };
 
-use super::{Form, Place, StoredPacks, loose_objects::LooseObjects};
+use super::{
+    StoredPacks,
+    loose_objects::LooseObjects,
+    pack_location::{PackLocation, StoredEncoding},
+};
 use crate::{
     Error, ErrorKind,
     pack::resolve::{
@@ -21,16 +25,16 @@ use crate::{
     },
 };
 
-/// How many objects that can't be read are passed on the way to what a delta is made from.
+/// Limit of unreadable objects in one chain of deltas.
 const MAX_STEPS: usize = 256;
 
-/// The objects of a store and of its alternates. What can't be read where it is found first is read from
-/// another copy if there is one, as in git (`mark_bad_packed_object()`).
+/// The objects of a store and of its alternates. An object whose first copy can't be read is read from
+/// another copy, as in git (`mark_bad_packed_object()`).
 pub(crate) struct Odb {
     handle: gix::odb::Handle,
-    /// How many bytes an object may have.
+    /// Limit of an object's size in bytes.
     largest: Option<usize>,
-    /// Opened once something can't be read.
+    /// Opened when the handle fails to read an object.
     copies: OnceCell<Option<Copies>>,
 }
 
@@ -40,7 +44,7 @@ struct Copies {
 }
 
 impl Odb {
-    /// `largest` is how many bytes an object may have that the handle reads.
+    /// `largest` is the limit of an object's size in bytes.
     pub(crate) fn new(handle: gix::odb::Handle, largest: Option<usize>) -> Self {
         Odb {
             handle,
@@ -82,8 +86,8 @@ impl Odb {
         let is_sound = |kind, content: &[u8]| {
             compute_hash(id.kind(), kind, content).is_ok_and(|made| *made == *id)
         };
-        for place in packs.find(id) {
-            let found = self.read_packed(packs, place, content, steps);
+        for location in packs.find(id) {
+            let found = self.read_packed(packs, location, content, steps);
             if let Some(kind) = found.filter(|kind| is_sound(*kind, content)) {
                 return Some(kind);
             }
@@ -103,20 +107,20 @@ impl Odb {
     fn read_packed(
         &self,
         packs: &StoredPacks,
-        place: Place,
+        location: PackLocation,
         content: &mut Vec<u8>,
         steps: usize,
     ) -> Option<Kind> {
-        match packs.inspect(place)? {
-            Form::Whole(kind, _) => {
-                self.inflate(packs, place, content)?;
+        match packs.inspect(location)? {
+            StoredEncoding::Whole(kind, _) => {
+                self.inflate(packs, location, content)?;
                 Some(kind)
             }
-            Form::Delta(base_id) => {
+            StoredEncoding::Delta(base_id) => {
                 let mut base = Vec::new();
                 let kind = self.read_base(&base_id, &mut base, steps.checked_sub(1)?)?;
                 let mut delta = Vec::new();
-                self.inflate(packs, place, &mut delta)?;
+                self.inflate(packs, location, &mut delta)?;
                 let mut delta = &delta[..];
                 let (base_size, size) = sizes(&mut delta).ok()?;
                 let size = self.allowed(size)?;
@@ -135,8 +139,13 @@ impl Odb {
     }
 
     /// The content of an entry, which is a delta if the entry is one.
-    fn inflate(&self, packs: &StoredPacks, place: Place, content: &mut Vec<u8>) -> Option<()> {
-        let (size, mut rest) = packs.open(place)?;
+    fn inflate(
+        &self,
+        packs: &StoredPacks,
+        location: PackLocation,
+        content: &mut Vec<u8>,
+    ) -> Option<()> {
+        let (size, mut rest) = packs.open(location)?;
         let mut stream = Vec::new();
         while packs.copy(&mut rest, &mut stream).ok()? {}
         content.clear();

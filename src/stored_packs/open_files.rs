@@ -1,15 +1,14 @@
-//! The packs that are open at a time.
+//! The open files of packs.
 
 use std::{collections::VecDeque, fs::File, io, path::Path};
 
-/// A store may have more packs than a process may have files, and others want some, too. Git closes packs
-/// as well.
+/// Limit of open packs. A store may have more packs than a process may have files; git closes packs as well.
 const MOST: usize = 32;
 
-/// Those that were read last.
+/// The files of the packs that were read last.
 #[derive(Default)]
 pub(crate) struct OpenFiles {
-    /// With the numbers of their packs, the last one first.
+    /// Numbers and files of packs, the last read one first.
     files: VecDeque<(u32, File)>,
 }
 
@@ -19,7 +18,7 @@ impl OpenFiles {
         self.files.push_front((pack, file));
     }
 
-    /// The pack of this number, whose file is at `path`.
+    /// The file of the pack with this number at `path`, opened if it is closed.
     pub(crate) fn get(&mut self, pack: u32, path: &Path) -> io::Result<&File> {
         let open = self.files.iter().position(|(number, _)| *number == pack);
         match open.and_then(|open| self.files.remove(open)) {

@@ -1,4 +1,4 @@
-//! Reading packs piece by piece, with more at once where the pieces lie one behind the other.
+//! Piecewise reading of packs, with more read at once where pieces are neighbours.
 
 use std::{
     io::{self, Read, Seek, SeekFrom},
@@ -6,10 +6,10 @@ use std::{
     ops::Range,
 };
 
-/// How much is read at once, at most, unless a piece is larger.
+/// Limit of the bytes that are read at once, unless a piece is larger.
 const MAX_AHEAD: u64 = 256 * 1024;
 
-/// What was read last, and maybe some that lies behind it.
+/// The bytes of the last read: a piece, and maybe some bytes behind it.
 #[derive(Default)]
 pub(crate) struct ReadAhead {
     pack: u32,
@@ -18,9 +18,9 @@ pub(crate) struct ReadAhead {
 }
 
 impl ReadAhead {
-    /// Appends a piece of a pack to `to`. Nothing is read from behind `end`, but for the piece.
+    /// Appends a piece of a pack to `to`. Beyond the piece, nothing behind `end` is read.
     ///
-    /// As long as each piece begins within or right behind what was read before, that doubles.
+    /// The bytes read at once double as long as each piece begins within or right behind the last read.
     pub(crate) fn read(
         &mut self,
         pack: u32,
@@ -51,7 +51,8 @@ impl ReadAhead {
         Ok(())
     }
 
-    /// What of it is behind that place. Nothing, if the place is right behind it.
+    /// The bytes of the last read from an offset on; empty for the offset right behind them. `None` for any
+    /// other offset.
     fn behind(&self, pack: u32, place: u64) -> Option<&[u8]> {
         let skipped = place
             .checked_sub(self.start)
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
     use crate::test_support::noise;
 
-    /// A file that notes how much is read at a time.
+    /// A file that records the size of each read.
     struct Watched<'a> {
         content: io::Cursor<&'a [u8]>,
         reads: &'a mut Vec<usize>,
@@ -84,7 +85,7 @@ mod tests {
         }
     }
 
-    /// The sizes of the reads that it takes to get these pieces.
+    /// The sizes of the reads that these pieces take.
     fn reads(packs: &[Vec<u8>], pieces: &[(u32, Range<u64>)]) -> Vec<usize> {
         let mut ahead = ReadAhead::default();
         let mut reads = Vec::new();

@@ -1,13 +1,14 @@
-//! A pack that has all that its trees lead to.
+//! Packs that have every object that their trees and commits lead to.
 
 use gix::{ObjectId, objs::Kind, oid};
 
 use super::{
     StoredPacks,
-    delta_chains::{Chains, GivenUp, Look},
+    delta_chains::{ChainError, ChainMemory, ChainVisitor, DeltaChains},
     odb::Odb,
-    rev_index::{PackOrder, Survey},
-    tree_graph::{MANY_COMMITS, Memory, OWN, TreeLinks, is_worth_it},
+    pack_scan::PackScan,
+    rev_index::RevIndex,
+    tree_graph::{MANY_COMMITS, OWN_OBJECTS, TreeGraph, TreeGraphMemory, is_worth_it},
 };
 use crate::{
     Error, Phase, SyncContext,
@@ -15,73 +16,76 @@ use crate::{
     pack::resolve::{Deltas, Visited},
 };
 
-/// What it takes for each object to find that out, in bytes: without what is in trees, and with that,
-/// as it mostly is.
+/// Memory for each object of the pack in bytes: without the edges of trees, and with the usual number of
+/// edges.
 const EACH: u64 = 64;
-const EACH_WITH_LINKS: u64 = 128;
+const EACH_WITH_EDGES: u64 = 128;
 
-/// The largest pack of a store, and whether it lacks nothing: its checksums are compared, and all its
-/// trees and commits read, once that is worth it.
+/// The largest pack of a store, and whether it is self-contained. To find out, the checksums of all entries
+/// are compared and all trees and commits read, once that pays off.
 #[derive(Default)]
-pub(crate) struct ClosedPack {
+pub(crate) struct SelfContainedPack {
     packs: Option<StoredPacks>,
     was_read: bool,
-    found: Closed,
+    found: SelfContained,
 }
 
 #[derive(Default)]
-struct Closed {
-    /// By place in the pack, if its trees lack nothing.
+/// The verdict on a pack. The default knows nothing.
+struct SelfContained {
+    /// By pack position; empty if its trees are not self-contained.
     kinds: Vec<Option<Kind>>,
-    /// Whether its commits don't, either.
+    /// Whether its commits are, too.
     has_commits: bool,
 }
 
-/// What is there to decide whether to read the pack.
-pub(crate) struct Worth {
-    /// How many commits have their trees followed otherwise, as far as that is known.
+/// The demand that decides whether reading the pack pays off.
+pub(crate) struct ScanDemand {
+    /// Number of commits whose trees would be followed otherwise, as far as the caller knows.
     pub(crate) commits: usize,
-    /// How deep trees may be nested.
+    /// Limit of nested trees.
     pub(crate) levels: u16,
-    /// In bytes.
+    /// Limit of the memory in bytes.
     pub(crate) memory: u64,
 }
 
-impl ClosedPack {
-    /// The kind of a tree or commit of the pack, if everything behind it is there, too.
+impl SelfContainedPack {
+    /// The kind of a tree or commit of the pack, if everything behind it is in the pack, too.
     pub(crate) fn kind(
         &mut self,
         id: &oid,
         odb: &Odb,
-        worth: Worth,
+        demand: ScanDemand,
         run: &SyncContext,
     ) -> Result<Option<Kind>, Error> {
-        if worth.commits < MANY_COMMITS || (self.was_read && self.found.kinds.is_empty()) {
+        if demand.commits < MANY_COMMITS || (self.was_read && self.found.kinds.is_empty()) {
             return Ok(None);
         }
         let packs = match &mut self.packs {
             Some(packs) => packs,
             none => none.insert(odb.open_packs()?),
         };
-        let contents = OWN.contents.min(worth.memory / 4);
-        let left = worth.memory - contents;
+        let contents = OWN_OBJECTS.chains.contents.min(demand.memory / 4);
+        let left = demand.memory - contents;
         let objects = packs.most_objects() as u64;
         if !self.was_read
-            && is_worth_it(worth.commits, packs)
-            && objects.saturating_mul(EACH_WITH_LINKS) <= left
+            && is_worth_it(demand.commits, packs)
+            && objects.saturating_mul(EACH_WITH_EDGES) <= left
         {
             self.was_read = true;
-            let links = left - objects * EACH;
-            let memory = Memory {
-                contents,
-                each: contents,
-                links,
+            let edges = left - objects * EACH;
+            let memory = TreeGraphMemory {
+                chains: ChainMemory {
+                    contents,
+                    largest: contents,
+                },
+                edges,
             };
-            self.found = read(packs, worth.levels, &memory, run)?;
+            self.found = read(packs, demand.levels, &memory, run)?;
         }
-        let survey = packs.surveyed();
-        let place = survey.and_then(|survey| survey.order.find(id));
-        let kind = place.and_then(|place| *self.found.kinds.get(place as usize)?);
+        let scan = packs.scanned();
+        let pack_pos = scan.and_then(|scan| scan.rev_index.find(id));
+        let kind = pack_pos.and_then(|pack_pos| *self.found.kinds.get(pack_pos as usize)?);
         Ok(kind.filter(|kind| match kind {
             Kind::Tree => true,
             Kind::Commit => self.found.has_commits,
@@ -93,85 +97,87 @@ impl ClosedPack {
 fn read(
     packs: &StoredPacks,
     levels: u16,
-    memory: &Memory,
+    memory: &TreeGraphMemory,
     run: &SyncContext,
-) -> Result<Closed, Error> {
-    let Some(survey) = packs.survey_largest(run)? else {
-        return Ok(Closed::default());
+) -> Result<SelfContained, Error> {
+    let Some(scan) = packs.scan_largest(run)? else {
+        return Ok(SelfContained::default());
     };
-    let Some(links) = TreeLinks::read(&survey, memory, Phase::Verify, run)? else {
-        return Ok(Closed::default());
+    let Some(trees) = TreeGraph::read(&scan, memory, Phase::Verify, run)? else {
+        return Ok(SelfContained::default());
     };
-    let are_closed = links.are_closed(levels, run)?;
-    let TreeLinks { bases, kinds, .. } = links;
-    let has_commits = are_closed && are_commits_closed(&survey, &bases, &kinds, memory, run)?;
+    let are_self_contained = trees.are_self_contained(levels, run)?;
+    let TreeGraph { bases, kinds, .. } = trees;
+    let has_commits =
+        are_self_contained && are_commits_self_contained(&scan, &bases, &kinds, memory, run)?;
     tracing::debug!(
-        objects = survey.order.len(),
-        are_closed,
+        objects = scan.rev_index.len(),
+        are_self_contained,
         has_commits,
         "read all trees and commits of a pack"
     );
-    Ok(match are_closed {
-        true => Closed { kinds, has_commits },
-        false => Closed::default(),
+    Ok(if are_self_contained {
+        SelfContained { kinds, has_commits }
+    } else {
+        SelfContained::default()
     })
 }
 
-/// Whether every commit has its tree and its parents in the pack, too.
-fn are_commits_closed(
-    survey: &Survey<'_>,
+/// Whether every commit of the pack has its tree and its parents there.
+fn are_commits_self_contained(
+    scan: &PackScan<'_>,
     bases: &[u32],
     kinds: &[Option<Kind>],
-    memory: &Memory,
+    memory: &TreeGraphMemory,
     run: &SyncContext,
 ) -> Result<bool, Error> {
-    let chains = Chains {
-        survey,
+    let chains = DeltaChains {
+        scan,
         bases,
         kinds,
         deltas: Deltas::of_bases(bases),
         run,
     };
-    let commits = |_| Commits {
-        order: survey.order,
+    let checker = |_| CommitChecker {
+        rev_index: scan.rev_index,
         kinds,
         parents: Vec::new(),
     };
-    match chains.descend(Kind::Commit, (memory.contents, memory.each), commits) {
+    match chains.visit_all(Kind::Commit, memory.chains, checker) {
         Ok(_) => Ok(true),
-        Err(GivenUp::Unreadable) => Ok(false),
-        Err(GivenUp::Stopped(err)) => Err(err),
+        Err(ChainError::Unreadable) => Ok(false),
+        Err(ChainError::Stopped(err)) => Err(err),
     }
 }
 
-struct Commits<'a> {
-    order: PackOrder<'a>,
+/// Looks the tree and the parents of each commit up.
+struct CommitChecker<'a> {
+    rev_index: RevIndex<'a>,
     kinds: &'a [Option<Kind>],
     parents: Vec<ObjectId>,
 }
 
-impl Look for Commits<'_> {
-    type Note = ();
+impl ChainVisitor for CommitChecker<'_> {
+    type Kept = ();
 
-    fn look_at(
+    fn visit(
         &mut self,
         _entry: u32,
         content: &[u8],
         _base: Option<Visited<'_, ()>>,
-    ) -> Result<(), GivenUp> {
+    ) -> Result<(), ChainError> {
         self.parents.clear();
-        let format = self.order.index.object_hash();
+        let format = self.rev_index.index.object_hash();
         let tree = tree_and_parents(content, format, &mut self.parents);
-        let tree = tree.ok_or(GivenUp::Unreadable)?;
-        let is_here = |id: &oid, kind| {
-            let place = self.order.find(id);
-            place.is_some_and(|place| self.kinds[place as usize] == Some(kind))
+        let tree = tree.ok_or(ChainError::Unreadable)?;
+        let is_in_pack = |id: &oid, kind| {
+            let pack_pos = self.rev_index.find(id);
+            pack_pos.is_some_and(|pack_pos| self.kinds[pack_pos as usize] == Some(kind))
         };
         let mut parents = self.parents.iter();
-        match is_here(&tree, Kind::Tree) && parents.all(|parent| is_here(parent, Kind::Commit)) {
-            true => Ok(()),
-            false => Err(GivenUp::Unreadable),
-        }
+        let all_are_in_pack =
+            is_in_pack(&tree, Kind::Tree) && parents.all(|parent| is_in_pack(parent, Kind::Commit));
+        all_are_in_pack.then_some(()).ok_or(ChainError::Unreadable)
     }
 }
 
@@ -183,11 +189,11 @@ mod tests {
         test_support::test_store::{TestStore, commit, tree},
     };
 
-    /// Of an object, by what is there: the two files, the newer tree and the newer commit.
+    /// Makes the content of an object from the ids of the two files, the newer tree and the newer commit.
     type Content = fn([ObjectId; 4]) -> Vec<u8>;
 
     /// Two files, two versions of a tree with them, and a commit of each, beside what is added to that.
-    fn are_closed(add: impl FnOnce(&mut TestStore, [ObjectId; 4])) -> (bool, bool) {
+    fn are_self_contained(add: impl FnOnce(&mut TestStore, [ObjectId; 4])) -> (bool, bool) {
         let mut store = TestStore::default();
         let [one, two] = [b"1", b"2"].map(|text| store.add(Kind::Blob, text));
         let old = tree(&[("100644", "a", one), ("100644", "b", one)]);
@@ -199,7 +205,7 @@ mod tests {
         add(&mut store, [one, two, new, second]);
         let (_dir, packs, _) = store.write();
         let run = SyncContext::new(&SyncOptions::default());
-        let found = read(&packs, 3, &OWN, &run).expect("readable");
+        let found = read(&packs, 3, &OWN_OBJECTS, &run).expect("readable");
         (!found.kinds.is_empty(), found.has_commits)
     }
 
@@ -209,9 +215,9 @@ mod tests {
 
     #[test]
     fn a_pack_lacks_nothing_if_all_its_trees_and_commits_find_what_they_name() {
-        assert_eq!(are_closed(|_, _| {}), (true, true));
+        assert_eq!(are_self_contained(|_, _| {}), (true, true));
         let with = |kind, content: Content| {
-            are_closed(|store, made| {
+            are_self_contained(|store, made| {
                 store.add(kind, &content(made));
             })
         };
@@ -227,7 +233,7 @@ mod tests {
         }
         // They go as deep as they may, and deeper.
         for (levels, expected) in [(2, true), (3, false)] {
-            let found = are_closed(|store, [_, _, new, _]| {
+            let found = are_self_contained(|store, [_, _, new, _]| {
                 let mut below = new;
                 for _ in 0..levels {
                     below = store.add(Kind::Tree, &file("40000", below));
@@ -280,14 +286,14 @@ mod tests {
         let folders = [dir.path().join("objects")];
         let packs = StoredPacks::at(&folders, gix::hash::Kind::Sha1).expect("a pack");
         let run = SyncContext::new(&SyncOptions::default());
-        let found = read(&packs, 3, &OWN, &run).expect("no failure");
+        let found = read(&packs, 3, &OWN_OBJECTS, &run).expect("no failure");
         assert!(found.kinds.is_empty());
-        assert!(packs.surveyed().is_none());
+        assert!(packs.scanned().is_none());
     }
 
     #[test]
     fn no_version_hides_that_its_base_is_unreadable() {
-        let found = are_closed(|store, [one, two, ..]| {
+        let found = are_self_contained(|store, [one, two, ..]| {
             let version = |id| tree(&[("100644", "", one), ("100644", "x", id)]);
             let base = store.add(Kind::Tree, &version(one));
             store.add_on(base, Kind::Tree, &version(two));

@@ -11,40 +11,40 @@ use gix::{ObjectId, hash::Kind as HashKind};
 use gix_pack::{data, index};
 
 use super::{
-    Form, Place,
     fan_out::FanOut,
-    pack_scan::{Expected, Scanned, scan},
-    rev_index::PackOrder,
+    pack_location::{PackLocation, StoredEncoding},
+    pack_scan::{IndexedEntry, ScannedEntry, scan_entries},
+    rev_index::{self, RevIndex},
 };
 use crate::SyncContext;
 
-/// How large a file of bitmaps may be, which is read as a whole: git's takes 6 bytes for each object
-/// of its own history.
+/// Limits of a `.bitmap` file, which is read as a whole. Git's own history takes 6 bytes for each object.
 const MAX_BITMAPS: u64 = 64 * 1024;
 const MAX_BITMAPS_PER_OBJECT: u64 = 128;
 
-/// Read piece by piece: mapped into memory a whole pack would end up there.
+/// A pack and its index. The pack is read piece by piece: a mapped one would end up in memory as a whole.
 pub(crate) struct StoredPack {
     pub(crate) index: index::File,
     pub(crate) path: PathBuf,
-    /// Where the last entry ends.
+    /// The offset at which the last entry ends.
     pub(crate) end: data::Offset,
-    /// The entries of the index in the order of the pack.
+    /// The index position of each pack position.
     by_offset: OnceCell<Vec<index::EntryIndex>>,
-    /// Where in that order each entry of the index is.
-    places: OnceCell<Vec<u32>>,
-    /// All of it, if it was [surveyed](StoredPacks::survey_largest).
+    /// The pack position of each index position.
+    pack_positions: OnceCell<Vec<u32>>,
+    /// Present once the pack was [scanned](super::StoredPacks::scan_largest).
     pub(crate) scanned: OnceCell<ScannedPack>,
     pub(crate) fan_out: OnceCell<FanOut>,
 }
 
+/// The entries and offsets of a pack, by pack position.
 pub(crate) struct ScannedPack {
-    pub(crate) entries: Vec<Scanned>,
+    pub(crate) entries: Vec<ScannedEntry>,
     pub(crate) offsets: Vec<data::Offset>,
 }
 
 impl StoredPack {
-    /// With its file, which whoever asks may close.
+    /// Opens the pack of an index, and returns its file beside it: the caller limits the open files.
     pub(crate) fn open(
         index: &Path,
         hash: HashKind,
@@ -62,23 +62,24 @@ impl StoredPack {
             path: index.with_extension("pack"),
             end,
             by_offset: OnceCell::new(),
-            places: OnceCell::new(),
+            pack_positions: OnceCell::new(),
             scanned: OnceCell::new(),
             fan_out: OnceCell::new(),
         };
         Ok((pack, file))
     }
 
+    /// The content of the `.bitmap` file.
     pub(crate) fn bitmaps(&self) -> io::Result<Vec<u8>> {
         let mut bitmaps = Vec::new();
         let limit = MAX_BITMAPS + MAX_BITMAPS_PER_OBJECT * u64::from(self.index.num_objects());
-        // The first bytes of a file that is larger have the wrong checksum.
+        // A larger file is cut off, and fails its checksum.
         let file = File::open(self.path.with_extension("bitmap"))?;
         file.take(limit).read_to_end(&mut bitmaps)?;
         Ok(bitmaps)
     }
 
-    /// Whether this is the pack that the index was made from, as far as its end tells.
+    /// Whether the trailer of the pack is the checksum that the index names.
     pub(crate) fn ends_as_indexed(&self) -> io::Result<bool> {
         let mut end = Vec::new();
         let mut file = File::open(&self.path)?;
@@ -89,47 +90,52 @@ impl StoredPack {
 
     pub(crate) fn scan(&self, run: &SyncContext) -> io::Result<ScannedPack> {
         let by_offset = self.by_offset();
-        let expected = by_offset.iter().map(|entry| Expected {
+        let indexed = by_offset.iter().map(|entry| IndexedEntry {
             offset: self.index.pack_offset_at_index(*entry),
             checksum: self.index.crc32_at_index(*entry),
         });
-        let expected: Vec<_> = expected.collect();
-        let entries = scan(
+        let indexed: Vec<_> = indexed.collect();
+        let entries = scan_entries(
             &self.path,
-            &expected,
+            &indexed,
             self.end,
             self.index.object_hash(),
             run,
         )?;
         Ok(ScannedPack {
             entries,
-            offsets: expected.into_iter().map(|entry| entry.offset).collect(),
+            offsets: indexed.into_iter().map(|entry| entry.offset).collect(),
         })
     }
 
-    /// What [`StoredPacks::inspect`] says of an entry that was scanned.
-    pub(crate) fn scanned_form(&self, entry: index::EntryIndex) -> Option<Option<Form>> {
+    /// The encoding of an entry if the pack was scanned; `Some(None)` for a damaged entry.
+    pub(crate) fn scanned_encoding(
+        &self,
+        index_pos: index::EntryIndex,
+    ) -> Option<Option<StoredEncoding>> {
         let scanned = self.scanned.get()?;
-        let place = self.places()[entry as usize];
-        Some(match scanned.entries[place as usize] {
-            Scanned::Whole(kind, size) => Some(Form::Whole(kind, size)),
-            Scanned::Delta(base) => {
+        let pack_pos = self.pack_positions()[index_pos as usize];
+        Some(match scanned.entries[pack_pos as usize] {
+            ScannedEntry::Whole(kind, size) => Some(StoredEncoding::Whole(kind, size)),
+            ScannedEntry::Delta(base) => {
                 let base = self.by_offset()[base as usize];
-                Some(Form::Delta(self.index.oid_at_index(base).to_owned()))
+                Some(StoredEncoding::Delta(
+                    self.index.oid_at_index(base).to_owned(),
+                ))
             }
-            Scanned::DeltaById => return None,
-            Scanned::Damaged => None,
+            ScannedEntry::DeltaById => return None,
+            ScannedEntry::Damaged => None,
         })
     }
 
-    pub(crate) fn form(&self, entry: &data::Entry) -> Option<Form> {
+    pub(crate) fn encoding(&self, entry: &data::Entry) -> Option<StoredEncoding> {
         Some(match entry.header {
             data::entry::Header::OfsDelta { base_distance } => {
                 let base = entry.checked_base_pack_offset(base_distance)?;
-                Form::Delta(self.at_offset(base)?)
+                StoredEncoding::Delta(self.id_at_offset(base)?)
             }
-            data::entry::Header::RefDelta { base_id } => Form::Delta(base_id),
-            whole => Form::Whole(whole.as_kind()?, entry.decompressed_size),
+            data::entry::Header::RefDelta { base_id } => StoredEncoding::Delta(base_id),
+            whole => StoredEncoding::Whole(whole.as_kind()?, entry.decompressed_size),
         })
     }
 
@@ -139,7 +145,7 @@ impl StoredPack {
             let path = self.index.path().with_extension("rev");
             let known = fs::read(path)
                 .ok()
-                .and_then(|file| reverse_index(&file, count));
+                .and_then(|file| rev_index::parse(&file, count));
             known.unwrap_or_else(|| {
                 let mut entries: Vec<_> = (0..count).collect();
                 entries.sort_unstable_by_key(|entry| self.index.pack_offset_at_index(*entry));
@@ -148,57 +154,45 @@ impl StoredPack {
         })
     }
 
-    pub(crate) fn places(&self) -> &[u32] {
-        self.places.get_or_init(|| {
+    pub(crate) fn pack_positions(&self) -> &[u32] {
+        self.pack_positions.get_or_init(|| {
             let by_offset = self.by_offset();
-            let mut places = vec![0; by_offset.len()];
-            for (place, entry) in by_offset.iter().enumerate() {
-                places[*entry as usize] = place as u32;
+            let mut positions = vec![0; by_offset.len()];
+            for (pack_pos, index_pos) in by_offset.iter().enumerate() {
+                positions[*index_pos as usize] = pack_pos as u32;
             }
-            places
+            positions
         })
     }
 
-    pub(crate) fn order(&self) -> PackOrder<'_> {
-        PackOrder {
+    pub(crate) fn rev_index(&self) -> RevIndex<'_> {
+        RevIndex {
             index: &self.index,
             fan_out: self.fan_out.get(),
             by_offset: self.by_offset(),
-            places: self.places(),
+            pack_positions: self.pack_positions(),
             end: self.end,
         }
     }
 
-    pub(crate) fn at_offset(&self, offset: data::Offset) -> Option<ObjectId> {
+    pub(crate) fn id_at_offset(&self, offset: data::Offset) -> Option<ObjectId> {
         let entries = self.by_offset();
         let offset_of = |entry: &index::EntryIndex| self.index.pack_offset_at_index(*entry);
         let at = entries.binary_search_by_key(&offset, offset_of).ok()?;
         Some(self.index.oid_at_index(entries[at]).to_owned())
     }
 
-    pub(crate) fn end_of(&self, place: Place) -> Option<data::Offset> {
+    /// The offset at which an entry ends.
+    pub(crate) fn end_of(&self, location: PackLocation) -> Option<data::Offset> {
         if let Some(scanned) = self.scanned.get() {
-            let next = self.places()[place.entry as usize] as usize + 1;
+            let next = self.pack_positions()[location.index_pos as usize] as usize + 1;
             return Some(scanned.offsets.get(next).copied().unwrap_or(self.end));
         }
-        let offset = place.offset;
+        let offset = location.offset;
         let entries = self.by_offset();
         let offset_of = |entry: index::EntryIndex| self.index.pack_offset_at_index(entry);
         let next = entries.partition_point(|entry| offset_of(*entry) <= offset);
         let end = entries.get(next).map_or(self.end, |next| offset_of(*next));
         (end <= self.end).then_some(end)
     }
-}
-
-/// What git keeps in a `.rev` file, which spares sorting (gitformat-pack, "pack-*.rev files"). A file
-/// that lies makes entries look damaged, by their checksums.
-fn reverse_index(file: &[u8], count: u32) -> Option<Vec<index::EntryIndex>> {
-    let rest = file.strip_prefix(b"RIDX\0\0\0\x01")?.get(4..)?;
-    let (table, _) = rest.split_at_checked(count as usize * 4)?;
-    let numbers = table.as_chunks::<4>().0.iter();
-    let entries: Vec<_> = numbers.map(|number| u32::from_be_bytes(*number)).collect();
-    entries
-        .iter()
-        .all(|entry| *entry < count)
-        .then_some(entries)
 }

@@ -1,5 +1,7 @@
-//! What is in all the trees of a pack: read in the order of its deltas, each once, and of each only
-//! what it has and the tree that it is a delta of hasn't.
+//! The entries of all trees of a pack, by pack position.
+//!
+//! Trees are read in the order of the pack's deltas, each once, and of each only the entries are kept that the
+//! tree's delta base lacks.
 
 use std::{
     ops::Range,
@@ -16,9 +18,8 @@ use gix::{
 
 use super::{
     StoredPacks,
-    delta_chains::{Chains, GivenUp, Look},
-    pack_scan::bases_and_kinds,
-    rev_index::Survey,
+    delta_chains::{ChainError, ChainMemory, ChainVisitor, DeltaChains},
+    pack_scan::{PackScan, bases_and_kinds},
 };
 use crate::{
     Error, Phase, SyncContext,
@@ -32,161 +33,166 @@ use crate::{
     },
 };
 
-/// Bytes that reading the trees of a pack may take.
-pub(crate) struct Memory {
-    /// For contents that wait for their turn.
-    pub(crate) contents: u64,
-    /// For one tree.
-    pub(crate) each: u64,
-    /// For what was found. Of trees that aren't deltas of each other there is very much.
-    pub(crate) links: u64,
+/// Memory for reading the trees of a pack, in bytes.
+pub(crate) struct TreeGraphMemory {
+    pub(crate) chains: ChainMemory,
+    /// For the graph. Trees that aren't deltas of each other have very many edges.
+    pub(crate) edges: u64,
 }
 
-/// For objects that nobody sends us.
-pub(crate) const OWN: Memory = Memory {
-    contents: 32 * 1024 * 1024,
-    each: u64::MAX,
-    links: 512 * 1024 * 1024,
+/// The memory for a store's own trees, which no remote chose.
+pub(crate) const OWN_OBJECTS: TreeGraphMemory = TreeGraphMemory {
+    chains: ChainMemory {
+        contents: 32 * 1024 * 1024,
+        largest: u64::MAX,
+    },
+    edges: 512 * 1024 * 1024,
 };
 
-/// How many links take as much memory as what is not in the pack, beside its own.
-const LINKS_OF_ELSEWHERE: usize = 3;
+/// The memory of an object outside of the pack beside its edge, in edges.
+const EDGES_OF_OUTSIDE: usize = 3;
 
-/// From how many commits on it can be worth it to look at all of a pack, and how small a part of its
-/// objects they may be.
+/// Reading all trees of a pack can pay off from `MANY_COMMITS` on, if they are more than one in `MIN_SHARE`
+/// of the pack's objects.
 pub(crate) const MANY_COMMITS: usize = 1000;
 pub(crate) const MIN_SHARE: usize = 20;
 
-/// Whether reading all trees of the largest pack is less than following those of so many commits.
+/// Whether reading all trees of the largest pack is less work than following the trees of `commits` commits.
 pub(crate) fn is_worth_it(commits: usize, packs: &StoredPacks) -> bool {
     commits >= MANY_COMMITS && commits >= packs.most_objects() / MIN_SHARE
 }
 
-/// An entry of a tree.
+/// An entry of a tree, except for a submodule.
 #[derive(Clone, Copy)]
-pub(crate) struct Link {
-    pub(crate) to: Target,
+pub(crate) struct TreeEdge {
+    pub(crate) to: EdgeTarget,
     pub(crate) kind: Kind,
-    /// Of its name alone, and how long that is.
+    /// The hash of the name without its path, and the length of the name, at most 16.
     pub(crate) name_hash: u32,
     pub(crate) name_length: u8,
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Target {
-    /// At this place in the pack.
-    Here(u32),
-    /// One of [`Read::elsewhere`].
-    Elsewhere(u32),
+/// The object that a tree's entry names.
+pub(crate) enum EdgeTarget {
+    /// The object at this pack position.
+    InPack(u32),
+    /// An object of [`EdgeList::outside`].
+    Outside(u32),
 }
 
-/// What the trees of a pack have in them. None was read by default.
+/// The edges from the trees of a pack to their entries. The default graph has no tree.
 #[derive(Default)]
-pub(crate) struct TreeLinks {
+pub(crate) struct TreeGraph {
     pub(crate) bases: Vec<u32>,
     pub(crate) kinds: Vec<Option<Kind>>,
-    /// Of each tree, by its place: who has read it, and what it has beyond its base.
+    /// By pack position: the list with the edges of a tree beyond its base's, and their range there.
     read: Vec<OnceLock<(u32, Range<u32>)>>,
-    readers: Vec<Read>,
+    lists: Vec<EdgeList>,
 }
 
-/// What one thread has read.
+/// The edges that one thread has read.
 #[derive(Default)]
-pub(crate) struct Read {
-    links: Vec<Link>,
-    pub(crate) elsewhere: Vec<ObjectId>,
+pub(crate) struct EdgeList {
+    edges: Vec<TreeEdge>,
+    pub(crate) outside: Vec<ObjectId>,
 }
 
-impl TreeLinks {
-    /// `None` if some tree can't be read that way, or if there is not enough memory.
+impl TreeGraph {
+    /// Reads the trees of a pack. `None` if a tree can't be made from its delta, or if `memory` is too small.
     pub(crate) fn read(
-        survey: &Survey<'_>,
-        memory: &Memory,
+        scan: &PackScan<'_>,
+        memory: &TreeGraphMemory,
         phase: Phase,
         run: &SyncContext,
     ) -> Result<Option<Self>, Error> {
-        let (bases, kinds) = bases_and_kinds(survey.entries);
-        let read: Vec<_> = (0..survey.order.len()).map(|_| OnceLock::new()).collect();
-        let (count, links) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        // Each is numbered with 32 bits.
-        let most_links = memory.links.min(u32::MAX.into()) as usize / size_of::<Link>();
-        let trees = |reader| Trees {
-            survey,
+        let (bases, kinds) = bases_and_kinds(scan.entries);
+        let read: Vec<_> = (0..scan.rev_index.len()).map(|_| OnceLock::new()).collect();
+        let (count, edges) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        // Edges have numbers of 32 bits.
+        let max_edges = memory.edges.min(u32::MAX.into()) as usize / size_of::<TreeEdge>();
+        let collector = |list| EdgeCollector {
+            scan,
             read: &read,
             count: &count,
-            links: &links,
-            most_links,
-            reader,
-            found: Read::default(),
+            edges: &edges,
+            max_edges,
+            list,
+            found: EdgeList::default(),
             phase,
             run,
         };
-        let chains = Chains {
-            survey,
+        let chains = DeltaChains {
+            scan,
             bases: &bases,
             kinds: &kinds,
             deltas: Deltas::of_bases(&bases),
             run,
         };
-        let readers = chains.descend(Kind::Tree, (memory.contents, memory.each), trees);
-        match readers {
-            Ok(readers) => Ok(Some(TreeLinks {
+        match chains.visit_all(Kind::Tree, memory.chains, collector) {
+            Ok(collectors) => Ok(Some(TreeGraph {
                 bases,
                 kinds,
-                readers: readers.into_iter().map(|trees| trees.found).collect(),
+                lists: collectors
+                    .into_iter()
+                    .map(|collector| collector.found)
+                    .collect(),
                 read,
             })),
-            Err(GivenUp::Stopped(err)) => Err(err),
-            Err(GivenUp::Unreadable) => Ok(None),
+            Err(ChainError::Stopped(err)) => Err(err),
+            Err(ChainError::Unreadable) => Ok(None),
         }
     }
 
-    pub(crate) fn of(&self, tree: u32) -> Option<(&Read, &[Link])> {
-        let (reader, range) = self.read.get(tree as usize)?.get()?;
-        let read = &self.readers[*reader as usize];
-        Some((read, &read.links[range.start as usize..range.end as usize]))
+    /// The edges of a tree beyond its base's. `None` for a tree that was not read.
+    pub(crate) fn of(&self, tree: u32) -> Option<(&EdgeList, &[TreeEdge])> {
+        let (list, range) = self.read.get(tree as usize)?.get()?;
+        let list = &self.lists[*list as usize];
+        Some((list, &list.edges[range.start as usize..range.end as usize]))
     }
 
-    /// Whether every tree leads only to what is in the pack, of the kind that the tree says, and
-    /// trees to trees no more than `levels` times.
-    pub(crate) fn are_closed(&self, levels: u16, run: &SyncContext) -> Result<bool, Error> {
-        let is_here = |link: &Link| match link.to {
-            Target::Here(place) => self.kinds[place as usize] == Some(link.kind),
-            Target::Elsewhere(_) => false,
+    /// Whether every tree leads only to objects of the pack, of the kind that the tree says, and trees are
+    /// nested at most `levels` deep.
+    pub(crate) fn are_self_contained(&self, levels: u16, run: &SyncContext) -> Result<bool, Error> {
+        let is_in_pack = |edge: &TreeEdge| match edge.to {
+            EdgeTarget::InPack(pack_pos) => self.kinds[pack_pos as usize] == Some(edge.kind),
+            EdgeTarget::Outside(_) => false,
         };
-        let mut links = self.readers.iter().flat_map(|reader| &reader.links);
+        let mut edges = self.lists.iter().flat_map(|list| &list.edges);
         let all_are_read = (0..)
             .zip(&self.kinds)
-            .all(|(place, kind)| *kind != Some(Kind::Tree) || self.of(place).is_some());
-        Ok(all_are_read && links.all(is_here) && self.nest_at_most(levels, run)?)
+            .all(|(pack_pos, kind)| *kind != Some(Kind::Tree) || self.of(pack_pos).is_some());
+        Ok(all_are_read && edges.all(is_in_pack) && self.nest_at_most(levels, run)?)
     }
 
-    /// A tree has none but the trees of its base and its own, so it goes no deeper than those do.
+    /// Whether trees are nested at most `levels` deep. A tree's subtrees are among its base's and its own, so
+    /// the tree goes no deeper than its base or one level above its own subtrees.
     fn nest_at_most(&self, levels: u16, run: &SyncContext) -> Result<bool, Error> {
         const NEW: u16 = 0;
         const ENTERED: u16 = u16::MAX;
         let mut heights = vec![NEW; self.kinds.len()];
-        let mut way = Vec::new();
-        for (place, kind) in (0..).zip(&self.kinds) {
+        let mut path = Vec::new();
+        for (pack_pos, kind) in (0..).zip(&self.kinds) {
             if *kind == Some(Kind::Tree) {
-                way.push(place);
+                path.push(pack_pos);
             }
-            while let Some(tree) = way.last().copied() {
+            while let Some(tree) = path.last().copied() {
                 run.check()?;
                 let entered = std::mem::replace(&mut heights[tree as usize], ENTERED);
                 if entered != NEW && entered != ENTERED {
                     heights[tree as usize] = entered;
-                    way.pop();
+                    path.pop();
                     continue;
                 }
                 let base = self.bases[tree as usize];
                 let base = (base != NO_BASE).then_some((base, 0));
                 let mut height = 1;
-                let before = way.len();
+                let before = path.len();
                 for (below, step) in self.trees_in(tree).map(|tree| (tree, 1)).chain(base) {
                     match heights[below as usize] {
-                        NEW => way.push(below),
-                        // Only by way of a base: what is in it need not be in here.
+                        NEW => path.push(below),
+                        // A cycle by way of a base. It may not be one of trees, as a tree need not have what
+                        // its base has; the answer errs on the safe side.
                         ENTERED => return Ok(false),
                         known => height = height.max(known + step),
                     }
@@ -194,9 +200,9 @@ impl TreeLinks {
                 if height > levels {
                     return Ok(false);
                 }
-                if way.len() == before {
+                if path.len() == before {
                     heights[tree as usize] = height;
-                    way.pop();
+                    path.pop();
                 }
             }
         }
@@ -204,41 +210,42 @@ impl TreeLinks {
     }
 
     fn trees_in(&self, tree: u32) -> impl Iterator<Item = u32> {
-        let links = self.of(tree).map_or(&[][..], |(_, links)| links);
-        links.iter().filter_map(|link| match (link.kind, link.to) {
-            (Kind::Tree, Target::Here(place)) => Some(place),
+        let edges = self.of(tree).map_or(&[][..], |(_, edges)| edges);
+        edges.iter().filter_map(|edge| match (edge.kind, edge.to) {
+            (Kind::Tree, EdgeTarget::InPack(pack_pos)) => Some(pack_pos),
             _ => None,
         })
     }
 }
 
-/// Reads trees on the way down.
-struct Trees<'a> {
-    survey: &'a Survey<'a>,
+/// Collects the edges of the trees that one thread visits.
+struct EdgeCollector<'a> {
+    scan: &'a PackScan<'a>,
     read: &'a [OnceLock<(u32, Range<u32>)>],
     count: &'a AtomicUsize,
-    /// How many all readers have found.
-    links: &'a AtomicUsize,
-    most_links: usize,
-    reader: u32,
-    found: Read,
+    /// Number of edges of all threads.
+    edges: &'a AtomicUsize,
+    max_edges: usize,
+    /// The number of the thread's list.
+    list: u32,
+    found: EdgeList,
     phase: Phase,
     run: &'a SyncContext,
 }
 
-impl Trees<'_> {
-    fn note(&mut self, entry: &EntryRef<'_>) {
+impl EdgeCollector<'_> {
+    fn add(&mut self, entry: &EntryRef<'_>) {
         let Some(kind) = kind_of(entry) else {
             return;
         };
-        let to = match self.survey.order.find(entry.oid) {
-            Some(place) => Target::Here(place),
+        let to = match self.scan.rev_index.find(entry.oid) {
+            Some(pack_pos) => EdgeTarget::InPack(pack_pos),
             None => {
-                self.found.elsewhere.push(entry.oid.to_owned());
-                Target::Elsewhere(self.found.elsewhere.len() as u32 - 1)
+                self.found.outside.push(entry.oid.to_owned());
+                EdgeTarget::Outside(self.found.outside.len() as u32 - 1)
             }
         };
-        self.found.links.push(Link {
+        self.found.edges.push(TreeEdge {
             to,
             kind,
             name_hash: name_hash(entry.filename),
@@ -247,49 +254,49 @@ impl Trees<'_> {
     }
 }
 
-impl Look for Trees<'_> {
-    type Note = TreeFingerprint;
+impl ChainVisitor for EdgeCollector<'_> {
+    type Kept = TreeFingerprint;
 
-    fn look_at(
+    fn visit(
         &mut self,
         entry: u32,
         content: &[u8],
         base: Option<Visited<'_, TreeFingerprint>>,
-    ) -> Result<TreeFingerprint, GivenUp> {
+    ) -> Result<TreeFingerprint, ChainError> {
         let count = self.count.fetch_add(1, Relaxed) as u64;
         if count.is_multiple_of(1024) {
             self.run.advance(self.phase, count, None);
         }
-        let first = self.found.links.len() as u32;
-        let first_elsewhere = self.found.elsewhere.len();
-        // Without its base at hand it isn't known what is new.
-        let is_known = base.is_some() || self.survey.is_whole(entry);
-        let format = self.survey.order.index.object_hash();
+        let first = self.found.edges.len() as u32;
+        let first_outside = self.found.outside.len();
+        // Without its base in memory nobody knows which entries of a delta are new.
+        let is_known = base.is_some() || self.scan.is_whole(entry);
+        let format = self.scan.rev_index.index.object_hash();
         let changed = base.as_ref().and_then(|base| {
-            // If it isn't, the whole tree that it is made from in the end can't be read, nor can all that
-            // is made from that. Whoever needs one of them finds out: there or by reading it in full.
+            // If the base is unsound, so is the whole tree at the root of its chain: that one has no edges in
+            // the graph, and every user of it or its deltas meets the fault there or reads the tree in full.
             let is_sound = || true;
             base.note.changed(content, base.content, format, is_sound)
         });
         let base = base.map_or(&[][..], |base| base.content);
-        let mut note = |entry: EntryRef<'_>, _: Option<_>| self.note(&entry);
+        let mut add = |entry: EntryRef<'_>, _: Option<_>| self.add(&entry);
         let read = match &changed {
             Some(changed) => {
                 let mut entries = changed.entries.iter();
-                entries.try_for_each(|(raw, _)| each_new(raw, &[], format, &mut note))
+                entries.try_for_each(|(raw, _)| each_new(raw, &[], format, &mut add))
             }
-            None if is_known => each_new(content, base, format, note),
+            None if is_known => each_new(content, base, format, add),
             None => None,
         };
-        let elsewhere = self.found.elsewhere.len() - first_elsewhere;
-        let more = self.found.links.len() - first as usize + elsewhere * LINKS_OF_ELSEWHERE;
-        if self.links.fetch_add(more, Relaxed) + more > self.most_links {
-            return Err(GivenUp::Unreadable);
+        let outside = self.found.outside.len() - first_outside;
+        let more = self.found.edges.len() - first as usize + outside * EDGES_OF_OUTSIDE;
+        if self.edges.fetch_add(more, Relaxed) + more > self.max_edges {
+            return Err(ChainError::Unreadable);
         }
-        // One that can't be parsed may not be needed.
+        // A tree that can't be parsed may not be needed.
         if read.is_some() {
-            let links = first..self.found.links.len() as u32;
-            let _ = self.read[entry as usize].set((self.reader, links));
+            let edges = first..self.found.edges.len() as u32;
+            let _ = self.read[entry as usize].set((self.list, edges));
         }
         Ok(changed.map_or_else(TreeFingerprint::default, |changed| changed.fingerprint))
     }

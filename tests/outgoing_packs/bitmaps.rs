@@ -247,9 +247,9 @@ fn with_newer_objects_beside_the_pack() {
         sends_what_is_behind(&source, &["side", "v2", "key"]);
         sends_what_is_behind(&source, &all);
         let (pack, _) = stream(&source, &wants(&source, &all));
-        // Each without its checksum, and one of them without its header.
-        let as_it_is = pack[..pack.len() - 20].ends_with(&stored[12..stored.len() - 20]);
-        assert!(as_it_is, "{how}");
+        // Stored deltas are reused: only the newer objects come on top.
+        let added = pack.len() as i64 - stored.len() as i64;
+        assert!(added < 2048, "{how}: {added}");
         source.git(&["repack", "-dq"]);
     }
 }

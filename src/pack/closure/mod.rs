@@ -12,7 +12,7 @@
 //! see [`are_complete`].
 //!
 //! Where very many commits are to be checked, all trees of the store's largest pack are read first, in
-//! the order of its deltas: see [`ClosedPack`](crate::stored_packs::self_contained::ClosedPack).
+//! the order of its deltas: see [`SelfContainedPack`](crate::stored_packs::self_contained::SelfContainedPack).
 //!
 //! Who sent the objects decides how many there are, how deep they are nested and how large they are.
 //! So what is kept of each is some bytes: see [`Known`](known::Known) and [`Trees`](trees::Trees).

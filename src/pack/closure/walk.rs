@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Error, Phase, SyncContext,
     object::{commit::tree_and_parents, tag::tag_target, tree_entries::MAX_COMPARED},
-    stored_packs::self_contained::{ClosedPack, Worth},
+    stored_packs::self_contained::{ScanDemand, SelfContainedPack},
 };
 
 pub(super) struct Walk<'a> {
@@ -31,7 +31,7 @@ pub(super) struct Walk<'a> {
     trees: Trees,
     /// The commit that was completed last, which often is a parent of the next one, and its tree.
     last: Option<(Node, ObjectId)>,
-    closed: ClosedPack,
+    closed: SelfContainedPack,
     /// Whether their trees were checked or are still to be.
     entered_commits: usize,
     pub(super) visited: u64,
@@ -73,7 +73,7 @@ impl<'a> Walk<'a> {
             line: Vec::new(),
             ahead: Vec::new(),
             last: None,
-            closed: ClosedPack::default(),
+            closed: SelfContainedPack::default(),
             entered_commits: 0,
             visited: 0,
         }
@@ -165,7 +165,7 @@ impl<'a> Walk<'a> {
         if self.objects.arrived.is_some() || !self.objects.bad.is_empty() {
             return Ok(None);
         }
-        let worth = Worth {
+        let worth = ScanDemand {
             commits: self.entered_commits,
             levels: MAX_LEVELS as u16,
             memory: self.objects.memory / 8 * 3,

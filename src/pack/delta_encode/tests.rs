@@ -13,7 +13,7 @@ use crate::{
 };
 
 fn encode(base: &[u8], target: &[u8]) -> Vec<u8> {
-    Base::new(base.to_vec())
+    DeltaBase::new(base.to_vec())
         .encode(target, usize::MAX)
         .expect("a target and no limit")
 }
@@ -106,7 +106,7 @@ fn the_format_to_the_byte() {
 fn a_delta_never_exceeds_the_limit() {
     for (name, base, target, _) in pairs() {
         let whole = encode(&base, &target);
-        let base = Base::new(base);
+        let base = DeltaBase::new(base);
         assert_eq!(base.encode(&target, whole.len() - 1), None, "{name}");
         assert!(base.encode(&target, whole.len()) == Some(whole), "{name}");
     }
@@ -116,14 +116,14 @@ fn a_delta_never_exceeds_the_limit() {
 #[test]
 fn an_empty_target_has_no_delta() {
     for base in [&b""[..], b"content"] {
-        assert_eq!(Base::new(base.to_vec()).encode(b"", usize::MAX), None);
+        assert_eq!(DeltaBase::new(base.to_vec()).encode(b"", usize::MAX), None);
     }
 }
 
 #[test]
 fn a_base_serves_many_targets() {
     let text = noise(3000, 1);
-    let base = Base::new(text.clone());
+    let base = DeltaBase::new(text.clone());
     for at in 0..100 {
         let target = [&text[..at * 20], b"new", &text[at * 20..]].concat();
         let delta = base.encode(&target, 40).expect("one insertion");
@@ -265,7 +265,7 @@ proptest! {
     fn a_limit_makes_no_other_delta((base, target) in edited(), percent in 0..120_usize) {
         let whole = encode(&base, &target);
         let limit = whole.len() * percent / 100;
-        if let Some(delta) = Base::new(base).encode(&target, limit) {
+        if let Some(delta) = DeltaBase::new(base).encode(&target, limit) {
             prop_assert!(delta.len() <= limit);
             prop_assert_eq!(delta, whole);
         }

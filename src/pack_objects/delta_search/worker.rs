@@ -1,4 +1,4 @@
-//! One thread of the search.
+//! One thread of the search for deltas.
 
 use std::{
     collections::VecDeque,
@@ -7,23 +7,23 @@ use std::{
 
 use gix::oid;
 
-use super::{Candidate, Delta, Limits, is_good_enough, max_size};
+use super::{Candidate, Delta, SearchLimits, is_good_enough, max_size};
 use crate::{
     Error, SyncContext,
-    pack::{deflate::Deflater, delta_encode::Base},
+    pack::{deflate::Deflater, delta_encode::DeltaBase},
 };
 
-/// What the workers have in common.
+/// The state that all workers share.
 pub(super) struct Shared<'a> {
     pub(super) candidates: &'a [Candidate],
-    pub(super) limits: &'a Limits,
+    pub(super) limits: &'a SearchLimits,
     pub(super) run: &'a SyncContext,
-    /// What one worker may use.
+    /// Bytes for the window of one worker.
     pub(super) window_memory: usize,
-    /// What is left for all of them.
+    /// Bytes that are left for the deltas of all workers.
     pub(super) delta_memory: AtomicUsize,
     pub(super) next_chunk: AtomicUsize,
-    /// Nobody needs the result any more.
+    /// A worker has failed, so the result is not needed any more.
     pub(super) has_failed: AtomicBool,
 }
 
@@ -36,35 +36,37 @@ impl Shared<'_> {
     }
 }
 
+/// A thread of the search, with a window of candidates.
 pub(super) struct Worker<'a, R> {
     shared: &'a Shared<'a>,
     read: R,
     buffer: Vec<u8>,
     deflater: Deflater,
-    /// What the next target is compared with, in this order.
+    /// The candidates that the next target is compared with, in this order.
     window: VecDeque<Slot>,
-    /// What the window and the target take, counting an index for each.
+    /// Bytes of the window and the target, with an index for each.
     memory: usize,
 }
 
+/// A candidate in the window.
 struct Slot {
     candidate: usize,
-    /// How many deltas it takes to get at it.
+    /// Number of deltas in the candidate's chain.
     depth: u32,
     /// Read when it is first needed.
-    base: Option<Base>,
+    base: Option<DeltaBase>,
 }
 
 /// The best delta so far.
 struct Best {
-    /// Its base's place in the window.
+    /// The place of its base in the window.
     slot: usize,
     depth: u32,
     delta: Vec<u8>,
 }
 
 impl Best {
-    /// Of two that are within [`max_size()`]. The first one stays unless there is a reason.
+    /// Whether this delta replaces `other`. Both are within [`max_size()`]; of equal ones the first stays.
     fn is_better(&self, other: &Best) -> bool {
         self.delta.len() != other.delta.len() || self.depth < other.depth
     }
@@ -110,7 +112,7 @@ where
         Ok(())
     }
 
-    /// Looks for a base in the window, and puts the candidate into it.
+    /// Searches a base for the candidate in the window, and puts the candidate into it.
     fn add(&mut self, candidate: usize) -> Result<Option<Delta>, Error> {
         let mut slot = Slot {
             candidate,
@@ -127,7 +129,7 @@ where
                 size: best.delta.len() as u64,
                 data: self.shared.reserve(data.len()).then_some(data),
             });
-            // What was good for one is likely to be good for the next.
+            // A good base for one target is likely to be good for the next.
             if let Some(base) = self.window.remove(best.slot) {
                 self.window.push_front(base);
             }
@@ -142,7 +144,7 @@ where
     fn best(&mut self, target: &mut Slot) -> Result<Option<Best>, Error> {
         let mut best = None;
         let mut slot = 0;
-        // Reading makes the window shorter where memory is short.
+        // Invariant: reading may drop the end of the window, but never `slot` or what is before it.
         while slot < self.window.len() {
             self.shared.run.check()?;
             if let Some(better) = self.compare(slot, target, best.as_ref())? {
@@ -196,9 +198,9 @@ where
     }
 
     /// Reads an object, unless there is no room for it beside the window up to `last`.
-    fn load(&mut self, candidate: usize, last: usize) -> Result<Option<Base>, Error> {
+    fn load(&mut self, candidate: usize, last: usize) -> Result<Option<DeltaBase>, Error> {
         let candidate = &self.shared.candidates[candidate];
-        let needed = Base::memory(candidate.size as usize);
+        let needed = DeltaBase::memory(candidate.size as usize);
         while self.memory + needed > self.shared.window_memory && self.window.len() > last + 1 {
             self.forget_oldest();
         }
@@ -207,11 +209,11 @@ where
         }
         match (self.read)(&candidate.id, &mut self.buffer) {
             Ok(()) => {
-                let base = Base::new(copy_or_take(&mut self.buffer));
-                self.memory += Base::memory(base.content().len());
+                let base = DeltaBase::new(copy_or_take(&mut self.buffer));
+                self.memory += DeltaBase::memory(base.content().len());
                 Ok(Some(base))
             }
-            // It isn't sent, so the pack can do without.
+            // The pack can do without an object that is not sent.
             Err(_) if candidate.is_base_only => Ok(None),
             Err(err) => Err(Error::new(
                 err.kind(),
@@ -223,12 +225,12 @@ where
 
     fn forget_oldest(&mut self) {
         if let Some(base) = self.window.pop_back().and_then(|slot| slot.base) {
-            self.memory -= Base::memory(base.content().len());
+            self.memory -= DeltaBase::memory(base.content().len());
         }
     }
 }
 
-/// The content of the buffer, which is used again unless it is large.
+/// The content of the buffer, whose memory is used again unless it is large.
 fn copy_or_take(buffer: &mut Vec<u8>) -> Vec<u8> {
     const LARGE: usize = 1024 * 1024;
     if buffer.len() < LARGE {

@@ -1,13 +1,13 @@
 //! Packs that say to make very much of what they have.
 
 use super::*;
-use crate::pack::delta_encode::Base;
+use crate::pack::delta_encode::DeltaBase;
 
 #[test]
 fn very_much_is_summed_before_any_of_it_is_made() {
     let content = vec![0; 1 << 20];
     let one_more = [&content[..], b"!"].concat();
-    let delta = Base::new(content.clone()).encode(&one_more, usize::MAX);
+    let delta = DeltaBase::new(content.clone()).encode(&one_more, usize::MAX);
     let mut delta = delta.expect("a delta");
     let mut entries = Entries::default();
     entries.add(Header::Blob, &content);

@@ -1,7 +1,7 @@
 //! Trees that are deltas of others: of these, only what has changed is looked at.
 
 use super::*;
-use crate::pack::delta_encode::Base as DeltaBase;
+use crate::pack::delta_encode::DeltaBase;
 
 const NULL: [u8; 20] = [0; 20];
 /// No `.gitmodules` that git takes.

@@ -66,19 +66,19 @@ impl Objects {
         Ok(())
     }
 
-    fn search(&self, limits: &Limits) -> Result<Vec<Option<Delta>>, Error> {
+    fn search(&self, limits: &SearchLimits) -> Result<Vec<Option<Delta>>, Error> {
         let run = SyncContext::new(&SyncOptions::default());
         let open = || |id: &oid, buffer: &mut Vec<u8>| self.read(id, buffer);
         search(&self.candidates, open, limits, &run)
     }
 
-    fn deltas(&self, limits: &Limits) -> Vec<Option<Delta>> {
+    fn deltas(&self, limits: &SearchLimits) -> Vec<Option<Delta>> {
         self.search(limits).expect("everything can be read")
     }
 
     /// How many deltas it takes to get at each; fails if that is more than `limits` say, if a delta
     /// doesn't make its target, or if it is one that must not be.
-    fn check(&self, deltas: &[Option<Delta>], limits: &Limits) -> Vec<u32> {
+    fn check(&self, deltas: &[Option<Delta>], limits: &SearchLimits) -> Vec<u32> {
         assert_eq!(deltas.len(), self.candidates.len());
         let mut depths = Vec::new();
         for (index, target) in self.candidates.iter().enumerate() {
@@ -102,7 +102,7 @@ impl Objects {
             assert!(delta.size < target.size / 2);
             let data = match &delta.data {
                 Some(data) => inflate(data, delta.size as usize),
-                None => Base::new(self.content(delta.base).to_vec())
+                None => DeltaBase::new(self.content(delta.base).to_vec())
                     .encode(self.content(index), delta.size as usize)
                     .expect("what fitted once fits again"),
             };
@@ -114,10 +114,10 @@ impl Objects {
     }
 }
 
-fn one_thread() -> Limits {
-    Limits {
+fn one_thread() -> SearchLimits {
+    SearchLimits {
         threads: 1,
-        ..Limits::default()
+        ..SearchLimits::default()
     }
 }
 
@@ -145,7 +145,7 @@ fn a_version_that_the_receiver_has_comes_first() {
 fn chains_end_at_the_depth() {
     let objects = Objects::versions(80);
     for (window, depth) in [(1, 50), (10, 50), (1, 3), (10, 1), (10, 0), (0, 50)] {
-        let limits = Limits {
+        let limits = SearchLimits {
             window,
             depth,
             ..one_thread()
@@ -165,7 +165,7 @@ fn a_chain_leaves_room_for_the_deltas_that_are_reused() {
     for candidate in &mut objects.candidates {
         candidate.height = 48;
     }
-    let limits = Limits {
+    let limits = SearchLimits {
         window: 1,
         ..one_thread()
     };
@@ -180,14 +180,14 @@ fn a_chain_leaves_room_for_the_deltas_that_are_reused() {
 #[test]
 fn who_is_not_compared_is_not_even_read() {
     type Change = fn(&mut Candidate);
-    let cases: [(&str, Change, Limits); 5] = [
+    let cases: [(&str, Change, SearchLimits); 5] = [
         ("compared before", |c| c.whole_in = Some(3), one_thread()),
         ("base only", |c| c.is_base_only = true, one_thread()),
         ("no room for any", |c| c.height = 50, one_thread()),
         (
             "large",
             |_| (),
-            Limits {
+            SearchLimits {
                 big_file: 1000,
                 ..one_thread()
             },
@@ -195,7 +195,7 @@ fn who_is_not_compared_is_not_even_read() {
         (
             "no memory",
             |_| (),
-            Limits {
+            SearchLimits {
                 window_memory: 1000,
                 ..one_thread()
             },
@@ -261,12 +261,12 @@ fn tiny_objects_are_left_alone() {
 
 const FILE: usize = 2000;
 
-/// Limits for [`many_files()`].
-fn small_chunks(threads: usize) -> Limits {
-    Limits {
+/// SearchLimits for [`many_files()`].
+fn small_chunks(threads: usize) -> SearchLimits {
+    SearchLimits {
         threads,
         chunk: 20 * FILE as u64,
-        ..Limits::default()
+        ..SearchLimits::default()
     }
 }
 
@@ -301,10 +301,10 @@ fn the_number_of_threads_changes_nothing() {
 #[test]
 fn short_memory_finds_less_and_nothing_wrong() {
     let objects = many_files();
-    let pair = 2 * Base::memory(FILE);
+    let pair = 2 * DeltaBase::memory(FILE);
     let mut found = Vec::new();
     for window_memory in [pair - 1, pair, 2 * pair] {
-        let limits = Limits {
+        let limits = SearchLimits {
             window_memory,
             ..small_chunks(4)
         };
@@ -319,7 +319,7 @@ fn short_memory_finds_less_and_nothing_wrong() {
 fn a_delta_that_cannot_be_kept_is_told_without_its_data() {
     let objects = Objects::versions(6);
     let all = objects.deltas(&one_thread());
-    let limits = Limits {
+    let limits = SearchLimits {
         delta_memory: 60,
         ..one_thread()
     };
@@ -409,7 +409,7 @@ proptest! {
     #[test]
     fn the_rules_hold(objects in objects(), depth in 0..6_u32, memory in 0..20_000_usize) {
         for window_memory in [memory, 256 << 20] {
-            let limits = Limits { depth, window_memory, ..one_thread() };
+            let limits = SearchLimits { depth, window_memory, ..one_thread() };
             objects.check(&objects.deltas(&limits), &limits);
         }
     }

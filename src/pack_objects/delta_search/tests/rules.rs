@@ -83,7 +83,7 @@ fn each_thread_has_room_for_the_largest_pair() {
     for megabytes in [1, 10, 400] {
         objects.push(Kind::Blob, 0, Vec::new()).size = megabytes << 20;
     }
-    let pair = 2 * Base::memory(10 << 20);
+    let pair = 2 * DeltaBase::memory(10 << 20);
     for (wanted, window_memory, expected) in [
         (8, 3 * pair, 3),
         (2, 3 * pair, 2),
@@ -93,10 +93,10 @@ fn each_thread_has_room_for_the_largest_pair() {
         (8, 0, 1),
         (0, 3 * pair, 1),
     ] {
-        let limits = Limits {
+        let limits = SearchLimits {
             threads: wanted,
             window_memory,
-            ..Limits::default()
+            ..SearchLimits::default()
         };
         let threads = threads(&[0, 1, 2], &objects.candidates, &limits);
         assert_eq!(threads, expected, "{limits:?}");
