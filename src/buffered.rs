@@ -1,4 +1,4 @@
-//! What readers with a buffer of their own have in common.
+//! Readers with a buffer of their own.
 
 use std::io::{self, BufRead, Read as _};
 

@@ -227,7 +227,7 @@ mod tests {
         written
     }
 
-    /// So many bits, first of a run of zeros or ones and then of literal words.
+    /// A compressed bitmap of so many bits: a run of zeros or ones, then literal words.
     fn run(bits: u32, ones: bool, words: u64, literal: &[u64]) -> Vec<u8> {
         let marker = u64::from(ones) | words << 1 | (literal.len() as u64) << 33;
         let mut bytes = [bits, 1 + literal.len() as u32]

@@ -24,7 +24,7 @@ use crate::{
 pub(crate) struct Candidate {
     pub id: ObjectId,
     pub kind: Kind,
-    /// Groups the versions of one file: [`name_hash()`] of its path.
+    /// The [hash](crate::pack::name_hash::name_hash) of the path, which groups the versions of one file.
     pub name_hash: u32,
     pub size: u64,
     /// The receiver has the object: it may be a base and is not sent.

@@ -23,6 +23,6 @@ pub(super) struct Selection {
     pub(super) objects: Vec<SelectedObject>,
     /// Objects that the receiver has: other versions of those to send.
     pub(super) bases: Vec<SelectedObject>,
-    /// Some of the trees among these, as they were read.
+    /// The contents of some of these trees.
     pub(super) trees: TreeCache,
 }

@@ -57,7 +57,7 @@ pub(super) struct TreeWalk<'a> {
 /// The objects that a walk has selected.
 #[derive(Default)]
 pub(super) struct WalkedObjects {
-    /// In the order of the walk, each once.
+    /// Each object once, in the order of the walk.
     pub(super) objects: Vec<SelectedObject>,
     /// Other versions of these, sent or the receiver's, with their kind and name hash.
     pub(super) others: HashMap<ObjectId, (Kind, u32)>,

@@ -51,7 +51,7 @@ fn take_size(rest: &mut &[u8]) -> Option<usize> {
     Some(size)
 }
 
-/// A stream and nothing after it, of that many bytes.
+/// The content of a stream of that many bytes, with nothing after it.
 pub(crate) fn inflate(stream: &[u8], size: usize) -> Vec<u8> {
     let mut content = vec![0; size + 1];
     let (status, read, written) = gix::zlib::Inflate::default()

@@ -1,4 +1,4 @@
-//! Git as the tests run it: without the settings of whoever runs them.
+//! The command line git, without the settings of the user who runs the tests.
 
 use std::{
     io::Write,
@@ -6,6 +6,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+/// Runs git in a directory.
 pub(crate) fn run(directory: &Path, arguments: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new("git")
         .arg("-C")

@@ -1,6 +1,6 @@
 //! Incompressible content.
 
-/// Bytes without any pattern, always the same.
+/// Bytes without any pattern, the same for each seed.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2) + 1;
     let next = || {

@@ -1,4 +1,4 @@
-//! Stores with one pack, made for the tests here.
+//! Stores with one pack.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::{
     stored_packs::odb::Odb,
 };
 
-/// Whose objects lie in its pack in this order.
+/// The objects of a store's pack, in the order of the pack.
 #[derive(Default)]
 pub(crate) struct TestStore {
     objects: Vec<Object>,
@@ -20,6 +20,7 @@ pub(crate) struct TestStore {
 }
 
 impl TestStore {
+    /// Adds a whole object.
     pub(crate) fn add(&mut self, kind: Kind, content: &[u8]) -> ObjectId {
         let object = Object::new(kind, content.to_vec(), HashKind::Sha1);
         let id = object.id;
@@ -28,7 +29,7 @@ impl TestStore {
         id
     }
 
-    /// As a delta of one that was added before.
+    /// Adds an object as a delta of one that was added before.
     pub(crate) fn add_on(&mut self, base: ObjectId, kind: Kind, content: &[u8]) -> ObjectId {
         let id = self.add(kind, content);
         let base = self.objects.iter().position(|object| object.id == base);
@@ -37,7 +38,7 @@ impl TestStore {
         id
     }
 
-    /// On disk, as it is: git looks at no more than what an index needs.
+    /// Writes the store to disk unchecked: git looks at no more than an index needs.
     pub(crate) fn write(&self) -> (TempDir, StoredPacks, Odb) {
         let dir = tempfile::tempdir().expect("a temporary directory");
         git_cli::git(dir.path(), &["init", "--quiet", "--bare"], b"");
@@ -58,6 +59,7 @@ pub(crate) fn tree(entries: &[(&str, &str, ObjectId)]) -> Vec<u8> {
     entries.iter().flat_map(entry).collect()
 }
 
+/// The content of a commit.
 pub(crate) fn commit(tree: ObjectId, parents: &[ObjectId]) -> Vec<u8> {
     let parents: String = parents
         .iter()

@@ -1,7 +1,7 @@
-//! The walk among commits that have generations: from the highest level down, each commit once.
+//! The walk among commits with generations: from the highest level down, each commit once.
 //!
-//! A commit's turn comes when all of its children have had theirs, so it has all its colours by then
-//! and needs them no longer afterwards: they are kept only for the commits that are next.
+//! A commit is visited after all of its children, so it has all its colours by then and needs them no longer
+//! afterwards: colours are kept only for waiting commits.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,13 @@ use super::{
 };
 use crate::Error;
 
-/// Two commits that have levels, the first one the higher of them.
+/// A search for one commit in the history of another. `from` has the higher level.
 pub(super) struct Search {
     pub(super) from: Index,
     pub(super) to: Index,
 }
 
-/// Tells for each search, in the order given, whether `from` leads to `to`.
+/// The answer to each search, in the order given.
 pub(super) fn search(
     history: &mut WalkedHistory<'_>,
     searches: &[Search],
@@ -33,34 +33,34 @@ pub(super) fn search(
     Ok(reaches)
 }
 
-/// One bit per search: for a commit, whether it is reached from there.
+/// A set of searches, one bit for each. The colours of a commit are the searches that have reached it.
 type Colours<const W: usize> = [u64; W];
 
 struct Descent<'h, 'g, const W: usize> {
     history: &'h mut WalkedHistory<'g>,
     searches: &'h [Search],
-    /// By index.
+    /// The state of each commit, by index.
     commits: Vec<Mark>,
-    /// The commits that are next, each in the list of its level.
+    /// Slots of waiting commits, each in the list of its level.
     waiting: Vec<Waiting<W>>,
-    /// Of those, ones that are free again.
+    /// The slots that are free again.
     free: Vec<u32>,
-    /// By level: the first in its list.
+    /// The first slot of each level's list.
     levels: Vec<u32>,
-    /// For each commit that is an end: the colours that are looked for there.
+    /// The colours of the searches for each commit that is a `to`.
     wanted: HashMap<Index, Colours<W>>,
-    /// By index, as far as ends go: whether it is one.
+    /// Whether a commit is a `to`, by index. No commit beyond the end is one.
     ends: Vec<bool>,
-    /// The levels below which the searches are over; the highest is last.
+    /// The level of each search's `to`, below which the search is over; the highest is last.
     floors: Vec<(u32, usize)>,
-    /// What is not decided.
+    /// The undecided searches.
     open: Colours<W>,
     found: Colours<W>,
-    /// What a hole may hide.
+    /// The searches that have met a hole.
     doubtful: Colours<W>,
 }
 
-/// What is known of a commit: nothing, that it waits, or that it had its turn.
+/// The state of a commit: [`NEW`], [`DONE`], or the slot in which it waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Mark(u32);
 
@@ -71,7 +71,7 @@ const DONE: Mark = Mark(NONE - 1);
 struct Waiting<const W: usize> {
     commit: Index,
     colours: Colours<W>,
-    /// The next one in the list.
+    /// The next slot in the list.
     next: u32,
 }
 
@@ -156,7 +156,7 @@ impl<'h, 'g, const W: usize> Descent<'h, 'g, W> {
         Ok(())
     }
 
-    /// Gives `colours` to a commit that was looked up, at `level` or below.
+    /// Adds colours to a commit that was looked up, and has it wait at `level` or below.
     fn paint(&mut self, commit: Index, colours: &Colours<W>, level: u32) {
         if self.history.is_hole(commit) {
             return add(&mut self.doubtful, colours);
@@ -167,7 +167,7 @@ impl<'h, 'g, const W: usize> Descent<'h, 'g, W> {
         }
         match self.commits[at] {
             NEW => {}
-            // Only in a graph that doesn't keep what it promises.
+            // Only a graph with wrong generations comes back to a visited commit.
             DONE => return add(&mut self.doubtful, colours),
             Mark(slot) => return add(&mut self.waiting[slot as usize].colours, colours),
         }
@@ -194,7 +194,7 @@ impl<'h, 'g, const W: usize> Descent<'h, 'g, W> {
         self.commits[at] = Mark(slot);
     }
 
-    /// Closes what can't be found any more from `level` down.
+    /// Closes the searches whose `to` is above `level`.
     fn close_above(&mut self, level: u32) {
         while let Some((_, search)) = self.floors.pop_if(|(floor, _)| *floor > level) {
             self.open[search / 64] &= !(1 << (search % 64));

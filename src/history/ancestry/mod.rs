@@ -1,13 +1,13 @@
-//! Which commit descends from which: fast-forward, behind, diverged, or not to be known.
+//! The relation of two commits: fast-forward, behind, diverged, or unknown.
 //!
-//! Pure decisions over a [`CommitGraph`]; nothing here does I/O of its own.
+//! Pure decisions over a [`CommitGraph`], without I/O of their own.
 //!
 //! # The walk
-//! [`compare`] answers for all its pairs in one walk. Every pair has two colours: what is reached
-//! from `new` and what is reached from `old`. A commit hands its colours to its parents, and is
-//! queued again whenever it gains one, so the colours come out right in any order; dates and
-//! generations only choose an order in which most commits are visited once. A colour that arrives
-//! at the pair's other end settles the pair. Three arguments let the walk stop before the root:
+//! [`compare`] answers all its pairs in one walk. Every pair has two colours: reached from `new`, and
+//! reached from `old`. A commit hands its colours to its parents, and is queued again whenever it
+//! gains one, so the colours are right in any order; dates and generations only choose an order in
+//! which most commits are visited once. A colour that arrives at the pair's other end settles the
+//! pair. Three arguments let the walk stop before the root:
 //!
 //! - **Both colours.** As long as `old` can still be found from `new`, some queued commit on the
 //!   way to it carries `new`'s colour. If it carried `old`'s colour too, `old` would be its own
@@ -18,8 +18,8 @@
 //! - **Holes.** A commit without known parents might hide `old` behind it, unless `old` reaches
 //!   that commit itself: the same cycle again. So a hole matters only while it has one colour.
 //!
-//! Where both ends have a generation there is less to do: only the higher one can lead to the other,
-//! so one colour is enough, and going down by levels needs no queue.
+//! If both ends have a generation, only the higher one can lead to the other: one colour is enough, and a
+//! walk down by levels needs no queue.
 
 mod descent;
 mod walk;
@@ -33,7 +33,7 @@ pub use crate::ref_source::{Commit, CommitGraph, Hole};
 use gix::ObjectId;
 use walked_history::WalkedHistory;
 
-/// How the two ends of a pair relate.
+/// The relation of the two ends of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Relation {
     /// `old` and `new` are one object.

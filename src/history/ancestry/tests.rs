@@ -181,7 +181,7 @@ impl CommitGraph for Chain {
     }
 }
 
-/// What can be seen from each commit, the slow way.
+/// The closure of all paths, computed the slow way.
 struct Oracle {
     /// `sees[a][b]`: a path of commits that are no holes leads from `a` to `b`.
     sees: Vec<Vec<bool>>,
@@ -233,15 +233,15 @@ impl Oracle {
 struct DrawnGraph {
     commits: Vec<DrawnCommit>,
     dates: Dates,
-    /// One in so many commits is a hole; none if 0.
+    /// Rate of holes: one in so many commits; none if 0.
     holes: u8,
-    /// One in so many commits that may have a generation lends one to its history; none if 0.
+    /// Rate of commits that lend a generation to their history, among those that may have one; none if 0.
     generations: u8,
 }
 
 #[derive(Debug, Clone)]
 struct DrawnCommit {
-    /// How far back each parent is.
+    /// The distance to each parent, less one.
     parents: Vec<u8>,
     date: i64,
     hole: u8,

@@ -1,4 +1,4 @@
-//! The walk itself; why it may stop where it does is argued in the [parent module](super).
+//! The walk among commits without generations. The [parent module](super) argues why it may stop where it does.
 
 use super::{
     Reach,
@@ -7,21 +7,21 @@ use super::{
 use crate::Error;
 use std::collections::{BinaryHeap, HashMap};
 
-/// Two different commits that both were looked up; a hole among them is a shallow one.
+/// Two different commits that were both looked up. A hole among them is a shallow one.
 pub(super) struct Pair {
     pub(super) old: Index,
     pub(super) new: Index,
 }
 
-/// At most one of the two is a yes.
+/// The answer for a pair. At most one of the two is [`Reach::Yes`].
 #[derive(Clone, Copy)]
 pub(super) struct Answer {
     pub(super) new_reaches_old: Reach,
     pub(super) old_reaches_new: Reach,
 }
 
-/// Answers for each pair, in the order given. Pairs beyond what fits into one pass make another
-/// one over the same `history`, which looks nothing up twice.
+/// The answer for each pair, in the order given. Pairs that don't fit into one pass get another one over the same
+/// `history`, which looks no commit up twice.
 pub(super) fn relate(
     history: &mut WalkedHistory<'_>,
     pairs: &[Pair],
@@ -37,7 +37,7 @@ pub(super) fn relate(
     Ok(answers)
 }
 
-/// One bit per pair and end: for a commit, whether it is reached from there.
+/// A set of ends, one bit per pair and end. The colours of a commit are the ends that have reached it.
 type Colours<const W: usize> = [[u64; W]; 2];
 const NEW: usize = 0;
 const OLD: usize = 1;
@@ -46,18 +46,19 @@ const ENDS: [usize; 2] = [NEW, OLD];
 struct Walk<'h, 'g, const W: usize> {
     history: &'h mut WalkedHistory<'g>,
     pairs: &'h [Pair],
-    /// By index.
+    /// The colours of each commit, by index.
     colours: Vec<Colours<W>>,
-    /// By index.
+    /// The state of each commit, by index.
     visits: Vec<Visits>,
     queue: BinaryHeap<Priority>,
     holes: Vec<Index>,
     /// For each commit that is an end: the colours that settle a pair when they arrive there.
     wanted: HashMap<Index, Colours<W>>,
-    /// What is not decided: whether the colour may still arrive at the pair's other end.
+    /// The colours that may still arrive at the other end of their pair.
     open: Colours<W>,
     found: Colours<W>,
-    /// The generation below which an end can't lead to its other end; the highest is last.
+    /// Generation, end and pair: below the generation the end can't lead to the pair's other end. The highest is
+    /// last.
     floors: Vec<(u32, usize, usize)>,
     first_visits: usize,
     repeated_visits: usize,
@@ -67,9 +68,9 @@ struct Walk<'h, 'g, const W: usize> {
 #[derive(Clone, Copy, Default)]
 struct Visits {
     queued: bool,
-    /// For a hole: that it is in the list of holes.
+    /// Whether the commit was visited; for a hole, whether the list of holes has it.
     visited: bool,
-    /// That there is an entry for it in [`Walk::wanted`].
+    /// Whether [`Walk::wanted`] has an entry for the commit.
     wanted: bool,
 }
 
@@ -145,7 +146,7 @@ impl<'h, 'g, const W: usize> Walk<'h, 'g, W> {
         Ok(())
     }
 
-    /// Gives `colours` to a commit that was looked up.
+    /// Adds colours to a commit that was looked up.
     fn paint(&mut self, index: Index, colours: &Colours<W>) {
         let at = index as usize;
         if at >= self.colours.len() {
@@ -180,7 +181,7 @@ impl<'h, 'g, const W: usize> Walk<'h, 'g, W> {
         }
     }
 
-    /// Closes what can't be found any more once nothing above `generation` is queued.
+    /// Closes the colours that can't arrive any more once no commit above `generation` is queued.
     fn close_above(&mut self, generation: u32) {
         while let Some((_, end, pair)) = self.floors.pop_if(|(floor, ..)| *floor > generation) {
             self.open[end][pair / 64] &= !(1 << (pair % 64));
@@ -198,7 +199,7 @@ impl<'h, 'g, const W: usize> Walk<'h, 'g, W> {
         self.sweep();
     }
 
-    /// Closes what no queued commit can lead to, going by the colours of all of them.
+    /// Closes the colours that no queued commit can carry on.
     fn sweep(&mut self) {
         let (mut queued, mut queued_alone) = ([[0; W]; 2], [[0; W]; 2]);
         for commit in &self.queue {
@@ -216,8 +217,8 @@ impl<'h, 'g, const W: usize> Walk<'h, 'g, W> {
         }
     }
 
-    /// Dates that keep putting parents before their children would make the walk start over and
-    /// over. Topological levels never do, at the price of all the history at once.
+    /// Replaces dates by topological levels. Dates that put parents before their children make the walk start over
+    /// and over; levels never do, at the price of reading all of the history.
     fn distrust_dates(&mut self) -> Result<(), Error> {
         self.repeated_visits = 0;
         let queued: Vec<Index> = self.queue.drain().map(Priority::index).collect();
@@ -265,7 +266,7 @@ impl<'h, 'g, const W: usize> Walk<'h, 'g, W> {
     }
 }
 
-/// Whether anything was gained by it.
+/// Adds colours; whether `to` has gained one.
 fn add<const W: usize>(to: &mut Colours<W>, colours: &Colours<W>) -> bool {
     let mut gained = 0;
     for end in ENDS {

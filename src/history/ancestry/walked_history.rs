@@ -73,11 +73,11 @@ struct Node {
 /// The state of a commit's lookup.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lookup {
-    /// To do, by the id at this place of [`WalkedHistory::ids`].
+    /// A lookup to do, by the id at this place of [`WalkedHistory::ids`].
     ById(u32),
-    /// To do, by position.
+    /// A lookup to do, by position.
     ByPosition(u32),
-    /// Done: start and end of the parents in [`WalkedHistory::edges`].
+    /// A lookup that is done: start and end of the parents in [`WalkedHistory::edges`].
     Known(u32, u32),
     Hole(Hole),
 }

@@ -51,7 +51,7 @@ fn all(commits: &mut PositionedCommits<'_>) -> Vec<Result<(Commit, Vec<u32>), Ho
     all.collect()
 }
 
-/// The same by a reader that has not sorted them.
+/// Each commit as a reader finds it that has not sorted them.
 fn read_in_file(commits: &mut PositionedCommits<'_>) -> Vec<Result<(Commit, Vec<u32>), Hole>> {
     let all = (0..commits.graph.num_commits()).map(|position| {
         commits.lookups = 0;

@@ -1,4 +1,4 @@
-//! What is asked of graphs small and large, and what is answered.
+//! Cases on small and large graphs.
 
 use super::*;
 use crate::ErrorKind;

@@ -26,7 +26,7 @@ struct Objects {
 }
 
 impl Objects {
-    /// One file, each version with a line more than the next.
+    /// Versions of one file, each with a line more than the next.
     fn versions(count: usize) -> Self {
         let mut objects = Objects::default();
         for version in 0..count {
@@ -76,7 +76,7 @@ impl Objects {
         self.search(limits).expect("everything can be read")
     }
 
-    /// How many deltas it takes to get at each; fails if that is more than `limits` say, if a delta
+    /// The length of each chain; fails if one is longer than `limits` allow, if a delta
     /// doesn't make its target, or if it is one that must not be.
     fn check(&self, deltas: &[Option<Delta>], limits: &SearchLimits) -> Vec<u32> {
         assert_eq!(deltas.len(), self.candidates.len());
@@ -380,7 +380,7 @@ fn a_cancelled_search_stops() {
     }
 }
 
-/// Some files, some versions of each, in any order and with any property.
+/// A strategy for versions of some files, in any order and with any property.
 fn objects() -> impl Strategy<Value = Objects> {
     let object = (
         (0..4_u64, 0..30_usize, 30..600_usize),
