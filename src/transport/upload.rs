@@ -73,10 +73,10 @@ impl HttpClient {
     pub(crate) fn upload_bytes(&self, call: &Call<'_>, body: &[u8]) -> Result<Answer, Unanswered> {
         let said_length = self.says_lengths();
         let first = self.upload(call, &mut &body[..]);
-        match first.is_err() && self.says_lengths() && !said_length {
-            true => self.upload(call, &mut &body[..]),
-            false => first,
+        if first.is_err() && self.says_lengths() && !said_length {
+            return self.upload(call, &mut &body[..]);
         }
+        first
     }
 
     /// Whether large bodies are sent with their length, since the server has refused one without it.
