@@ -100,11 +100,15 @@ fn short(id: ObjectId) -> String {
 /// around it.
 fn printable(text: &str) -> String {
     let reverses = |c| matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let escaped = |c: char| match c.is_control() || reverses(c) {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    };
-    text.chars().map(escaped).collect()
+    let mut said = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || reverses(c) {
+            said.extend(c.escape_default());
+        } else {
+            said.push(c);
+        }
+    }
+    said
 }
 
 /// The error, what caused it, and what to do about it.
