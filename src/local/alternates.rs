@@ -1,7 +1,7 @@
 //! The `objects` folders that a repository borrows from (gitrepository-layout(5)).
 
 use std::{
-    env, fs,
+    env, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -46,6 +46,17 @@ fn past_loops(objects: &Path) -> gix::Result<Vec<PathBuf>> {
     }
     folders.remove(0);
     Ok(folders)
+}
+
+/// The content of `info/alternates` for these folders. It has absolute paths only: gix resolves relative ones
+/// of a nested alternate against the wrong folder.
+pub(super) fn alternates_file(paths: &[PathBuf]) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for path in paths {
+        text.extend_from_slice(std::path::absolute(path)?.as_os_str().as_encoded_bytes());
+        text.push(b'\n');
+    }
+    Ok(text)
 }
 
 fn unusable(err: gix::Error) -> Error {

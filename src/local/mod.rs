@@ -3,9 +3,11 @@
 mod alternates;
 mod bulk_create;
 mod checked_out;
+mod freshen;
 mod haves;
 mod head;
 mod init;
+mod keeps;
 mod listing;
 mod loose_refs;
 mod object_dirs;
@@ -13,6 +15,7 @@ mod objects;
 mod packed_lines;
 mod packed_refs;
 mod quarantine;
+mod quarantine_dir;
 mod ref_lock;
 mod ref_state;
 mod ref_transaction;
@@ -21,9 +24,11 @@ mod repository;
 mod scratch;
 mod stale;
 mod store;
-pub(crate) mod temp_dirs;
+mod temp_dirs;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use quarantine::LocalQuarantine;
+#[cfg(test)]
+pub(crate) use quarantine_dir::QuarantineDir;
 pub(crate) use scratch::Scratch;
 pub use store::LocalStore;

@@ -15,15 +15,13 @@ use super::{
     haves::{self, RefTip, ref_tips},
     object_dirs::ObjectDirs,
     objects::{LocalObjects, ReadMemory, open_odb},
+    quarantine_dir::QuarantineDir,
     ref_transaction,
 };
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, Objects, Quarantine, Reason, RefUpdate, SyncContext,
-    TipKind, Traffic,
-    ancestry::CommitGraph,
-    files::sharing::Sharing,
-    history::reachable_from_refs::ReachableFromRefs,
-    pack::{closure, incoming::Incoming},
+    TipKind, Traffic, ancestry::CommitGraph, files::sharing::Sharing,
+    history::reachable_from_refs::ReachableFromRefs, pack::closure,
 };
 
 /// The number of attempts to find objects that a `git repack` moves meanwhile.
@@ -42,7 +40,7 @@ pub(crate) struct LocalQuarantine {
     is_complete: Option<bool>,
     /// Whether the source was told of what is here.
     has_offered: bool,
-    incoming: Option<Incoming>,
+    incoming: Option<QuarantineDir>,
     shallow: Vec<ObjectId>,
     /// The tips of the refs.
     tips: Vec<RefTip>,
@@ -88,7 +86,7 @@ impl LocalQuarantine {
     /// The index of the pack received last, and the objects of the store with that pack, of any size.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn received(&self) -> (Option<&index::File>, crate::stored_packs::odb::Odb) {
-        let incoming = self.incoming.as_ref().map(Incoming::objects);
+        let incoming = self.incoming.as_ref().map(QuarantineDir::objects);
         let objects = incoming.unwrap_or(self.dirs.main());
         let memory = ReadMemory::own(&Limits::default());
         let odb = open_odb(objects, self.object_format, memory);
@@ -99,7 +97,7 @@ impl LocalQuarantine {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn set_window(&mut self, bytes: u64) -> Result<(), Error> {
         let seen = self.dirs.folders();
-        let mut incoming = Incoming::open(&self.objects, seen, self.sharing)?;
+        let mut incoming = QuarantineDir::open(&self.objects, seen, self.sharing)?;
         incoming.set_window(bytes);
         self.incoming = Some(incoming);
         Ok(())
@@ -145,9 +143,9 @@ impl LocalQuarantine {
             commits: self.view.commits(),
             arrived: self.arrived.as_ref().map(|index| closure::Arrived {
                 index,
-                kinds: incoming.map_or(&[], Incoming::kinds),
+                kinds: incoming.map_or(&[], QuarantineDir::kinds),
             }),
-            bad: incoming.map_or(&none, Incoming::faulty),
+            bad: incoming.map_or(&none, QuarantineDir::faulty),
             verified: &mut self.verified,
             met: &mut self.met,
             memory: run.limits().memory,
@@ -208,7 +206,7 @@ impl LocalQuarantine {
             let seen = self.dirs.folders();
             let incoming = match &mut self.incoming {
                 Some(incoming) => incoming,
-                none => none.insert(Incoming::open(&self.objects, seen, self.sharing)?),
+                none => none.insert(QuarantineDir::open(&self.objects, seen, self.sharing)?),
             };
             if incoming.hold(&met, &seen[1..], self.object_format)? {
                 break;
@@ -232,7 +230,7 @@ impl Objects for LocalQuarantine {
 
     fn refresh(&mut self) -> Result<(), Error> {
         let incoming = self.incoming.as_ref();
-        let objects = incoming.map_or(self.dirs.main(), Incoming::objects);
+        let objects = incoming.map_or(self.dirs.main(), QuarantineDir::objects);
         self.view.read_anew_from(objects)
     }
 }
@@ -258,7 +256,7 @@ impl Quarantine for LocalQuarantine {
             Some(incoming) => incoming,
             none => {
                 let seen = self.dirs.folders();
-                none.insert(Incoming::open(&self.objects, seen, self.sharing)?)
+                none.insert(QuarantineDir::open(&self.objects, seen, self.sharing)?)
             }
         };
         // Since the store was opened a `git gc` may have put the bases elsewhere.

@@ -14,8 +14,8 @@ use gix_pack::data::entry::Header;
 
 use super::*;
 use crate::{
-    ErrorKind, FsckRules, SyncOptions, files::sharing::Sharing, pack::deflate::Deflater,
-    stored_packs::odb::Odb,
+    ErrorKind, FsckRules, SyncOptions, files::sharing::Sharing, local::QuarantineDir,
+    pack::deflate::Deflater, stored_packs::odb::Odb,
 };
 
 const NO_BLOB: [u8; 20] = [7; 20];
@@ -111,9 +111,9 @@ impl Store {
         Odb::at(&self.objects, HashKind::Sha1).expect("an object database")
     }
 
-    fn receive(&self, entries: &Entries, options: &SyncOptions) -> Result<Incoming, Error> {
+    fn receive(&self, entries: &Entries, options: &SyncOptions) -> Result<QuarantineDir, Error> {
         let seen = std::slice::from_ref(&self.objects);
-        let mut incoming = Incoming::open(&self.objects, seen, Sharing::Umask)?;
+        let mut incoming = QuarantineDir::open(&self.objects, seen, Sharing::Umask)?;
         let pack = entries.pack();
         let run = SyncContext::new(options);
         incoming.receive(&mut &pack[..], &self.odb(), true, ObjectFormat::Sha1, &run)?;

@@ -16,7 +16,7 @@ fn received(
     change(&mut options);
     let run = SyncContext::new(&options);
     let seen = std::slice::from_ref(&store.objects);
-    let mut incoming = Incoming::open(&store.objects, seen, Sharing::Umask)?;
+    let mut incoming = QuarantineDir::open(&store.objects, seen, Sharing::Umask)?;
     incoming.set_window(window);
     let pack = entries.pack();
     incoming.receive(&mut &pack[..], &store.odb(), true, ObjectFormat::Sha1, &run)?;

@@ -8,18 +8,15 @@ use std::{
 
 use gix::{hash::Kind as Hash, objs::Kind};
 
-use super::file_name;
-use crate::{
-    files::{self, ignore_missing},
-    local::temp_dirs::{self, KEEP_PREFIX},
-};
+use super::temp_dirs::{self, KEEP_PREFIX};
+use crate::files::{self, ignore_missing};
 
-/// The `.keep` files of one run, each its own: that of another run goes when that is done, or with the
-/// next sweep if it is dead.
+/// The `.keep` files of one run, each its own: the file of another run goes when that run is done, or with
+/// the next sweep if it is dead.
 pub(super) struct Keeps {
-    /// What they say, with the folder of the run in it.
+    /// The text of the files, with the folder of the run in it.
     text: String,
-    /// Where they are made.
+    /// The path at which they are made.
     made: PathBuf,
     held: Vec<PathBuf>,
 }
@@ -86,4 +83,8 @@ impl Keeps {
             }
         }
     }
+}
+
+pub(super) fn file_name(path: &Path) -> &Path {
+    Path::new(path.file_name().unwrap_or_default())
 }

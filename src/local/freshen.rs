@@ -1,4 +1,4 @@
-//! Objects of the store that no ref points to yet, and that refs are about to.
+//! Freshening objects of the store that no ref points to yet, and that refs are about to.
 //!
 //! A run that was killed between its objects and its refs leaves such ones, and so does whoever deletes a
 //! branch. Until refs point to them `git repack -ad` and `git prune` may remove them.
@@ -13,10 +13,10 @@ use std::{
 use gix::ObjectId;
 use gix_pack::index;
 
-use super::Incoming;
+use super::quarantine_dir::QuarantineDir;
 use crate::{Error, ObjectFormat, files::sync_directory};
 
-impl Incoming {
+impl QuarantineDir {
     /// Holds on to objects of the store as git does (`odb.c:freshen_object()`): the packs that have them
     /// are kept, loose ones are as if they were new. Others look after what is in an alternate. `false` if
     /// one of them isn't there: it was moved or removed since it was looked for.
@@ -89,14 +89,15 @@ fn are_in(folders: &[PathBuf], ids: &[ObjectId], format: ObjectFormat) -> bool {
     ids.iter().all(|id| is_packed(id) || is_loose(id))
 }
 
-/// Where a loose object is (gitrepository-layout(5)).
+/// The path of a loose object (gitrepository-layout(5)).
 fn loose(objects: &Path, id: &ObjectId) -> PathBuf {
     let name = id.to_hex().to_string();
     let (first, rest) = name.split_at(2);
     objects.join(first).join(rest)
 }
 
-/// Of the packs in a folder. What can't be opened can't be what an object was read from.
+/// The indices of the packs in a folder. An index that can't be opened is left out: no object was read from
+/// its pack.
 fn indices(folder: &Path, format: ObjectFormat) -> Vec<index::File> {
     let entries = folder.read_dir().into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
