@@ -7,11 +7,11 @@ pub(crate) use super::objects::Object;
 use super::{bytes::Bytes, objects::Store};
 use crate::pack::{deflate::Deflater, delta_encode::DeltaBase};
 
-/// How an object is put into a pack.
+/// The form of an object in a pack.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Form {
     Whole,
-    /// Of the entry at this place, which comes before.
+    /// A delta of the entry at this place, which comes before.
     Delta(usize),
     DeltaById(ObjectId),
 }

@@ -19,7 +19,7 @@ use rooms::Rooms;
 /// Arrows, files and functions that the house still has to get rid of. The list may only shrink.
 const KNOWN: &str = include_str!("known.txt");
 /// Docs that still begin with a pronoun. The number may only shrink.
-const MAX_DOCS: usize = 122;
+const MAX_DOCS: usize = 114;
 
 #[test]
 fn dependencies_point_down_in_no_circle_and_nothing_is_long() {
