@@ -184,12 +184,12 @@ impl Place {
             "{round}: a ref was not seen"
         );
         for found in &stats.refs {
-            let is_fine = match (found.outcome, &found.outcome.rejection()) {
-                (Outcome::Updated, _) => {
+            let is_fine = match found.outcome {
+                Outcome::Updated => {
                     self.is_reached(&found.name.to_string(), &found.after.to_string())
                 }
-                (Outcome::Unchanged, _) => true,
-                (_, Some(Reason::Raced | Reason::DestinationAhead)) => true,
+                Outcome::Unchanged => true,
+                Outcome::Rejected(Reason::Raced | Reason::DestinationAhead) => true,
                 _ => false,
             };
             assert!(is_fine, "{round}: {found:?}");

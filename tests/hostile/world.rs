@@ -330,11 +330,14 @@ pub(crate) fn judge(
             err.kind() == *kind && chain(err).contains(words) && !err.is_retryable()
         }
         (Expected::Rejected(words), Ok(stats)) => {
-            let as_said = |reason: &refsync::Reason| reason.to_string().contains(words);
+            let as_said = |outcome: &Outcome| {
+                let reason = outcome.reason().map(ToString::to_string);
+                reason.is_some_and(|reason| reason.contains(words))
+            };
             !stats.refs.is_empty()
                 && stats.refs.iter().all(|listed| {
                     listed.before == (!listed.after.is_null()).then_some(listed.after)
-                        && listed.outcome.rejection().is_some_and(as_said)
+                        && as_said(listed.outcome)
                 })
         }
         (Expected::Taken, Ok(stats)) => stats.count(Outcome::is_updated) == stats.refs.len(),
@@ -344,11 +347,8 @@ pub(crate) fn judge(
         (true, _) => Ok(()),
         (false, Err(err)) => Err(format!("{:?}: {}", err.kind(), chain(err))),
         (false, Ok(stats)) => {
-            let told = |listed: refsync::SyncRunRef<'_>| match listed.outcome.rejection() {
-                Some(reason) => format!("{} {}", listed.outcome, reason),
-                None => listed.outcome.to_string(),
-            };
-            let told: Vec<_> = stats.refs.iter().take(3).map(told).collect();
+            let first = stats.refs.iter().take(3);
+            let told: Vec<_> = first.map(|listed| listed.outcome.to_string()).collect();
             Err(told.join(", "))
         }
     }
