@@ -1,15 +1,14 @@
 //! Packs of the objects behind some tips that are not behind others, as small as git makes them.
 //!
 //! 1. [`commit_frontier`]: the commits that the receiver lacks;
-//! 2. [`object_selection`]: which trees and blobs those brought in, by reading trees side by side ([`tree_walk`]), but
-//!    for what is [`shared`](same_path_reuse) with other commits of the receiver's; or [`full_clone`], for one that has
-//!    nothing. A bitmap can say all of this for that one: [`bitmap_selection`];
-//! 3. [`stored_packs`](crate::stored_packs): what of it lies in packs already, in a form that can be sent as it is;
-//! 4. [`delta_search`]: which of the rest can be sent as a delta;
-//! 5. [`pack_writer`]: the pack as a stream.
+//! 2. [`object_selection`]: the trees and blobs that those brought in. [`tree_walk`] reads trees side by side with
+//!    those of parents, and [`same_path_reuse`] leaves out objects that the receiver has in another commit. For a
+//!    receiver that has nothing it is [`full_clone`], or [`bitmap_selection`] for commits and objects alike;
+//! 3. [`pack_plan`]: the encoding of each object. Stored deltas are reused, [`delta_search`] finds new ones;
+//! 4. [`pack_writer`]: the pack as a stream.
 //!
-//! Every object is found before the first byte is made, because a pack begins with their number; so
-//! what can't be read is known by then, too.
+//! A pack begins with the number of its objects, so every object is found before the first byte is made, and
+//! unreadable ones are known by then.
 
 use std::{collections::HashMap, path::PathBuf};
 
