@@ -79,7 +79,7 @@ pub(super) fn break_cycles(planned: &mut [PlannedObject]) {
 /// The height of the chains of deltas on top of each object.
 pub(super) fn heights(planned: &[PlannedObject]) -> Vec<u32> {
     let mut children = vec![0_u32; planned.len()];
-    for base in planned.iter().filter_map(|item| item.encoding.base()) {
+    for base in planned.iter().filter_map(|object| object.encoding.base()) {
         children[base] += 1;
     }
     let mut heights = vec![0; planned.len()];
@@ -121,9 +121,9 @@ pub(super) fn order(mut planned: Vec<PlannedObject>) -> Vec<PlannedObject> {
             written += 1;
         }
     }
-    for item in &mut planned {
+    for object in &mut planned {
         if let Encoding::StoredDelta(_, BaseRef::Planned(base))
-        | Encoding::Delta(_, BaseRef::Planned(base)) = &mut item.encoding
+        | Encoding::Delta(_, BaseRef::Planned(base)) = &mut object.encoding
         {
             *base = positions[*base as usize];
         }

@@ -89,11 +89,8 @@ impl StoredPacks {
     }
 
     fn largest(&self) -> Option<&StoredPack> {
-        Some(&self.packs[self.number_of_largest()?])
-    }
-
-    fn number_of_largest(&self) -> Option<usize> {
-        (0..self.packs.len()).max_by_key(|number| self.packs[*number].index.num_objects())
+        let packs = self.packs.iter();
+        packs.max_by_key(|pack| pack.index.num_objects())
     }
 
     /// The reverse index and the `.bitmap` file of the pack with the most objects. `None` if the pack has no

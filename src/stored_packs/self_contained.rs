@@ -106,7 +106,7 @@ fn read(
     let Some(trees) = TreeGraph::read(&scan, memory, Phase::Verify, run)? else {
         return Ok(SelfContained::default());
     };
-    let are_self_contained = trees.are_self_contained(levels, run)?;
+    let are_self_contained = trees.is_self_contained(levels, run)?;
     let TreeGraph { bases, kinds, .. } = trees;
     let has_commits =
         are_self_contained && are_commits_self_contained(&scan, &bases, &kinds, memory, run)?;

@@ -72,8 +72,8 @@ pub(crate) struct TreeEdge {
     pub(crate) name_length: u8,
 }
 
+/// The object that an entry of a tree names.
 #[derive(Clone, Copy)]
-/// The object that a tree's entry names.
 pub(crate) enum EdgeTarget {
     /// The object at this pack position.
     InPack(u32),
@@ -84,7 +84,9 @@ pub(crate) enum EdgeTarget {
 /// The edges from the trees of a pack to their entries. The default graph has no tree.
 #[derive(Default)]
 pub(crate) struct TreeGraph {
+    /// The pack position of each entry's base, or [`NO_BASE`].
     pub(crate) bases: Vec<u32>,
+    /// The kind of each entry's object, as far as headers tell.
     pub(crate) kinds: Vec<Option<Kind>>,
     /// By pack position: the list with the edges of a tree beyond its base's, and their range there.
     read: Vec<OnceLock<(u32, Range<u32>)>>,
@@ -153,7 +155,7 @@ impl TreeGraph {
 
     /// Whether every tree leads only to objects of the pack, of the kind that the tree says, and trees are
     /// nested at most `levels` deep.
-    pub(crate) fn are_self_contained(&self, levels: u16, run: &SyncContext) -> Result<bool, Error> {
+    pub(crate) fn is_self_contained(&self, levels: u16, run: &SyncContext) -> Result<bool, Error> {
         let is_in_pack = |edge: &TreeEdge| match edge.to {
             EdgeTarget::InPack(pack_pos) => self.kinds[pack_pos as usize] == Some(edge.kind),
             EdgeTarget::Outside(_) => false,
