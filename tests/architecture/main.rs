@@ -18,8 +18,6 @@ use rooms::Rooms;
 
 /// Arrows, files and functions that the house still has to get rid of. The list may only shrink.
 const KNOWN: &str = include_str!("known.txt");
-/// Docs that still begin with a pronoun. The number may only shrink.
-const MAX_DOCS: usize = 114;
 
 #[test]
 fn dependencies_point_down_in_no_circle_and_nothing_is_long() {
@@ -51,7 +49,7 @@ fn every_file_has_a_room_and_every_room_has_a_file() {
 #[test]
 fn docs_begin_with_a_noun_or_a_verb() {
     let found = limits::pronoun_docs(&modules::read_sources());
-    assert!(found.len() <= MAX_DOCS, "{}: {found:#?}", found.len());
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 /// The list that `known.txt` should be, and each circle. By hand:
@@ -70,8 +68,9 @@ fn report() {
     for line in violations() {
         println!("{line}");
     }
-    let docs = limits::pronoun_docs(&modules::read_sources());
-    println!("docs that begin with a pronoun: {}", docs.len());
+    for doc in limits::pronoun_docs(&modules::read_sources()) {
+        println!("{doc}");
+    }
 }
 
 /// Writes `known.txt` anew, after a move. By hand, and only to make it shorter:

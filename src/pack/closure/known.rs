@@ -1,4 +1,4 @@
-//! What the walk knows of each object that it has met.
+//! The state of each object that the walk has met.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ pub(super) enum State {
     Broken(usize),
 }
 
-/// How many levels a complete tree has, itself included.
+/// The number of levels of a complete tree, itself included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Levels {
     Counted(u16),
@@ -37,7 +37,7 @@ impl State {
         }
     }
 
-    /// Of an object that is complete.
+    /// The kind of an object that is complete.
     pub(super) fn kind(self) -> Option<Kind> {
         match self {
             State::Complete(kind) => Some(kind),
@@ -100,7 +100,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// Of an object that arrived.
+    /// The kind of an object that arrived.
     pub(super) fn kind(&self, node: Node) -> Option<Kind> {
         self.arrived?.kinds.get(node as usize).copied()
     }
@@ -135,7 +135,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Where the numbers of levels, depths and reasons begin.
+/// The value from which on the numbers of levels, depths and reasons are stored.
 const COUNTED: u32 = 5;
 const FITTING: u32 = COUNTED + MAX_LEVELS as u32 + 1;
 const BROKEN: u32 = FITTING + MAX_LEVELS as u32 + 1;

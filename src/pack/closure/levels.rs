@@ -1,4 +1,4 @@
-//! How many levels of trees there are in a tree.
+//! The number of levels of trees in a tree.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::{
     stored_packs::odb::Odb,
 };
 
-/// How many trees are read to find that out.
+/// The number of trees that are read to find that out.
 const MAX_READ: usize = 1 << 14;
 
 /// Trees of a store whose levels were counted, each once.
@@ -32,7 +32,7 @@ struct Step {
 }
 
 impl CountedTrees {
-    /// How many levels a tree has, itself included. `None` if there are too many of them, or too many trees,
+    /// The number of levels of a tree, itself included. `None` if there are too many of them, or too many trees,
     /// or if one can't be read.
     pub(super) fn count(
         &mut self,

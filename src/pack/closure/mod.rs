@@ -40,15 +40,15 @@ pub(crate) use self::{
 use crate::history::{reachable_from_refs::ReachableFromRefs, store_commits::StoreCommits};
 use crate::{Error, Phase, Reason, SyncContext};
 
-/// What the walk reads from.
+/// The objects that the walk reads from.
 pub(crate) struct Objects<'a> {
     /// The store and the quarantine.
     pub commits: StoreCommits<'a>,
-    /// What has just arrived: not verified, wherever else it may be.
+    /// The objects that have just arrived: they are not verified, wherever else they may be.
     pub arrived: Option<Arrived<'a>>,
     /// Those that are there and can't be had all the same.
     pub bad: &'a std::collections::HashMap<ObjectId, Reason>,
-    /// What refs vouch for.
+    /// The objects that refs vouch for.
     pub verified: &'a mut ReachableFromRefs,
     /// Objects of the store that the tips need, but for what refs are known to vouch for: they are added.
     pub met: &'a mut Vec<ObjectId>,

@@ -19,15 +19,15 @@ use crate::{
     stored_packs::odb::Odb,
 };
 
-/// What the objects of a pack need that isn't in it.
+/// The objects that those of a pack need and that aren't in it.
 #[derive(Debug, Default)]
 pub(crate) struct Outside {
     /// Each once.
     pub(crate) needed: Vec<(Kind, ObjectId)>,
     /// Trees in whose place some tree of the pack has another one.
     pub(crate) replaced: HashSet<ObjectId>,
-    /// How deep in trees of the pack those are that are needed, but for roots. `None` if its trees may be
-    /// nested deeper than git goes.
+    /// The depths in trees of the pack of the objects that are needed, but for roots. `None` if its trees may
+    /// be nested deeper than git goes.
     pub(crate) depths: Option<HashMap<ObjectId, u16>>,
 }
 

@@ -20,7 +20,7 @@ const COMMITS: usize = 2000;
 /// After so many commits the largest pack is looked at; the next one is complete then, and their trees.
 const UNTIL_READ: u64 = 1000;
 const VISITED_IN_WHOLE_PACK: u64 = UNTIL_READ + 1 + UNTIL_READ;
-/// How many files there are in the folder.
+/// The number of files in the folder.
 const FILES: usize = 9;
 /// Enough to read all of the pack, and not enough for that but for everything else.
 const MEMORY: u64 = 256 << 20;
@@ -160,7 +160,7 @@ fn there_is_an_end_to_what_is_looked_at() {
     assert!(text.contains("limit `memory`"), "{text}");
 }
 
-/// Of those that are no deltas there may be any number of entries.
+/// Trees that are no deltas may have any number of entries.
 #[test]
 fn trees_with_very_much_in_them_are_followed() {
     let history = history(60, "");

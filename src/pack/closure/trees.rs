@@ -15,11 +15,11 @@ use crate::{
 /// Git itself goes no deeper (`core.maxTreeDepth` in git-config(1)).
 pub(crate) const MAX_LEVELS: usize = 2048;
 
-/// How deep the walk itself goes: of what is that deep, the upper half has more levels than git takes. Of
-/// the lower half it isn't known, and that is walked over once more if another tree has it.
+/// The depth that the walk itself goes to: the upper half of such a way has more levels than git takes. The
+/// lower half may have fewer, and is walked once more if another tree has it.
 const MAX_WAY: usize = 2 * MAX_LEVELS;
 
-/// What the walk meets.
+/// The receiver of what the walk meets.
 pub(super) trait Way {
     /// Puts the content of a tree into `text`, in place of what is there.
     fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault>;
@@ -30,7 +30,7 @@ pub(super) trait Way {
     /// All of its entries are complete.
     fn left(&mut self, tree: Node, levels: Levels);
 
-    /// What a tree names as an object of this kind.
+    /// Takes an object that a tree names as one of this kind.
     fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Link, Fault>, Error>;
 }
 
@@ -52,7 +52,7 @@ pub(super) enum Link {
 /// done. Their size pays for that.
 pub(super) struct Trees {
     way: Vec<Tree>,
-    /// How many trees at the start of the way have lost their contents.
+    /// The number of trees at the start of the way that have lost their contents.
     without: usize,
     /// Bytes of the other contents.
     held: usize,
@@ -64,7 +64,7 @@ struct Tree {
     node: Node,
     id: ObjectId,
     at: usize,
-    /// How many levels there are below, as far as that was counted.
+    /// The number of levels below, as far as they were counted.
     below: usize,
     /// Whether some have not been counted: they have room below that place, where another tree has them.
     has_uncounted: bool,

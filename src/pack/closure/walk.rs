@@ -25,7 +25,7 @@ pub(super) struct Walk<'a> {
     reasons: Vec<Fault>,
     /// The commits and tags on the way from the tip.
     line: Vec<Step>,
-    /// What those name as parents and targets.
+    /// The parents and targets that those name.
     ahead: Vec<Node>,
     /// The trees on the way from the last of the line.
     trees: Trees,
@@ -41,7 +41,7 @@ pub(super) struct Walk<'a> {
 struct Step {
     node: Node,
     behind: Behind,
-    /// What it names in [`Walk::ahead`]: from where on, and what of that comes next.
+    /// The objects that it names in [`Walk::ahead`]: their start, and the next one.
     first: u32,
     next: u32,
 }
@@ -53,7 +53,7 @@ enum Behind {
     Target(Kind),
 }
 
-/// What is to be done about an object.
+/// The next step for an object.
 enum Visit {
     Nothing,
     /// The same, of a tree.
@@ -79,7 +79,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What is wrong with a tip, if anything is.
+    /// Finds the fault of a tip, if it has one.
     pub(super) fn check(&mut self, tip: ObjectId) -> Result<Option<Fault>, Error> {
         let fault = match self.visit(tip, None)? {
             Visit::Nothing | Visit::Complete(..) => return Ok(None),
@@ -159,7 +159,7 @@ impl<'a> Walk<'a> {
         self.check_tree(node, others)
     }
 
-    /// Of a tree or a commit that is complete.
+    /// The kind of a tree or a commit that is complete.
     fn kind_in_closed_pack(&mut self, id: &ObjectId) -> Result<Option<Kind>, Error> {
         // What arrived was read when it came in.
         if self.objects.arrived.is_some() || !self.objects.bad.is_empty() {
@@ -188,7 +188,7 @@ impl<'a> Walk<'a> {
         walked
     }
 
-    /// What has been entered and not left is on the way from the tip to the fault.
+    /// Marks the objects on the way from the tip to the fault: those that were entered and not left.
     fn abandon(&mut self, fault: &Fault) {
         let broken = self.broken(fault);
         for step in self.line.drain(..) {

@@ -26,14 +26,14 @@ use crate::{
 /// A pack's signature, version and count (gitformat-pack(5)).
 pub(super) const HEADER: usize = 12;
 
-/// How long the two sizes are that a delta begins with, with seven bits in each byte.
+/// The length of the two sizes that a delta begins with, with seven bits in each byte.
 const MAX_SIZES: usize = 2 * 10;
 
-/// How large an object is kept at hand, in bytes.
+/// The size of the largest object that is kept at hand, in bytes.
 const MAX_AT_HAND: u64 = 64 * 1024;
 
-/// How much is taken of a pack at a time, should all of it be ready at once: what is taken is held
-/// against the limits.
+/// The bytes of a pack that are taken at a time, should all of it be ready at once: bytes that were taken
+/// count against the limits.
 const MAX_TAKEN: usize = 64 * 1024;
 
 /// A pack whose entries are still to come.
@@ -43,11 +43,11 @@ pub(super) struct Arrival<'a, 's> {
     count: u32,
 }
 
-/// What is known of a pack that has arrived, beside its entries.
+/// A pack that has arrived, beside its entries.
 pub(super) struct Arrived<'s> {
     pub(super) checksum: ObjectId,
     pub(super) ref_deltas: RefDeltas,
-    /// Of the entries that were not handed over.
+    /// The contents of the entries that were not handed over.
     pub(super) at_hand: AtHand<'s>,
 }
 
@@ -81,7 +81,7 @@ impl<'a, 's> Arrival<'a, 's> {
         Ok(arrival)
     }
 
-    /// How many entries it says to have.
+    /// The number of entries that the pack announces.
     pub(super) fn count(&self) -> u32 {
         self.count
     }
@@ -165,7 +165,7 @@ impl<'a, 's> Arrival<'a, 's> {
 
 enum Stop {
     Failed(Error),
-    /// What came in, or how it did.
+    /// The stream is damaged, or broke off.
     Damaged(io::Error),
 }
 
@@ -184,7 +184,7 @@ impl From<Error> for Stop {
 struct Entries<'t, 's, 'i> {
     table: &'t Table,
     ref_deltas: RefDeltas,
-    /// Of the window that is arriving.
+    /// The contents of the window that is arriving.
     at_hand: AtHand<'s>,
     /// Whether small objects are left for others to look at. Of a pack that isn't large that would be later
     /// than now.
@@ -306,19 +306,19 @@ fn each_piece(mut stream: impl BufRead, mut take: impl FnMut(&[u8])) -> io::Resu
     }
 }
 
-/// What is read of a pack is hashed and written to disk.
+/// A reader of a pack that hashes its bytes and writes them to disk.
 struct Intake<'a, 's> {
     pack: &'a mut dyn BufRead,
     file: &'a mut File,
     run: &'a SyncContext,
     spent: &'s Spent<'s>,
     hasher: gix::hash::Hasher,
-    /// Of the entry that is being read.
+    /// The checksum of the entry that is being read.
     checksum: crc32fast::Hasher,
-    /// Of what the pack has ready: read, and not on disk yet.
+    /// The bytes of the pack that were read and are not on disk yet.
     taken: usize,
     offset: u64,
-    /// What is our own fault and not the pack's.
+    /// A failure of our own, which is not the pack's.
     failure: Option<Error>,
 }
 

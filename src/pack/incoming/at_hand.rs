@@ -16,11 +16,11 @@ struct End {
     entry: u32,
     /// None of a delta.
     kind: Option<Kind>,
-    /// Where in the bytes it ends.
+    /// The end of the object in the bytes.
     at: usize,
 }
 
-/// What one takes beside its bytes.
+/// The memory that an object takes beside its bytes.
 const EACH: u64 = size_of::<End>() as u64;
 
 impl<'s> AtHand<'s> {

@@ -1,4 +1,4 @@
-//! What a pack lacks when it has arrived: its checksum and, if it is a thin one, some bases.
+//! Completing a pack that has arrived: it lacks its checksum and, if it is a thin one, some bases.
 
 use std::{
     fs::File,

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io, sync::Arc, thread};
 
-/// How large a pack is that is worth it.
+/// The size from which on a pack is worth it.
 const LARGE: u64 = 32 * 1024 * 1024;
 
 /// A pack that is on its way to disk.

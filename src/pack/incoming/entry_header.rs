@@ -4,18 +4,18 @@ use std::io::{self, Read};
 
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
 
-/// What comes before the zlib stream of an entry.
+/// The header of an entry, before its zlib stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct EntryHeader {
     pub(super) form: Form,
-    /// Of the object or of the delta, inflated, in bytes.
+    /// The size of the object or of the delta, inflated, in bytes.
     pub(super) size: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Whole(Kind),
-    /// Of the entry that begins so many bytes before this one.
+    /// A delta of the entry that begins so many bytes before this one.
     OfsDelta(u64),
     RefDelta(ObjectId),
 }

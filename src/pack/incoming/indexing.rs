@@ -15,9 +15,9 @@ use crate::{Error, ErrorKind};
 pub(super) struct ById<'a> {
     table: &'a Table,
     entries: Vec<u32>,
-    /// Where in that list those begin whose ids have the same first bits.
+    /// The starts, in that list, of the ids with the same first bits.
     starts: Vec<u32>,
-    /// How far these bits are to the right in the first 64.
+    /// The distance of these bits from the right end of the first 64.
     shift: u32,
 }
 
@@ -49,7 +49,7 @@ impl<'a> ById<'a> {
         }
     }
 
-    /// Of an object among the first entries of the pack, as many as `arrived`.
+    /// The kind of an object among the first `arrived` entries of the pack.
     pub(super) fn kind_of(&self, id: &oid, arrived: u32) -> Option<Kind> {
         let at = (prefix(id) >> self.shift) as usize;
         let alike = self.starts[at] as usize..self.starts[at + 1] as usize;

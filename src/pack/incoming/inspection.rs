@@ -1,4 +1,4 @@
-//! What is looked at in each object that comes in.
+//! The inspection of each object that comes in.
 
 use std::{
     collections::HashMap,
@@ -21,13 +21,13 @@ use crate::{
     pack::{closure::Outside, resolve::Visited},
 };
 
-/// How many objects may be faulty. Each has a text.
+/// The number of objects that may be faulty. Each has a text.
 const MAX_FINDINGS: usize = 1000;
 
 /// The most objects that may be too large. They are no fault of their own, and large histories have some of any size.
 const MAX_LEFT_OUT: usize = 50_000;
 
-/// What was found in a pack so far. Shared by the threads that look at it.
+/// The findings in a pack so far. Shared by the threads that inspect it.
 pub(super) struct Found<'a> {
     pub(super) links: Links,
     fsck: Fsck<'a>,
@@ -36,14 +36,14 @@ pub(super) struct Found<'a> {
     special: Mutex<Special>,
 }
 
-/// What is known once all of a pack has been looked at.
+/// The findings once all of a pack was inspected.
 #[derive(Default)]
 pub(super) struct Findings {
     /// With those that are too large.
     pub(super) faulty: HashMap<ObjectId, Reason>,
     /// Blobs that are still to be looked at, and as what.
     pub(super) special: Vec<(ObjectId, SpecialFile)>,
-    /// What is needed that isn't in the pack; `None` if that isn't known.
+    /// The objects that are needed and aren't in the pack; `None` if they aren't known.
     pub(super) outside: Option<Outside>,
 }
 

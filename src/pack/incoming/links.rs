@@ -1,6 +1,6 @@
-//! What do the objects of a pack need that isn't in that pack?
+//! The objects that those of a pack need and that aren't in the pack.
 //!
-//! If it is nothing, all of them are complete, and nobody has to walk from the tips to find out. It is so
+//! If there are none, all objects of the pack are complete, and nobody has to walk from the tips to find out. It is so
 //! for a first pull. After that a pack leads to what the receiver has, and whether that is complete
 //! is told by [`closure`](crate::pack::closure).
 
@@ -34,18 +34,18 @@ use crate::{
     pack::{closure::Outside, resolve::Visited},
 };
 
-/// How deep in a pack's trees others are.
+/// The depths of objects in the trees of a pack.
 pub(super) type Depths = HashMap<ObjectId, u16>;
 
-/// What the objects of a pack need. Shared by the threads that look at them.
+/// The objects that those of a pack need. Shared by the threads that inspect them.
 pub(super) struct Links {
     needed: [Mutex<Needed>; SHARDS],
     /// See [`Outside`]. Not noted of a pack that leads nowhere.
     replaced: Mutex<HashSet<ObjectId>>,
-    /// Of both.
+    /// The number of both.
     count: AtomicUsize,
     most: AtomicUsize,
-    /// How much of it may lead out of the pack.
+    /// The number of those that may lead out of the pack.
     most_outside: usize,
     /// Some object leads nowhere, or there is too much of it.
     are_unknown: AtomicBool,
@@ -136,8 +136,8 @@ impl Links {
         }
     }
 
-    /// What is needed and is not in the pack: `kind_of` knows what is. `None` if that isn't known. Threads
-    /// that ask with the same counter share the work: each looks at what no other has taken.
+    /// The objects that are needed and are not in the pack: `kind_of` knows those that are. `None` if they
+    /// aren't known. Threads that ask with the same counter share the work: each looks at a part of its own.
     pub(super) fn outside(
         &self,
         next: &AtomicUsize,

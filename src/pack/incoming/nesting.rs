@@ -1,4 +1,4 @@
-//! How deep the trees of a pack are nested.
+//! The depth to which the trees of a pack are nested.
 //!
 //! Git goes down so many levels and no further, whatever the objects of a repository are otherwise. So each
 //! tree tells which trees it has that its base has not, and which its base has that it has not: with
@@ -31,14 +31,14 @@ type Pair = [u64; 2];
 /// Beyond so many levels a walk is to tell: those of other trees are not worth that many passes.
 const MAX_PASSES: usize = 64;
 
-/// How much is listed of the trees of a pack that leads to others.
+/// The number of entries that are listed of the trees of a pack that leads to others.
 const MAX_LISTED: usize = 1 << 20;
 
-/// How many pairs are noted: so many, and some for each object of a pack.
+/// The number of pairs that are noted at least; there are more for each object of a pack.
 const MIN_PAIRS: usize = 1 << 14;
 const EACH: usize = 2;
 
-/// What the trees of a pack have in them. Shared by the threads that look at them.
+/// The trees that the trees of a pack have in them. Shared by the threads that inspect them.
 #[derive(Default)]
 pub(super) struct TreePairs {
     pairs: Mutex<Vec<Pairs>>,
@@ -69,7 +69,7 @@ impl TreePairs {
 }
 
 impl Pairs {
-    /// How many of them are handed over at a time.
+    /// The number of pairs that are handed over at a time.
     const MANY: usize = 4096;
 
     /// The tree has this one in it, and its base has not.
@@ -104,8 +104,8 @@ impl Pairs {
     }
 }
 
-/// How deep in the trees of a pack those are that it `needs` from elsewhere: the steps down from a root.
-/// `None` if its trees may be nested deeper than git goes, or if that isn't known.
+/// The depths in the trees of a pack of the objects that it `needs` from elsewhere: the steps down from a
+/// root. `None` if its trees may be nested deeper than git goes, or if that isn't known.
 pub(super) fn depths(
     pairs: TreePairs,
     table: &Table,
@@ -137,7 +137,8 @@ pub(super) fn depths(
     Ok(depths.map(|depths| outside.into_iter().zip(depths).collect()))
 }
 
-/// What trees have in them, by their entries. Those that are not in the pack are numbered after them.
+/// The trees that trees have in them, by their entries. Trees that are not in the pack are numbered after
+/// those that are.
 struct Nesting {
     arrived: u32,
     /// In the order of the pack, a base before what is built on it.

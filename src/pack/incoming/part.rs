@@ -14,7 +14,7 @@ pub(super) struct Part {
     entries: Vec<u32>,
     /// By the places of the entries in that list.
     deltas: Deltas,
-    /// What comes before it only leads to others, and is left alone.
+    /// The first entry of the part. Entries before it only lead to others, and are left alone.
     first: u32,
 }
 
@@ -99,7 +99,7 @@ impl Part {
         &self.entries
     }
 
-    /// Where its own entries begin.
+    /// The start of its own entries.
     pub(super) fn first(&self) -> u32 {
         self.first
     }
@@ -133,18 +133,18 @@ fn way_to(mut ahead: BTreeSet<u32>, table: &Table, allowance: &mut Allowance) ->
     way
 }
 
-/// How much may be made once more for what is built on it. It depends on the pack alone, and not on
-/// how fast that comes in.
+/// The work that may be done once more for objects that are built on others. It depends on the pack alone,
+/// and not on how fast the pack comes in.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Allowance {
-    /// Of all objects that have arrived. What a delta claims counts once it is sure to be held
-    /// against that.
+    /// The cost of all objects that have arrived. The size that a delta claims counts once it is sure to be
+    /// checked.
     pub(super) cost: u64,
-    /// Of those that are made once more.
+    /// The cost of the objects that are made once more.
     pub(super) redone: u64,
 }
 
-/// What it costs to make an object, beside its size: as much as to hash so many bytes.
+/// The cost of making an object, beside its size: that of hashing so many bytes.
 const COST_OF_ONE: u64 = 1024;
 
 /// This share of that cost may be spent once more while a pack arrives.

@@ -34,7 +34,7 @@ pub(super) struct Pack<'a> {
     pub(super) path: &'a Path,
     pub(super) folder: &'a Path,
     pub(super) table: Table,
-    /// How many entries the pack came with. Those after them complete it.
+    /// The number of entries that the pack came with. Entries after them complete it.
     pub(super) arrived: u32,
     pub(super) found: &'a Found<'a>,
     pub(super) spent: &'a Spent<'a>,
@@ -121,7 +121,7 @@ pub(super) fn cores() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get())
 }
 
-/// What is done with the entries of a part.
+/// The work on the entries of a part.
 pub(super) struct Resolver<'a, 'l> {
     pub(super) pack: &'a Pack<'a>,
     pub(super) part: &'a Part,

@@ -1,4 +1,4 @@
-//! What a pack has cost so far, against what it may.
+//! The cost of a pack so far, against its limits.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -7,8 +7,7 @@ use gix::objs::Kind;
 use super::excess::Excess;
 use crate::{Error, Limits};
 
-/// How many bytes of objects are made of one byte of a pack without further ado. Large histories have some
-/// 60.
+/// The bytes of objects that may be made of one byte of a pack in any case. Large histories have some 60.
 const USUAL_RATIO: u64 = 256;
 
 /// Shared by the threads that work on a pack.
@@ -94,7 +93,7 @@ impl<'a> Spent<'a> {
         self.check_disk(pack)
     }
 
-    /// What waited on disk is gone.
+    /// Takes note that nothing waits on disk any more.
     pub(super) fn nothing_waits(&self) {
         self.waiting.store(0, Relaxed);
     }

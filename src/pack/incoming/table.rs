@@ -1,4 +1,4 @@
-//! What is known of the entries of a pack that is being received.
+//! The table of the entries of a pack that is being received.
 
 use std::{
     ops::Range,
@@ -15,20 +15,20 @@ use crate::pack::resolve::NO_BASE;
 pub(super) struct Table {
     pub(super) hash: HashKind,
     len: AtomicU32,
-    /// Where each entry begins, and behind the last one where that ends.
+    /// The start of each entry, and the end of the last one behind them.
     offsets: Vec<AtomicU64>,
     checksums: Vec<AtomicU32>,
-    /// Of their objects, as far as 32 bits go.
+    /// The sizes of their objects, as far as 32 bits go.
     sizes: Vec<AtomicU32>,
-    /// What each is built on, if that is known to be another entry of this pack, or one of the
-    /// values for what it is otherwise.
+    /// The base of each entry, if that is known to be another entry of this pack, or one of the values for
+    /// other bases.
     bases: Vec<AtomicU32>,
     /// One more than the kind of each entry whose object is known.
     kinds: Vec<AtomicU8>,
     ids: Vec<AtomicU32>,
 }
 
-/// What an entry is built on.
+/// The base of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Base {
     /// On nothing: it is whole.
@@ -117,12 +117,12 @@ impl Table {
         start.load(Relaxed)..end.load(Relaxed)
     }
 
-    /// Where the last entry ends.
+    /// The end of the last entry.
     pub(super) fn end(&self) -> u64 {
         self.offsets[self.len() as usize].load(Relaxed)
     }
 
-    /// Of an entry as it is in the pack, its CRC-32.
+    /// The CRC-32 of an entry as it is in the pack.
     pub(super) fn checksum(&self, entry: u32) -> u32 {
         self.checksums[entry as usize].load(Relaxed)
     }

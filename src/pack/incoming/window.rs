@@ -1,4 +1,4 @@
-//! Where the windows end in which a pack is resolved while it arrives.
+//! The ends of the windows in which a pack is resolved while it arrives.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ pub(super) struct Window<'s> {
 /// the last one is to be done soon after the pack has arrived.
 const MADE_OF_ONE_BYTE: u64 = 8;
 
-/// How large the first window is, in bytes of the pack.
+/// The size of the first window, in bytes of the pack.
 const FIRST: u64 = 64 * 1024;
 
 /// Cuts a pack into windows.
@@ -25,7 +25,7 @@ const FIRST: u64 = 64 * 1024;
 /// The first ones are small, so that a pack that is smaller than a window is worked on as it arrives, too.
 pub(super) struct Cut {
     window: u64,
-    /// What the windows grow to.
+    /// The size that the windows grow to.
     most: u64,
     /// The window that is arriving: its first entry, and what there is of it.
     first: u32,

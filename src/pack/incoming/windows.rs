@@ -85,21 +85,21 @@ impl Pack<'_> {
     }
 }
 
-/// What has arrived of a pack, for the threads that resolve it.
+/// The windows of a pack that have arrived, for the threads that resolve them.
 struct Windows<'a, 's> {
     pack: &'a Pack<'a>,
     room: Room,
-    /// How many wait before whoever reads the pack helps.
+    /// The number of windows that wait before the reader of the pack helps.
     most: usize,
     queue: Mutex<Queue<'s>>,
     has_come: Condvar,
     /// The pack won't be there as a whole.
     is_given_up: AtomicBool,
-    /// Where it was, and what.
+    /// The first failure, with its place.
     failure: Mutex<Option<(Place, Error)>>,
 }
 
-/// Where a window begins, and a whole object in it.
+/// The start of a window, and of a whole object in it.
 type Place = (u32, u32);
 
 #[derive(Default)]
@@ -107,7 +107,7 @@ struct Queue<'s> {
     windows: VecDeque<Window<'s>>,
     /// The one that was taken from here last.
     open: Option<Arc<Open<'s>>>,
-    /// Of all windows that were taken from here, in the order of the pack.
+    /// The allowance of all windows that were taken, in the order of the pack.
     allowance: Allowance,
     all_have_come: bool,
 }
@@ -116,7 +116,7 @@ struct Queue<'s> {
 struct Open<'s> {
     part: Part,
     at_hand: AtHand<'s>,
-    /// How many of its entries were taken.
+    /// The number of its entries that were taken.
     taken: AtomicUsize,
 }
 

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, Read, Seek, SeekFrom},
 };
 
-/// What a delta copies from.
+/// The content that a delta copies from.
 pub(crate) trait Base {
     /// In bytes.
     fn size(&self) -> u64;

@@ -45,7 +45,7 @@ pub(crate) struct Descent<'a, N> {
     base: Vec<u8>,
     /// The entries on the way, each with deltas that are still to be looked at.
     way: Vec<Waiting<N>>,
-    /// Of all on the way, in order.
+    /// The deltas of all entries on the way, in order.
     deltas: Vec<u32>,
     in_memory: usize,
     disk: Disk,
@@ -57,11 +57,11 @@ struct Waiting<N> {
     depth: u32,
     content: Content,
     note: N,
-    /// Where in [`Descent::deltas`] its own begin.
+    /// The start of its own in [`Descent::deltas`].
     first: usize,
 }
 
-/// How many buffers are kept for contents to come, and how large they are at most.
+/// The number of buffers that are kept for contents to come, and their largest size.
 const MAX_SPARE: usize = 4;
 const MAX_SPARE_SIZE: usize = 1024 * 1024;
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-/// How many bytes are read between two looks. Each may be the better part of an instruction that
+/// The bytes that are read between two looks. Each may be the better part of an instruction that
 /// copies from disk.
 const PACE: usize = 16 * 1024;
 

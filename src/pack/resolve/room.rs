@@ -1,14 +1,14 @@
-//! How much memory descents take.
+//! The memory of descents.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How much memory descents take, each by itself and all together.
+/// The memory of descents, each by itself and all together.
 pub(crate) struct Room {
     /// Bytes of a content that is still worked on in memory, by each descent.
     pub(super) large: usize,
     /// Bytes of the contents that wait in memory, for each descent.
     pub(super) waiting: usize,
-    /// Who has it may have one larger object in memory.
+    /// Guards the single slot for an object larger than `large`.
     pub(super) one_at_a_time: Mutex<()>,
 }
 

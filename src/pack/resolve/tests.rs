@@ -54,7 +54,7 @@ fn pack(plan: &[(Option<usize>, usize)]) -> Pack {
     }
 }
 
-/// What makes a content of the first bytes of its base and some of its own.
+/// A delta that makes a content of the first bytes of its base and some of its own.
 fn delta(base: usize, kept: usize, own: &[u8]) -> Vec<u8> {
     let mut delta = Vec::new();
     for mut size in [base, kept + own.len()] {

@@ -1,17 +1,17 @@
-//! What a [`Descent`](super::Descent) does for somebody.
+//! The work that a [`Descent`](super::Descent) does on each object.
 
 use std::{io, ops::Range};
 
 use gix::{hash::Hasher, objs::Kind};
 
-/// What is done with the objects of a pack.
+/// The work on the objects of a pack.
 pub(crate) trait Work {
     type Error;
 
-    /// What is kept of an object while there is something to be built on it.
+    /// The note that is kept of an object while others are to be built on it.
     type Note;
 
-    /// Where in the pack an entry is, with its header.
+    /// The range of an entry in the pack, with its header.
     fn place(&self, entry: u32) -> Range<u64>;
 
     /// Looks at an object. `base` is what it was made from, if it is at hand.

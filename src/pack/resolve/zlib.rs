@@ -7,7 +7,7 @@ use std::{
 
 use gix::zlib::{Decompress, FlushDecompress, Status};
 
-/// How much comes out of a stream at a time.
+/// The bytes that come out of a stream at a time.
 const CHUNK: usize = 64 * 1024;
 
 /// Inflates one stream after the other. Making one allocates, so keep it.

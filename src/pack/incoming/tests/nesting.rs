@@ -1,4 +1,4 @@
-//! How deep the trees of packs are nested, told as they come in.
+//! The depths of the trees of packs, as they come in.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What is in a tree: others by their numbers, each higher than its own.
+/// The trees in each tree, by their numbers, each higher than its own.
 type Trees = Vec<Vec<usize>>;
 
 fn text(trees: &[ObjectId], below: &[usize]) -> Vec<u8> {

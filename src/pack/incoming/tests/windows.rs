@@ -80,7 +80,7 @@ impl Versions {
     }
 }
 
-/// What takes as much room in a pack as it is long.
+/// Content that takes as much room in a pack as it is long.
 fn noise(length: usize) -> Vec<u8> {
     let hash = |number: usize| id(Kind::Blob, &number.to_be_bytes());
     let hashes = (0..length.div_ceil(20)).map(hash);
@@ -96,7 +96,7 @@ fn of_unknown_instruction(base: usize) -> Vec<u8> {
     delta
 }
 
-/// What comes of a pack in windows of so many bytes: its index, or an error.
+/// The index of a pack that is received in windows of so many bytes, or its error.
 fn received(
     pack: &mut dyn BufRead,
     window: u64,
@@ -128,9 +128,9 @@ fn received(
     }
 }
 
-/// What is done while a pack arrives.
+/// The work that is done while a pack arrives.
 struct Early {
-    /// Of entries.
+    /// The entries of each window.
     windows: Vec<Range<u32>>,
     is_known: Vec<bool>,
     allowance: Allowance,
@@ -305,7 +305,7 @@ fn the_first_fault_is_told_whenever_it_is_found() {
     }
 }
 
-/// Of those in one window, too, which several threads share.
+/// The first one is told of the faults in one window, too, which several threads share.
 #[test]
 fn the_first_of_the_faults_in_a_window_is_told() {
     let mut versions = Versions::default();
