@@ -18,6 +18,8 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     retry_after: Option<Duration>,
+    /// The name of the limit that was exceeded.
+    limit: Option<&'static str>,
     stats: Option<Box<SyncRunStats>>,
     source: Option<Box<dyn std::error::Error + Send + Sync + 'static>>,
 }
@@ -87,6 +89,7 @@ impl Error {
             kind,
             message: message.into(),
             retry_after: None,
+            limit: None,
             stats: None,
             source: None,
         }
@@ -133,9 +136,17 @@ impl Error {
 
     /// The limit whose field in [`Limits`](crate::Limits) is called `name` was exceeded: there is more
     /// than `limit`, a number with its unit, such as "1000000 refs".
-    pub(crate) fn over_budget(name: &str, limit: impl fmt::Display) -> Self {
+    pub(crate) fn over_budget(name: &'static str, limit: impl fmt::Display) -> Self {
         let text = format!("more than {limit} (limit `{name}`)");
-        Error::new(ErrorKind::BudgetExceeded, text)
+        Error {
+            limit: Some(name),
+            ..Error::new(ErrorKind::BudgetExceeded, text)
+        }
+    }
+
+    /// Whether it was that limit that was exceeded.
+    pub(crate) fn is_over_budget(&self, name: &str) -> bool {
+        self.limit == Some(name)
     }
 
     /// The kind of the failure, as far as a caller can act on it.

@@ -52,7 +52,8 @@ pub struct Limits {
     /// (`pack.depth` in git-config(1)); it makes 50 unless told otherwise.
     pub delta_depth: u32,
     /// Bytes of the objects that complete a thin pack, as they are added to it: those of this side
-    /// that the remote names as bases. 256 MiB by default.
+    /// that the remote names as bases. 256 MiB by default. Beyond it the pack is asked for once more,
+    /// without such bases.
     pub thin_bases: u64,
     /// Bytes on disk for what has been received and is not part of the repository yet: the pack, and
     /// contents that memory has no room for while the deltas of them are applied. The index of the

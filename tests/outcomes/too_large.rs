@@ -1,6 +1,8 @@
 //! Tips with something behind them that is larger than one object may be.
 
-use crate::support::pull::{LISTED, Pair, created, fate_in, grow, leftovers, reason_in, rejected};
+use crate::support::pull::{
+    LISTED, Pair, created, fate_in, grow, leftovers, moved, reason_in, rejected,
+};
 use refsync::{LocalStore, Reason, SyncOptions, SyncRunStats, sync};
 
 const MOST: u64 = 100_000;
@@ -186,4 +188,23 @@ fn a_base_that_is_there_may_be_of_any_size() {
     let reason = too_large(&pair, "larger:large");
     assert_eq!(pulled.reason_of("refs/heads/larger"), reason);
     assert_eq!(pulled.fate_of("refs/heads/small"), created(&small));
+}
+
+/// The limit on bases is for what is added to a thin pack, and no pack has to be thin.
+#[test]
+fn a_pack_on_bases_over_their_limit_is_asked_for_whole() {
+    let pair = Pair::in_step();
+    let text = lines(150_000);
+    let old = branch(&pair, "large", &text);
+    pair.pull();
+    let files = [("large", &format!("{text}and more\n")[..])];
+    let new = pair
+        .upstream
+        .commit("large", &[&old], "more", &files, 1_700_000_001);
+    let mut options = SyncOptions::default();
+    options.limits.thin_bases = 100_000;
+    let pulled = pair.pull_with(&options);
+    assert_eq!(pulled.fate_of("refs/heads/large"), moved(&old, &new));
+    let fetches = pulled.asked.iter().filter(|request| *request == "fetch");
+    assert_eq!(fetches.count(), 2, "{:?}", pulled.asked);
 }

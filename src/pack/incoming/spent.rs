@@ -119,7 +119,7 @@ impl<'a> Spent<'a> {
     }
 }
 
-fn within(name: &str, unit: &str, value: u64, limit: u64) -> Result<(), Error> {
+fn within(name: &'static str, unit: &str, value: u64, limit: u64) -> Result<(), Error> {
     match value <= limit {
         true => Ok(()),
         false => Err(Error::over_budget(name, format_args!("{limit} {unit}"))),

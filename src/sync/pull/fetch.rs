@@ -23,6 +23,8 @@ pub(super) struct Fetch<'a, 'p> {
     planned: &'a mut [PlannedRef<'p>],
     run: &'a SyncContext,
     haves: Vec<ObjectId>,
+    /// Whether the packs may build on what the destination has.
+    thin: bool,
     /// The tips that came in the last pack, and are complete.
     arrived: Vec<ObjectId>,
     /// Whether the quarantine has a pack that the next one would replace.
@@ -69,6 +71,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
             most_requests: options.max_pack_requests,
             run,
             haves,
+            thin: true,
             arrived: Vec::new(),
             is_full: false,
             requests: 0,
@@ -154,10 +157,22 @@ impl<'a, 'p> Fetch<'a, 'p> {
                 wants,
                 haves: self.haves.clone(),
                 shallow: self.quarantine.shallow().to_vec(),
-                thin: true,
+                thin: self.thin,
                 ofs_delta: true,
             };
-            let Some(faults) = self.ask(&request)? else {
+            let asked = self.ask(&request);
+            if self.thin
+                && asked
+                    .as_ref()
+                    .is_err_and(|err| err.is_over_budget("thin_bases"))
+            {
+                // The source can do without, and this once more is all that it costs.
+                self.thin = false;
+                self.quarantine.discard()?;
+                wants = request.wants;
+                continue;
+            }
+            let Some(faults) = asked? else {
                 return Ok(Fetched::GaveUp);
             };
             wants = request.wants;
