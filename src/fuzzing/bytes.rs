@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, Read};
 
+use crate::buffered::read_buffered;
+
 /// Takes decisions off an input. Past its end all of them are zero.
 #[derive(Clone, Copy)]
 pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
@@ -74,8 +76,6 @@ impl BufRead for Pieces<'_> {
 
 impl Read for Pieces<'_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let read = self.fill_buf()?.read(to)?;
-        self.consume(read);
-        Ok(read)
+        read_buffered(self, to)
     }
 }

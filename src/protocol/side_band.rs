@@ -8,7 +8,7 @@ use super::{
     printable,
     sideband_budget::SidebandBudget,
 };
-use crate::Error;
+use crate::{Error, buffered::read_buffered};
 
 /// The number of a server's messages that are logged. A hook may print without end.
 const MAX_LOGGED: u32 = 100;
@@ -196,9 +196,7 @@ impl<R: BufRead> BufRead for SideBand<R> {
 
 impl<R: BufRead> Read for SideBand<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.fill_buf()?.read(buf)?;
-        self.consume(read);
-        Ok(read)
+        read_buffered(self, buf)
     }
 }
 

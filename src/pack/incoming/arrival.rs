@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Phase, SyncContext,
+    buffered::read_buffered,
     pack::resolve::{Inflater, apply::sizes},
 };
 
@@ -391,11 +392,7 @@ impl BufRead for Intake<'_, '_> {
 
 impl Read for Intake<'_, '_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let ready = self.fill_buf()?;
-        let size = ready.len().min(to.len());
-        to[..size].copy_from_slice(&ready[..size]);
-        self.consume(size);
-        Ok(size)
+        read_buffered(self, to)
     }
 }
 

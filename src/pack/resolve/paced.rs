@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, Read};
 
+use crate::buffered::read_buffered;
+
 /// The bytes that are read between two looks. Each may be the better part of an instruction that
 /// copies from disk.
 const PACE: usize = 16 * 1024;
@@ -43,11 +45,7 @@ impl<R: BufRead + ?Sized, F: Fn() -> bool> BufRead for Paced<'_, R, F> {
 
 impl<R: BufRead + ?Sized, F: Fn() -> bool> Read for Paced<'_, R, F> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let ready = self.fill_buf()?;
-        let size = ready.len().min(to.len());
-        to[..size].copy_from_slice(&ready[..size]);
-        self.consume(size);
-        Ok(size)
+        read_buffered(self, to)
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
 
 use gix::zlib::{Decompress, FlushDecompress, Status};
 
+use crate::buffered::read_buffered;
+
 /// The bytes that come out of a stream at a time.
 const CHUNK: usize = 64 * 1024;
 
@@ -122,11 +124,7 @@ impl<I: BorrowMut<Inflater>, R: BufRead> BufRead for Inflating<I, R> {
 
 impl<I: BorrowMut<Inflater>, R: BufRead> Read for Inflating<I, R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let ready = self.fill_buf()?;
-        let size = ready.len().min(to.len());
-        to[..size].copy_from_slice(&ready[..size]);
-        self.consume(size);
-        Ok(size)
+        read_buffered(self, to)
     }
 }
 
