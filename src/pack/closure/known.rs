@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use gix::{ObjectId, objs::Kind};
 
-use super::{Arrived, trees::MAX_LEVELS};
+use super::Arrived;
+
+/// Git itself goes no deeper (`core.maxTreeDepth` in git-config(1)).
+pub(crate) const MAX_LEVELS: usize = 2048;
 
 /// An object: its position in the index of what arrived, or after those, by the order in which the
 /// walk met it.

@@ -7,7 +7,7 @@ use gix::{
     objs::{Find, Kind},
 };
 
-use super::trees::MAX_LEVELS;
+use super::known::MAX_LEVELS;
 use crate::{
     Error, SyncContext,
     object::tree_entries::{each_new, kind_of},

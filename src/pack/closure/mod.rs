@@ -29,13 +29,14 @@ mod reading;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod tree_visitor;
 mod trees;
 mod walk;
 
 use self::walk::Walk;
 pub(crate) use self::{
+    known::MAX_LEVELS,
     outside::{Outside, are_complete},
-    trees::MAX_LEVELS,
 };
 use crate::history::{reachable_from_refs::ReachableFromRefs, store_commits::StoreCommits};
 use crate::{Error, Phase, Reason, SyncContext};

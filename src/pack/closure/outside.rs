@@ -11,7 +11,7 @@ use gix::{
     objs::{Find, Kind},
 };
 
-use super::{levels::CountedTrees, trees::MAX_LEVELS};
+use super::{known::MAX_LEVELS, levels::CountedTrees};
 use crate::{
     Error, SyncContext,
     history::{reachable_from_refs::ReachableFromRefs, store_commits::StoreCommits},

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use gix::ObjectId;
 
-use super::{Fault, trees::Way};
+use super::{Fault, tree_visitor::TreeVisitor};
 
 /// The trees of a commit are compared with those of its parent, which often has just been left.
 ///
@@ -34,14 +34,18 @@ impl Texts {
         }
     }
 
-    pub(super) fn read(&mut self, tree: &ObjectId, way: &mut impl Way) -> Result<Vec<u8>, Fault> {
+    pub(super) fn read(
+        &mut self,
+        tree: &ObjectId,
+        visitor: &mut impl TreeVisitor,
+    ) -> Result<Vec<u8>, Fault> {
         let recent = self.recent.iter().rposition(|(id, _)| id == tree);
         if let Some((_, text)) = recent.and_then(|at| self.recent.remove(at)) {
             self.held -= text.capacity();
             return Ok(text);
         }
         let mut text = self.spare.pop().unwrap_or_default();
-        way.read(tree, &mut text)?;
+        visitor.read(tree, &mut text)?;
         Ok(text)
     }
 
@@ -68,7 +72,7 @@ mod tests {
         Error,
         pack::closure::{
             known::{Levels, Node},
-            trees::Link,
+            tree_visitor::Link,
         },
     };
     use gix::objs::Kind;
@@ -76,7 +80,7 @@ mod tests {
     /// Has every tree, of that size, and counts what is asked of it.
     struct Store(usize, u32);
 
-    impl Way for Store {
+    impl TreeVisitor for Store {
         fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
             self.1 += 1;
             text.clear();

@@ -1,49 +1,21 @@
 //! The walk over a tree and those below it.
 
-use gix::{ObjectId, objs::Kind};
+use gix::ObjectId;
 
 use super::{
     Fault,
-    known::{Levels, Node},
+    known::{Levels, MAX_LEVELS, Node},
     texts::Texts,
+    tree_visitor::{Link, TreeVisitor},
 };
 use crate::{
     Error, Reason,
     object::tree_entries::{Entries, decode, is_readable, kind_of},
 };
 
-/// Git itself goes no deeper (`core.maxTreeDepth` in git-config(1)).
-pub(crate) const MAX_LEVELS: usize = 2048;
-
 /// The depth that the walk itself goes to: the upper half of such a way has more levels than git takes. The
 /// lower half may have fewer, and is walked once more if another tree has it.
 const MAX_WAY: usize = 2 * MAX_LEVELS;
-
-/// The receiver of what the walk meets.
-pub(super) trait Way {
-    /// Puts the content of a tree into `text`, in place of what is there.
-    fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault>;
-
-    /// From here on, its entries are being visited.
-    fn entered(&mut self, tree: Node);
-
-    /// All of its entries are complete.
-    fn left(&mut self, tree: Node, levels: Levels);
-
-    /// Takes an object that a tree names as one of this kind.
-    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Link, Fault>, Error>;
-}
-
-/// An object that a tree names.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Link {
-    /// Nothing is to be done about it.
-    Done,
-    /// A tree that is complete.
-    Complete(Node, Levels),
-    /// A tree to enter.
-    Tree(Node),
-}
 
 /// The trees on the way from a root, as far as they were entered and not left.
 ///
@@ -89,6 +61,18 @@ struct Below {
     others: Vec<ObjectId>,
 }
 
+impl Below {
+    /// A tree that is walked once more, to count its levels.
+    fn to_count(node: Node, id: ObjectId) -> Self {
+        Below {
+            node,
+            id,
+            is_counted: true,
+            others: Vec::new(),
+        }
+    }
+}
+
 impl Trees {
     pub(super) fn new(memory: u64) -> Self {
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
@@ -107,7 +91,7 @@ impl Trees {
         node: Node,
         id: ObjectId,
         others: Vec<ObjectId>,
-        way: &mut impl Way,
+        visitor: &mut impl TreeVisitor,
     ) -> Result<Option<Fault>, Error> {
         let is_counted = false;
         let root = Below {
@@ -116,12 +100,12 @@ impl Trees {
             is_counted,
             others,
         };
-        if let Some(fault) = self.enter(root, way) {
+        if let Some(fault) = self.enter(root, visitor) {
             return Ok(Some(fault));
         }
         while let Some(tree) = self.way.last_mut() {
             if tree.text.is_none()
-                && let Err(fault) = self.bring_back(way)
+                && let Err(fault) = self.bring_back(visitor)
             {
                 return Ok(Some(fault));
             }
@@ -129,9 +113,9 @@ impl Trees {
             let Some(tree) = self.way.last_mut() else {
                 break;
             };
-            let fault = match tree.next(depth, way)? {
-                Ok(Some(below)) => self.enter(below, way),
-                Ok(None) => self.leave(way),
+            let fault = match tree.next(depth, visitor)? {
+                Ok(Some(below)) => self.enter(below, visitor),
+                Ok(None) => self.leave(visitor),
                 Err(fault) => Some(fault),
             };
             if fault.is_some() {
@@ -144,15 +128,16 @@ impl Trees {
     /// Gives up on all that have not been left, each with whether it is known to be at fault.
     pub(super) fn abandon(&mut self) -> impl Iterator<Item = (Node, bool)> {
         (self.without, self.held) = (0, 0);
-        let known = match self.way.len() < MAX_WAY {
-            true => self.way.len(),
-            false => MAX_LEVELS,
+        let known = if self.way.len() < MAX_WAY {
+            self.way.len()
+        } else {
+            MAX_LEVELS
         };
         let way = self.way.drain(..).enumerate();
         way.map(move |(depth, tree)| (tree.node, depth < known))
     }
 
-    fn enter(&mut self, below: Below, way: &mut impl Way) -> Option<Fault> {
+    fn enter(&mut self, below: Below, visitor: &mut impl TreeVisitor) -> Option<Fault> {
         let Below {
             node,
             id,
@@ -162,11 +147,11 @@ impl Trees {
         if self.way.len() >= MAX_WAY {
             return Some(too_deep(&self.way[0].id));
         }
-        let text = match self.texts.read(&id, way) {
+        let text = match self.texts.read(&id, visitor) {
             Ok(text) => text,
             Err(fault) => return Some(fault),
         };
-        way.entered(node);
+        visitor.entered(node);
         let others = others.into_iter().map(|id| Other {
             id,
             at: 0,
@@ -182,7 +167,7 @@ impl Trees {
             others: others.collect(),
             text: Some(text),
         };
-        tree.read_others(self.memory / 2, &mut self.texts, way);
+        tree.read_others(self.memory / 2, &mut self.texts, visitor);
         self.held += tree.size();
         self.way.push(tree);
         self.make_room();
@@ -202,18 +187,18 @@ impl Trees {
         }
     }
 
-    fn bring_back(&mut self, way: &mut impl Way) -> Result<(), Fault> {
+    fn bring_back(&mut self, visitor: &mut impl TreeVisitor) -> Result<(), Fault> {
         let Some(tree) = self.way.last_mut() else {
             return Ok(());
         };
-        tree.text = Some(self.texts.read(&tree.id, way)?);
-        tree.read_others(self.memory / 2, &mut self.texts, way);
+        tree.text = Some(self.texts.read(&tree.id, visitor)?);
+        tree.read_others(self.memory / 2, &mut self.texts, visitor);
         self.held += tree.size();
         self.without = self.without.min(self.way.len() - 1);
         Ok(())
     }
 
-    fn leave(&mut self, way: &mut impl Way) -> Option<Fault> {
+    fn leave(&mut self, visitor: &mut impl TreeVisitor) -> Option<Fault> {
         let depth = self.way.len() - 1;
         let tree = self.way.last_mut()?;
         let levels = tree.below + 1;
@@ -230,11 +215,12 @@ impl Trees {
             above.below = above.below.max(levels);
             above.has_uncounted |= tree.has_uncounted;
         }
-        way.left(
+        visitor.left(
             tree.node,
-            match tree.has_uncounted {
-                true => Levels::FitAt(depth as u16),
-                false => Levels::Counted(levels as u16),
+            if tree.has_uncounted {
+                Levels::FitAt(depth as u16)
+            } else {
+                Levels::Counted(levels as u16)
             },
         );
         let others = tree.others.into_iter().map(|other| (other.id, other.text));
@@ -253,10 +239,10 @@ fn too_deep(tree: &ObjectId) -> Fault {
 
 impl Tree {
     /// Those that can't be read, or only in more than `memory`, have nothing to compare with.
-    fn read_others(&mut self, memory: usize, texts: &mut Texts, way: &mut impl Way) {
+    fn read_others(&mut self, memory: usize, texts: &mut Texts, visitor: &mut impl TreeVisitor) {
         let mut left = memory;
         self.others.retain_mut(|other| {
-            let Ok(text) = texts.read(&other.id, way) else {
+            let Ok(text) = texts.read(&other.id, visitor) else {
                 return false;
             };
             let fits = text.len() <= left && other.at <= text.len();
@@ -288,7 +274,7 @@ impl Tree {
     fn next(
         &mut self,
         depth: usize,
-        way: &mut impl Way,
+        visitor: &mut impl TreeVisitor,
     ) -> Result<Result<Option<Below>, Fault>, Error> {
         let format = self.id.kind();
         let text = self.text.as_deref().unwrap_or_default();
@@ -327,7 +313,7 @@ impl Tree {
                 continue;
             };
             let id = entry.oid.to_owned();
-            let node = match way.link(id, kind)? {
+            let node = match visitor.link(id, kind)? {
                 Ok(Link::Done) => continue,
                 Ok(Link::Complete(_, Levels::Counted(levels))) => {
                     self.below = self.below.max(levels.into());
@@ -340,13 +326,7 @@ impl Tree {
                     continue;
                 }
                 Ok(Link::Complete(node, Levels::FitAt(_))) => {
-                    let (is_counted, others) = (true, Vec::new());
-                    found = Some(Below {
-                        node,
-                        id,
-                        is_counted,
-                        others,
-                    });
+                    found = Some(Below::to_count(node, id));
                     break;
                 }
                 Ok(Link::Tree(node)) => node,

@@ -7,9 +7,10 @@ use gix::{
 
 use super::{
     Fault, Objects,
-    known::{Known, Levels, Node, State},
+    known::{Known, Levels, MAX_LEVELS, Node, State},
     reading::{self, incomplete, other_kind},
-    trees::{Link, MAX_LEVELS, Trees, Way},
+    tree_visitor::{Link, TreeVisitor},
+    trees::Trees,
 };
 use crate::{
     Error, Phase, SyncContext,
@@ -387,7 +388,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl Way for Walk<'_> {
+impl TreeVisitor for Walk<'_> {
     fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
         reading::read(self.objects.commits.odb, tree, Some(Kind::Tree), text)?;
         Ok(())

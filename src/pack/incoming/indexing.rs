@@ -8,7 +8,7 @@ use std::{
 
 use gix::{ObjectId, objs::Kind, oid};
 
-use super::table::{Table, prefix};
+use super::{table::Table, tree_pairs::prefix};
 use crate::{Error, ErrorKind};
 
 /// The entries of a pack by the ids of their objects.

@@ -10,7 +10,7 @@ use gix::{ObjectId, objs::Kind};
 use super::{
     links::{Depths, Linker, Links},
     locked,
-    nesting::TreePairs,
+    tree_pairs::TreePairs,
 };
 use crate::{
     Error, ErrorKind, FsckFinding, FsckMessage, FsckRules, Reason,

@@ -21,7 +21,7 @@ use gix::{
 
 use super::{
     locked,
-    nesting::{Pairs, TreePairs},
+    tree_pairs::{Pairs, TreePairs},
 };
 use crate::{
     Error,

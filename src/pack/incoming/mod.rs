@@ -30,6 +30,7 @@ mod spent;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tree_pairs;
 mod window;
 mod windows;
 

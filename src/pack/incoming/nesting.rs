@@ -5,104 +5,25 @@
 //! that, nobody has to read them again. Ids are known by their first bits alone; where two objects
 //! have the same ones nothing is told.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::{collections::HashMap, sync::PoisonError};
 
-use gix::{ObjectId, objs::Kind, oid};
+use gix::{ObjectId, objs::Kind};
 
 use super::{
     indexing::ById,
-    locked,
-    table::{Base, Table, prefix},
+    table::{Base, Table},
+    tree_pairs::{Pairs, TreePairs, prefix},
 };
 use crate::{
     Error, SyncContext,
     pack::{closure::MAX_LEVELS, resolve::NO_BASE},
 };
 
-/// A tree, and one that is in it.
-type Pair = [u64; 2];
-
 /// Beyond so many levels a walk is to tell: those of other trees are not worth that many passes.
 const MAX_PASSES: usize = 64;
 
 /// The number of entries that are listed of the trees of a pack that leads to others.
 const MAX_LISTED: usize = 1 << 20;
-
-/// The number of pairs that are noted at least; there are more for each object of a pack.
-const MIN_PAIRS: usize = 1 << 14;
-const EACH: usize = 2;
-
-/// The trees that the trees of a pack have in them. Shared by the threads that inspect them.
-#[derive(Default)]
-pub(super) struct TreePairs {
-    pairs: Mutex<Vec<Pairs>>,
-    count: AtomicUsize,
-    most: AtomicUsize,
-}
-
-/// As far as one thread has found them.
-#[derive(Default)]
-pub(super) struct Pairs {
-    added: Vec<Pair>,
-    removed: Vec<Pair>,
-}
-
-impl TreePairs {
-    /// Bytes for an object of the pack.
-    pub(super) const MEMORY_OF_ONE: usize = EACH * size_of::<Pair>();
-
-    /// The pack has so many objects.
-    pub(super) fn expect(&self, objects: usize) {
-        let most = objects.saturating_mul(EACH).saturating_add(MIN_PAIRS);
-        self.most.store(most, Relaxed);
-    }
-
-    fn are_known(&self) -> bool {
-        self.count.load(Relaxed) <= self.most.load(Relaxed)
-    }
-}
-
-impl Pairs {
-    /// The number of pairs that are handed over at a time.
-    const MANY: usize = 4096;
-
-    /// The tree has this one in it, and its base has not.
-    pub(super) fn add(&mut self, tree: &oid, below: &oid) {
-        self.added.push([tree, below].map(prefix));
-    }
-
-    pub(super) fn remove(&mut self, tree: &oid, below: &oid) {
-        self.removed.push([tree, below].map(prefix));
-    }
-
-    /// All that the tree has in it was added, whatever it is built on.
-    pub(super) fn is_whole(&mut self, tree: &oid) {
-        self.add(tree, tree);
-    }
-
-    pub(super) fn hand_over_if_many(&mut self, to: &TreePairs) {
-        if self.added.len() + self.removed.len() >= Self::MANY {
-            self.hand_over(to);
-        }
-    }
-
-    pub(super) fn hand_over(&mut self, to: &TreePairs) {
-        let mut pairs = std::mem::take(self);
-        let count = pairs.added.len() + pairs.removed.len();
-        to.count.fetch_add(count, Relaxed);
-        if count > 0 && to.are_known() {
-            pairs.added.shrink_to_fit();
-            pairs.removed.shrink_to_fit();
-            locked(&to.pairs).push(pairs);
-        }
-    }
-}
 
 /// The depths in the trees of a pack of the objects that it `needs` from elsewhere: the steps down from a
 /// root. `None` if its trees may be nested deeper than git goes, or if that isn't known.

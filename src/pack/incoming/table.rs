@@ -7,7 +7,7 @@ use std::{
 
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind, oid};
 
-use super::{nesting::TreePairs, ref_deltas::RefDeltas};
+use super::{ref_deltas::RefDeltas, tree_pairs::TreePairs};
 use crate::pack::resolve::NO_BASE;
 
 /// Its entries in the order of the pack, some 40 bytes for each. They are added by the thread that
@@ -171,7 +171,7 @@ impl Table {
         id
     }
 
-    /// See [`prefix()`].
+    /// See [`prefix()`](super::tree_pairs::prefix).
     pub(super) fn id_prefix(&self, entry: u32) -> u64 {
         let [high, low] = [0, 1].map(|word| self.id_words(entry)[word].load(Relaxed));
         u64::from(high) << u32::BITS | u64::from(low)
@@ -181,13 +181,6 @@ impl Table {
         let words = words(self.hash);
         &self.ids[entry as usize * words..][..words]
     }
-}
-
-/// The first bits of an id. Sorted by them, ids are nearly sorted.
-pub(super) fn prefix(id: &oid) -> u64 {
-    id.as_bytes()
-        .first_chunk()
-        .map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 fn words(hash: HashKind) -> usize {

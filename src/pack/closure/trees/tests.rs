@@ -1,5 +1,8 @@
-use super::*;
 use std::collections::HashMap;
+
+use gix::objs::Kind;
+
+use super::*;
 
 /// Trees by number, each a list of numbers: those from 200 on are blobs.
 struct Forest {
@@ -44,7 +47,7 @@ impl Forest {
     }
 }
 
-impl Way for Forest {
+impl TreeVisitor for Forest {
     fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
         self.reads += 1;
         let missing = || Reason::Incomplete {
@@ -123,7 +126,7 @@ fn after_a_fault_those_on_the_way_are_given_up() {
 fn there_is_an_end_to_nesting() {
     /// Each tree has one in it, without an end.
     struct Down(u32);
-    impl Way for Down {
+    impl TreeVisitor for Down {
         fn read(&mut self, _: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
             *text = [b"40000 a\0", id(1).as_bytes()].concat();
             Ok(())
