@@ -6,7 +6,6 @@ use std::{
     ops::Range,
     path::Path,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    thread,
 };
 
 use gix::{hash::Hasher, objs::Kind};
@@ -24,6 +23,7 @@ use crate::{
     Error, ErrorKind, SyncContext,
     object::tree_diff::TreeFingerprint,
     pack::resolve::{Descent, Room, Visited, Work},
+    scoped_workers::{cores, run_workers},
 };
 
 /// Entries that are worth a thread of their own.
@@ -76,17 +76,8 @@ impl Pack<'_> {
             }
             inspection.finish()
         };
-        thread::scope(|scope| {
-            let helpers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let mut done = work();
-            for helper in helpers {
-                let helped = helper
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                done = done.and(helped);
-            }
-            done
-        })
+        run_workers(0..threads.max(1), |_| work())?;
+        Ok(())
     }
 
     /// Whether nothing is left.
@@ -115,10 +106,6 @@ impl Pack<'_> {
         Descent::new(self.path, self.table.hash, room, self.folder)
             .map_err(|err| Error::io("reading the pack", err))
     }
-}
-
-pub(super) fn cores() -> usize {
-    thread::available_parallelism().map_or(1, |cores| cores.get())
 }
 
 /// The work on the entries of a part.

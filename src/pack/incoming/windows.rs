@@ -22,7 +22,7 @@ use super::{
     inspection::Inspection,
     locked,
     part::{Allowance, Part},
-    resolving::{Pack, Resolver, cores},
+    resolving::{Pack, Resolver},
     table::Table,
     window::Window,
 };
@@ -30,6 +30,7 @@ use crate::{
     Error,
     object::tree_diff::TreeFingerprint,
     pack::resolve::{Descent, Room},
+    scoped_workers::cores,
 };
 
 impl Pack<'_> {
