@@ -80,7 +80,7 @@ pub(crate) fn inputs() -> Vec<Input> {
         rejected(
             "objects that are too large, and deltas of them",
             MISSING,
-            |world, scale| comb(world, 1, 2, 2 * scale.options().limits.object_size),
+            |world, scale| comb(world, 1, 1, 4 * scale.options().limits.object_size),
         ),
         rejected("deltas by id on one base", MISSING, |world, scale| {
             on_one_base(world, scale.pick(25_000, 200_000))
