@@ -78,9 +78,10 @@ pub(super) fn tag(data: &[u8], id_len: usize, report: &mut impl Report) -> Contr
             format_args!("invalid 'tag' name: {}", Quoted(name)),
         )?;
     }
-    match lines.skip("tagger ") {
-        true => lines.person("tagger", report)?,
-        false => missing(report, MissingTaggerEntry, "tagger")?,
+    if lines.skip("tagger ") {
+        lines.person("tagger", report)?
+    } else {
+        missing(report, MissingTaggerEntry, "tagger")?
     }
     if lines.skip("gpgsig ") || lines.skip("gpgsig-sha256 ") {
         if lines.line().is_none() {
@@ -111,9 +112,10 @@ fn verify_ends(data: &[u8], report: &mut impl Report) -> ControlFlow<()> {
             format_args!("unterminated header: NUL at offset {offset}"),
         );
     }
-    match headers.ends_with(b"\n") {
-        true => ControlFlow::Continue(()),
-        false => report.report(UnterminatedHeader, format_args!("unterminated header")),
+    if headers.ends_with(b"\n") {
+        ControlFlow::Continue(())
+    } else {
+        report.report(UnterminatedHeader, format_args!("unterminated header"))
     }
 }
 

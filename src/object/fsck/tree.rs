@@ -350,9 +350,10 @@ fn compare<'a>(
             }
         }
     }
-    match next1 < next2 {
-        true => Order::Sorted,
-        false => Order::Unsorted,
+    if next1 < next2 {
+        Order::Sorted
+    } else {
+        Order::Unsorted
     }
 }
 

@@ -148,9 +148,10 @@ impl<'a, 's> Arrival<'a, 's> {
                     entries: window,
                     at_hand: ended,
                 };
-                match held_back.is_empty() && !intake.spent.is_much_declared(intake.offset) {
-                    true => hand_over(window),
-                    false => held_back.push(window),
+                if held_back.is_empty() && !intake.spent.is_much_declared(intake.offset) {
+                    hand_over(window)
+                } else {
+                    held_back.push(window)
                 }
             }
         }
@@ -364,9 +365,10 @@ impl Intake<'_, '_> {
         if trailer != computed {
             return Err(invalid("has another checksum than it says").into());
         }
-        match self.pack.fill_buf()?.is_empty() {
-            true => Ok(computed),
-            false => Err(invalid("goes on after its end").into()),
+        if self.pack.fill_buf()?.is_empty() {
+            Ok(computed)
+        } else {
+            Err(invalid("goes on after its end").into())
         }
     }
 }

@@ -171,9 +171,10 @@ impl Inspection<'_> {
 }
 
 fn check_special(special: &Special) -> Result<(), Error> {
-    match special.len() <= MAX_SPECIAL {
-        true => Ok(()),
-        false => Err(too_many("files that git reads for itself", MAX_SPECIAL)),
+    if special.len() <= MAX_SPECIAL {
+        Ok(())
+    } else {
+        Err(too_many("files that git reads for itself", MAX_SPECIAL))
     }
 }
 
@@ -204,16 +205,18 @@ fn add_unreadable(
 }
 
 fn check_faulty(faulty: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
-    match faulty.len() <= MAX_FINDINGS {
-        true => Ok(()),
-        false => Err(too_many("faulty objects", MAX_FINDINGS)),
+    if faulty.len() <= MAX_FINDINGS {
+        Ok(())
+    } else {
+        Err(too_many("faulty objects", MAX_FINDINGS))
     }
 }
 
 fn check_left_out(left_out: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
-    match left_out.len() <= MAX_LEFT_OUT {
-        true => Ok(()),
-        false => Err(too_many("objects that are too large", MAX_LEFT_OUT)),
+    if left_out.len() <= MAX_LEFT_OUT {
+        Ok(())
+    } else {
+        Err(too_many("objects that are too large", MAX_LEFT_OUT))
     }
 }
 

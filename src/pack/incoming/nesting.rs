@@ -110,9 +110,10 @@ impl Nesting {
         {
             for [tree, below] in more {
                 let [tree, below] = [number(tree)?, number(below)?];
-                match tree == below {
-                    true => bases[tree as usize] = NO_BASE,
-                    false => added.push([tree, below]),
+                if tree == below {
+                    bases[tree as usize] = NO_BASE
+                } else {
+                    added.push([tree, below])
                 }
             }
             for [tree, below] in fewer {

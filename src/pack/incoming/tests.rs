@@ -129,9 +129,10 @@ fn what_a_base_of_the_store_needs_is_not_in_the_pack() {
     let whole = [&lost[..], &own].concat();
 
     for is_stored in [true, false] {
-        let store = match is_stored {
-            true => Store::with(&[(Kind::Tree, &lost)]),
-            false => Store::with(&[]),
+        let store = if is_stored {
+            Store::with(&[(Kind::Tree, &lost)])
+        } else {
+            Store::with(&[])
         };
         let mut entries = Entries::default();
         entries.add(Header::Commit, &commit(&id(Kind::Tree, &whole)));
@@ -180,9 +181,10 @@ fn a_pack_that_goes_in_circles() {
     };
     let back = [two.len() as u8, one.len() as u8, 0x90, one.len() as u8];
     for is_stored in [false, true] {
-        let store = match is_stored {
-            true => Store::with(&[(Kind::Blob, &one)]),
-            false => Store::with(&[]),
+        let store = if is_stored {
+            Store::with(&[(Kind::Blob, &one)])
+        } else {
+            Store::with(&[])
         };
         let mut entries = Entries::default();
         if !is_stored {

@@ -92,9 +92,10 @@ impl Oversized {
     ) -> Result<Self, W::Error> {
         let mut hasher = hash::hasher(hash);
         hasher.update(&gix::objs::encode::loose_header(kind, size));
-        let file = match work.may_lead_on(entry) {
-            true => Some(disk.file(size, work)?),
-            false => None,
+        let file = if work.may_lead_on(entry) {
+            Some(disk.file(size, work)?)
+        } else {
+            None
         };
         Ok(Oversized {
             entry,

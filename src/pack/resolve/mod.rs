@@ -161,9 +161,10 @@ impl<'a, N> Descent<'a, N> {
             };
             let depth = base.depth + 1;
             let made = self.made(entry, &base, work)?;
-            match self.deltas.len() == base.first {
-                true => self.leave(base.content),
-                false => self.way.push(base),
+            if self.deltas.len() == base.first {
+                self.leave(base.content)
+            } else {
+                self.way.push(base)
             }
             self.enter(entry, depth, made, work)?;
         }

@@ -117,9 +117,10 @@ impl Work for Check<'_> {
         };
         assert!(base.is_none_or(is_delta_of), "{entry}");
         self.seen[entry as usize] += 1;
-        match entry == self.last {
-            true => Err("the last one".to_owned()),
-            false => Ok(entry),
+        if entry == self.last {
+            Err("the last one".to_owned())
+        } else {
+            Ok(entry)
         }
     }
 

@@ -42,9 +42,10 @@ impl Inflater {
             .decompress(stream, content, FlushDecompress::Finish)
             .map_err(|_| damaged("is no zlib stream"))?;
         content.truncate(size);
-        match status == Status::StreamEnd && self.state.total_out() == size as u64 {
-            true => Ok(()),
-            false => Err(damaged("is not as long as it says")),
+        if status == Status::StreamEnd && self.state.total_out() == size as u64 {
+            Ok(())
+        } else {
+            Err(damaged("is not as long as it says"))
         }
     }
 

@@ -61,9 +61,10 @@ fn compare(repository: &Path, name: &str) {
     let files = std::mem::take(&mut ours.special).into_files();
     for (id, file) in &files {
         let answer = git_cli::run(repository, &["cat-file", "blob", &id.to_string()], b"");
-        let content = match answer.status.success() {
-            true => SpecialContent::Blob(&answer.stdout),
-            false => SpecialContent::Missing,
+        let content = if answer.status.success() {
+            SpecialContent::Blob(&answer.stdout)
+        } else {
+            SpecialContent::Missing
         };
         let mut all = ours.all();
         check_special(*file, content, &mut all);

@@ -68,9 +68,10 @@ impl Chain {
         for (base, own) in contents.iter().zip(own) {
             let base_distance = entries.bytes.len() as u64 - start;
             let base_id = id(Kind::Blob, base);
-            start = match by_id {
-                true => entries.add(Header::RefDelta { base_id }, &own),
-                false => entries.add(Header::OfsDelta { base_distance }, &own),
+            start = if by_id {
+                entries.add(Header::RefDelta { base_id }, &own)
+            } else {
+                entries.add(Header::OfsDelta { base_distance }, &own)
             };
         }
         Chain { entries, contents }

@@ -15,9 +15,10 @@ impl Read for Broken<'_> {
 
 impl BufRead for Broken<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        match self.0.is_empty() {
-            true => Err(io::ErrorKind::ConnectionReset.into()),
-            false => Ok(self.0),
+        if self.0.is_empty() {
+            Err(io::ErrorKind::ConnectionReset.into())
+        } else {
+            Ok(self.0)
         }
     }
 
