@@ -70,6 +70,7 @@
 #[doc(hidden)]
 pub mod bench_internals;
 mod buffered;
+mod connectivity;
 mod context;
 mod error;
 mod files;
@@ -81,6 +82,7 @@ mod globs;
 mod history;
 #[cfg(feature = "http")]
 mod http;
+mod index_pack;
 mod limits;
 mod local;
 mod object;

@@ -273,7 +273,7 @@ pub trait Quarantine: Objects {
     ///
     /// Everything that is reachable from a ref of the store is taken to be complete; everything
     /// else is walked, whether it has just arrived or lies in the store already.
-    fn faults(
+    fn find_incomplete(
         &mut self,
         tips: &[ObjectId],
         run: &SyncContext,

@@ -6,7 +6,7 @@ use super::bytes::{Bytes, Pieces};
 use crate::pack::{
     deflate::Deflater,
     delta_encode::DeltaBase,
-    resolve::{
+    delta_tree::{
         Inflater,
         apply::{apply, sizes},
     },

@@ -181,17 +181,12 @@ pub fn outgoing_pack(data: &[u8]) {
         each.flatten().collect()
     };
     let (needed, held) = (behind(&wants), behind(&haves));
-    let by_id = forms(&objects, &[], &mut bytes);
-    let sound: Vec<_> = by_id
-        .into_iter()
-        .map(|form| {
-            if matches!(form, Form::DeltaById(_)) {
-                Form::Whole
-            } else {
-                form
-            }
-        })
-        .collect();
+    let mut sound = forms(&objects, &[], &mut bytes);
+    for form in &mut sound {
+        if matches!(form, Form::DeltaById(_)) {
+            *form = Form::Whole;
+        }
+    }
     let run = SyncContext::new(&SyncOptions::default());
     let source = store_of(&objects, &sound, hash, &run);
     let held_objects: Vec<_> = objects
@@ -221,7 +216,8 @@ pub fn outgoing_pack(data: &[u8]) {
     let mut received = receive(destination.store(), &mut &pack[..], &run).expect("our own pack");
     let announced = u32::from_be_bytes(pack[8..12].try_into().expect("a header"));
     check_sent(&mut received, &needed, &held, &request, announced, &all);
-    assert_eq!(received.faults(&wants, &run).expect("an answer"), []);
+    let incomplete = received.find_incomplete(&wants, &run).expect("an answer");
+    assert_eq!(incomplete, []);
 }
 
 /// Picks fewer than `most` commits and tags.
@@ -361,7 +357,7 @@ impl Mode {
             }
         }
         tips.push(ObjectId::null(self.hash));
-        let faults = match received.faults(&tips, &self.run) {
+        let faults = match received.find_incomplete(&tips, &self.run) {
             Ok(faults) => faults,
             Err(err) => {
                 assert!(!self.lenient, "{err}");

@@ -76,7 +76,7 @@ pub fn vouched_pack(data: &[u8]) {
 
     all.extend(by_id(&objects));
     let tips: Vec<_> = all.keys().copied().chain([ObjectId::null(hash)]).collect();
-    let faults = match quarantine.faults(&tips, &run) {
+    let faults = match quarantine.find_incomplete(&tips, &run) {
         Ok(faults) => faults,
         Err(err) => {
             assert!(!is_lenient, "{err}");

@@ -18,11 +18,11 @@ use super::{
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, Objects, PackRequest, Reason, SyncContext, TipKind,
     ancestry::CommitGraph,
+    connectivity,
     history::{
         reachable_from_refs::ReachableFromRefs,
         store_commits::{PeeledTags, StoreCommits},
     },
-    pack::closure,
     pack_objects::Fault,
     stored_packs::odb::Odb,
 };
@@ -127,7 +127,7 @@ impl LocalObjects {
             ReachableFromRefs::new(haves.filter(|have| self.odb.exists(have)).collect());
         let detail = fault.detail.clone();
         let bad = HashMap::from_iter([(fault.object, Reason::Incomplete { detail })]);
-        let objects = closure::Objects {
+        let objects = connectivity::Objects {
             commits: self.commits(),
             arrived: None,
             bad: &bad,
@@ -135,7 +135,7 @@ impl LocalObjects {
             met: &mut Vec::new(),
             memory: u64::MAX,
         };
-        let faults = closure::faults(objects, &request.wants, run)?;
+        let faults = connectivity::find_incomplete(objects, &request.wants, run)?;
         if faults.is_empty() {
             let text = format!("object {}", fault.detail);
             return Err(Error::new(ErrorKind::Corrupt, text));

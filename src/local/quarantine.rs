@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, Objects, Quarantine, Reason, RefUpdate, SyncContext,
-    TipKind, Traffic, ancestry::CommitGraph, files::sharing::Sharing,
-    history::reachable_from_refs::ReachableFromRefs, pack::closure,
+    TipKind, Traffic, ancestry::CommitGraph, connectivity, files::sharing::Sharing,
+    history::reachable_from_refs::ReachableFromRefs,
 };
 
 /// The number of attempts to find objects that a `git repack` moves meanwhile.
@@ -114,7 +114,7 @@ impl LocalQuarantine {
         let is_complete = match incoming.outside() {
             Some(outside) => {
                 let commits = &mut self.view.commits();
-                closure::are_complete(outside, commits, &mut self.verified, run)?
+                connectivity::are_complete(outside, commits, &mut self.verified, run)?
             }
             None => false,
         };
@@ -139,9 +139,9 @@ impl LocalQuarantine {
         let others = self.arrived.iter().filter(|_| !all_is_complete);
         let others = others.flat_map(|pack| pack.iter().map(|entry| entry.oid));
         let none = HashMap::new();
-        let objects = closure::Objects {
+        let objects = connectivity::Objects {
             commits: self.view.commits(),
-            arrived: self.arrived.as_ref().map(|index| closure::Arrived {
+            arrived: self.arrived.as_ref().map(|index| connectivity::Arrived {
                 index,
                 kinds: incoming.map_or(&[], QuarantineDir::kinds),
             }),
@@ -151,11 +151,11 @@ impl LocalQuarantine {
             memory: run.limits().memory,
         };
         let others = others.filter(|id| !is_added(id));
-        closure::faults_and_first_beside(objects, &tips, others, run)
+        connectivity::find_incomplete_and_first_beside(objects, &tips, others, run)
     }
 }
 
-type Walked = (closure::FaultsOfTips, Option<Reason>);
+type Walked = (connectivity::FaultsOfTips, Option<Reason>);
 
 impl LocalQuarantine {
     /// The fault of an object that the source sent. An object that is in the store already is taken as it
@@ -299,7 +299,7 @@ impl Quarantine for LocalQuarantine {
         self.refresh()
     }
 
-    fn faults(
+    fn find_incomplete(
         &mut self,
         tips: &[ObjectId],
         run: &SyncContext,
@@ -325,7 +325,7 @@ impl Quarantine for LocalQuarantine {
     }
 
     fn is_whole_behind(&mut self, haves: &[ObjectId], run: &SyncContext) -> Result<bool, Error> {
-        let objects = closure::Objects {
+        let objects = connectivity::Objects {
             commits: self.view.commits(),
             arrived: None,
             bad: &HashMap::new(),
@@ -333,7 +333,7 @@ impl Quarantine for LocalQuarantine {
             met: &mut Vec::new(),
             memory: run.limits().memory / 4,
         };
-        Ok(closure::faults(objects, haves, run)?.is_empty())
+        Ok(connectivity::find_incomplete(objects, haves, run)?.is_empty())
     }
 
     fn apply(

@@ -17,11 +17,9 @@ use super::{
 };
 use crate::{
     Error, ObjectFormat, Reason, SyncContext, Traffic,
+    connectivity::Outside,
     files::{ignore_missing, sharing::Sharing, sync_directory},
-    pack::{
-        closure::Outside,
-        incoming::{IndexPack, ReceivedPack, WINDOW},
-    },
+    index_pack::{IndexPack, ReceivedPack, WINDOW},
     stored_packs::odb::Odb,
 };
 

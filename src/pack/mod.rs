@@ -1,9 +1,7 @@
-//! Objects on the move: the quarantine that a pack is received into, and what makes it complete.
+//! The pack format: entry headers, deltas, zlib streams, bitmaps (gitformat-pack(5)).
 
 pub(crate) mod bitmap;
-pub(crate) mod closure;
 pub(crate) mod deflate;
 pub(crate) mod delta_encode;
-pub(crate) mod incoming;
+pub(crate) mod delta_tree;
 pub(crate) mod name_hash;
-pub(crate) mod resolve;

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Phase, SyncContext,
     object::tree_entries::{each_new, kind_of},
-    pack::{name_hash::name_hash, resolve::NO_BASE},
+    pack::{delta_tree::NO_BASE, name_hash::name_hash},
     stored_packs::odb::Odb,
     stored_packs::{
         pack_scan::PackScan,

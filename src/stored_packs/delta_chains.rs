@@ -11,7 +11,7 @@ use gix::{hash::Hasher, objs::Kind};
 use super::pack_scan::PackScan;
 use crate::{
     Error, SyncContext,
-    pack::resolve::{Deltas, Descent, NO_BASE, Room, Visited, Work},
+    pack::delta_tree::{ContentMemory, DeltaTraversal, Deltas, NO_BASE, ObjectVisitor, Visited},
     scoped_workers::{cores, run_workers},
 };
 
@@ -69,7 +69,7 @@ impl DeltaChains<'_> {
         visitor: impl Fn(u32) -> V + Sync,
     ) -> Result<Vec<V>, ChainError> {
         let threads = cores();
-        let room = Room::new(memory.contents, threads);
+        let room = ContentMemory::new(memory.contents, threads);
         let next = AtomicUsize::new(0);
         run_workers(0..threads as u32, |number| {
             let mut adapter = VisitorAdapter {
@@ -78,7 +78,8 @@ impl DeltaChains<'_> {
                 visitor: visitor(number),
             };
             let hash = self.scan.rev_index.index.object_hash();
-            let mut descent = Descent::new(self.scan.path, hash, &room, &std::env::temp_dir())?;
+            let mut descent =
+                DeltaTraversal::new(self.scan.path, hash, &room, &std::env::temp_dir())?;
             loop {
                 let root = next.fetch_add(1, Relaxed);
                 let Some(found) = self.kinds.get(root) else {
@@ -101,7 +102,7 @@ struct VisitorAdapter<'a, V> {
     visitor: V,
 }
 
-impl<V: ChainVisitor> Work for VisitorAdapter<'_, V> {
+impl<V: ChainVisitor> ObjectVisitor for VisitorAdapter<'_, V> {
     type Error = ChainError;
 
     type Note = V::Kept;

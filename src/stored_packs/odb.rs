@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind,
-    pack::resolve::{
+    pack::delta_tree::{
         Inflater,
         apply::{apply, sizes},
     },

@@ -15,7 +15,7 @@ use gix_pack::data;
 use super::{pack_location::PackLocation, rev_index::RevIndex};
 use crate::{
     SyncContext,
-    pack::resolve::NO_BASE,
+    pack::delta_tree::NO_BASE,
     scoped_workers::{cores, run_workers},
 };
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Error, Phase, SyncContext,
     object::commit::tree_and_parents,
-    pack::resolve::{Deltas, Visited},
+    pack::delta_tree::{Deltas, Visited},
 };
 
 /// Memory for each object of the pack in bytes: without the edges of trees, and with the usual number of

@@ -28,8 +28,8 @@ use crate::{
         tree_entries::{each_new, kind_of},
     },
     pack::{
+        delta_tree::{Deltas, NO_BASE, Visited},
         name_hash::name_hash,
-        resolve::{Deltas, NO_BASE, Visited},
     },
 };
 

@@ -82,7 +82,7 @@ fn missing(
         .map(|planned| planned.source())
         .filter(|tip| seen.insert(*tip))
         .collect();
-    let faults = quarantine.faults(&tips, run)?;
+    let faults = quarantine.find_incomplete(&tips, run)?;
     Ok(faults.into_iter().map(|(tip, _)| tip).collect())
 }
 
@@ -220,7 +220,7 @@ mod tests {
             Ok(())
         }
 
-        fn faults(
+        fn find_incomplete(
             &mut self,
             tips: &[ObjectId],
             _: &SyncContext,

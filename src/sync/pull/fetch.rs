@@ -210,7 +210,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
         run.check()?;
         match answer {
             PackAnswer::Sent => {
-                let faults = self.quarantine.faults(&request.wants, run)?;
+                let faults = self.quarantine.find_incomplete(&request.wants, run)?;
                 self.faulty_packs += usize::from(!faults.is_empty());
                 Ok(Some(faults.into_iter().collect()))
             }

@@ -1,0 +1,90 @@
+//! The number of levels of trees in a tree.
+
+use std::collections::HashMap;
+
+use gix::{
+    ObjectId,
+    objs::{Find, Kind},
+};
+
+use super::object_states::MAX_LEVELS;
+use crate::{
+    Error, SyncContext,
+    object::tree_entries::{each_new, kind_of},
+    stored_packs::odb::Odb,
+};
+
+/// The number of trees that are read to find that out.
+const MAX_READ: usize = 1 << 14;
+
+/// Trees of a store whose levels were counted, each once.
+#[derive(Default)]
+pub(super) struct CountedTrees {
+    /// The tree itself included.
+    levels: HashMap<ObjectId, usize>,
+}
+
+/// A tree on the way down.
+struct Step {
+    tree: ObjectId,
+    below: Vec<ObjectId>,
+    levels: usize,
+}
+
+impl CountedTrees {
+    /// The number of levels of a tree, itself included. `None` if there are too many of them, or too many trees,
+    /// or if one can't be read.
+    pub(super) fn count(
+        &mut self,
+        tree: ObjectId,
+        odb: &Odb,
+        run: &SyncContext,
+    ) -> Result<Option<usize>, Error> {
+        let mut way = Vec::new();
+        let mut next = Some(tree);
+        loop {
+            if let Some(tree) = next.take() {
+                run.check()?;
+                let has_room = way.len() < MAX_LEVELS && self.levels.len() + way.len() < MAX_READ;
+                let Some(below) = has_room.then(|| trees_in(&tree, odb)).flatten() else {
+                    return Ok(None);
+                };
+                let levels = 1;
+                way.push(Step {
+                    tree,
+                    below,
+                    levels,
+                });
+            }
+            let Some(step) = way.last_mut() else {
+                return Ok(self.levels.get(&tree).copied());
+            };
+            let Some(below) = step.below.pop() else {
+                self.levels.insert(step.tree, step.levels);
+                let levels = step.levels + 1;
+                way.pop();
+                if let Some(above) = way.last_mut() {
+                    above.levels = above.levels.max(levels);
+                }
+                continue;
+            };
+            match self.levels.get(&below) {
+                Some(levels) => step.levels = step.levels.max(levels + 1),
+                None => next = Some(below),
+            }
+        }
+    }
+}
+
+fn trees_in(tree: &ObjectId, odb: &Odb) -> Option<Vec<ObjectId>> {
+    let mut buffer = Vec::new();
+    let found = odb.try_find(tree, &mut buffer).ok()??;
+    let mut trees = Vec::new();
+    (found.kind == Kind::Tree).then_some(())?;
+    each_new(found.data, &[], tree.kind(), |entry, _| {
+        if kind_of(&entry) == Some(Kind::Tree) {
+            trees.push(entry.oid.to_owned());
+        }
+    })?;
+    Some(trees)
+}

@@ -1,0 +1,189 @@
+//! The state of each object that the walk has met.
+
+use std::collections::HashMap;
+
+use gix::{ObjectId, objs::Kind};
+
+use super::Arrived;
+
+/// Git itself goes no deeper (`core.maxTreeDepth` in git-config(1)).
+pub(crate) const MAX_LEVELS: usize = 2048;
+
+/// An object: its position in the index of what arrived, or after those, by the order in which the
+/// walk met it.
+pub(super) type Node = u32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Unknown,
+    /// Something behind it is still to be visited.
+    Entered,
+    Complete(Kind),
+    CompleteTree(Levels),
+    /// For the reason with this number.
+    Broken(usize),
+}
+
+/// The number of levels of a complete tree, itself included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Levels {
+    Counted(u16),
+    /// No more than git goes down to, for a tree that is so deep below a root.
+    FitAt(u16),
+}
+
+impl State {
+    pub(super) fn complete(kind: Kind) -> Self {
+        match kind {
+            Kind::Tree => State::CompleteTree(Levels::FitAt(0)),
+            kind => State::Complete(kind),
+        }
+    }
+
+    /// The kind of an object that is complete.
+    pub(super) fn kind(self) -> Option<Kind> {
+        match self {
+            State::Complete(kind) => Some(kind),
+            State::CompleteTree(_) => Some(Kind::Tree),
+            State::Unknown | State::Entered | State::Broken(_) => None,
+        }
+    }
+}
+
+/// Four bytes for each object that arrived, whatever the walk meets of them, and as much as there is
+/// memory for of the store's.
+pub(super) struct ObjectStates<'a> {
+    arrived: Option<Arrived<'a>>,
+    /// By node.
+    states: Vec<u32>,
+    /// Objects of the store. The hasher is keyed: which ones these are is up to the remote.
+    nodes: HashMap<ObjectId, Node>,
+    /// Those by node, from the first that did not arrive.
+    ids: Vec<ObjectId>,
+    most: usize,
+}
+
+/// Bytes for each object of the store, at the moment when the map grows.
+const EACH: usize = 3 * (size_of::<(ObjectId, Node)>() + 1) + size_of::<ObjectId>() + 4;
+
+impl<'a> ObjectStates<'a> {
+    pub(super) fn new(arrived: Option<Arrived<'a>>, memory: u64) -> Self {
+        ObjectStates {
+            arrived,
+            states: vec![0; arrived.map_or(0, |arrived| arrived.kinds.len())],
+            nodes: HashMap::new(),
+            ids: Vec::new(),
+            most: usize::try_from(memory).unwrap_or(usize::MAX) / EACH,
+        }
+    }
+
+    pub(super) fn find(&self, id: &ObjectId) -> Option<Node> {
+        let position = self.arrived.and_then(|arrived| arrived.index.lookup(id));
+        position.or_else(|| self.nodes.get(id).copied())
+    }
+
+    /// Makes an object of the store known; `None` if there are too many of them.
+    pub(super) fn add(&mut self, id: ObjectId) -> Option<Node> {
+        if self.ids.len() >= self.most {
+            return None;
+        }
+        let node = Node::try_from(self.states.len()).ok()?;
+        self.nodes.insert(id, node);
+        self.ids.push(id);
+        self.states.push(0);
+        Some(node)
+    }
+
+    pub(super) fn id(&self, node: Node) -> ObjectId {
+        match self.arrived {
+            Some(arrived) if (node as usize) < arrived.kinds.len() => {
+                arrived.index.oid_at_index(node).to_owned()
+            }
+            arrived => self.ids[node as usize - arrived.map_or(0, |arrived| arrived.kinds.len())],
+        }
+    }
+
+    /// The kind of an object that arrived.
+    pub(super) fn kind(&self, node: Node) -> Option<Kind> {
+        self.arrived?.kinds.get(node as usize).copied()
+    }
+
+    pub(super) fn state(&self, node: Node) -> State {
+        match self.states[node as usize] {
+            0 => State::Unknown,
+            1 => State::Entered,
+            2 => State::Complete(Kind::Blob),
+            3 => State::Complete(Kind::Commit),
+            4 => State::Complete(Kind::Tag),
+            levels if levels < FITTING => {
+                State::CompleteTree(Levels::Counted((levels - COUNTED) as u16))
+            }
+            depth if depth < BROKEN => State::CompleteTree(Levels::FitAt((depth - FITTING) as u16)),
+            reason => State::Broken((reason - BROKEN) as usize),
+        }
+    }
+
+    pub(super) fn set(&mut self, node: Node, state: State) {
+        self.states[node as usize] = match state {
+            State::Unknown => 0,
+            State::Entered => 1,
+            State::Complete(Kind::Blob) => 2,
+            State::Complete(Kind::Commit) => 3,
+            State::Complete(Kind::Tag) => 4,
+            State::Complete(Kind::Tree) => FITTING,
+            State::CompleteTree(Levels::Counted(levels)) => COUNTED + u32::from(levels),
+            State::CompleteTree(Levels::FitAt(depth)) => FITTING + u32::from(depth),
+            State::Broken(reason) => BROKEN + reason as u32,
+        };
+    }
+}
+
+/// The value from which on the numbers of levels, depths and reasons are stored.
+const COUNTED: u32 = 5;
+const FITTING: u32 = COUNTED + MAX_LEVELS as u32 + 1;
+const BROKEN: u32 = FITTING + MAX_LEVELS as u32 + 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u8) -> ObjectId {
+        ObjectId::from_bytes_or_panic(&[number; 20])
+    }
+
+    #[test]
+    fn a_state_is_what_it_was_set_to() {
+        let mut known = ObjectStates::new(None, 1 << 20);
+        let node = known.add(id(1)).expect("room");
+        assert_eq!(known.state(node), State::Unknown);
+        let kinds = [Kind::Tree, Kind::Blob, Kind::Commit, Kind::Tag];
+        let mut states: Vec<_> = kinds.map(State::complete).into();
+        for levels in [0, 1, MAX_LEVELS as u16] {
+            let levels = [Levels::Counted(levels), Levels::FitAt(levels)];
+            states.extend(levels.map(State::CompleteTree));
+        }
+        states.extend([
+            State::Entered,
+            State::Broken(0),
+            State::Broken(9),
+            State::Unknown,
+        ]);
+        for state in states {
+            known.set(node, state);
+            assert_eq!(known.state(node), state);
+        }
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_known_of_a_store() {
+        let mut known = ObjectStates::new(None, 2 * EACH as u64);
+        let nodes = [1, 2].map(|number| known.add(id(number)).expect("room"));
+        assert_eq!(known.add(id(3)), None);
+        assert_eq!(
+            [1, 2].map(|number| known.find(&id(number))),
+            nodes.map(Some)
+        );
+        assert_eq!(nodes.map(|node| known.id(node)), [id(1), id(2)]);
+        assert_eq!(known.find(&id(3)), None);
+    }
+}

@@ -1,0 +1,276 @@
+//! Is what a pack leads to complete?
+//!
+//! What new trees share with older ones is in the older ones, and of these a pull needs few: those of
+//! the commits that the new ones are built on, and below them those that have changed since. To read
+//! these is much less than to walk over all new trees, which have just been read as they came in.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use gix::{
+    ObjectId,
+    objs::{Find, Kind},
+};
+
+use super::{levels::CountedTrees, object_states::MAX_LEVELS};
+use crate::{
+    Error, SyncContext,
+    history::{reachable_from_refs::ReachableFromRefs, store_commits::StoreCommits},
+    object::tree_entries::{each_new, kind_of},
+    stored_packs::odb::Odb,
+};
+
+/// The objects that those of a pack need and that aren't in it.
+#[derive(Debug, Default)]
+pub(crate) struct Outside {
+    /// Each once.
+    pub(crate) needed: Vec<(Kind, ObjectId)>,
+    /// Trees in whose place some tree of the pack has another one.
+    pub(crate) replaced: HashSet<ObjectId>,
+    /// The depths in trees of the pack of the objects that are needed, but for roots. `None` if its trees may
+    /// be nested deeper than git goes.
+    pub(crate) depths: Option<HashMap<ObjectId, u16>>,
+}
+
+/// Trees that are read in any case, and that may wait for it. One more is for each object that is needed.
+const MIN_TREES: usize = 64;
+
+/// Whether all that the objects of a pack need outside turns out to be complete, with nothing nested deeper
+/// than git goes. `false` means nothing: a walk can tell.
+pub(crate) fn are_complete(
+    outside: &Outside,
+    commits: &mut StoreCommits<'_>,
+    verified: &mut ReachableFromRefs,
+    run: &SyncContext,
+) -> Result<bool, Error> {
+    let Some(depths) = &outside.depths else {
+        return Ok(false);
+    };
+    if outside.needed.is_empty() {
+        return Ok(true);
+    }
+    let mut trees = Trees::default();
+    for (kind, id) in &outside.needed {
+        run.check()?;
+        match kind {
+            Kind::Commit if verified.contains(id, commits, run)? => match commits.tree_of(id) {
+                Some(tree) => trees.ahead.push_back((tree, 0)),
+                None => return Ok(false),
+            },
+            Kind::Tag if verified.tips().contains(id) && commits.kind(id) == Some(Kind::Tag) => {}
+            Kind::Commit | Kind::Tag => return Ok(false),
+            Kind::Tree | Kind::Blob => {
+                let depth = depths.get(id).copied().unwrap_or_default();
+                trees.missing.insert((*kind, *id), depth);
+            }
+        }
+    }
+    for (root, depth) in trees.ahead.clone() {
+        trees.meet(Kind::Tree, root, depth);
+    }
+    trees.find_all(outside, commits.odb, run)
+}
+
+/// The trees of complete commits.
+#[derive(Default)]
+struct Trees {
+    /// Trees and blobs that none of those that were read has, and how deep in the pack's trees they are.
+    missing: HashMap<(Kind, ObjectId), u16>,
+    /// Trees that one of them has, less deep in it: their levels have to be counted.
+    moved_down: Vec<(ObjectId, u16)>,
+    seen: HashSet<ObjectId>,
+    /// To be read, and what is to be read if these don't suffice, each with its depth.
+    ahead: VecDeque<(ObjectId, u16)>,
+    later: VecDeque<(ObjectId, u16)>,
+}
+
+impl Trees {
+    fn find_all(&mut self, outside: &Outside, odb: &Odb, run: &SyncContext) -> Result<bool, Error> {
+        let mut buffer = Vec::new();
+        let most = MIN_TREES + outside.needed.len();
+        while !self.missing.is_empty()
+            && self.seen.len() < most
+            && let Some((next, depth)) = self.ahead.pop_front().or_else(|| self.later.pop_front())
+        {
+            run.check()?;
+            if !self.seen.insert(next) {
+                continue;
+            }
+            match odb.try_find(&next, &mut buffer) {
+                Ok(Some(tree)) if tree.kind == Kind::Tree => {}
+                _ => return Ok(false),
+            }
+            let below = depth.saturating_add(1);
+            let read = each_new(&buffer, &[], next.kind(), |entry, _| {
+                let Some(kind) = kind_of(&entry) else {
+                    return;
+                };
+                let id = entry.oid.to_owned();
+                let is_needed = self.meet(kind, id, below);
+                let has_room = self.ahead.len() + self.later.len() < most;
+                match kind == Kind::Tree && has_room {
+                    true if outside.replaced.contains(&id) => self.ahead.push_back((id, below)),
+                    true if !is_needed => self.later.push_back((id, below)),
+                    _ => {}
+                }
+            });
+            if read.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(self.missing.is_empty() && self.have_room_below(odb, run)?)
+    }
+
+    /// Notes that a complete commit has an object so deep in its tree; whether that is needed. No deeper in
+    /// a tree of the pack it has all the room that it needs below.
+    fn meet(&mut self, kind: Kind, id: ObjectId, depth: u16) -> bool {
+        let Some(in_pack) = self.missing.remove(&(kind, id)) else {
+            return false;
+        };
+        if in_pack > depth {
+            self.moved_down.push((id, in_pack));
+        }
+        true
+    }
+
+    /// Whether what has moved down goes no deeper than git does.
+    fn have_room_below(&self, odb: &Odb, run: &SyncContext) -> Result<bool, Error> {
+        let mut counted = CountedTrees::default();
+        for (tree, depth) in &self.moved_down {
+            let levels = counted.count(*tree, odb, run)?;
+            if levels.is_none_or(|levels| usize::from(*depth) + levels > MAX_LEVELS) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use gix::hash::Kind as Hash;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{SyncOptions, test_support::git_cli};
+
+    fn git(directory: &Path, arguments: &[&str], input: &str) -> ObjectId {
+        let said = git_cli::git(directory, arguments, input.as_bytes());
+        ObjectId::from_hex(said.trim().as_bytes()).expect("an id")
+    }
+
+    /// A branch with two commits and a tag of the first one. Both change `a/b/file`, and only the first
+    /// has `c/old`.
+    fn history() -> TempDir {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        git_cli::git(dir.path(), &["init", "--quiet", "--bare"], b"");
+        let stream = "commit refs/heads/main\ncommitter A <a> 1 +0000\ndata 0\n\
+            M 100644 inline a/b/file\ndata 1\n1\nM 100644 inline a/b/other\ndata 5\nother\n\
+            M 100644 inline a/same/file\ndata 4\nsame\nM 100644 inline c/old\ndata 3\nold\n\
+            M 100644 inline d/e/deep\ndata 4\ndeep\n\
+            tag one\nfrom refs/heads/main\ntagger A <a> 1 +0000\ndata 0\n\
+            commit refs/heads/main\ncommitter A <a> 2 +0000\ndata 0\n\
+            M 100644 inline a/b/file\ndata 1\n2\nD c/old\n";
+        git_cli::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
+        dir
+    }
+
+    #[test]
+    fn what_complete_commits_have_is_complete() {
+        let dir = history();
+        let of = |name: &str| git(dir.path(), &["rev-parse", name], "");
+        let (tip, first) = (of("main"), of("main~1"));
+        let debris = git(dir.path(), &["hash-object", "-w", "--stdin"], "debris");
+        let lost = ObjectId::from_bytes_or_panic(&[7; 20]);
+        let as_author = ["-c", "user.name=A", "-c", "user.email=a", "commit-tree"];
+        let commit = [&as_author[..], &["main^{tree}"]].concat();
+        let unborn = git(dir.path(), &commit, "");
+
+        let commit = (Kind::Commit, tip);
+        let tree = |name: &str| (Kind::Tree, of(name));
+        let blob = |name: &str| (Kind::Blob, of(name));
+        let table = [
+            (vec![commit], vec![], true),
+            (vec![commit, tree("main^{tree}")], vec![], true),
+            (vec![commit, tree("main:a"), tree("main:d")], vec![], true),
+            // The tree that has them is needed nowhere itself, so another one has its place.
+            (vec![commit, blob("main:a/b/other")], vec![], true),
+            (
+                vec![commit, tree("main:a/b"), blob("main:d/e/deep")],
+                vec![],
+                true,
+            ),
+            // Some trees have it, and some have another in its place.
+            (
+                vec![commit, tree("main:d/e"), blob("main:d/e/deep")],
+                vec!["main:d/e"],
+                true,
+            ),
+            (
+                vec![commit, tree("main:d/e"), blob("main:d/e/deep")],
+                vec![],
+                false,
+            ),
+            // What another commit has had.
+            (vec![commit, blob("main~1:c/old")], vec![], false),
+            (
+                vec![commit, (Kind::Commit, first), blob("main~1:c/old")],
+                vec![],
+                true,
+            ),
+            // Things that are there without being known to be complete.
+            (vec![commit, (Kind::Blob, debris)], vec![], false),
+            (vec![(Kind::Commit, unborn)], vec![], false),
+            (vec![tree("main^{tree}")], vec![], false),
+            // Others that aren't, or are something else.
+            (vec![commit, (Kind::Blob, lost)], vec![], false),
+            (vec![(Kind::Commit, lost)], vec![], false),
+            (vec![(Kind::Commit, of("main^{tree}"))], vec![], false),
+            (vec![commit, (Kind::Blob, of("main:a"))], vec![], false),
+            (
+                vec![commit, (Kind::Tree, of("main:a/b/file"))],
+                vec![],
+                false,
+            ),
+            (vec![(Kind::Tag, of("one"))], vec![], true),
+            (vec![(Kind::Tag, tip)], vec![], false),
+        ];
+        let tips = HashSet::from([tip, of("one")]);
+        for (at, (needed, replaced, expected)) in table.into_iter().enumerate() {
+            let replaced = replaced.into_iter().map(of).collect();
+            let outside = Outside {
+                needed,
+                replaced,
+                depths: Some(HashMap::new()),
+            };
+            let odb = Odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
+            let shallow = HashSet::new();
+            let commits = &mut StoreCommits::new(&odb, None, &shallow);
+            let verified = &mut ReachableFromRefs::new(tips.clone());
+            let run = SyncContext::new(&SyncOptions::default());
+            let found = are_complete(&outside, commits, verified, &run).expect("not cancelled");
+            assert_eq!(found, expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn there_is_an_end_to_reading() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        git_cli::git(dir.path(), &["init", "--quiet", "--bare"], b"");
+        let file = |folder| format!("M 100644 inline {folder}/file\ndata 3\n{folder}\n");
+        let files: String = (100..500).map(file).collect();
+        let stream = format!("commit refs/heads/main\ncommitter A <a> 1 +0000\ndata 0\n{files}");
+        git_cli::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
+        let odb = Odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
+        let of = |name: &str| git(dir.path(), &["rev-parse", name], "");
+        let mut trees = Trees::default();
+        trees.ahead.push_back((of("main^{tree}"), 0));
+        trees.missing.insert((Kind::Blob, of("main:499/file")), 0);
+        let run = SyncContext::new(&SyncOptions::default());
+        let found = trees.find_all(&Outside::default(), &odb, &run);
+        assert!(!found.expect("not cancelled"));
+        assert_eq!(trees.seen.len(), MIN_TREES);
+        assert!(trees.later.len() < MIN_TREES, "there are 400");
+    }
+}

@@ -1,0 +1,119 @@
+//! The contents of trees: those of the last ones that were left, and buffers for the next ones.
+
+use std::collections::VecDeque;
+
+use gix::ObjectId;
+
+use super::{Fault, tree_visitor::TreeVisitor};
+
+/// The trees of a commit are compared with those of its parent, which often has just been left.
+///
+/// The buffers are there because the heap would grow and shrink with every tree without them, and
+/// each page of it be cleared again and again.
+pub(super) struct TreeCache {
+    /// The last one that was left is the last one here.
+    recent: VecDeque<(ObjectId, Vec<u8>)>,
+    /// Bytes of those.
+    held: usize,
+    memory: usize,
+    spare: Vec<Vec<u8>>,
+}
+
+const MAX_RECENT: usize = 12;
+const MAX_SPARE: usize = 8;
+const MAX_SPARE_BYTES: usize = 256 * 1024;
+
+impl TreeCache {
+    /// `memory` is how many bytes the contents of trees that were left may take.
+    pub(super) fn new(memory: usize) -> Self {
+        TreeCache {
+            recent: VecDeque::new(),
+            held: 0,
+            memory,
+            spare: Vec::new(),
+        }
+    }
+
+    pub(super) fn read(
+        &mut self,
+        tree: &ObjectId,
+        visitor: &mut impl TreeVisitor,
+    ) -> Result<Vec<u8>, Fault> {
+        let recent = self.recent.iter().rposition(|(id, _)| id == tree);
+        if let Some((_, text)) = recent.and_then(|at| self.recent.remove(at)) {
+            self.held -= text.capacity();
+            return Ok(text);
+        }
+        let mut text = self.spare.pop().unwrap_or_default();
+        visitor.read(tree, &mut text)?;
+        Ok(text)
+    }
+
+    /// Takes back a content that isn't needed for now.
+    pub(super) fn leave(&mut self, tree: ObjectId, text: Vec<u8>) {
+        self.held += text.capacity();
+        self.recent.push_back((tree, text));
+        while self.held > self.memory || self.recent.len() > MAX_RECENT {
+            let Some((_, oldest)) = self.recent.pop_front() else {
+                break;
+            };
+            self.held -= oldest.capacity();
+            if self.spare.len() < MAX_SPARE && oldest.capacity() <= MAX_SPARE_BYTES {
+                self.spare.push(oldest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Error,
+        connectivity::{
+            object_states::{Levels, Node},
+            tree_visitor::Link,
+        },
+    };
+    use gix::objs::Kind;
+
+    /// Has every tree, of that size, and counts what is asked of it.
+    struct Store(usize, u32);
+
+    impl TreeVisitor for Store {
+        fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
+            self.1 += 1;
+            text.clear();
+            text.resize(self.0, tree.as_bytes()[0]);
+            Ok(())
+        }
+        fn entered(&mut self, _: Node) {}
+        fn left(&mut self, _: Node, _: Levels) {}
+        fn link(&mut self, _: ObjectId, _: Kind) -> Result<Result<Link, Fault>, Error> {
+            Ok(Ok(Link::Done))
+        }
+    }
+
+    fn id(number: u8) -> ObjectId {
+        ObjectId::from_bytes_or_panic(&[number; 20])
+    }
+
+    #[test]
+    fn the_last_ones_that_were_left_are_not_read_again() {
+        for (memory, size, kept) in [(1000, 100, 10), (usize::MAX, 100, 12), (50, 100, 0)] {
+            let mut texts = TreeCache::new(memory);
+            let mut store = Store(size, 0);
+            for number in 0..50 {
+                let text = texts.read(&id(number), &mut store).expect("a tree");
+                texts.leave(id(number), text);
+                assert!(texts.held <= memory);
+            }
+            assert_eq!(store.1, 50);
+            for number in (0..50).rev() {
+                let text = texts.read(&id(number), &mut store).expect("a tree");
+                assert_eq!(text, [number; 100]);
+            }
+            assert_eq!((store.1, texts.held), (100 - kept, 0), "{memory}");
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The walk over a tree and those below it.
+
+use gix::ObjectId;
+
+use super::{
+    Fault,
+    object_states::{Levels, MAX_LEVELS, Node},
+    tree_cache::TreeCache,
+    tree_visitor::{Link, TreeVisitor},
+};
+use crate::{
+    Error, Reason,
+    object::tree_entries::{Entries, decode, is_readable, kind_of},
+};
+
+/// The depth that the walk itself goes to: the upper half of such a way has more levels than git takes. The
+/// lower half may have fewer, and is walked once more if another tree has it.
+const MAX_WAY: usize = 2 * MAX_LEVELS;
+
+/// The trees on the way from a root, as far as they were entered and not left.
+///
+/// Each is a place in a content. The contents themselves are kept as long as there is memory for
+/// them; one that had to go, since there are larger trees below it, is read once more when those are
+/// done. Their size pays for that.
+pub(super) struct Trees {
+    way: Vec<Tree>,
+    /// The number of trees at the start of the way that have lost their contents.
+    without: usize,
+    /// Bytes of the other contents.
+    held: usize,
+    memory: usize,
+    texts: TreeCache,
+}
+
+struct Tree {
+    node: Node,
+    id: ObjectId,
+    at: usize,
+    /// The number of levels below, as far as they were counted.
+    below: usize,
+    /// Whether some have not been counted: they have room below that place, where another tree has them.
+    has_uncounted: bool,
+    /// Whether all have to be counted.
+    is_counted: bool,
+    others: Vec<Other>,
+    text: Option<Vec<u8>>,
+}
+
+/// The tree that a complete commit has under the same path.
+struct Other {
+    id: ObjectId,
+    at: usize,
+    text: Vec<u8>,
+}
+
+/// A tree below, with those that complete commits have in its place.
+struct Below {
+    node: Node,
+    id: ObjectId,
+    is_counted: bool,
+    others: Vec<ObjectId>,
+}
+
+impl Below {
+    /// A tree that is walked once more, to count its levels.
+    fn to_count(node: Node, id: ObjectId) -> Self {
+        Below {
+            node,
+            id,
+            is_counted: true,
+            others: Vec::new(),
+        }
+    }
+}
+
+impl Trees {
+    pub(super) fn new(memory: u64) -> Self {
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+        Trees {
+            way: Vec::new(),
+            without: 0,
+            held: 0,
+            memory: memory / 4 * 3,
+            texts: TreeCache::new(memory / 4),
+        }
+    }
+
+    /// Visits everything below a tree. After a fault [`abandon`](Trees::abandon) has to be called.
+    pub(super) fn walk(
+        &mut self,
+        node: Node,
+        id: ObjectId,
+        others: Vec<ObjectId>,
+        visitor: &mut impl TreeVisitor,
+    ) -> Result<Option<Fault>, Error> {
+        let is_counted = false;
+        let root = Below {
+            node,
+            id,
+            is_counted,
+            others,
+        };
+        if let Some(fault) = self.enter(root, visitor) {
+            return Ok(Some(fault));
+        }
+        while let Some(tree) = self.way.last_mut() {
+            if tree.text.is_none()
+                && let Err(fault) = self.bring_back(visitor)
+            {
+                return Ok(Some(fault));
+            }
+            let depth = self.way.len();
+            let Some(tree) = self.way.last_mut() else {
+                break;
+            };
+            let fault = match tree.next(depth, visitor)? {
+                Ok(Some(below)) => self.enter(below, visitor),
+                Ok(None) => self.leave(visitor),
+                Err(fault) => Some(fault),
+            };
+            if fault.is_some() {
+                return Ok(fault);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives up on all that have not been left, each with whether it is known to be at fault.
+    pub(super) fn abandon(&mut self) -> impl Iterator<Item = (Node, bool)> {
+        (self.without, self.held) = (0, 0);
+        let known = if self.way.len() < MAX_WAY {
+            self.way.len()
+        } else {
+            MAX_LEVELS
+        };
+        let way = self.way.drain(..).enumerate();
+        way.map(move |(depth, tree)| (tree.node, depth < known))
+    }
+
+    fn enter(&mut self, below: Below, visitor: &mut impl TreeVisitor) -> Option<Fault> {
+        let Below {
+            node,
+            id,
+            is_counted,
+            others,
+        } = below;
+        if self.way.len() >= MAX_WAY {
+            return Some(too_deep(&self.way[0].id));
+        }
+        let text = match self.texts.read(&id, visitor) {
+            Ok(text) => text,
+            Err(fault) => return Some(fault),
+        };
+        visitor.entered(node);
+        let others = others.into_iter().map(|id| Other {
+            id,
+            at: 0,
+            text: Vec::new(),
+        });
+        let mut tree = Tree {
+            node,
+            id,
+            at: 0,
+            below: 0,
+            has_uncounted: false,
+            is_counted,
+            others: others.collect(),
+            text: Some(text),
+        };
+        tree.read_others(self.memory / 2, &mut self.texts, visitor);
+        self.held += tree.size();
+        self.way.push(tree);
+        self.make_room();
+        None
+    }
+
+    /// The last one keeps its content, whatever it takes.
+    fn make_room(&mut self) {
+        while self.held > self.memory && self.without + 1 < self.way.len() {
+            let tree = &mut self.way[self.without];
+            self.held -= tree.size();
+            tree.text = None;
+            tree.others
+                .iter_mut()
+                .for_each(|other| other.text = Vec::new());
+            self.without += 1;
+        }
+    }
+
+    fn bring_back(&mut self, visitor: &mut impl TreeVisitor) -> Result<(), Fault> {
+        let Some(tree) = self.way.last_mut() else {
+            return Ok(());
+        };
+        tree.text = Some(self.texts.read(&tree.id, visitor)?);
+        tree.read_others(self.memory / 2, &mut self.texts, visitor);
+        self.held += tree.size();
+        self.without = self.without.min(self.way.len() - 1);
+        Ok(())
+    }
+
+    fn leave(&mut self, visitor: &mut impl TreeVisitor) -> Option<Fault> {
+        let depth = self.way.len() - 1;
+        let tree = self.way.last_mut()?;
+        let levels = tree.below + 1;
+        if levels > MAX_LEVELS {
+            return Some(too_deep(&tree.id));
+        }
+        if tree.has_uncounted && depth + levels > MAX_LEVELS {
+            tree.count_anew();
+            return None;
+        }
+        let tree = self.way.pop()?;
+        self.held -= tree.size();
+        if let Some(above) = self.way.last_mut() {
+            above.below = above.below.max(levels);
+            above.has_uncounted |= tree.has_uncounted;
+        }
+        visitor.left(
+            tree.node,
+            if tree.has_uncounted {
+                Levels::FitAt(depth as u16)
+            } else {
+                Levels::Counted(levels as u16)
+            },
+        );
+        let others = tree.others.into_iter().map(|other| (other.id, other.text));
+        // The tree itself last: it is the one that is most likely to come next.
+        for (id, text) in others.chain(tree.text.map(|text| (tree.id, text))) {
+            self.texts.leave(id, text);
+        }
+        None
+    }
+}
+
+fn too_deep(tree: &ObjectId) -> Fault {
+    let detail = format!("tree {tree} has others nested more than {MAX_LEVELS} levels deep");
+    Reason::Incomplete { detail }
+}
+
+impl Tree {
+    /// Those that can't be read, or only in more than `memory`, have nothing to compare with.
+    fn read_others(
+        &mut self,
+        memory: usize,
+        texts: &mut TreeCache,
+        visitor: &mut impl TreeVisitor,
+    ) {
+        let mut left = memory;
+        self.others.retain_mut(|other| {
+            let Ok(text) = texts.read(&other.id, visitor) else {
+                return false;
+            };
+            let fits = text.len() <= left && other.at <= text.len();
+            if fits {
+                left -= text.len();
+                other.text = text;
+            }
+            fits
+        });
+    }
+
+    fn size(&self) -> usize {
+        let others = self.others.iter().map(|other| other.text.capacity());
+        self.text.as_ref().map_or(0, Vec::capacity) + others.sum::<usize>()
+    }
+
+    /// Begins once more, to count all levels. What the others have takes memory until this is left.
+    fn count_anew(&mut self) {
+        self.at = 0;
+        self.has_uncounted = false;
+        self.is_counted = true;
+        for other in &mut self.others {
+            // It has nothing to compare with from here on.
+            other.at = other.text.len();
+        }
+    }
+
+    /// Goes on up to the next tree below, which is so deep.
+    fn next(
+        &mut self,
+        depth: usize,
+        visitor: &mut impl TreeVisitor,
+    ) -> Result<Result<Option<Below>, Fault>, Error> {
+        let format = self.id.kind();
+        let text = self.text.as_deref().unwrap_or_default();
+        let unparsable = || Reason::Incomplete {
+            detail: format!("tree {} can't be parsed", self.id),
+        };
+        let mut entries = rest(text, self.at, format);
+        let mut others: Vec<_> = self
+            .others
+            .iter()
+            .map(|other| rest(&other.text, other.at, format))
+            .collect();
+        let mut found = None;
+        while !entries.rest.is_empty() {
+            let Some(raw) = entries.next_raw() else {
+                return Ok(Err(unparsable()));
+            };
+            if others.iter_mut().any(|other| other.skip(raw)) {
+                self.has_uncounted |= may_be_tree(raw);
+                continue;
+            }
+            let decoded = decode(raw, format).filter(|entry| is_readable(raw, entry));
+            let Some(entry) = decoded else {
+                return Ok(Err(unparsable()));
+            };
+            let same_name: Vec<_> = others
+                .iter_mut()
+                .filter_map(|other| other.advance_to(&entry))
+                .collect();
+            let mut in_others = same_name.iter();
+            if in_others.any(|other| other.oid == entry.oid && other.mode == entry.mode) {
+                self.has_uncounted |= may_be_tree(raw);
+                continue;
+            }
+            let Some(kind) = kind_of(&entry) else {
+                continue;
+            };
+            let id = entry.oid.to_owned();
+            let node = match visitor.link(id, kind)? {
+                Ok(Link::Done) => continue,
+                Ok(Link::Complete(_, Levels::Counted(levels))) => {
+                    self.below = self.below.max(levels.into());
+                    continue;
+                }
+                Ok(Link::Complete(_, Levels::FitAt(known)))
+                    if !self.is_counted && depth <= known.into() =>
+                {
+                    self.has_uncounted = true;
+                    continue;
+                }
+                Ok(Link::Complete(node, Levels::FitAt(_))) => {
+                    found = Some(Below::to_count(node, id));
+                    break;
+                }
+                Ok(Link::Tree(node)) => node,
+                Err(fault) => return Ok(Err(fault)),
+            };
+            let trees = same_name.iter().filter(|other| other.mode.is_tree());
+            let others = trees.map(|other| other.oid.to_owned()).collect();
+            found = Some(Below {
+                node,
+                id,
+                is_counted: self.is_counted,
+                others,
+            });
+            break;
+        }
+        let at = text.len() - entries.rest.len();
+        let left: Vec<_> = others.iter().map(|other| other.rest.len()).collect();
+        self.at = at;
+        for (other, left) in self.others.iter_mut().zip(left) {
+            other.at = other.text.len() - left;
+        }
+        Ok(Ok(found))
+    }
+}
+
+/// Only a file's mode begins like that, a link's or a submodule's.
+fn may_be_tree(entry: &[u8]) -> bool {
+    let others = [&b"100"[..], b"120", b"160"];
+    !others.iter().any(|mode| entry.starts_with(mode))
+}
+
+fn rest(text: &[u8], at: usize, format: gix::hash::Kind) -> Entries<'_> {
+    Entries {
+        rest: &text[at..],
+        format,
+    }
+}
+
+#[cfg(test)]
+mod tests;

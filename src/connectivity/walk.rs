@@ -1,0 +1,413 @@
+//! The walk over commits and tags, and what is known of each object that it meets.
+
+use gix::{
+    ObjectId,
+    objs::{Exists, Kind},
+};
+
+use super::{
+    Fault, Objects,
+    object_states::{Levels, MAX_LEVELS, Node, ObjectStates, State},
+    reading::{self, incomplete, other_kind},
+    tree_visitor::{Link, TreeVisitor},
+    trees::Trees,
+};
+use crate::{
+    Error, Phase, SyncContext,
+    object::{commit::tree_and_parents, tag::tag_target, tree_entries::MAX_COMPARED},
+    stored_packs::self_contained::{ScanDemand, SelfContainedPack},
+};
+
+pub(super) struct Walk<'a> {
+    objects: Objects<'a>,
+    run: &'a SyncContext,
+    known: ObjectStates<'a>,
+    /// Why what is broken is.
+    reasons: Vec<Fault>,
+    /// The commits and tags on the way from the tip.
+    line: Vec<Step>,
+    /// The parents and targets that those name.
+    ahead: Vec<Node>,
+    /// The trees on the way from the last of the line.
+    trees: Trees,
+    /// The commit that was completed last, which often is a parent of the next one, and its tree.
+    last: Option<(Node, ObjectId)>,
+    closed: SelfContainedPack,
+    /// Whether their trees were checked or are still to be.
+    entered_commits: usize,
+    pub(super) visited: u64,
+}
+
+/// A commit or a tag that was entered and not left. There may be as many as the pack has objects.
+struct Step {
+    node: Node,
+    behind: Behind,
+    /// The objects that it names in [`Walk::ahead`]: their start, and the next one.
+    first: u32,
+    next: u32,
+}
+
+enum Behind {
+    /// The parents, and then this tree.
+    Tree(Node),
+    /// An object of this kind.
+    Target(Kind),
+}
+
+/// The next step for an object.
+enum Visit {
+    Nothing,
+    /// The same, of a tree.
+    Complete(Node, Levels),
+    Enter(Node),
+    Fault(Fault),
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(objects: Objects<'a>, run: &'a SyncContext) -> Self {
+        Walk {
+            run,
+            known: ObjectStates::new(objects.arrived, objects.memory / 2),
+            trees: Trees::new(objects.memory / 8),
+            objects,
+            reasons: Vec::new(),
+            line: Vec::new(),
+            ahead: Vec::new(),
+            last: None,
+            closed: SelfContainedPack::default(),
+            entered_commits: 0,
+            visited: 0,
+        }
+    }
+
+    /// Finds the fault of a tip, if it has one.
+    pub(super) fn check(&mut self, tip: ObjectId) -> Result<Option<Fault>, Error> {
+        let fault = match self.visit(tip, None)? {
+            Visit::Nothing | Visit::Complete(..) => return Ok(None),
+            Visit::Fault(fault) => return Ok(Some(fault)),
+            Visit::Enter(node) => match self.enter(node, None)? {
+                None => self.go_down_the_line()?,
+                fault => fault,
+            },
+        };
+        if let Some(fault) = &fault {
+            self.abandon(fault);
+        }
+        Ok(fault)
+    }
+
+    fn go_down_the_line(&mut self) -> Result<Option<Fault>, Error> {
+        while let Some(step) = self.line.last_mut() {
+            let Some(node) = self.ahead.get(step.next as usize).copied() else {
+                if let Some(fault) = self.leave()? {
+                    return Ok(Some(fault));
+                }
+                continue;
+            };
+            step.next += 1;
+            let expected = match step.behind {
+                Behind::Tree(_) => Kind::Commit,
+                Behind::Target(kind) => kind,
+            };
+            let fault = match self.visit_node(node, self.known.id(node), Some(expected))? {
+                Visit::Nothing | Visit::Complete(..) => None,
+                Visit::Fault(fault) => Some(fault),
+                Visit::Enter(node) => self.enter(node, Some(expected))?,
+            };
+            if fault.is_some() {
+                return Ok(fault);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends the last step of the line: what it names is complete.
+    fn leave(&mut self) -> Result<Option<Fault>, Error> {
+        let Some(step) = self.line.last() else {
+            return Ok(None);
+        };
+        let (node, first) = (step.node, step.first as usize);
+        let kind = match step.behind {
+            Behind::Target(_) => Kind::Tag,
+            Behind::Tree(tree) => {
+                let tree = self.known.id(tree);
+                if let Some(fault) = self.check_root(tree, first)? {
+                    return Ok(Some(fault));
+                }
+                self.last = Some((node, tree));
+                Kind::Commit
+            }
+        };
+        self.known.set(node, State::Complete(kind));
+        self.ahead.truncate(first);
+        self.line.pop();
+        Ok(None)
+    }
+
+    /// The tree of a commit whose parents are those from `first` on.
+    fn check_root(&mut self, tree: ObjectId, first: usize) -> Result<Option<Fault>, Error> {
+        let node = match self.visit(tree, Some(Kind::Tree))? {
+            Visit::Nothing | Visit::Complete(..) => return Ok(None),
+            Visit::Fault(fault) => return Ok(Some(fault)),
+            Visit::Enter(node) => node,
+        };
+        if self.kind_in_closed_pack(&tree)? == Some(Kind::Tree) {
+            self.known.set(node, State::complete(Kind::Tree));
+            return Ok(None);
+        }
+        let parents = self.ahead[first..].iter().take(MAX_COMPARED);
+        let others: Vec<_> = parents.filter_map(|parent| self.tree_of(*parent)).collect();
+        self.check_tree(node, others)
+    }
+
+    /// The kind of a tree or a commit that is complete.
+    fn kind_in_closed_pack(&mut self, id: &ObjectId) -> Result<Option<Kind>, Error> {
+        // What arrived was read when it came in.
+        if self.objects.arrived.is_some() || !self.objects.bad.is_empty() {
+            return Ok(None);
+        }
+        let worth = ScanDemand {
+            commits: self.entered_commits,
+            levels: MAX_LEVELS as u16,
+            memory: self.objects.memory / 8 * 3,
+        };
+        let odb = self.objects.commits.odb;
+        self.closed.kind(id, odb, worth, self.run)
+    }
+
+    fn check_tree(&mut self, node: Node, others: Vec<ObjectId>) -> Result<Option<Fault>, Error> {
+        let mut trees = std::mem::replace(&mut self.trees, Trees::new(0));
+        let walked = trees.walk(node, self.known.id(node), others, self);
+        if let Ok(Some(fault)) = &walked {
+            let broken = self.broken(fault);
+            for (node, is_at_fault) in trees.abandon() {
+                let state = if is_at_fault { broken } else { State::Unknown };
+                self.known.set(node, state);
+            }
+        }
+        self.trees = trees;
+        walked
+    }
+
+    /// Marks the objects on the way from the tip to the fault: those that were entered and not left.
+    fn abandon(&mut self, fault: &Fault) {
+        let broken = self.broken(fault);
+        for step in self.line.drain(..) {
+            self.known.set(step.node, broken);
+        }
+        self.ahead.clear();
+    }
+
+    fn broken(&mut self, fault: &Fault) -> State {
+        if self.reasons.last() != Some(fault) {
+            self.reasons.push(fault.clone());
+        }
+        State::Broken(self.reasons.len() - 1)
+    }
+
+    fn visit(&mut self, id: ObjectId, expected: Option<Kind>) -> Result<Visit, Error> {
+        match self.node(&id, expected) {
+            Ok(node) => self.visit_node(node, id, expected),
+            Err(fault) => {
+                let reason = self.objects.bad.get(&id).cloned();
+                Ok(Visit::Fault(reason.unwrap_or(fault)))
+            }
+        }
+    }
+
+    /// Only what is there has a node, so that there are never more of them than objects.
+    fn node(&mut self, id: &ObjectId, expected: Option<Kind>) -> Result<Node, Fault> {
+        if let Some(node) = self.known.find(id) {
+            return Ok(node);
+        }
+        if !self.objects.commits.odb.exists(id) {
+            let name = expected.map_or("object".to_owned(), |kind| kind.to_string());
+            return Err(incomplete(format!("{name} {id} is missing")));
+        }
+        let too_many = || {
+            self.run.doubt_destination();
+            let text =
+                "leads to more of the store than there is memory to look at (limit `memory`)";
+            incomplete(format!("{id} {text}"))
+        };
+        self.known.add(*id).ok_or_else(too_many)
+    }
+
+    fn visit_node(
+        &mut self,
+        node: Node,
+        id: ObjectId,
+        expected: Option<Kind>,
+    ) -> Result<Visit, Error> {
+        self.visited += 1;
+        self.run.check()?;
+        if self.visited.is_multiple_of(256) {
+            self.run.advance(Phase::Verify, self.visited, None);
+        }
+        let state = self.known.state(node);
+        let kind = state.kind().or_else(|| self.known.kind(node));
+        if let (Some(kind), Some(expected)) = (kind, expected)
+            && kind != expected
+        {
+            return Ok(Visit::Fault(other_kind(&id, kind, expected)));
+        }
+        match state {
+            State::Complete(_) | State::Entered => return Ok(Visit::Nothing),
+            State::CompleteTree(levels) => return Ok(Visit::Complete(node, levels)),
+            State::Broken(reason) => return Ok(Visit::Fault(self.reasons[reason].clone())),
+            State::Unknown => {}
+        }
+        if let Some(reason) = self.objects.bad.get(&id) {
+            return Ok(Visit::Fault(reason.clone()));
+        }
+        if kind == Some(Kind::Blob) {
+            // It was read when it came in, and leads nowhere.
+            return Ok(Visit::Nothing);
+        }
+        if kind.is_none() {
+            if self.is_verified(node, &id, expected)? {
+                return Ok(Visit::Nothing);
+            }
+            self.objects.met.push(id);
+        }
+        if let None | Some(Kind::Commit) = expected
+            && let Some(found) = self.kind_in_closed_pack(&id)?
+            && expected.is_none_or(|expected| expected == found)
+        {
+            self.known.set(node, State::complete(found));
+            return Ok(Visit::Nothing);
+        }
+        if expected == Some(Kind::Blob) {
+            if let Some(fault) = reading::blob_fault(self.objects.commits.odb, &id) {
+                return Ok(Visit::Fault(fault));
+            }
+            self.known.set(node, State::Complete(Kind::Blob));
+            return Ok(Visit::Nothing);
+        }
+        Ok(Visit::Enter(node))
+    }
+
+    fn is_verified(
+        &mut self,
+        node: Node,
+        id: &ObjectId,
+        expected: Option<Kind>,
+    ) -> Result<bool, Error> {
+        let Objects {
+            commits, verified, ..
+        } = &mut self.objects;
+        let is_verified = match expected {
+            None if verified.tips().contains(id) => return Ok(true),
+            None | Some(Kind::Commit) => verified.contains(id, commits, self.run)?,
+            Some(_) => false,
+        };
+        if is_verified {
+            self.known.set(node, State::Complete(Kind::Commit));
+        }
+        Ok(is_verified)
+    }
+
+    /// The tree of a commit that is complete.
+    fn tree_of(&self, commit: Node) -> Option<ObjectId> {
+        match self.last {
+            Some((last, tree)) if last == commit => Some(tree),
+            _ => reading::tree_of(self.objects.commits.odb, &self.known.id(commit)),
+        }
+    }
+
+    /// Goes on to what an object names.
+    fn enter(&mut self, node: Node, expected: Option<Kind>) -> Result<Option<Fault>, Error> {
+        let id = self.known.id(node);
+        if expected == Some(Kind::Tree) {
+            return self.check_tree(node, Vec::new());
+        }
+        let mut buffer = Vec::new();
+        let kind = match reading::read(self.objects.commits.odb, &id, expected, &mut buffer) {
+            Ok(kind) => kind,
+            Err(fault) => return Ok(Some(fault)),
+        };
+        let entered = match kind {
+            Kind::Blob => {
+                self.known.set(node, State::Complete(Kind::Blob));
+                return Ok(None);
+            }
+            Kind::Tree => return self.check_tree(node, Vec::new()),
+            Kind::Tag => self.enter_tag(node, &id, &buffer),
+            Kind::Commit => self.enter_commit(node, &id, &buffer),
+        };
+        match entered {
+            Ok(true) => self.known.set(node, State::Entered),
+            Ok(false) => return Ok(Some(incomplete(format!("{kind} {id} can't be parsed")))),
+            Err(fault) => return Ok(Some(fault)),
+        }
+        Ok(None)
+    }
+
+    fn enter_tag(&mut self, node: Node, id: &ObjectId, tag: &[u8]) -> Result<bool, Fault> {
+        let Some((target, kind)) = tag_target(tag, id.kind()) else {
+            return Ok(false);
+        };
+        let target = self.node(&target, Some(kind))?;
+        self.step(node, Behind::Target(kind), self.ahead.len());
+        self.ahead.push(target);
+        Ok(true)
+    }
+
+    fn enter_commit(&mut self, node: Node, id: &ObjectId, commit: &[u8]) -> Result<bool, Fault> {
+        let first = self.ahead.len();
+        let mut parents = Vec::new();
+        let Some(tree) = tree_and_parents(commit, id.kind(), &mut parents) else {
+            return Ok(false);
+        };
+        if self.objects.commits.shallow.contains(id) {
+            parents.clear();
+        }
+        for parent in &parents {
+            match self.node(parent, Some(Kind::Commit)) {
+                Ok(parent) => self.ahead.push(parent),
+                Err(fault) => {
+                    self.ahead.truncate(first);
+                    return Err(fault);
+                }
+            }
+        }
+        let tree = self.node(&tree, Some(Kind::Tree))?;
+        self.entered_commits += 1;
+        self.step(node, Behind::Tree(tree), first);
+        Ok(true)
+    }
+
+    fn step(&mut self, node: Node, behind: Behind, first: usize) {
+        let first = first as u32;
+        self.line.push(Step {
+            node,
+            behind,
+            first,
+            next: first,
+        });
+    }
+}
+
+impl TreeVisitor for Walk<'_> {
+    fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
+        reading::read(self.objects.commits.odb, tree, Some(Kind::Tree), text)?;
+        Ok(())
+    }
+
+    fn entered(&mut self, tree: Node) {
+        self.known.set(tree, State::Entered);
+    }
+
+    fn left(&mut self, tree: Node, levels: Levels) {
+        self.known.set(tree, State::CompleteTree(levels));
+    }
+
+    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Link, Fault>, Error> {
+        Ok(match self.visit(id, Some(kind))? {
+            Visit::Nothing => Ok(Link::Done),
+            Visit::Complete(node, levels) => Ok(Link::Complete(node, levels)),
+            Visit::Enter(node) => Ok(Link::Tree(node)),
+            Visit::Fault(fault) => Err(fault),
+        })
+    }
+}

@@ -1,0 +1,193 @@
+//! Completing a pack that has arrived: it lacks its checksum and, if it is a thin one, some bases.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::Path,
+    sync::atomic::AtomicBool,
+};
+
+use gix::{
+    ObjectId,
+    objs::{Find, FindHeader, Kind},
+};
+use gix_pack::data;
+
+use super::{
+    delta_batch::DeltaBatch,
+    inflated_cache::InflatedCache,
+    pack_reader::{Arrived, collision},
+    ref_deltas::RefDeltas,
+    resolving::{Pack, Resolver},
+    table::{Base, Table},
+};
+use crate::{Error, ErrorKind, SyncContext, pack::deflate::Deflater, stored_packs::odb::Odb};
+
+/// Resolves every delta that is left, with bases from the receiver's store where the pack lacks
+/// them; those are added to the pack. How many were added.
+pub(super) fn resolve_rest(
+    pack: &mut Pack<'_>,
+    arrived: Arrived<'_>,
+    bases: &Odb,
+) -> Result<usize, Error> {
+    let Arrived {
+        mut ref_deltas,
+        at_hand,
+        ..
+    } = arrived;
+    ref_deltas.sort();
+    let rest = DeltaBatch::rest(&pack.table, &ref_deltas);
+    pack.resolve(&rest, &at_hand, &ref_deltas)?;
+    let added = add_bases(pack, &rest, &at_hand, &ref_deltas, bases)?;
+    pack.check_that_all_is_resolved()?;
+    Ok(added)
+}
+
+/// Adds the bases that a thin pack lacks, each as a whole, and resolves what waits for them.
+fn add_bases(
+    pack: &mut Pack<'_>,
+    part: &DeltaBatch,
+    at_hand: &InflatedCache<'_>,
+    ref_deltas: &RefDeltas,
+    bases: &Odb,
+) -> Result<usize, Error> {
+    let absent = ref_deltas.absent_bases();
+    if absent.is_empty() {
+        return Ok(0);
+    }
+    pack.table.extend(absent.len());
+    let pack = &*pack;
+    let mut file = File::options()
+        .append(true)
+        .open(pack.path)
+        .map_err(completing)?;
+    let room = pack.room(1);
+    let mut descent = pack.descent(&room)?;
+    let mut inspection = pack.found.inspection();
+    let mut deflater = Deflater::quick();
+    let (mut added, mut size) = (0, 0);
+    for base in absent {
+        pack.run.check()?;
+        // Another one may have led to it.
+        if ref_deltas.are_taken(&base) {
+            continue;
+        }
+        // Before it is read: it may be larger than anything that could be sent.
+        let Ok(Some(header)) = bases.try_header(&base) else {
+            continue;
+        };
+        size += header.size;
+        pack.spent.check_bases(size)?;
+        let mut content = Vec::new();
+        let kind = match bases.try_find(&base, &mut content) {
+            Ok(Some(found)) => found.kind,
+            Ok(None) => continue,
+            Err(err) => {
+                let text = format!("{base}, which the pack builds on, can't be read");
+                return Err(Error::new(ErrorKind::Corrupt, text).with_source(err));
+            }
+        };
+        check_base(&base, kind, &content)?;
+        let start = pack.table.end();
+        let (length, checksum) = append(&mut file, kind, &content, &mut deflater, pack.run)?;
+        pack.spent.check_disk(start + length)?;
+        let entry = pack
+            .table
+            .push(start..start + length, checksum, Base::None, header.size);
+        pack.table.resolve(entry, kind, &base);
+        added += 1;
+        let mut resolver = Resolver {
+            pack,
+            part,
+            at_hand,
+            ref_deltas: Some(ref_deltas),
+            is_given_up: &AtomicBool::new(false),
+            inspection: &mut inspection,
+        };
+        descent.descend_from(entry, kind, content, &mut resolver)?;
+    }
+    inspection.finish()?;
+    Ok(added)
+}
+
+/// Nothing else looks at what the receiver has: its ref would lead to a pack that git can't read.
+fn check_base(base: &ObjectId, kind: Kind, content: &[u8]) -> Result<(), Error> {
+    let id = gix::objs::compute_hash(base.kind(), kind, content).map_err(|_| collision())?;
+    if id == *base {
+        return Ok(());
+    }
+    let text = format!("{base}, which the pack builds on, is damaged in the receiver's store");
+    Err(Error::new(ErrorKind::Corrupt, text))
+}
+
+/// Appends an entry; its length and its checksum.
+fn append(
+    file: &mut File,
+    kind: Kind,
+    content: &[u8],
+    deflater: &mut Deflater,
+    run: &SyncContext,
+) -> Result<(u64, u32), Error> {
+    let header = match kind {
+        Kind::Commit => data::entry::Header::Commit,
+        Kind::Tree => data::entry::Header::Tree,
+        Kind::Blob => data::entry::Header::Blob,
+        Kind::Tag => data::entry::Header::Tag,
+    };
+    let mut piece = Vec::new();
+    header
+        .write_to(content.len() as u64, &mut piece)
+        .map_err(completing)?;
+    let (mut length, mut checksum) = (0, crc32fast::Hasher::new());
+    let mut done = 0;
+    loop {
+        run.check()?;
+        let goes_on = deflater.step(content, &mut done, &mut piece);
+        file.write_all(&piece).map_err(completing)?;
+        checksum.update(&piece);
+        length += piece.len() as u64;
+        piece.clear();
+        if !goes_on {
+            return Ok((length, checksum.finalize()));
+        }
+    }
+}
+
+/// Ends the pack with the checksum that it came with.
+pub(super) fn seal(path: &Path, checksum: ObjectId) -> Result<ObjectId, Error> {
+    let mut file = File::options()
+        .append(true)
+        .open(path)
+        .map_err(completing)?;
+    file.write_all(checksum.as_bytes()).map_err(completing)?;
+    Ok(checksum)
+}
+
+/// Ends a pack that entries were added to: with another count and another checksum.
+pub(super) fn seal_anew(path: &Path, table: &Table, run: &SyncContext) -> Result<ObjectId, Error> {
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(completing)?;
+    let header = data::header::encode(data::Version::V2, table.len());
+    file.write_all(&header).map_err(completing)?;
+    file.seek(SeekFrom::Start(0)).map_err(completing)?;
+    let mut hasher = gix::hash::hasher(table.hash);
+    let mut chunk = vec![0; 1024 * 1024];
+    loop {
+        run.check()?;
+        let read = file.read(&mut chunk).map_err(completing)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&chunk[..read]);
+    }
+    let checksum = hasher.try_finalize().map_err(|_| collision())?;
+    file.write_all(checksum.as_bytes()).map_err(completing)?;
+    Ok(checksum)
+}
+
+fn completing(err: io::Error) -> Error {
+    Error::io("completing the pack", err)
+}

@@ -1,0 +1,227 @@
+//! The inspection of each object that comes in.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use gix::{ObjectId, objs::Kind};
+
+use super::{
+    locked,
+    references::{Depths, ReferenceCollector, References},
+    tree_pairs::TreePairs,
+};
+use crate::{
+    Error, ErrorKind, FsckFinding, FsckMessage, FsckRules, Reason,
+    connectivity::Outside,
+    object::{
+        fsck::{Fsck, MAX_SPECIAL, Special, SpecialFile},
+        tree_diff::TreeFingerprint,
+    },
+    pack::delta_tree::Visited,
+};
+
+/// The number of objects that may be faulty. Each has a text.
+const MAX_FINDINGS: usize = 1000;
+
+/// The most objects that may be too large. They are no fault of their own, and large histories have some of any size.
+const MAX_LEFT_OUT: usize = 50_000;
+
+/// The findings in a pack so far. Shared by the threads that inspect it.
+pub(super) struct InspectedObject<'a> {
+    pub(super) links: References,
+    fsck: Fsck<'a>,
+    faulty: Mutex<HashMap<ObjectId, Reason>>,
+    left_out: Mutex<HashMap<ObjectId, Reason>>,
+    special: Mutex<Special>,
+}
+
+/// The findings once all of a pack was inspected.
+#[derive(Default)]
+pub(super) struct Findings {
+    /// With those that are too large.
+    pub(super) faulty: HashMap<ObjectId, Reason>,
+    /// Blobs that are still to be looked at, and as what.
+    pub(super) special: Vec<(ObjectId, SpecialFile)>,
+    /// The objects that are needed and aren't in the pack; `None` if they aren't known.
+    pub(super) outside: Option<Outside>,
+}
+
+impl<'a> InspectedObject<'a> {
+    /// `memory` is for what leads out of the pack, in bytes.
+    pub(super) fn new(rules: &'a FsckRules, hash: gix::hash::Kind, memory: u64) -> Self {
+        InspectedObject {
+            links: References::new(hash, memory),
+            fsck: Fsck::new(rules, hash),
+            faulty: Mutex::default(),
+            left_out: Mutex::default(),
+            special: Mutex::default(),
+        }
+    }
+
+    pub(super) fn inspection(&self) -> Inspection<'_> {
+        Inspection {
+            found: self,
+            linker: ReferenceCollector::new(&self.links),
+            faulty: HashMap::new(),
+            left_out: HashMap::new(),
+            special: Special::default(),
+        }
+    }
+
+    /// `outside` is what the links have led to by now, `depths` how deep in the trees of the pack.
+    pub(super) fn into_findings(
+        self,
+        outside: Option<Vec<(Kind, ObjectId)>>,
+        depths: impl FnOnce(TreePairs, &[(Kind, ObjectId)]) -> Result<Option<Depths>, Error>,
+    ) -> Result<Findings, Error> {
+        let special = self.special.into_inner();
+        let faulty = self.faulty.into_inner();
+        let mut faulty = faulty.unwrap_or_else(PoisonError::into_inner);
+        let left_out = self.left_out.into_inner();
+        faulty.extend(left_out.unwrap_or_else(PoisonError::into_inner));
+        Ok(Findings {
+            faulty,
+            special: special.unwrap_or_else(PoisonError::into_inner).into_files(),
+            outside: self.links.into_outside(outside, depths)?,
+        })
+    }
+}
+
+/// One thread's look at objects.
+pub(super) struct Inspection<'a> {
+    found: &'a InspectedObject<'a>,
+    linker: ReferenceCollector<'a>,
+    faulty: HashMap<ObjectId, Reason>,
+    left_out: HashMap<ObjectId, Reason>,
+    special: Special,
+}
+
+impl Inspection<'_> {
+    /// The pack has so many objects.
+    pub(super) fn expect(&self, objects: usize) {
+        self.found.links.expect(objects);
+    }
+
+    /// `base` is what the content of the object was made from.
+    pub(super) fn look_at(
+        &mut self,
+        kind: Kind,
+        id: ObjectId,
+        content: &[u8],
+        base: Option<Visited<'_, TreeFingerprint>>,
+    ) -> Result<TreeFingerprint, Error> {
+        let version = match (kind, &base) {
+            (Kind::Tree, Some(base)) => self.look_at_changes(&id, content, base),
+            _ => None,
+        };
+        if version.is_none() {
+            self.linker.note(kind, &id, content, base);
+            let fsck = &self.found.fsck;
+            if fsck.has_rules()
+                && let Err(finding) = fsck.object(kind, &id, content, &mut self.special)
+            {
+                let is_parsed = finding.message != FsckMessage::BadTree
+                    && fsck.can_be_parsed(kind, &id, content);
+                add(&mut self.faulty, finding, is_parsed)?;
+            } else if !fsck.can_be_parsed(kind, &id, content) {
+                add_unreadable(&mut self.faulty, kind, id)?;
+            }
+        }
+        check_special(&self.special)?;
+        Ok(version.unwrap_or_default())
+    }
+
+    /// Notes why nobody looks at an object.
+    pub(super) fn leave_out(&mut self, id: ObjectId, reason: Reason) -> Result<(), Error> {
+        self.linker.stop();
+        self.left_out.insert(id, reason);
+        check_left_out(&self.left_out)
+    }
+
+    /// `None` where that doesn't do.
+    fn look_at_changes(
+        &mut self,
+        id: &ObjectId,
+        tree: &[u8],
+        base: &Visited<'_, TreeFingerprint>,
+    ) -> Option<TreeFingerprint> {
+        let fsck = &self.found.fsck;
+        let is_sound = || fsck.is_sound_tree(base.content);
+        let changed = base.note.changed(tree, base.content, id.kind(), is_sound)?;
+        self.linker.note_changed(id, &changed.entries);
+        let entries = changed.entries.iter().map(|(entry, _)| *entry);
+        let are_sound = !fsck.has_rules() || fsck.are_ids_sound(entries, &mut self.special);
+        are_sound.then_some(changed.fingerprint)
+    }
+
+    /// Every inspection has to end with this.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        self.linker.finish();
+        let mut faulty = locked(&self.found.faulty);
+        faulty.extend(self.faulty);
+        check_faulty(&faulty)?;
+        let mut left_out = locked(&self.found.left_out);
+        left_out.extend(self.left_out);
+        check_left_out(&left_out)?;
+        let mut special = locked(&self.found.special);
+        special.merge(self.special);
+        check_special(&special)
+    }
+}
+
+fn check_special(special: &Special) -> Result<(), Error> {
+    if special.len() <= MAX_SPECIAL {
+        Ok(())
+    } else {
+        Err(too_many("files that git reads for itself", MAX_SPECIAL))
+    }
+}
+
+/// Notes why an object isn't let in, and the rules that would do it if git can parse the object.
+pub(super) fn add(
+    faulty: &mut HashMap<ObjectId, Reason>,
+    finding: FsckFinding,
+    is_parsed: bool,
+) -> Result<(), Error> {
+    let remedy = if is_parsed {
+        finding.remedy()
+    } else {
+        "git can't parse it, whatever the rules".to_owned()
+    };
+    let detail = format!("{finding}; {remedy}");
+    faulty.insert(finding.object, Reason::Faulty { detail });
+    check_faulty(faulty)
+}
+
+fn add_unreadable(
+    faulty: &mut HashMap<ObjectId, Reason>,
+    kind: Kind,
+    id: ObjectId,
+) -> Result<(), Error> {
+    let detail = format!("object {id}: git can't parse this {kind}, whatever the rules");
+    faulty.insert(id, Reason::Faulty { detail });
+    check_faulty(faulty)
+}
+
+fn check_faulty(faulty: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
+    if faulty.len() <= MAX_FINDINGS {
+        Ok(())
+    } else {
+        Err(too_many("faulty objects", MAX_FINDINGS))
+    }
+}
+
+fn check_left_out(left_out: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
+    if left_out.len() <= MAX_LEFT_OUT {
+        Ok(())
+    } else {
+        Err(too_many("objects that are too large", MAX_LEFT_OUT))
+    }
+}
+
+fn too_many(what: &str, most: usize) -> Error {
+    let text = format!("the pack has more than {most} {what}");
+    Error::new(ErrorKind::Protocol, text)
+}

@@ -1,0 +1,417 @@
+//! A pack as it comes in: cut into its entries, written to disk, and looked at as far as it is whole.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, Read, Write},
+    mem,
+};
+
+use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
+use gix_pack::data;
+
+use super::{
+    budget::Budget,
+    entry_header::{self, EntryHeader},
+    inflated_cache::InflatedCache,
+    inspection::Inspection,
+    ref_deltas::RefDeltas,
+    table::{Base, Table},
+    window::{Cut, Window},
+};
+use crate::{
+    Error, ErrorKind, Phase, SyncContext,
+    buffered::read_buffered,
+    pack::delta_tree::{Inflater, apply::sizes},
+};
+
+/// A pack's signature, version and count (gitformat-pack(5)).
+pub(super) const HEADER: usize = 12;
+
+/// The length of the two sizes that a delta begins with, with seven bits in each byte.
+const MAX_SIZES: usize = 2 * 10;
+
+/// The size of the largest object that is kept at hand, in bytes.
+const MAX_AT_HAND: u64 = 64 * 1024;
+
+/// The bytes of a pack that are taken at a time, should all of it be ready at once: bytes that were taken
+/// count against the limits.
+const MAX_TAKEN: usize = 64 * 1024;
+
+/// A pack whose entries are still to come.
+pub(super) struct PackReader<'a, 's> {
+    intake: HashingReader<'a, 's>,
+    hash: HashKind,
+    count: u32,
+}
+
+/// A pack that has arrived, beside its entries.
+pub(super) struct Arrived<'s> {
+    pub(super) checksum: ObjectId,
+    pub(super) ref_deltas: RefDeltas,
+    /// The contents of the entries that were not handed over.
+    pub(super) at_hand: InflatedCache<'s>,
+}
+
+impl<'a, 's> PackReader<'a, 's> {
+    /// Receives the header of a pack.
+    pub(super) fn begin(
+        pack: &'a mut dyn BufRead,
+        file: &'a mut File,
+        hash: HashKind,
+        spent: &'s Budget<'s>,
+        run: &'a SyncContext,
+    ) -> Result<Self, Error> {
+        let intake = HashingReader {
+            pack,
+            file,
+            run,
+            hasher: gix::hash::hasher(hash),
+            checksum: crc32fast::Hasher::new(),
+            taken: 0,
+            offset: 0,
+            failure: None,
+            spent,
+        };
+        let mut arrival = PackReader {
+            intake,
+            hash,
+            count: 0,
+        };
+        let count = arrival.receive_header();
+        arrival.count = count.map_err(|stop| arrival.intake.error(stop))?;
+        Ok(arrival)
+    }
+
+    /// The number of entries that the pack announces.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Receives the rest of the pack: its entries and its checksum. Its file ends with the last
+    /// entry.
+    ///
+    /// `hand_over` is called with entries that are on disk, whenever they have become a window of
+    /// about so many bytes: see [`Cut`]. Once they say to make very much, all are held back until what they
+    /// say was summed, and none is handed over if that is too much.
+    pub(super) fn receive(
+        mut self,
+        table: &Table,
+        inspection: &mut Inspection<'_>,
+        window: u64,
+        hand_over: &mut dyn FnMut(Window<'s>),
+    ) -> Result<Arrived<'s>, Error> {
+        let entries = Entries {
+            table,
+            ref_deltas: RefDeltas::new(),
+            at_hand: InflatedCache::new(self.intake.spent),
+            keeps_objects: false,
+            inflater: Inflater::new(),
+            content: Vec::new(),
+            inspection,
+        };
+        let arrived = self.receive_entries(entries, window, hand_over);
+        arrived.map_err(|stop| self.intake.error(stop))
+    }
+
+    fn receive_header(&mut self) -> Result<u32, ReadError> {
+        let mut header = [0; HEADER];
+        self.intake.read_exact(&mut header)?;
+        let (version, count) = data::header::decode(&header).map_err(|_| invalid("is no pack"))?;
+        if version != data::Version::V2 {
+            return Err(invalid("is of an unknown version").into());
+        }
+        let memory = Table::memory_of_an_entry(self.hash);
+        self.intake.spent.check_count(count.into(), memory)?;
+        Ok(count)
+    }
+
+    fn receive_entries(
+        &mut self,
+        mut entries: Entries<'_, 's, '_>,
+        window: u64,
+        hand_over: &mut dyn FnMut(Window<'s>),
+    ) -> Result<Arrived<'s>, ReadError> {
+        let intake = &mut self.intake;
+        let mut cut = Cut::new(window);
+        let mut held_back = Vec::new();
+        for entry in 0..self.count {
+            intake.run.check()?;
+            let start = intake.offset;
+            entries.keeps_objects = cut.has_grown();
+            entries.receive(intake)?;
+            let (length, size) = (intake.offset - start, entries.table.size(entry));
+            let is_whole = !entries.table.is_delta(entry);
+            if let Some(window) = cut.after(entry, is_whole, length, size) {
+                intake.settle()?;
+                let ended = mem::replace(&mut entries.at_hand, InflatedCache::new(intake.spent));
+                let window = Window {
+                    entries: window,
+                    at_hand: ended,
+                };
+                if held_back.is_empty() && !intake.spent.is_much_declared(intake.offset) {
+                    hand_over(window)
+                } else {
+                    held_back.push(window)
+                }
+            }
+        }
+        let checksum = intake.finish(self.hash)?;
+        held_back.into_iter().for_each(hand_over);
+        Ok(Arrived {
+            checksum,
+            ref_deltas: entries.ref_deltas,
+            at_hand: entries.at_hand,
+        })
+    }
+}
+
+enum ReadError {
+    Failed(Error),
+    /// The stream is damaged, or broke off.
+    Damaged(io::Error),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(err: io::Error) -> Self {
+        ReadError::Damaged(err)
+    }
+}
+
+impl From<Error> for ReadError {
+    fn from(err: Error) -> Self {
+        ReadError::Failed(err)
+    }
+}
+
+struct Entries<'t, 's, 'i> {
+    table: &'t Table,
+    ref_deltas: RefDeltas,
+    /// The contents of the window that is arriving.
+    at_hand: InflatedCache<'s>,
+    /// Whether small objects are left for others to look at. Of a pack that isn't large that would be later
+    /// than now.
+    keeps_objects: bool,
+    inflater: Inflater,
+    content: Vec<u8>,
+    inspection: &'t mut Inspection<'i>,
+}
+
+impl Entries<'_, '_, '_> {
+    fn receive(&mut self, intake: &mut HashingReader<'_, '_>) -> Result<(), ReadError> {
+        let start = intake.offset;
+        intake.checksum = crc32fast::Hasher::new();
+        let EntryHeader { form, size } = EntryHeader::read(intake, self.table.hash)?;
+        let (base, size, whole) = match &form {
+            entry_header::Form::OfsDelta(distance) => {
+                let base = start.checked_sub(*distance);
+                let base = base.ok_or_else(|| invalid("has a delta of what is before it"))?;
+                let size = self.delta(intake, size)?;
+                let base = self.table.entry_at(base);
+                let base = base.ok_or_else(|| invalid("has a delta of what is no entry"))?;
+                (Base::Entry(base), size, None)
+            }
+            entry_header::Form::RefDelta(_) => {
+                let size = self.delta(intake, size)?;
+                (Base::Named, size, None)
+            }
+            entry_header::Form::Whole(kind) => {
+                intake.spent.declare(size)?;
+                let id = self.whole(intake, *kind, size)?;
+                (Base::None, size, id.map(|id| (*kind, id)))
+            }
+        };
+        let checksum = mem::take(&mut intake.checksum).finalize();
+        let place = start..intake.offset;
+        let entry = self.table.push(place, checksum, base, size);
+        if let Some((kind, id)) = whole {
+            self.table.resolve(entry, kind, &id);
+        }
+        if let entry_header::Form::RefDelta(base) = form {
+            self.ref_deltas.push(entry, base);
+        }
+        Ok(())
+    }
+
+    /// A delta is applied when a window of them is there. Here it only tells the size of its result,
+    /// none if it is damaged.
+    fn delta(&mut self, intake: &mut HashingReader<'_, '_>, size: u64) -> Result<u64, ReadError> {
+        if intake.spent.excess(Kind::Blob, size).is_some() {
+            intake.spent.declare(size)?;
+        }
+        let is_kept = self.at_hand.reserve(size);
+        self.content.clear();
+        each_piece(self.inflater.read(&mut *intake, size), |piece| {
+            let missing = MAX_SIZES.saturating_sub(self.content.len());
+            self.content
+                .extend_from_slice(&piece[..piece.len().min(missing)]);
+            if is_kept {
+                self.at_hand.extend(piece);
+            }
+        })?;
+        if is_kept {
+            self.at_hand.end(self.table.len(), None);
+        }
+        let result = sizes(&mut &self.content[..]).map_or(0, |(_, result)| result);
+        intake.spent.declare(result)?;
+        Ok(result)
+    }
+
+    /// An object that is left for its window has no id yet. Of one that is too large there is nothing else.
+    fn whole(
+        &mut self,
+        intake: &mut HashingReader<'_, '_>,
+        kind: Kind,
+        size: u64,
+    ) -> Result<Option<ObjectId>, ReadError> {
+        let excess = intake.spent.excess(kind, size);
+        let is_looked_at = excess.is_none();
+        if is_looked_at && self.keeps_objects && size <= MAX_AT_HAND && self.at_hand.reserve(size) {
+            let stream = self.inflater.read(intake, size);
+            each_piece(stream, |piece| self.at_hand.extend(piece))?;
+            self.at_hand.end(self.table.len(), Some(kind));
+            return Ok(None);
+        }
+        let mut hasher = gix::hash::hasher(self.table.hash);
+        hasher.update(&gix::objs::encode::loose_header(kind, size));
+        self.content.clear();
+        each_piece(self.inflater.read(intake, size), |piece| {
+            hasher.update(piece);
+            // A blob has nothing in it to look at.
+            if is_looked_at && kind != Kind::Blob {
+                self.content.extend_from_slice(piece);
+            }
+        })?;
+        let id = hasher.try_finalize().map_err(|_| collision())?;
+        match excess {
+            None => drop(self.inspection.look_at(kind, id, &self.content, None)?),
+            Some(excess) => {
+                let reason = excess.reason(&id, kind, size);
+                self.inspection.leave_out(id, reason)?;
+            }
+        }
+        if self.content.capacity() > 1024 * 1024 {
+            self.content = Vec::new();
+        }
+        Ok(Some(id))
+    }
+}
+
+fn each_piece(mut stream: impl BufRead, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    loop {
+        let piece = stream.fill_buf()?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        take(piece);
+        let length = piece.len();
+        stream.consume(length);
+    }
+}
+
+/// A reader of a pack that hashes its bytes and writes them to disk.
+struct HashingReader<'a, 's> {
+    pack: &'a mut dyn BufRead,
+    file: &'a mut File,
+    run: &'a SyncContext,
+    spent: &'s Budget<'s>,
+    hasher: gix::hash::Hasher,
+    /// The checksum of the entry that is being read.
+    checksum: crc32fast::Hasher,
+    /// The bytes of the pack that were read and are not on disk yet.
+    taken: usize,
+    offset: u64,
+    /// A failure of our own, which is not the pack's.
+    failure: Option<Error>,
+}
+
+impl HashingReader<'_, '_> {
+    /// Lets go of what was taken.
+    fn settle(&mut self) -> io::Result<()> {
+        if self.taken == 0 {
+            return Ok(());
+        }
+        // An entry may be as long as the pack.
+        self.run.check().map_err(|err| self.fail(err))?;
+        let taken = &self.pack.fill_buf()?[..self.taken];
+        self.hasher.update(taken);
+        let written = self.file.write_all(taken);
+        self.pack.consume(self.taken);
+        self.taken = 0;
+        self.run.advance(Phase::Receive, self.offset, None);
+        let spent = self.spent.check_disk(self.offset);
+        let written = written.map_err(|err| Error::io("writing the pack", err));
+        written.and(spent).map_err(|err| self.fail(err))
+    }
+
+    fn fail(&mut self, err: Error) -> io::Error {
+        self.failure = Some(err);
+        io::ErrorKind::Other.into()
+    }
+
+    fn error(&mut self, stop: ReadError) -> Error {
+        match (self.failure.take(), stop) {
+            (Some(own), _) | (None, ReadError::Failed(own)) => own,
+            (None, ReadError::Damaged(err)) => damaged(err, self.run),
+        }
+    }
+
+    /// Checks the checksum of the pack, which is to be the last of it.
+    fn finish(&mut self, hash: HashKind) -> Result<ObjectId, ReadError> {
+        self.settle()?;
+        let hasher = mem::replace(&mut self.hasher, gix::hash::hasher(hash));
+        let computed = hasher.try_finalize().map_err(|_| collision())?;
+        let mut trailer = ObjectId::null(hash);
+        self.pack.read_exact(trailer.as_mut_slice())?;
+        if trailer != computed {
+            return Err(invalid("has another checksum than it says").into());
+        }
+        if self.pack.fill_buf()?.is_empty() {
+            Ok(computed)
+        } else {
+            Err(invalid("goes on after its end").into())
+        }
+    }
+}
+
+impl BufRead for HashingReader<'_, '_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.taken >= MAX_TAKEN || self.pack.fill_buf()?.len() == self.taken {
+            self.settle()?;
+        }
+        let ready = &self.pack.fill_buf()?[self.taken..];
+        Ok(&ready[..ready.len().min(MAX_TAKEN)])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        // It is there: this was handed out.
+        if let Ok(ready) = self.pack.fill_buf() {
+            self.checksum.update(&ready[self.taken..][..amount]);
+        }
+        self.taken += amount;
+        self.offset += amount as u64;
+    }
+}
+
+impl Read for HashingReader<'_, '_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        read_buffered(self, to)
+    }
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+pub(super) fn collision() -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        "the pack was made to collide with another object's SHA-1",
+    )
+}
+
+/// The error of the pack's own reader is the reader's to tell; here it is a damaged pack.
+pub(super) fn damaged(err: io::Error, run: &SyncContext) -> Error {
+    run.check()
+        .err()
+        .unwrap_or_else(|| Error::new(ErrorKind::Protocol, "the pack is damaged").with_source(err))
+}

@@ -1,0 +1,342 @@
+//! The objects that those of a pack need and that aren't in the pack.
+//!
+//! If there are none, all objects of the pack are complete, and nobody has to walk from the tips to find out. It is so
+//! for a first pull. After that a pack leads to what the receiver has, and whether that is complete
+//! is told by [`closure`](crate::connectivity).
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use gix::{
+    ObjectId,
+    hash::Kind as HashKind,
+    objs::{Kind, tree::EntryRef},
+    oid,
+};
+
+use super::{
+    locked,
+    tree_pairs::{Pairs, TreePairs},
+};
+use crate::{
+    Error,
+    connectivity::Outside,
+    object::{
+        commit::tree_and_parents,
+        tag::tag_target,
+        tree_diff::TreeFingerprint,
+        tree_entries::{each_change, each_new, kind_of},
+    },
+    pack::delta_tree::Visited,
+};
+
+/// The depths of objects in the trees of a pack.
+pub(super) type Depths = HashMap<ObjectId, u16>;
+
+/// The objects that those of a pack need. Shared by the threads that inspect them.
+pub(super) struct References {
+    needed: [Mutex<Needed>; SHARDS],
+    /// See [`Outside`]. Not noted of a pack that leads nowhere.
+    replaced: Mutex<HashSet<ObjectId>>,
+    /// The number of both.
+    count: AtomicUsize,
+    most: AtomicUsize,
+    /// The number of those that may lead out of the pack.
+    most_outside: usize,
+    /// Some object leads nowhere, or there is too much of it.
+    are_unknown: AtomicBool,
+    nesting: TreePairs,
+}
+
+/// So that threads rarely wait for each other.
+const SHARDS: usize = 16;
+
+/// The hasher is keyed: the ids in a tree are whatever the remote likes.
+enum Needed {
+    Sha1(HashSet<(Kind, [u8; 20])>),
+    Sha256(HashSet<(Kind, [u8; 32])>),
+}
+
+/// Bytes for each id that is noted, when a set has just grown.
+const EACH: u64 = 3 * (size_of::<(Kind, [u8; 32])>() as u64 + 1);
+
+impl References {
+    /// `memory` is for what leads out of the pack, in bytes.
+    pub(super) fn new(hash: HashKind, memory: u64) -> Self {
+        let needed = || match hash {
+            HashKind::Sha256 => Needed::Sha256(HashSet::new()),
+            _ => Needed::Sha1(HashSet::new()),
+        };
+        References {
+            needed: std::array::from_fn(|_| Mutex::new(needed())),
+            replaced: Mutex::default(),
+            count: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            most_outside: usize::try_from(memory / EACH).unwrap_or(usize::MAX),
+            are_unknown: AtomicBool::new(false),
+            nesting: TreePairs::default(),
+        }
+    }
+
+    /// The pack has so many objects.
+    pub(super) fn expect(&self, objects: usize) {
+        self.nesting.expect(objects);
+        let most = objects.saturating_add(self.most_outside);
+        self.most.store(most, Relaxed);
+    }
+
+    fn are_unknown(&self) -> bool {
+        self.are_unknown.load(Relaxed)
+    }
+
+    /// A walk is to tell what is needed.
+    fn stop(&self) {
+        self.are_unknown.store(true, Relaxed);
+    }
+
+    fn add(&self, kind: Kind, id: &oid) {
+        // A single tree can have any number of entries.
+        if self.are_unknown() {
+            return;
+        }
+        let shard = &self.needed[usize::from(id.first_byte()) % SHARDS];
+        let mut shard = locked(shard);
+        let is_new = match (
+            &mut *shard,
+            id.as_bytes().try_into(),
+            id.as_bytes().try_into(),
+        ) {
+            (Needed::Sha1(needed), Ok(id), _) => needed.insert((kind, id)),
+            (Needed::Sha256(needed), _, Ok(id)) => needed.insert((kind, id)),
+            _ => return self.stop(),
+        };
+        if is_new {
+            self.count_one();
+        }
+    }
+
+    /// Notes a tree in whose place there is another one.
+    fn add_replaced(&self, id: &oid) {
+        if self.most_outside == 0 || self.are_unknown() {
+            return;
+        }
+        if locked(&self.replaced).insert(id.to_owned()) {
+            self.count_one();
+        }
+    }
+
+    /// More than there are objects can't all be among them.
+    fn count_one(&self) {
+        if self.count.fetch_add(1, Relaxed) >= self.most.load(Relaxed) {
+            self.stop();
+        }
+    }
+
+    /// The objects that are needed and are not in the pack: `kind_of` knows those that are. `None` if they
+    /// aren't known. Threads that ask with the same counter share the work: each looks at a part of its own.
+    pub(super) fn outside(
+        &self,
+        next: &AtomicUsize,
+        kind_of: impl Fn(&oid) -> Option<Kind>,
+    ) -> Option<Vec<(Kind, ObjectId)>> {
+        let mut outside = Vec::new();
+        let mut sort = |kind, id: &[u8]| match oid::try_from_bytes(id).map(|id| (id, kind_of(id))) {
+            Ok((id, None)) if outside.len() < self.most_outside => {
+                outside.push((kind, id.to_owned()));
+            }
+            Ok((_, Some(found))) if found == kind => {}
+            _ => self.stop(),
+        };
+        while !self.are_unknown()
+            && let Some(shard) = self.needed.get(next.fetch_add(1, Relaxed))
+        {
+            match &*locked(shard) {
+                Needed::Sha1(needed) => needed.iter().for_each(|(kind, id)| sort(*kind, id)),
+                Needed::Sha256(needed) => needed.iter().for_each(|(kind, id)| sort(*kind, id)),
+            }
+        }
+        (!self.are_unknown()).then_some(outside)
+    }
+
+    /// All that one or two threads have found to be outside. `depths` tells how deep in the trees of the
+    /// pack that is.
+    pub(super) fn into_outside(
+        self,
+        found: Option<Vec<(Kind, ObjectId)>>,
+        depths: impl FnOnce(TreePairs, &[(Kind, ObjectId)]) -> Result<Option<Depths>, Error>,
+    ) -> Result<Option<Outside>, Error> {
+        let replaced = self.replaced.into_inner();
+        let Some(mut needed) = found.filter(|_| !self.are_unknown.into_inner()) else {
+            return Ok(None);
+        };
+        needed.sort_unstable();
+        Ok(Some(Outside {
+            depths: depths(self.nesting, &needed)?,
+            needed,
+            replaced: replaced.unwrap_or_else(PoisonError::into_inner),
+        }))
+    }
+}
+
+/// One thread's way to [`References`]: most of what it meets it has just met.
+pub(super) struct ReferenceCollector<'a> {
+    links: &'a References,
+    nesting: Pairs,
+    recent: Vec<Option<(Kind, ObjectId)>>,
+}
+
+/// A power of two.
+const RECENT: usize = 1 << 14;
+
+impl<'a> ReferenceCollector<'a> {
+    pub(super) fn new(links: &'a References) -> Self {
+        ReferenceCollector {
+            links,
+            nesting: Pairs::default(),
+            recent: Vec::new(),
+        }
+    }
+
+    /// Gives up: nobody looks at an object.
+    pub(super) fn stop(&self) {
+        self.links.stop();
+    }
+
+    /// Notes what an object needs. What the `base` of a tree needs was noted with that, unless it is the
+    /// receiver's.
+    pub(super) fn note(
+        &mut self,
+        kind: Kind,
+        id: &oid,
+        content: &[u8],
+        base: Option<Visited<'_, TreeFingerprint>>,
+    ) {
+        if self.links.are_unknown() {
+            return;
+        }
+        let (is_noted, base) = match base {
+            Some(Visited { content, note }) => (!note.is_unknown(), content),
+            None => (false, &[][..]),
+        };
+        let noted = match kind {
+            Kind::Blob => Some(()),
+            Kind::Tree if is_noted => self.note_entries(id, content, base),
+            Kind::Tree => {
+                self.note_replaced(content, base, id.kind());
+                self.nesting.is_whole(id);
+                self.note_entries(id, content, &[])
+            }
+            Kind::Commit => self.note_commit(content, id.kind()),
+            Kind::Tag => self.note_tag(content, id.kind()),
+        };
+        // A walk will tell which tips need it.
+        if noted.is_none() {
+            self.links.stop();
+        }
+    }
+
+    /// Notes what entries of a tree need that has them in place of others. What the rest of it needs was
+    /// noted with those.
+    pub(super) fn note_changed(&mut self, id: &oid, entries: &[(&[u8], &[u8])]) {
+        if self.links.are_unknown() {
+            return;
+        }
+        for (raw, before) in entries {
+            if self.note_entries(id, raw, before).is_none() {
+                self.links.stop();
+            }
+        }
+    }
+
+    fn need(&mut self, kind: Kind, id: &oid) {
+        self.recent.resize(RECENT, None);
+        let bytes = id.as_bytes();
+        let at = (usize::from(bytes[0]) << 8 | usize::from(bytes[1])) % RECENT;
+        let slot = &mut self.recent[at];
+        if !slot.is_some_and(|(known, recent)| known == kind && recent == id) {
+            *slot = Some((kind, id.to_owned()));
+            self.links.add(kind, id);
+        }
+    }
+
+    fn note_entries(&mut self, id: &oid, tree: &[u8], base: &[u8]) -> Option<()> {
+        let noted = each_change(tree, base, id.kind(), |entry, before| {
+            if let Some(before) = before.filter(|before| before.mode.is_tree()) {
+                self.nesting.remove(id, before.oid);
+            }
+            let Some(entry) = entry else {
+                return;
+            };
+            if let Some(kind) = kind_of(&entry) {
+                self.need(kind, entry.oid);
+            }
+            if entry.mode.is_tree() {
+                self.nesting.add(id, entry.oid);
+            }
+            self.add_replaced(before);
+        });
+        self.nesting.hand_over_if_many(&self.links.nesting);
+        noted
+    }
+
+    /// Every linker has to end with this.
+    pub(super) fn finish(mut self) {
+        self.nesting.hand_over(&self.links.nesting);
+    }
+
+    fn note_replaced(&self, tree: &[u8], base: &[u8], format: HashKind) {
+        let _ = each_new(tree, base, format, |_, before| self.add_replaced(before));
+    }
+
+    fn add_replaced(&self, before: Option<EntryRef<'_>>) {
+        if let Some(before) = before.filter(|before| before.mode.is_tree()) {
+            self.links.add_replaced(before.oid);
+        }
+    }
+
+    fn note_commit(&mut self, commit: &[u8], format: HashKind) -> Option<()> {
+        let mut parents = Vec::new();
+        let tree = tree_and_parents(commit, format, &mut parents)?;
+        self.need(Kind::Tree, &tree);
+        for parent in parents {
+            self.need(Kind::Commit, &parent);
+        }
+        Some(())
+    }
+
+    fn note_tag(&mut self, tag: &[u8], format: HashKind) -> Option<()> {
+        let (target, kind) = tag_target(tag, format)?;
+        self.need(kind, &target);
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_noted_than_there_are_objects() {
+        let links = References::new(HashKind::Sha1, 0);
+        links.expect(10);
+        let entry = |number: u32| {
+            let mut entry = b"100644 a\0".to_vec();
+            entry.extend([number.to_be_bytes(); 5].concat());
+            entry
+        };
+        let tree: Vec<_> = (0..1000).flat_map(entry).collect();
+        let id = ObjectId::null(HashKind::Sha1);
+        ReferenceCollector::new(&links).note(Kind::Tree, &id, &tree, None);
+        assert!(links.are_unknown());
+        let noted = links.needed.iter().map(|shard| match &*locked(shard) {
+            Needed::Sha1(needed) => needed.len(),
+            Needed::Sha256(needed) => needed.len(),
+        });
+        assert_eq!(noted.sum::<usize>(), 11);
+    }
+}

@@ -1,0 +1,247 @@
+//! From the entries of a pack to its objects: what is done with each, and what is left when all of it
+//! is there. While it arrives that is done in [`windows`](super::windows).
+
+use std::{
+    io,
+    ops::Range,
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+};
+
+use gix::{hash::Hasher, objs::Kind};
+
+use super::{
+    budget::Budget,
+    delta_batch::DeltaBatch,
+    inflated_cache::InflatedCache,
+    inspection::{InspectedObject, Inspection},
+    pack_reader::{collision, damaged},
+    ref_deltas::RefDeltas,
+    table::{Base, Table},
+};
+use crate::{
+    Error, ErrorKind, SyncContext,
+    object::tree_diff::TreeFingerprint,
+    pack::delta_tree::{ContentMemory, DeltaTraversal, ObjectVisitor, Visited},
+    scoped_workers::{cores, run_workers},
+};
+
+/// Entries that are worth a thread of their own.
+const ENTRIES_PER_THREAD: usize = 256;
+
+/// A pack on disk whose deltas are to be resolved.
+pub(super) struct Pack<'a> {
+    pub(super) path: &'a Path,
+    pub(super) folder: &'a Path,
+    pub(super) table: Table,
+    /// The number of entries that the pack came with. Entries after them complete it.
+    pub(super) arrived: u32,
+    pub(super) found: &'a InspectedObject<'a>,
+    pub(super) spent: &'a Budget<'a>,
+    pub(super) run: &'a SyncContext,
+}
+
+impl Pack<'_> {
+    /// Resolves the deltas of the last part, as far as they have their bases in the pack.
+    pub(super) fn resolve(
+        &self,
+        part: &DeltaBatch,
+        at_hand: &InflatedCache<'_>,
+        ref_deltas: &RefDeltas,
+    ) -> Result<(), Error> {
+        let count = part.entries().len();
+        if count == 0 {
+            return Ok(());
+        }
+        let threads = cores().min(count.div_ceil(ENTRIES_PER_THREAD));
+        let room = self.room(threads);
+        let (next, is_given_up) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let work = || -> Result<(), Error> {
+            let mut inspection = self.found.inspection();
+            let mut descent = self.descent(&room)?;
+            let mut resolver = Resolver {
+                pack: self,
+                part,
+                at_hand,
+                ref_deltas: Some(ref_deltas),
+                is_given_up: &is_given_up,
+                inspection: &mut inspection,
+            };
+            while let Some(entry) = part.entries().get(next.fetch_add(1, Relaxed)) {
+                if !self.table.is_delta(*entry) {
+                    let done = descent.descend(*entry, &mut resolver);
+                    // Whoever fails, it is over for all.
+                    done.inspect_err(|_| next.store(count, Relaxed))?;
+                }
+            }
+            inspection.finish()
+        };
+        run_workers(0..threads.max(1), |_| work())?;
+        Ok(())
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn check_that_all_is_resolved(&self) -> Result<(), Error> {
+        let entries = 0..self.table.len();
+        match entries
+            .filter(|entry| self.table.kind(*entry).is_none())
+            .count()
+        {
+            0 => Ok(()),
+            count => {
+                let text = format!("the pack has {count} deltas whose base is nowhere");
+                Err(Error::new(ErrorKind::Protocol, text))
+            }
+        }
+    }
+
+    pub(super) fn room(&self, descents: usize) -> ContentMemory {
+        ContentMemory::new(self.run.limits().memory / 4, descents)
+    }
+
+    pub(super) fn descent<'r>(
+        &self,
+        room: &'r ContentMemory,
+    ) -> Result<DeltaTraversal<'r, TreeFingerprint>, Error> {
+        DeltaTraversal::new(self.path, self.table.hash, room, self.folder)
+            .map_err(|err| Error::io("reading the pack", err))
+    }
+}
+
+/// The work on the entries of a part.
+pub(super) struct Resolver<'a, 'l> {
+    pub(super) pack: &'a Pack<'a>,
+    pub(super) part: &'a DeltaBatch,
+    pub(super) at_hand: &'a InflatedCache<'a>,
+    /// None as long as there may be more to come.
+    pub(super) ref_deltas: Option<&'a RefDeltas>,
+    pub(super) is_given_up: &'a AtomicBool,
+    pub(super) inspection: &'a mut Inspection<'l>,
+}
+
+impl Resolver<'_, '_> {
+    fn is_to_be_resolved(&self, entry: u32) -> bool {
+        !self.part.only_leads_on(entry) && self.pack.table.kind(entry).is_none()
+    }
+}
+
+impl ObjectVisitor for Resolver<'_, '_> {
+    type Error = Error;
+
+    type Note = TreeFingerprint;
+
+    fn place(&self, entry: u32) -> Range<u64> {
+        self.pack.table.place(entry)
+    }
+
+    fn visit(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        content: &[u8],
+        base: Option<Visited<'_, TreeFingerprint>>,
+    ) -> Result<TreeFingerprint, Error> {
+        self.pack.run.check()?;
+        if self.is_given_up.load(Relaxed) {
+            return Err(Error::cancelled());
+        }
+        // It was looked at when it came in, or by whoever had it before.
+        if !self.is_to_be_resolved(entry) {
+            return Ok(match entry < self.pack.arrived {
+                true => TreeFingerprint::default(),
+                // Nobody looked at what the receiver has.
+                false => TreeFingerprint::unknown(),
+            });
+        }
+        let table = &self.pack.table;
+        let id = gix::objs::compute_hash(table.hash, kind, content).map_err(|_| collision())?;
+        table.resolve(entry, kind, &id);
+        // What is known of a tree is told by that of the entry which it is built on.
+        let unknown = TreeFingerprint::unknown();
+        let base = base.map(|base| match table.base(entry) {
+            Base::Named => Visited {
+                note: &unknown,
+                ..base
+            },
+            Base::Entry(_) | Base::None => base,
+        });
+        self.inspection.look_at(kind, id, content, base)
+    }
+
+    /// Which entry a delta is built on that names an object which is there twice, is up to whoever
+    /// reads the pack. It may be one that is built on that delta.
+    fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Error> {
+        to.extend(self.part.deltas_of(entry));
+        let Some(ref_deltas) = self.ref_deltas else {
+            return Ok(());
+        };
+        let id = self.pack.table.id(entry);
+        let taken = ref_deltas.take(&id).ok_or_else(|| {
+            let text = format!("the pack has {id} twice, and a delta of it");
+            Error::new(ErrorKind::Protocol, text)
+        })?;
+        to.extend(taken);
+        Ok(())
+    }
+
+    fn whole(&self, entry: u32, to: &mut Vec<u8>) -> Option<Kind> {
+        let (kind, object) = self.at_hand.object(entry)?;
+        to.clear();
+        to.extend_from_slice(object);
+        Some(kind)
+    }
+
+    fn inflated(&self, entry: u32, most: usize, to: &mut Vec<u8>) -> bool {
+        let delta = self.at_hand.delta(entry);
+        let delta = delta.filter(|delta| delta.len() <= most);
+        if let Some(delta) = delta {
+            to.clear();
+            to.extend_from_slice(delta);
+        }
+        delta.is_some()
+    }
+
+    fn allows(&mut self, _entry: u32, kind: Kind, size: u64, depth: u32) -> Result<bool, Error> {
+        self.pack.spent.check_depth(depth)?;
+        Ok(self.pack.spent.excess(kind, size).is_none())
+    }
+
+    fn oversized(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        size: u64,
+        hasher: Hasher,
+    ) -> Result<TreeFingerprint, Error> {
+        let excess = self.pack.spent.excess(kind, size);
+        if let Some(excess) = excess.filter(|_| self.is_to_be_resolved(entry)) {
+            let id = hasher.try_finalize().map_err(|_| collision())?;
+            self.pack.table.resolve(entry, kind, &id);
+            let reason = excess.reason(&id, kind, size);
+            self.inspection.leave_out(id, reason)?;
+        }
+        // Nobody looked at it.
+        Ok(TreeFingerprint::unknown())
+    }
+
+    fn may_lead_on(&self, entry: u32) -> bool {
+        let are_named = self.ref_deltas.is_some_and(|named| !named.is_empty());
+        are_named || self.part.deltas_of(entry).next().is_some()
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.pack.run.check().is_ok() && !self.is_given_up.load(Relaxed)
+    }
+
+    fn allows_on_disk(&mut self, more: u64) -> Result<(), Error> {
+        self.pack.spent.on_disk(more, self.pack.table.end())
+    }
+
+    fn unreadable(&self, _entry: u32, err: io::Error) -> Error {
+        damaged(err, self.pack.run)
+    }
+
+    fn failed(&self, err: io::Error) -> Error {
+        Error::io("keeping objects on disk", err)
+    }
+}

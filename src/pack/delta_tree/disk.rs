@@ -1,0 +1,144 @@
+//! Contents that memory has no room for.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use gix::{hash, objs::Kind};
+
+use super::{
+    ObjectVisitor,
+    apply::{Base, OnDisk},
+};
+
+/// A content that is needed once more.
+pub(super) enum Content {
+    InMemory(Vec<u8>),
+    OnDisk { file: File, size: u64 },
+}
+
+impl Content {
+    pub(super) fn as_base(&self) -> Box<dyn Base + '_> {
+        match self {
+            Content::InMemory(content) => Box::new(&content[..]),
+            Content::OnDisk { file, size } => Box::new(OnDisk { file, size: *size }),
+        }
+    }
+}
+
+/// The files of a descent: one without a name for each content.
+pub(super) struct Disk {
+    folder: PathBuf,
+    pub(super) held: u64,
+    most_held: u64,
+}
+
+impl Disk {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Disk {
+            folder,
+            held: 0,
+            most_held: 0,
+        }
+    }
+
+    /// A file for so many bytes, until [`let_go`](Disk::let_go).
+    pub(super) fn file<W: ObjectVisitor>(
+        &mut self,
+        size: u64,
+        work: &mut W,
+    ) -> Result<File, W::Error> {
+        let held = self.held.saturating_add(size);
+        work.allows_on_disk(held.saturating_sub(self.most_held))?;
+        self.held = held;
+        self.most_held = self.most_held.max(held);
+        tempfile::tempfile_in(&self.folder).map_err(|err| work.failed(err))
+    }
+
+    pub(super) fn put<W: ObjectVisitor>(
+        &mut self,
+        content: &[u8],
+        work: &mut W,
+    ) -> Result<Content, W::Error> {
+        let size = content.len() as u64;
+        let mut file = self.file(size, work)?;
+        let written = file.write_all(content);
+        written.map_err(|err| work.failed(err))?;
+        Ok(Content::OnDisk { file, size })
+    }
+
+    pub(super) fn let_go(&mut self, size: u64) {
+        self.held -= size;
+    }
+}
+
+/// An object that isn't to be in memory, whatever room there is: it is hashed as it is made, and written
+/// to a file only if something may be built on it.
+pub(super) struct Oversized {
+    entry: u32,
+    kind: Kind,
+    size: u64,
+    hasher: hash::Hasher,
+    file: Option<File>,
+    /// The failure of our own disk, and no fault of the pack.
+    failure: Option<io::Error>,
+}
+
+impl Oversized {
+    pub(super) fn begin<W: ObjectVisitor>(
+        entry: u32,
+        kind: Kind,
+        size: u64,
+        (hash, disk): (hash::Kind, &mut Disk),
+        work: &mut W,
+    ) -> Result<Self, W::Error> {
+        let mut hasher = hash::hasher(hash);
+        hasher.update(&gix::objs::encode::loose_header(kind, size));
+        let file = if work.may_lead_on(entry) {
+            Some(disk.file(size, work)?)
+        } else {
+            None
+        };
+        Ok(Oversized {
+            entry,
+            kind,
+            size,
+            hasher,
+            file,
+            failure: None,
+        })
+    }
+
+    pub(super) fn add(&mut self, piece: &[u8], work: &impl ObjectVisitor) -> io::Result<()> {
+        if !work.may_go_on() {
+            return Err(io::Error::other("there is no time to go on"));
+        }
+        self.hasher.update(piece);
+        let written = self.file.as_mut().map(|file| file.write_all(piece));
+        let Some(Err(err)) = written else {
+            return Ok(());
+        };
+        let told = err.kind().into();
+        self.failure = Some(err);
+        Err(told)
+    }
+
+    /// Ends what is `made` by now; `None` in place of the content if nothing is built on it.
+    pub(super) fn end<W: ObjectVisitor>(
+        self,
+        made: io::Result<()>,
+        work: &mut W,
+    ) -> Result<(Option<Content>, W::Note), W::Error> {
+        if let Err(err) = made {
+            return Err(match self.failure {
+                Some(own) => work.failed(own),
+                None => work.unreadable(self.entry, err),
+            });
+        }
+        let (size, file) = (self.size, self.file);
+        let note = work.oversized(self.entry, self.kind, size, self.hasher)?;
+        Ok((file.map(|file| Content::OnDisk { file, size }), note))
+    }
+}

@@ -1,0 +1,421 @@
+//! Undoing the deltas of a pack: each object once, in little memory.
+//!
+//! A delta's base can be a delta, too, so the entries of a pack form trees with whole objects as
+//! their roots. A [`DeltaTraversal`] goes down such a tree depth-first and has only the contents on its way
+//! at hand. It takes the largest branch of an entry last, when the entry's own content isn't needed
+//! any more: a chain takes two contents however long it is, and a tree of n entries at most log2(n).
+//! Those that memory has no room for wait on disk, and so do those that nobody looks at, being too large.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, Read, Seek},
+    ops::Range,
+    path::Path,
+};
+
+use gix::objs::Kind;
+use gix_pack::data;
+
+pub(crate) mod apply;
+mod deltas;
+mod disk;
+mod entry_reader;
+mod interruptible;
+mod memory;
+mod visitor;
+mod zlib;
+
+use apply::{Base, apply, apply_in_pieces, size_on};
+pub(crate) use deltas::{Deltas, NO_BASE};
+use disk::{Content, Disk, Oversized};
+use entry_reader::{EntryReader, not_as_it_was};
+use interruptible::Interruptible;
+pub(crate) use memory::ContentMemory;
+use memory::Permit;
+pub(crate) use visitor::{ObjectVisitor, Visited};
+pub(crate) use zlib::{Inflater, Inflating};
+
+/// One walk down at a time, through one pack.
+pub(crate) struct DeltaTraversal<'a, N> {
+    entries: EntryReader,
+    hash: gix::hash::Kind,
+    room: &'a ContentMemory,
+    delta: Vec<u8>,
+    /// A base that was on disk.
+    base: Vec<u8>,
+    /// The entries on the way, each with deltas that are still to be looked at.
+    way: Vec<Waiting<N>>,
+    /// The deltas of all entries on the way, in order.
+    deltas: Vec<u32>,
+    in_memory: usize,
+    disk: Disk,
+    spare: Vec<Vec<u8>>,
+}
+
+struct Waiting<N> {
+    kind: Kind,
+    depth: u32,
+    content: Content,
+    note: N,
+    /// The start of its own in [`DeltaTraversal::deltas`].
+    first: usize,
+}
+
+/// The number of buffers that are kept for contents to come, and their largest size.
+const MAX_SPARE: usize = 4;
+const MAX_SPARE_SIZE: usize = 1024 * 1024;
+
+/// An object that was just looked at, with the permit for a large one.
+struct Reconstructed<'a, N> {
+    kind: Kind,
+    /// None of one that nothing is built on.
+    content: Option<Content>,
+    note: N,
+    permit: Option<Permit<'a>>,
+}
+
+impl<'a, N> Reconstructed<'a, N> {
+    fn in_memory(kind: Kind, content: Vec<u8>, note: N, permit: Option<Permit<'a>>) -> Self {
+        Reconstructed {
+            kind,
+            content: Some(Content::InMemory(content)),
+            note,
+            permit,
+        }
+    }
+
+    fn on_disk(kind: Kind, (content, note): (Option<Content>, N)) -> Self {
+        Reconstructed {
+            kind,
+            content,
+            note,
+            permit: None,
+        }
+    }
+}
+
+impl<'a, N> DeltaTraversal<'a, N> {
+    /// `folder` is where contents wait that memory has no room for.
+    pub(crate) fn new(
+        pack: &Path,
+        hash: gix::hash::Kind,
+        room: &'a ContentMemory,
+        folder: &Path,
+    ) -> io::Result<Self> {
+        Ok(DeltaTraversal {
+            entries: EntryReader::new(File::open(pack)?, hash, room.large),
+            hash,
+            room,
+            delta: Vec::new(),
+            base: Vec::new(),
+            way: Vec::new(),
+            deltas: Vec::new(),
+            in_memory: 0,
+            disk: Disk::new(folder.to_owned()),
+            spare: Vec::new(),
+        })
+    }
+
+    /// Looks at the whole object `root` and at everything that is built on it.
+    pub(crate) fn descend<W>(&mut self, root: u32, work: &mut W) -> Result<(), W::Error>
+    where
+        W: ObjectVisitor<Note = N>,
+    {
+        self.begin();
+        let whole = self.whole(root, work)?;
+        self.go_down(root, whole, work)
+    }
+
+    /// The same from an object that is at hand.
+    pub(crate) fn descend_from<W>(
+        &mut self,
+        root: u32,
+        kind: Kind,
+        content: Vec<u8>,
+        work: &mut W,
+    ) -> Result<(), W::Error>
+    where
+        W: ObjectVisitor<Note = N>,
+    {
+        self.begin();
+        let permit = self.room.permit_for(content.len() as u64);
+        let note = work.visit(root, kind, &content, None)?;
+        let whole = Reconstructed::in_memory(kind, content, note, permit);
+        self.go_down(root, whole, work)
+    }
+
+    fn begin(&mut self) {
+        self.way.clear();
+        self.deltas.clear();
+        (self.in_memory, self.disk.held) = (0, 0);
+    }
+
+    fn go_down<W>(
+        &mut self,
+        root: u32,
+        whole: Reconstructed<'a, N>,
+        work: &mut W,
+    ) -> Result<(), W::Error>
+    where
+        W: ObjectVisitor<Note = N>,
+    {
+        self.enter(root, 0, whole, work)?;
+        while let Some(base) = self.way.pop() {
+            let Some(entry) = self.deltas.pop() else {
+                break;
+            };
+            let depth = base.depth + 1;
+            let made = self.made(entry, &base, work)?;
+            if self.deltas.len() == base.first {
+                self.leave(base.content)
+            } else {
+                self.way.push(base)
+            }
+            self.enter(entry, depth, made, work)?;
+        }
+        Ok(())
+    }
+
+    fn whole<W: ObjectVisitor<Note = N>>(
+        &mut self,
+        entry: u32,
+        work: &mut W,
+    ) -> Result<Reconstructed<'a, N>, W::Error> {
+        let unreadable = |work: &W, err| work.unreadable(entry, err);
+        let mut content = self.spare.pop().unwrap_or_default();
+        if let Some(kind) = work.whole(entry, &mut content) {
+            // It was small enough to be kept.
+            work.allows(entry, kind, content.len() as u64, 0)?;
+            let note = work.visit(entry, kind, &content, None)?;
+            return Ok(Reconstructed::in_memory(kind, content, note, None));
+        }
+        let place = work.place(entry);
+        let header = self.entries.header(&place);
+        let header = header.map_err(|err| unreadable(work, err))?;
+        let size = header.decompressed_size;
+        let kind = header.header.as_kind();
+        let kind = kind.ok_or_else(|| unreadable(work, not_as_it_was()))?;
+        if !work.allows(entry, kind, size, 0)? {
+            return self.oversized_whole(entry, kind, &header, work);
+        }
+        let permit = self.room.permit_for(size);
+        let read = self.entries.inflate(&header, &place, &mut content);
+        read.map_err(|err| unreadable(work, err))?;
+        let note = work.visit(entry, kind, &content, None)?;
+        Ok(Reconstructed::in_memory(kind, content, note, permit))
+    }
+
+    /// The same of one that isn't to be in memory, whose header was read.
+    fn oversized_whole<W: ObjectVisitor<Note = N>>(
+        &mut self,
+        entry: u32,
+        kind: Kind,
+        header: &data::Entry,
+        work: &mut W,
+    ) -> Result<Reconstructed<'a, N>, W::Error> {
+        let (size, place) = (header.decompressed_size, work.place(entry));
+        let mut whole = Oversized::begin(entry, kind, size, (self.hash, &mut self.disk), work)?;
+        let mut read = || {
+            let mut stream = self.entries.stream(header, &place)?;
+            loop {
+                let piece = stream.fill_buf()?;
+                if piece.is_empty() {
+                    return Ok(());
+                }
+                whole.add(piece, work)?;
+                let length = piece.len();
+                stream.consume(length);
+            }
+        };
+        let read = read();
+        Ok(Reconstructed::on_disk(kind, whole.end(read, work)?))
+    }
+
+    fn made<W: ObjectVisitor<Note = N>>(
+        &mut self,
+        entry: u32,
+        base: &Waiting<N>,
+        work: &mut W,
+    ) -> Result<Reconstructed<'a, N>, W::Error> {
+        let unreadable = |work: &W, err| work.unreadable(entry, err);
+        let place = work.place(entry);
+        let large_one = self
+            .delta(entry, &place, work)
+            .map_err(|err| unreadable(work, err))?;
+        let at_hand = self
+            .at_hand(&base.content)
+            .map_err(|err| unreadable(work, err))?;
+        let room = self.room;
+        let mut content = self.spare.pop().unwrap_or_default();
+        let DeltaTraversal {
+            entries,
+            delta,
+            base: buffer,
+            disk,
+            hash,
+            ..
+        } = self;
+        let kind = base.kind;
+        let base_content = match (&base.content, at_hand) {
+            (Content::InMemory(content), _) => Some(&content[..]),
+            (Content::OnDisk { .. }, true) => Some(&buffer[..]),
+            (Content::OnDisk { .. }, false) => None,
+        };
+        let mut from: Box<dyn Base + '_> = match base_content {
+            Some(content) => Box::new(content),
+            None => base.content.as_base(),
+        };
+        let (mut small, mut large);
+        let instructions: &mut dyn BufRead = match &large_one {
+            None => {
+                small = &delta[..];
+                &mut small
+            }
+            Some(header) => {
+                let stream = entries.stream(header, &place);
+                large = stream.map_err(|err| unreadable(work, err))?;
+                &mut large
+            }
+        };
+        let size = size_on(from.size(), instructions).map_err(|err| unreadable(work, err))?;
+        if !work.allows(entry, kind, size, base.depth + 1)? {
+            let mut made = Oversized::begin(entry, kind, size, (*hash, disk), work)?;
+            let applied = apply_in_pieces(instructions, &mut *from, size, |piece| {
+                made.add(piece, work)
+            });
+            return Ok(Reconstructed::on_disk(kind, made.end(applied, work)?));
+        }
+        let permit = room.permit_for(size);
+        let may_go_on = || work.may_go_on();
+        let applied = match base_content {
+            // As nearly all are: what is known to be in memory takes a third of the time.
+            Some(mut base) if large_one.is_none() => {
+                let mut rest = instructions.fill_buf().unwrap_or_default();
+                let mut paced = Interruptible::new(&mut rest, may_go_on);
+                apply(&mut paced, &mut base, size as usize, &mut content)
+            }
+            _ => {
+                let mut paced = Interruptible::new(instructions, may_go_on);
+                apply(&mut paced, &mut *from, size as usize, &mut content)
+            }
+        };
+        applied.map_err(|err| unreadable(work, err))?;
+        drop(from);
+        let visited = base_content.map(|content| Visited {
+            content,
+            note: &base.note,
+        });
+        let note = work.visit(entry, kind, &content, visited)?;
+        Ok(Reconstructed::in_memory(kind, content, note, permit))
+    }
+
+    /// Puts the delta of an entry into [`DeltaTraversal::delta`], unless it is a large one: of that only the
+    /// header is told, and the rest is to be read.
+    fn delta<W: ObjectVisitor>(
+        &mut self,
+        entry: u32,
+        place: &Range<u64>,
+        work: &W,
+    ) -> io::Result<Option<data::Entry>> {
+        if work.inflated(entry, self.room.large, &mut self.delta) {
+            return Ok(None);
+        }
+        let header = self.entries.header(place)?;
+        if self.entries.is_large(&header) {
+            return Ok(Some(header));
+        }
+        self.entries.inflate(&header, place, &mut self.delta)?;
+        Ok(None)
+    }
+
+    /// Goes on to what is built on an object, if there is anything.
+    fn enter<W: ObjectVisitor<Note = N>>(
+        &mut self,
+        entry: u32,
+        depth: u32,
+        made: Reconstructed<'a, N>,
+        work: &mut W,
+    ) -> Result<(), W::Error> {
+        let Reconstructed {
+            kind,
+            content,
+            note,
+            permit: _permit,
+        } = made;
+        let first = self.deltas.len();
+        work.deltas(entry, &mut self.deltas)?;
+        if self.deltas.len() == first {
+            match content {
+                Some(Content::InMemory(content)) => self.keep_buffer(content),
+                Some(Content::OnDisk { size, .. }) => self.disk.let_go(size),
+                None => {}
+            }
+            return Ok(());
+        }
+        let content = match content {
+            Some(Content::InMemory(content)) => self.keep(content, work)?,
+            Some(on_disk) => on_disk,
+            None => return Err(work.unreadable(entry, io::ErrorKind::NotFound.into())),
+        };
+        self.way.push(Waiting {
+            kind,
+            depth,
+            content,
+            note,
+            first,
+        });
+        Ok(())
+    }
+
+    /// Keeps a content where there is room for it.
+    fn keep<W: ObjectVisitor>(
+        &mut self,
+        mut content: Vec<u8>,
+        work: &mut W,
+    ) -> Result<Content, W::Error> {
+        // A buffer that has held a larger one.
+        if content.capacity() / 2 > content.len() {
+            content.shrink_to_fit();
+        }
+        let fits = self.in_memory + content.capacity() <= self.room.waiting;
+        if !fits || content.len() > self.room.large {
+            return self.disk.put(&content, work);
+        }
+        self.in_memory += content.capacity();
+        Ok(Content::InMemory(content))
+    }
+
+    fn leave(&mut self, content: Content) {
+        match content {
+            Content::InMemory(content) => {
+                self.in_memory -= content.capacity();
+                self.keep_buffer(content);
+            }
+            Content::OnDisk { size, .. } => self.disk.let_go(size),
+        }
+    }
+
+    fn keep_buffer(&mut self, buffer: Vec<u8>) {
+        if self.spare.len() < MAX_SPARE && buffer.capacity() <= MAX_SPARE_SIZE {
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Brings a content from disk, if it is small enough; whether it is in [`DeltaTraversal::base`] now.
+    fn at_hand(&mut self, content: &Content) -> io::Result<bool> {
+        let &Content::OnDisk { ref file, size } = content else {
+            return Ok(false);
+        };
+        if size > self.room.large as u64 {
+            return Ok(false);
+        }
+        self.base.resize(size as usize, 0);
+        let mut file = file;
+        file.rewind()?;
+        file.read_exact(&mut self.base)?;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests;
