@@ -2,7 +2,7 @@
 //!
 //! If there are none, all objects of the pack are complete, and nobody has to walk from the tips to find out. It is so
 //! for a first pull. After that a pack leads to what the receiver has, and whether that is complete
-//! is told by [`closure`](crate::connectivity).
+//! is told by [`connectivity`](crate::connectivity).
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,4 +1,4 @@
-//! The pack format: entry headers, deltas, zlib streams, bitmaps (gitformat-pack(5)).
+//! The pack format: deltas, zlib streams, bitmaps (gitformat-pack(5)).
 
 pub(crate) mod bitmap;
 pub(crate) mod deflate;
