@@ -1,7 +1,7 @@
 //! The object database of a store. A damaged copy of an object hides no sound one.
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     io::Read as _,
     ops::{Deref, DerefMut},
     path::PathBuf,
@@ -25,8 +25,10 @@ use crate::{
     },
 };
 
-/// Limit of unreadable objects in one chain of deltas.
-const MAX_STEPS: usize = 256;
+/// Limit of unreadable objects that the read of one object may meet. Each of several copies of a delta leads
+/// to the same base: without a limit on all of them together, two copies of a chain of 50 deltas on a base
+/// that is lost would take 2^50 reads.
+const MAX_UNREADABLE: usize = 256;
 
 /// The objects of a store and of its alternates. An object whose first copy can't be read is read from
 /// another copy, as in git (`mark_bad_packed_object()`).
@@ -81,13 +83,16 @@ impl Odb {
     }
 
     /// The kind of an object, whose content is left in `content`, from any copy that has this id.
-    fn read_any(&self, id: &oid, content: &mut Vec<u8>, steps: usize) -> Option<Kind> {
+    ///
+    /// `left` are the unreadable objects that may still be met.
+    fn read_any(&self, id: &oid, content: &mut Vec<u8>, left: &Cell<usize>) -> Option<Kind> {
+        left.set(left.get().checked_sub(1)?);
         let Copies { folders, packs } = self.copies()?;
         let is_sound = |kind, content: &[u8]| {
             compute_hash(id.kind(), kind, content).is_ok_and(|made| *made == *id)
         };
         for location in packs.find(id) {
-            let found = self.read_packed(packs, location, content, steps);
+            let found = self.read_packed(packs, location, content, left);
             if let Some(kind) = found.filter(|kind| is_sound(*kind, content)) {
                 return Some(kind);
             }
@@ -109,18 +114,18 @@ impl Odb {
         packs: &StoredPacks,
         location: PackLocation,
         content: &mut Vec<u8>,
-        steps: usize,
+        left: &Cell<usize>,
     ) -> Option<Kind> {
         match packs.inspect(location)? {
             StoredEncoding::Whole(kind, _) => {
-                self.inflate(packs, location, content)?;
+                self.inflate(packs, location, 0, content)?;
                 Some(kind)
             }
             StoredEncoding::Delta(base_id) => {
                 let mut base = Vec::new();
-                let kind = self.read_base(&base_id, &mut base, steps.checked_sub(1)?)?;
+                let kind = self.read_base(&base_id, &mut base, left)?;
                 let mut delta = Vec::new();
-                self.inflate(packs, location, &mut delta)?;
+                self.inflate(packs, location, base.len(), &mut delta)?;
                 let mut delta = &delta[..];
                 let (base_size, size) = sizes(&mut delta).ok()?;
                 // All of them are in memory at once.
@@ -133,10 +138,10 @@ impl Odb {
         }
     }
 
-    fn read_base(&self, id: &oid, content: &mut Vec<u8>, steps: usize) -> Option<Kind> {
+    fn read_base(&self, id: &oid, content: &mut Vec<u8>, left: &Cell<usize>) -> Option<Kind> {
         match self.handle.try_find(id, content) {
             Ok(found) => found.map(|found| found.kind),
-            Err(err) => self.read_instead(&err, id, content, steps),
+            Err(err) => self.read_instead(&err, id, content, left),
         }
     }
 
@@ -147,24 +152,31 @@ impl Odb {
         err: &gix::Error,
         id: &oid,
         content: &mut Vec<u8>,
-        steps: usize,
+        left: &Cell<usize>,
     ) -> Option<Kind> {
         let is_too_large = self.largest.is_some() && err.is_resource_exhausted();
-        (!is_too_large).then(|| self.read_any(id, content, steps))?
+        (!is_too_large).then(|| self.read_any(id, content, left))?
     }
 
-    /// The content of an entry, which is a delta if the entry is one.
+    /// The content of an entry, which is a delta if the entry is one, with `beside` bytes in memory at the
+    /// same time.
     fn inflate(
         &self,
         packs: &StoredPacks,
         location: PackLocation,
+        beside: usize,
         content: &mut Vec<u8>,
     ) -> Option<()> {
         let (size, mut rest) = packs.open(location)?;
+        self.allowed(size.saturating_add(beside as u64))?;
         let mut stream = Vec::new();
-        while packs.copy(&mut rest, &mut stream).ok()? {}
+        while packs.copy(&mut rest, &mut stream).ok()? {
+            self.allowed(stream.len() as u64)?;
+        }
         content.clear();
-        content.try_reserve_exact(self.allowed(size)?).ok()?;
+        content
+            .try_reserve_exact(usize::try_from(size).ok()?)
+            .ok()?;
         let mut inflated = Inflater::new().into_read(&stream[..], size);
         inflated.read_to_end(content).ok()?;
         Some(())
@@ -211,7 +223,7 @@ impl Find for Odb {
             Ok(None) => return Ok(None),
             Ok(Some(kind)) => kind,
             Err(err) => {
-                let read = self.read_instead(&err, id, buffer, MAX_STEPS);
+                let read = self.read_instead(&err, id, buffer, &Cell::new(MAX_UNREADABLE));
                 read.ok_or(err)?
             }
         };
@@ -227,7 +239,7 @@ impl FindHeader for Odb {
     fn try_header(&self, id: &oid) -> gix::Result<Option<Header>> {
         self.handle.try_header(id).or_else(|err| {
             let mut content = Vec::new();
-            let read = self.read_instead(&err, id, &mut content, MAX_STEPS);
+            let read = self.read_instead(&err, id, &mut content, &Cell::new(MAX_UNREADABLE));
             let kind = read.ok_or(err)?;
             let size = content.len() as u64;
             Ok(Some(Header { kind, size }))

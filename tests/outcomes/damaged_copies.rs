@@ -2,7 +2,7 @@
 
 use crate::support::git::{ObjectFormat, Repo, Sandbox};
 use crate::support::pull::{DATE, copy};
-use refsync::{LocalStore, SyncOptions, SyncRunStats};
+use refsync::{LocalStore, Outcome, SyncOptions, SyncRunStats};
 use std::fs;
 use std::path::PathBuf;
 
@@ -175,4 +175,60 @@ fn of_a_destination() {
         }
         assert!(readable > 20, "{elsewhere:?}: {readable}");
     }
+}
+
+/// Each of two copies of a delta leads to the same base, and so on: what is lost for good is looked for a
+/// limited number of times, not once for each way that leads there.
+#[test]
+fn of_a_base_that_is_damaged_in_each_of_them() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.init_bare("store.git", ObjectFormat::Sha1);
+    // Each tree has the most in common with the one before, so that the deltas form a chain.
+    let mut history = String::new();
+    for number in 0..60 {
+        history += &format!(
+            "commit refs/heads/main\ncommitter a <a@b> {} +0000\ndata 2\nm\ndeleteall\n",
+            DATE + number
+        );
+        for name in number * 6..number * 6 + 60 {
+            history += &format!("M 100644 inline {name:04}\ndata 4\nsame\n");
+        }
+    }
+    repo.git_with_input(&["fast-import", "--quiet"], history.as_bytes());
+    repo.git(&["repack", "-adfq", "--depth=50", "--window=50"]);
+    let mut files = repo.files().into_iter().map(|file| file.path);
+    let pack = files.find(|path| path.ends_with(".pack")).unwrap();
+    let pack = repo.path.join(pack);
+    let index = pack.with_extension("idx");
+    let list = repo.git(&["verify-pack", "-v", index.to_str().unwrap()]);
+    let entries = list.lines().map(|line| line.split_whitespace().collect());
+    let entries: Vec<Vec<_>> = entries.collect();
+    let depth = |words: &Vec<&str>| words.get(5).map_or(0, |depth| depth.parse().unwrap());
+    let trees = entries.iter().filter(|words| words.get(1) == Some(&"tree"));
+    let mut entry = trees.max_by_key(|words| depth(words)).unwrap();
+    assert!(depth(entry) > 30, "{entry:?}");
+    // Nothing else is asked for than the end of the chain.
+    let log = repo.git(&["log", "--format=%T %H", "main"]);
+    let commit = log
+        .lines()
+        .find_map(|line| line.strip_prefix(entry[0]))
+        .unwrap();
+    repo.git(&["update-ref", "refs/heads/main", commit.trim()]);
+    while let Some(base) = entry.get(6) {
+        entry = entries.iter().find(|words| words[0] == *base).unwrap();
+    }
+    let [offset, size] = [entry[4], entry[3]].map(|word| word.parse::<usize>().unwrap());
+    let at = offset + size / 2;
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes[at] ^= 0xff;
+    fs::remove_file(&pack).unwrap();
+    fs::write(&pack, bytes).unwrap();
+    let other = sandbox.path().join("other.git");
+    repo.copy_to(&other);
+    let line = format!("{}\n", other.join("objects").display());
+    fs::write(repo.path.join("objects/info/alternates"), line).unwrap();
+
+    let mirror = LocalStore::init(sandbox.path().join("m.git"), refsync::ObjectFormat::Sha1);
+    let stats = sync(&repo, &mirror.unwrap());
+    assert_eq!(stats.count(Outcome::is_rejected), 1, "{stats:?}");
 }
