@@ -38,6 +38,7 @@ pub(super) fn resolve_rest(
     ref_deltas.sort();
     let rest = DeltaBatch::rest(&pack.table, &ref_deltas);
     pack.resolve(&rest, &at_hand, &ref_deltas)?;
+    pack.spent.nothing_waits();
     let added = add_bases(pack, &rest, &at_hand, &ref_deltas, bases)?;
     pack.check_that_all_is_resolved()?;
     Ok(added)
@@ -82,6 +83,11 @@ fn add_bases(
         let kind = match bases.try_find(&base, &mut content) {
             Ok(Some(found)) => found.kind,
             Ok(None) => continue,
+            // The deltas that it is stored as take memory beside it: whole packs need no base.
+            Err(err) if err.is_resource_exhausted() => {
+                let what = format_args!("the memory to read {base}");
+                return Err(Error::over_budget("thin_bases", what).with_source(err));
+            }
             Err(err) => {
                 let text = format!("{base}, which the pack builds on, can't be read");
                 return Err(Error::new(ErrorKind::Corrupt, text).with_source(err));

@@ -25,6 +25,8 @@ pub(super) struct Fetch<'a, 'p> {
     haves: Vec<ObjectId>,
     /// Whether the packs may build on what the destination has.
     thin: bool,
+    /// Whether all that is behind the haves was found to be there.
+    is_whole_behind: bool,
     /// The tips that came in the last pack, and are complete.
     arrived: Vec<ObjectId>,
     /// Whether the quarantine has a pack that the next one would replace.
@@ -72,6 +74,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
             run,
             haves,
             thin: true,
+            is_whole_behind: false,
             arrived: Vec::new(),
             is_full: false,
             requests: 0,
@@ -245,9 +248,13 @@ impl<'a, 'p> Fetch<'a, 'p> {
         if !self.haves.is_empty()
             && faults.values().any(is_incomplete)
             && !self.run.doubts_destination()
-            && !self.quarantine.is_whole_behind(&self.haves, self.run)?
+            && !self.is_whole_behind
         {
-            self.run.doubt_destination();
+            // It stays so: what is added to the haves has been verified in this run.
+            self.is_whole_behind = self.quarantine.is_whole_behind(&self.haves, self.run)?;
+            if !self.is_whole_behind {
+                self.run.doubt_destination();
+            }
         }
         Ok(())
     }
