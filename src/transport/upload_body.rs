@@ -1,6 +1,9 @@
 //! The body of a request that may be too large to be held in memory.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read, Seek as _, Write as _};
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Cursor, Read, Seek as _, Write as _},
+};
 
 use super::socket::Link;
 use crate::Error;
@@ -15,6 +18,8 @@ const POST_BUFFER: usize = 1024 * 1024;
 pub(super) struct UploadBody<'a> {
     ahead: Cursor<Vec<u8>>,
     rest: Box<dyn BufRead + 'a>,
+    /// The file that the rest is in, if that was set aside.
+    aside: Option<File>,
     /// Whether what has been handed out of the rest is nowhere else.
     rest_has_begun: bool,
     rest_is_over: bool,
@@ -31,6 +36,7 @@ impl<'a> UploadBody<'a> {
         UploadBody {
             ahead: Cursor::default(),
             rest: Box::new(body),
+            aside: None,
             rest_has_begun: false,
             rest_is_over: false,
             length: None,
@@ -40,14 +46,29 @@ impl<'a> UploadBody<'a> {
         }
     }
 
-    /// Begins again, if that can be: nothing has been handed out but what was read ahead.
+    /// Begins again, if that can be: nothing has been handed out but what was read ahead, or is in a file.
     pub(super) fn rewind(&mut self) -> bool {
+        let was_over = self.is_over();
+        if self.aside.is_some() && self.read_aside().is_err() {
+            return false;
+        }
         if self.rest_has_begun {
             return false;
         }
-        self.was_over |= self.is_over();
+        self.was_over |= was_over;
         self.ahead.set_position(0);
         true
+    }
+
+    /// Reads the rest from the beginning of the file that it is in.
+    fn read_aside(&mut self) -> io::Result<()> {
+        if let Some(file) = &mut self.aside {
+            file.rewind()?;
+            self.rest = Box::new(BufReader::new(file.try_clone()?));
+            self.rest_is_over = false;
+            self.rest_has_begun = false;
+        }
+        Ok(())
     }
 
     /// Whether all of it has been handed out.
@@ -84,12 +105,10 @@ impl<'a> UploadBody<'a> {
             let read = self.read_rest(&mut part)?;
             part.truncate(read);
         }
-        file.rewind().map_err(failed)?;
         self.ahead = Cursor::default();
-        self.rest = Box::new(BufReader::new(file));
-        self.rest_is_over = false;
+        self.aside = Some(file);
         self.length = Some(length);
-        Ok(())
+        self.read_aside().map_err(failed)
     }
 
     fn read_rest(&mut self, buf: &mut [u8]) -> Result<usize, Error> {
@@ -132,6 +151,28 @@ mod tests {
 
     use super::*;
     use crate::transport::{CurrentRun, Timeouts};
+
+    /// A connection may be found closed only once the body is under way.
+    #[test]
+    fn what_was_set_aside_can_be_begun_again() {
+        let link = Link::new(CurrentRun::default(), Arc::default(), Timeouts::default());
+        let bytes: Vec<u8> = (0..POST_BUFFER as u32 + 9)
+            .flat_map(u32::to_be_bytes)
+            .collect();
+        let mut body = &bytes[..];
+        let mut upload = UploadBody::new(&mut body, &link);
+        upload.read_ahead().expect("bytes in memory");
+        upload.set_aside().expect("a temporary file");
+        for handed_out_before in [0, 1000, bytes.len()] {
+            let mut first = vec![0; handed_out_before];
+            upload.read_exact(&mut first).expect("bytes in a file");
+            assert!(upload.rewind());
+        }
+        let mut all = Vec::new();
+        upload.read_to_end(&mut all).expect("bytes in a file");
+        assert!(all == bytes);
+        assert!(upload.was_over);
+    }
 
     #[test]
     fn the_end_is_known_before_the_last_bytes_are_out() {
