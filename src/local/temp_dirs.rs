@@ -6,7 +6,7 @@
 //! to its folder: a `.keep` file names it, and the lock of a ref, which git knows by its name alone,
 //! is another link to a file in it.
 //!
-//! Where the file system knows no such locks a folder has none, and nobody but its run removes it.
+//! A folder has no lock on a file system that knows none, and nobody but its run removes it.
 //!
 //! Git calls its own such things `tmp_*`, and `git gc --prune=now` removes those at once, under a run
 //! that is alive, too (`builtin/prune.c`). Ours it leaves alone: they go with the next run only.
@@ -42,7 +42,7 @@ pub(crate) struct RunFolder {
 impl RunFolder {
     /// Until its lock is held, a new folder looks like a dead run's and may be swept; then another one
     /// is made. A sweeper holds the lock while it works, so what is still there once we have it stays.
-    /// Of one that has a file in it and no lock nobody takes the run for dead.
+    /// A folder that has a file in it and no lock is never taken for a dead run's.
     pub(crate) fn create(parent: &Path, sharing: Sharing) -> io::Result<Self> {
         let mut can_lock = true;
         loop {

@@ -5,8 +5,8 @@
 //! its own visit selects the entry. So a tree may have to be read against several sets of versions (a revert
 //! brings back what an older commit had), and only a tree that was read against the same set is done.
 //!
-//! Where the receiver has nothing, each tree is read once: against the version under the same path that was
-//! read before it, whose entries were all selected.
+//! Each tree is read once if the receiver has nothing: against the version under the same path that was read
+//! before it, whose entries were all selected.
 //!
 //! Newest first: packs keep the newest version of a tree whole and the older ones as deltas of it,
 //! so each step back is one delta to apply.

@@ -39,7 +39,7 @@ pub struct RefList {
 impl RefList {
     /// A list of `refs` in any order, from an end without rules of its own.
     ///
-    /// Where a name occurs twice the first one counts.
+    /// The first of two refs with the same name counts.
     pub fn new<'a>(
         object_format: ObjectFormat,
         refs: impl IntoIterator<Item = AdvertisedRef<'a>>,

@@ -55,7 +55,7 @@ impl Odb {
         }
     }
 
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(crate) fn at(objects: impl Into<PathBuf>, hash: gix::hash::Kind) -> std::io::Result<Self> {
         Ok(Odb::new(gix::odb::at(objects, hash)?, None))
     }

@@ -6,7 +6,7 @@ use refsync::{LocalStore, Outcome, SyncOptions, SyncRunStats};
 use std::fs;
 use std::path::PathBuf;
 
-/// Where the sound copies are.
+/// The place of the sound copies.
 #[derive(Clone, Copy, Debug)]
 enum Elsewhere {
     Loose,
@@ -139,7 +139,8 @@ fn of_a_source() {
     }
 }
 
-/// What its refs vouch for is read to find out whether new commits are complete, and to complete thin packs.
+/// Objects that its refs vouch for are read to find out whether new commits are complete, and to complete thin
+/// packs.
 #[test]
 fn of_a_destination() {
     for elsewhere in ALL {

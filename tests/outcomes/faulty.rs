@@ -217,7 +217,7 @@ fn what_was_turned_away_is_fetched_again_under_other_rules_only() {
     assert_eq!(pulled.fate_of(BAD), created(&bad));
 }
 
-/// What lies in the repository already is taken as it is.
+/// An object that lies in the repository already is taken as it is.
 #[test]
 fn a_faulty_file_that_the_destination_has_keeps_nothing_out() {
     let pair = Pair::in_step();

@@ -28,7 +28,7 @@ fn branch(pair: &Pair, name: &str, file: &str) -> String {
         .commit(name, &[&pair.tip], name, &[("large", file)], 1_700_000_000)
 }
 
-/// What is to be said of an object, in the size that git has for it.
+/// The reason that names an object, with the size that git has for it.
 fn too_large(pair: &Pair, object: &str) -> Reason {
     let id = pair.upstream.git(&["rev-parse", object]);
     let size = pair.upstream.git(&["cat-file", "-s", &id]);
