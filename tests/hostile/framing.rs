@@ -187,11 +187,13 @@ pub(crate) fn entry_header_cases() -> Vec<Case> {
             claims(5),
         )
         .with(|options| options.limits.object_size = 4),
-        rejected("a tree as large as blobs may be", "is missing", |world| {
+        rejected("a tree as large as blobs may be", "limit memory", |world| {
             let mut pack = world.pack();
             let length = 100 << 20;
             pack.stream(crate::pack::TREE, length, &deflate_zeros(length));
-            Offer::branch(world.nowhere(1), pack)
+            let tree = world.id(Kind::Tree, &vec![0; length as usize]);
+            let commit = crate::objects::commit(&tree, &[world.tip], "news");
+            Offer::branch(pack.object(Kind::Commit, &commit), pack)
         }),
         breaks(
             "a size of 256 MiB and no content",

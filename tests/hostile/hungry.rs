@@ -157,7 +157,7 @@ pub(crate) fn inputs() -> Vec<Input> {
         ),
         rejected(
             "a tree of the largest size, as a delta",
-            MISSING,
+            "limit memory",
             |world, scale| {
                 let mut pack = world.pack();
                 let size = scale.options().limits.object_size;
@@ -169,7 +169,9 @@ pub(crate) fn inputs() -> Vec<Input> {
                     base,
                     &delta::of(piece.len() as u64, times * piece.len() as u64, &copies),
                 );
-                Offer::branch(world.nowhere(1), pack)
+                let tree = world.id(Kind::Tree, &piece.repeat(times as usize));
+                let commit = commit(&tree, &[world.tip], "evil");
+                Offer::branch(pack.object(Kind::Commit, &commit), pack)
             },
         ),
         rejected(
