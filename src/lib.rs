@@ -95,6 +95,7 @@ mod progress;
 #[cfg(feature = "http")]
 mod protocol;
 mod ref_source;
+mod ref_store;
 mod refs;
 mod scoped_workers;
 mod stored_packs;

@@ -7,6 +7,7 @@ use std::{
 };
 
 pub(crate) mod sharing;
+pub(crate) mod temp_dirs;
 
 /// Syncs a directory, so that the names in it are on disk. A file system that can't do that (CIFS, FUSE and
 /// others) is no failure: git syncs none at all.

@@ -10,16 +10,17 @@ use std::{
 use bstr::{BStr, ByteSlice};
 use gix::{ObjectId, objs::Exists};
 
-use super::{
-    loose_refs::{self, Target},
-    objects::LocalObjects,
-    packed_lines::Records,
-    packed_refs,
-    repository::object_format,
-};
+use super::objects::LocalObjects;
 use crate::{
-    Error, Namespace, ObjectFormat, SyncContext, ancestry::CommitGraph,
+    Error, Namespace, ObjectFormat, SyncContext,
+    ancestry::CommitGraph,
     history::store_commits::StoreCommits,
+    ref_store::{
+        config::object_format,
+        loose_refs::{self, Target},
+        packed_lines::Records,
+        packed_refs,
+    },
 };
 
 /// The number of tips that are read for each one offered, to find the newest ones without a

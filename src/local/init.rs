@@ -8,8 +8,12 @@ use std::{
 
 use crate::{
     ObjectFormat,
-    files::{self, sharing::Sharing, sync_directory},
-    local::temp_dirs::{self, RunFolder},
+    files::{
+        self,
+        sharing::Sharing,
+        sync_directory,
+        temp_dirs::{self, RunFolder},
+    },
 };
 
 const FOLDERS: [&str; 5] = [

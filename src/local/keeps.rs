@@ -8,8 +8,10 @@ use std::{
 
 use gix::{hash::Kind as Hash, objs::Kind};
 
-use super::temp_dirs::{self, KEEP_PREFIX};
-use crate::files::{self, ignore_missing};
+use crate::files::{
+    self, ignore_missing,
+    temp_dirs::{self, KEEP_PREFIX},
+};
 
 /// The `.keep` files of one run, each its own: the file of another run goes when that run is done, or with
 /// the next sweep if it is dead.

@@ -9,11 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    alternates::{alternates_file, lead_back},
-    temp_dirs::RunFolder,
+use super::alternates::{alternates_file, lead_back};
+use crate::{
+    Error, ObjectFormat,
+    files::{sharing::Sharing, temp_dirs::RunFolder},
 };
-use crate::{Error, ObjectFormat, files::sharing::Sharing};
 
 /// The store's folder and those of its alternates or, if git refuses a pack in any of them, others that stand
 /// in for them.

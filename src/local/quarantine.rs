@@ -16,12 +16,11 @@ use super::{
     object_dirs::ObjectDirs,
     objects::{LocalObjects, ReadMemory, open_odb},
     quarantine_dir::QuarantineDir,
-    ref_transaction,
 };
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, Objects, Quarantine, Reason, RefUpdate, SyncContext,
     TipKind, Traffic, ancestry::CommitGraph, connectivity, files::sharing::Sharing,
-    history::reachable_from_refs::ReachableFromRefs,
+    history::reachable_from_refs::ReachableFromRefs, ref_store::ref_transaction,
 };
 
 /// The number of attempts to find objects that a `git repack` moves meanwhile.

@@ -13,12 +13,11 @@ use gix::{ObjectId, objs::Kind};
 use super::{
     alternates::alternates_file,
     keeps::{Keeps, file_name},
-    temp_dirs::RunFolder,
 };
 use crate::{
     Error, ObjectFormat, Reason, SyncContext, Traffic,
     connectivity::Outside,
-    files::{ignore_missing, sharing::Sharing, sync_directory},
+    files::{ignore_missing, sharing::Sharing, sync_directory, temp_dirs::RunFolder},
     index_pack::{IndexPack, ReceivedPack, WINDOW},
     stored_packs::odb::Odb,
 };

@@ -1,4 +1,4 @@
-//! Opening a repository, and the facts that its configuration states.
+//! Opening a repository, unless it needs what is not supported.
 
 use std::{fs::File, io::Read, iter, path::Path};
 
@@ -6,7 +6,7 @@ use bstr::ByteSlice;
 use gix::odb::store::init::Slots;
 
 use super::alternates::alternates;
-use crate::{Error, ErrorKind, ObjectFormat};
+use crate::{Error, ErrorKind};
 
 /// Those that change nothing about how objects and refs are read or written, or that are looked at.
 const KNOWN_EXTENSIONS: [&str; 7] = [
@@ -43,20 +43,6 @@ pub(super) fn open(path: &Path) -> Result<gix::ThreadSafeRepository, Error> {
             let text = format!("{} {what}", path.display());
             Err(Error::new(ErrorKind::Unsupported, text))
         }
-    }
-}
-
-/// Whether nothing is checked out beside the repository, linked worktrees left aside.
-pub(super) fn is_bare(repo: &gix::Repository) -> bool {
-    let is_bare = repo.config_snapshot().boolean("core.bare");
-    is_bare.unwrap_or_else(|| !repo.common_dir().ends_with(".git"))
-}
-
-/// The format of a repository that was opened as a [`LocalStore`].
-pub(super) fn object_format(repo: &gix::Repository) -> ObjectFormat {
-    match repo.object_hash() {
-        gix::hash::Kind::Sha256 => ObjectFormat::Sha256,
-        _ => ObjectFormat::Sha1,
     }
 }
 

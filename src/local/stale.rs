@@ -6,8 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::temp_dirs::{HELD_PREFIX, LOCK_NAME, is_run_folder, remove, run_of};
-use crate::files::{behind_links, ignore_missing};
+use crate::files::{
+    behind_links, ignore_missing,
+    temp_dirs::{HELD_PREFIX, LOCK_NAME, is_run_folder, remove, run_of},
+};
 
 /// Removes from a repository the files of runs that are dead.
 pub(crate) fn sweep(git_dir: &Path) {

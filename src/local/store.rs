@@ -10,19 +10,17 @@ use gix::path::RelativePath;
 
 use super::{
     alternates::alternates,
-    checked_out::CheckedOut,
-    head, init, listing,
+    init,
     objects::{LocalObjects, ReadMemory},
     quarantine::LocalQuarantine,
-    ref_lock::LOCK_SUFFIX,
-    repository::{self, is_bare},
-    stale,
+    repository, stale,
 };
 use crate::{
     Error, ErrorKind, ObjectFormat, ObjectId, Objects, PackAnswer, PackReceiver, PackRequest,
     ReceivePack, RefList, RefSource, Service, SyncContext,
     files::sharing::Sharing,
     pack_objects::{self, NoPack, OutgoingPack},
+    ref_store::{checked_out::CheckedOut, config::is_bare, head, listing, ref_lock::LOCK_SUFFIX},
     refs::Namespace,
 };
 

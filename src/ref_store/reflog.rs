@@ -11,9 +11,9 @@ use bstr::{BStr, BString};
 use gix::{ObjectId, refs::store::WriteReflog};
 
 use super::{
+    config::object_format,
     loose_refs::{self, Target},
     ref_lock::remove_empty,
-    repository::object_format,
 };
 use crate::files::sharing::Sharing;
 
@@ -21,7 +21,7 @@ const COMMITTER: &str = "refsync <refsync>";
 const MESSAGE: &str = "refsync: fast-forward";
 
 /// The logs of a repository.
-pub(super) struct Reflogs<'a> {
+pub(crate) struct Reflogs<'a> {
     repo: &'a gix::Repository,
     setting: WriteReflog,
     sharing: Sharing,
@@ -30,7 +30,7 @@ pub(super) struct Reflogs<'a> {
 }
 
 impl<'a> Reflogs<'a> {
-    pub(super) fn of(repo: &'a gix::Repository, sharing: Sharing) -> Self {
+    pub(crate) fn of(repo: &'a gix::Repository, sharing: Sharing) -> Self {
         let head = loose_refs::read(&repo.git_dir().join("HEAD"), object_format(repo));
         Reflogs {
             repo,
@@ -44,7 +44,7 @@ impl<'a> Reflogs<'a> {
     }
 
     /// Whether no ref has a log, nor will have one.
-    pub(super) fn are_off(&self) -> bool {
+    pub(crate) fn are_off(&self) -> bool {
         self.setting == WriteReflog::Disable && !self.folder().exists()
     }
 
@@ -53,7 +53,7 @@ impl<'a> Reflogs<'a> {
     }
 
     /// Adds a line for a ref that is locked. It comes whole, or not at all where that fails.
-    pub(super) fn append(
+    pub(crate) fn append(
         &self,
         name: &BStr,
         before: Option<ObjectId>,

@@ -16,11 +16,11 @@ use crate::{ObjectFormat, object_id::parse_hex, refs};
 /// More than any symbolic ref is long.
 const MAX_CONTENT: u64 = 8192;
 /// The longest chain of symbolic refs: git's `SYMREF_MAXDEPTH`.
-pub(super) const MAX_SYMBOLIC: usize = 5;
+pub(crate) const MAX_SYMBOLIC: usize = 5;
 
 /// The target of a ref.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Object(ObjectId),
     /// Another ref, by its full name.
     Symbolic(BString),
@@ -29,7 +29,7 @@ pub(super) enum Target {
 }
 
 /// Reads the ref whose file is at `path`; `None` if there is no such file.
-pub(super) fn read(path: &Path, format: ObjectFormat) -> io::Result<Option<Target>> {
+pub(crate) fn read(path: &Path, format: ObjectFormat) -> io::Result<Option<Target>> {
     let kind = match path.symlink_metadata() {
         Ok(found) => found.file_type(),
         Err(err) if is_missing(&err) => return Ok(None),
@@ -92,13 +92,13 @@ fn parse(content: &[u8], format: ObjectFormat) -> Target {
 }
 
 /// Whether git takes a file of this full name for a ref: not a lock, and nothing that is hidden.
-pub(super) fn is_ref_file(name: &BStr) -> bool {
+pub(crate) fn is_ref_file(name: &BStr) -> bool {
     let mut components = name.split_str("/");
     components.all(|part| !part.starts_with(b".") && !part.ends_with(LOCK_SUFFIX.as_bytes()))
 }
 
 /// Visits the files whose full names start with `prefix`, in any order, locks and all.
-pub(super) fn walk<E: From<io::Error>>(
+pub(crate) fn walk<E: From<io::Error>>(
     git_dir: &Path,
     prefix: &BStr,
     visit: &mut dyn FnMut(BString) -> Result<(), E>,

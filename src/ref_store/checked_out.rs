@@ -8,22 +8,22 @@ use std::{
 use bstr::{BStr, BString, ByteSlice};
 
 use super::{
+    config::{is_bare, object_format},
     loose_refs::{self, MAX_SYMBOLIC, Target},
-    repository::{is_bare, object_format},
 };
 use crate::{ObjectFormat, refs};
 
 /// The branches that must not move under a worktree's feet, as in git's
 /// `branch.c:prepare_checked_out_branches()`: `HEAD`, a rebase or a bisection under way, and what a
 /// rebase will update at its end. Some may be unborn.
-pub(super) struct CheckedOut {
+pub(crate) struct CheckedOut {
     /// Full names.
-    pub(super) branches: Vec<BString>,
+    pub(crate) branches: Vec<BString>,
     folds_case: bool,
 }
 
 impl CheckedOut {
-    pub(super) fn of(repo: &gix::Repository) -> Self {
+    pub(crate) fn of(repo: &gix::Repository) -> Self {
         let common_dir = repo.common_dir();
         let config = repo.config_snapshot();
         let linked = fs::read_dir(common_dir.join("worktrees"));
@@ -44,7 +44,7 @@ impl CheckedOut {
         }
     }
 
-    pub(super) fn has(&self, name: &BStr) -> bool {
+    pub(crate) fn has(&self, name: &BStr) -> bool {
         let fold = |name| refs::fold(name, self.folds_case);
         self.branches
             .iter()

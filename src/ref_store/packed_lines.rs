@@ -16,18 +16,18 @@ const QUOTED: usize = 75;
 
 /// A ref in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record<'a> {
+pub(crate) struct Record<'a> {
     /// Not always a valid one: git goes on where a name does no harm.
-    pub(super) name: &'a BStr,
-    pub(super) target: ObjectId,
-    pub(super) peeled: Option<ObjectId>,
+    pub(crate) name: &'a BStr,
+    pub(crate) target: ObjectId,
+    pub(crate) peeled: Option<ObjectId>,
     /// Its line and the peeled one, as they are in the file.
-    pub(super) text: &'a BStr,
+    pub(crate) text: &'a BStr,
 }
 
 /// A line that git refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BadLine<'a> {
+pub(crate) struct BadLine<'a> {
     number: usize,
     text: &'a BStr,
 }
@@ -43,7 +43,7 @@ impl fmt::Display for BadLine<'_> {
 }
 
 /// Splits a file into what its header says and the rest. A file without a header promises nothing.
-pub(super) fn split_header(file: &[u8]) -> Result<(&[u8], &[u8]), BadLine<'_>> {
+pub(crate) fn split_header(file: &[u8]) -> Result<(&[u8], &[u8]), BadLine<'_>> {
     if !file.starts_with(b"#") {
         return Ok((b"", file));
     }
@@ -58,7 +58,7 @@ pub(super) fn split_header(file: &[u8]) -> Result<(&[u8], &[u8]), BadLine<'_>> {
 }
 
 /// The refs of a file. After a bad line it goes on with the next one.
-pub(super) struct Records<'a> {
+pub(crate) struct Records<'a> {
     rest: &'a [u8],
     /// The number of the line that was read last.
     number: usize,
@@ -69,7 +69,7 @@ pub(super) struct Records<'a> {
 
 impl<'a> Records<'a> {
     /// The records of a whole file.
-    pub(super) fn of_file(file: &'a [u8], format: ObjectFormat) -> Result<Self, BadLine<'a>> {
+    pub(crate) fn of_file(file: &'a [u8], format: ObjectFormat) -> Result<Self, BadLine<'a>> {
         let (_, rest) = split_header(file)?;
         Ok(Records {
             number: usize::from(rest.len() < file.len()),
@@ -78,7 +78,7 @@ impl<'a> Records<'a> {
     }
 
     /// The records of lines without a header.
-    pub(super) fn of_lines(lines: &'a [u8], format: ObjectFormat) -> Self {
+    pub(crate) fn of_lines(lines: &'a [u8], format: ObjectFormat) -> Self {
         Records {
             rest: lines,
             number: 0,
@@ -88,7 +88,7 @@ impl<'a> Records<'a> {
     }
 
     /// The valid records of a file that git may refuse.
-    pub(super) fn sound(file: &'a [u8], format: ObjectFormat) -> impl Iterator<Item = Record<'a>> {
+    pub(crate) fn sound(file: &'a [u8], format: ObjectFormat) -> impl Iterator<Item = Record<'a>> {
         let records = Records {
             allows_cr: true,
             ..Records::of_lines(file, format)
@@ -173,7 +173,7 @@ fn is_safe_name(name: &BStr) -> bool {
 
 /// Finds the first line, by its offset, whose name starts with `prefix` or comes after it, in sorted
 /// lines. `None` if a line on the way is not as git writes it.
-pub(super) fn first_with(prefix: &[u8], lines: &[u8], format: ObjectFormat) -> Option<usize> {
+pub(crate) fn first_with(prefix: &[u8], lines: &[u8], format: ObjectFormat) -> Option<usize> {
     let line_at = |at: usize| lines[..at].rfind_byte(b'\n').map_or(0, |end| end + 1);
     let line_after = |at: usize| {
         lines[at..]

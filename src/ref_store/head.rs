@@ -9,10 +9,10 @@ use std::{
 use bstr::{BStr, BString, ByteSlice};
 
 use super::{
+    config::object_format,
     loose_refs::{self, MAX_SYMBOLIC, Target},
     ref_lock::RefLocks,
     ref_state::{self, loose},
-    repository::object_format,
 };
 use crate::{files::sharing::Sharing, refs};
 
@@ -20,7 +20,7 @@ use crate::{files::sharing::Sharing, refs};
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 
 /// The branch that HEAD leads to, born or not; `None` if it is detached or leads elsewhere.
-pub(super) fn branch(repo: &gix::Repository) -> Option<BString> {
+pub(crate) fn branch(repo: &gix::Repository) -> Option<BString> {
     let mut name = symbolic(repo, repo.git_dir().join("HEAD"))?;
     for _ in 1..MAX_SYMBOLIC {
         match symbolic(repo, loose(repo, name.as_bstr())) {
@@ -40,7 +40,7 @@ fn symbolic(repo: &gix::Repository, path: PathBuf) -> Option<BString> {
 }
 
 /// Sets HEAD to `branch` if `branch` exists and the branch that HEAD names does not.
-pub(super) fn set_unborn(repo: &gix::Repository, branch: &BStr) -> io::Result<()> {
+pub(crate) fn set_unborn(repo: &gix::Repository, branch: &BStr) -> io::Result<()> {
     if !is_to_be_set(repo, branch)? {
         return Ok(());
     }

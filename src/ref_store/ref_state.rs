@@ -6,14 +6,14 @@ use bstr::{BStr, BString, ByteSlice};
 
 use super::{
     checked_out::CheckedOut,
+    config::object_format,
     loose_refs::{self, Target},
     packed_refs::Snapshot,
-    repository::object_format,
 };
 use crate::{Reason, RefUpdate, refs};
 
 /// The reason why a ref may not move at this moment, if there is one.
-pub(super) fn obstacle(repo: &gix::Repository, update: &RefUpdate) -> Option<Reason> {
+pub(crate) fn obstacle(repo: &gix::Repository, update: &RefUpdate) -> Option<Reason> {
     let name = update.name.as_bstr();
     let look = || -> io::Result<Option<Reason>> {
         let packed = Snapshot::open(repo)?;
@@ -31,7 +31,7 @@ pub(super) fn obstacle(repo: &gix::Repository, update: &RefUpdate) -> Option<Rea
 }
 
 /// The target of the ref at this moment, past any cache.
-pub(super) fn current(repo: &gix::Repository, name: &BStr) -> io::Result<Option<Target>> {
+pub(crate) fn current(repo: &gix::Repository, name: &BStr) -> io::Result<Option<Target>> {
     current_beside(repo, &Snapshot::open(repo)?, name)
 }
 
@@ -70,13 +70,13 @@ fn in_the_way(
 }
 
 /// The path of the ref as a file of its own, whether or not there is one.
-pub(super) fn loose(repo: &gix::Repository, name: &BStr) -> PathBuf {
+pub(crate) fn loose(repo: &gix::Repository, name: &BStr) -> PathBuf {
     let name = gix::path::from_bstr(name).unwrap_or_default();
     repo.common_dir().join(name)
 }
 
 /// The reason of a ref that could not be written.
-pub(super) fn not_written(err: &dyn std::error::Error) -> Reason {
+pub(crate) fn not_written(err: &dyn std::error::Error) -> Reason {
     let mut root = err;
     while let Some(source) = root.source() {
         root = source;

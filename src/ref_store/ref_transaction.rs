@@ -31,7 +31,7 @@ const PACKED_FROM: usize = 64;
 /// 100 ms and 1 s.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
-pub(super) fn apply(
+pub(crate) fn apply(
     repo: &gix::Repository,
     commits: &mut StoreCommits<'_>,
     updates: &[RefUpdate],

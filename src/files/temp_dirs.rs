@@ -18,12 +18,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::files::{ignore_missing, sharing::Sharing};
+use super::{ignore_missing, sharing::Sharing};
 
 /// The start of the name of every folder of a run.
 const FOLDER_PREFIX: &str = "refsync-";
 /// The locked file in it.
-pub(super) const LOCK_NAME: &str = "lock";
+pub(crate) const LOCK_NAME: &str = "lock";
 /// The file that is there instead of it where files can't be locked.
 const UNLOCKABLE_NAME: &str = "unlockable";
 /// The start of the names of files that are, by another link, ref locks that the run holds.
@@ -94,7 +94,7 @@ impl Drop for RunFolder {
 }
 
 /// The lock goes last: a folder without one is taken for that of a run that is being born.
-pub(super) fn remove(folder: &Path) -> io::Result<()> {
+pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     for entry in folder.read_dir()? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
@@ -123,7 +123,7 @@ pub(crate) fn is_of_a_run(keep: &Path) -> bool {
 }
 
 /// The folder of the run that a `.keep` file is of.
-pub(super) fn run_of(keep: &str) -> Option<&str> {
+pub(crate) fn run_of(keep: &str) -> Option<&str> {
     let folder = keep.strip_prefix(KEEP_PREFIX).map(str::trim_end);
     folder.filter(|name| name.starts_with(FOLDER_PREFIX))
 }

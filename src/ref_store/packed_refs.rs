@@ -11,8 +11,8 @@ use bstr::{BStr, BString, ByteSlice};
 use gix::ObjectId;
 
 use super::{
+    config::object_format,
     packed_lines::{BadLine, Records, first_with, split_header},
-    repository::object_format,
 };
 use crate::{Error, ErrorKind, ObjectFormat, files};
 
@@ -21,12 +21,12 @@ const TRAITS: &[u8] = b" peeled fully-peeled sorted";
 const HEADER: &[u8] = b"# pack-refs with:";
 
 /// The path of the file: git follows a link of that name, and locks and writes its target.
-pub(super) fn path(git_dir: &Path) -> PathBuf {
+pub(crate) fn path(git_dir: &Path) -> PathBuf {
     files::behind_links(git_dir.join("packed-refs"))
 }
 
 /// The content of the file; that of an empty one if there is none.
-pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     match fs::read(path) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other,
@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The error of a repository in which git does not get past this line.
-pub(super) fn refused(git_dir: &Path, bad: &BadLine<'_>) -> Error {
+pub(crate) fn refused(git_dir: &Path, bad: &BadLine<'_>) -> Error {
     let text = format!(
         "{}: git refuses {bad}",
         git_dir.join("packed-refs").display()
@@ -43,12 +43,12 @@ pub(super) fn refused(git_dir: &Path, bad: &BadLine<'_>) -> Error {
 }
 
 /// The same, where a single ref is about to move.
-pub(super) fn refused_line(bad: &BadLine<'_>) -> io::Error {
+pub(crate) fn refused_line(bad: &BadLine<'_>) -> io::Error {
     io::Error::other(format!("git refuses packed-refs, {bad}"))
 }
 
 /// The file as it is at one moment, past any cache, to look up a few refs in.
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     lines: SortedLines,
     format: ObjectFormat,
 }
@@ -59,7 +59,7 @@ enum SortedLines {
 }
 
 impl Snapshot {
-    pub(super) fn open(repo: &gix::Repository) -> io::Result<Self> {
+    pub(crate) fn open(repo: &gix::Repository) -> io::Result<Self> {
         let format = object_format(repo);
         let lines = match repo.refs.open_packed_buffer() {
             Ok(buffer) => SortedLines::Mapped(buffer),
@@ -75,13 +75,13 @@ impl Snapshot {
         Ok(Snapshot { lines, format })
     }
 
-    pub(super) fn find(&self, name: &BStr) -> io::Result<Option<ObjectId>> {
+    pub(crate) fn find(&self, name: &BStr) -> io::Result<Option<ObjectId>> {
         let first = self.first_from(name)?;
         Ok(first.filter(|(found, _)| found == name).map(|(_, id)| id))
     }
 
     /// A ref that needs `name` as a directory.
-    pub(super) fn find_below(&self, name: &BStr) -> io::Result<Option<BString>> {
+    pub(crate) fn find_below(&self, name: &BStr) -> io::Result<Option<BString>> {
         let directory = [name.as_bytes(), b"/"].concat();
         let first = self.first_from(directory.as_bstr())?;
         let name = first.map(|(found, _)| found);
@@ -107,19 +107,19 @@ impl Snapshot {
 
 /// The lines of the file, sorted by name, to be written with others.
 #[derive(Default)]
-pub(super) struct PackedRefs<'a> {
+pub(crate) struct PackedRefs<'a> {
     traits: &'a [u8],
     lines: Vec<Line<'a>>,
 }
 
-pub(super) struct Line<'a> {
-    pub(super) name: &'a BStr,
+pub(crate) struct Line<'a> {
+    pub(crate) name: &'a BStr,
     /// The line itself and the peeled one after it, as they are in the file.
     text: Cow<'a, BStr>,
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn new(name: &'a BStr, tip: ObjectId, peeled: Option<ObjectId>) -> Self {
+    pub(crate) fn new(name: &'a BStr, tip: ObjectId, peeled: Option<ObjectId>) -> Self {
         let ids = 1 + usize::from(peeled.is_some());
         let length = name.len() + ids * (tip.kind().len_in_hex() + 2);
         let mut text = BString::from(Vec::with_capacity(length));
@@ -149,7 +149,7 @@ fn push_hex(text: &mut Vec<u8>, id: ObjectId) {
 }
 
 impl<'a> PackedRefs<'a> {
-    pub(super) fn parse(file: &'a [u8], format: ObjectFormat) -> Result<Self, BadLine<'a>> {
+    pub(crate) fn parse(file: &'a [u8], format: ObjectFormat) -> Result<Self, BadLine<'a>> {
         let (traits, _) = split_header(file)?;
         let records = Records::of_file(file, format)?;
         let lines = records.map(|found| {
@@ -163,13 +163,13 @@ impl<'a> PackedRefs<'a> {
         Ok(PackedRefs { traits, lines })
     }
 
-    pub(super) fn has(&self, name: &BStr) -> bool {
+    pub(crate) fn has(&self, name: &BStr) -> bool {
         let found = self.lines.binary_search_by_key(&name, |line| line.name);
         found.is_ok()
     }
 
     /// A ref that needs `name` as a directory.
-    pub(super) fn find_below(&self, name: &BStr) -> Option<&'a BStr> {
+    pub(crate) fn find_below(&self, name: &BStr) -> Option<&'a BStr> {
         let directory = [name.as_bytes(), b"/"].concat();
         let at = self.lines.partition_point(|line| *line.name < *directory);
         let next = self.lines.get(at)?.name;
@@ -177,7 +177,7 @@ impl<'a> PackedRefs<'a> {
     }
 
     /// Removes those of these lines, sorted by name, that are there just so.
-    pub(super) fn remove(&mut self, lines: &[Line<'_>]) {
+    pub(crate) fn remove(&mut self, lines: &[Line<'_>]) {
         self.lines.retain(|line| {
             let found = lines.binary_search_by_key(&line.name, |one| one.name);
             found.is_err() || found.is_ok_and(|at| lines[at].text != line.text)
@@ -185,7 +185,7 @@ impl<'a> PackedRefs<'a> {
     }
 
     /// Writes the file with these new lines, sorted by name, in their places.
-    pub(super) fn write_with<'l>(
+    pub(crate) fn write_with<'l>(
         &self,
         added: impl IntoIterator<Item = Line<'l>>,
         out: &mut impl Write,

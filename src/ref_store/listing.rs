@@ -4,10 +4,10 @@ use bstr::{BStr, BString, ByteSlice};
 use gix::path::RelativePath;
 
 use super::{
+    config::object_format,
     loose_refs::{self, MAX_SYMBOLIC, Target},
     packed_lines::{Record, Records, first_with},
     packed_refs::{self, Snapshot},
-    repository::object_format,
 };
 use crate::{
     AdvertisedRef, Error, ObjectFormat, ObjectId, RefList, Service, SyncContext,
@@ -20,7 +20,7 @@ const REFS_PER_CHECK: usize = 1024;
 /// Lists the refs below `prefixes`.
 ///
 /// A destination whose `packed-refs` git refuses is refused. Of a source, what is sound is listed.
-pub(super) fn list(
+pub(crate) fn list(
     repo: &gix::Repository,
     service: Service,
     prefixes: &[&RelativePath],

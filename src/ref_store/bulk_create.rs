@@ -14,12 +14,12 @@ use bstr::{BStr, BString, ByteSlice};
 
 use super::{
     checked_out::CheckedOut,
+    config::object_format,
     loose_refs::{self, Target},
     packed_refs::{self, Line, PackedRefs},
     ref_lock::{LOCK_SUFFIX, RefLock, RefLocks},
     ref_state::{current, loose, not_written},
     reflog::Reflogs,
-    repository::object_format,
 };
 use crate::{
     Namespace, Phase, Reason, RefUpdate, SyncContext, files::sync_directory,
@@ -27,10 +27,10 @@ use crate::{
 };
 
 /// The answer to an update; `None` if it is left to be made by itself.
-pub(super) type Answer = Option<Result<(), Reason>>;
+pub(crate) type Answer = Option<Result<(), Reason>>;
 
 /// Creates those refs that must not exist. One answer per update, in order.
-pub(super) fn create(
+pub(crate) fn create(
     repo: &gix::Repository,
     commits: &StoreCommits<'_>,
     locks: &mut RefLocks,

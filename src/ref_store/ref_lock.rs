@@ -2,7 +2,7 @@
 //!
 //! Git locks a ref by making `<ref>.lock`, and whoever is killed in between leaves that file and a ref
 //! that nobody can move. Ours is a second link to a file in a folder of the run (see
-//! [`temp_dirs`](crate::local::temp_dirs)): the same file, so it is our lock, and nobody else's of that name.
+//! [`temp_dirs`](crate::files::temp_dirs)): the same file, so it is our lock, and nobody else's of that name.
 
 use std::{
     ffi::OsString,
@@ -13,11 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::temp_dirs::{HELD_PREFIX, RunFolder};
-use crate::files::{self, ignore_missing, sharing::Sharing};
+use crate::files::{
+    self, ignore_missing,
+    sharing::Sharing,
+    temp_dirs::{HELD_PREFIX, RunFolder},
+};
 
 /// The suffix that git appends to the name of a ref's file to lock it.
-pub(super) const LOCK_SUFFIX: &str = ".lock";
+pub(crate) const LOCK_SUFFIX: &str = ".lock";
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// The number of attempts to make the directory of a lock: git removes empty ones at any time.
@@ -28,7 +31,7 @@ const MOST_DIRECTORIES: usize = 4;
 const NAMESPACE_DEPTH: usize = 2;
 
 /// The ref locks of one run, of which it has one at a time.
-pub(super) struct RefLocks {
+pub(crate) struct RefLocks {
     git_dir: PathBuf,
     sharing: Sharing,
     folder: RunFolder,
@@ -36,7 +39,7 @@ pub(super) struct RefLocks {
 }
 
 impl RefLocks {
-    pub(super) fn open(git_dir: &Path, sharing: Sharing) -> io::Result<Self> {
+    pub(crate) fn open(git_dir: &Path, sharing: Sharing) -> io::Result<Self> {
         Ok(RefLocks {
             git_dir: git_dir.to_owned(),
             sharing,
@@ -47,7 +50,7 @@ impl RefLocks {
 
     /// Locks what is, or is to be, at `path`. Waits for somebody else's lock for this long; the error
     /// is [`AlreadyExists`](io::ErrorKind::AlreadyExists) if it is still there.
-    pub(super) fn lock(&mut self, path: PathBuf, patience: Duration) -> io::Result<RefLock<'_>> {
+    pub(crate) fn lock(&mut self, path: PathBuf, patience: Duration) -> io::Result<RefLock<'_>> {
         // Another one for each: once it is the ref, it must not be written to again.
         self.taken += 1;
         let held = format!("{HELD_PREFIX}{}", self.taken);
@@ -68,7 +71,7 @@ impl RefLocks {
 }
 
 /// Dropping it gives the lock up, and removes the directories that were made for it.
-pub(super) struct RefLock<'a> {
+pub(crate) struct RefLock<'a> {
     locks: &'a mut RefLocks,
     held: PathBuf,
     lock: PathBuf,
@@ -110,7 +113,7 @@ impl RefLock<'_> {
     }
 
     /// Writes what [`commit`](RefLock::commit) is to put in place, and has it on disk.
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         write: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<()> {
@@ -120,7 +123,7 @@ impl RefLock<'_> {
     }
 
     /// Puts what was written in place of what was locked, and gives the lock up.
-    pub(super) fn commit(mut self) -> io::Result<()> {
+    pub(crate) fn commit(mut self) -> io::Result<()> {
         if let Err(err) = fs::rename(&self.lock, &self.path) {
             // What git leaves of refs that are gone.
             if !self.path.is_dir() {
@@ -166,7 +169,7 @@ impl Drop for RefLock<'_> {
 }
 
 /// Removes a directory in which there is nothing but such directories.
-pub(super) fn remove_empty(directory: &Path) -> io::Result<()> {
+pub(crate) fn remove_empty(directory: &Path) -> io::Result<()> {
     for entry in directory.read_dir()? {
         remove_empty(&entry?.path())?;
     }
