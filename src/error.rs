@@ -1,7 +1,7 @@
-//! One error type for a whole run.
+//! [`Error`] and [`ErrorKind`]: the failure of a whole run.
 //!
-//! A run fails as a whole only when it could not do its work at all. What happens to one ref is
-//! that ref's [outcome](crate::Outcome), never an error.
+//! A run fails as a whole only if it could not do its work at all. The failure of one ref is that ref's
+//! [outcome](crate::Outcome), never an error.
 
 use std::{fmt, time::Duration};
 
@@ -9,9 +9,9 @@ use crate::SyncRunStats;
 
 /// The failure of a whole run.
 ///
-/// [`kind()`](Error::kind) says what to do about it; the text says what happened; the cause, if
-/// there is one, hangs behind [`source()`](std::error::Error::source) and is not repeated in the
-/// text. No credential is ever part of any of them.
+/// [`kind()`](Error::kind) is for decisions of the caller, the text says what happened, and
+/// [`source()`](std::error::Error::source) has the cause, which the text does not repeat. None of them holds a
+/// credential.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
@@ -24,7 +24,7 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync + 'static>>,
 }
 
-/// The kind of a failure, as far as a caller can act on it.
+/// The kind of a failure. Each kind calls for another action of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -38,36 +38,36 @@ pub enum ErrorKind {
     Forbidden,
     /// The host name did not resolve.
     Dns,
-    /// Nobody accepted the connection, or it could not be made in time.
+    /// The connection was refused, or was not established in time.
     Connect,
     /// The TLS handshake failed: certificate, name or protocol.
     Tls,
     /// An established connection broke, stalled or timed out, or an answer ended early.
     Network,
-    /// The server wants (other) credentials: HTTP 401.
+    /// The server requires credentials, or other ones: HTTP 401.
     Authentication,
-    /// The credentials are not enough for this repository: HTTP 403 without `Retry-After`.
+    /// The credentials do not suffice for this repository: HTTP 403 without `Retry-After`.
     PermissionDenied,
-    /// There is no such repository, or not for these credentials: HTTP 404 or 410.
+    /// The repository does not exist, or is hidden from these credentials: HTTP 404 or 410.
     NotFound,
-    /// The server asks to come back later: HTTP 429, 425, or 403 with `Retry-After`. See
+    /// The server limits the rate of requests: HTTP 429, 425, or 403 with `Retry-After`. See
     /// [`Error::retry_after`].
     RateLimited,
     /// The server failed, or gave up on the request: HTTP 5xx or 408. See [`Error::retry_after`].
     ServerError,
     /// The server answered with a redirect, and redirects are not followed.
     Redirected,
-    /// Something answers there, but it does not speak Git's smart HTTP.
+    /// The server answers, but not with git's smart HTTP protocol.
     NotAGitServer,
-    /// The server speaks Git, but broke its rules.
+    /// The server violated git's protocol.
     Protocol,
-    /// The server refused the request as a whole; the text carries its words.
+    /// The server refused the request as a whole; the text has the server's message.
     Remote,
     /// The local path is not a Git repository.
     NotARepository,
     /// The two ends use different object formats (SHA-1 and SHA-256).
     ObjectFormatMismatch,
-    /// An end can't do what this direction of the sync asks of it.
+    /// An end does not support an operation that this sync needs.
     Unsupported,
     /// A limit was exceeded; the text names it and its value.
     BudgetExceeded,
@@ -77,8 +77,8 @@ pub enum ErrorKind {
     LocalIo,
     /// The local repository is damaged.
     Corrupt,
-    /// The destination's `packed-refs` has a line that git refuses; the text names it. Nothing was
-    /// fetched or written: somebody has to look at the file.
+    /// The destination's `packed-refs` has a line that git refuses; the text names the line. Nothing was
+    /// fetched or written. The file has to be repaired by hand.
     MalformedPackedRefs,
 }
 
@@ -95,7 +95,7 @@ impl Error {
         }
     }
 
-    /// The same error with its cause behind it.
+    /// Adds the cause of the error.
     #[must_use]
     pub fn with_source(
         mut self,
@@ -105,14 +105,14 @@ impl Error {
         self
     }
 
-    /// The same error with the time that the server asked to wait.
+    /// Adds the time that the server asked to wait.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
         self.retry_after = wait;
         self
     }
 
-    /// The same error with what the run did before it failed.
+    /// Adds the stats of the run up to the failure.
     #[must_use]
     pub(crate) fn with_stats(mut self, stats: SyncRunStats) -> Self {
         self.stats = Some(Box::new(stats));
@@ -124,7 +124,7 @@ impl Error {
         Error::new(ErrorKind::LocalIo, format!("{what} failed")).with_source(source)
     }
 
-    /// A repository that is in a way that is not supported.
+    /// An error about a repository with an unsupported property.
     pub(crate) fn unsupported(what: impl fmt::Display) -> Self {
         Error::new(ErrorKind::Unsupported, what.to_string())
     }
@@ -134,8 +134,8 @@ impl Error {
         Error::new(ErrorKind::Cancelled, "the run was cancelled")
     }
 
-    /// The limit whose field in [`Limits`](crate::Limits) is called `name` was exceeded: there is more
-    /// than `limit`, a number with its unit, such as "1000000 refs".
+    /// The error of a run that exceeds the limit in the field `name` of [`Limits`](crate::Limits). `limit` is
+    /// its value with the unit, such as "1000000 refs".
     pub(crate) fn over_budget(name: &'static str, limit: impl fmt::Display) -> Self {
         let text = format!("more than {limit} (limit `{name}`)");
         Error {
@@ -144,36 +144,36 @@ impl Error {
         }
     }
 
-    /// Whether it was that limit that was exceeded.
+    /// Whether the limit `name` was exceeded.
     pub(crate) fn is_over_budget(&self, name: &str) -> bool {
         self.limit == Some(name)
     }
 
-    /// The kind of the failure, as far as a caller can act on it.
+    /// The kind of the failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Whether the same run may succeed later without any change on the caller's side.
+    /// Whether the same run may succeed later, without a change by the caller.
     pub fn is_retryable(&self) -> bool {
         self.kind.is_retryable()
     }
 
-    /// The outcome of each ref, where a push failed: the remote was overloaded (HTTP 5xx or 429) and no
-    /// ref has moved, or its answer was lost and so was the attempt to list its refs again. The refs
-    /// that are uncertain have the reason [`Unconfirmed`](crate::Reason::Unconfirmed).
+    /// The outcomes of a push that failed in one of two ways: the remote was overloaded (HTTP 5xx or 429) and
+    /// no ref has moved, or the remote's answer was lost and its refs could not be listed again. Uncertain refs
+    /// have the reason [`Unconfirmed`](crate::Reason::Unconfirmed). `None` for all other errors.
     pub fn stats(&self) -> Option<&SyncRunStats> {
         self.stats.as_deref()
     }
 
-    /// The time that the server asked to wait (`Retry-After`, RFC 9110 section 10.2.3), if it did.
+    /// The time that the server asked to wait, if it did (`Retry-After`, RFC 9110 section 10.2.3).
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 }
 
 impl ErrorKind {
-    /// The word that stands for it in JSON and logs, such as `not_found`.
+    /// The stable name of the kind in JSON and logs, such as `not_found`.
     pub fn as_str(self) -> &'static str {
         use ErrorKind::*;
         match self {
@@ -205,7 +205,7 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the same run may succeed later without any change on the caller's side.
+    /// Whether the same run may succeed later, without a change by the caller.
     pub fn is_retryable(self) -> bool {
         use ErrorKind::*;
         match self {

@@ -1,4 +1,4 @@
-//! Which branches and tags take part in a run.
+//! [`RefGlobs`]: the globs that select branches and tags.
 
 use bstr::{BStr, BString, ByteSlice};
 use globset::{Candidate, GlobBuilder, GlobMatcher};
@@ -33,7 +33,7 @@ pub struct RefGlobs {
 struct RefGlob {
     matcher: GlobMatcher,
     literal_heads: Vec<BString>,
-    /// Whether it takes whatever starts with its head: `*` and `release/*` do.
+    /// Whether the glob matches every name that starts with its literal head, as `*` and `release/*` do.
     is_prefix: bool,
 }
 
@@ -45,10 +45,11 @@ impl Default for RefGlobs {
 }
 
 impl RefGlobs {
-    /// Globs for branches and tags. A namespace that is `None` or empty matches nothing.
+    /// Makes the globs for branches and tags. A namespace with `None` or an empty glob matches nothing.
     ///
-    /// Fails with [`ErrorKind::InvalidGlob`] if both are, if a glob can't be parsed, or if one
-    /// starts with `refs/`.
+    /// # Errors
+    /// [`ErrorKind::InvalidGlob`] if both are `None` or empty, if a glob cannot be parsed, or if one starts with
+    /// `refs/`.
     pub fn new(branches: Option<&str>, tags: Option<&str>) -> Result<Self, Error> {
         let globs = RefGlobs {
             branches: RefGlob::parse(branches, Namespace::Branch)?,
@@ -61,7 +62,7 @@ impl RefGlobs {
         Ok(globs)
     }
 
-    /// Whether the ref of that full name is selected. Never true outside of branches and tags.
+    /// Whether the globs select the ref `full_name`. False for names outside of `refs/heads/` and `refs/tags/`.
     pub fn matches(&self, full_name: &BStr) -> bool {
         Namespace::split(full_name).is_some_and(|(namespace, short)| {
             let glob = self.of(namespace);
@@ -69,8 +70,8 @@ impl RefGlobs {
         })
     }
 
-    /// The literal heads of the globs, as prefixes of full names: every selected ref starts with
-    /// one of them.
+    /// The literal heads of the globs as prefixes of full names, for a listing: every selected ref starts
+    /// with one of them.
     pub fn prefixes(&self) -> Vec<BString> {
         let mut out = Vec::new();
         for namespace in Namespace::ALL {
@@ -87,9 +88,8 @@ impl RefGlobs {
         without_covered(out)
     }
 
-    /// The prefixes that a destination has to list for name conflicts with selected refs to show: the
-    /// [`prefixes`](Self::prefixes) and every directory on the way to them, since
-    /// `refs/heads/release` stands in the way of `refs/heads/release/1`.
+    /// The [`prefixes`](Self::prefixes) and each of their parent directories, which a destination has to list
+    /// so that name conflicts show: `refs/heads/release` conflicts with `refs/heads/release/1`.
     pub(crate) fn prefixes_with_parents(&self) -> Vec<BString> {
         let mut out = self.prefixes();
         for prefix in self.prefixes() {
@@ -147,7 +147,7 @@ impl RefGlob {
 
     fn matches(&self, short_name: &BStr) -> bool {
         let mut heads = self.literal_heads.iter();
-        // Spares a call for each name where the glob is `*`, as it mostly is.
+        // The glob is `*` in most runs: its empty head decides without a call of the matcher.
         heads.any(|head| head.is_empty() || short_name.starts_with(head))
             && (self.is_prefix
                 || self
@@ -194,7 +194,7 @@ fn literal_head(glob: &[u8]) -> (BString, &[u8]) {
     }
 }
 
-/// Sorted, and without those that another one is a prefix of.
+/// The prefixes sorted, without those that start with another one.
 fn without_covered(mut prefixes: Vec<BString>) -> Vec<BString> {
     prefixes.sort();
     prefixes.dedup_by(|longer, shorter| longer.starts_with(shorter));

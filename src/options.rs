@@ -19,61 +19,65 @@ use crate::{Error, ErrorKind, FsckRules, Limits, Progress, RefGlobs, SyncRunStat
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SyncOptions {
-    /// Which branches and tags take part.
+    /// The globs that select branches and tags. The default selects all of both.
     pub globs: RefGlobs,
-    /// Whether a tag may move.
+    /// The rule for tags that exist at the destination.
     pub tags: TagPolicy,
-    /// Which objects a pull takes. By default what git takes with `fetch.fsckObjects`.
+    /// The rules of git's fsck for received objects. The default is that of [`FsckRules`].
     pub fsck: FsckRules,
-    /// Do everything but write: the stats say what would happen. A pull still receives the objects
-    /// that it needs to decide, and drops them.
+    /// Whether the run stops before it writes; the stats then say what would happen. A pull still
+    /// receives the objects that it needs for its decisions, and drops them.
     pub dry_run: bool,
-    /// List the branches and tags that the globs exclude, too, as filtered.
+    /// Whether the stats also list the branches and tags that the globs exclude, as
+    /// [`FilterReason::Excluded`](crate::FilterReason::Excluded).
     pub list_excluded: bool,
-    /// Have the HEAD of a local destination name the source's default branch, where it names a branch
-    /// that isn't there, the default branch is, and nothing is checked out: the repository is bare.
-    /// Clones of a new mirror are empty otherwise. On by default.
+    /// Whether HEAD of a bare local destination is set to the source's default branch. That happens only if
+    /// HEAD names a branch that does not exist and the default branch does exist there. Without it, a clone
+    /// of a new mirror checks out nothing. On by default.
     pub set_head: bool,
-    /// The stats of the run before this one. A ref that was rejected then for what its tips are is not
-    /// fetched again and stays rejected as long as neither of them moves; nor is one that was rejected
-    /// by the [tag policy](SyncOptions::tags), the [fsck rules](SyncOptions::fsck) or the limits on the
-    /// [size of one object](Limits::object_size), as long as these are the same. One that was incomplete
-    /// is fetched again if that may be for what the destination has lost
-    /// ([`SyncRunStats::destination_in_doubt`]). Leave the stats out to have everything looked at anew.
+    /// The stats of the previous run, whose rejections are kept where they still hold:
+    ///
+    /// - A rejection that follows from the two tips holds, without another fetch, until one of them moves.
+    /// - A rejection by the [tag policy](SyncOptions::tags), the [fsck rules](SyncOptions::fsck) or the
+    ///   limit on the [size of one object](Limits::object_size) holds as long as these are the same as well.
+    /// - An incomplete ref is fetched again if the destination may have lost the missing objects itself
+    ///   ([`SyncRunStats::destination_in_doubt`]).
+    ///
+    /// With `None` every ref is decided again.
     pub previous: Option<SyncRunStats>,
-    /// Whether there probably is something to do, since it was a change at the source that started the
-    /// run. A push then lists its remote at once as a push has to. Otherwise it first looks at the refs
-    /// in a cheaper way where there is one, which is all that a run with nothing to do needs, and costs
-    /// any other a request or two. Such a run shows that the remote can be read, not that it takes a
-    /// push.
+    /// Whether refs probably have to move, because a change at the source started the run. A push then
+    /// lists the remote through receive-pack at once. Without it, a push first lists the remote through
+    /// upload-pack where that is cheaper ([`RefSource::list_for_fetch`](crate::RefSource::list_for_fetch)).
+    /// That listing suffices for a run with nothing to do, and costs any other run one or two requests. A
+    /// run that ends after it has shown that the remote can be read, not that it accepts pushes.
     pub expects_changes: bool,
-    /// The number of packs that a pull may ask for after a remote has given up on one, as git does over an
-    /// object that it lacks: half of the tips are asked for then, and the other half. 64 by default; with 1 all
-    /// of them are rejected. It ends early once twice as much was received for nothing as the first
-    /// time, and more than 1 MiB.
+    /// The number of packs that a pull may request after a remote has given up on one, as git does over a
+    /// missing object. Each time the remote gives up, the tips are requested in two halves. 64 by default; with
+    /// 1 all tips are rejected at once. The pull stops earlier once the failed requests have received more than
+    /// 1 MiB and more than twice the bytes of the first one.
     pub max_pack_requests: usize,
-    /// The number of pushes that a run may repeat, each with some of the refs, after a remote has declined a
-    /// whole push: its `pre-receive` hook or its check of the pack speaks for all refs at once, and may
-    /// object to one of them. 64 by default; with 0 all are rejected. They end early once they have
-    /// sent twice as much as the first push, and more than 32 MiB. The source's default branch is tried
-    /// first, and what the run before saw refused alone ([`previous`](SyncOptions::previous)) last.
+    /// The number of pushes that a run may repeat with a part of the refs after a remote has declined a whole
+    /// push: a `pre-receive` hook and the check of the pack judge all refs at once, and may object to only one
+    /// of them. 64 by default; with 0 all refs are rejected. The run stops earlier once the repeated pushes
+    /// have sent more than 32 MiB and more than twice the bytes of the first one. The source's default branch is
+    /// pushed first, refs that the [`previous`](SyncOptions::previous) run saw refused alone are pushed last.
     pub max_repeated_pushes: usize,
-    /// The time for which a ref that the remote has refused for itself is not sent again, if neither of
-    /// its tips moves and the stats of the run before are at hand ([`previous`](SyncOptions::previous)):
-    /// its objects would be sent each time. An hour by default; with zero it is sent in each run. The
-    /// stats say when that is ([`Refusal`](crate::Refusal)).
+    /// The time for which a ref that the remote refused by itself is not pushed again while neither of its
+    /// tips moves; each attempt would send its objects. It needs the stats of the
+    /// [`previous`](SyncOptions::previous) run. An hour by default; with zero the ref is pushed in each run.
+    /// [`Refusal::retry_at`](crate::Refusal::retry_at) has the end of that time.
     pub refusal_backoff: Duration,
     /// The limits of the run, in time, traffic, memory and disk.
     pub limits: Limits,
-    /// The folder for the temporary repository through which two remotes are synced, which a process
-    /// that is killed leaves behind, and for a pack whose length a remote has to know beforehand. The
-    /// system's one for temporary files if there is none.
+    /// The folder for temporary data outside of the destination: the temporary repository of a sync between
+    /// two remotes (a killed process leaves it behind), and a pack whose length a remote has to know before it is
+    /// sent. `None` is the system's folder for temporary files.
     pub scratch: Option<PathBuf>,
-    /// Set it to true from any thread to end the run with
-    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled), within a second. A run that has begun
-    /// to move objects and refs into the destination ends by itself and does not fail.
+    /// The flag that cancels the run: set to true from any thread, it ends the run within a second with
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). A run that has begun to move objects and refs into
+    /// the destination is not interrupted; it completes and does not fail.
     pub cancel: Option<Arc<AtomicBool>>,
-    /// The observer of how far the run is.
+    /// The observer of the run's progress.
     pub progress: Option<Arc<dyn Progress>>,
 }
 
@@ -111,8 +115,8 @@ impl Default for SyncOptions {
 }
 
 impl SyncOptions {
-    /// A short digest of the rules that can turn a ref away beside what its tips are: the same for equal
-    /// ones, whichever process or machine makes it.
+    /// A short digest of the rules that can reject a ref in addition to its tips. Equal rules have equal
+    /// digests in every process and on every machine.
     pub(crate) fn rules(&self) -> Result<String, Error> {
         let text = format!(
             "tags {:?}\n{}size {} {}\n",
@@ -124,7 +128,7 @@ impl SyncOptions {
         let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
         hasher.update(text.as_bytes());
         let digest = hasher.try_finalize().map_err(|err| {
-            Error::new(ErrorKind::InvalidOptions, "the rules can't be told apart").with_source(err)
+            Error::new(ErrorKind::InvalidOptions, "the digest of the rules failed").with_source(err)
         })?;
         Ok(digest.to_hex_with_len(16).to_string())
     }

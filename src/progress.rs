@@ -1,9 +1,12 @@
-//! The progress of a run, as an observer is told it.
+//! The progress of a run: the observer's trait and the phases.
 
-/// An observer of how far a run is. It is called often, and from each of the threads that a run has:
-/// return quickly, and expect counts from several of them.
+/// An observer of a run's progress.
+///
+/// It is called often and from all threads of the run: an implementation has to return quickly, and may see the
+/// counts of several threads out of order.
 pub trait Progress: Send + Sync {
-    /// Takes note that `done` of `total` (`None` if that is not known) are done in `phase`.
+    /// Reports that `done` of `total` units are done in `phase`. The unit is that of the [`Phase`]; `total` is
+    /// `None` if it is unknown.
     fn advance(&self, phase: Phase, done: u64, total: Option<u64>);
 }
 
@@ -15,14 +18,14 @@ pub enum Phase {
     List,
     /// Receiving a pack and resolving its deltas. Counts bytes.
     Receive,
-    /// Checking that what arrived is complete. Counts objects.
+    /// Checking connectivity of the received objects. Counts objects.
     Verify,
     /// Comparing the history of the two ends. Counts refs.
     Compare,
-    /// Finding out which objects to send, and as what. Counts objects.
+    /// Selecting the objects to send, and their encodings. Counts objects.
     Count,
     /// Sending a pack. Counts objects.
     Send,
-    /// Writing refs, or having them written by a remote. Counts refs.
+    /// Updating refs, at a local or a remote destination. Counts refs.
     Apply,
 }

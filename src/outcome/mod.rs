@@ -15,7 +15,7 @@ pub use refs::SyncRunRefs;
 pub use stats::{SyncRunStats, Traffic};
 pub use sync_run_ref::{Refusal, SyncRunRef};
 
-/// The outcome of a ref.
+/// The outcome of a ref. There are these four and no others.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The destination's ref was created or moved to the source's tip.
@@ -29,7 +29,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The word that stands for it in JSON.
+    /// The name of the outcome in JSON.
     pub fn as_str(&self) -> &'static str {
         match self {
             Outcome::Updated => "updated",
@@ -54,7 +54,7 @@ impl Outcome {
         matches!(self, Outcome::Filtered(_))
     }
 
-    /// Whether the ref was left alone for want of a safe update.
+    /// Whether the ref was left alone because it could not be updated safely.
     pub fn is_rejected(&self) -> bool {
         matches!(self, Outcome::Rejected(_))
     }

@@ -1,4 +1,4 @@
-//! The reasons for which a ref was left alone: one row of a table each.
+//! The reasons for which a ref was left alone: a table with one row for each.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use bstr::{BStr, BString, ByteSlice as _};
 
 use crate::text::Escaped;
 
-/// The facts that a reason rests on.
+/// The facts that a reason follows from: while they stay the same, the next run repeats the rejection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Basis {
-    /// The two tips: as long as neither moves, the reason holds.
+    /// The two tips.
     Tips,
-    /// The two tips, and what the source has of the history behind its own. That may be large, so it
-    /// is not asked for again as long as the tips are the same.
+    /// The two tips, and the objects that the source has behind its tip. They may be large, so they are not
+    /// requested again while the tips are the same.
     SourceObjects,
     /// The two tips, and the tag policy, the fsck rules or the limits on the size of one object.
     TipsAndRules,
-    /// The state of the ends while the run was under way.
+    /// The state of the ends during the run: the next run decides again.
     Run,
 }
 
@@ -40,7 +40,7 @@ macro_rules! reasons {
         #[non_exhaustive]
         pub enum $name {
             $($(#[$doc])* $variant $({ $(#[$field_doc])* $field: $type })?,)*
-            /// A reason that this version does not know, read from stats that a later one wrote.
+            /// A reason that this version does not know, read from the stats of a later version.
             Other {
                 /// The whole text of the reason.
                 text: String,
@@ -67,7 +67,7 @@ macro_rules! reasons {
                 }
             }
 
-            #[allow(dead_code, reason = "what is filtered follows from the listings, in each run anew")]
+            #[allow(dead_code, reason = "filter reasons follow from the listings of each run")]
             pub(super) fn basis(&self) -> Basis {
                 match self {
                     $(Self::$variant $({ $field: _ })? => reasons!(@basis $($basis)?),)*
@@ -87,8 +87,8 @@ macro_rules! reasons {
             }
         }
 
-        /// The code, followed by `: ` and the particulars if there are any, with characters that could
-        /// play tricks on a terminal as their codes. This is also the JSON.
+        /// The code, followed by `: ` and the details if there are any. Control characters and bidirectional
+        /// overrides are escaped. The JSON has the same text.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{}", Escaped(self.code().as_bytes().as_bstr()))?;
@@ -108,43 +108,42 @@ reasons! {
     Reason {
         /// The source's tip is an ancestor of the destination's.
         DestinationAhead = "destination ahead" rests on Tips;
-        /// Each side has commits that the other one lacks.
+        /// Neither tip is an ancestor of the other.
         Diverged = "diverged" rests on Tips;
-        /// Ancestry can't be known: shallow, missing or corrupt history.
+        /// The relation of the tips is unknown: shallow, missing or corrupt history.
         HistoryUnknown = "history unknown";
-        /// The destination's tip is not in the source, so nobody knows how they relate. Pull first.
+        /// The source does not have the destination's tip, so their relation is unknown. Pull first.
         DestinationUnknown = "destination unknown";
-        /// A branch has to point to a commit, and the source's does not.
+        /// The source's branch does not point to a commit.
         NotACommit = "not a commit" rests on Tips;
-        /// The tag exists with another target, and moving it is no fast-forward between commits.
+        /// The tag exists with another target, and moving it is not a fast-forward between commits.
         TagExists = "tag exists" rests on TipsAndRules;
-        /// The name can't exist beside another one, for example `a` beside `a/b`.
+        /// The name cannot exist beside another ref's, for example `a` beside `a/b`.
         NameConflict {
-            /// The full name of the ref in the way.
+            /// The full name of the other ref.
             with: BString
         } = "name conflict";
-        /// The destination's ref changed while the run was under way.
+        /// The destination's ref changed during the run.
         Raced = "raced";
         /// The branch is checked out in a worktree of the destination.
         CheckedOut = "checked out";
-        /// The source lists this tip but doesn't hand it out.
+        /// The source lists this tip but does not send it.
         Unavailable {
-            /// The source's own words, made safe to print.
+            /// The source's message, made safe to print.
             detail: String
         } = "unavailable";
-        /// The objects that the source sent for this tip are not all of its history, or not what they
-        /// claim to be.
+        /// The objects that the source sent for this tip are not all of its history, or are damaged.
         Incomplete {
             /// The object at fault, and its fault.
             detail: String
         } = "incomplete" rests on SourceObjects;
-        /// Git's fsck objects to something that the source sent for this tip. See
+        /// Git's fsck refuses an object that the source sent for this tip. See
         /// [`FsckRules`](crate::FsckRules).
         Faulty {
-            /// The object, git's name for what is wrong with it, and the rules that let it in.
+            /// The object, git's message id for its fault, and the rules that would accept it.
             detail: String
         } = "faulty" rests on TipsAndRules;
-        /// Something that the source sent for this tip is larger than one object may be. See
+        /// An object that the source sent for this tip is larger than one object may be. See
         /// [`Limits::object_size`](crate::Limits::object_size).
         TooLarge {
             /// The object, its size and the limit: `OBJECT, N bytes, limit object_size M`.
@@ -152,16 +151,16 @@ reasons! {
         } = "too large" rests on TipsAndRules;
         /// The destination could not write this ref.
         NotWritten {
-            /// The system's words.
+            /// The message of the operating system.
             detail: String
         } = "not written";
         /// The destination, a remote, refused to update this ref: a hook, a protected branch.
         Remote {
-            /// The remote's own words, made safe to print.
+            /// The remote's message, made safe to print.
             text: String
         } = "remote";
-        /// The destination, a remote, did not say what became of this ref, and does not have the
-        /// source's tip now. The update may still be under way there.
+        /// The destination, a remote, did not report the status of this ref, and the ref is not at the source's
+        /// tip now. The update may still be in progress there.
         Unconfirmed {
             /// The fault of its answer.
             detail: String
@@ -172,18 +171,18 @@ reasons! {
 reasons! {
     /// The reason for which a ref takes no part in syncs.
     FilterReason {
-        /// Git doesn't allow the name.
+        /// Git does not allow the name (git-check-ref-format(1)).
         InvalidName = "invalid name";
         /// The ref is a symbolic ref at one of the ends.
         SymbolicRef = "symbolic ref";
-        /// The destination can't hold a name this long.
+        /// The name is too long for the destination.
         NameTooLong = "name too long";
         /// The globs exclude it.
         Excluded = "excluded";
     }
 }
 
-/// The code in the text of a reason, and what comes behind it.
+/// The code and the details in the text of a reason.
 fn split(text: &str) -> (&str, Option<&str>) {
     match text.split_once(": ") {
         Some((code, detail)) => (code, Some(detail)),

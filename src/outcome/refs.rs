@@ -8,7 +8,7 @@ mod json;
 use super::{Outcome, Refusal, SyncRunRef};
 use crate::{AdvertisedRef, ObjectId, refs::table::RefTable};
 
-/// The refs of a run, in order. One that didn't change takes little more memory than its name.
+/// The outcomes of a run's refs, sorted by ref name. An unchanged ref takes little more memory than its name.
 ///
 /// ```
 /// # fn print(stats: &refsync::SyncRunStats) {
@@ -21,19 +21,19 @@ use crate::{AdvertisedRef, ObjectId, refs::table::RefTable};
 pub struct SyncRunRefs {
     /// The source's tips.
     all: RefTable,
-    /// Those that are not the same at both ends, in order.
+    /// The refs that differ between the ends, in the order of `all`.
     others: Vec<RefOutcome>,
 }
 
 /// The outcome of a ref that is not the same at both ends.
 #[derive(Debug, Clone)]
 pub(crate) struct RefOutcome {
-    /// Its place among all refs.
+    /// The position among all refs.
     pub(crate) at: usize,
     pub(crate) before: Option<ObjectId>,
     pub(crate) after: ObjectId,
     pub(crate) outcome: Outcome,
-    /// In a box: most refs have none.
+    /// Boxed, because most refs have none.
     pub(crate) refusal: Option<Box<Refusal>>,
 }
 
@@ -62,7 +62,7 @@ impl SyncRunRefs {
         self.all.is_empty()
     }
 
-    /// The number of refs with an outcome of that kind.
+    /// The number of refs whose outcome satisfies `is_wanted`.
     pub(super) fn count(&self, is_wanted: impl Fn(&Outcome) -> bool) -> usize {
         let others = self.others.iter();
         let count = others.filter(|other| is_wanted(&other.outcome)).count();

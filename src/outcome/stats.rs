@@ -1,4 +1,4 @@
-//! The value that a run returns.
+//! [`SyncRunStats`], the value that a run returns.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,7 +12,7 @@ use super::wire;
 use super::{Outcome, Reason, SyncRunRef, SyncRunRefs, reason::Basis};
 use crate::ObjectId;
 
-/// The result of a run: what happened to every selected ref of the source.
+/// The result of a run: an outcome for every selected ref of the source, and the run's totals.
 ///
 /// With the feature `serde` this is the `stats` object of the upstream-sync API: `name`, `before`,
 /// `after` and `outcome` are exactly its keys; all others are added to them.
@@ -22,8 +22,8 @@ use crate::ObjectId;
 pub struct SyncRunStats {
     /// The source's refs, sorted by name.
     pub refs: SyncRunRefs,
-    /// The full name of the branch that the source's HEAD names, born or not; `None` if it names
-    /// none or the source doesn't say. In JSON the key is left out then.
+    /// The full name of the branch that the source's HEAD names, born or not; `None` if HEAD is detached or
+    /// the source does not report it. The JSON then lacks the key.
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -33,24 +33,24 @@ pub struct SyncRunStats {
         )
     )]
     pub default_branch: Option<BString>,
-    /// Received objects that the [`FsckRules`](crate::FsckRules) refused, whichever refs need them.
-    /// Missing in the JSON where it is 0.
+    /// The number of received objects that the [`FsckRules`](crate::FsckRules) refused, whichever refs need
+    /// them. The JSON lacks the key if it is 0.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "wire::is_zero")
     )]
     pub faulty_objects: u64,
-    /// Whether refs may be [`Incomplete`](Reason::Incomplete) for what the destination's own refs vouch for and
-    /// it has lost, or for want of memory. With these stats as [`previous`](crate::SyncOptions::previous) they
-    /// are asked for again. Missing in the JSON where it is false.
+    /// Whether refs may be [`Incomplete`](Reason::Incomplete) because the destination has lost objects that its
+    /// own refs need, or because memory did not suffice to check that. A run with these stats as
+    /// [`previous`](crate::SyncOptions::previous) requests such refs again. The JSON lacks the key if it is false.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "wire::is_false")
     )]
     pub destination_in_doubt: bool,
-    /// A short digest of the tag policy, the fsck rules and the limits on the size of one object that the
-    /// run went by. A run with others decides anew where these stats are
-    /// [`previous`](crate::SyncOptions::previous) and one of them turned a ref away.
+    /// A short digest of the run's tag policy, fsck rules and limits on the size of one object. A run with
+    /// another digest and these stats as [`previous`](crate::SyncOptions::previous) decides again about the
+    /// refs that one of these rules rejected.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "String::is_empty")
@@ -59,15 +59,15 @@ pub struct SyncRunStats {
     /// The traffic of the run. Not part of the JSON.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub traffic: Traffic,
-    /// The lines that the remote and its hooks printed in the last push that it declined in part or whole:
-    /// the first 20, 4 KiB in all, safe to print. In JSON `messages`.
+    /// The lines that the remote and its hooks printed in the last push that was declined in part or as a
+    /// whole: the first 20 lines, at most 4 KiB in all, safe to print. The JSON key is `messages`.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "messages", default, skip_serializing_if = "Vec::is_empty")
     )]
     pub remote_messages: Vec<String>,
-    /// The time that the remote asked to wait (`Retry-After`) when it took a part of the refs and was
-    /// overloaded for the rest, which are [`Unconfirmed`](Reason::Unconfirmed). In JSON whole seconds.
+    /// The time that the remote asked to wait (`Retry-After`) after it had updated a part of the refs and was
+    /// overloaded for the others, which are [`Unconfirmed`](Reason::Unconfirmed). Whole seconds in JSON.
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -89,7 +89,7 @@ pub struct Traffic {
     pub bytes_sent: u64,
     /// Bytes received, counted at the socket.
     pub bytes_received: u64,
-    /// Objects in the packs that were sent or received, thin pack bases not counted.
+    /// Objects in the packs that were sent or received, without the bases that complete thin packs.
     pub objects: u64,
 }
 
@@ -103,7 +103,7 @@ impl std::ops::AddAssign for Traffic {
 }
 
 impl SyncRunStats {
-    /// The refs with an outcome of that kind, such as [`Outcome::is_rejected`].
+    /// The refs whose outcome satisfies `is_wanted`, such as [`Outcome::is_rejected`].
     pub fn with_outcome(
         &self,
         is_wanted: impl Fn(&Outcome) -> bool,
@@ -111,7 +111,7 @@ impl SyncRunStats {
         self.refs.iter().filter(move |r| is_wanted(r.outcome))
     }
 
-    /// The number of refs with an outcome of that kind, such as [`Outcome::is_updated`].
+    /// The number of refs whose outcome satisfies `is_wanted`, such as [`Outcome::is_updated`].
     pub fn count(&self, is_wanted: impl Fn(&Outcome) -> bool) -> usize {
         self.refs.count(is_wanted)
     }
@@ -123,12 +123,12 @@ impl SyncRunStats {
             .filter_map(|r| Some((r, r.outcome.rejection()?)))
     }
 
-    /// The ref of that full name.
+    /// The outcome of the ref with the full name `name`.
     pub fn find(&self, name: impl AsRef<[u8]>) -> Option<SyncRunRef<'_>> {
         self.refs.iter().find(|r| r.name == name.as_ref())
     }
 
-    /// The tips that their source could not give.
+    /// The tips that the source did not send.
     pub(crate) fn unavailable_tips(&self) -> HashSet<ObjectId> {
         let is_unavailable = |reason: &Reason| matches!(reason, Reason::Unavailable { .. });
         self.rejected()
@@ -137,7 +137,7 @@ impl SyncRunStats {
             .collect()
     }
 
-    /// The rejections that hold as long as the two tips do, by ref name, in a run with these rules.
+    /// The rejections that hold while neither tip moves, by ref name, in a run with the digest `rules`.
     pub(crate) fn settled_rejections(&self, rules: &str) -> HashMap<&BStr, SyncRunRef<'_>> {
         let still_holds = |reason: &Reason| match reason.basis() {
             Basis::Tips => true,
