@@ -1,4 +1,4 @@
-//! The context that every step of one run shares: cancellation, limits, progress and the traffic count.
+//! [`SyncContext`]: cancellation, limits, progress and traffic, shared by all steps of one run.
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use std::{
 
 use crate::{Error, FsckRules, Limits, Phase, Progress, SyncOptions, Traffic};
 
-/// One run of [`sync()`](crate::sync()), as an end sees it.
+/// The context of one run of [`sync()`](crate::sync()), which each operation of an end is given.
 pub struct SyncContext {
     budget: Arc<RunBudget>,
     fsck: FsckRules,
@@ -24,8 +24,8 @@ pub struct SyncContext {
 }
 
 impl SyncContext {
-    /// A run with these options, whose time starts now. [`sync()`](crate::sync()) makes its own; this
-    /// is for tests of a [`RefSource`](crate::RefSource).
+    /// Makes a context with these options, whose [time](Limits::total_time) starts now. [`sync()`](crate::sync())
+    /// makes its own; this function is for tests of a [`RefSource`](crate::RefSource).
     pub fn new(options: &SyncOptions) -> Self {
         let cancel = options.cancel.clone().unwrap_or_default();
         SyncContext {
@@ -41,26 +41,27 @@ impl SyncContext {
         }
     }
 
-    /// Fails with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) once the caller has
-    /// cancelled, and with [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) once the
-    /// run is out of [time](Limits::total_time). Call it at least every few hundred milliseconds.
+    /// Checks whether the run may go on. Call it at least every few hundred milliseconds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) once the caller has cancelled the run, and
+    /// [`ErrorKind::BudgetExceeded`](crate::ErrorKind::BudgetExceeded) once its [time](Limits::total_time) is over.
     pub fn check(&self) -> Result<(), Error> {
         self.budget.check()
     }
 
-    /// Whether the run has had its [time](Limits::total_time), even if what became of a push may still
-    /// be waited for.
+    /// Whether the run's [time](Limits::total_time) is over, even if the report on a push may still be awaited.
     pub(crate) fn is_out_of_time(&self) -> bool {
         self.budget.is_out_of_time()
     }
 
-    /// Whether the caller has cancelled.
+    /// Whether the caller has cancelled the run.
     pub fn is_cancelled(&self) -> bool {
         self.budget.cancel.load(Ordering::Relaxed)
     }
 
-    /// The caller's flag behind [`check()`](SyncContext::check), for code that can only watch a flag. It
-    /// doesn't know of the time.
+    /// The caller's cancel flag, for code that can only watch a flag. Unlike [`check()`](SyncContext::check), it
+    /// does not reflect the time.
     pub fn cancel_flag(&self) -> &Arc<AtomicBool> {
         &self.budget.cancel
     }
@@ -70,19 +71,19 @@ impl SyncContext {
         &self.budget.limits
     }
 
-    /// Which objects it may take in.
+    /// The rules for received objects.
     pub fn fsck(&self) -> &FsckRules {
         &self.fsck
     }
 
-    /// Tells the observer, if there is one.
+    /// Calls the run's observer, if there is one. See [`Progress::advance`].
     pub fn advance(&self, phase: Phase, done: u64, total: Option<u64>) {
         if let Some(progress) = &self.progress {
             progress.advance(phase, done, total);
         }
     }
 
-    /// Adds to what the run's stats will say about traffic.
+    /// Adds to the traffic in the run's stats.
     pub fn add_traffic(&self, more: Traffic) {
         *self.traffic.lock().unwrap_or_else(PoisonError::into_inner) += more;
     }
@@ -92,7 +93,7 @@ impl SyncContext {
         *self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds to the number of received objects that the [fsck rules](SyncContext::fsck) refuse.
+    /// Adds to the number of received objects that the [fsck rules](SyncContext::fsck) refused.
     pub fn add_faulty_objects(&self, more: u64) {
         self.faulty_objects.fetch_add(more, Ordering::Relaxed);
     }
@@ -102,7 +103,7 @@ impl SyncContext {
         self.faulty_objects.load(Ordering::Relaxed)
     }
 
-    /// Notes that something is incomplete for what may be no fault of the source.
+    /// Records that an incomplete ref may be the fault of the destination.
     pub(crate) fn doubt_destination(&self) {
         self.doubts_destination.store(true, Ordering::Relaxed);
     }
@@ -117,18 +118,18 @@ impl SyncContext {
     }
 }
 
-/// The time that a run may take longer once a remote has all of a push, to find out which refs have moved.
+/// The extra time after a remote has received a whole push, for its report or a new listing of its refs.
 const SETTLING_TIME: Duration = Duration::from_secs(60);
 
-/// The time, bytes and disk space that a run may still use, and whether it was cancelled. Its connections
-/// look at it while they wait.
+/// The cancel flag and the limits on time, received bytes and disk space, with their use so far. Connections check
+/// it while they wait.
 #[derive(Debug)]
 pub(crate) struct RunBudget {
     cancel: Arc<AtomicBool>,
     limits: Limits,
     scratch: Option<PathBuf>,
     start: Instant,
-    /// When a push was on its way for the last time.
+    /// The time at which the last push was sent.
     settling: Mutex<Option<Instant>>,
     received: AtomicU64,
 }
@@ -161,13 +162,13 @@ impl RunBudget {
         }
     }
 
-    /// Whether the time is over, whatever may still be settled.
+    /// Whether the time is over, the extra time for a push not counted.
     pub(crate) fn is_out_of_time(&self) -> bool {
         let limit = self.limits.total_time;
         limit.is_some_and(|limit| self.start.elapsed() >= limit)
     }
 
-    /// From now on refs may be moving on the other side.
+    /// Starts the extra time of a push: from now on the remote may be moving refs.
     pub(crate) fn settle(&self) {
         *self.settling.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
@@ -177,7 +178,7 @@ impl RunBudget {
         since.is_some_and(|since| since.elapsed() < SETTLING_TIME)
     }
 
-    /// A file without a name, in the folder that the caller has named or in the system's.
+    /// An unnamed temporary file, in the caller's folder or the system's.
     pub(crate) fn temporary_file(&self) -> io::Result<File> {
         match &self.scratch {
             Some(folder) => tempfile::tempfile_in(folder),
@@ -185,7 +186,7 @@ impl RunBudget {
         }
     }
 
-    /// Fails if there may not be so much on disk.
+    /// Fails if `bytes` on disk exceed the limit.
     pub(crate) fn check_disk(&self, bytes: u64) -> Result<(), Error> {
         let limit = self.limits.quarantine_bytes;
         if bytes <= limit {
@@ -195,7 +196,7 @@ impl RunBudget {
         Err(Error::over_budget("quarantine_bytes", most))
     }
 
-    /// Takes what was received off the budget.
+    /// Counts received bytes, and fails if they exceed the limit.
     pub(crate) fn received(&self, bytes: usize) -> Result<(), Error> {
         let limit = self.limits.received_bytes;
         let before = self.received.fetch_add(bytes as u64, Ordering::Relaxed);

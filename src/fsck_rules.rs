@@ -1,4 +1,4 @@
-//! The rules of git's fsck that a run goes by, and the levels of its messages.
+//! [`FsckRules`]: the levels of git's fsck messages for one run, and the objects that are exempt.
 
 use std::{collections::HashSet, fmt};
 
@@ -11,13 +11,12 @@ mod message;
 pub use message::{FsckLevel, FsckMessage};
 use message::{MESSAGE_COUNT, invalid};
 
-/// Which objects are taken from elsewhere, by the rules of git's fsck.
+/// The rules of git's fsck for received objects.
 ///
-/// The default is what git refuses with `fetch.fsckObjects`, but for three old sins that real history
-/// is full of and that harm nobody: `badTimezone`, `missingSpaceBeforeDate` and `zeroPaddedFilemode`
-/// are ignored. [`strict()`](FsckRules::strict) refuses these, too. A message can be set to another
-/// level, as `fetch.fsck.<msg-id>` does, or single objects be let pass, as those in
-/// `fetch.fsck.skipList`:
+/// By default a run refuses the objects that git refuses with `fetch.fsckObjects`, except for three harmless
+/// faults that are frequent in old history: `badTimezone`, `missingSpaceBeforeDate` and `zeroPaddedFilemode` are
+/// ignored. [`strict()`](FsckRules::strict) refuses these as well. A message can be set to another level, as by
+/// `fetch.fsck.<msg-id>`, and single objects can be exempt, as by `fetch.fsck.skipList`:
 ///
 /// ```
 /// use refsync::{FsckLevel, FsckMessage, FsckRules};
@@ -30,23 +29,23 @@ use message::{MESSAGE_COUNT, invalid};
 /// # Ok::<_, refsync::Error>(())
 /// ```
 ///
-/// # Where it differs from git
-/// It is stricter in three places, where git means to refuse and doesn't:
-/// - A tag with a malformed tagger is refused whatever follows. Git forgets about it if another
-///   header does (`extraHeaderEntry`).
-/// - A `.gitmodules` that starts with a byte order mark is read, as git does when it uses the file.
-///   Git's fsck takes it for one that can't be parsed, which is no error, and sees none of it.
-/// - The byte 0xff in a `.gitmodules` is a byte like others, as for git when it uses the file. On
-///   many platforms git's fsck takes it for the end.
+/// # Differences from git
+/// refsync is stricter in three cases that git intends to refuse and does not:
+/// - A tag with a malformed tagger is refused whatever follows it. Git drops that error if another
+///   header follows (`extraHeaderEntry`).
+/// - A `.gitmodules` that starts with a byte order mark is checked, because git skips the mark when it uses the
+///   file. Git's fsck fails to parse such a file, which is not an error, and checks nothing of it.
+/// - The byte 0xff in a `.gitmodules` is an ordinary byte, as it is when git uses the file. On many platforms git's
+///   fsck takes it for the end of the file.
 ///
-/// What git can't parse is refused whatever the level of its message, and skipped or not: a commit that
-/// ends with its `tree` line, say. To git that is the same: it wouldn't get as far as to the rules.
+/// An object that git cannot parse is refused at any level and even if it is skipped, for example a commit that
+/// ends after its `tree` line. Git fails on such an object before it applies the rules.
 ///
-/// And a `gpgsig` header of a tag is no `extraHeaderEntry`, as for git since 2.52.
+/// A `gpgsig` header of a tag is not an `extraHeaderEntry`, as in git since 2.52.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FsckRules {
-    /// Objects that are taken whatever is wrong with them.
+    /// Objects that are accepted whatever their faults (`fetch.fsck.skipList`).
     pub skip: HashSet<ObjectId>,
     levels: [FsckLevel; MESSAGE_COUNT],
     max_name: usize,
@@ -62,14 +61,14 @@ impl Default for FsckRules {
 }
 
 impl FsckRules {
-    /// Git's own levels: exactly what it refuses with `fetch.fsckObjects`.
+    /// Git's own levels: refuses exactly the objects that git refuses with `fetch.fsckObjects`.
     pub fn strict() -> Self {
         FsckRules::with_levels(FsckMessage::strict_level)
     }
 
-    /// Take every object that git can parse, as it does without `fetch.fsckObjects`.
+    /// Accepts every object that git can parse, as git does without `fetch.fsckObjects`.
     ///
-    /// Trees that hold `.git`, or submodules that run commands, then reach whoever checks them out.
+    /// Trees that contain `.git` and submodules that run commands are then passed on to later clones.
     pub fn none() -> Self {
         FsckRules::with_levels(|_| FsckLevel::Ignore)
     }
@@ -91,11 +90,11 @@ impl FsckRules {
         self.levels[message as usize]
     }
 
-    /// Makes `message` weigh something else.
+    /// Sets the level of `message`.
     ///
     /// # Errors
-    /// [`InvalidOptions`](crate::ErrorKind::InvalidOptions) for one that is fatal to git (`nulInHeader`,
-    /// `unterminatedHeader`) and any level but [`FsckLevel::Error`].
+    /// [`InvalidOptions`](crate::ErrorKind::InvalidOptions) for a message that git calls fatal (`nulInHeader`,
+    /// `unterminatedHeader`) and a level other than [`FsckLevel::Error`].
     pub fn set_level(&mut self, message: FsckMessage, level: FsckLevel) -> Result<(), Error> {
         if !message.can_be_ignored() && level != FsckLevel::Error {
             return Err(invalid(format!("{message} is always an error")));
@@ -104,14 +103,14 @@ impl FsckRules {
         Ok(())
     }
 
-    /// The same in git's words: the name of `fetch.fsck.<name>` and its value.
+    /// Sets a level by the name and the value of git's option `fetch.fsck.<name>`.
     ///
-    /// The level of `largePathname` may be followed by a colon and the length in bytes that is too
-    /// much for a name: `warn:1k`.
+    /// The level of `largePathname` may be followed by a colon and the longest length of a name in bytes:
+    /// `warn:1k`.
     ///
     /// # Errors
-    /// [`InvalidOptions`](crate::ErrorKind::InvalidOptions) for a name or a value that git doesn't know, and as
-    /// [`set_level`](FsckRules::set_level).
+    /// [`InvalidOptions`](crate::ErrorKind::InvalidOptions) for a name or a value that git does not know, and in the
+    /// cases of [`set_level`](FsckRules::set_level).
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
         let message: FsckMessage = name.parse()?;
         let Some((level, max_name)) = value.split_once(':') else {
@@ -127,12 +126,11 @@ impl FsckRules {
         Ok(())
     }
 
-    /// Reads a list of objects for [`skip`](FsckRules::skip) from the text of a file as
-    /// `fetch.fsck.skipList` names one: an id a line, in full, and `#` for the rest of a line that is
-    /// a comment.
+    /// Parses the text of a file in the format of `fetch.fsck.skipList`, for [`skip`](FsckRules::skip): one full
+    /// object id per line; `#` starts a comment.
     ///
     /// # Errors
-    /// [`InvalidOptions`](crate::ErrorKind::InvalidOptions) for a line that holds anything else.
+    /// [`InvalidOptions`](crate::ErrorKind::InvalidOptions) for any other line.
     pub fn parse_skip_list(text: &str) -> Result<HashSet<ObjectId>, Error> {
         let ids = text.lines().map(|line| match line.split_once('#') {
             Some((id, _comment)) => id.trim(),
@@ -145,12 +143,12 @@ impl FsckRules {
         ids.filter(|id| !id.is_empty()).map(parse).collect()
     }
 
-    /// The longest name that is no `largePathname`, in bytes.
+    /// The length in bytes above which a name is a `largePathname`.
     pub(crate) fn max_name(&self) -> usize {
         self.max_name
     }
 
-    /// All of the rules, in the same words for equal ones.
+    /// A text of all rules that is the same for equal rules.
     pub(crate) fn canonical_text(&self) -> String {
         let levels =
             FsckMessage::all().map(|message| format!("{message} {:?}\n", self.level(message)));
@@ -161,7 +159,7 @@ impl FsckRules {
         levels.chain(skip).chain([length]).collect()
     }
 
-    /// Whether there is nothing to look for.
+    /// Whether the rules refuse nothing.
     pub(crate) fn is_none(&self) -> bool {
         self.levels.iter().all(|level| *level != FsckLevel::Error)
     }
@@ -183,7 +181,7 @@ impl fmt::Debug for FsckRules {
     }
 }
 
-/// Bytes, with git's units.
+/// A number of bytes with one of git's units `k`, `m` and `g`.
 fn parse_length(text: &str) -> Option<usize> {
     let (digits, unit) = match text.split_at_checked(text.len().checked_sub(1)?)? {
         (digits, "k" | "K") => (digits, 1024),

@@ -2,42 +2,8 @@
 //! in-process and without a `git` executable.
 //!
 //! It is conservative: refs are created and fast-forwarded, never deleted and never forced. Each end
-//! is a local repository or a remote over smart HTTP: from remote to local it is a pull, from local to
-//! remote a push, and any other pair of ends works the same way.
-//!
-//! # The run
-//! [`sync()`] takes two ends, each a [`RefSource`], and goes through these steps:
-//!
-//! 1. **List** the refs of both ends, as far as the [`RefGlobs`] can select them. A run ends here if
-//!    a listing [for a fetch](RefSource::list_for_fetch) shows that the destination has it all.
-//! 2. **Plan** each selected ref from the two listings alone: it is unchanged, filtered, rejected
-//!    already, to create, or to compare.
-//!
-//! A destination that keeps what it receives in a [`Quarantine`], as a local one does, goes on with
-//!
-//! 3. **Move objects**: ask the source for what the open refs need and the destination lacks, if
-//!    that is anything. Nobody else sees it yet.
-//! 4. **Verify** that everything behind each tip is there. A tip that isn't complete is rejected,
-//!    and the others are fetched without it.
-//! 5. **Compare** ancestry: a fast-forward, or why not. Unknown is never yes.
-//! 6. **Apply**: the objects become part of the store, then each ref moves by compare-and-swap. A
-//!    dry run stops before this step.
-//!
-//! and one that wants to be told what to do, as a remote does, with
-//!
-//! 3. **Compare** ancestry among the source's [`Objects`]. What is rejected here costs no byte; where
-//!    neither end has its objects at hand they come by way of a temporary repository.
-//! 4. **Push** the refs that may move in one request, with one pack of just what the destination
-//!    lacks. A dry run stops before this step. If the remote declines all of them for what may be the
-//!    fault of one, they are tried again in parts.
-//! 5. **Settle** what was answered. Where the answer was lost the refs are listed again, and what is
-//!    there decides.
-//!
-//! Its result, [`SyncRunStats`], has an [`Outcome`] for every selected ref of the source, with a
-//! [`Reason`] where it was rejected. One ref's failure is that ref's outcome and stops
-//! none of the others. An [`Error`] means that the run could not do its work at all; its
-//! [`ErrorKind`] says what to do about it. No ref has moved then, unless the error has
-//! [`stats`](Error::stats) that say otherwise.
+//! is a local repository or a remote over smart HTTP. From remote to local a sync is a pull, from local
+//! to remote a push; any other pair of ends works the same way.
 //!
 //! # Example
 #![cfg_attr(feature = "http", doc = "```no_run")]
@@ -56,15 +22,58 @@
 //! # Ok::<_, refsync::Error>(())
 //! ```
 //!
-//! # Where to look
-//! - To run: [`sync()`], [`SyncOptions`], [`RefGlobs`], [`TagPolicy`], [`Limits`], [`FsckRules`],
-//!   [`Progress`].
-//! - The ends: [`LocalStore`], and with the feature `http` (on by default) `SmartHttp` with its
-//!   `Credentials`, `NetworkPolicy`, `IpNetwork`, `Redirects`, `Timeouts` and `ServerProfile`.
-//! - What came of it: [`SyncRunStats`], [`SyncRunRefs`], [`SyncRunRef`], [`Outcome`], [`Reason`],
-//!   [`FilterReason`], [`Traffic`], and [`Error`]. With the feature `serde` the stats are JSON in the shape of the upstream-sync API.
-//! - To be an end: [`RefSource`], [`Objects`], [`Quarantine`] or [`Push`], [`RefList`], [`SyncContext`], and
-//!   [`ancestry`] for the history behind the tips.
+//! # Tasks
+//! | to | see |
+//! |---|---|
+//! | run a sync | [`sync()`], [`SyncOptions`] |
+//! | select branches and tags | [`RefGlobs`] |
+//! | show the effect without a change | [`SyncOptions::dry_run`] |
+//! | read the result of each ref | [`SyncRunStats`], [`SyncRunRef`], [`Outcome`], [`Reason`], [`FilterReason`] |
+//! | store the result as JSON | the feature `serde`: [`SyncRunStats`] has the shape of the upstream-sync API |
+//! | avoid repeated work in the next run | [`SyncOptions::previous`], `ServerProfile` |
+//! | handle the failure of a run | [`Error::kind`], [`Error::is_retryable`], [`Error::retry_after`], [`Error::stats`] |
+//! | bound time, traffic, memory and disk | [`Limits`], `Timeouts` |
+//! | cancel a run, show its progress | [`SyncOptions::cancel`], [`Progress`] |
+//! | open or make a local repository | [`LocalStore`] |
+//! | connect to a remote | `SmartHttp`, `Credentials` (both with the feature `http`, on by default) |
+//! | restrict the addresses of remotes, or redirects | `NetworkPolicy`, `IpNetwork`, `Redirects` |
+//! | choose the checks of received objects | [`FsckRules`], [`FsckLevel`], [`FsckMessage`] |
+//! | choose whether tags may move | [`TagPolicy`] |
+//! | sync objects that are not in a `.git` folder | [`RefSource`], [`Objects`], [`Quarantine`] or [`Push`], [`RefList`], [`SyncContext`] |
+//! | relate two commits | [`ancestry::compare`] |
+//!
+//! # The run
+//! [`sync()`] takes two ends, each a [`RefSource`], and goes through these steps:
+//!
+//! 1. **List** the refs of both ends, limited to the prefixes that the [`RefGlobs`] can select. A run ends here
+//!    if a listing [through upload-pack](RefSource::list_for_fetch) shows that no ref has to move.
+//! 2. **Plan** each selected ref from the two listings alone: the ref is unchanged, filtered, rejected,
+//!    to create, or to compare.
+//!
+//! A destination with a [`Quarantine`], such as a local one, continues with
+//!
+//! 3. **Move objects**: request the objects that the open refs need and the destination lacks, if there are
+//!    any. Received objects are in the quarantine, which nobody else sees.
+//! 4. **Verify** that every object reachable from each tip exists. An incomplete tip is rejected, and the others
+//!    are fetched without it.
+//! 5. **Compare** ancestry: a fast-forward, or the reason why not. Unknown is never yes.
+//! 6. **Apply**: the objects become part of the store, then each ref moves by compare-and-swap. A
+//!    dry run stops before this step.
+//!
+//! A destination that takes a [`Push`], such as a remote, continues with
+//!
+//! 3. **Compare** ancestry with the source's [`Objects`]. A ref that is rejected here costs no byte. If
+//!    neither end has its objects at hand, they are fetched into a temporary repository first.
+//! 4. **Push** the refs that may move in one request, with one pack of the objects that the destination
+//!    lacks. A dry run stops before this step. If the remote declines the whole push, which may be due to
+//!    one ref, the refs are pushed again in parts.
+//! 5. **Settle** the remote's report. If the report is lost, the refs are listed again, and the listing
+//!    decides.
+//!
+//! The result, [`SyncRunStats`], has an [`Outcome`] for every selected ref of the source, with a
+//! [`Reason`] if the ref was rejected. The failure of one ref is that ref's outcome and stops none of the
+//! others. An [`Error`] means that the run could not do its work at all. No ref has moved then, except if the
+//! error has [`stats`](Error::stats) that say otherwise.
 
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]

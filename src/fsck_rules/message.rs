@@ -6,24 +6,24 @@ use std::{fmt, str::FromStr};
 
 use crate::{Error, ErrorKind};
 
-/// The weight of a message.
+/// The level of a message: what a fault does to the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FsckLevel {
-    /// The object is taken.
+    /// The object is accepted.
     Ignore,
-    /// The object is taken. Git prints a warning; nobody is told here.
+    /// The object is accepted. Git prints a warning; refsync prints nothing.
     Warn,
-    /// The object is refused, and everything that needs it.
+    /// The object is refused, and the refs that need it are rejected.
     Error,
 }
 
-/// Git's own severities: how a message weighs unless it is set to something else.
+/// Git's own severities, from which the default levels follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Severity {
-    /// An error that can't be made less.
+    /// An error whose level cannot be lowered.
     Fatal,
     Error,
-    /// An error for what comes from elsewhere: `git index-pack --strict` promotes it.
+    /// A warning that `git index-pack --strict` promotes to an error.
     Warn,
     Info,
     Unset,
@@ -31,9 +31,9 @@ enum Severity {
 
 macro_rules! messages {
     ($($(#[$doc:meta])+ $id:ident = $name:literal, $severity:ident;)+) => {
-        /// A fault of an object, by git's name for it ("FSCK MESSAGES" in git-fsck(1)).
+        /// A fault of an object, with git's message id ("FSCK MESSAGES" in git-fsck(1)).
         ///
-        /// Git's messages about refs have no place here: they aren't about objects.
+        /// Git's messages about refs are left out.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum FsckMessage {
@@ -143,7 +143,7 @@ messages! {
     HasDotdot = "hasDotdot", Warn;
     /// A tree entry that some file system takes for `.git`.
     HasDotgit = "hasDotgit", Warn;
-    /// A tree entry with a name of more than 4,096 bytes, or what [`FsckRules::set`](crate::FsckRules::set) says.
+    /// A tree entry with a name of more than 4,096 bytes, or more than [`FsckRules::set`](crate::FsckRules::set) allows.
     LargePathname = "largePathname", Warn;
     /// A tree entry with the null id.
     NullSha1 = "nullSha1", Warn;
@@ -153,7 +153,7 @@ messages! {
     ZeroPaddedFilemode = "zeroPaddedFilemode", Warn;
     /// A tree entry with a mode that git doesn't write.
     BadFilemode = "badFilemode", Info;
-    /// A tag with a name that isn't one for a ref.
+    /// A tag with a name that is not a valid ref name.
     BadTagName = "badTagName", Info;
     /// `.gitattributes` is a symbolic link.
     GitattributesSymlink = "gitattributesSymlink", Info;
@@ -171,7 +171,8 @@ messages! {
 
 pub(super) const MESSAGE_COUNT: usize = MESSAGES.len();
 
-/// Messages about old history that harm nobody: the large forges take it, and readers cope with it.
+/// The messages that are ignored by default: frequent in old history and harmless. The large forges accept such
+/// objects, and git reads them.
 const TOLERATED: [FsckMessage; 3] = [
     FsckMessage::BadTimezone,
     FsckMessage::MissingSpaceBeforeDate,
@@ -179,12 +180,12 @@ const TOLERATED: [FsckMessage; 3] = [
 ];
 
 impl FsckMessage {
-    /// All of them.
+    /// All messages.
     pub fn all() -> impl Iterator<Item = FsckMessage> {
         MESSAGES.iter().map(|&(message, ..)| message)
     }
 
-    /// Git's name for it, as it stands behind `fetch.fsck.`: `hasDotgit`.
+    /// Git's message id, as in `fetch.fsck.<msg-id>`: `hasDotgit`.
     pub fn name(self) -> &'static str {
         MESSAGES[self as usize].1
     }
@@ -193,7 +194,7 @@ impl FsckMessage {
         MESSAGES[self as usize].2
     }
 
-    /// Its level for `git index-pack --strict`, which is what `fetch.fsckObjects` runs.
+    /// The level with `git index-pack --strict`, which `fetch.fsckObjects` runs.
     pub(super) fn strict_level(self) -> FsckLevel {
         match self.severity() {
             Severity::Fatal | Severity::Error | Severity::Warn => FsckLevel::Error,
@@ -222,7 +223,7 @@ impl fmt::Display for FsckMessage {
     }
 }
 
-/// By git's name, in any case.
+/// Parses git's message id, in any case.
 impl FromStr for FsckMessage {
     type Err = Error;
 
@@ -233,7 +234,7 @@ impl FromStr for FsckMessage {
     }
 }
 
-/// Git's words: `error`, `warn` and `ignore`.
+/// Parses git's `error`, `warn` and `ignore`.
 impl FromStr for FsckLevel {
     type Err = Error;
 

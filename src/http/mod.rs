@@ -1,4 +1,4 @@
-//! A remote over smart HTTP as an end of a sync.
+//! [`SmartHttp`]: a remote repository over git's smart HTTP protocol, as an end of a sync.
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 
@@ -23,12 +23,12 @@ mod tests;
 
 const AGENT: &str = concat!("refsync/", env!("CARGO_PKG_VERSION"));
 
-/// A repository behind a server that speaks Git's smart HTTP: protocol v2, or v1 and v0 where the
-/// server is too old for it.
+/// A remote repository over git's smart HTTP protocol (gitprotocol-http(5)), in protocol v2, or in v1 or v0 if the
+/// server is too old for v2.
 ///
-/// A `SmartHttp` keeps its connection between runs, and the profile of the server: from the second run
-/// on, a server that speaks v2 is asked for its refs at once. A [`ServerProfile`] does the same for the
-/// first run. Each of the `with_` functions closes the connection and forgets what was learnt on it.
+/// A `SmartHttp` keeps its connection and the profile of the server between runs: from the second run on it sends
+/// `ls-refs` to a v2 server at once. A stored [`ServerProfile`] does the same for the first run. Each of the
+/// `with_` functions closes the connection and drops the session's data.
 ///
 /// ```
 /// use refsync::{Credentials, SmartHttp};
@@ -45,20 +45,21 @@ pub struct SmartHttp {
     timeouts: Timeouts,
     extra_roots: Vec<CertificateDer<'static>>,
     crypto: Option<Arc<CryptoProvider>>,
-    /// Whether the server takes no pack without its length, once a push has shown that.
+    /// Whether a push has shown that the server requires a Content-Length (HTTP 411).
     says_lengths: Arc<AtomicBool>,
-    /// Taken for the time of a request, so that two runs at once don't share one.
+    /// Taken out for the time of a request, so that concurrent runs do not share a session.
     session: Mutex<Option<Session>>,
     given_profile: Option<ServerProfile>,
-    /// The given profile, until a run has learnt more.
+    /// The given profile, replaced by that of the last listing.
     profile: Mutex<Option<ServerProfile>>,
 }
 
 impl SmartHttp {
-    /// The repository at this URL. Nothing is connected to yet.
+    /// Makes the end for the repository at `url`, without a connection yet.
     ///
-    /// Fails with [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl) unless it is an `https` or `http` URL with a host and
-    /// without credentials in it.
+    /// # Errors
+    /// [`ErrorKind::InvalidUrl`](crate::ErrorKind::InvalidUrl) unless it is an `https` or `http` URL with a host
+    /// and without credentials in it.
     pub fn new(url: &str) -> Result<Self, Error> {
         Ok(SmartHttp {
             url: RemoteUrl::parse(url)?,
@@ -75,8 +76,7 @@ impl SmartHttp {
         })
     }
 
-    /// Closes the connection, which was made and authenticated under other settings, and forgets what
-    /// was learnt on it.
+    /// Drops the session: its connection was made and authenticated under other settings.
     fn start_anew(mut self) -> Self {
         self.session = Mutex::default();
         self.says_lengths = Arc::default();
@@ -84,51 +84,50 @@ impl SmartHttp {
         self
     }
 
-    /// Authenticates with these. They are sent to the URL's origin only.
+    /// Sets the credentials, which are sent to the URL's origin only.
     #[must_use]
     pub fn with_credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
         self.start_anew()
     }
 
-    /// Sets the addresses that may be connected to. The default is https to public addresses.
+    /// Sets the policy for connections. The default is https to public addresses.
     #[must_use]
     pub fn with_network_policy(mut self, policy: NetworkPolicy) -> Self {
         self.policy = policy;
         self.start_anew()
     }
 
-    /// Sets which redirects are followed. The default is none.
+    /// Sets the redirects that are followed. The default is none.
     #[must_use]
     pub fn with_redirects(mut self, redirects: Redirects) -> Self {
         self.redirects = redirects;
         self.start_anew()
     }
 
-    /// Sets how long to wait for the network.
+    /// Sets the longest waits for the network.
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
         self.start_anew()
     }
 
-    /// Trusts this DER-encoded certificate authority beside the public ones.
+    /// Trusts a further certificate authority, given as DER, in addition to the public ones.
     #[must_use]
     pub fn with_root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
         self.extra_roots.push(CertificateDer::from(der.into()));
         self.start_anew()
     }
 
-    /// Makes TLS of this cryptography. The default is that which the process has made rustls' default
-    /// ([`CryptoProvider::install_default`]), or else that of the feature `ring` or `aws-lc-rs`.
+    /// Sets the cryptography provider of TLS. The default is the process-level one
+    /// ([`CryptoProvider::install_default`]), or else the one of the feature `ring` or `aws-lc-rs`.
     #[must_use]
     pub fn with_crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
         self.crypto = Some(provider);
         self.start_anew()
     }
 
-    /// Starts with what an earlier run has learnt about the server. A profile of another URL is
-    /// ignored.
+    /// Starts with the profile that an earlier run returned. A profile of another URL is ignored.
     #[must_use]
     pub fn with_profile(mut self, profile: ServerProfile) -> Self {
         if *profile.url() == self.url {
@@ -137,9 +136,8 @@ impl SmartHttp {
         self.start_anew()
     }
 
-    /// The profile of the server after a run, for later runs; `None` if it would spare them nothing: the
-    /// server is older than v2, it redirects, it hasn't been listed for a fetch, or the last listing
-    /// failed.
+    /// The profile of the server after a run, for later runs. `None` if a profile would save no request: the
+    /// server does not speak v2, it redirects, it was not listed through upload-pack, or the last listing failed.
     pub fn profile(&self) -> Option<ServerProfile> {
         let profile = self.profile.lock();
         profile.unwrap_or_else(PoisonError::into_inner).clone()
@@ -179,7 +177,7 @@ impl RefSource for SmartHttp {
         if service == Service::ReceivePack {
             return self.list_for_push(run);
         }
-        // No prefix is all of it, HEAD with the rest.
+        // An empty list of prefixes stands for all refs, HEAD included.
         let head = ["HEAD".into()].into_iter().filter(|_| !prefixes.is_empty());
         let prefixes: Vec<_> = prefixes.iter().cloned().chain(head).collect();
         let listed = self.list_upload_pack(&prefixes, &["peel", "symrefs"], run)?;

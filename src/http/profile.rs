@@ -1,22 +1,20 @@
-//! The facts about a server that are worth keeping between runs.
+//! [`ServerProfile`]: the facts about a server that are worth storing between runs.
 
 use std::{fmt, str::FromStr};
 
 use crate::{Error, ErrorKind, ObjectFormat, RemoteUrl};
 
-/// A profile of a server, learnt by one run for the next: a server that is known to speak protocol
-/// v2 is asked for its refs at once, and not for its capabilities first. That saves a round trip in
-/// each run.
+/// The profile of a server that speaks protocol v2. A run with a profile sends `ls-refs` at once and does not
+/// request the capabilities first, which saves one round trip per run.
 ///
-/// [`SmartHttp::profile`](crate::SmartHttp::profile) hands it out, and
-/// [`SmartHttp::with_profile`](crate::SmartHttp::with_profile) takes it back, in another process
-/// perhaps. A profile is about one URL and holds no secret. Nothing rests on its being true: a server
-/// that turns out to be another one is asked for its capabilities after all, and a wrong profile costs
-/// that one attempt.
+/// [`SmartHttp::profile`](crate::SmartHttp::profile) returns it after a run, and
+/// [`SmartHttp::with_profile`](crate::SmartHttp::with_profile) takes it for a later one, for example in another
+/// process. A profile is for one URL and holds no secret. A wrong or stale profile costs one request: after an
+/// unexpected answer the capabilities are requested as usual.
 ///
-/// Its text, `1 v2 sha1 https://git.example.com/acme/app.git`, starts with the version of the form;
-/// with the feature `serde` it is a string of that text. One that can't be read, such as one from a
-/// later version of this crate, is best dropped.
+/// Its text form, `1 v2 sha1 https://git.example.com/acme/app.git`, starts with the version of the format. With the
+/// feature `serde` a profile is a string of that text. Drop a text that cannot be parsed, for example one from a
+/// later version of this crate.
 ///
 /// ```
 /// let text = "1 v2 sha1 https://git.example.com/acme/app.git";
@@ -36,7 +34,7 @@ pub struct ServerProfile {
     object_format: ObjectFormat,
 }
 
-/// The version of the form, and the version of the protocol.
+/// The version of the text form, and the version of the protocol.
 const FORM: &str = "1 v2";
 
 impl ServerProfile {
@@ -45,12 +43,12 @@ impl ServerProfile {
         ServerProfile { url, object_format }
     }
 
-    /// The URL that the profile is about.
+    /// The URL of the repository.
     pub fn url(&self) -> &RemoteUrl {
         &self.url
     }
 
-    /// The hash that the repository's object ids were made with.
+    /// The hash of the repository's object ids.
     pub fn object_format(&self) -> ObjectFormat {
         self.object_format
     }
@@ -62,8 +60,8 @@ impl fmt::Display for ServerProfile {
     }
 }
 
-/// Fails with [`ErrorKind::InvalidOptions`] if the text is none that this version of the crate
-/// writes, and with [`ErrorKind::InvalidUrl`] if it isn't about a URL.
+/// Fails with [`ErrorKind::InvalidOptions`] if the text is not in the format of this version of the crate, and
+/// with [`ErrorKind::InvalidUrl`] if its URL is invalid.
 impl FromStr for ServerProfile {
     type Err = Error;
 
@@ -71,14 +69,14 @@ impl FromStr for ServerProfile {
         let rest = text.strip_prefix(FORM);
         let rest = rest.and_then(|rest| rest.strip_prefix(' '));
         let (format, url) = rest.and_then(|rest| rest.split_once(' ')).ok_or_else(|| {
-            let text = "this is not a server's profile of a known form";
+            let text = "the text is not a server profile of a known version";
             Error::new(ErrorKind::InvalidOptions, text)
         })?;
         let formats = [ObjectFormat::Sha1, ObjectFormat::Sha256];
         let mut formats = formats.into_iter();
         let format = formats.find(|known| known.to_string() == format);
         let object_format = format.ok_or_else(|| {
-            let text = "the server's profile has an unknown object format";
+            let text = "the server profile has an unknown object format";
             Error::new(ErrorKind::InvalidOptions, text)
         })?;
         let url = RemoteUrl::parse(url)?;

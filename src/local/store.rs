@@ -1,4 +1,4 @@
-//! A Git repository on disk as an end of a sync.
+//! [`LocalStore`]: a git repository on disk as an end of a sync.
 
 use std::{
     collections::HashMap,
@@ -32,8 +32,8 @@ const PATH_MAX: usize = 4095;
 /// A local repository: bare or not, SHA-1 or SHA-256, with loose and packed refs and objects,
 /// alternates and linked worktrees.
 ///
-/// Only the repository's own configuration is read, never a system's or a user's, and no
-/// environment variables. Replace refs and grafts are not followed.
+/// Only the repository's own configuration is read; the system's and the user's configuration and environment
+/// variables are not. Replace refs and grafts are not followed.
 #[derive(Clone)]
 pub struct LocalStore {
     pub(super) repo: gix::ThreadSafeRepository,
@@ -42,10 +42,11 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens the repository at `path`: a bare one, a worktree, or a `.git` folder.
+    /// Opens the repository at `path`: a bare repository, a worktree, or a `.git` folder.
     ///
-    /// Fails with [`ErrorKind::NotARepository`] if there is none, and with
-    /// [`ErrorKind::Unsupported`] if it keeps its refs as a reftable or is a partial clone.
+    /// # Errors
+    /// [`ErrorKind::NotARepository`] if there is none, and [`ErrorKind::Unsupported`] if its refs are in a reftable
+    /// or it is a partial clone.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
         let repo = repository::open(&path)?;
@@ -58,12 +59,15 @@ impl LocalStore {
         })
     }
 
-    /// Makes an empty bare repository at `path` as `git init --bare` does, with the folders above it,
-    /// and opens it. What is there already stays as it is, and so does a repository.
+    /// Makes an empty bare repository at `path` as `git init --bare` does, with missing parent folders, and opens
+    /// it. Existing files are not changed; an existing repository is only opened.
     ///
-    /// Its HEAD names `master`, until a run brings the source's default branch (see
-    /// [`SyncOptions::set_head`](crate::SyncOptions::set_head)). Fails with
-    /// [`ErrorKind::ObjectFormatMismatch`] if a repository of another format is there.
+    /// HEAD names `master` until a run sets it to the source's default branch
+    /// ([`SyncOptions::set_head`](crate::SyncOptions::set_head)).
+    ///
+    /// # Errors
+    /// [`ErrorKind::LocalIo`] if it cannot be written, and [`ErrorKind::ObjectFormatMismatch`] if a repository of
+    /// another format exists there.
     pub fn init(path: impl AsRef<Path>, format: ObjectFormat) -> Result<Self, Error> {
         let path = path.as_ref();
         init::init_bare(path, format).map_err(|err| {
@@ -73,14 +77,14 @@ impl LocalStore {
         LocalStore::open(path)?.of_format(format)
     }
 
-    /// Opens the repository at `path`, or makes a bare one where there is nothing: no file of that
-    /// name, or an empty folder.
+    /// Opens the repository at `path`, or makes a bare one if `path` does not exist or is an empty folder.
     ///
-    /// Fails as [`open`](LocalStore::open) does for a folder of anything else, and with
-    /// [`ErrorKind::ObjectFormatMismatch`] for a repository of another format.
+    /// # Errors
+    /// Those of [`open`](LocalStore::open) for a folder with other content, those of [`init`](LocalStore::init),
+    /// and [`ErrorKind::ObjectFormatMismatch`] for a repository of another format.
     pub fn open_or_init(path: impl AsRef<Path>, format: ObjectFormat) -> Result<Self, Error> {
         let path = path.as_ref();
-        // What can't be listed is left to `open`, which says what is wrong with it.
+        // A folder that cannot be listed is left to `open`, whose error names the fault.
         if init::is_vacant(path).unwrap_or(false) {
             return LocalStore::init(path, format);
         }
@@ -96,12 +100,12 @@ impl LocalStore {
         Err(Error::new(ErrorKind::ObjectFormatMismatch, text))
     }
 
-    /// The path that it was opened at.
+    /// The path that the repository was opened at.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The hash that its object ids are made with.
+    /// The hash of the repository's object ids.
     pub fn object_format(&self) -> ObjectFormat {
         self.object_format
     }
@@ -142,11 +146,11 @@ impl RefSource for LocalStore {
         let repo = self.repo.to_thread_local();
         let config = repo.config_snapshot();
         if service == Service::ReceivePack {
-            // A mode that can't be had is said before anything is fetched.
+            // An invalid `core.sharedRepository` fails the run before a fetch.
             Sharing::of(&config)?;
         }
         let folds_case = config.boolean("core.ignoreCase").unwrap_or(false);
-        // A name that stands in the way in another case may begin in another case.
+        // A conflicting name may differ in the case of its prefix as well.
         let both = Namespace::ALL.map(|namespace| namespace.prefix().into());
         let prefixes = if folds_case { &both } else { prefixes };
         let prefixes: Vec<_> = listable(prefixes).collect();
@@ -181,7 +185,7 @@ impl RefSource for LocalStore {
         let repo = self.repo.to_thread_local();
         let mut objects = LocalObjects::open(&repo, ReadMemory::own(run.limits()))?;
         let mut pack = prepare(&repo, &objects, request, run);
-        // What looks damaged may have been repacked while it was being looked for.
+        // Objects that seem damaged may have been repacked in the meantime.
         if let Err(NoPack::Fault(_)) = pack {
             objects.refresh()?;
             pack = prepare(&repo, &objects, request, run);

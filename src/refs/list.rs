@@ -1,4 +1,4 @@
-//! The refs of one end, and the rules that the end has for them.
+//! [`RefList`]: the refs of one end, and the end's rules for ref names.
 
 use std::borrow::Cow;
 
@@ -10,36 +10,36 @@ use super::{
 };
 use crate::{ObjectFormat, ObjectId};
 
-/// The refs that an end lists, and the rules that it has for them.
+/// The listing of an end: its refs, and its rules for ref names.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RefList {
-    /// The hash that the end's object ids are made with.
+    /// The hash of the end's object ids.
     pub object_format: ObjectFormat,
     /// Sorted by name, no name twice.
     pub(crate) refs: RefTable,
-    /// Other objects that the end says to have with everything behind them (`.have` lines, refs of other
+    /// Further objects that the end has with everything reachable from them (`.have` lines, refs of other
     /// namespaces).
     pub haves: Vec<ObjectId>,
-    /// Commits that the end has without their parents, as far as it says.
+    /// The shallow boundary: commits that the end has without their parents. Empty if the end does not report it.
     pub shallow: Vec<ObjectId>,
-    /// The branch (its full name) that HEAD names, born or not, as far as the end says: its default
-    /// branch.
+    /// The default branch: the full name of the branch that HEAD names, born or not. `None` if HEAD is detached
+    /// or the end does not report it.
     pub default_branch: Option<BString>,
-    /// Branches (full names) that a worktree of this end has checked out. They don't move.
+    /// The full names of the branches that are checked out in worktrees of this end. A run does not move them.
     pub checked_out: Vec<BString>,
-    /// Whether names that differ in case only can't exist side by side (`core.ignoreCase`).
+    /// Whether names that differ only in case conflict (`core.ignoreCase`).
     pub folds_case: bool,
-    /// The longest path component that a name may have here, in bytes.
+    /// The longest path component of a ref name at this end, in bytes.
     pub longest_component: usize,
-    /// The longest name that a ref may have here, in bytes.
+    /// The longest full ref name at this end, in bytes.
     pub longest_name: usize,
 }
 
 impl RefList {
-    /// A list of `refs` in any order, from an end without rules of its own.
+    /// Makes a list of `refs` in any order, for an end without rules for names.
     ///
-    /// The first of two refs with the same name counts.
+    /// If two refs have the same name, the first one is kept.
     pub fn new<'a>(
         object_format: ObjectFormat,
         refs: impl IntoIterator<Item = AdvertisedRef<'a>>,
@@ -82,7 +82,7 @@ impl RefList {
         self.refs.is_empty()
     }
 
-    /// The ref of that full name.
+    /// The ref with the full name `name`.
     pub fn find(&self, name: &BStr) -> Option<AdvertisedRef<'_>> {
         self.refs.find(name)
     }

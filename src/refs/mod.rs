@@ -1,4 +1,4 @@
-//! Ref names, and the lists of refs that ends show.
+//! Ref names, and the lists of refs that ends return.
 
 mod list;
 mod names;

@@ -1,4 +1,4 @@
-//! Full ref names: their namespace, and what git allows a ref to be called.
+//! Full ref names: their namespace, and git's rules for valid names (git-check-ref-format(1)).
 
 use std::borrow::Cow;
 
@@ -25,9 +25,9 @@ impl Namespace {
         }
     }
 
-    /// Splits a full ref name into its namespace and its short name; `None` outside of both.
+    /// Splits a full ref name into its namespace and its short name; `None` for a name outside of both.
     pub fn split(full_name: &BStr) -> Option<(Namespace, &BStr)> {
-        // One by one, so that each prefix is known when this is compiled: it is asked of every ref.
+        // Written out, so that each prefix is a constant: this is called for every ref.
         let within = |namespace: Namespace| {
             let short = full_name.strip_prefix(namespace.prefix().as_bytes());
             short.map(|short| (namespace, short.as_bstr()))
@@ -36,7 +36,7 @@ impl Namespace {
     }
 }
 
-/// The form of a name that is equal for two names which are the same ref, with case folded or not.
+/// A form of a name that is equal for two names of the same ref. Folds the case if `folds_case`.
 pub(crate) fn fold(name: &[u8], folds_case: bool) -> Cow<'_, [u8]> {
     if folds_case {
         Cow::Owned(name.to_str_lossy().to_lowercase().into_bytes())
@@ -56,8 +56,8 @@ pub(crate) fn is_branch(full_name: &BStr) -> bool {
     namespace == Some(Namespace::Branch) && is_valid_name(full_name)
 }
 
-/// A name as most are: below `refs/`, of letters, digits, `-`, `_`, and of dots and slashes where
-/// they can do no harm.
+/// A quick test that accepts most valid names and no invalid one: below `refs/`, with letters, digits, `-`, `_`,
+/// single dots and single slashes.
 fn is_plain_name(full_name: &[u8]) -> bool {
     let mut last = b'/';
     let mut is_harmless = |byte: &u8| {
@@ -65,7 +65,7 @@ fn is_plain_name(full_name: &[u8]) -> bool {
         PLAIN[usize::from(*byte)]
             || match byte {
                 b'/' | b'.' => !matches!(before, b'/' | b'.'),
-                // It may be `.lock`.
+                // `.l` may begin `.lock`.
                 b'l' => before != b'.',
                 _ => false,
             }
@@ -75,7 +75,7 @@ fn is_plain_name(full_name: &[u8]) -> bool {
         && !matches!(last, b'/' | b'.')
 }
 
-/// The bytes that do no harm anywhere.
+/// The bytes that are valid at any place of a name.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = 0;

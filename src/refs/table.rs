@@ -1,4 +1,4 @@
-//! Refs as an end lists them, many in little memory.
+//! Advertised refs, and a compact table of them.
 
 use bstr::{BStr, ByteSlice};
 
@@ -7,27 +7,27 @@ use crate::ObjectId;
 /// One ref as an end lists it: an *advertised ref*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdvertisedRef<'a> {
-    /// The full name, such as `refs/heads/main`. It comes from the other side and may be anything.
+    /// The full name, such as `refs/heads/main`. It comes from the end unchecked and may hold any bytes.
     pub name: &'a BStr,
-    /// The tip: what the ref points to. The null id if the ref exists but leads nowhere: it is
-    /// damaged, or a symbolic ref to one that isn't born yet.
+    /// The tip: the object that the ref points to. The null id for a damaged ref, and for a symbolic ref to an
+    /// unborn one.
     pub target: ObjectId,
-    /// Whether the tip is an annotated tag, with another object behind it, as far as the end says.
+    /// Whether the end reports that the tip is an annotated tag, by its peeled target.
     pub annotated: bool,
-    /// Whether this is a symbolic ref, as far as the end says.
+    /// Whether the end reports that this is a symbolic ref.
     pub symbolic: bool,
 }
 
-/// Refs one after the other: each takes its name, its id, and 16 bytes.
+/// A compact table of refs: each takes its name, its id, and 16 bytes.
 ///
-/// A listing may have a million refs, and most runs are about refs that didn't change. What these
-/// cost is the memory that they touch.
+/// A listing may have a million refs, most of them unchanged in most runs. Their cost is the memory that they
+/// touch.
 #[derive(Clone, Default)]
 pub(crate) struct RefTable {
     /// The id of each ref, and its name behind that.
     bytes: Vec<u8>,
     rows: Vec<Row>,
-    /// Whether they are anything but sorted by name, each once.
+    /// Whether the rows are not known to be sorted by name without duplicates.
     is_mixed: bool,
 }
 
@@ -77,7 +77,7 @@ impl RefTable {
         self.rows.get(at).map(|row| row.read(&self.bytes))
     }
 
-    /// That at a place which there is.
+    /// The ref at an existing position.
     pub(crate) fn at(&self, at: usize) -> AdvertisedRef<'_> {
         self.rows[at].read(&self.bytes)
     }
@@ -87,7 +87,7 @@ impl RefTable {
     }
 
     pub(crate) fn push(&mut self, new: AdvertisedRef<'_>) {
-        // Now that both are at hand; to see to it later takes longer than all of the rest.
+        // Compared here, where both names are in the cache: a later pass would take longer than all the rest.
         let last = self.rows.last();
         self.is_mixed |= last.is_some_and(|last| last.name(&self.bytes) >= new.name);
         let id = new.target.as_slice();
@@ -105,15 +105,15 @@ impl RefTable {
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(AdvertisedRef<'_>) -> bool) {
         let before = self.rows.len();
         self.rows.retain(|row| keep(row.read(&self.bytes)));
-        // Few of many are likely to be kept for long.
+        // A table that has lost most of its rows is likely to live long: give the memory back.
         if self.rows.len() < before / 2 {
             *self = self.iter().collect();
         }
     }
 
-    /// Sorts by name. Of those of one name the first one stays.
+    /// Sorts by name. Of refs with the same name the first one stays.
     pub(crate) fn sort(&mut self) {
-        // Most ends list theirs in order.
+        // Most ends list their refs in order.
         if std::mem::take(&mut self.is_mixed) {
             let name = |row: &Row| row.name(&self.bytes);
             self.rows.sort_by(|a, b| name(a).cmp(name(b)));
@@ -121,7 +121,7 @@ impl RefTable {
         }
     }
 
-    /// The ref of that name, if these are sorted.
+    /// The ref with the name `name`. The table has to be sorted.
     pub(crate) fn find(&self, name: &BStr) -> Option<AdvertisedRef<'_>> {
         let found = self
             .rows
@@ -130,7 +130,7 @@ impl RefTable {
     }
 }
 
-/// Facts that take more than one line of a server to know.
+/// Changes by later lines of a server's listing.
 #[cfg(feature = "http")]
 impl RefTable {
     pub(crate) fn last(&self) -> Option<AdvertisedRef<'_>> {
@@ -143,7 +143,7 @@ impl RefTable {
         }
     }
 
-    /// Forgets which of them are annotated tags.
+    /// Marks all refs as not annotated.
     pub(crate) fn clear_annotated(&mut self) {
         self.rows.iter_mut().for_each(|row| row.annotated = false);
     }

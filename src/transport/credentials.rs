@@ -17,8 +17,8 @@ const BASIC: &str = "Basic ";
 /// (scheme, host and port) of the URL that they are used with. Secrets are part of no `Debug` output,
 /// error or log.
 ///
-/// A username with a `:`, and a control character or an empty secret anywhere, are refused with
-/// [`ErrorKind::InvalidOptions`] before anything is sent.
+/// A username with a `:`, a control character in any part, and an empty secret are refused with
+/// [`ErrorKind::InvalidOptions`] before a request is sent.
 #[derive(Clone)]
 pub struct Credentials(Kind);
 
@@ -29,7 +29,7 @@ enum Kind {
 }
 
 impl Credentials {
-    /// Log in with `token`, under the username `x-access-token` that the large forges understand.
+    /// A token, sent with the username `x-access-token`, which the large forges accept.
     pub fn token(token: impl Into<String>) -> Self {
         Credentials(Kind::Token {
             token: token.into(),
@@ -37,7 +37,7 @@ impl Credentials {
         })
     }
 
-    /// Log in with `username` and `password`.
+    /// A username and a password.
     pub fn username_password(username: impl Into<String>, password: impl Into<String>) -> Self {
         Credentials(Kind::UsernamePassword {
             username: username.into(),
@@ -45,7 +45,7 @@ impl Credentials {
         })
     }
 
-    /// The same credentials under another username, for servers that want a certain one with a token.
+    /// Replaces the username, for servers that require a certain one with a token.
     #[must_use]
     pub fn with_username(mut self, name: impl Into<String>) -> Self {
         match &mut self.0 {
@@ -86,10 +86,10 @@ impl Credentials {
     }
 }
 
-/// An `Authorization` header that only our own connections get to see.
+/// An `Authorization` header whose value is known to our own sockets only.
 ///
-/// ureq logs each request as it writes it, with every byte. So it is given something to stand in for
-/// the value, which nobody can guess, and the value comes in its place on the way to the socket.
+/// ureq logs every byte of a request. So ureq is given a random placeholder for the value, and the socket replaces
+/// the placeholder with the value.
 pub(super) struct Authorization {
     value: HeaderValue,
     stand_in: HeaderValue,
@@ -108,7 +108,7 @@ impl Authorization {
         })
     }
 
-    /// Whether a server has put the secret into its `text`, in one form or the other.
+    /// Whether `text`, sent by a server, contains the secret in plain or encoded form.
     pub(super) fn is_in(&self, text: &[u8]) -> bool {
         let encoded = self.value.as_bytes().strip_prefix(BASIC.as_bytes());
         let encoded = encoded.expect("it is Basic authentication");

@@ -1,4 +1,4 @@
-//! The addresses that may be connected to.
+//! [`NetworkPolicy`]: the schemes and addresses that connections are allowed to.
 
 use std::net::IpAddr;
 
@@ -8,24 +8,23 @@ use crate::{Error, ErrorKind};
 
 mod network;
 
-/// Which connections may be made at all.
+/// The schemes and addresses that connections are allowed to.
 ///
-/// The default is [`public()`](NetworkPolicy::public), which suits URLs that come from strangers.
-/// The rule on addresses holds for each address that is about to be connected to, whatever name or
-/// notation it came from. What the policy forbids fails with [`ErrorKind::Forbidden`].
+/// The default is [`public()`](NetworkPolicy::public), which is meant for URLs from untrusted users. The policy is
+/// applied to each address right before the connection, after name resolution and whatever the notation in the URL.
+/// A forbidden connection fails with [`ErrorKind::Forbidden`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NetworkPolicy {
-    /// Whether unencrypted `http` is allowed. Credentials then travel in clear text.
+    /// Whether unencrypted `http` is allowed. Credentials are then sent in clear text.
     pub allow_plain_http: bool,
-    /// Whether addresses outside of the public internet are allowed: this machine, private networks,
-    /// and everything else that the special-purpose registries of IANA (RFC 6890) list as not
-    /// globally reachable. Addresses at which a cloud answers its own machines count as such, too.
+    /// Whether addresses outside the public internet are allowed: this machine, private networks, and all others
+    /// that IANA's special-purpose registries (RFC 6890) list as not globally reachable. The platform addresses of
+    /// clouds belong to them.
     pub allow_private_networks: bool,
-    /// Networks that are refused whatever else is allowed, such as a service's own where private ones
-    /// are allowed, or public addresses behind which internal ones are. Where there is any, addresses
-    /// that stand for others are refused as well: the unspecified ones, and those of IPv6 that a
-    /// translator takes an IPv4 address from.
+    /// Networks that are always refused: for example the service's own network if private ones are allowed, or
+    /// public addresses that lead to internal ones. If there is any, addresses that stand for others are refused
+    /// as well: the unspecified addresses, and IPv6 addresses that a translator maps to an IPv4 address.
     pub refused_networks: Vec<IpNetwork>,
 }
 
@@ -39,7 +38,7 @@ impl NetworkPolicy {
         }
     }
 
-    /// Everything: private networks, this machine, and plain `http`.
+    /// Any connection: private networks, this machine, and plain `http`.
     pub fn any() -> Self {
         NetworkPolicy {
             allow_plain_http: true,
@@ -48,7 +47,7 @@ impl NetworkPolicy {
         }
     }
 
-    /// The same policy that refuses this network, too.
+    /// Adds a network to those that are always refused.
     ///
     /// ```
     /// let policy = refsync::NetworkPolicy::any().refusing("10.20.0.0/16".parse()?);
@@ -70,7 +69,7 @@ impl NetworkPolicy {
         ))
     }
 
-    /// Names for this machine are not even looked up (RFC 6761 section 6.3).
+    /// Refuses the names of this machine without resolving them (RFC 6761 section 6.3).
     pub(super) fn allows_name(&self, host: &str) -> bool {
         let is_local = host == "localhost" || host.ends_with(".localhost");
         self.allow_private_networks || !is_local

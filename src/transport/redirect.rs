@@ -2,10 +2,10 @@ use ureq::http::{StatusCode, Uri};
 
 use super::{Origin, RemoteUrl};
 
-/// Which redirects are followed.
+/// The redirects that are followed.
 ///
-/// Only the first request can be redirected, as with git's `http.followRedirects=initial`, and only
-/// once; what follows goes to where that led. Everything else fails with
+/// Only the first request of a run can be redirected, as with git's `http.followRedirects=initial`, and only once;
+/// the later requests go to the new URL. Any other redirect fails with
 /// [`ErrorKind::Redirected`](crate::ErrorKind::Redirected), whose text names the new URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -13,14 +13,13 @@ pub enum Redirects {
     /// None.
     #[default]
     Refuse,
-    /// One that leads to another path of the same [`Origin`]: same scheme, same host, same port. It
-    /// is asked about anew in each run.
+    /// One redirect to another path of the same [`Origin`] (scheme, host and port). It is not remembered:
+    /// each run starts at the original URL.
     SameOrigin,
 }
 
-/// The new URL of the repository, if a redirect of `asked` may be followed. That is a listing:
-/// `<repository>/info/refs?service=<service>`, and so must be what it leads to
-/// (`update_url_from_redirect` in git's `http.c`).
+/// The new URL of the repository, if a redirect of `asked` may be followed. Both URLs have to be listings,
+/// `<repository>/info/refs?service=<service>` (`update_url_from_redirect` in git's `http.c`).
 pub(crate) fn moved_within_origin(
     asked: &Uri,
     status: StatusCode,

@@ -2,21 +2,20 @@ use std::time::Duration;
 
 /// The longest waits for the remote end.
 ///
-/// Neither bounds a whole run: that is for [`Limits::total_time`](crate::Limits::total_time).
+/// They do not bound a whole run: [`Limits::total_time`](crate::Limits::total_time) does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// For one connection from name lookup to the end of the TLS handshake. Default: 30 seconds.
+    /// The time for one connection, from name resolution to the end of the TLS handshake. 30 seconds by default.
     pub connect: Duration,
-    /// For the next byte to move on an established connection, in either direction. The time that
-    /// the server thinks before it answers counts as well. Default: 60 seconds.
+    /// The time until the next byte moves on an established connection, in either direction. It includes the time
+    /// that the server takes before it answers. 60 seconds by default.
     pub idle: Duration,
-    /// Bytes per second that have to move, in both directions together; 0 for any number. Default:
-    /// 100. As curl's `--speed-limit`, against a server that keeps a connection alive for its own
-    /// sake.
+    /// The minimum rate in bytes per second, both directions together; 0 disables it. 100 by default. Like curl's
+    /// `--speed-limit`, it ends a connection on which a server sends a byte now and then.
     pub min_rate: u64,
-    /// For how long fewer bytes than that may move on average while this side waits for them. Default:
-    /// 5 minutes: while it prepares a pack, git sends nothing but a few bytes every 5 seconds.
+    /// The time over which the rate may be below [`min_rate`](Timeouts::min_rate) while this side waits for the
+    /// remote. 5 minutes by default: git sends only a few bytes every 5 seconds while it prepares a pack.
     pub rate_window: Duration,
 }
 

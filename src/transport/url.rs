@@ -11,7 +11,7 @@ pub struct RemoteUrl {
     origin: Origin,
 }
 
-/// Whom a request goes to: scheme, host and port of a URL.
+/// The origin of a URL: scheme, host and port.
 ///
 /// Shown as `https://example.com:443`, always with the port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,12 +22,13 @@ pub struct Origin {
 }
 
 impl RemoteUrl {
-    /// Takes `https://host[:port][/path]`, or `http`. Whether `http` is allowed is up to the
-    /// [`NetworkPolicy`](crate::NetworkPolicy).
+    /// Parses `https://host[:port][/path]`, or the same with `http`. Whether a connection over `http` is allowed
+    /// is decided by the [`NetworkPolicy`](crate::NetworkPolicy).
     ///
-    /// Fails with [`ErrorKind::InvalidUrl`] on other schemes, paths and `host:path` forms, on
-    /// credentials, a query or a fragment in the URL, and on everything that RFC 3986 does not
-    /// allow in one. The text never repeats what could be a credential.
+    /// # Errors
+    /// [`ErrorKind::InvalidUrl`] for other schemes, for paths and the `host:path` form, for credentials, a query or
+    /// a fragment in the URL, and for anything that RFC 3986 does not allow. The text repeats no part of the URL that
+    /// could be a credential.
     pub fn parse(url: &str) -> Result<Self, Error> {
         let invalid = |complaint: &str| Error::new(ErrorKind::InvalidUrl, complaint);
         if let Some(complaint) = complaint(url) {
@@ -60,8 +61,8 @@ impl RemoteUrl {
     }
 }
 
-/// The fault of a URL, as far as it can be found before parsing it. Texts are fixed: any part
-/// of the input may be a credential.
+/// The fault of a URL that can be found before parsing it. The texts are fixed, because any part of the input may
+/// be a credential.
 fn complaint(url: &str) -> Option<&'static str> {
     let after_scheme = url.split_once("://").map_or("", |(_, rest)| rest);
     let authority = after_scheme
@@ -108,7 +109,7 @@ fn complaint(url: &str) -> Option<&'static str> {
     None
 }
 
-/// Whether every `%` begins the code of a byte (RFC 3986 section 2.1).
+/// Whether every `%` begins a percent-encoded byte (RFC 3986 section 2.1).
 fn is_percent_encoded(url: &str) -> bool {
     let mut codes = url.as_bytes().split(|byte| *byte == b'%').skip(1);
     codes.all(|code| matches!(code, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()))
@@ -125,7 +126,7 @@ impl Origin {
         &self.host
     }
 
-    /// The port, also if it is the scheme's default.
+    /// The port; the scheme's default if the URL has none.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -1,6 +1,6 @@
 //! The relation of two commits: fast-forward, behind, diverged, or unknown.
 //!
-//! Pure decisions over a [`CommitGraph`], without I/O of their own.
+//! [`compare`] is a pure function over a [`CommitGraph`], without I/O of its own.
 //!
 //! # The walk
 //! [`compare`] answers all its pairs in one walk. Every pair has two colours: reached from `new`, and
@@ -44,7 +44,7 @@ pub enum Relation {
     Behind,
     /// Neither is an ancestor of the other.
     Diverged,
-    /// A hole in the history may hide the answer. Never to be taken for a yes.
+    /// The answer depends on a part of the history that is missing. It must not be treated as a fast-forward.
     Unknown,
 }
 
@@ -57,15 +57,14 @@ enum Reach {
     Unknown,
 }
 
-/// Relates each pair of `(old, new)`, in the order given.
+/// Returns the relation of each pair `(old, new)`, in the order given.
 ///
-/// Equal ids are [`Relation::Same`] without a lookup. Where an end is
-/// [unreadable](Hole::Unreadable) the answer is [`Relation::Unknown`], even if the other end's
-/// history names it: nothing says that this object is a commit at all. A
-/// [shallow](Hole::Shallow) end is a commit and can be found like any other.
+/// Equal ids are [`Relation::Same`] without a lookup. A pair with an [unreadable](Hole::Unreadable) commit is
+/// [`Relation::Unknown`], even if the history of the other one names it as a parent: nothing shows that this object
+/// is a commit. A [shallow](Hole::Shallow) commit is compared like any other.
 ///
-/// Takes about 150 bytes of memory per visited commit for up to 64 pairs, and 260 for more. Where the
-/// ends have generations it is less than 100, and at most 200.
+/// The walk takes about 150 bytes of memory per visited commit for up to 64 pairs, and 260 for more. If the
+/// commits have generations it takes less than 100 mostly, and at most 200.
 ///
 /// # Errors
 /// [`Cancelled`](crate::ErrorKind::Cancelled) soon after `cancelled` returns true.

@@ -21,9 +21,10 @@ pub struct IpNetwork {
 }
 
 impl IpNetwork {
-    /// The addresses that have the first `prefix_length` bits in common with this one.
+    /// The network of all addresses that share the first `prefix_length` bits with `address`.
     ///
-    /// Fails with [`ErrorKind::InvalidOptions`] if the address doesn't have so many.
+    /// # Errors
+    /// [`ErrorKind::InvalidOptions`] if `address` has fewer bits.
     pub fn new(address: IpAddr, prefix_length: u8) -> Result<Self, Error> {
         let (most, mapped) = match address {
             IpAddr::V4(_) => (32, None),
@@ -60,8 +61,8 @@ impl IpNetwork {
         }
     }
 
-    /// Whether the address is one of them. An IPv4 address that is mapped into IPv6 is that IPv4
-    /// address, and no other IPv6 address is.
+    /// Whether `address` is in the network. An IPv4-mapped IPv6 address counts as its IPv4 address; no other
+    /// IPv6 address does.
     pub fn contains(&self, address: IpAddr) -> bool {
         let length = u32::from(self.prefix_length);
         match (self.address, address.to_canonical()) {
@@ -78,7 +79,7 @@ impl IpNetwork {
     }
 }
 
-/// An address followed by `/` and the length of the prefix, or an address by itself.
+/// Parses an address, optionally followed by `/` and the length of the prefix.
 impl FromStr for IpNetwork {
     type Err = Error;
 
