@@ -1,4 +1,4 @@
-//! The cost of a pack so far, against its limits.
+//! The limits on a received pack, and its use of them so far.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -7,19 +7,19 @@ use gix::objs::Kind;
 use super::excess::Excess;
 use crate::{Error, Limits};
 
-/// The bytes of objects that may be made of one byte of a pack in any case. Large histories have some 60.
+/// The ratio of declared object bytes to pack bytes from which on windows are held back. Large histories have some 60.
 const USUAL_RATIO: u64 = 256;
 
-/// Shared by the threads that work on a pack.
+/// The use of the [`Limits`] by one pack, shared by the threads that work on it.
 pub(super) struct Budget<'a> {
     limits: &'a Limits,
-    /// Bytes on disk of other packs.
+    /// Bytes on disk of packs received earlier in the run.
     beside: u64,
-    /// Bytes of all objects that have come in, as they or their deltas say.
+    /// The sum of the sizes that entries and deltas declare for their objects.
     declared: AtomicU64,
-    /// Bytes on disk beside the pack.
+    /// Bytes of contents on disk beside the pack.
     waiting: AtomicU64,
-    /// Bytes of memory that are left for deltas and small objects at hand.
+    /// Bytes of memory that are left for inflated entries.
     at_hand: AtomicU64,
 }
 
@@ -29,7 +29,7 @@ impl<'a> Budget<'a> {
         Budget::beside(limits, 0)
     }
 
-    /// With so many bytes of other packs on disk.
+    /// Makes the budget of a pack; `beside` are the bytes of earlier packs on disk.
     pub(super) fn beside(limits: &'a Limits, beside: u64) -> Self {
         Budget {
             limits,
@@ -40,10 +40,10 @@ impl<'a> Budget<'a> {
         }
     }
 
-    /// A pack of `count` objects is about to be received, each of which takes that much memory.
+    /// Checks the number of objects that a pack's header declares, each with `memory` bytes in the table.
     pub(super) fn check_count(&self, count: u64, memory: u64) -> Result<(), Error> {
         within("objects", "objects", count, self.limits.objects)?;
-        // The rest is for contents.
+        // The other three eighths are for contents.
         let share = self.limits.memory / 8 * 5;
         match share.checked_sub(count.saturating_mul(memory)) {
             Some(left) => {
@@ -59,25 +59,25 @@ impl<'a> Budget<'a> {
         }
     }
 
-    /// The limit that an object by itself goes beyond, if any.
+    /// The limit that a single object of this size exceeds, if any.
     pub(super) fn excess(&self, kind: Kind, size: u64) -> Option<Excess> {
         Excess::of(kind, size, self.limits)
     }
 
-    /// Something is coming in that says to make an object of that size, or so many bytes of a delta that
-    /// is as large as no object may be.
+    /// Adds the declared size of an object, or of a delta that is larger than an object may be.
     pub(super) fn declare(&self, size: u64) -> Result<(), Error> {
         let before = self.declared.fetch_add(size, Relaxed);
         let bytes = before.saturating_add(size);
         within("inflated_bytes", "bytes", bytes, self.limits.inflated_bytes)
     }
 
-    /// Whether so many bytes of a pack say to make so much that it is all to be summed first.
+    /// Whether the declared sizes are so large for the bytes that arrived that no delta is applied before all of them
+    /// are known.
     pub(super) fn is_much_declared(&self, arrived: u64) -> bool {
         self.declared.load(Relaxed) / USUAL_RATIO > arrived
     }
 
-    /// Whether an object may be made so many deltas away from a whole one.
+    /// Checks the number of deltas between an object and the whole object below it.
     pub(super) fn check_depth(&self, depth: u32) -> Result<(), Error> {
         let most = self.limits.delta_depth.into();
         within("delta_depth", "deltas", depth.into(), most)
@@ -87,18 +87,18 @@ impl<'a> Budget<'a> {
         within("thin_bases", "bytes", size, self.limits.thin_bases)
     }
 
-    /// So many more bytes of contents are about to wait on disk, beside a pack of this size.
+    /// Adds contents that are written to disk, beside a pack of `pack` bytes.
     pub(super) fn on_disk(&self, more: u64, pack: u64) -> Result<(), Error> {
         self.waiting.fetch_add(more, Relaxed);
         self.check_disk(pack)
     }
 
-    /// Takes note that nothing waits on disk any more.
+    /// Records that the contents on disk were removed.
     pub(super) fn nothing_waits(&self) {
         self.waiting.store(0, Relaxed);
     }
 
-    /// Whether there is memory for so many more bytes at hand. What there is none for is read from disk.
+    /// Reserves memory for inflated entries. False if there is none: such an entry is read from disk again.
     pub(super) fn keep_at_hand(&self, bytes: u64) -> bool {
         let kept = |left: u64| left.checked_sub(bytes);
         self.at_hand.fetch_update(Relaxed, Relaxed, kept).is_ok()

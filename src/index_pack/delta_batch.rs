@@ -1,4 +1,4 @@
-//! The parts of a pack that are resolved one after the other.
+//! Batches of entries that are resolved together: one for each window, and one for the rest of a pack.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -8,21 +8,21 @@ use super::{
 };
 use crate::pack::delta_tree::{Deltas, NO_BASE};
 
-/// Entries whose objects are to be found out, and all that lead to them.
+/// Entries to resolve, with the bases on the way to them.
 pub(super) struct DeltaBatch {
     /// Sorted.
     entries: Vec<u32>,
-    /// By the places of the entries in that list.
+    /// The deltas of each entry, as positions in `entries`.
     deltas: Deltas,
-    /// The first entry of the part. Entries before it only lead to others, and are left alone.
+    /// The first entry of the window. Entries before it are only bases: they are reconstructed, not inspected again.
     first: u32,
 }
 
 impl DeltaBatch {
-    /// The deltas among these entries, which have arrived since the last ones, and the objects that nobody
-    /// has looked at.
+    /// The batch of a window: its deltas, and its whole objects that are not inspected yet.
     ///
-    /// What is before them leads to them as long as it is allowed. Other deltas are left for later.
+    /// Bases in earlier windows are added as far as the `allowance` permits. The other deltas are left for
+    /// [`rest`](DeltaBatch::rest).
     pub(super) fn window(table: &Table, window: Range<u32>, allowance: &mut Allowance) -> Self {
         for entry in window.clone() {
             allowance.arrived(table, entry);
@@ -34,7 +34,7 @@ impl DeltaBatch {
         part
     }
 
-    /// Whatever isn't known of the whole pack.
+    /// The batch of all entries of the pack that are not resolved, and of the bases that deltas name by id.
     pub(super) fn rest(table: &Table, ref_deltas: &RefDeltas) -> Self {
         let is_wanted = |entry| {
             let is_known = table.kind(entry).is_some();
@@ -78,8 +78,8 @@ impl DeltaBatch {
         }
     }
 
-    /// Those of its own deltas that are built on what is in this part: they are made now, and are of
-    /// the size that they claim, or the pack is refused.
+    /// The deltas of the window whose whole object is in this batch. They are reconstructed now, so their declared
+    /// sizes are checked: a wrong one refuses the pack.
     fn reached<'t>(&self, table: &'t Table) -> impl Iterator<Item = u32> + use<'_, 't> {
         let mut is_reached = vec![false; self.entries.len()];
         let reached = (0..).zip(&self.entries).filter(move |(at, entry)| {
@@ -99,7 +99,7 @@ impl DeltaBatch {
         &self.entries
     }
 
-    /// The start of its own entries.
+    /// The first entry of the window.
     pub(super) fn first(&self) -> u32 {
         self.first
     }
@@ -108,7 +108,7 @@ impl DeltaBatch {
         entry < self.first
     }
 
-    /// Those of its deltas that are in this part, that with the most behind it first.
+    /// The deltas of an entry in this batch, the one with the largest subtree first.
     pub(super) fn deltas_of(&self, entry: u32) -> impl Iterator<Item = u32> {
         let place = self.entries.binary_search(&entry);
         let own = place.map_or(&[][..], |at| self.deltas.of(at as u32));
@@ -116,10 +116,10 @@ impl DeltaBatch {
     }
 }
 
-/// These entries and what they are built on, sorted.
+/// The entries `ahead` and their bases, sorted, as far as the allowance permits.
 fn way_to(mut ahead: BTreeSet<u32>, table: &Table, allowance: &mut Allowance) -> Vec<u32> {
     let mut way = Vec::new();
-    // A base comes before its deltas, so that each is met once.
+    // A base comes before its deltas in the pack, so in this order each entry is met once.
     while let Some(entry) = ahead.pop_last() {
         if !allowance.redo(table.size(entry)) {
             break;
@@ -133,21 +133,21 @@ fn way_to(mut ahead: BTreeSet<u32>, table: &Table, allowance: &mut Allowance) ->
     way
 }
 
-/// The work that may be done once more for objects that are built on others. It depends on the pack alone,
-/// and not on how fast the pack comes in.
+/// The bound on reconstructing bases of earlier windows again: a share of the cost so far. It depends on the pack
+/// alone and not on the speed of its arrival, so that a pack is always resolved in the same way.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Allowance {
-    /// The cost of all objects that have arrived. The size that a delta claims counts once it is sure to be
-    /// checked.
+    /// The cost of all objects that have arrived. The declared size of a delta counts only once the delta is
+    /// certain to be applied, which checks the size: a pack cannot raise its allowance by false declarations.
     pub(super) cost: u64,
-    /// The cost of the objects that are made once more.
+    /// The cost of the bases that are reconstructed again.
     pub(super) redone: u64,
 }
 
-/// The cost of making an object, beside its size: that of hashing so many bytes.
+/// The fixed cost of an object in addition to its size, in bytes hashed.
 const COST_OF_ONE: u64 = 1024;
 
-/// This share of that cost may be spent once more while a pack arrives.
+/// The share of the cost (one in so many) that may be spent on bases again.
 const REDONE_SHARE: u64 = 8;
 
 impl Allowance {
@@ -163,7 +163,7 @@ impl Allowance {
     }
 
     fn redo(&mut self, size: u64) -> bool {
-        // The size may be any: it is what a delta claims.
+        // A size of `MAX_SIZE` is unknown: it may be any larger one.
         let redone = self.redone.saturating_add(size).saturating_add(COST_OF_ONE);
         let is_known = size < Table::MAX_SIZE;
         let is_allowed = is_known && redone <= self.cost / REDONE_SHARE;

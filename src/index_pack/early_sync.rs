@@ -1,21 +1,20 @@
-//! Bringing a pack to disk while its objects are still looked at.
+//! Syncing a pack to disk (`fsync`) while its objects are still being resolved.
 
 use std::{fs::File, io, sync::Arc, thread};
 
-/// The size from which on a pack is worth it.
+/// The size of a pack in bytes from which on it is synced early.
 const LARGE: u64 = 32 * 1024 * 1024;
 
-/// A pack that is on its way to disk.
+/// A pack that a thread syncs to disk.
 pub(super) struct EarlySync {
     file: Arc<File>,
     thread: Option<thread::JoinHandle<io::Result<()>>>,
 }
 
 impl EarlySync {
-    /// Begins with what has been written to `file`, which is so long. A small one is left to whoever
-    /// syncs it in the end.
+    /// Starts to sync the `length` bytes that were written to `file`. A small file is left to the final sync.
     ///
-    /// A system tells once that it couldn't write, and to whoever asks first: so
+    /// The system reports a write error only once, to the first `fsync` after it: so
     /// [`finish`](EarlySync::finish) has to be called.
     pub(super) fn begin(file: File, length: u64) -> Self {
         let file = Arc::new(file);
@@ -28,7 +27,7 @@ impl EarlySync {
         }
     }
 
-    /// Waits until it is on disk.
+    /// Waits until the bytes are on disk.
     pub(super) fn finish(mut self) -> io::Result<()> {
         match self.thread.take().map(thread::JoinHandle::join) {
             None => Ok(()),
@@ -38,8 +37,7 @@ impl EarlySync {
     }
 }
 
-/// No thread goes on after its run. A pack that isn't taken is cut off, so that nobody waits until all of
-/// it is on disk.
+/// Ends the thread with its run. A dropped pack is truncated, so that the wait for the sync is short.
 impl Drop for EarlySync {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {

@@ -1,14 +1,14 @@
-//! Objects that are too large to be looked at.
+//! Objects over a limit for a single object, which are not inspected.
 
 use gix::{ObjectId, objs::Kind};
 
 use crate::{Limits, Reason};
 
-/// A limit that an object goes beyond all by itself.
+/// The limit that a single object exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Excess {
     ObjectSize(u64),
-    /// One that has to be read as a whole, and later once more.
+    /// The limit for trees, commits and tags, which are held in memory as a whole, now and by later readers.
     Memory {
         all: u64,
         for_one: u64,
@@ -16,8 +16,8 @@ pub(super) enum Excess {
 }
 
 impl Excess {
-    /// Tells the first limit that such an object goes beyond. The largest trees that people have are of
-    /// some MiB, the largest commits and tags of some hundred KiB.
+    /// The first limit that such an object exceeds. In real history the largest trees have some MiB, the largest
+    /// commits and tags some hundred KiB.
     pub(super) fn of(kind: Kind, size: u64, limits: &Limits) -> Option<Self> {
         let (all, for_one) = (limits.memory, limits.parsed_object_size());
         match kind {

@@ -1,4 +1,4 @@
-//! Completing a pack that has arrived: it lacks its checksum and, if it is a thin one, some bases.
+//! Completing a pack (`git index-pack --fix-thin`): appends the bases that a thin pack lacks, and the trailer.
 
 use std::{
     fs::File,
@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{Error, ErrorKind, SyncContext, pack::deflate::Deflater, stored_packs::odb::Odb};
 
-/// Resolves every delta that is left, with bases from the receiver's store where the pack lacks
-/// them; those are added to the pack. How many were added.
+/// Resolves the remaining deltas. Bases that the pack lacks are read from the receiver's store and appended to the
+/// pack. Returns the number of appended bases.
 pub(super) fn resolve_rest(
     pack: &mut Pack<'_>,
     arrived: Arrived<'_>,
@@ -44,7 +44,7 @@ pub(super) fn resolve_rest(
     Ok(added)
 }
 
-/// Adds the bases that a thin pack lacks, each as a whole, and resolves what waits for them.
+/// Appends the bases that a thin pack lacks, as whole objects, and resolves the deltas of each.
 fn add_bases(
     pack: &mut Pack<'_>,
     part: &DeltaBatch,
@@ -69,11 +69,11 @@ fn add_bases(
     let (mut added, mut size) = (0, 0);
     for base in absent {
         pack.run.check()?;
-        // Another one may have led to it.
+        // The deltas of an earlier base may have reconstructed this object.
         if ref_deltas.are_taken(&base) {
             continue;
         }
-        // Before it is read: it may be larger than anything that could be sent.
+        // Checked before the object is read: an object of the store may exceed any limit.
         let Ok(Some(header)) = bases.try_header(&base) else {
             continue;
         };
@@ -83,7 +83,7 @@ fn add_bases(
         let kind = match bases.try_find(&base, &mut content) {
             Ok(Some(found)) => found.kind,
             Ok(None) => continue,
-            // The deltas that it is stored as take memory beside it: whole packs need no base.
+            // Its stored delta chain needs more memory than there is. The caller requests a pack that is not thin.
             Err(err) if err.is_resource_exhausted() => {
                 let what = format_args!("the memory to read {base}");
                 return Err(Error::over_budget("thin_bases", what).with_source(err));
@@ -116,7 +116,8 @@ fn add_bases(
     Ok(added)
 }
 
-/// Nothing else looks at what the receiver has: its ref would lead to a pack that git can't read.
+/// Checks that a base has the id that names it. No other step checks objects of the receiver, and a damaged base would
+/// make a pack that git cannot read.
 fn check_base(base: &ObjectId, kind: Kind, content: &[u8]) -> Result<(), Error> {
     let id = gix::objs::compute_hash(base.kind(), kind, content).map_err(|_| collision())?;
     if id == *base {
@@ -126,7 +127,7 @@ fn check_base(base: &ObjectId, kind: Kind, content: &[u8]) -> Result<(), Error> 
     Err(Error::new(ErrorKind::Corrupt, text))
 }
 
-/// Appends an entry; its length and its checksum.
+/// Appends an entry, and returns its length and its CRC-32.
 fn append(
     file: &mut File,
     kind: Kind,
@@ -159,7 +160,7 @@ fn append(
     }
 }
 
-/// Ends the pack with the checksum that it came with.
+/// Writes the trailer that the pack arrived with.
 pub(super) fn seal(path: &Path, checksum: ObjectId) -> Result<ObjectId, Error> {
     let mut file = File::options()
         .append(true)
@@ -169,7 +170,7 @@ pub(super) fn seal(path: &Path, checksum: ObjectId) -> Result<ObjectId, Error> {
     Ok(checksum)
 }
 
-/// Ends a pack that entries were added to: with another count and another checksum.
+/// Writes a new count and a new trailer for a pack with appended bases.
 pub(super) fn seal_anew(path: &Path, table: &Table, run: &SyncContext) -> Result<ObjectId, Error> {
     let mut file = File::options()
         .read(true)

@@ -1,4 +1,4 @@
-//! From the objects of a pack to its index.
+//! Writing the index of a pack (gitformat-pack(5), version 2).
 
 use std::{
     fs::File,
@@ -11,13 +11,13 @@ use gix::{ObjectId, objs::Kind, oid};
 use super::{table::Table, tree_pairs::prefix};
 use crate::{Error, ErrorKind};
 
-/// The entries of a pack by the ids of their objects.
+/// The entries of a pack sorted by object id, with a prefix table for lookups.
 pub(super) struct ById<'a> {
     table: &'a Table,
     entries: Vec<u32>,
-    /// The starts, in that list, of the ids with the same first bits.
+    /// The start in `entries` of each run of ids with the same first bits.
     starts: Vec<u32>,
-    /// The distance of these bits from the right end of the first 64.
+    /// The right shift of an id's first 64 bits that leaves these bits.
     shift: u32,
 }
 
@@ -31,7 +31,7 @@ impl<'a> ById<'a> {
             let ids = || table.id(*a_entry).cmp(&table.id(*b_entry));
             a.cmp(b).then_with(ids)
         });
-        // Some four for each start.
+        // About four entries for each start.
         let bits = (table.len() / 4).checked_ilog2().unwrap_or(0).clamp(1, 20);
         let shift = u64::BITS - bits;
         let mut starts = vec![0; (1 << bits) + 1];
@@ -49,7 +49,7 @@ impl<'a> ById<'a> {
         }
     }
 
-    /// The kind of an object among the first `arrived` entries of the pack.
+    /// The kind of an object among the first `arrived` entries: appended bases are not found.
     pub(super) fn kind_of(&self, id: &oid, arrived: u32) -> Option<Kind> {
         let at = (prefix(id) >> self.shift) as usize;
         let alike = self.starts[at] as usize..self.starts[at + 1] as usize;
@@ -59,7 +59,7 @@ impl<'a> ById<'a> {
         (entry < arrived).then(|| self.table.kind(entry))?
     }
 
-    /// See [`prefix()`]. Of some entry, if several have it.
+    /// An entry whose id has this [`prefix()`]; any of them if there are several.
     pub(super) fn find_prefix(&self, prefix: u64) -> Option<u32> {
         let at = (prefix >> self.shift) as usize;
         let alike = self.starts[at] as usize..self.starts[at + 1] as usize;
@@ -68,7 +68,7 @@ impl<'a> ById<'a> {
         found.ok().map(|at| alike[at])
     }
 
-    /// Whether there are two objects whose ids begin alike, or one twice.
+    /// Whether two entries have ids with the same [`prefix()`].
     pub(super) fn has_a_prefix_twice(&self) -> bool {
         let prefixes = self
             .entries
@@ -78,7 +78,7 @@ impl<'a> ById<'a> {
         prefixes.zip(next).any(|(prefix, next)| prefix == next)
     }
 
-    /// In the order of the index.
+    /// The kinds of all objects in the order of the index.
     pub(super) fn kinds(&self) -> Vec<Kind> {
         let kinds = self
             .entries
@@ -87,7 +87,7 @@ impl<'a> ById<'a> {
         kinds.collect()
     }
 
-    /// `git index-pack --strict` takes no other pack.
+    /// Refuses a pack with an object twice, as `git index-pack --strict` does.
     pub(super) fn check_that_each_is_there_once(&self) -> Result<(), Error> {
         let mut pairs = self.entries.windows(2);
         match pairs.find(|pair| self.table.id(pair[0]) == self.table.id(pair[1])) {
@@ -151,7 +151,7 @@ impl<'a> ById<'a> {
     }
 }
 
-/// Marks an offset that is in the table of those with 64 bits.
+/// The bit that marks an offset in the table of 64-bit offsets.
 const FAR: u32 = 1 << 31;
 
 struct Hashed<W> {

@@ -1,10 +1,10 @@
-//! Entries as they were inflated when they came in: to make their objects they needn't be read again.
+//! The inflated contents of entries that have just arrived, so that resolving them needs no second inflate.
 
 use gix::objs::Kind;
 
 use super::budget::Budget;
 
-/// Deltas and small objects that followed each other, as many of them as there was memory for.
+/// The deltas and small objects of one window, as many as the memory allowed. The others are read from disk again.
 pub(super) struct InflatedCache<'s> {
     spent: &'s Budget<'s>,
     bytes: Vec<u8>,
@@ -14,13 +14,13 @@ pub(super) struct InflatedCache<'s> {
 
 struct End {
     entry: u32,
-    /// None of a delta.
+    /// `None` for a delta.
     kind: Option<Kind>,
     /// The end of the object in the bytes.
     at: usize,
 }
 
-/// The memory that an object takes beside its bytes.
+/// The memory of an entry beside its bytes.
 const EACH: u64 = size_of::<End>() as u64;
 
 impl<'s> InflatedCache<'s> {
@@ -33,9 +33,9 @@ impl<'s> InflatedCache<'s> {
         }
     }
 
-    /// Takes the memory for the next entry, which has so many bytes. `false` if it can't be kept.
+    /// Reserves memory for the next entry of `size` bytes. False if there is none.
     pub(super) fn reserve(&mut self, size: u64) -> bool {
-        // The buffers double as they grow.
+        // Twice the size, because the buffers double as they grow.
         let kept = size.saturating_add(EACH).saturating_mul(2);
         let has_room = self.spent.keep_at_hand(kept);
         if has_room {
@@ -44,12 +44,12 @@ impl<'s> InflatedCache<'s> {
         has_room
     }
 
-    /// Adds a piece of that entry.
+    /// Adds a piece of the reserved entry.
     pub(super) fn extend(&mut self, piece: &[u8]) {
         self.bytes.extend_from_slice(piece);
     }
 
-    /// Ends that entry, which comes after the others: an object of this kind, or a delta.
+    /// Ends the reserved entry: an object of `kind`, or a delta. Entries are added in the order of the pack.
     pub(super) fn end(&mut self, entry: u32, kind: Option<Kind>) {
         let at = self.bytes.len();
         self.ends.push(End { entry, kind, at });

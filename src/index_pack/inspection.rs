@@ -1,4 +1,4 @@
-//! The inspection of each object that comes in.
+//! The inspection of each received object: fsck, parsability, and its references.
 
 use std::{
     collections::HashMap,
@@ -22,13 +22,13 @@ use crate::{
     pack::delta_tree::Visited,
 };
 
-/// The number of objects that may be faulty. Each has a text.
+/// The most faulty objects in a pack. Each has a text in memory.
 const MAX_FINDINGS: usize = 1000;
 
-/// The most objects that may be too large. They are no fault of their own, and large histories have some of any size.
+/// The most objects over a size limit. They are no fault, and large histories have many.
 const MAX_LEFT_OUT: usize = 50_000;
 
-/// The findings in a pack so far. Shared by the threads that inspect it.
+/// The findings in a pack so far, shared by the threads that inspect its objects.
 pub(super) struct InspectedObject<'a> {
     pub(super) links: References,
     fsck: Fsck<'a>,
@@ -40,16 +40,16 @@ pub(super) struct InspectedObject<'a> {
 /// The findings once all of a pack was inspected.
 #[derive(Default)]
 pub(super) struct Findings {
-    /// With those that are too large.
+    /// The faulty objects and those over a size limit.
     pub(super) faulty: HashMap<ObjectId, Reason>,
-    /// Blobs that are still to be looked at, and as what.
+    /// The blobs that trees name `.gitmodules` or `.gitattributes`, still to be checked.
     pub(super) special: Vec<(ObjectId, SpecialFile)>,
-    /// The objects that are needed and aren't in the pack; `None` if they aren't known.
+    /// The referenced objects outside the pack; `None` if they are unknown.
     pub(super) outside: Option<Outside>,
 }
 
 impl<'a> InspectedObject<'a> {
-    /// `memory` is for what leads out of the pack, in bytes.
+    /// `memory` bounds the references to objects outside the pack, in bytes.
     pub(super) fn new(rules: &'a FsckRules, hash: gix::hash::Kind, memory: u64) -> Self {
         InspectedObject {
             links: References::new(hash, memory),
@@ -70,7 +70,7 @@ impl<'a> InspectedObject<'a> {
         }
     }
 
-    /// `outside` is what the links have led to by now, `depths` how deep in the trees of the pack.
+    /// `outside` are the referenced objects outside the pack; `depths` computes their depths in the pack's trees.
     pub(super) fn into_findings(
         self,
         outside: Option<Vec<(Kind, ObjectId)>>,
@@ -89,7 +89,7 @@ impl<'a> InspectedObject<'a> {
     }
 }
 
-/// One thread's look at objects.
+/// The inspection of objects by one thread. Its findings are merged by [`finish`](Inspection::finish).
 pub(super) struct Inspection<'a> {
     found: &'a InspectedObject<'a>,
     linker: ReferenceCollector<'a>,
@@ -99,12 +99,13 @@ pub(super) struct Inspection<'a> {
 }
 
 impl Inspection<'_> {
-    /// The pack has so many objects.
+    /// Sets the number of objects that the pack declares.
     pub(super) fn expect(&self, objects: usize) {
         self.found.links.expect(objects);
     }
 
-    /// `base` is what the content of the object was made from.
+    /// Inspects an object. `base` is the delta base that it was reconstructed from: a tree that differs from a sound
+    /// base in a few entries has only these checked.
     pub(super) fn look_at(
         &mut self,
         kind: Kind,
@@ -133,14 +134,14 @@ impl Inspection<'_> {
         Ok(version.unwrap_or_default())
     }
 
-    /// Notes why nobody looks at an object.
+    /// Records an object that is not inspected. Its references are unknown, so connectivity needs a walk.
     pub(super) fn leave_out(&mut self, id: ObjectId, reason: Reason) -> Result<(), Error> {
         self.linker.stop();
         self.left_out.insert(id, reason);
         check_left_out(&self.left_out)
     }
 
-    /// `None` where that doesn't do.
+    /// Inspects only the entries of a tree that its base lacks. `None` if the tree has to be inspected as a whole.
     fn look_at_changes(
         &mut self,
         id: &ObjectId,
@@ -156,7 +157,7 @@ impl Inspection<'_> {
         are_sound.then_some(changed.fingerprint)
     }
 
-    /// Every inspection has to end with this.
+    /// Merges the findings into those of the pack. Every inspection has to end with it.
     pub(super) fn finish(self) -> Result<(), Error> {
         self.linker.finish();
         let mut faulty = locked(&self.found.faulty);
@@ -179,7 +180,7 @@ fn check_special(special: &Special) -> Result<(), Error> {
     }
 }
 
-/// Notes why an object isn't let in, and the rules that would do it if git can parse the object.
+/// Records a faulty object, with the rules that would accept it if git can parse it.
 pub(super) fn add(
     faulty: &mut HashMap<ObjectId, Reason>,
     finding: FsckFinding,

@@ -1,4 +1,11 @@
-//! Indexing a pack as it streams in: a verified pack and its index come out. Knows no repository.
+//! git index-pack: a pack stream in, a verified pack and its index out. It knows no repository.
+//!
+//! [`pack_reader`] cuts the stream into entries and writes them to disk. [`windows`] resolves deltas while the pack
+//! arrives, [`resolving`] and [`fix_thin`] resolve the rest once it has arrived. [`inspection`] checks every object
+//! and records its references. [`indexing`] writes the index.
+//!
+//! A pack gets its final name only after its checksum was compared, all of its deltas were resolved, and its index was
+//! written.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -48,15 +55,15 @@ use self::{
 use crate::connectivity::Outside;
 use crate::{Error, ObjectFormat, Reason, SyncContext, object::fsck::Fsck, stored_packs::odb::Odb};
 
-/// The bytes of a pack that are resolved at once, while more of it arrives; fewer of one that makes very
-/// much of them (see [`window`]). In smaller windows more objects have to be made twice, and what is left
-/// of a larger one takes longer in the end.
+/// The size of a window, in bytes of the pack: the entries that are resolved together while more of the pack
+/// arrives. A window has fewer bytes if its objects are much larger than its entries (see [`window`]). With smaller
+/// windows more bases are reconstructed twice; with larger ones more work is left when the pack has arrived.
 pub(crate) const WINDOW: u64 = 4 * 1024 * 1024;
 
-/// Which part of the memory is for what leads out of a pack.
+/// The share of the memory (one in so many) for the references to objects outside the pack.
 const OUTSIDE_SHARE: u64 = 16;
 
-/// Objects that are worth a thread.
+/// The number of objects from which on a second thread looks for references to objects outside the pack.
 const MANY: u32 = 4096;
 
 /// A verified pack, and its index beside it.
@@ -68,7 +75,7 @@ pub(crate) struct ReceivedPack {
     pub(crate) hash: gix::hash::Kind,
     /// The kinds of the objects, in the order of the index.
     pub(crate) kinds: Vec<Kind>,
-    /// The bases that complete a thin pack, and did not come with it.
+    /// The bases that were appended to complete a thin pack.
     added: HashSet<ObjectId>,
     findings: Findings,
 }
@@ -77,20 +84,20 @@ pub(crate) struct ReceivedPack {
 pub(crate) struct IndexPack<'a> {
     /// The folder that the pack and its index are written to.
     pub(crate) folder: &'a Path,
-    /// The lookup for the bases that a thin pack lacks.
+    /// The objects in which the missing bases of a thin pack are looked up.
     pub(crate) bases: &'a Odb,
-    /// Whether the sender was told of anything that the receiver has.
+    /// Whether haves were sent, so that objects of the pack may reference objects of the receiver.
     pub(crate) may_lead_out: bool,
     pub(crate) format: ObjectFormat,
-    /// The bytes of packs that were received before, which count against the same limit.
+    /// The bytes of packs received earlier in the run, which count against the same limit.
     pub(crate) bytes_beside: u64,
     /// The size of a [window](WINDOW), in bytes.
     pub(crate) window: u64,
 }
 
 impl IndexPack<'_> {
-    /// Indexes a pack as it streams in, adding the bases that a thin one lacks; `None` for a pack without
-    /// objects.
+    /// Indexes a pack as it streams in, and appends the missing bases of a thin pack. Returns `None` for a pack
+    /// without objects.
     pub(crate) fn receive(
         &self,
         pack: &mut dyn BufRead,
@@ -165,13 +172,13 @@ impl IndexPack<'_> {
 }
 
 impl ReceivedPack {
-    /// Whether an object is in the pack to complete it, and did not come with it.
+    /// Whether an object is a base that was appended to the pack.
     pub(crate) fn is_added(&self, id: &ObjectId) -> bool {
         self.added.contains(id)
     }
 
-    /// The objects that those of the pack need, and that did not come with it. If they are complete, all
-    /// objects of the pack are. `None` if they aren't known, or an object of the pack is faulty.
+    /// The objects outside the pack that its objects reference. If these are complete, all objects of the pack
+    /// are. `None` if they are unknown, or if an object of the pack is faulty.
     pub(crate) fn outside(&self) -> Option<&Outside> {
         let outside = self.findings.outside.as_ref();
         outside.filter(|_| self.findings.faulty.is_empty())
@@ -185,13 +192,13 @@ impl ReceivedPack {
             .count()
     }
 
-    /// The objects of the pack that can't be let in.
+    /// The objects of the pack that are refused, each with the reason.
     pub(crate) fn faulty(&self) -> &HashMap<ObjectId, Reason> {
         &self.findings.faulty
     }
 
-    /// Checks the blobs that are harmful only under the names that trees give them. `objects` has those of
-    /// the pack.
+    /// Checks the blobs that trees name `.gitmodules` or `.gitattributes`. A blob may precede the tree that names
+    /// it, so this is done after the whole pack was inspected. `objects` includes the objects of the pack.
     pub(crate) fn look_at_special(
         &mut self,
         objects: &Odb,
@@ -214,8 +221,8 @@ impl ReceivedPack {
     }
 }
 
-/// Writes the index of a pack, and finds what its objects need that it did not come with; `None` if that
-/// isn't known.
+/// Writes the index of a pack, and returns the objects outside the pack that its objects reference; `None` if these
+/// are unknown.
 fn index_and_find_outside(
     by_id: &ById<'_>,
     links: &References,
@@ -224,10 +231,10 @@ fn index_and_find_outside(
     checksum: &ObjectId,
 ) -> Result<Option<Vec<(Kind, ObjectId)>>, Error> {
     let next = AtomicUsize::new(0);
-    // Nobody looked at what completes a thin pack: it is there, and what it needs may not be.
+    // Appended bases were not inspected: they exist, the objects that they reference may not. So they count as
+    // outside the pack.
     let find = || links.outside(&next, |id| by_id.kind_of(id, announced));
     thread::scope(|scope| {
-        // It is worth a thread if there are many.
         let beside = (announced >= MANY).then(|| scope.spawn(find));
         by_id.write_index(index, checksum)?;
         let found = find();

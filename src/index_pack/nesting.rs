@@ -1,9 +1,9 @@
-//! The depth to which the trees of a pack are nested.
+//! The nesting depth of the trees in a pack.
 //!
-//! Git goes down so many levels and no further, whatever the objects of a repository are otherwise. So each
-//! tree tells which trees it has that its base has not, and which its base has that it has not: with
-//! that, nobody has to read them again. Ids are known by their first bits alone; where two objects
-//! have the same ones nothing is told.
+//! Git refuses to read trees nested deeper than a limit. The inspection of each tree records the subtrees that it has
+//! and its delta base lacks, and the reverse ([`TreePairs`]); the depths follow from these pairs without reading trees
+//! again. Pairs hold only the first 64 bits of ids. If two objects share them, the result is "unknown", and a walk over
+//! the trees decides.
 
 use std::{collections::HashMap, sync::PoisonError};
 
@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{Error, SyncContext, connectivity::MAX_LEVELS, pack::delta_tree::NO_BASE};
 
-/// Beyond so many levels a walk is to tell: those of other trees are not worth that many passes.
+/// The most passes over all trees, one per level. Deeper nesting is left to a walk.
 const MAX_PASSES: usize = 64;
 
-/// The number of entries that are listed of the trees of a pack that leads to others.
+/// The most subtrees that are listed in all for a pack that references trees outside of it.
 const MAX_LISTED: usize = 1 << 20;
 
-/// The depths in the trees of a pack of the objects that it `needs` from elsewhere: the steps down from a
-/// root. `None` if its trees may be nested deeper than git goes, or if that isn't known.
+/// The depth of each tree in `needed`, which are outside the pack, below the root trees of the pack. `None` if the
+/// pack's trees may be nested too deep, or if that is unknown.
 pub(super) fn depths(
     pairs: TreePairs,
     table: &Table,
@@ -36,7 +36,7 @@ pub(super) fn depths(
     let trees: Vec<_> = trees.collect();
     let outside = needed.iter().filter(|(kind, _)| *kind == Kind::Tree);
     let outside: Vec<_> = outside.map(|(_, id)| *id).collect();
-    // No line of them is longer than that.
+    // So few trees cannot be nested deeper than that.
     let are_few = trees.len() <= MAX_LEVELS;
     if are_few && outside.is_empty() {
         return Ok(Some(HashMap::new()));
@@ -55,20 +55,19 @@ pub(super) fn depths(
     Ok(depths.map(|depths| outside.into_iter().zip(depths).collect()))
 }
 
-/// The trees that trees have in them, by their entries. Trees that are not in the pack are numbered after
-/// those that are.
+/// The subtrees of each tree, as entry numbers. Trees outside the pack are numbered after the pack's entries.
 struct Nesting {
     arrived: u32,
-    /// In the order of the pack, a base before what is built on it.
+    /// The tree entries in the order of the pack. An offset delta comes after its base.
     trees: Vec<u32>,
-    /// By entry: [`NO_BASE`] for one that says all by itself.
+    /// The delta base of each entry; [`NO_BASE`] for one whose pairs list all of its subtrees.
     bases: Vec<u32>,
     added: Vec<[u32; 2]>,
     removed: Vec<[u32; 2]>,
 }
 
 impl Nesting {
-    /// `None` if it can't be told which trees are meant.
+    /// `None` if a prefix does not identify one tree.
     fn find(
         pairs: TreePairs,
         table: &Table,
@@ -126,10 +125,10 @@ impl Nesting {
         })
     }
 
-    /// Whether no tree has more levels than there are passes. Each pass finds those that have one more.
+    /// Whether no tree has more levels than [`MAX_PASSES`]. Each pass completes the trees with one more level.
     fn are_few_levels(&self, run: &SyncContext) -> Result<bool, Error> {
         let mut is_done = vec![false; self.arrived as usize];
-        // How many of the trees in each are not done.
+        // The number of subtrees in each tree that are not done.
         let mut open = vec![0_i32; self.arrived as usize];
         for _ in 0..MAX_PASSES {
             run.check()?;
@@ -155,7 +154,7 @@ impl Nesting {
         Ok(false)
     }
 
-    /// `None` if that takes too long to find out.
+    /// The depths of the trees outside the pack; `None` if they would take too many steps.
     fn depths_of_outside(
         &self,
         outside: usize,
@@ -183,7 +182,7 @@ impl Nesting {
         Ok(None)
     }
 
-    /// All that each tree has in it; `None` if it is too much.
+    /// The subtrees of each tree; `None` if there are more than [`MAX_LISTED`].
     fn lists(&self) -> Option<Vec<Vec<u32>>> {
         let mut left = MAX_LISTED;
         let mut spend = |count: usize| -> Option<()> {

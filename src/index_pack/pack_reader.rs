@@ -1,4 +1,7 @@
-//! A pack as it comes in: cut into its entries, written to disk, and looked at as far as it is whole.
+//! The reader of a pack stream: cuts it into entries, writes them to disk and inspects the whole objects.
+//!
+//! Deltas are not applied here. Of a delta only the header is decoded, for the size of its result; [`windows`](super::windows)
+//! resolves it.
 
 use std::{
     fs::File,
@@ -27,28 +30,27 @@ use crate::{
 /// A pack's signature, version and count (gitformat-pack(5)).
 pub(super) const HEADER: usize = 12;
 
-/// The length of the two sizes that a delta begins with, with seven bits in each byte.
+/// The longest encoding of the two sizes that a delta begins with, at seven bits per byte.
 const MAX_SIZES: usize = 2 * 10;
 
-/// The size of the largest object that is kept at hand, in bytes.
+/// The size of the largest whole object that is kept inflated for its window, in bytes.
 const MAX_AT_HAND: u64 = 64 * 1024;
 
-/// The bytes of a pack that are taken at a time, should all of it be ready at once: bytes that were taken
-/// count against the limits.
+/// The bytes of a pack that are read before they are hashed, written and counted against the limits.
 const MAX_TAKEN: usize = 64 * 1024;
 
-/// A pack whose entries are still to come.
+/// A pack whose header has arrived.
 pub(super) struct PackReader<'a, 's> {
     intake: HashingReader<'a, 's>,
     hash: HashKind,
     count: u32,
 }
 
-/// A pack that has arrived, beside its entries.
+/// A pack that has arrived completely: the data beside its entries in the [`Table`].
 pub(super) struct Arrived<'s> {
     pub(super) checksum: ObjectId,
     pub(super) ref_deltas: RefDeltas,
-    /// The contents of the entries that were not handed over.
+    /// The inflated entries after the last window.
     pub(super) at_hand: InflatedCache<'s>,
 }
 
@@ -90,9 +92,10 @@ impl<'a, 's> PackReader<'a, 's> {
     /// Receives the rest of the pack: its entries and its checksum. Its file ends with the last
     /// entry.
     ///
-    /// `hand_over` is called with entries that are on disk, whenever they have become a window of
-    /// about so many bytes: see [`Cut`]. Once they say to make very much, all are held back until what they
-    /// say was summed, and none is handed over if that is too much.
+    /// `hand_over` is called for each window of about `window` bytes (see [`Cut`]), when its entries are on disk.
+    /// Once the declared sizes of objects are large compared with the bytes that arrived, windows are held back
+    /// until the whole pack has arrived and all declared sizes are within the limit. So a small pack that declares
+    /// terabytes is refused before any of its deltas is applied.
     pub(super) fn receive(
         mut self,
         table: &Table,
@@ -188,8 +191,8 @@ struct Entries<'t, 's, 'i> {
     ref_deltas: RefDeltas,
     /// The contents of the window that is arriving.
     at_hand: InflatedCache<'s>,
-    /// Whether small objects are left for others to look at. Of a pack that isn't large that would be later
-    /// than now.
+    /// Whether small objects are left to the threads that resolve windows. For a small pack it is faster to
+    /// inspect them here.
     keeps_objects: bool,
     inflater: Inflater,
     content: Vec<u8>,
@@ -232,8 +235,8 @@ impl Entries<'_, '_, '_> {
         Ok(())
     }
 
-    /// A delta is applied when a window of them is there. Here it only tells the size of its result,
-    /// none if it is damaged.
+    /// Reads a delta and returns the size that it declares for its result, 0 for a damaged one. It is applied
+    /// together with its window.
     fn delta(&mut self, intake: &mut HashingReader<'_, '_>, size: u64) -> Result<u64, ReadError> {
         if intake.spent.excess(Kind::Blob, size).is_some() {
             intake.spent.declare(size)?;
@@ -256,7 +259,8 @@ impl Entries<'_, '_, '_> {
         Ok(result)
     }
 
-    /// An object that is left for its window has no id yet. Of one that is too large there is nothing else.
+    /// Reads a whole object and returns its id; `None` for an object that is left to its window. An object over
+    /// a limit is hashed as a stream and not held in memory.
     fn whole(
         &mut self,
         intake: &mut HashingReader<'_, '_>,
@@ -276,7 +280,7 @@ impl Entries<'_, '_, '_> {
         self.content.clear();
         each_piece(self.inflater.read(intake, size), |piece| {
             hasher.update(piece);
-            // A blob has nothing in it to look at.
+            // Blobs have no references, and fsck checks only those that trees name specially, later.
             if is_looked_at && kind != Kind::Blob {
                 self.content.extend_from_slice(piece);
             }
@@ -317,20 +321,20 @@ struct HashingReader<'a, 's> {
     hasher: gix::hash::Hasher,
     /// The checksum of the entry that is being read.
     checksum: crc32fast::Hasher,
-    /// The bytes of the pack that were read and are not on disk yet.
+    /// The bytes of the pack that were consumed but are still in `pack`'s buffer: not hashed, not written.
     taken: usize,
     offset: u64,
-    /// A failure of our own, which is not the pack's.
+    /// An error of this side, hidden behind an `io::Error` on its way through the zlib reader.
     failure: Option<Error>,
 }
 
 impl HashingReader<'_, '_> {
-    /// Lets go of what was taken.
+    /// Hashes and writes the consumed bytes, and checks the limits.
     fn settle(&mut self) -> io::Result<()> {
         if self.taken == 0 {
             return Ok(());
         }
-        // An entry may be as long as the pack.
+        // Checked here, because a single entry may be as long as the pack.
         self.run.check().map_err(|err| self.fail(err))?;
         let taken = &self.pack.fill_buf()?[..self.taken];
         self.hasher.update(taken);
@@ -355,7 +359,8 @@ impl HashingReader<'_, '_> {
         }
     }
 
-    /// Checks the checksum of the pack, which is to be the last of it.
+    /// Checks the trailer, and that nothing follows it. The trailer is not written: appended bases would make it
+    /// wrong.
     fn finish(&mut self, hash: HashKind) -> Result<ObjectId, ReadError> {
         self.settle()?;
         let hasher = mem::replace(&mut self.hasher, gix::hash::hasher(hash));
@@ -383,7 +388,7 @@ impl BufRead for HashingReader<'_, '_> {
     }
 
     fn consume(&mut self, amount: usize) {
-        // It is there: this was handed out.
+        // The bytes are in the buffer: `fill_buf` has returned them.
         if let Ok(ready) = self.pack.fill_buf() {
             self.checksum.update(&ready[self.taken..][..amount]);
         }
@@ -409,7 +414,7 @@ pub(super) fn collision() -> Error {
     )
 }
 
-/// The error of the pack's own reader is the reader's to tell; here it is a damaged pack.
+/// The error for a stream that ended early or cannot be inflated; cancellation and timeout take precedence.
 pub(super) fn damaged(err: io::Error, run: &SyncContext) -> Error {
     run.check()
         .err()

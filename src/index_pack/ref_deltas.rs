@@ -1,10 +1,10 @@
-//! The deltas of a pack that name their base by its id. The base may be elsewhere.
+//! The deltas of a pack that name their base by object id (`REF_DELTA`). The base may be outside the pack.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use gix::{ObjectId, oid};
 
-/// Sorted by their bases, each to be taken once.
+/// The deltas sorted by base. The deltas of one base are taken once, by the thread that resolves the base.
 pub(super) struct RefDeltas {
     deltas: Vec<RefDelta>,
 }
@@ -30,7 +30,7 @@ impl RefDeltas {
         });
     }
 
-    /// None is added after that, and none is found before.
+    /// Sorts the deltas: afterwards none is added, and before it none is found.
     pub(super) fn sort(&mut self) {
         self.deltas
             .sort_unstable_by_key(|delta| (delta.base, delta.entry));
@@ -40,13 +40,12 @@ impl RefDeltas {
         self.deltas.is_empty()
     }
 
-    /// Whether there are any of this object.
+    /// Whether there is a delta of this object.
     pub(super) fn has(&self, base: &oid) -> bool {
         self.of(base).next().is_some()
     }
 
-    /// Takes those of this object. `None` if they were taken: for another entry with the same
-    /// object.
+    /// Takes the deltas of this object. `None` if they were taken for another entry with the same object.
     pub(super) fn take(&self, base: &oid) -> Option<impl Iterator<Item = u32>> {
         let mut own = self.of(base).peekable();
         let first = own.peek();
@@ -59,13 +58,13 @@ impl RefDeltas {
         }))
     }
 
-    /// Whether none waits for this object.
+    /// Whether no delta waits for this object.
     pub(super) fn are_taken(&self, base: &oid) -> bool {
         self.of(base).all(|delta| delta.is_taken.load(Relaxed))
     }
 
-    /// The objects that are still waited for, each once, in the order of their first deltas: git puts
-    /// a base before its deltas, so what one of them leads to is found before it is looked for.
+    /// The bases of the deltas that were not taken, each once, in the order of their first deltas. Git writes a base
+    /// before its deltas, so a base that is itself a delta of an earlier one is resolved by then.
     pub(super) fn absent_bases(&self) -> Vec<ObjectId> {
         let open = self
             .deltas

@@ -1,8 +1,8 @@
-//! The objects that those of a pack need and that aren't in the pack.
+//! The objects outside a pack that its objects reference.
 //!
-//! If there are none, all objects of the pack are complete, and nobody has to walk from the tips to find out. It is so
-//! for a first pull. After that a pack leads to what the receiver has, and whether that is complete
-//! is told by [`connectivity`](crate::connectivity).
+//! If there are none, all objects of the pack are complete without a walk from the tips: that is the case in a first
+//! pull. In later pulls a pack references objects of the receiver; [`connectivity`](crate::connectivity) decides
+//! whether these are complete.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,38 +35,38 @@ use crate::{
     pack::delta_tree::Visited,
 };
 
-/// The depths of objects in the trees of a pack.
+/// The depth of each object below the root trees of a pack.
 pub(super) type Depths = HashMap<ObjectId, u16>;
 
-/// The objects that those of a pack need. Shared by the threads that inspect them.
+/// The objects that a pack's objects reference, shared by the threads that inspect them.
 pub(super) struct References {
     needed: [Mutex<Needed>; SHARDS],
-    /// See [`Outside`]. Not noted of a pack that leads nowhere.
+    /// See [`Outside`]. Empty for a pack that must not reference objects outside of it.
     replaced: Mutex<HashSet<ObjectId>>,
     /// The number of both.
     count: AtomicUsize,
     most: AtomicUsize,
-    /// The number of those that may lead out of the pack.
+    /// The most references to objects outside the pack.
     most_outside: usize,
-    /// Some object leads nowhere, or there is too much of it.
+    /// Whether the references are unknown: an object could not be parsed, or there are too many.
     are_unknown: AtomicBool,
     nesting: TreePairs,
 }
 
-/// So that threads rarely wait for each other.
+/// The number of sets, so that threads rarely wait for each other.
 const SHARDS: usize = 16;
 
-/// The hasher is keyed: the ids in a tree are whatever the remote likes.
+/// A set of referenced objects. The hasher has a random key, because the remote chooses the ids in a tree.
 enum Needed {
     Sha1(HashSet<(Kind, [u8; 20])>),
     Sha256(HashSet<(Kind, [u8; 32])>),
 }
 
-/// Bytes for each id that is noted, when a set has just grown.
+/// Bytes for each recorded id, in a set that has just grown.
 const EACH: u64 = 3 * (size_of::<(Kind, [u8; 32])>() as u64 + 1);
 
 impl References {
-    /// `memory` is for what leads out of the pack, in bytes.
+    /// `memory` bounds the references to objects outside the pack, in bytes.
     pub(super) fn new(hash: HashKind, memory: u64) -> Self {
         let needed = || match hash {
             HashKind::Sha256 => Needed::Sha256(HashSet::new()),
@@ -83,7 +83,7 @@ impl References {
         }
     }
 
-    /// The pack has so many objects.
+    /// Sets the number of objects that the pack declares.
     pub(super) fn expect(&self, objects: usize) {
         self.nesting.expect(objects);
         let most = objects.saturating_add(self.most_outside);
@@ -94,13 +94,13 @@ impl References {
         self.are_unknown.load(Relaxed)
     }
 
-    /// A walk is to tell what is needed.
+    /// Marks the references as unknown: connectivity needs a walk.
     fn stop(&self) {
         self.are_unknown.store(true, Relaxed);
     }
 
     fn add(&self, kind: Kind, id: &oid) {
-        // A single tree can have any number of entries.
+        // Checked for each entry, because a single tree can have any number of them.
         if self.are_unknown() {
             return;
         }
@@ -120,7 +120,7 @@ impl References {
         }
     }
 
-    /// Notes a tree in whose place there is another one.
+    /// Records a tree of the base that another tree replaces.
     fn add_replaced(&self, id: &oid) {
         if self.most_outside == 0 || self.are_unknown() {
             return;
@@ -130,15 +130,16 @@ impl References {
         }
     }
 
-    /// More than there are objects can't all be among them.
+    /// Counts a reference. If there are more distinct ones than objects in the pack plus those allowed outside,
+    /// the result is unknown: that bounds the memory.
     fn count_one(&self) {
         if self.count.fetch_add(1, Relaxed) >= self.most.load(Relaxed) {
             self.stop();
         }
     }
 
-    /// The objects that are needed and are not in the pack: `kind_of` knows those that are. `None` if they
-    /// aren't known. Threads that ask with the same counter share the work: each looks at a part of its own.
+    /// The referenced objects for which `kind_of`, which knows the objects of the pack, returns `None`. Returns `None`
+    /// if they are unknown. Threads that call it with the same counter share the work, each with sets of its own.
     pub(super) fn outside(
         &self,
         next: &AtomicUsize,
@@ -163,8 +164,8 @@ impl References {
         (!self.are_unknown()).then_some(outside)
     }
 
-    /// All that one or two threads have found to be outside. `depths` tells how deep in the trees of the
-    /// pack that is.
+    /// The result for connectivity. `found` are the objects outside the pack, `depths` computes their depths in the
+    /// pack's trees.
     pub(super) fn into_outside(
         self,
         found: Option<Vec<(Kind, ObjectId)>>,
@@ -183,14 +184,15 @@ impl References {
     }
 }
 
-/// One thread's way to [`References`]: most of what it meets it has just met.
+/// The collector of one thread. It drops repeated references before they reach the shared [`References`]: most
+/// references repeat recent ones.
 pub(super) struct ReferenceCollector<'a> {
     links: &'a References,
     nesting: Pairs,
     recent: Vec<Option<(Kind, ObjectId)>>,
 }
 
-/// A power of two.
+/// The number of recent references, a power of two.
 const RECENT: usize = 1 << 14;
 
 impl<'a> ReferenceCollector<'a> {
@@ -202,13 +204,13 @@ impl<'a> ReferenceCollector<'a> {
         }
     }
 
-    /// Gives up: nobody looks at an object.
+    /// Marks the references as unknown, because an object is not inspected.
     pub(super) fn stop(&self) {
         self.links.stop();
     }
 
-    /// Notes what an object needs. What the `base` of a tree needs was noted with that, unless it is the
-    /// receiver's.
+    /// Records the references of an object. Entries that a tree shares with its delta `base` were recorded with the
+    /// base, unless the base is the receiver's.
     pub(super) fn note(
         &mut self,
         kind: Kind,
@@ -234,14 +236,14 @@ impl<'a> ReferenceCollector<'a> {
             Kind::Commit => self.note_commit(content, id.kind()),
             Kind::Tag => self.note_tag(content, id.kind()),
         };
-        // A walk will tell which tips need it.
+        // The object cannot be parsed: a walk finds the tips that need it.
         if noted.is_none() {
             self.links.stop();
         }
     }
 
-    /// Notes what entries of a tree need that has them in place of others. What the rest of it needs was
-    /// noted with those.
+    /// Records the references of the entries of a tree that differ from its base. The references of the other
+    /// entries were recorded with the base.
     pub(super) fn note_changed(&mut self, id: &oid, entries: &[(&[u8], &[u8])]) {
         if self.links.are_unknown() {
             return;
@@ -284,7 +286,7 @@ impl<'a> ReferenceCollector<'a> {
         noted
     }
 
-    /// Every linker has to end with this.
+    /// Hands over the remaining pairs. Every collector has to end with it.
     pub(super) fn finish(mut self) {
         self.nesting.hand_over(&self.links.nesting);
     }

@@ -1,5 +1,5 @@
-//! From the entries of a pack to its objects: what is done with each, and what is left when all of it
-//! is there. While it arrives that is done in [`windows`](super::windows).
+//! Resolving the entries of a pack to objects: the work on each entry, and the pass over the remaining deltas after the
+//! pack has arrived. [`windows`](super::windows) does the same while it arrives.
 
 use std::{
     io,
@@ -26,7 +26,7 @@ use crate::{
     scoped_workers::{cores, run_workers},
 };
 
-/// Entries that are worth a thread of their own.
+/// The number of entries for each thread.
 const ENTRIES_PER_THREAD: usize = 256;
 
 /// A pack on disk whose deltas are to be resolved.
@@ -34,7 +34,7 @@ pub(super) struct Pack<'a> {
     pub(super) path: &'a Path,
     pub(super) folder: &'a Path,
     pub(super) table: Table,
-    /// The number of entries that the pack came with. Entries after them complete it.
+    /// The number of entries that arrived. Entries after them are appended bases.
     pub(super) arrived: u32,
     pub(super) found: &'a InspectedObject<'a>,
     pub(super) spent: &'a Budget<'a>,
@@ -42,7 +42,7 @@ pub(super) struct Pack<'a> {
 }
 
 impl Pack<'_> {
-    /// Resolves the deltas of the last part, as far as they have their bases in the pack.
+    /// Resolves the remaining deltas whose bases are in the pack.
     pub(super) fn resolve(
         &self,
         part: &DeltaBatch,
@@ -70,7 +70,7 @@ impl Pack<'_> {
             while let Some(entry) = part.entries().get(next.fetch_add(1, Relaxed)) {
                 if !self.table.is_delta(*entry) {
                     let done = descent.descend(*entry, &mut resolver);
-                    // Whoever fails, it is over for all.
+                    // After a failure no thread takes another entry.
                     done.inspect_err(|_| next.store(count, Relaxed))?;
                 }
             }
@@ -80,7 +80,8 @@ impl Pack<'_> {
         Ok(())
     }
 
-    /// Whether nothing is left.
+    /// Fails if an entry is not resolved: its base is neither in the pack nor in the store, or it is part of a
+    /// circle of deltas.
     pub(super) fn check_that_all_is_resolved(&self) -> Result<(), Error> {
         let entries = 0..self.table.len();
         match entries
@@ -108,12 +109,12 @@ impl Pack<'_> {
     }
 }
 
-/// The work on the entries of a part.
+/// The visitor that hashes, inspects and records the objects of a batch.
 pub(super) struct Resolver<'a, 'l> {
     pub(super) pack: &'a Pack<'a>,
     pub(super) part: &'a DeltaBatch,
     pub(super) at_hand: &'a InflatedCache<'a>,
-    /// None as long as there may be more to come.
+    /// `None` while the pack arrives: a delta that names its base by id may arrive later than the base.
     pub(super) ref_deltas: Option<&'a RefDeltas>,
     pub(super) is_given_up: &'a AtomicBool,
     pub(super) inspection: &'a mut Inspection<'l>,
@@ -145,18 +146,19 @@ impl ObjectVisitor for Resolver<'_, '_> {
         if self.is_given_up.load(Relaxed) {
             return Err(Error::cancelled());
         }
-        // It was looked at when it came in, or by whoever had it before.
+        // Whole objects were inspected when they arrived, and bases of earlier windows with their window.
         if !self.is_to_be_resolved(entry) {
             return Ok(match entry < self.pack.arrived {
                 true => TreeFingerprint::default(),
-                // Nobody looked at what the receiver has.
+                // An appended base was not inspected.
                 false => TreeFingerprint::unknown(),
             });
         }
         let table = &self.pack.table;
         let id = gix::objs::compute_hash(table.hash, kind, content).map_err(|_| collision())?;
         table.resolve(entry, kind, &id);
-        // What is known of a tree is told by that of the entry which it is built on.
+        // The inspection of a tree records its difference from the base's entry (see `nesting`). A base named by id has
+        // no entry in the table, so such a tree is inspected as a whole.
         let unknown = TreeFingerprint::unknown();
         let base = base.map(|base| match table.base(entry) {
             Base::Named => Visited {
@@ -168,8 +170,8 @@ impl ObjectVisitor for Resolver<'_, '_> {
         self.inspection.look_at(kind, id, content, base)
     }
 
-    /// Which entry a delta is built on that names an object which is there twice, is up to whoever
-    /// reads the pack. It may be one that is built on that delta.
+    /// The deltas of an entry. A pack with an object twice and a delta that names it by id is refused: which of the
+    /// two is the base would depend on the reader, and one of them may itself be a delta of that delta.
     fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Error> {
         to.extend(self.part.deltas_of(entry));
         let Some(ref_deltas) = self.ref_deltas else {
@@ -220,7 +222,7 @@ impl ObjectVisitor for Resolver<'_, '_> {
             let reason = excess.reason(&id, kind, size);
             self.inspection.leave_out(id, reason)?;
         }
-        // Nobody looked at it.
+        // An object over a limit is not inspected.
         Ok(TreeFingerprint::unknown())
     }
 

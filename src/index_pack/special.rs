@@ -1,4 +1,4 @@
-//! Blobs that git reads for itself, as they are under the names that trees give them.
+//! The blobs that trees name `.gitmodules` or `.gitattributes`, read for fsck.
 
 use gix::{
     objs::{Find, FindHeader, Kind},
@@ -7,7 +7,7 @@ use gix::{
 
 use crate::{object::fsck::SpecialContent, stored_packs::odb::Odb};
 
-/// Git reads no such file from a blob that is larger, and neither do we.
+/// The largest such blob that is read, in bytes: git reads no larger one.
 const MAX_SPECIAL_SIZE: u64 = 100 * 1024 * 1024;
 
 pub(super) fn special_content<'b>(

@@ -1,4 +1,4 @@
-//! The table of the entries of a pack that is being received.
+//! The table of a received pack's entries: offset, size, base, kind and id of each.
 
 use std::{
     ops::Range,
@@ -10,20 +10,22 @@ use gix::{ObjectId, hash::Kind as HashKind, objs::Kind, oid};
 use super::{ref_deltas::RefDeltas, tree_pairs::TreePairs};
 use crate::pack::delta_tree::NO_BASE;
 
-/// Its entries in the order of the pack, some 40 bytes for each. They are added by the thread that
-/// reads the pack, while others make objects of those that are there.
+/// The entries in the order of the pack, with some 40 bytes for each.
+///
+/// The thread that reads the pack adds entries while other threads resolve earlier ones. All fields are atomics with
+/// relaxed order: an entry is visible to another thread because its window is handed over through a mutex, and
+/// each entry is resolved by exactly one thread.
 pub(super) struct Table {
     pub(super) hash: HashKind,
     len: AtomicU32,
     /// The start of each entry, and the end of the last one behind them.
     offsets: Vec<AtomicU64>,
     checksums: Vec<AtomicU32>,
-    /// The sizes of their objects, as far as 32 bits go.
+    /// The declared sizes of the objects; `u32::MAX` stands for that size and any larger one.
     sizes: Vec<AtomicU32>,
-    /// The base of each entry, if that is known to be another entry of this pack, or one of the values for
-    /// other bases.
+    /// The base of each entry: an earlier entry, [`WHOLE`] or [`NAMED`].
     bases: Vec<AtomicU32>,
-    /// One more than the kind of each entry whose object is known.
+    /// The kind of each entry plus one; 0 while the entry is not resolved.
     kinds: Vec<AtomicU8>,
     ids: Vec<AtomicU32>,
 }
@@ -31,22 +33,22 @@ pub(super) struct Table {
 /// The base of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Base {
-    /// On nothing: it is whole.
+    /// None: the entry is a whole object.
     None,
     Entry(u32),
-    /// On an object that it calls by its id.
+    /// An object named by id (`REF_DELTA`), in the pack or outside of it.
     Named,
 }
 
-/// No entry has these numbers: they take 40 bytes each.
+/// These numbers are no entries: at 40 bytes each, no table has so many.
 const WHOLE: u32 = NO_BASE;
 const NAMED: u32 = NO_BASE - 1;
 
 impl Table {
-    /// The size that stands for larger ones, too.
+    /// The size that stands for all larger ones as well.
     pub(super) const MAX_SIZE: u64 = u32::MAX as u64;
 
-    /// For a pack that is said to have so many entries.
+    /// Makes a table for the number of entries that the pack's header declares.
     pub(super) fn new(hash: HashKind, count: usize) -> Self {
         Table {
             hash,
@@ -60,10 +62,10 @@ impl Table {
         }
     }
 
-    /// Bytes that an entry takes in memory at most until the pack is indexed, with its share of what
-    /// is made from the table: which entries lead to an object, the deltas of each, the order by id,
-    /// what objects need of each other (see [`References`](super::references::References)), in sets of which one has
-    /// just grown, and how trees are nested (see [`TreePairs`]).
+    /// The most bytes of memory for one entry until the pack is indexed. It includes the entry's share of the data
+    /// that is derived from the table: delta batches, the order by id, the references between objects (see
+    /// [`References`](super::references::References)) in sets of which one has just grown, and the nesting of trees (see
+    /// [`TreePairs`]).
     pub(super) fn memory_of_an_entry(hash: HashKind) -> u64 {
         let id = hash.len_in_bytes();
         let own = size_of::<u64>() + 3 * size_of::<u32>() + 1 + id;
@@ -71,7 +73,7 @@ impl Table {
         (own + made + RefDeltas::MEMORY_OF_ONE / 2) as u64
     }
 
-    /// ContentMemory for so many more entries.
+    /// Makes room for `more` entries: the appended bases of a thin pack.
     pub(super) fn extend(&mut self, more: usize) {
         let words = words(self.hash);
         self.offsets.extend(zeros(more, AtomicU64::new));
@@ -86,7 +88,7 @@ impl Table {
         self.len.load(Relaxed)
     }
 
-    /// Adds the entry in `place`, whose object is said to have `size` bytes, and for which there has to be room.
+    /// Adds the entry at the offsets `place`, which declares `size` bytes for its object. The table must have room.
     pub(super) fn push(&self, place: Range<u64>, checksum: u32, base: Base, size: u64) -> u32 {
         let entry = self.len();
         let at = entry as usize;
@@ -105,7 +107,7 @@ impl Table {
         entry
     }
 
-    /// The entry that begins there.
+    /// The entry that begins at `offset`.
     pub(super) fn entry_at(&self, offset: u64) -> Option<u32> {
         let starts = &self.offsets[..self.len() as usize];
         let found = starts.binary_search_by_key(&offset, |start| start.load(Relaxed));
@@ -127,7 +129,7 @@ impl Table {
         self.checksums[entry as usize].load(Relaxed)
     }
 
-    /// The size of its object in bytes, as its delta says; [`MAX_SIZE`](Table::MAX_SIZE) for larger ones.
+    /// The declared size of the entry's object in bytes; [`MAX_SIZE`](Table::MAX_SIZE) for larger ones.
     pub(super) fn size(&self, entry: u32) -> u64 {
         self.sizes[entry as usize].load(Relaxed).into()
     }
@@ -152,7 +154,7 @@ impl Table {
         self.kinds[entry as usize].store(kind as u8 + 1, Relaxed);
     }
 
-    /// `None` as long as it isn't known.
+    /// The kind of the entry's object; `None` while the entry is not resolved.
     pub(super) fn kind(&self, entry: u32) -> Option<Kind> {
         match self.kinds[entry as usize].load(Relaxed).checked_sub(1)? {
             kind if kind == Kind::Tree as u8 => Some(Kind::Tree),
@@ -187,8 +189,8 @@ fn words(hash: HashKind) -> usize {
     hash.len_in_bytes() / size_of::<u32>()
 }
 
-/// Memory that isn't touched before it is used: a pack can say that it has any number of entries.
+/// Zeroed memory that is not touched before it is used: a pack's header can declare any number of entries.
 fn zeros<N: Copy + Default, A>(count: usize, atomic: impl Fn(N) -> A) -> Vec<A> {
-    // The allocator has zeros, and they are taken over as they are.
+    // `vec![0; n]` is `calloc`, and the conversion to atomics happens in place.
     vec![N::default(); count].into_iter().map(atomic).collect()
 }

@@ -1,4 +1,5 @@
-//! The pairs of a tree and one in it, as the trees of a pack come in.
+//! Pairs of a tree and one of its subtrees, recorded while the trees of a pack are inspected, for
+//! [`nesting`](super::nesting).
 
 use std::sync::{
     Mutex,
@@ -9,14 +10,14 @@ use gix::oid;
 
 use super::locked;
 
-/// A tree, and one that is in it.
+/// The [prefixes](prefix) of a tree's id and of a subtree's id.
 pub(super) type Pair = [u64; 2];
 
-/// The number of pairs that are noted at least; there are more for each object of a pack.
+/// The number of pairs that are recorded in any pack; each object of the pack adds [`EACH`].
 const MIN_PAIRS: usize = 1 << 14;
 const EACH: usize = 2;
 
-/// The trees that the trees of a pack have in them. Shared by the threads that inspect them.
+/// The pairs of a pack, shared by the threads that inspect its trees.
 #[derive(Default)]
 pub(super) struct TreePairs {
     pub(super) pairs: Mutex<Vec<Pairs>>,
@@ -32,10 +33,10 @@ pub(super) struct Pairs {
 }
 
 impl TreePairs {
-    /// Bytes for an object of the pack.
+    /// Bytes for each object of the pack.
     pub(super) const MEMORY_OF_ONE: usize = EACH * size_of::<Pair>();
 
-    /// Makes room for a pack of so many objects.
+    /// Sets the most pairs for a pack of so many objects.
     pub(super) fn expect(&self, objects: usize) {
         let most = objects.saturating_mul(EACH).saturating_add(MIN_PAIRS);
         self.most.store(most, Relaxed);
@@ -50,7 +51,7 @@ impl Pairs {
     /// The number of pairs that are handed over at a time.
     const MANY: usize = 4096;
 
-    /// Notes a tree that is in `tree`, and not in its base.
+    /// Records a subtree of `tree` that its delta base lacks.
     pub(super) fn add(&mut self, tree: &oid, below: &oid) {
         self.added.push([tree, below].map(prefix));
     }
@@ -59,7 +60,7 @@ impl Pairs {
         self.removed.push([tree, below].map(prefix));
     }
 
-    /// Notes that all trees in the tree were added, whatever the tree is built on.
+    /// Records, as a pair of the tree with itself, that its pairs list all of its subtrees.
     pub(super) fn is_whole(&mut self, tree: &oid) {
         self.add(tree, tree);
     }
@@ -82,7 +83,7 @@ impl Pairs {
     }
 }
 
-/// The first bits of an id. Sorted by them, ids are nearly sorted.
+/// The first 64 bits of an id.
 pub(super) fn prefix(id: &oid) -> u64 {
     id.as_bytes()
         .first_chunk()

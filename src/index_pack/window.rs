@@ -1,17 +1,17 @@
-//! The ends of the windows in which a pack is resolved while it arrives.
+//! Cutting a pack into windows of entries, which are resolved while the pack arrives.
 
 use std::ops::Range;
 
 use super::inflated_cache::InflatedCache;
 
-/// Entries that have arrived after those of the window before.
+/// A range of entries that have arrived, with their inflated contents.
 pub(super) struct Window<'s> {
     pub(super) entries: Range<u32>,
     pub(super) at_hand: InflatedCache<'s>,
 }
 
-/// Objects may be so much larger than their entries before that ends a window, too: what is left of
-/// the last one is to be done soon after the pack has arrived.
+/// The ratio of an object's size to its entry's length above which the object's size counts for the window. It keeps
+/// the work small that is left for the last window after the pack has arrived.
 const MADE_OF_ONE_BYTE: u64 = 8;
 
 /// The size of the first window, in bytes of the pack.
@@ -19,21 +19,21 @@ const FIRST: u64 = 64 * 1024;
 
 /// Cuts a pack into windows.
 ///
-/// Git writes an object together with all that is built on it, so a window goes on to the next whole
-/// object, as long as that doesn't make it twice as large.
+/// Git writes an object together with the deltas of it, so a window extends to the next whole object, but to no more
+/// than twice its size.
 ///
-/// The first ones are small, so that a pack that is smaller than a window is worked on as it arrives, too.
+/// The first windows are small, so that a pack smaller than a window is resolved while it arrives as well.
 pub(super) struct Cut {
     window: u64,
     /// The size that the windows grow to.
     most: u64,
-    /// The window that is arriving: its first entry, and what there is of it.
+    /// The first entry of the current window, and its cost so far.
     first: u32,
     size: u64,
 }
 
 impl Cut {
-    /// `most` is how many bytes of a pack make a window once these don't grow any more.
+    /// `most` is the size in bytes that windows grow to.
     pub(super) fn new(most: u64) -> Self {
         Cut {
             window: most.min(FIRST),
@@ -43,13 +43,13 @@ impl Cut {
         }
     }
 
-    /// Whether the windows have grown: there are many of them then.
+    /// Whether windows have reached their full size: the pack is large.
     pub(super) fn has_grown(&self) -> bool {
         self.window == self.most
     }
 
-    /// An entry has arrived, which takes `length` bytes in the pack, and its object `size`. Tells the
-    /// window that has ended with it, or before it.
+    /// Adds an entry of `length` bytes in the pack with an object of `size` bytes. Returns the window that ends with
+    /// this entry or before it, if one does.
     pub(super) fn after(
         &mut self,
         entry: u32,

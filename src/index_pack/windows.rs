@@ -1,12 +1,12 @@
-//! From the entries of a pack to its objects, while it arrives.
+//! Resolving the deltas of a pack while it arrives.
 //!
-//! What has arrived is resolved in windows, on other threads than the one that reads the pack. Should
-//! those not keep up, it helps them: what comes in meanwhile waits at the sender, and not here. They share
-//! a window, one whole object with all that is built on it after the other.
+//! The thread that reads the pack hands over windows of entries; other threads resolve them. If they fall behind, the
+//! reading thread helps, so that the backlog is in the connection and not in memory. Threads share a window: each
+//! takes one whole object at a time with all deltas of it.
 //!
-//! The deltas of a window whose base is in an earlier one need that to be made once more. Git puts
-//! bases close to their deltas, so it costs little; a pack that was made to cost more has the rest of
-//! its deltas wait until all of it is there, when each entry is made at most once more.
+//! A delta whose base is in an earlier window needs that base to be reconstructed again. Git writes bases close to
+//! their deltas, so that costs little. The cost is bounded by [`Allowance`]: in a pack made to exceed it, the remaining
+//! deltas wait until the pack has arrived, and then each entry is reconstructed at most once more.
 
 use std::{
     collections::VecDeque,
@@ -34,12 +34,11 @@ use crate::{
 };
 
 impl Pack<'_> {
-    /// Has the pack arrive, and resolves the windows that are handed over meanwhile. Those are to be
-    /// on disk and in the table.
+    /// Calls `arrive`, which reads the pack, and resolves the windows that it hands over. Their entries must be on
+    /// disk and in the table.
     ///
-    /// An error of the pack that shows as it arrives is told before any that shows in its deltas,
-    /// and of those that of the first window, however fast it comes in. What all objects add up to is
-    /// held against its limit as soon as it is known.
+    /// The error does not depend on the speed of arrival or of threads: an error of the stream comes before any
+    /// error in its deltas, and among these the one of the first window wins.
     pub(super) fn resolve_while<'s, T>(
         &self,
         arrive: impl FnOnce(&mut dyn FnMut(Window<'s>)) -> Result<T, Error>,
@@ -62,7 +61,7 @@ impl Pack<'_> {
             let arrived = arrive(&mut |window| {
                 if threads < most {
                     threads += 1;
-                    // Where none can be had, whoever reads the pack does it all.
+                    // If no thread can be started, the reading thread resolves all windows.
                     let worker = thread::Builder::new();
                     let _ = worker.spawn_scoped(scope, || Worker::new(windows).work());
                 }
@@ -90,11 +89,11 @@ impl Pack<'_> {
 struct Windows<'a, 's> {
     pack: &'a Pack<'a>,
     room: ContentMemory,
-    /// The number of windows that wait before the reader of the pack helps.
+    /// The number of waiting windows from which on the reading thread helps.
     most: usize,
     queue: Mutex<Queue<'s>>,
     has_come: Condvar,
-    /// The pack won't be there as a whole.
+    /// Whether the stream has failed, so that no result is needed.
     is_given_up: AtomicBool,
     /// The first failure, with its place.
     failure: Mutex<Option<(Place, Error)>>,
@@ -106,9 +105,10 @@ type Place = (u32, u32);
 #[derive(Default)]
 struct Queue<'s> {
     windows: VecDeque<Window<'s>>,
-    /// The one that was taken from here last.
+    /// The window that was taken last and may have entries left.
     open: Option<Arc<Open<'s>>>,
-    /// The allowance of all windows that were taken, in the order of the pack.
+    /// The allowance after all windows that were taken. Windows are taken in the order of the pack, so it depends
+    /// on the pack alone.
     allowance: Allowance,
     all_have_come: bool,
 }
@@ -117,7 +117,7 @@ struct Queue<'s> {
 struct Open<'s> {
     part: DeltaBatch,
     at_hand: InflatedCache<'s>,
-    /// The number of its entries that were taken.
+    /// The number of entries that were taken.
     taken: AtomicUsize,
 }
 
@@ -126,7 +126,7 @@ impl Open<'_> {
         self.taken.load(Relaxed) < self.part.entries().len()
     }
 
-    /// A whole object that nobody else takes.
+    /// Takes the next whole object for one thread.
     fn take(&self, table: &Table) -> Option<u32> {
         let entries = self.part.entries();
         loop {
@@ -144,7 +144,7 @@ impl<'s> Windows<'_, 's> {
         self.has_come.notify_one();
     }
 
-    /// Waits for a window that has something left to do.
+    /// Waits for a window with entries left; `None` once all windows are done or the pack has failed.
     fn next(&self) -> Option<Arc<Open<'s>>> {
         let mut queue = locked(&self.queue);
         loop {
@@ -178,7 +178,7 @@ impl<'s> Windows<'_, 's> {
             at_hand,
             taken: AtomicUsize::new(0),
         });
-        // There may be somebody with nothing to do.
+        // Threads share this window: wake all that wait.
         self.has_come.notify_all();
         queue.open = Some(Arc::clone(&open));
         Some(open)
@@ -196,7 +196,7 @@ impl<'s> Windows<'_, 's> {
     }
 }
 
-/// Whoever waits for a window is told when this is dropped.
+/// Ends the wait of all threads when it is dropped, also by a panic of the reading thread.
 struct AllHaveCome<'w, 'a, 's>(&'w Windows<'a, 's>);
 
 impl Drop for AllHaveCome<'_, '_, '_> {
@@ -209,7 +209,7 @@ impl Drop for AllHaveCome<'_, '_, '_> {
 /// One thread's way through the windows.
 struct Worker<'w, 'a, 's> {
     windows: &'w Windows<'a, 's>,
-    /// As soon as there is something to do.
+    /// Made for the first entry: they open the pack's file.
     tools: Option<(DeltaTraversal<'w, TreeFingerprint>, Inspection<'a>)>,
 }
 
@@ -226,7 +226,7 @@ impl<'w, 'a, 's> Worker<'w, 'a, 's> {
         while let Some(open) = self.windows.next() {
             self.resolve(&open);
         }
-        // What was found in a pack that isn't taken counts for nobody.
+        // The findings of a failed pack are dropped.
         let tools = self.tools.filter(|_| !self.windows.are_over());
         let inspected = tools.map(|(_, inspection)| inspection.finish());
         if let Some(Err(err)) = inspected {
@@ -234,8 +234,8 @@ impl<'w, 'a, 's> Worker<'w, 'a, 's> {
         }
     }
 
-    /// Nothing is taken once something has failed, but whoever has taken an entry goes through with it: a
-    /// fault in there is before that.
+    /// Resolves entries of a window until none is left. After a failure no new entry is claimed; a thread finishes
+    /// the entry that it holds, because an error in it may come first in the order of the pack.
     fn resolve(&mut self, open: &Open<'s>) {
         while !self.windows.are_over()
             && let Some(entry) = open.take(&self.windows.pack.table)
