@@ -1,4 +1,4 @@
-//! The number of levels of trees in a tree.
+//! Counting the levels of nested trees in a tree of the store.
 
 use std::collections::HashMap;
 
@@ -14,13 +14,13 @@ use crate::{
     stored_packs::odb::Odb,
 };
 
-/// The number of trees that are read to find that out.
+/// The most trees that are read for counting.
 const MAX_READ: usize = 1 << 14;
 
-/// Trees of a store whose levels were counted, each once.
+/// The trees of a store whose levels were counted, each once.
 #[derive(Default)]
 pub(super) struct CountedTrees {
-    /// The tree itself included.
+    /// The number of levels of each tree, itself included.
     levels: HashMap<ObjectId, usize>,
 }
 
@@ -32,8 +32,8 @@ struct Step {
 }
 
 impl CountedTrees {
-    /// The number of levels of a tree, itself included. `None` if there are too many of them, or too many trees,
-    /// or if one can't be read.
+    /// The number of levels of a tree, itself included. `None` if there are too many levels or trees, or if a tree
+    /// cannot be read.
     pub(super) fn count(
         &mut self,
         tree: ObjectId,

@@ -1,21 +1,20 @@
-//! Is everything there that a tip needs?
+//! The connectivity check: whether every object reachable from a tip exists (`git rev-list --objects --not --all`).
 //!
-//! A walk from the tips over every object that is not behind a verified ref. It goes depth-first
-//! so that an object counts as complete only once everything behind it does, and each object is
-//! read at most once however many tips lead to it.
+//! The check walks from the tips over all objects that are not reachable from a ref of the store. The walk is
+//! depth-first, so an object is marked complete only after everything that it references, and it reads each object at
+//! most once for any number of tips.
 //!
-//! Trees are read side by side with those of the commit's parents, which are complete by then: an
-//! entry that a parent has under the same name needs no second look. Without that, one new commit
-//! would cost a walk over its whole tree.
+//! A tree is compared with the trees that the commit's parents have at the same path, which are complete by then: an
+//! entry that a parent has under the same name is skipped. Otherwise one new commit would cost a walk over its whole
+//! tree.
 //!
-//! What a pack leads to is mostly found in a few of those older trees, and then nothing is to be walked:
-//! see [`are_complete`].
+//! Two shortcuts avoid the walk. Most objects outside a received pack that its objects reference are in a few older
+//! trees of the store: see [`are_complete`]. If very many commits have to be checked, all trees of the store's
+//! largest pack are read first, in the order of its deltas: see
+//! [`SelfContainedPack`](crate::stored_packs::self_contained::SelfContainedPack).
 //!
-//! Where very many commits are to be checked, all trees of the store's largest pack are read first, in
-//! the order of its deltas: see [`SelfContainedPack`](crate::stored_packs::self_contained::SelfContainedPack).
-//!
-//! Who sent the objects decides how many there are, how deep they are nested and how large they are.
-//! So what is kept of each is some bytes: see [`ObjectStates`](object_states::ObjectStates) and [`Trees`](trees::Trees).
+//! The sender decides the number of objects, their nesting and their sizes. So the walk needs no recursion, and only
+//! some bytes for each object: see [`ObjectStates`](object_states::ObjectStates) and [`Trees`](trees::Trees).
 
 use std::iter;
 
@@ -41,23 +40,24 @@ pub(crate) use self::{
 use crate::history::{reachable_from_refs::ReachableFromRefs, store_commits::StoreCommits};
 use crate::{Error, Phase, Reason, SyncContext};
 
-/// The objects that the walk reads from.
+/// The objects that the walk reads, and the facts about them.
 pub(crate) struct Objects<'a> {
-    /// The store and the quarantine.
+    /// The objects of the store and the quarantine.
     pub commits: StoreCommits<'a>,
-    /// The objects that have just arrived: they are not verified, wherever else they may be.
+    /// The received objects. They count as unverified even if the store has them as well.
     pub arrived: Option<Arrived<'a>>,
-    /// Those that are there and can't be had all the same.
+    /// Existing objects that are refused (faulty, too large), each with the reason.
     pub bad: &'a std::collections::HashMap<ObjectId, Reason>,
-    /// The objects that refs vouch for.
+    /// The commits reachable from the refs of the store: they and everything they reference are assumed to be complete.
     pub verified: &'a mut ReachableFromRefs,
-    /// Objects of the store that the tips need, but for what refs are known to vouch for: they are added.
+    /// Collects the objects of the store that the tips need and that are not known to be reachable from a ref: until
+    /// refs point to them, `git gc` could remove them, so the caller holds on to them.
     pub met: &'a mut Vec<ObjectId>,
-    /// Bytes that the walk may take, beside the largest tree.
+    /// Bytes of memory for the walk, in addition to the largest tree.
     pub memory: u64,
 }
 
-/// A pack, all of whose objects were read once.
+/// A received pack, all objects of which were inspected.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrived<'a> {
     pub index: &'a index::File,
@@ -65,7 +65,7 @@ pub(crate) struct Arrived<'a> {
     pub kinds: &'a [Kind],
 }
 
-/// Those of `tips` that aren't complete, each with the first fault that was found.
+/// The incomplete ones of `tips`, each with the first fault that was found.
 pub(crate) fn find_incomplete(
     objects: Objects<'_>,
     tips: &[ObjectId],
@@ -74,7 +74,7 @@ pub(crate) fn find_incomplete(
     find_incomplete_and_first_beside(objects, tips, iter::empty(), run).map(|(faults, _)| faults)
 }
 
-/// The same and, if there are none, the first fault of all the others.
+/// The incomplete ones of `tips` and, if there are none, the first fault behind the `others`.
 pub(crate) fn find_incomplete_and_first_beside(
     objects: Objects<'_>,
     tips: &[ObjectId],
@@ -99,8 +99,8 @@ pub(crate) fn find_incomplete_and_first_beside(
     Ok((faults, beside))
 }
 
-/// Each with the first one.
+/// Incomplete tips, each with the first fault that was found.
 pub(crate) type FaultsOfTips = Vec<(ObjectId, Reason)>;
 
-/// Why an object isn't complete.
+/// The reason why an object is not complete.
 type Fault = Reason;

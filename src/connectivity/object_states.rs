@@ -6,21 +6,21 @@ use gix::{ObjectId, objs::Kind};
 
 use super::Arrived;
 
-/// Git itself goes no deeper (`core.maxTreeDepth` in git-config(1)).
+/// The most levels of nested trees that git reads (`core.maxTreeDepth` in git-config(1)).
 pub(crate) const MAX_LEVELS: usize = 2048;
 
-/// An object: its position in the index of what arrived, or after those, by the order in which the
-/// walk met it.
+/// The number of an object: for a received one its position in the pack's index, for an object of the store the next
+/// number after these when the walk meets it.
 pub(super) type Node = u32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Unknown,
-    /// Something behind it is still to be visited.
+    /// On the path of the walk: an object that it references is still to be visited.
     Entered,
     Complete(Kind),
     CompleteTree(Levels),
-    /// For the reason with this number.
+    /// Not complete, for the reason with this number.
     Broken(usize),
 }
 
@@ -28,7 +28,7 @@ pub(super) enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Levels {
     Counted(u16),
-    /// No more than git goes down to, for a tree that is so deep below a root.
+    /// Not counted: at this depth below a root, the tree does not exceed [`MAX_LEVELS`].
     FitAt(u16),
 }
 
@@ -50,20 +50,19 @@ impl State {
     }
 }
 
-/// Four bytes for each object that arrived, whatever the walk meets of them, and as much as there is
-/// memory for of the store's.
+/// The states of all objects: four bytes for each received object, and a bounded number of objects of the store.
 pub(super) struct ObjectStates<'a> {
     arrived: Option<Arrived<'a>>,
     /// By node.
     states: Vec<u32>,
-    /// Objects of the store. The hasher is keyed: which ones these are is up to the remote.
+    /// The objects of the store. The hasher has a random key, because the remote chooses which objects these are.
     nodes: HashMap<ObjectId, Node>,
-    /// Those by node, from the first that did not arrive.
+    /// The ids of the objects of the store, by node minus the number of received objects.
     ids: Vec<ObjectId>,
     most: usize,
 }
 
-/// Bytes for each object of the store, at the moment when the map grows.
+/// Bytes for each object of the store at the moment when the map grows.
 const EACH: usize = 3 * (size_of::<(ObjectId, Node)>() + 1) + size_of::<ObjectId>() + 4;
 
 impl<'a> ObjectStates<'a> {
@@ -82,7 +81,7 @@ impl<'a> ObjectStates<'a> {
         position.or_else(|| self.nodes.get(id).copied())
     }
 
-    /// Makes an object of the store known; `None` if there are too many of them.
+    /// Adds an object of the store; `None` if there is no memory for more.
     pub(super) fn add(&mut self, id: ObjectId) -> Option<Node> {
         if self.ids.len() >= self.most {
             return None;
@@ -103,7 +102,7 @@ impl<'a> ObjectStates<'a> {
         }
     }
 
-    /// The kind of an object that arrived.
+    /// The kind of a received object.
     pub(super) fn kind(&self, node: Node) -> Option<Kind> {
         self.arrived?.kinds.get(node as usize).copied()
     }
@@ -138,7 +137,7 @@ impl<'a> ObjectStates<'a> {
     }
 }
 
-/// The value from which on the numbers of levels, depths and reasons are stored.
+/// The values from which on levels, depths and numbers of reasons are stored.
 const COUNTED: u32 = 5;
 const FITTING: u32 = COUNTED + MAX_LEVELS as u32 + 1;
 const BROKEN: u32 = FITTING + MAX_LEVELS as u32 + 1;

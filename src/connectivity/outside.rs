@@ -1,8 +1,11 @@
-//! Is what a pack leads to complete?
+//! The check without a walk: whether the objects outside a pack that its objects reference are complete.
 //!
-//! What new trees share with older ones is in the older ones, and of these a pull needs few: those of
-//! the commits that the new ones are built on, and below them those that have changed since. To read
-//! these is much less than to walk over all new trees, which have just been read as they came in.
+//! An object that new trees share with older ones is found in the older trees. A pull needs few of those: the root
+//! trees of the parents of the new commits, and below them the subtrees that the new commits have changed. Reading
+//! them is much cheaper than walking over all new trees, which were already read when they arrived.
+//!
+//! The answer "complete" needs no trust in the pack: each object was found in the tree of a commit that is reachable from
+//! a ref. Any other answer means that a walk has to decide.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -19,23 +22,23 @@ use crate::{
     stored_packs::odb::Odb,
 };
 
-/// The objects that those of a pack need and that aren't in it.
+/// The objects outside a pack that its objects reference.
 #[derive(Debug, Default)]
 pub(crate) struct Outside {
-    /// Each once.
+    /// The objects with the kind that the references expect, each once.
     pub(crate) needed: Vec<(Kind, ObjectId)>,
-    /// Trees in whose place some tree of the pack has another one.
+    /// Trees that a tree of the pack replaces by another one: the changed subtrees of older commits.
     pub(crate) replaced: HashSet<ObjectId>,
-    /// The depths in trees of the pack of the objects that are needed, but for roots. `None` if its trees may
-    /// be nested deeper than git goes.
+    /// The depth below a root tree of each object that trees of the pack reference; root trees are left out. `None` if
+    /// the pack's trees may be nested deeper than git reads.
     pub(crate) depths: Option<HashMap<ObjectId, u16>>,
 }
 
-/// Trees that are read in any case, and that may wait for it. One more is for each object that is needed.
+/// The number of trees that may be read and queued, in addition to one for each object outside the pack.
 const MIN_TREES: usize = 64;
 
-/// Whether all that the objects of a pack need outside turns out to be complete, with nothing nested deeper
-/// than git goes. `false` means nothing: a walk can tell.
+/// Whether all objects outside the pack are found to be complete, and nothing is nested deeper than git reads. `false`
+/// means that a walk has to decide.
 pub(crate) fn are_complete(
     outside: &Outside,
     commits: &mut StoreCommits<'_>,
@@ -70,15 +73,15 @@ pub(crate) fn are_complete(
     trees.find_all(outside, commits.odb, run)
 }
 
-/// The trees of complete commits.
+/// The search in the trees of complete commits.
 #[derive(Default)]
 struct Trees {
-    /// Trees and blobs that none of those that were read has, and how deep in the pack's trees they are.
+    /// Trees and blobs that were not found yet, with their depths in the pack's trees.
     missing: HashMap<(Kind, ObjectId), u16>,
-    /// Trees that one of them has, less deep in it: their levels have to be counted.
+    /// Trees that were found at a smaller depth than they have in the pack's trees: their levels have to be counted.
     moved_down: Vec<(ObjectId, u16)>,
     seen: HashSet<ObjectId>,
-    /// To be read, and what is to be read if these don't suffice, each with its depth.
+    /// Trees to read with their depths: replaced ones first (`ahead`), any others if these do not suffice (`later`).
     ahead: VecDeque<(ObjectId, u16)>,
     later: VecDeque<(ObjectId, u16)>,
 }
@@ -120,8 +123,8 @@ impl Trees {
         Ok(self.missing.is_empty() && self.have_room_below(odb, run)?)
     }
 
-    /// Notes that a complete commit has an object so deep in its tree; whether that is needed. No deeper in
-    /// a tree of the pack it has all the room that it needs below.
+    /// Marks an object as found at `depth` below the root tree of a complete commit. Returns whether it was looked for.
+    /// If it is no deeper in the pack's trees than here, the trees below it are within git's limit there as well.
     fn meet(&mut self, kind: Kind, id: ObjectId, depth: u16) -> bool {
         let Some(in_pack) = self.missing.remove(&(kind, id)) else {
             return false;
@@ -132,7 +135,7 @@ impl Trees {
         true
     }
 
-    /// Whether what has moved down goes no deeper than git does.
+    /// Whether the trees that are deeper in the pack than in the store stay within git's limit.
     fn have_room_below(&self, odb: &Odb, run: &SyncContext) -> Result<bool, Error> {
         let mut counted = CountedTrees::default();
         for (tree, depth) in &self.moved_down {

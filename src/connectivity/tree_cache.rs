@@ -1,4 +1,4 @@
-//! The contents of trees: those of the last ones that were left, and buffers for the next ones.
+//! A cache of the trees that the walk read last, and buffers for the next ones.
 
 use std::collections::VecDeque;
 
@@ -6,14 +6,15 @@ use gix::ObjectId;
 
 use super::{Fault, tree_visitor::TreeVisitor};
 
-/// The trees of a commit are compared with those of its parent, which often has just been left.
+/// The trees that the walk left last: the next commit's trees are compared with those of its parent, which often is the
+/// commit just before.
 ///
-/// The buffers are there because the heap would grow and shrink with every tree without them, and
-/// each page of it be cleared again and again.
+/// Buffers are reused, because without that the heap would grow and shrink with every tree, and the system would
+/// clear its pages each time.
 pub(super) struct TreeCache {
-    /// The last one that was left is the last one here.
+    /// The tree that was left last is the last one.
     recent: VecDeque<(ObjectId, Vec<u8>)>,
-    /// Bytes of those.
+    /// Bytes of the `recent` contents.
     held: usize,
     memory: usize,
     spare: Vec<Vec<u8>>,
@@ -24,7 +25,7 @@ const MAX_SPARE: usize = 8;
 const MAX_SPARE_BYTES: usize = 256 * 1024;
 
 impl TreeCache {
-    /// `memory` is how many bytes the contents of trees that were left may take.
+    /// `memory` bounds the bytes of cached contents.
     pub(super) fn new(memory: usize) -> Self {
         TreeCache {
             recent: VecDeque::new(),
@@ -49,7 +50,7 @@ impl TreeCache {
         Ok(text)
     }
 
-    /// Takes back a content that isn't needed for now.
+    /// Puts a content into the cache, and drops the oldest ones beyond the memory.
     pub(super) fn leave(&mut self, tree: ObjectId, text: Vec<u8>) {
         self.held += text.capacity();
         self.recent.push_back((tree, text));

@@ -1,4 +1,4 @@
-//! The part of the walk over trees that knows objects.
+//! [`TreeVisitor`]: the operations of the walk over objects that the walk over trees calls.
 
 use gix::{ObjectId, objs::Kind};
 
@@ -8,25 +8,25 @@ use super::{
 };
 use crate::Error;
 
-/// The receiver of what the walk meets.
+/// The owner of the object states, called by the walk over trees.
 pub(super) trait TreeVisitor {
-    /// Puts the content of a tree into `text`, in place of what is there.
+    /// Replaces `text` by the content of a tree.
     fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault>;
 
-    /// From here on, its entries are being visited.
+    /// Called before the first entry of a tree is visited.
     fn entered(&mut self, tree: Node);
 
-    /// All of its entries are complete.
+    /// Called when all entries of a tree are complete.
     fn left(&mut self, tree: Node, levels: Levels);
 
-    /// Takes an object that a tree names as one of this kind.
+    /// Visits an object that a tree entry references as one of this kind.
     fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Link, Fault>, Error>;
 }
 
-/// An object that a tree names.
+/// The next step for an object that a tree entry references.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Link {
-    /// Nothing is to be done about it.
+    /// Nothing is to be done.
     Done,
     /// A tree that is complete.
     Complete(Node, Levels),

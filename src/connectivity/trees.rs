@@ -1,4 +1,4 @@
-//! The walk over a tree and those below it.
+//! The part of the walk that visits a root tree and all trees below it, without recursion.
 
 use gix::ObjectId;
 
@@ -13,20 +13,20 @@ use crate::{
     object::tree_entries::{Entries, decode, is_readable, kind_of},
 };
 
-/// The depth that the walk itself goes to: the upper half of such a way has more levels than git takes. The
-/// lower half may have fewer, and is walked once more if another tree has it.
+/// The longest path of trees. The upper half of such a path has more levels than git reads, so it is at fault. The trees
+/// in the lower half may be within the limit; they stay unknown, and are walked again if another tree has them.
 const MAX_WAY: usize = 2 * MAX_LEVELS;
 
-/// The trees on the way from a root, as far as they were entered and not left.
+/// The path from a root tree to the current one: the trees that were entered and not left.
 ///
-/// Each is a place in a content. The contents themselves are kept as long as there is memory for
-/// them; one that had to go, since there are larger trees below it, is read once more when those are
-/// done. Their size pays for that.
+/// Each is a position in a content. Contents beyond the memory are dropped, from the root down, and read again when the
+/// trees below are done. Such a second read is paid for by the size of the trees below that caused it, so it does
+/// not make the walk quadratic.
 pub(super) struct Trees {
     way: Vec<Tree>,
-    /// The number of trees at the start of the way that have lost their contents.
+    /// The number of trees at the start of the path whose contents were dropped.
     without: usize,
-    /// Bytes of the other contents.
+    /// Bytes of the contents on the path.
     held: usize,
     memory: usize,
     texts: TreeCache,
@@ -36,24 +36,25 @@ struct Tree {
     node: Node,
     id: ObjectId,
     at: usize,
-    /// The number of levels below, as far as they were counted.
+    /// The most levels below this tree, as far as they were counted.
     below: usize,
-    /// Whether some have not been counted: they have room below that place, where another tree has them.
+    /// Whether some subtrees were not counted, because a complete tree has them at the same depth or deeper: there they
+    /// do not exceed the limit, so neither do they here.
     has_uncounted: bool,
-    /// Whether all have to be counted.
+    /// Whether all subtrees have to be counted.
     is_counted: bool,
     others: Vec<Other>,
     text: Option<Vec<u8>>,
 }
 
-/// The tree that a complete commit has under the same path.
+/// The tree that a complete commit has at the same path.
 struct Other {
     id: ObjectId,
     at: usize,
     text: Vec<u8>,
 }
 
-/// A tree below, with those that complete commits have in its place.
+/// A subtree to enter, with the trees that complete commits have at the same path.
 struct Below {
     node: Node,
     id: ObjectId,
@@ -62,7 +63,7 @@ struct Below {
 }
 
 impl Below {
-    /// A tree that is walked once more, to count its levels.
+    /// A complete tree that is walked again to count its levels.
     fn to_count(node: Node, id: ObjectId) -> Self {
         Below {
             node,
@@ -85,7 +86,7 @@ impl Trees {
         }
     }
 
-    /// Visits everything below a tree. After a fault [`abandon`](Trees::abandon) has to be called.
+    /// Visits all objects below a root tree. After a fault [`abandon`](Trees::abandon) has to be called.
     pub(super) fn walk(
         &mut self,
         node: Node,
@@ -125,7 +126,7 @@ impl Trees {
         Ok(None)
     }
 
-    /// Gives up on all that have not been left, each with whether it is known to be at fault.
+    /// Clears the path after a fault. Returns its trees, each with whether it is known to be at fault.
     pub(super) fn abandon(&mut self) -> impl Iterator<Item = (Node, bool)> {
         (self.without, self.held) = (0, 0);
         let known = if self.way.len() < MAX_WAY {
@@ -174,7 +175,7 @@ impl Trees {
         None
     }
 
-    /// The last one keeps its content, whatever it takes.
+    /// Drops contents from the root down while they exceed the memory. The current tree keeps its content.
     fn make_room(&mut self) {
         while self.held > self.memory && self.without + 1 < self.way.len() {
             let tree = &mut self.way[self.without];
@@ -224,7 +225,7 @@ impl Trees {
             },
         );
         let others = tree.others.into_iter().map(|other| (other.id, other.text));
-        // The tree itself last: it is the one that is most likely to come next.
+        // The tree itself goes in last, because it is the most likely one to be read next.
         for (id, text) in others.chain(tree.text.map(|text| (tree.id, text))) {
             self.texts.leave(id, text);
         }
@@ -238,7 +239,8 @@ fn too_deep(tree: &ObjectId) -> Fault {
 }
 
 impl Tree {
-    /// Those that can't be read, or only in more than `memory`, have nothing to compare with.
+    /// Reads the trees to compare with. Trees that cannot be read or exceed `memory` are left out: then more entries
+    /// are visited, with the same result.
     fn read_others(
         &mut self,
         memory: usize,
@@ -264,18 +266,18 @@ impl Tree {
         self.text.as_ref().map_or(0, Vec::capacity) + others.sum::<usize>()
     }
 
-    /// Begins once more, to count all levels. What the others have takes memory until this is left.
+    /// Starts again from the first entry, to count all levels.
     fn count_anew(&mut self) {
         self.at = 0;
         self.has_uncounted = false;
         self.is_counted = true;
         for other in &mut self.others {
-            // It has nothing to compare with from here on.
+            // An entry of a complete tree is not skipped any more, because its levels have to be counted.
             other.at = other.text.len();
         }
     }
 
-    /// Goes on up to the next tree below, which is so deep.
+    /// Visits entries up to the next subtree to enter, and returns that subtree. `depth` is the depth of the subtree.
     fn next(
         &mut self,
         depth: usize,
@@ -357,7 +359,7 @@ impl Tree {
     }
 }
 
-/// Only a file's mode begins like that, a link's or a submodule's.
+/// Whether an entry may be a tree: its mode begins like none of a file, a symbolic link or a submodule.
 fn may_be_tree(entry: &[u8]) -> bool {
     let others = [&b"100"[..], b"120", b"160"];
     !others.iter().any(|mode| entry.starts_with(mode))

@@ -1,4 +1,4 @@
-//! The walk over commits and tags, and what is known of each object that it meets.
+//! The walk over commits and tags, and the decision about each object that it meets.
 
 use gix::{
     ObjectId,
@@ -22,42 +22,42 @@ pub(super) struct Walk<'a> {
     objects: Objects<'a>,
     run: &'a SyncContext,
     known: ObjectStates<'a>,
-    /// Why what is broken is.
+    /// The reasons of all broken objects, by their number in [`State::Broken`].
     reasons: Vec<Fault>,
-    /// The commits and tags on the way from the tip.
+    /// The path of commits and tags from the tip.
     line: Vec<Step>,
-    /// The parents and targets that those name.
+    /// The parents and targets of the commits and tags in `line`, one after the other.
     ahead: Vec<Node>,
-    /// The trees on the way from the last of the line.
+    /// The path of trees below the last commit of `line`.
     trees: Trees,
-    /// The commit that was completed last, which often is a parent of the next one, and its tree.
+    /// The commit that was completed last, and its tree. It often is a parent of the next commit.
     last: Option<(Node, ObjectId)>,
     closed: SelfContainedPack,
-    /// Whether their trees were checked or are still to be.
+    /// The number of commits that were entered, whether their trees are checked yet or not.
     entered_commits: usize,
     pub(super) visited: u64,
 }
 
-/// A commit or a tag that was entered and not left. There may be as many as the pack has objects.
+/// A commit or a tag that was entered and not left. There may be as many as the pack has objects, so it is small.
 struct Step {
     node: Node,
     behind: Behind,
-    /// The objects that it names in [`Walk::ahead`]: their start, and the next one.
+    /// The start of its parents or target in [`Walk::ahead`], and the next one to visit.
     first: u32,
     next: u32,
 }
 
 enum Behind {
-    /// The parents, and then this tree.
+    /// A commit: the parents first, then this tree, so that the parents' trees are complete when it is compared.
     Tree(Node),
-    /// An object of this kind.
+    /// A tag: a target of this kind.
     Target(Kind),
 }
 
 /// The next step for an object.
 enum Visit {
     Nothing,
-    /// The same, of a tree.
+    /// Nothing: a complete tree with these levels.
     Complete(Node, Levels),
     Enter(Node),
     Fault(Fault),
@@ -121,7 +121,8 @@ impl<'a> Walk<'a> {
         Ok(None)
     }
 
-    /// Ends the last step of the line: what it names is complete.
+    /// Completes the last commit or tag of the path, whose parents or target are complete; a commit's tree is checked
+    /// now.
     fn leave(&mut self) -> Result<Option<Fault>, Error> {
         let Some(step) = self.line.last() else {
             return Ok(None);
@@ -144,7 +145,7 @@ impl<'a> Walk<'a> {
         Ok(None)
     }
 
-    /// The tree of a commit whose parents are those from `first` on.
+    /// Checks the root tree of a commit whose parents are at `first` and after it in `ahead`.
     fn check_root(&mut self, tree: ObjectId, first: usize) -> Result<Option<Fault>, Error> {
         let node = match self.visit(tree, Some(Kind::Tree))? {
             Visit::Nothing | Visit::Complete(..) => return Ok(None),
@@ -160,9 +161,10 @@ impl<'a> Walk<'a> {
         self.check_tree(node, others)
     }
 
-    /// The kind of a tree or a commit that is complete.
+    /// The kind of a tree or a commit, if it is complete because a self-contained pack has it.
     fn kind_in_closed_pack(&mut self, id: &ObjectId) -> Result<Option<Kind>, Error> {
-        // What arrived was read when it came in.
+        // The shortcut is for stores: received objects have been read already, and a refused object would need a
+        // walk to find the tips that need it.
         if self.objects.arrived.is_some() || !self.objects.bad.is_empty() {
             return Ok(None);
         }
@@ -189,7 +191,7 @@ impl<'a> Walk<'a> {
         walked
     }
 
-    /// Marks the objects on the way from the tip to the fault: those that were entered and not left.
+    /// Marks the commits and tags on the path from the tip to the fault as broken.
     fn abandon(&mut self, fault: &Fault) {
         let broken = self.broken(fault);
         for step in self.line.drain(..) {
@@ -215,7 +217,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Only what is there has a node, so that there are never more of them than objects.
+    /// The node of an object. Missing objects get none, so that there are never more nodes than objects.
     fn node(&mut self, id: &ObjectId, expected: Option<Kind>) -> Result<Node, Fault> {
         if let Some(node) = self.known.find(id) {
             return Ok(node);
@@ -261,7 +263,7 @@ impl<'a> Walk<'a> {
             return Ok(Visit::Fault(reason.clone()));
         }
         if kind == Some(Kind::Blob) {
-            // It was read when it came in, and leads nowhere.
+            // A received blob has been read, and references nothing.
             return Ok(Visit::Nothing);
         }
         if kind.is_none() {
@@ -307,7 +309,7 @@ impl<'a> Walk<'a> {
         Ok(is_verified)
     }
 
-    /// The tree of a commit that is complete.
+    /// The root tree of a complete commit.
     fn tree_of(&self, commit: Node) -> Option<ObjectId> {
         match self.last {
             Some((last, tree)) if last == commit => Some(tree),
@@ -315,7 +317,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes on to what an object names.
+    /// Reads an object and puts it on the path, with the objects that it references.
     fn enter(&mut self, node: Node, expected: Option<Kind>) -> Result<Option<Fault>, Error> {
         let id = self.known.id(node);
         if expected == Some(Kind::Tree) {

@@ -1,4 +1,4 @@
-//! The zlib streams of a pack's entries.
+//! Deflating the zlib streams of a pack's entries.
 
 use gix::zlib::{
     Compression, Status,

@@ -1,4 +1,4 @@
-//! The pack format: deltas, zlib streams, bitmaps (gitformat-pack(5)).
+//! The pack format (gitformat-pack(5)): deltas, zlib streams, bitmaps.
 
 pub(crate) mod bitmap;
 pub(crate) mod deflate;

@@ -1,4 +1,4 @@
-//! Git's deltas, applied (gitformat-pack(5), "Deltified representation").
+//! Applying one delta to its base (gitformat-pack(5), "Deltified representation").
 
 use std::{
     fs::File,
@@ -7,10 +7,10 @@ use std::{
 
 /// The content that a delta copies from.
 pub(crate) trait Base {
-    /// In bytes.
+    /// The size in bytes.
     fn size(&self) -> u64;
 
-    /// Appends a part of it, which is there.
+    /// Appends a range of the base to `to`. The caller has checked that it is within the base.
     fn copy(&mut self, offset: u64, size: usize, to: &mut Vec<u8>) -> io::Result<()>;
 }
 
@@ -25,7 +25,7 @@ impl Base for &[u8] {
     }
 }
 
-/// A base that memory has no room for.
+/// A base that is too large for memory, in a file.
 pub(super) struct OnDisk<'a> {
     pub(super) file: &'a File,
     pub(super) size: u64,
@@ -50,7 +50,7 @@ pub(crate) fn sizes(delta: &mut (impl BufRead + ?Sized)) -> io::Result<(u64, u64
     Ok((size(delta)?, size(delta)?))
 }
 
-/// The size of the result of a delta, whose base has to have that size.
+/// The declared size of a delta's result. Fails if the delta declares another size than `base` for its base.
 pub(super) fn size_on(base: u64, delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
     let (base_size, size) = sizes(delta)?;
     if base_size != base {
@@ -75,12 +75,11 @@ fn size(delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
     Err(damaged("a delta with an impossible size"))
 }
 
-/// Makes a content of `size` bytes from the instructions that follow the sizes, and replaces `to` by
-/// it.
+/// Applies the instructions that follow the sizes of a delta, and replaces `to` by the result of `size` bytes.
 ///
-/// There is none of an empty object. Git applies no delta of fewer than four bytes (`DELTA_SIZE_MIN`), and
-/// only what makes nothing is as short. A longer one to the same end it applies, but takes its size of none
-/// for an error when it reads it later (`packfile.c:packed_object_info()`).
+/// An empty result is an error, as for git: it applies no delta of fewer than four bytes (`DELTA_SIZE_MIN`), and only
+/// deltas with an empty result are that short. Git applies a longer delta with an empty result, but later takes
+/// its size 0 for an error (`packfile.c:packed_object_info()`).
 pub(crate) fn apply(
     delta: &mut (impl BufRead + ?Sized),
     base: &mut (impl Base + ?Sized),
@@ -92,7 +91,7 @@ pub(crate) fn apply(
     make::<{ usize::MAX }>(delta, base, size as u64, to, |_| Ok(()))
 }
 
-/// The same for a content that isn't to be in memory: it is handed on in pieces of about 64 KiB.
+/// Applies a delta whose result is too large for memory: `take` is called with pieces of about 64 KiB.
 pub(crate) fn apply_in_pieces(
     delta: &mut (impl BufRead + ?Sized),
     base: &mut (impl Base + ?Sized),
@@ -112,7 +111,7 @@ pub(crate) fn apply_in_pieces(
 
 const PIECE: usize = 64 * 1024;
 
-/// Appends what is made to `to`, no more than `MOST` bytes until `settle` is called.
+/// Appends the result to `to`, at most `MOST` bytes between two calls of `settle`, which may take them out.
 fn make<const MOST: usize>(
     delta: &mut (impl BufRead + ?Sized),
     base: &mut (impl Base + ?Sized),
@@ -133,7 +132,7 @@ fn make<const MOST: usize>(
                 };
                 let offset = part(0)? | part(1)? << 8 | part(2)? << 16 | part(3)? << 24;
                 let length = part(4)? | part(5)? << 8 | part(6)? << 16;
-                // Zero stands for the length that a copy can have and the field can't hold.
+                // A length of 0 stands for 0x10000.
                 let length = if length == 0 { 0x10000 } else { length };
                 let (mut offset, mut length) = (u64::from(offset), length as usize);
                 if offset + length as u64 > base.size() {

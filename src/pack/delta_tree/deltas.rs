@@ -1,9 +1,9 @@
-//! Which entries of a pack are deltas of which others.
+//! The deltas of each entry of a pack.
 
-/// In a list of bases: the entry isn't built on another one of its pack.
+/// The value in a list of bases for an entry without a base in the pack.
 pub(crate) const NO_BASE: u32 = u32::MAX;
 
-/// The deltas of each entry, that with the most behind it first.
+/// The deltas of each entry, the one with the largest subtree first.
 pub(crate) struct Deltas {
     starts: Vec<u32>,
     list: Vec<u32>,
@@ -13,7 +13,7 @@ impl Deltas {
     /// `bases` has the base of each entry, which comes before it in the pack, or [`NO_BASE`].
     pub(crate) fn of_bases(bases: &[u32]) -> Self {
         let count = bases.len();
-        // What is behind an entry is known when its turn comes: its deltas have had theirs.
+        // In reverse order an entry's deltas come before it, so the size of its subtree is known by then.
         let mut behind = vec![1_u32; count];
         let mut starts = vec![0_u32; count + 2];
         let with_base = || {
@@ -47,7 +47,7 @@ impl Deltas {
         deltas
     }
 
-    /// None for an entry that was not in the list of bases.
+    /// The deltas of an entry; empty for one that was not in the list of bases.
     pub(crate) fn of(&self, entry: u32) -> &[u32] {
         &self.list[self.range(entry)]
     }

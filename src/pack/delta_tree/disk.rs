@@ -1,4 +1,4 @@
-//! Contents that memory has no room for.
+//! Contents on disk: those beyond the memory, and objects over a size limit.
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use super::{
     apply::{Base, OnDisk},
 };
 
-/// A content that is needed once more.
+/// The content of an object with remaining deltas.
 pub(super) enum Content {
     InMemory(Vec<u8>),
     OnDisk { file: File, size: u64 },
@@ -28,7 +28,7 @@ impl Content {
     }
 }
 
-/// The files of a descent: one without a name for each content.
+/// The files of a traversal: an unnamed one for each content.
 pub(super) struct Disk {
     folder: PathBuf,
     pub(super) held: u64,
@@ -44,7 +44,7 @@ impl Disk {
         }
     }
 
-    /// A file for so many bytes, until [`let_go`](Disk::let_go).
+    /// Makes a file for `size` bytes, which count against the limit until [`let_go`](Disk::let_go).
     pub(super) fn file<W: ObjectVisitor>(
         &mut self,
         size: u64,
@@ -125,7 +125,7 @@ impl Oversized {
         Err(told)
     }
 
-    /// Ends what is `made` by now; `None` in place of the content if nothing is built on it.
+    /// Ends the object once it is `made`. Returns no content if the object has no deltas.
     pub(super) fn end<W: ObjectVisitor>(
         self,
         made: io::Result<()>,

@@ -1,4 +1,4 @@
-//! The entries of a pack on disk, read and inflated.
+//! Reading and inflating the entries of a pack on disk.
 
 use std::{
     fs::File,
@@ -20,9 +20,9 @@ pub(super) struct EntryReader {
     pack: File,
     hash: gix::hash::Kind,
     inflater: Inflater,
-    /// The number of bytes beyond which an entry is a large one.
+    /// The number of bytes above which an entry is large.
     large: u64,
-    /// The entry that was read last, unless it is a large one.
+    /// The bytes of the entry whose header was read last; empty for a large one.
     raw: Vec<u8>,
 }
 
@@ -37,7 +37,7 @@ impl EntryReader {
         }
     }
 
-    /// Reads the header of the entry in `place`, and the rest of a small one with it.
+    /// Reads the header of the entry at the offsets `place`, and the rest of a small entry with it.
     pub(super) fn header(&mut self, place: &Range<u64>) -> io::Result<data::Entry> {
         let size = place.end.saturating_sub(place.start);
         let is_small = size <= self.large;
@@ -57,12 +57,12 @@ impl EntryReader {
         Ok(header)
     }
 
-    /// Whether the entry whose header was read is a large one, or is large once it is inflated.
+    /// Whether the entry whose header was read is large, packed or inflated.
     pub(super) fn is_large(&self, header: &data::Entry) -> bool {
         self.raw.is_empty() || header.decompressed_size > self.large
     }
 
-    /// Replaces `content` by what the entry holds whose header was read.
+    /// Replaces `content` by the inflated content of the entry whose header was read.
     pub(super) fn inflate(
         &mut self,
         header: &data::Entry,
@@ -80,7 +80,7 @@ impl EntryReader {
         Ok(())
     }
 
-    /// The same as a stream.
+    /// The inflated content of the entry as a stream.
     pub(super) fn stream<'s>(
         &'s mut self,
         header: &data::Entry,
@@ -98,5 +98,8 @@ impl EntryReader {
 }
 
 pub(super) fn not_as_it_was() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "not what it was before")
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the entry has changed since it was received",
+    )
 }

@@ -1,11 +1,11 @@
-//! Reading with an eye on the clock.
+//! A reader that checks regularly whether the run goes on.
 
 use std::io::{self, BufRead, Read};
 
 use crate::buffered::read_buffered;
 
-/// The bytes that are read between two looks. Each may be the better part of an instruction that
-/// copies from disk.
+/// The bytes that are read between two checks. They are few, because a delta instruction of a few bytes may copy 16 MiB
+/// from disk.
 const PACE: usize = 16 * 1024;
 
 /// A reader that ends with an error once it may not go on.

@@ -1,24 +1,25 @@
-//! The memory of descents.
+//! The memory of delta traversals.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The memory of descents, each by itself and all together.
+/// The memory for the contents of concurrent traversals. An object larger than `large` takes the single slot for large
+/// objects, so that at most one of them is in memory.
 pub(crate) struct ContentMemory {
-    /// Bytes of a content that is still worked on in memory, by each descent.
+    /// The size in bytes above which a content is large.
     pub(super) large: usize,
-    /// Bytes of the contents that wait in memory, for each descent.
+    /// Bytes of contents on the path of one traversal.
     pub(super) waiting: usize,
     /// Guards the single slot for an object larger than `large`.
     pub(super) one_at_a_time: Mutex<()>,
 }
 
-/// Held by who has a large object in memory.
+/// The right to have a large object in memory.
 pub(super) type Permit<'a> = MutexGuard<'a, ()>;
 
 impl ContentMemory {
-    /// ContentMemory for `descents` at once in `memory` bytes and those of one large object.
+    /// Divides `memory` bytes between `descents` concurrent traversals. One large object comes on top.
     pub(crate) fn new(memory: u64, descents: usize) -> Self {
-        // Each has a delta, its base and its result at hand.
+        // A quarter each for a delta, its base, its result, and the contents on the path.
         let share = usize::try_from(memory).unwrap_or(usize::MAX) / descents.max(1);
         ContentMemory {
             large: (share / 4).clamp(4096, 16 * 1024 * 1024),

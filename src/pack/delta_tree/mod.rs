@@ -1,10 +1,10 @@
-//! Undoing the deltas of a pack: each object once, in little memory.
+//! Applying the deltas of a pack: each object is reconstructed once, in bounded memory.
 //!
-//! A delta's base can be a delta, too, so the entries of a pack form trees with whole objects as
-//! their roots. A [`DeltaTraversal`] goes down such a tree depth-first and has only the contents on its way
-//! at hand. It takes the largest branch of an entry last, when the entry's own content isn't needed
-//! any more: a chain takes two contents however long it is, and a tree of n entries at most log2(n).
-//! Those that memory has no room for wait on disk, and so do those that nobody looks at, being too large.
+//! A delta's base can be a delta as well, so the entries of a pack form trees with whole objects as their roots. A
+//! [`DeltaTraversal`] walks such a tree depth-first and holds only the contents of the entries on its path. It takes the
+//! largest subtree of an entry last, when the entry's own content is no longer needed: a chain of any length needs
+//! two contents at a time, a tree of n entries at most log2(n). Contents beyond the [`ContentMemory`] are written
+//! to disk, and so are objects over a size limit, which are not visited.
 
 use std::{
     fs::File,
@@ -35,17 +35,17 @@ use memory::Permit;
 pub(crate) use visitor::{ObjectVisitor, Visited};
 pub(crate) use zlib::{Inflater, Inflating};
 
-/// One walk down at a time, through one pack.
+/// A traversal of the delta trees of one pack, one tree at a time.
 pub(crate) struct DeltaTraversal<'a, N> {
     entries: EntryReader,
     hash: gix::hash::Kind,
     room: &'a ContentMemory,
     delta: Vec<u8>,
-    /// A base that was on disk.
+    /// A base that was read back from disk.
     base: Vec<u8>,
-    /// The entries on the way, each with deltas that are still to be looked at.
+    /// The path: entries that still have deltas to reconstruct, from the root down.
     way: Vec<Waiting<N>>,
-    /// The deltas of all entries on the way, in order.
+    /// The remaining deltas of all entries on the path, in the order of the path.
     deltas: Vec<u32>,
     in_memory: usize,
     disk: Disk,
@@ -57,18 +57,18 @@ struct Waiting<N> {
     depth: u32,
     content: Content,
     note: N,
-    /// The start of its own in [`DeltaTraversal::deltas`].
+    /// The start of the entry's deltas in [`DeltaTraversal::deltas`].
     first: usize,
 }
 
-/// The number of buffers that are kept for contents to come, and their largest size.
+/// The number of buffers that are kept for reuse, and their largest size in bytes.
 const MAX_SPARE: usize = 4;
 const MAX_SPARE_SIZE: usize = 1024 * 1024;
 
-/// An object that was just looked at, with the permit for a large one.
+/// An object that was just visited, with the permit if it is a large one.
 struct Reconstructed<'a, N> {
     kind: Kind,
-    /// None of one that nothing is built on.
+    /// `None` for an object over a size limit that has no deltas.
     content: Option<Content>,
     note: N,
     permit: Option<Permit<'a>>,
@@ -95,7 +95,7 @@ impl<'a, N> Reconstructed<'a, N> {
 }
 
 impl<'a, N> DeltaTraversal<'a, N> {
-    /// `folder` is where contents wait that memory has no room for.
+    /// Opens the file `pack`. Contents beyond the memory are written to unnamed files in `folder`.
     pub(crate) fn new(
         pack: &Path,
         hash: gix::hash::Kind,
@@ -116,7 +116,7 @@ impl<'a, N> DeltaTraversal<'a, N> {
         })
     }
 
-    /// Looks at the whole object `root` and at everything that is built on it.
+    /// Visits the whole object `root` and all direct and indirect deltas of it.
     pub(crate) fn descend<W>(&mut self, root: u32, work: &mut W) -> Result<(), W::Error>
     where
         W: ObjectVisitor<Note = N>,
@@ -126,7 +126,7 @@ impl<'a, N> DeltaTraversal<'a, N> {
         self.go_down(root, whole, work)
     }
 
-    /// The same from an object that is at hand.
+    /// The same as [`descend`](Self::descend), for a root whose content is given.
     pub(crate) fn descend_from<W>(
         &mut self,
         root: u32,
@@ -184,7 +184,7 @@ impl<'a, N> DeltaTraversal<'a, N> {
         let unreadable = |work: &W, err| work.unreadable(entry, err);
         let mut content = self.spare.pop().unwrap_or_default();
         if let Some(kind) = work.whole(entry, &mut content) {
-            // It was small enough to be kept.
+            // Contents that the visitor has kept are small: they need no permit.
             work.allows(entry, kind, content.len() as u64, 0)?;
             let note = work.visit(entry, kind, &content, None)?;
             return Ok(Reconstructed::in_memory(kind, content, note, None));
@@ -205,7 +205,7 @@ impl<'a, N> DeltaTraversal<'a, N> {
         Ok(Reconstructed::in_memory(kind, content, note, permit))
     }
 
-    /// The same of one that isn't to be in memory, whose header was read.
+    /// Hashes a whole object over a size limit as a stream, and writes it to disk if it may have deltas.
     fn oversized_whole<W: ObjectVisitor<Note = N>>(
         &mut self,
         entry: u32,
@@ -288,7 +288,7 @@ impl<'a, N> DeltaTraversal<'a, N> {
         let permit = room.permit_for(size);
         let may_go_on = || work.may_go_on();
         let applied = match base_content {
-            // As nearly all are: what is known to be in memory takes a third of the time.
+            // The usual case. With base and delta known to be slices, applying takes a third of the time.
             Some(mut base) if large_one.is_none() => {
                 let mut rest = instructions.fill_buf().unwrap_or_default();
                 let mut paced = Interruptible::new(&mut rest, may_go_on);
@@ -309,8 +309,8 @@ impl<'a, N> DeltaTraversal<'a, N> {
         Ok(Reconstructed::in_memory(kind, content, note, permit))
     }
 
-    /// Puts the delta of an entry into [`DeltaTraversal::delta`], unless it is a large one: of that only the
-    /// header is told, and the rest is to be read.
+    /// Reads the delta of an entry into [`DeltaTraversal::delta`]. For a large delta it returns the header instead, and
+    /// the caller streams the delta.
     fn delta<W: ObjectVisitor>(
         &mut self,
         entry: u32,
@@ -328,7 +328,7 @@ impl<'a, N> DeltaTraversal<'a, N> {
         Ok(None)
     }
 
-    /// Goes on to what is built on an object, if there is anything.
+    /// Puts an object with deltas on the path; drops the content of an object without.
     fn enter<W: ObjectVisitor<Note = N>>(
         &mut self,
         entry: u32,
@@ -367,13 +367,13 @@ impl<'a, N> DeltaTraversal<'a, N> {
         Ok(())
     }
 
-    /// Keeps a content where there is room for it.
+    /// Keeps a content in memory, or on disk if it is large or the memory is used up.
     fn keep<W: ObjectVisitor>(
         &mut self,
         mut content: Vec<u8>,
         work: &mut W,
     ) -> Result<Content, W::Error> {
-        // A buffer that has held a larger one.
+        // The buffer may have held a larger content before: count and keep only what this one needs.
         if content.capacity() / 2 > content.len() {
             content.shrink_to_fit();
         }
@@ -401,7 +401,7 @@ impl<'a, N> DeltaTraversal<'a, N> {
         }
     }
 
-    /// Brings a content from disk, if it is small enough; whether it is in [`DeltaTraversal::base`] now.
+    /// Reads a content on disk into [`DeltaTraversal::base`] if it is not large. Returns whether it did.
     fn at_hand(&mut self, content: &Content) -> io::Result<bool> {
         let &Content::OnDisk { ref file, size } = content else {
             return Ok(false);

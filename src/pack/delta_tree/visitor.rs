@@ -4,17 +4,17 @@ use std::{io, ops::Range};
 
 use gix::{hash::Hasher, objs::Kind};
 
-/// The work on the objects of a pack.
+/// The work on the objects of a pack: lookups before an object is reconstructed, and the visit of its content.
 pub(crate) trait ObjectVisitor {
     type Error;
 
-    /// The note that is kept of an object while others are to be built on it.
+    /// The visitor's data about an object, kept while deltas of the object remain.
     type Note;
 
-    /// The range of an entry in the pack, with its header.
+    /// The range of bytes of an entry in the pack, its header included.
     fn place(&self, entry: u32) -> Range<u64>;
 
-    /// Looks at an object. `base` is what it was made from, if it is at hand.
+    /// Visits an object. `base` is the object that it is a delta of, if that is in memory.
     fn visit(
         &mut self,
         entry: u32,
@@ -23,24 +23,23 @@ pub(crate) trait ObjectVisitor {
         base: Option<Visited<'_, Self::Note>>,
     ) -> Result<Self::Note, Self::Error>;
 
-    /// Appends the deltas of an entry that was visited, that with the most behind it first.
+    /// Appends the deltas of a visited entry, the one with the largest subtree first: it is reconstructed last.
     fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Self::Error>;
 
-    /// Replaces `to` by the whole object in an entry, if that is at hand as it was inflated before; its kind.
+    /// Replaces `to` by the whole object of an entry and returns its kind, if the visitor has kept it inflated.
     fn whole(&self, entry: u32, to: &mut Vec<u8>) -> Option<Kind> {
         let _ = (entry, to);
         None
     }
 
-    /// Replaces `to` by the delta of an entry, if that is at hand as it was inflated before and has no
-    /// more bytes than `most`.
+    /// Replaces `to` by the delta of an entry, if the visitor has kept it inflated and it has at most `most` bytes.
     fn inflated(&self, entry: u32, most: usize, to: &mut Vec<u8>) -> bool {
         let _ = (entry, most, to);
         false
     }
 
-    /// Whether an object of that kind and size, so many deltas away from a whole one, may be in memory
-    /// and looked at. One that may not is made all the same, for what is built on it.
+    /// Whether an object of this kind and size, at this depth in its delta chain, may be in memory and visited.
+    /// Otherwise it is reconstructed as a stream, because deltas of it may need it.
     fn allows(
         &mut self,
         entry: u32,
@@ -49,7 +48,7 @@ pub(crate) trait ObjectVisitor {
         depth: u32,
     ) -> Result<bool, Self::Error>;
 
-    /// Takes note of an object that was made and not looked at. The hasher has seen all of it.
+    /// Records an object that was reconstructed and not visited. The hasher has its header and content.
     fn oversized(
         &mut self,
         entry: u32,
@@ -58,27 +57,27 @@ pub(crate) trait ObjectVisitor {
         hasher: Hasher,
     ) -> Result<Self::Note, Self::Error>;
 
-    /// Whether anything may be built on the object of an entry, as far as is known before it is made.
+    /// Whether an entry may have deltas, as far as that is known before its id is.
     fn may_lead_on(&self, entry: u32) -> bool;
 
-    /// Whether there is time to go on. Asked every now and then while one object is made; what it is
-    /// that ended the run is for [`unreadable`](ObjectVisitor::unreadable) to say.
+    /// Whether the run goes on. It is called regularly while one object is reconstructed;
+    /// [`unreadable`](ObjectVisitor::unreadable) then returns the reason why the run has ended.
     fn may_go_on(&self) -> bool;
 
-    /// Whether a descent may keep so many more bytes on disk than it ever has.
+    /// Checks the limit on disk space when a traversal exceeds its previous maximum by `more` bytes.
     fn allows_on_disk(&mut self, more: u64) -> Result<(), Self::Error> {
         let _ = more;
         Ok(())
     }
 
-    /// The error for an entry that doesn't hold what it should, or that there was no time for.
+    /// The error for an entry that is damaged, or whose reconstruction was interrupted.
     fn unreadable(&self, entry: u32, err: io::Error) -> Self::Error;
 
-    /// The error for a failure of our own disk.
+    /// The error for a failure of the local disk.
     fn failed(&self, err: io::Error) -> Self::Error;
 }
 
-/// An object that was looked at before.
+/// The base of an object, which was visited before it.
 pub(crate) struct Visited<'a, N> {
     pub(crate) content: &'a [u8],
     pub(crate) note: &'a N,

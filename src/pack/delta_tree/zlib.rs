@@ -1,4 +1,4 @@
-//! The zlib streams of a pack's entries, undone.
+//! Inflating the zlib streams of a pack's entries.
 
 use std::{
     borrow::BorrowMut,
@@ -9,10 +9,10 @@ use gix::zlib::{Decompress, FlushDecompress, Status};
 
 use crate::buffered::read_buffered;
 
-/// The bytes that come out of a stream at a time.
+/// The bytes that are inflated at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// Inflates one stream after the other. Making one allocates, so keep it.
+/// An inflater of one stream after the other. It allocates when it is made, so callers keep it.
 pub(crate) struct Inflater {
     state: Decompress,
     chunk: Vec<u8>,
@@ -26,7 +26,7 @@ impl Inflater {
         }
     }
 
-    /// Replaces `content` by that of `stream`, which is all there and holds `size` bytes.
+    /// Replaces `content` by the content of the complete `stream`, which must have `size` bytes.
     pub(crate) fn inflate(
         &mut self,
         stream: &[u8],
@@ -35,7 +35,7 @@ impl Inflater {
     ) -> io::Result<()> {
         self.state.reset();
         content.clear();
-        // One byte more shows a stream that is longer than it should be.
+        // With one more byte of room, a stream that is longer than declared shows.
         content.resize(size + 1, 0);
         let status = self
             .state
@@ -49,19 +49,20 @@ impl Inflater {
         }
     }
 
-    /// Reads the content of the stream that `from` stands at, which has to be of `size` bytes, and
-    /// leaves `from` behind it.
+    /// Reads the content of the stream at the position of `from`, which must have `size` bytes. At its end `from` is
+    /// positioned right after the stream.
     pub(crate) fn read<R: BufRead>(&mut self, from: R, size: u64) -> Inflating<&mut Inflater, R> {
         Inflating::new(self, from, size)
     }
 
-    /// The same for one stream alone.
+    /// The same for a single stream; takes the inflater over.
     pub(crate) fn into_read<R: BufRead>(self, from: R, size: u64) -> Inflating<Inflater, R> {
         Inflating::new(self, from, size)
     }
 }
 
-/// One stream, as it is inflated. Its end is the end of the content, with every byte accounted for.
+/// A reader of one stream's content. Its end is reached only after the stream's checksum and the declared size were
+/// checked.
 pub(crate) struct Inflating<I, R> {
     from: R,
     inflater: I,
