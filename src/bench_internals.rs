@@ -7,8 +7,8 @@
 use std::{collections::HashMap, io::BufRead};
 
 use crate::{
-    AdvertisedRef, Limits, LocalStore, ObjectFormat, ObjectId, Objects, PackRequest, Reason,
-    RefList, RefUpdate, SyncContext, SyncOptions,
+    AdvertisedRef, Limits, LocalStore, ObjectFormat, Objects, PackRequest, Reason, RefList,
+    RefUpdate, SyncContext, SyncOptions,
     pack::delta_encode::DeltaBase,
     pack_objects::delta_search::{self, Candidate},
     protocol::{
@@ -98,7 +98,7 @@ pub fn delta(base: Vec<u8>, target: &[u8]) -> usize {
 /// Objects to find deltas between.
 pub struct Versions {
     candidates: Vec<Candidate>,
-    contents: HashMap<ObjectId, Vec<u8>>,
+    contents: HashMap<gix::ObjectId, Vec<u8>>,
 }
 
 impl Versions {

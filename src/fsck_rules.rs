@@ -2,9 +2,7 @@
 
 use std::{collections::HashSet, fmt};
 
-use gix::ObjectId;
-
-use crate::Error;
+use crate::{Error, ObjectId};
 
 mod message;
 
@@ -141,6 +139,11 @@ impl FsckRules {
                 .map_err(|_| invalid(format!("{id:?} in a list of objects to skip is not an id")))
         };
         ids.filter(|id| !id.is_empty()).map(parse).collect()
+    }
+
+    /// Whether an object is taken whatever is wrong with it.
+    pub(crate) fn skips(&self, id: &gix::oid) -> bool {
+        self.skip.contains(&ObjectId(id.to_owned()))
     }
 
     /// The length in bytes above which a name is a `largePathname`.

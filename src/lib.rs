@@ -116,7 +116,6 @@ mod text;
 mod transport;
 
 pub use bstr::{BStr, BString};
-pub use gix::{ObjectId, oid};
 
 pub use fsck_rules::{FsckLevel, FsckMessage, FsckRules};
 pub use globs::RefGlobs;
@@ -141,7 +140,7 @@ pub use outcome::{
 
 pub use context::SyncContext;
 pub use history::ancestry::{self, Relation};
-pub use object_id::ObjectFormat;
+pub use object_id::{InvalidObjectId, ObjectFormat, ObjectId};
 pub use ref_source::{
     Objects, PackAnswer, PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, PushReport,
     Quarantine, ReceivePack, RefSource, RefUpdate, Service, TipKind,

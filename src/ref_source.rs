@@ -3,7 +3,6 @@
 use std::io::BufRead;
 
 use bstr::{BStr, BString};
-use gix::oid;
 
 use crate::{Error, ErrorKind, ObjectId, Reason, RefList, SyncContext, Traffic};
 
@@ -192,7 +191,7 @@ pub trait CommitGraph {
     ///
     /// # Errors
     /// A [`Hole`] if the parents can't be told; what is in `parents` is ignored then.
-    fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole>;
+    fn commit(&mut self, id: &ObjectId, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole>;
 
     /// The commits by position, for a walk that takes a fraction of one by id.
     #[doc(hidden)]
@@ -205,7 +204,7 @@ pub trait CommitGraph {
 pub trait CommitPositions {
     /// The position of `id`, if it has one. Positions begin at 0 and leave few out. A commit has at most one,
     /// by which its children name it, and the parents of a commit with a position have positions, too.
-    fn position(&mut self, id: &oid) -> Option<u32>;
+    fn position(&mut self, id: &ObjectId) -> Option<u32>;
 
     /// [`CommitGraph::commit`] by position, called in its place for a commit that has one.
     fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole>;

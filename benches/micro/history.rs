@@ -62,7 +62,7 @@ impl Graph {
 }
 
 impl CommitGraph for &mut Graph {
-    fn commit(&mut self, id: &refsync::oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+    fn commit(&mut self, id: &ObjectId, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
         let (_, number) = id.as_bytes().split_last_chunk().ok_or(Hole::Unreadable)?;
         let number = u64::from_be_bytes(*number) as usize;
         let known = self.parents.get(number).ok_or(Hole::Unreadable)?;

@@ -92,7 +92,7 @@ fn counted(count: u64, noun: &str) -> String {
 fn short(id: ObjectId) -> String {
     match id.is_null() {
         true => "-".to_owned(),
-        false => id.to_hex_with_len(7).to_string(),
+        false => format!("{id:.7}"),
     }
 }
 

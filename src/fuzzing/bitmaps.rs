@@ -1,10 +1,9 @@
 //! Bitmap files of git.
 
+use gix::ObjectId;
+
 use super::bytes::Bytes;
-use crate::{
-    ObjectId,
-    pack::bitmap::{Bitmaps, Decoded},
-};
+use crate::pack::bitmap::{Bitmaps, Decoded};
 
 /// A `.bitmap` file without its checksum, behind two bytes: which hash it has, and of how many objects
 /// it is.

@@ -62,7 +62,7 @@ pub fn fsck(data: &[u8]) {
     let strictly = judge(&strict).0;
     assert!(found.is_ok() || strictly.is_err());
     let mut skipped = strict.clone();
-    skipped.skip.insert(id);
+    skipped.skip.insert(crate::ObjectId(id));
     assert!(judge(&skipped).0.is_ok());
     if found.is_err() {
         return;

@@ -7,7 +7,6 @@ use crate::{
     ObjectId, Relation,
     ancestry::{Commit, CommitGraph, Hole, compare},
 };
-use gix::oid;
 
 /// More of them fit, and are the same again.
 const MAX_COMMITS: usize = 60;
@@ -163,7 +162,7 @@ impl History {
 }
 
 impl CommitGraph for History {
-    fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+    fn commit(&mut self, id: &ObjectId, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
         let number = usize::from(id.as_bytes()[19]);
         assert!(parents.is_empty());
         assert!(self.looked_up.insert(number), "looked up twice");
@@ -185,5 +184,5 @@ fn id(number: usize) -> ObjectId {
     let mut bytes = [0; 20];
     bytes[0] = (number as u8).wrapping_mul(151);
     bytes[19] = number as u8;
-    ObjectId::Sha1(bytes)
+    ObjectId::from(bytes)
 }

@@ -52,7 +52,7 @@ pub fn v0_advertisement(data: &[u8]) {
         }
     }
     for id in &listed.shallow {
-        assert_eq!(id.kind(), advertisement.format.hash_kind());
+        assert_eq!(id.format(), advertisement.format);
         let line = format!("shallow {id}\n");
         again
             .push(line.as_str().into(), advertisement.format)
@@ -117,7 +117,7 @@ pub fn v2_advertisement(data: &[u8]) {
     let may_be_shallow =
         offered("fetch").is_some_and(|value| value.split_str(" ").any(|word| word == b"shallow"));
     assert_eq!(shallow, may_be_shallow);
-    let id = ObjectId::null(advertisement.format.hash_kind());
+    let id = ObjectId::null(advertisement.format);
     let request = PackRequest {
         wants: vec![id],
         shallow: vec![id],
@@ -183,7 +183,7 @@ fn keeps_to(limits: &Limits, refs: &RefTable, format: ObjectFormat) {
     assert!(names <= limits.ref_names);
     for listed in refs.iter() {
         assert!(!listed.name.is_empty());
-        assert_eq!(listed.target.kind(), format.hash_kind());
+        assert_eq!(listed.target.format(), format);
     }
 }
 

@@ -21,7 +21,8 @@ pub fn ref_names(data: &[u8]) {
         }
         for format in [ObjectFormat::Sha1, ObjectFormat::Sha256] {
             let kind = format.hash_kind();
-            let expected = ObjectId::from_hex(name).ok().filter(|id| id.kind() == kind);
+            let expected = gix::ObjectId::from_hex(name).ok();
+            let expected = expected.filter(|id| id.kind() == kind).map(ObjectId);
             assert_eq!(parse_hex(name, format), expected, "{}", name.as_bstr());
         }
     }

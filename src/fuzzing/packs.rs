@@ -197,8 +197,8 @@ pub fn outgoing_pack(data: &[u8]) {
     let destination = store_of(&held_objects, &whole, hash, &run);
 
     let request = PackRequest {
-        wants: wants.clone(),
-        haves,
+        wants: wants.iter().copied().map(crate::ObjectId).collect(),
+        haves: haves.into_iter().map(crate::ObjectId).collect(),
         thin: mode & 2 != 0,
         ofs_delta: mode & 4 != 0,
         ..PackRequest::default()
@@ -216,7 +216,9 @@ pub fn outgoing_pack(data: &[u8]) {
     let mut received = receive(destination.store(), &mut &pack[..], &run).expect("our own pack");
     let announced = u32::from_be_bytes(pack[8..12].try_into().expect("a header"));
     check_sent(&mut received, &needed, &held, &request, announced, &all);
-    let incomplete = received.find_incomplete(&wants, &run).expect("an answer");
+    let incomplete = received
+        .find_incomplete(&request.wants, &run)
+        .expect("an answer");
     assert_eq!(incomplete, []);
 }
 
@@ -356,7 +358,8 @@ impl Mode {
                 all.insert(id, (found.kind, found.data.to_vec()));
             }
         }
-        tips.push(ObjectId::null(self.hash));
+        tips.push(self.hash.null());
+        let tips: Vec<_> = tips.into_iter().map(crate::ObjectId).collect();
         let faults = match received.find_incomplete(&tips, &self.run) {
             Ok(faults) => faults,
             Err(err) => {
@@ -365,7 +368,7 @@ impl Mode {
             }
         };
         for tip in tips {
-            let is_complete = closure(tip, &all).is_some();
+            let is_complete = closure(tip.0, &all).is_some();
             match faults.iter().find(|(faulty, _)| *faulty == tip) {
                 None => assert!(is_complete, "{tip} lacks something"),
                 Some((_, reason)) => assert!(

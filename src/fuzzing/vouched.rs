@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
+use gix::{hash::Kind as HashKind, objs::Kind};
 
 use super::{
     bytes::Bytes,
@@ -48,7 +48,7 @@ pub fn vouched_pack(data: &[u8]) {
     let updates = refs.iter().zip(&names).map(|(tip, name)| RefUpdate {
         name: name.as_str().into(),
         expected: None,
-        new: *tip,
+        new: crate::ObjectId(*tip),
     });
     let updates: Vec<_> = updates.collect();
     let mut quarantine = store.store().quarantine(&run).expect("a folder");
@@ -68,14 +68,15 @@ pub fn vouched_pack(data: &[u8]) {
         quarantine.set_window(window).expect("a folder");
     }
     let haves = quarantine.haves(&[], 32, &run).expect("an answer");
-    assert!(haves.iter().all(|have| behind.contains(have)));
+    assert!(haves.iter().all(|have| behind.contains(&have.0)));
     // What is taken at all, `thin_pack` tells.
     if quarantine.receive(&mut &pack[..], &run).is_err() {
         return;
     }
 
     all.extend(by_id(&objects));
-    let tips: Vec<_> = all.keys().copied().chain([ObjectId::null(hash)]).collect();
+    let tips = all.keys().copied().chain([hash.null()]);
+    let tips: Vec<_> = tips.map(crate::ObjectId).collect();
     let faults = match quarantine.find_incomplete(&tips, &run) {
         Ok(faults) => faults,
         Err(err) => {
@@ -84,7 +85,7 @@ pub fn vouched_pack(data: &[u8]) {
         }
     };
     for tip in tips {
-        let is_complete = closure(tip, &all).is_some();
+        let is_complete = closure(tip.0, &all).is_some();
         match faults.iter().find(|(faulty, _)| *faulty == tip) {
             None => assert!(is_complete, "{tip} lacks something"),
             Some((_, reason)) => assert!(!is_complete || !is_lenient, "{tip}: {reason}"),

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashSet};
 use gix::{ObjectId, objs::Kind, oid};
 
 use super::store_commits::StoreCommits;
-use crate::{Error, SyncContext, ref_source::CommitGraph};
+use crate::{Error, SyncContext};
 
 /// The history behind the refs of a store, walked only as far as callers ask.
 ///

@@ -63,6 +63,11 @@ impl<'a> StoreCommits<'a> {
         found.ok_or(Hole::Unreadable)
     }
 
+    /// The same without the tree.
+    pub(crate) fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+        self.commit_and_tree(id, parents).map(|(commit, _)| commit)
+    }
+
     /// The commit date in seconds, if it can be had without reading an object.
     pub(crate) fn date_in_graph(&self, id: &oid) -> Option<i64> {
         let commit = self.graph?.commit_by_id(id)?;
@@ -87,8 +92,15 @@ impl<'a> StoreCommits<'a> {
 }
 
 impl CommitGraph for StoreCommits<'_> {
-    fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
-        self.commit_and_tree(id, parents).map(|(commit, _)| commit)
+    fn commit(
+        &mut self,
+        id: &crate::ObjectId,
+        parents: &mut Vec<crate::ObjectId>,
+    ) -> Result<Commit, Hole> {
+        let mut found = Vec::new();
+        let commit = StoreCommits::commit(self, &id.0, &mut found)?;
+        parents.extend(found.into_iter().map(crate::ObjectId));
+        Ok(commit)
     }
 
     fn positions(&mut self) -> Option<&mut dyn CommitPositions> {
@@ -97,8 +109,8 @@ impl CommitGraph for StoreCommits<'_> {
 }
 
 impl CommitPositions for StoreCommits<'_> {
-    fn position(&mut self, id: &oid) -> Option<u32> {
-        self.positions.as_mut()?.position(id)
+    fn position(&mut self, id: &crate::ObjectId) -> Option<u32> {
+        self.positions.as_mut()?.position(&id.0)
     }
 
     fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole> {

@@ -13,7 +13,6 @@ use gix::{ObjectId, objs::Exists};
 use super::objects::LocalObjects;
 use crate::{
     Error, Namespace, ObjectFormat, SyncContext,
-    ancestry::CommitGraph,
     history::store_commits::StoreCommits,
     ref_store::{
         config::object_format,
@@ -88,7 +87,7 @@ fn tips_of(git_dir: &Path, format: ObjectFormat, head: Option<&BStr>) -> io::Res
     loose_refs::walk(git_dir, "refs/".into(), &mut |name| {
         let path = git_dir.join(gix::path::from_bstr(name.as_bstr()).unwrap_or_default());
         if let Ok(Some(Target::Object(id))) = loose_refs::read(&path, format) {
-            tips.push(tip(name.as_bstr(), id, None));
+            tips.push(tip(name.as_bstr(), id.0, None));
         }
         loose.insert(name);
         Ok::<_, io::Error>(())
@@ -96,7 +95,10 @@ fn tips_of(git_dir: &Path, format: ObjectFormat, head: Option<&BStr>) -> io::Res
     let file = packed_refs::read(&git_dir.join("packed-refs"))?;
     let packed = Records::sound(&file, format);
     let packed = packed.filter(|found| !loose.contains(found.name));
-    tips.extend(packed.map(|found| tip(found.name, found.target, found.peeled)));
+    tips.extend(packed.map(|found| {
+        let about = found.peeled.map(|peeled| peeled.0);
+        tip(found.name, found.target.0, about)
+    }));
     Ok(tips)
 }
 

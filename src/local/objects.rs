@@ -5,10 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gix::{
-    ObjectId,
-    objs::{Exists, Kind},
-};
+use gix::objs::{Exists, Kind};
 use gix_pack::cache;
 
 use super::{
@@ -16,13 +13,15 @@ use super::{
     object_dirs::ObjectDirs,
 };
 use crate::{
-    Error, ErrorKind, Limits, ObjectFormat, Objects, PackRequest, Reason, SyncContext, TipKind,
+    Error, ErrorKind, Limits, ObjectFormat, ObjectId, Objects, PackRequest, Reason, SyncContext,
+    TipKind,
     ancestry::CommitGraph,
     connectivity,
     history::{
         reachable_from_refs::ReachableFromRefs,
         store_commits::{PeeledTags, StoreCommits},
     },
+    object_id::to_gix,
     pack_objects::Fault,
     stored_packs::odb::Odb,
 };
@@ -78,7 +77,7 @@ pub(super) struct LocalObjects {
     memory: ReadMemory,
     pub(super) odb: Odb,
     graph: Option<gix::commitgraph::Graph>,
-    shallow: HashSet<ObjectId>,
+    shallow: HashSet<gix::ObjectId>,
     peeled: PeeledTags,
 }
 
@@ -122,7 +121,7 @@ impl LocalObjects {
         request: &PackRequest,
         run: &SyncContext,
     ) -> Result<Vec<(ObjectId, String)>, Error> {
-        let haves = request.haves.iter().copied();
+        let haves = request.haves.iter().map(|have| have.0);
         let mut known =
             ReachableFromRefs::new(haves.filter(|have| self.odb.exists(have)).collect());
         let detail = fault.detail.clone();
@@ -135,7 +134,7 @@ impl LocalObjects {
             met: &mut Vec::new(),
             memory: u64::MAX,
         };
-        let faults = connectivity::find_incomplete(objects, &request.wants, run)?;
+        let faults = connectivity::find_incomplete(objects, &to_gix(&request.wants), run)?;
         if faults.is_empty() {
             let text = format!("object {}", fault.detail);
             return Err(Error::new(ErrorKind::Corrupt, text));
@@ -146,7 +145,7 @@ impl LocalObjects {
         };
         Ok(faults
             .into_iter()
-            .map(|(tip, reason)| (tip, words(reason)))
+            .map(|(tip, reason)| (ObjectId(tip), words(reason)))
             .collect())
     }
 
@@ -164,15 +163,15 @@ impl LocalObjects {
     }
 
     /// Commits that are there without their parents.
-    pub(super) fn shallow(&self) -> &HashSet<ObjectId> {
+    pub(super) fn shallow(&self) -> &HashSet<gix::ObjectId> {
         &self.shallow
     }
 }
 
 impl Objects for LocalObjects {
     fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error> {
-        let kind = if self.odb.exists(tip) {
-            LocalObjects::commits(self).kind(tip)
+        let kind = if self.odb.exists(&tip.0) {
+            LocalObjects::commits(self).kind(&tip.0)
         } else {
             None
         };
@@ -220,14 +219,14 @@ pub(super) fn open_odb(
     odb.prevent_pack_unload();
     // What is in a pack is read from there, as git does, and a loose copy is what is left. Only those
     // indices count that are loaded: to look for something that isn't there loads all.
-    odb.exists(&ObjectId::null(format.hash_kind()));
+    odb.exists(&format.hash_kind().null());
     let delta_bases = memory.delta_bases;
     // Whoever comes back to an object keeps it at hand by itself.
     odb.set_pack_cache(move || Box::new(cache::lru::MemoryCappedHashmap::new(delta_bases)));
     Ok(Odb::new(odb, memory.each))
 }
 
-fn shallow_boundary(repo: &gix::Repository) -> Result<HashSet<ObjectId>, Error> {
+fn shallow_boundary(repo: &gix::Repository) -> Result<HashSet<gix::ObjectId>, Error> {
     let boundary = repo.shallow_commits();
     let boundary = boundary.map_err(|err| {
         Error::new(ErrorKind::Corrupt, "the shallow file is unusable").with_source(err)

@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gix::ObjectId;
 use gix_pack::index;
 
 use super::{
@@ -18,9 +17,9 @@ use super::{
     quarantine_dir::QuarantineDir,
 };
 use crate::{
-    Error, ErrorKind, Limits, ObjectFormat, Objects, Quarantine, Reason, RefUpdate, SyncContext,
-    TipKind, Traffic, ancestry::CommitGraph, connectivity, files::sharing::Sharing,
-    history::reachable_from_refs::ReachableFromRefs, ref_store::ref_transaction,
+    Error, ErrorKind, Limits, ObjectFormat, ObjectId, Objects, Quarantine, Reason, RefUpdate,
+    SyncContext, TipKind, Traffic, ancestry::CommitGraph, connectivity, files::sharing::Sharing,
+    history::reachable_from_refs::ReachableFromRefs, object_id::to_gix, ref_store::ref_transaction,
 };
 
 /// The number of attempts to find objects that a `git repack` moves meanwhile.
@@ -46,7 +45,7 @@ pub(crate) struct LocalQuarantine {
     verified: ReachableFromRefs,
     sharing: Sharing,
     /// Objects of the store that the tips need and that no ref reaches.
-    met: Vec<ObjectId>,
+    met: Vec<gix::ObjectId>,
 }
 
 impl LocalQuarantine {
@@ -72,7 +71,7 @@ impl LocalQuarantine {
             is_complete: None,
             has_offered: false,
             incoming: None,
-            shallow: view.shallow().iter().copied().collect(),
+            shallow: view.shallow().iter().copied().map(ObjectId).collect(),
             view,
             tips,
             verified,
@@ -122,11 +121,11 @@ impl LocalQuarantine {
 
     /// The tips that aren't complete or, if all are, what is wrong with the rest of what has arrived: to let
     /// that in would be no better for nobody needing it.
-    fn walk(&mut self, tips: &[ObjectId], run: &SyncContext) -> Result<Walked, Error> {
+    fn walk(&mut self, tips: &[gix::ObjectId], run: &SyncContext) -> Result<Walked, Error> {
         let all_is_complete = self.arrived_is_complete(run)?;
         let incoming = self.incoming.as_ref();
-        let is_added = |id: &ObjectId| incoming.is_some_and(|pack| pack.is_added(id));
-        let is_complete = |tip: &&ObjectId| {
+        let is_added = |id: &gix::ObjectId| incoming.is_some_and(|pack| pack.is_added(id));
+        let is_complete = |tip: &&gix::ObjectId| {
             let arrived = self.arrived.as_ref().filter(|_| all_is_complete);
             arrived.is_some_and(|pack| pack.lookup(tip).is_some()) && !is_added(tip)
         };
@@ -161,9 +160,35 @@ impl LocalQuarantine {
     /// is.
     fn faulty_sent(&self) -> Option<&Reason> {
         let (incoming, arrived) = (self.incoming.as_ref()?, self.arrived.as_ref()?);
-        let was_sent = |id: &ObjectId| arrived.lookup(id).is_some() && !incoming.is_added(id);
+        let was_sent = |id: &gix::ObjectId| arrived.lookup(id).is_some() && !incoming.is_added(id);
         let mut faulty = incoming.faulty().iter();
         faulty.find_map(|(id, reason)| was_sent(id).then_some(reason))
+    }
+
+    /// The tips that aren't complete. An error if all are, and something beside them is not.
+    fn faults_of_tips(
+        &mut self,
+        tips: &[gix::ObjectId],
+        run: &SyncContext,
+    ) -> Result<connectivity::FaultsOfTips, Error> {
+        let (mut faults, mut beside) = self.walk(tips, run)?;
+        let Some(incoming) = &self.incoming else {
+            return Ok(faults);
+        };
+        if !faults.is_empty() || beside.is_some() {
+            // What looks missing may have been repacked while it was being looked for.
+            self.view.read_anew_from(incoming.objects())?;
+            let faulty: Vec<_> = faults.iter().map(|(tip, _)| *tip).collect();
+            let again = if faulty.is_empty() { tips } else { &faulty };
+            (faults, beside) = self.walk(again, run)?;
+        }
+        match self.faulty_sent().or(beside.as_ref()) {
+            Some(reason) if faults.is_empty() => {
+                let text = format!("the source sent what nobody asked for: {reason}");
+                Err(Error::new(ErrorKind::Protocol, text))
+            }
+            _ => Ok(faults),
+        }
     }
 
     /// Finds out what new tags are about, which is written beside them, while the run can still end.
@@ -173,7 +198,7 @@ impl LocalQuarantine {
         for update in updates.iter().filter(|update| update.expected.is_none()) {
             run.check()?;
             if last.replace(update.new) != Some(update.new) {
-                commits.peel(update.new, run)?;
+                commits.peel(update.new.0, run)?;
             }
         }
         Ok(())
@@ -195,7 +220,7 @@ impl LocalQuarantine {
         &mut self,
         updates: &[RefUpdate],
         run: &SyncContext,
-    ) -> Result<HashMap<ObjectId, Reason>, Error> {
+    ) -> Result<HashMap<gix::ObjectId, Reason>, Error> {
         let mut faults = HashMap::new();
         for _ in 0..MOST_LOOKS {
             let met = std::mem::take(&mut self.met);
@@ -211,7 +236,7 @@ impl LocalQuarantine {
                 break;
             }
             self.read_store()?;
-            let tips: Vec<_> = updates.iter().map(|update| update.new).collect();
+            let tips: Vec<_> = updates.iter().map(|update| update.new.0).collect();
             faults = self.walk(&tips, run)?.0.into_iter().collect();
         }
         Ok(faults)
@@ -241,9 +266,9 @@ impl Quarantine for LocalQuarantine {
         limit: usize,
         run: &SyncContext,
     ) -> Result<Vec<ObjectId>, Error> {
-        let haves = haves::choose(&self.view, &self.tips, near, limit, run)?;
+        let haves = haves::choose(&self.view, &self.tips, &to_gix(near), limit, run)?;
         self.has_offered |= !haves.is_empty();
-        Ok(haves)
+        Ok(haves.into_iter().map(ObjectId).collect())
     }
 
     fn shallow(&self) -> &[ObjectId] {
@@ -283,8 +308,9 @@ impl Quarantine for LocalQuarantine {
         }
         self.arrived = None;
         self.is_complete = None;
-        let vouching = self.verified.tips().iter().chain(tips);
-        self.verified = ReachableFromRefs::new(vouching.copied().collect());
+        let vouching = self.verified.tips().iter().copied();
+        let vouching = vouching.chain(tips.iter().map(|tip| tip.0));
+        self.verified = ReachableFromRefs::new(vouching.collect());
         self.has_offered |= !tips.is_empty();
         Ok(true)
     }
@@ -303,24 +329,11 @@ impl Quarantine for LocalQuarantine {
         tips: &[ObjectId],
         run: &SyncContext,
     ) -> Result<Vec<(ObjectId, Reason)>, Error> {
-        let (mut faults, mut beside) = self.walk(tips, run)?;
-        let Some(incoming) = &self.incoming else {
-            return Ok(faults);
-        };
-        if !faults.is_empty() || beside.is_some() {
-            // What looks missing may have been repacked while it was being looked for.
-            self.view.read_anew_from(incoming.objects())?;
-            let faulty: Vec<_> = faults.iter().map(|(tip, _)| *tip).collect();
-            let again = if faulty.is_empty() { tips } else { &faulty };
-            (faults, beside) = self.walk(again, run)?;
-        }
-        match self.faulty_sent().or(beside.as_ref()) {
-            Some(reason) if faults.is_empty() => {
-                let text = format!("the source sent what nobody asked for: {reason}");
-                Err(Error::new(ErrorKind::Protocol, text))
-            }
-            _ => Ok(faults),
-        }
+        let faults = self.faults_of_tips(&to_gix(tips), run)?;
+        let faults = faults.into_iter();
+        Ok(faults
+            .map(|(tip, reason)| (ObjectId(tip), reason))
+            .collect())
     }
 
     fn is_whole_behind(&mut self, haves: &[ObjectId], run: &SyncContext) -> Result<bool, Error> {
@@ -332,7 +345,7 @@ impl Quarantine for LocalQuarantine {
             met: &mut Vec::new(),
             memory: run.limits().memory / 4,
         };
-        Ok(connectivity::find_incomplete(objects, haves, run)?.is_empty())
+        Ok(connectivity::find_incomplete(objects, &to_gix(haves), run)?.is_empty())
     }
 
     fn apply(
@@ -348,7 +361,7 @@ impl Quarantine for LocalQuarantine {
             self.read_store()?;
         }
         let faults = self.hold(updates, run)?;
-        let is_sound = |update: &&RefUpdate| !faults.contains_key(&update.new);
+        let is_sound = |update: &&RefUpdate| !faults.contains_key(&update.new.0);
         let sound = if faults.is_empty() {
             Cow::Borrowed(updates)
         } else {
@@ -363,7 +376,7 @@ impl Quarantine for LocalQuarantine {
             return Ok(moved);
         }
         let mut moved = moved.into_iter();
-        let answer = |update: &RefUpdate| match faults.get(&update.new) {
+        let answer = |update: &RefUpdate| match faults.get(&update.new.0) {
             Some(reason) => Err(reason.clone()),
             None => moved.next().unwrap_or(Err(Reason::Raced)),
         };

@@ -16,8 +16,8 @@ use super::{
     repository, stale,
 };
 use crate::{
-    Error, ErrorKind, ObjectFormat, ObjectId, Objects, PackAnswer, PackReceiver, PackRequest,
-    ReceivePack, RefList, RefSource, Service, SyncContext,
+    Error, ErrorKind, ObjectFormat, Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack,
+    RefList, RefSource, Service, SyncContext,
     files::sharing::Sharing,
     pack_objects::{self, NoPack, OutgoingPack},
     ref_store::{checked_out::CheckedOut, config::is_bare, head, listing, ref_lock::LOCK_SUFFIX},
@@ -237,7 +237,7 @@ fn prepare<'a>(
 }
 
 /// The peeled targets of annotated tags, by `packed-refs`.
-fn peeled_tags(repo: &gix::Repository) -> HashMap<ObjectId, ObjectId> {
+fn peeled_tags(repo: &gix::Repository) -> HashMap<gix::ObjectId, gix::ObjectId> {
     let Ok(Some(packed)) = repo.refs.open_packed_buffer() else {
         return HashMap::new();
     };

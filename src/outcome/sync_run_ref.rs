@@ -18,14 +18,11 @@ pub struct SyncRunRef<'a> {
     #[cfg_attr(feature = "serde", serde(serialize_with = "wire::name"))]
     pub name: &'a BStr,
     /// The destination's tip before the run; `None` if the ref did not exist there.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "wire::optional"))]
     pub before: Option<ObjectId>,
     /// The destination's tip after the run: equal to `before` if the ref did not move, the null id if it still
     /// does not exist. In a dry run, the tip that the ref would have.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "wire::text"))]
     pub after: ObjectId,
     /// The source's tip.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "wire::text"))]
     pub source: ObjectId,
     /// The outcome. In JSON, `outcome` is [`Outcome::as_str`] and `reason` the text of the reason.
     #[cfg_attr(feature = "serde", serde(flatten, serialize_with = "wire::outcome"))]

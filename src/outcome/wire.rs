@@ -1,7 +1,5 @@
 //! The parts of the stats as JSON.
 
-use std::fmt;
-
 use bstr::{BStr, ByteSlice};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap as _,
@@ -11,20 +9,6 @@ use super::Outcome;
 
 pub(super) fn name<S: Serializer>(name: &BStr, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&name.to_str_lossy())
-}
-
-pub(super) fn text<S: Serializer>(it: &impl fmt::Display, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(it)
-}
-
-pub(super) fn optional<S: Serializer>(
-    it: &Option<impl fmt::Display>,
-    to: S,
-) -> Result<S::Ok, S::Error> {
-    match it {
-        Some(it) => to.collect_str(it),
-        None => to.serialize_none(),
-    }
 }
 
 /// The word, and the text of the reason if there is one.
@@ -47,7 +31,8 @@ pub(super) mod optional_name {
         name: &Option<BString>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        optional(name, to)
+        let text = name.as_ref().map(|name| name.to_str_lossy());
+        text.serialize(to)
     }
 
     pub(in crate::outcome) fn deserialize<'de, D: Deserializer<'de>>(

@@ -23,7 +23,6 @@ use crate::{
     Error, PackRequest, Phase, SyncContext,
     history::store_commits::StoreCommits,
     pack::bitmap::{Bitmaps, Decoded},
-    ref_source::CommitGraph,
     stored_packs::{
         StoredPacks,
         pack_scan::bases_and_kinds,
@@ -127,7 +126,7 @@ fn peel_wants(
     let mut others = Vec::new();
     for want in &request.wants {
         run.check()?;
-        match peel(commits.odb, *want, &mut has, &mut tags, run)? {
+        match peel(commits.odb, want.0, &mut has, &mut tags, run)? {
             Some((commit, Kind::Commit)) => wanted.push(commit),
             Some(other) => others.push(other),
             None => {}

@@ -17,11 +17,8 @@ use super::{
     commit_table::{CommitNumber, CommitTable, Painted, Side},
 };
 use crate::{
-    Error, PackRequest, SyncContext,
-    history::store_commits::StoreCommits,
-    ref_source::{CommitGraph, Hole},
-    stored_packs::loose_objects::built_in,
-    stored_packs::odb::Odb,
+    Error, PackRequest, SyncContext, history::store_commits::StoreCommits, object_id::to_gix,
+    ref_source::Hole, stored_packs::loose_objects::built_in, stored_packs::odb::Odb,
 };
 
 /// Number of the receiver's commits that the walk visits beyond the first at which it could stop if all dates
@@ -55,18 +52,18 @@ pub(super) fn find(
 ) -> Result<CommitFrontier, NoPack> {
     let mut frontier = CommitFrontier::default();
     let PackRequest { wants, haves, .. } = request;
-    let mut has: HashSet<ObjectId> = haves.iter().copied().collect();
-    if wants.iter().all(|want| has.contains(want)) {
+    let mut has: HashSet<ObjectId> = haves.iter().map(|have| have.0).collect();
+    if wants.iter().all(|want| has.contains(&want.0)) {
         return Ok(frontier);
     }
-    let mut walk = FrontierWalk::new(commits, &request.shallow);
+    let mut walk = FrontierWalk::new(commits, to_gix(&request.shallow));
     for have in haves {
         run.check()?;
-        walk.paint_have(*have, peeled.get(have), &mut has, run)?;
+        walk.paint_have(have.0, peeled.get(&have.0), &mut has, run)?;
     }
     let mut wanted = Vec::new();
     for want in wants {
-        match peel(walk.commits.odb, *want, &mut has, &mut frontier.tags, run)? {
+        match peel(walk.commits.odb, want.0, &mut has, &mut frontier.tags, run)? {
             Some((commit, Kind::Commit)) => {
                 wanted.push(walk.paint(&commit, Side::Sender));
             }
@@ -141,10 +138,10 @@ struct Queued {
 type Height = (u32, i64);
 
 impl<'a, 'b> FrontierWalk<'a, 'b> {
-    fn new(commits: &'a mut StoreCommits<'b>, shallow: &[ObjectId]) -> Self {
+    fn new(commits: &'a mut StoreCommits<'b>, shallow: Vec<ObjectId>) -> Self {
         FrontierWalk {
             commits,
-            shallow: shallow.iter().copied().collect(),
+            shallow: shallow.into_iter().collect(),
             met: CommitTable::default(),
             queue: BinaryHeap::new(),
             wanted_in_queue: 0,
@@ -281,10 +278,10 @@ mod tests {
         let alike = (0..20_000_u32).map(|number| {
             let mut bytes = [7; 20];
             bytes[16..].copy_from_slice(&number.to_be_bytes());
-            ObjectId::from_bytes_or_panic(&bytes)
+            crate::ObjectId::from(bytes)
         });
         let request = PackRequest {
-            wants: vec![blob],
+            wants: vec![crate::ObjectId(blob)],
             haves: alike.collect(),
             ..PackRequest::default()
         };

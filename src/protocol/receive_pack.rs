@@ -78,7 +78,7 @@ pub(crate) fn commands(
     let mut request = Vec::new();
     let mut separator = format!("\0{}", capabilities.requested(format, agent));
     for update in updates {
-        let none = ObjectId::null(format.hash_kind());
+        let none = ObjectId::null(format);
         let old = update.expected.unwrap_or(none);
         let mut line = format!("{old} {} ", update.new).into_bytes();
         line.extend_from_slice(update.name);

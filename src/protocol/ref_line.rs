@@ -159,7 +159,7 @@ fn without_newline(mut line: &[u8]) -> &[u8] {
 }
 
 fn null(format: ObjectFormat) -> ObjectId {
-    ObjectId::null(format.hash_kind())
+    ObjectId::null(format)
 }
 
 #[cfg(test)]

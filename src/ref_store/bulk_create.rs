@@ -22,7 +22,7 @@ use super::{
     reflog::Reflogs,
 };
 use crate::{
-    Namespace, Phase, Reason, RefUpdate, SyncContext, files::sync_directory,
+    Namespace, ObjectId, Phase, Reason, RefUpdate, SyncContext, files::sync_directory,
     history::store_commits::StoreCommits, refs,
 };
 
@@ -171,7 +171,8 @@ fn look_again(
 
 /// The line of a new ref. The target of a tag was looked up before the lock was taken.
 fn line<'a>(update: &RefUpdate<'a>, commits: &StoreCommits<'_>) -> Line<'a> {
-    Line::new(update.name, update.new, commits.peeled(&update.new))
+    let peeled = commits.peeled(&update.new.0).map(ObjectId);
+    Line::new(update.name, update.new, peeled)
 }
 
 fn parse<'f>(repo: &gix::Repository, file: &'f [u8]) -> io::Result<PackedRefs<'f>> {

@@ -94,7 +94,7 @@ impl Listing<'_> {
             }
         };
         // A ref that says nothing is listed all the same: to leave it out would be to create it.
-        let null = ObjectId::null(self.format.hash_kind());
+        let null = ObjectId::null(self.format);
         let symbolic = matches!(target, Target::Symbolic(_));
         self.refs.push(AdvertisedRef {
             name,

@@ -8,10 +8,9 @@ use std::{
 };
 
 use bstr::{BStr, BString, ByteSlice};
-use gix::ObjectId;
 
 use super::ref_lock::LOCK_SUFFIX;
-use crate::{ObjectFormat, object_id::parse_hex, refs};
+use crate::{ObjectFormat, ObjectId, object_id::parse_hex, refs};
 
 /// More than any symbolic ref is long.
 const MAX_CONTENT: u64 = 8192;

@@ -6,9 +6,8 @@
 use std::fmt;
 
 use bstr::{BStr, ByteSlice};
-use gix::ObjectId;
 
-use crate::{ObjectFormat, object_id::parse_hex, refs};
+use crate::{ObjectFormat, ObjectId, object_id::parse_hex, refs};
 
 const HEADER: &[u8] = b"# pack-refs with:";
 /// The length of a quotation from a line, in bytes.

@@ -8,13 +8,12 @@ use std::{
 };
 
 use bstr::{BStr, BString, ByteSlice};
-use gix::ObjectId;
 
 use super::{
     config::object_format,
     packed_lines::{BadLine, Records, first_with, split_header},
 };
-use crate::{Error, ErrorKind, ObjectFormat, files};
+use crate::{Error, ErrorKind, ObjectFormat, ObjectId, files, object_id::MAX_HEX};
 
 /// The traits that git writes into the header, for readers to rely on (`refs/packed-backend.c`).
 const TRAITS: &[u8] = b" peeled fully-peeled sorted";
@@ -121,7 +120,7 @@ pub(crate) struct Line<'a> {
 impl<'a> Line<'a> {
     pub(crate) fn new(name: &'a BStr, tip: ObjectId, peeled: Option<ObjectId>) -> Self {
         let ids = 1 + usize::from(peeled.is_some());
-        let length = name.len() + ids * (tip.kind().len_in_hex() + 2);
+        let length = name.len() + ids * (2 * tip.as_bytes().len() + 2);
         let mut text = BString::from(Vec::with_capacity(length));
         push_hex(&mut text, tip);
         text.push(b' ');
@@ -139,12 +138,10 @@ impl<'a> Line<'a> {
     }
 }
 
-const MAX_HEX: usize = gix::hash::Kind::longest().len_in_hex();
-
 /// Formatting an id takes several times as long.
 fn push_hex(text: &mut Vec<u8>, id: ObjectId) {
     let mut hex = [0; MAX_HEX];
-    let digits = id.hex_to_buf(&mut hex);
+    let digits = id.0.hex_to_buf(&mut hex);
     text.extend_from_slice(digits.as_bytes());
 }
 

@@ -8,14 +8,14 @@ use std::{
 };
 
 use bstr::{BStr, BString};
-use gix::{ObjectId, refs::store::WriteReflog};
+use gix::refs::store::WriteReflog;
 
 use super::{
     config::object_format,
     loose_refs::{self, Target},
     ref_lock::remove_empty,
 };
-use crate::files::sharing::Sharing;
+use crate::{ObjectId, files::sharing::Sharing};
 
 const COMMITTER: &str = "refsync <refsync>";
 const MESSAGE: &str = "refsync: fast-forward";
@@ -59,7 +59,7 @@ impl<'a> Reflogs<'a> {
         before: Option<ObjectId>,
         after: ObjectId,
     ) -> io::Result<()> {
-        let before = before.unwrap_or_else(|| ObjectId::null(after.kind()));
+        let before = before.unwrap_or_else(|| ObjectId::null(after.format()));
         let seconds = gix::date::Time::now_utc().seconds;
         let line = format!("{before} {after} {COMMITTER} {seconds} +0000\t{MESSAGE}\n");
         let name_as_path = gix::path::from_bstr(name).map_err(io::Error::other)?;

@@ -49,8 +49,8 @@ impl Row {
     fn id(self, bytes: &[u8]) -> ObjectId {
         let id = &bytes[self.start..self.start + usize::from(self.id)];
         match id.try_into() {
-            Ok(sha1) => ObjectId::Sha1(sha1),
-            Err(_) => ObjectId::from_bytes_or_panic(id),
+            Ok(sha1) => ObjectId(gix::ObjectId::Sha1(sha1)),
+            Err(_) => ObjectId(gix::ObjectId::from_bytes_or_panic(id)),
         }
     }
 
@@ -90,7 +90,7 @@ impl RefTable {
         // Compared here, where both names are in the cache: a later pass would take longer than all the rest.
         let last = self.rows.last();
         self.is_mixed |= last.is_some_and(|last| last.name(&self.bytes) >= new.name);
-        let id = new.target.as_slice();
+        let id = new.target.as_bytes();
         self.rows.push(Row {
             start: self.bytes.len(),
             name: u32::try_from(new.name.len()).expect("a name is shorter than 4 GiB"),

@@ -126,8 +126,6 @@ fn relations(
 mod tests {
     use std::{cell::Cell, sync::atomic::Ordering, thread, time::Duration};
 
-    use gix::oid;
-
     use super::*;
     use crate::{
         AdvertisedRef, ErrorKind, ObjectFormat, ObjectId, RefList,
@@ -146,11 +144,11 @@ mod tests {
     fn id(line: u8, number: u32) -> ObjectId {
         let mut bytes = [line; 20];
         bytes[..4].copy_from_slice(&number.to_be_bytes());
-        ObjectId::Sha1(bytes)
+        ObjectId::from(bytes)
     }
 
     impl CommitGraph for TwoLines<'_> {
-        fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+        fn commit(&mut self, id: &ObjectId, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
             self.looked_up.set(self.looked_up.get() + 1);
             if self.looked_up.get() == 100 {
                 (self.at_the_hundredth)();

@@ -157,7 +157,7 @@ fn outcome(planned: PlannedRef<'_>) -> RefOutcome {
         before,
         after: match outcome {
             Outcome::Updated => source,
-            _ => unmoved.unwrap_or_else(|| ObjectId::null(source.kind())),
+            _ => unmoved.unwrap_or_else(|| ObjectId::null(source.format())),
         },
         outcome,
         refusal,

@@ -269,7 +269,7 @@ mod tests {
         let refs = [("refs/heads/new", 1), ("refs/heads/old", 2)];
         let listed = refs.map(|(name, id)| AdvertisedRef {
             name: name.into(),
-            target: ObjectId::Sha1([id; 20]),
+            target: ObjectId::from([id; 20]),
             annotated: false,
             symbolic: false,
         });
@@ -280,7 +280,7 @@ mod tests {
         let before = SyncRunRef {
             name: refs[1].0.into(),
             before: None,
-            after: ObjectId::null(gix::hash::Kind::Sha1),
+            after: ObjectId::null(ObjectFormat::Sha1),
             source: listed[1].target,
             outcome: &unavailable,
             refusal: None,
@@ -312,7 +312,7 @@ mod tests {
     fn a_store_that_loses_what_it_had_is_in_doubt() {
         let listed = AdvertisedRef {
             name: "refs/heads/main".into(),
-            target: ObjectId::Sha1([1; 20]),
+            target: ObjectId::from([1; 20]),
             annotated: false,
             symbolic: false,
         };
@@ -350,7 +350,7 @@ mod tests {
     fn a_run_can_be_cancelled_until_refs_move() {
         let listed = AdvertisedRef {
             name: "refs/heads/main".into(),
-            target: ObjectId::Sha1([1; 20]),
+            target: ObjectId::from([1; 20]),
             annotated: false,
             symbolic: false,
         };

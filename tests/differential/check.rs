@@ -144,14 +144,16 @@ pub(crate) fn compare_outcomes(
             "{name}, refsync and what was expected"
         );
         let before = scenario.destination.get(name);
-        same!(found.before.as_ref(), before, "{name} before");
-        same!(found.source, scenario.source[name], "{name} at the source");
-        let null = ObjectId::null(found.source.kind());
+        let found_before = found.before.map(ObjectId::from);
+        same!(found_before.as_ref(), before, "{name} before");
+        let source = ObjectId::from(found.source);
+        same!(source, scenario.source[name], "{name} at the source");
+        let null = ObjectId::null(source.kind());
         let after = match found.outcome {
-            Outcome::Updated => found.source,
+            Outcome::Updated => source,
             _ => before.copied().unwrap_or(null),
         };
-        same!(found.after, after, "{name} after");
+        same!(ObjectId::from(found.after), after, "{name} after");
     }
     Ok(())
 }

@@ -101,7 +101,7 @@ fn tags(sample: &Sample) -> Vec<(Kind, Vec<u8>)> {
 
 fn trees(sample: &Sample) -> Vec<(Kind, Vec<u8>)> {
     let (blob, tree) = (sample.id(SMALL), sample.id(FOLDER));
-    let null = refsync::ObjectId::null(sample.hash);
+    let null = refsync::ObjectId::from(sample.hash.null());
     let one = |mode: &str, name: &[u8], id| {
         let mut content = Vec::new();
         entry(&mut content, mode, name, &id);

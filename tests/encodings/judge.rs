@@ -241,7 +241,10 @@ impl Judge {
         }
         let ids = self.new_packs(repo).into_iter().flat_map(|path| {
             let index = gix_pack::index::File::at(path, self.hash).expect("an index");
-            index.iter().map(|entry| entry.oid).collect::<Vec<_>>()
+            index
+                .iter()
+                .map(|entry| entry.oid.into())
+                .collect::<Vec<_>>()
         });
         let ids: Vec<_> = ids.collect();
         match ids.is_empty() {

@@ -128,7 +128,7 @@ impl Table {
         let blob_id = thin(Kind::Blob, &thin_blob);
         let tree_id = thin(Kind::Tree, &thin_tree);
         let (own, later) = (self.sample.id(NEXT), self.sample.id(NEXT_TREE));
-        let null = refsync::ObjectId::null(self.sample.hash);
+        let null = refsync::ObjectId::from(self.sample.hash.null());
         let content = |at: usize| self.content(at);
         let (tree, next_tree) = (content(TREE), content(NEXT_TREE));
         let (small, next) = (content(SMALL), content(NEXT));

@@ -103,13 +103,16 @@ fn by_id_cases() -> Vec<Case> {
     vec![
         breaks("the null id", NOWHERE, |world| {
             let mut pack = world.pack();
-            pack.ref_delta(&ObjectId::null(world.hash), &delta::append(0, b"text"));
+            pack.ref_delta(
+                &ObjectId::from(world.hash.null()),
+                &delta::append(0, b"text"),
+            );
             offer(world, pack)
         }),
         breaks("the null id with a base of its size", NOWHERE, |world| {
             let mut pack = world.pack();
             pack.ref_delta(
-                &ObjectId::null(world.hash),
+                &ObjectId::from(world.hash.null()),
                 &delta::append(BASE_SIZE, b"text"),
             );
             offer(world, pack)

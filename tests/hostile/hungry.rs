@@ -372,7 +372,7 @@ fn many_links(world: &World, count: u32) -> Offer {
     for number in 0..count {
         let mut bytes = world.blob.as_bytes().to_vec();
         bytes[..4].copy_from_slice(&number.wrapping_mul(2_654_435_761).to_be_bytes());
-        let named = ObjectId::from_bytes_or_panic(&bytes);
+        let named = ObjectId::from_bytes(&bytes).expect("an id");
         let content = tree([("100644", &b"x"[..], named)]);
         let instructions = [delta::copy(0, 9), delta::insert(&bytes)].concat();
         let size = start.len() as u64;

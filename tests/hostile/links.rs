@@ -110,7 +110,7 @@ fn missing_cases() -> Vec<Case> {
         rejected("the tip, which is the null id", "unavailable", |world| {
             let mut pack = world.pack();
             pack.object(Kind::Blob, b"x");
-            Offer::branch(ObjectId::null(world.hash), pack)
+            Offer::branch(world.hash.null().into(), pack)
         }),
         rejected("the tree of a commit", MISSING, |world| {
             let mut pack = world.pack();

@@ -117,7 +117,7 @@ fn tree_cases() -> Vec<Case> {
     };
     vec![
         raw("the null id", "nullSha1", |world| {
-            tree([("100644", &b"a"[..], ObjectId::null(world.hash))])
+            tree([("100644", &b"a"[..], world.hash.null().into())])
         }),
         raw("half an id", "badTree", |_| b"100644 a\0half".to_vec()),
         raw("no id", "badTree", |_| b"100644 a\0".to_vec()),
@@ -300,7 +300,7 @@ fn commit_cases() -> Vec<Case> {
         person("a name that is an email", "badName", "A> <a@b> 1 +0000"),
         rejected("commit: the null id as its tree", "is missing", |world| {
             let mut pack = world.pack();
-            let content = commit(&ObjectId::null(world.hash), &[], "evil");
+            let content = commit(&ObjectId::from(world.hash.null()), &[], "evil");
             Offer::branch(pack.object(Kind::Commit, &content), pack)
         }),
         rejected(
@@ -361,7 +361,7 @@ fn tag_cases() -> Vec<Case> {
         })
         .with(strictly),
         after("the null id as its object", "is missing", |world| {
-            String::from_utf8(tag(&ObjectId::null(world.hash), "commit", "x")).unwrap()
+            String::from_utf8(tag(&ObjectId::from(world.hash.null()), "commit", "x")).unwrap()
         }),
     ]
 }

@@ -98,7 +98,7 @@ pub(crate) fn hash(kind: Hash, parts: &[&[u8]]) -> ObjectId {
     for part in parts {
         hasher.update(part);
     }
-    hasher.try_finalize().expect("no collision")
+    hasher.try_finalize().expect("no collision").into()
 }
 
 pub(crate) fn id(hash_kind: Hash, kind: Kind, content: &[u8]) -> ObjectId {

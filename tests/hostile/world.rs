@@ -50,7 +50,7 @@ impl World {
         let tip = repo.commit("main", &[&root], "tip\n", &[("file", &more)], 1_600_000_001);
         let parse = |hex: &str| ObjectId::from_hex(hex.as_bytes()).expect("an id");
         let of_tip = |suffix: &str| parse(&repo.git(&["rev-parse", &format!("{tip}{suffix}")]));
-        let hash = parse(&tip).kind();
+        let hash = gix::ObjectId::from(parse(&tip)).kind();
         let nowhere = nowhere(hash, 99);
         let broken = crate::objects::commit(&nowhere, &[], "debris");
         let no_blob = self::nowhere(hash, 98);
@@ -124,7 +124,7 @@ impl World {
 
 pub(crate) fn nowhere(hash: Hash, number: u8) -> ObjectId {
     let bytes = vec![number.max(1); hash.len_in_bytes()];
-    ObjectId::from_bytes_or_panic(&bytes)
+    ObjectId::from_bytes(&bytes).expect("an id")
 }
 
 #[derive(Clone)]
@@ -195,10 +195,8 @@ impl RefSource for Offer {
             annotated: false,
             symbolic: false,
         });
-        let format = match self.refs.first().map(|(_, id)| id.kind()) {
-            Some(Hash::Sha256) => ObjectFormat::Sha256,
-            _ => ObjectFormat::Sha1,
-        };
+        let format = self.refs.first().map(|(_, id)| id.format());
+        let format = format.unwrap_or(ObjectFormat::Sha1);
         Ok(RefList::new(format, advertised))
     }
 

@@ -139,7 +139,7 @@ fn in_graph(graph: &[u8], id: &str) -> (u32, usize) {
     };
     let id = refsync::ObjectId::from_hex(id.as_bytes()).unwrap();
     let mut ids = graph[chunk(b"OIDL")..].chunks(20);
-    let place = ids.position(|found| found == id.as_slice()).unwrap();
+    let place = ids.position(|found| found == id.as_bytes()).unwrap();
     (place as u32, chunk(b"CDAT") + 36 * place)
 }
 

@@ -218,7 +218,7 @@ fn an_entry_that_is_not_what_its_mode_says() {
 
 fn raw_id(hex: &str) -> Vec<u8> {
     let id = refsync::ObjectId::from_hex(hex.as_bytes()).unwrap();
-    id.as_slice().to_vec()
+    id.as_bytes().to_vec()
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_pack_that_is_larger_than_the_remote_takes_is_tried_in_halves() {
 fn faulty(pair: &Pair) -> String {
     let blob = pair.source.write_object("blob", b"[core]\n");
     let id = refsync::ObjectId::from_hex(blob.as_bytes()).unwrap();
-    let entry = [b"100644 .git\0", id.as_slice()].concat();
+    let entry = [b"100644 .git\0", id.as_bytes()].concat();
     let tree = pair.source.write_object("tree", &entry);
     let args = ["commit-tree", &tree, "-p", &pair.tip, "-m", "faulty"];
     let commit = pair.source.git(&args);

@@ -28,9 +28,8 @@ mod walked_history;
 #[cfg(test)]
 mod tests;
 
-use crate::Error;
 pub use crate::ref_source::{Commit, CommitGraph, Hole};
-use gix::ObjectId;
+use crate::{Error, ObjectId};
 use walked_history::WalkedHistory;
 
 /// The relation of the two ends of a pair.

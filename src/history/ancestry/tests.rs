@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::ref_source::CommitPositions;
-use gix::oid;
 use proptest::prelude::*;
 use std::cell::Cell;
 
@@ -37,10 +36,10 @@ fn id(number: usize) -> ObjectId {
             .to_le_bytes(),
     );
     bytes[12..].copy_from_slice(&(number as u64).to_be_bytes());
-    ObjectId::Sha1(bytes)
+    ObjectId::from(bytes)
 }
 
-fn number(id: &oid) -> usize {
+fn number(id: &ObjectId) -> usize {
     let (_, number) = id.as_bytes().split_at(12);
     u64::from_be_bytes(number.try_into().expect("eight bytes")) as usize
 }
@@ -109,7 +108,7 @@ fn position_of(number: usize) -> u32 {
 }
 
 impl CommitGraph for TestGraph {
-    fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+    fn commit(&mut self, id: &ObjectId, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
         assert!(parents.is_empty());
         self.lookups[number(id)] += 1;
         let commit = &self.commits[number(id)];
@@ -130,7 +129,7 @@ impl CommitGraph for TestGraph {
 }
 
 impl CommitPositions for TestGraph {
-    fn position(&mut self, id: &oid) -> Option<u32> {
+    fn position(&mut self, id: &ObjectId) -> Option<u32> {
         let number = number(id);
         let has_one = self.commits[number].generation.is_some();
         has_one.then(|| position_of(number))
@@ -167,7 +166,7 @@ impl Chain {
 }
 
 impl CommitGraph for Chain {
-    fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+    fn commit(&mut self, id: &ObjectId, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
         self.lookups += 1;
         let number = number(id);
         assert!(number < self.len);

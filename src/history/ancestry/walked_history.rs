@@ -1,10 +1,9 @@
 //! The commits that a walk has met, each looked up at most once.
 
 use crate::{
-    Error,
+    Error, ObjectId,
     ref_source::{Commit, CommitGraph, Hole},
 };
-use gix::ObjectId;
 use std::{cmp::Reverse, collections::HashMap, ops::Range};
 
 /// The number of a commit in all dense arrays.

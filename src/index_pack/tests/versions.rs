@@ -111,7 +111,10 @@ fn what_is_said_of_one_object_is_not_said_of_the_next() {
     let here = id(Kind::Blob, b"content");
     let [skipped, other] = [here.as_bytes(), &NO_BLOB].map(|tenth| twenty(".git", tenth, &NO_BLOB));
     let mut options = SyncOptions::default();
-    options.fsck.skip.insert(id(Kind::Tree, &skipped));
+    options
+        .fsck
+        .skip
+        .insert(crate::ObjectId(id(Kind::Tree, &skipped)));
     let entries = pack(&[skipped, other.clone()], b"content", true);
     let (faulty, _) = received(&Store::with(&[]), &entries, &options);
     assert_eq!(faulty.len(), 1, "{faulty:?}");

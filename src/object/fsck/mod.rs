@@ -104,7 +104,7 @@ impl<'a> Fsck<'a> {
             Kind::Commit => tree_and_parents(data, self.hash, &mut Vec::new()).is_some(),
             Kind::Tag => tag_target(data, self.hash).is_some(),
             Kind::Tree => {
-                let was_parsed = self.rejects_bad_trees() && !self.rules.skip.contains(id);
+                let was_parsed = self.rejects_bad_trees() && !self.rules.skips(id);
                 was_parsed || tree::can_be_parsed(data, self.hash.len_in_bytes())
             }
         }

@@ -75,7 +75,7 @@ impl<'a> FirstError<'a> {
 
 impl Report for FirstError<'_> {
     fn report(&mut self, message: FsckMessage, detail: fmt::Arguments<'_>) -> ControlFlow<()> {
-        if self.rules.level(message) != FsckLevel::Error || self.rules.skip.contains(self.object) {
+        if self.rules.level(message) != FsckLevel::Error || self.rules.skips(self.object) {
             return ControlFlow::Continue(());
         }
         self.found.get_or_insert_with(|| FsckFinding {

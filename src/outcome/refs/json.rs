@@ -5,7 +5,7 @@ use std::fmt;
 use bstr::ByteSlice as _;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error as _, SeqAccess, Visitor},
+    de::{SeqAccess, Visitor},
 };
 
 use super::{Outcome, Refusal, SyncRunRef, SyncRunRefs};
@@ -40,9 +40,9 @@ impl<'de> Visitor<'de> for Refs {
         while let Some(found) = seq.next_element::<Found>()? {
             refs.push(SyncRunRef {
                 name: found.name.as_bytes().as_bstr(),
-                before: found.before.map(|id| id.0),
-                after: found.after.0,
-                source: found.source.0,
+                before: found.before,
+                after: found.after,
+                source: found.source,
                 outcome: &found.outcome.with(&found.reason),
                 refusal: found.refusal.as_ref(),
             });
@@ -57,9 +57,9 @@ struct Found {
     name: String,
     /// It may be none, but it may not be missing.
     #[serde(deserialize_with = "Option::deserialize")]
-    before: Option<Id>,
-    after: Id,
-    source: Id,
+    before: Option<ObjectId>,
+    after: ObjectId,
+    source: ObjectId,
     outcome: Word,
     /// Empty in stats of another service, which has no reasons.
     #[serde(default)]
@@ -86,16 +86,5 @@ impl Word {
             Word::Filtered => Outcome::Filtered(FilterReason::parse(reason)),
             Word::Rejected => Outcome::Rejected(Reason::parse(reason)),
         }
-    }
-}
-
-struct Id(ObjectId);
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let hex = String::deserialize(from)?;
-        let id = ObjectId::from_hex(hex.as_bytes());
-        let id = id.map_err(|_| D::Error::custom("an object id in hex was expected"))?;
-        Ok(Id(id))
     }
 }

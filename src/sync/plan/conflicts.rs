@@ -128,7 +128,7 @@ mod tests {
     fn list(names: &[String]) -> RefList {
         let listed = names.iter().map(|name| AdvertisedRef {
             name: name.as_str().into(),
-            target: ObjectId::Sha1([1; 20]),
+            target: ObjectId::from([1; 20]),
             annotated: false,
             symbolic: false,
         });
