@@ -1,4 +1,4 @@
-//! The `objects` folders that a repository borrows from (gitrepository-layout(5)).
+//! The `objects` folders of alternates (`objects/info/alternates` in gitrepository-layout(5)).
 
 use std::{
     env, fs, io,
@@ -9,7 +9,7 @@ use gix::odb::alternate::{Cycle, parse, resolve};
 
 use crate::{Error, ErrorKind};
 
-/// As many as there are, each once.
+/// All direct and indirect alternates, each once.
 pub(super) fn alternates(repo: &gix::Repository) -> Result<Vec<PathBuf>, Error> {
     let objects = repo.common_dir().join("objects");
     if lead_back(&objects) {
@@ -18,15 +18,14 @@ pub(super) fn alternates(repo: &gix::Repository) -> Result<Vec<PathBuf>, Error> 
     resolve(objects, repo.current_dir()).map_err(unusable)
 }
 
-/// Whether one of the folders leads back to one that led to it. Git passes over such a line, and gix opens
-/// no such store.
+/// Whether the alternates form a loop. Git ignores the line that closes it; gix does not open such a store.
 pub(super) fn lead_back(objects: &Path) -> bool {
     let current_dir = env::current_dir().unwrap_or_default();
     let found = resolve(objects.to_owned(), &current_dir);
     found.is_err_and(|err| err.downcast_any_ref::<Cycle>().is_some())
 }
 
-/// A folder that isn't there is passed over as well, as by git.
+/// The alternates without loops and without missing folders: git ignores both.
 fn past_loops(objects: &Path) -> gix::Result<Vec<PathBuf>> {
     let mut folders = vec![objects.to_owned()];
     let mut seen: Vec<_> = objects.canonicalize().into_iter().collect();
@@ -48,8 +47,8 @@ fn past_loops(objects: &Path) -> gix::Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// The content of `info/alternates` for these folders. It has absolute paths only: gix resolves relative ones
-/// of a nested alternate against the wrong folder.
+/// The content of `info/alternates` for these folders, with absolute paths: gix resolves relative ones of a nested
+/// alternate against the wrong folder.
 pub(super) fn alternates_file(paths: &[PathBuf]) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     for path in paths {

@@ -1,7 +1,7 @@
-//! Freshening objects of the store that no ref points to yet, and that refs are about to.
+//! Freshening unreferenced objects of the store before refs are moved to them.
 //!
-//! A run that was killed between its objects and its refs leaves such ones, and so does whoever deletes a
-//! branch. Until refs point to them `git repack -ad` and `git prune` may remove them.
+//! The store has such objects after a run was killed between its objects and its refs, or after a branch was deleted.
+//! Until a ref points to them, `git repack -ad` and `git prune` may remove them.
 
 use std::{
     fs::{self, File},
@@ -17,9 +17,9 @@ use super::quarantine_dir::QuarantineDir;
 use crate::{Error, ObjectFormat, files::sync_directory};
 
 impl QuarantineDir {
-    /// Holds on to objects of the store as git does (`odb.c:freshen_object()`): the packs that have them
-    /// are kept, loose ones are as if they were new. Others look after what is in an alternate. `false` if
-    /// one of them isn't there: it was moved or removed since it was looked for.
+    /// Protects objects of the store as git does (`odb.c:freshen_object()`): their packs get a `.keep`, loose objects get
+    /// a new mtime. Objects in alternates are not protected, because they belong to another repository. Returns
+    /// `false` if an object has been moved or removed since the check.
     pub(crate) fn hold(
         &mut self,
         ids: &[ObjectId],
@@ -58,14 +58,14 @@ impl QuarantineDir {
         for (index, _) in needed {
             let pack = index.path().with_extension("pack");
             self.keeps.hold(&pack, &pack, format.hash_kind())?;
-            // It may have gone before it was held.
+            // The pack may have been removed before the `.keep` was made.
             are_there &= pack.exists() && index.path().exists();
         }
         sync_directory(&folder)?;
         Ok(are_there)
     }
 
-    /// Gives a loose object a new time, as a copy if its file is somebody else's.
+    /// Gives a loose object a new mtime; replaces it by a copy if the file belongs to another user.
     fn freshen(&self, id: &ObjectId) -> bool {
         let path = loose(&self.store_objects, id);
         let touch = || File::open(&path)?.set_modified(SystemTime::now());

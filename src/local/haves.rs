@@ -1,4 +1,7 @@
-//! Which commits of a store are offered to a source, as what needs not be sent.
+//! The have list of a fetch: the commits that a store offers to the source.
+//!
+//! Only commits reachable from refs are offered. An object that merely exists may be left from an aborted fetch, with a
+//! part of its history missing.
 
 use std::{
     cmp::Reverse,
@@ -22,24 +25,23 @@ use crate::{
     },
 };
 
-/// The number of tips that are read for each one offered, to find the newest ones without a
-/// commit-graph.
+/// The number of tips that are read for each one offered, to find the newest ones without a commit-graph.
 const READ_FOR_EACH: usize = 16;
-/// The number of commits offered beside the tips of the refs that are about to move.
+/// The number of haves that are reserved for others than the tips of the refs to move.
 const ROOM_FOR_OTHERS: usize = 8;
-/// The distance of the farthest ancestor of the first tip that is offered.
+/// The most first-parent steps back to an offered ancestor of the first tip.
 const MAX_STEPS_BACK: u32 = 256;
 
 /// The tip of a ref.
 #[derive(Clone, Copy)]
 pub(super) struct RefTip {
     pub(super) id: ObjectId,
-    /// The peeled target of an annotated tag, if `packed-refs` says so and is right.
+    /// The peeled target of an annotated tag according to `packed-refs`, which may be wrong.
     about: Option<ObjectId>,
     rank: Rank,
 }
 
-/// Should there be very many, they are looked at in this order.
+/// The order in which the tips of very many refs are read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Head,
@@ -64,7 +66,7 @@ pub(super) fn ref_tips(
         if git_dir.join("shallow").exists() {
             continue;
         }
-        // An alternate without refs of its own, or one that is gone, vouches for nothing.
+        // An alternate without refs, or one that does not exist, vouches for nothing.
         tips.extend(tips_of(git_dir, format, None).unwrap_or_default());
     }
     tips.sort_by_key(|tip| tip.rank);
@@ -82,7 +84,7 @@ fn tips_of(git_dir: &Path, format: ObjectFormat, head: Option<&BStr>) -> io::Res
         },
     };
     let mut tips = Vec::new();
-    // A packed ref that a loose one is in front of vouches for nothing.
+    // A packed ref that a loose one overrides vouches for nothing.
     let mut loose = HashSet::new();
     loose_refs::walk(git_dir, "refs/".into(), &mut |name| {
         let path = git_dir.join(gix::path::from_bstr(name.as_bstr()).unwrap_or_default());
@@ -102,8 +104,8 @@ fn tips_of(git_dir: &Path, format: ObjectFormat, head: Option<&BStr>) -> io::Res
     Ok(tips)
 }
 
-/// At most `limit` commits: those that are `near`, as they are what refs are about to leave, then
-/// ancestors of the first, then the newest of the tips.
+/// Chooses at most `limit` commits: those of `near`, the tips of the refs to move, then ancestors of the first, then the
+/// newest of the other tips.
 pub(super) fn choose(
     objects: &LocalObjects,
     tips: &[RefTip],
@@ -111,22 +113,22 @@ pub(super) fn choose(
     limit: usize,
     run: &SyncContext,
 ) -> Result<Vec<ObjectId>, Error> {
-    // A ref can point to what is lost. Asked for without it, the source may send it again.
+    // A ref may point to a lost object. If it is not offered, the source may send it again.
     let is_there = |id: &ObjectId| objects.odb.exists(id);
     let peel = |tip: ObjectId| objects.commits().peel(tip, run);
-    // Room is kept for the others, should very many refs be about to move.
+    // A part of the limit is reserved for the others, in case very many refs move.
     let near = first_there(
         near.iter().map(|tip| peel(*tip)),
         limit.saturating_sub(ROOM_FOR_OTHERS),
         is_there,
     )?;
     let newest = newest(objects.commits(), tips, READ_FOR_EACH * limit, run)?;
-    // Of the few that are offered it is seen what they are about.
+    // The peeled target in `packed-refs` is not trusted for a commit that is offered.
     let mut newest = newest.into_iter().map(|tip| match tip.about {
         Some(_) => peel(tip.id),
         None => Ok(tip.id),
     });
-    // A tip that the source never saw says nothing to it, but some ancestor will.
+    // The source may not know the newest tip, but it probably knows an ancestor of it.
     let newest_one = if near.is_empty() {
         newest.next().transpose()?
     } else {
@@ -140,7 +142,7 @@ pub(super) fn choose(
     first_there(all, limit, |id| is_there(id) && seen.insert(*id))
 }
 
-/// The first `limit` commits that are wanted. No more commits are looked at than that takes.
+/// The first `limit` commits that are wanted. No further commits are read.
 fn first_there(
     commits: impl Iterator<Item = Result<ObjectId, Error>>,
     limit: usize,
@@ -152,7 +154,7 @@ fn first_there(
         .collect()
 }
 
-/// Newest first. Of the tips that the commit-graph doesn't know, so many are read.
+/// The tips, newest first. At most `read` of those that the commit-graph lacks are read.
 fn newest(
     mut commits: StoreCommits<'_>,
     tips: &[RefTip],
@@ -182,7 +184,7 @@ fn newest(
     Ok(dated.into_iter().map(|(_, tip)| tip).collect())
 }
 
-/// The ancestors of `tip` that are 1, 4, 16, 64, ... first-parent steps back, or the first of all.
+/// The ancestors of `tip` that are 1, 4, 16, 64, ... first-parent steps back, or the root of the history.
 fn steps_back(mut commits: StoreCommits<'_>, tip: ObjectId) -> Vec<ObjectId> {
     let mut parents = Vec::new();
     let mut at = tip;

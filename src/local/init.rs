@@ -23,15 +23,15 @@ const FOLDERS: [&str; 5] = [
     "refs/heads",
     "refs/tags",
 ];
-/// Git's own words.
+/// The text that git writes.
 const DESCRIPTION: &str =
     "Unnamed repository; edit this file 'description' to name the repository.\n";
 /// Git's default for `init.defaultBranch`.
 const HEAD: &str = "ref: refs/heads/master\n";
-/// The names at the top of a repository whose making was cut off: `HEAD` comes last.
+/// The names that exist before `HEAD`, which is written last: a folder with only these is an interrupted `init`.
 const BEFORE_HEAD: [&str; 5] = ["config", "description", "info", "objects", "refs"];
 
-/// Makes what isn't there yet of a bare repository at `path`, and the folders above it.
+/// Makes the missing parts of a bare repository at `path`, and its parent folders.
 pub(super) fn init_bare(path: &Path, format: ObjectFormat) -> io::Result<()> {
     for folder in FOLDERS {
         fs::create_dir_all(path.join(folder))?;
@@ -45,7 +45,7 @@ pub(super) fn init_bare(path: &Path, format: ObjectFormat) -> io::Result<()> {
     sync_directory(path)
 }
 
-/// Whether there is nothing at `path` but, at most, a repository whose making was cut off.
+/// Whether `path` does not exist, is empty, or holds only an interrupted `init`.
 pub(super) fn is_vacant(path: &Path) -> io::Result<bool> {
     let entries = match path.read_dir() {
         Ok(entries) => entries,
@@ -76,7 +76,7 @@ fn config(format: ObjectFormat, folds_case: bool) -> String {
     config
 }
 
-/// Puts a file in place, made whole in the folder of a run, unless there is one.
+/// Writes a file completely in the folder of a run, and moves it into place unless one exists there.
 fn write_new(made: &RunFolder, at: &Path, content: &str) -> io::Result<()> {
     let path = made.path().join(at.file_name().unwrap_or_default());
     let mut file = File::create(&path)?;

@@ -1,4 +1,4 @@
-//! Holding packs where they are until refs point to what is in them (git-repack(1), `.keep`).
+//! `.keep` files, which protect packs from `git repack` until refs point to their objects (git-repack(1)).
 
 use std::{
     fs::{self, File},
@@ -13,12 +13,12 @@ use crate::files::{
     temp_dirs::{self, KEEP_PREFIX},
 };
 
-/// The `.keep` files of one run, each its own: the file of another run goes when that run is done, or with
-/// the next sweep if it is dead.
+/// The `.keep` files of one run. A run never relies on the file of another run, which is removed when that run ends, or
+/// by the next sweep if that run is dead.
 pub(super) struct Keeps {
-    /// The text of the files, with the folder of the run in it.
+    /// The text of the files, which names the folder of the run.
     text: String,
-    /// The path at which they are made.
+    /// The path at which a file is written before it is linked.
     made: PathBuf,
     held: Vec<PathBuf>,
 }
@@ -32,9 +32,9 @@ impl Keeps {
         }
     }
 
-    /// Has `git repack` leave the pack `at` alone, which is there or is going to be, and is on disk as
-    /// `pack`. Where another run holds it, the pack gets another name, too, and is held there. What anybody
-    /// else has put there is relied on, as by git.
+    /// Protects the pack that is or will be at `at`, and whose files are at `pack` now. If another run has a `.keep`
+    /// there, the pack is linked under a further name and protected there. A `.keep` of anybody else is
+    /// relied on, as git does.
     pub(super) fn hold(&mut self, pack: &Path, at: &Path, hash: Hash) -> io::Result<()> {
         if self.link(at)? || !temp_dirs::is_of_a_run(&at.with_extension("keep")) {
             return Ok(());
@@ -46,7 +46,7 @@ impl Keeps {
         if !self.link(&apart)? {
             return Ok(());
         }
-        // The index last: without it git does not see the pack.
+        // The index comes last: git does not see a pack without it.
         for extension in ["pack", "idx"] {
             let to = apart.with_extension(extension);
             if let Err(err) = fs::hard_link(pack.with_extension(extension), &to) {
@@ -57,7 +57,7 @@ impl Keeps {
         Ok(())
     }
 
-    /// Makes a `.keep` file for this pack. `false` if somebody else has one.
+    /// Makes a `.keep` file for this pack. False if one exists.
     fn link(&mut self, pack: &Path) -> io::Result<bool> {
         let keep = pack.with_extension("keep");
         if self.held.contains(&keep) {
@@ -67,7 +67,7 @@ impl Keeps {
         file.write_all(self.text.as_bytes())?;
         file.sync_all()?;
         let linked = files::link(&self.made, &keep);
-        // The next one is another file: nobody may write to this one any more.
+        // The next `.keep` has to be another file: this one must not change any more.
         fs::remove_file(&self.made)?;
         match linked {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
@@ -77,7 +77,7 @@ impl Keeps {
         Ok(true)
     }
 
-    /// Lets go of all of them.
+    /// Removes all `.keep` files of the run.
     pub(super) fn release(&mut self) {
         for keep in self.held.drain(..) {
             if let Err(err) = ignore_missing(fs::remove_file(&keep)) {

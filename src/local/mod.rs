@@ -1,4 +1,5 @@
-//! A Git repository on disk as an end of a sync.
+//! A git repository on disk as an end of a sync: objects, haves, quarantine and leftovers. Its refs are in
+//! [`ref_store`](crate::ref_store).
 
 mod alternates;
 mod freshen;

@@ -1,6 +1,6 @@
-//! The object directories that a run reads from, without the packs that git refuses.
+//! The object directories that a run reads, without the packs that git refuses to open.
 //!
-//! Objects in such a pack don't exist for git, and so they don't for a run: they are fetched anew.
+//! For git the objects in such a pack do not exist. A run treats them in the same way and fetches them again.
 
 use std::{
     env,
@@ -15,8 +15,8 @@ use crate::{
     files::{sharing::Sharing, temp_dirs::RunFolder},
 };
 
-/// The store's folder and those of its alternates or, if git refuses a pack in any of them, others that stand
-/// in for them.
+/// The `objects` folders of the store and its alternates. A folder with a pack that git refuses is replaced by a
+/// temporary one with links to the other files.
 pub(super) struct ObjectDirs {
     folders: Vec<PathBuf>,
     _stand_ins: Option<RunFolder>,
@@ -43,8 +43,7 @@ impl ObjectDirs {
             .map_err(|err| Error::io("keeping away from packs that git refuses", err))
     }
 
-    /// The folders of a source whose alternates lead back to itself: those that stand in for them lead
-    /// nowhere. They are among the system's temporary files.
+    /// The folders of a source whose alternates form a loop, replaced by temporary ones without alternates.
     pub(super) fn of_loop(
         objects: &Path,
         alternates: &[PathBuf],
@@ -56,7 +55,7 @@ impl ObjectDirs {
             .map_err(|err| Error::io("keeping out of a loop of alternates", err))
     }
 
-    /// The directory that shows the objects of all of them.
+    /// The directory through which the objects of all folders are read.
     pub(super) fn main(&self) -> &Path {
         &self.folders[0]
     }
@@ -89,7 +88,7 @@ fn stand_in_for(
     })
 }
 
-/// Makes a folder that has the loose objects of another one and the packs that git opens.
+/// Makes a folder with the loose objects of another one and the packs that git opens.
 fn link_objects(objects: &Path, to: &Path, id_len: usize) -> io::Result<()> {
     fs::create_dir_all(to.join("pack"))?;
     for entry in objects.read_dir().into_iter().flatten() {
@@ -105,7 +104,7 @@ fn link_objects(objects: &Path, to: &Path, id_len: usize) -> io::Result<()> {
         }
         for file in [index.with_extension("pack"), index] {
             let name = file.file_name().unwrap_or_default();
-            // Should it be repacked meanwhile, it is still there.
+            // A hard link survives a repack.
             let linked = fs::hard_link(&file, to.join("pack").join(name));
             linked.or_else(|_| link(&file, &to.join("pack").join(name)))?;
         }
@@ -130,7 +129,7 @@ fn packs(objects: &Path) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// Whether git opens a pack. One that is gone by now is as good as any.
+/// Whether git opens a pack. A pack that has been removed counts as sound.
 fn is_opened(index: &Path, id_len: usize) -> bool {
     let read = || {
         Ok((
@@ -147,9 +146,9 @@ fn is_opened(index: &Path, id_len: usize) -> bool {
     }
 }
 
-/// The bytes of a file that git reads when it opens a pack.
+/// The bytes of an index or a pack that git reads when it opens a pack.
 struct Ends {
-    /// As far as the file goes.
+    /// The first bytes of the file, fewer if it is shorter.
     start: Vec<u8>,
     /// The checksum of the pack.
     checksum: Vec<u8>,
@@ -158,7 +157,7 @@ struct Ends {
 
 /// A pack's signature, version and count (gitformat-pack(5)).
 const PACK_HEADER: usize = 12;
-/// The signature and version of an index, which the first version has none of, and its fan-out table.
+/// The length of the signature and version of an index (version 1 has none), and of its fan-out table.
 const INDEX_HEADER: usize = 8;
 const FAN_OUT: usize = 4 * 256;
 
@@ -188,7 +187,7 @@ impl Ends {
     }
 }
 
-/// As git has it (`packfile.c:load_idx()`, `packfile.c:open_packed_git_1()`).
+/// Whether an index and a pack belong together (`packfile.c:load_idx()`, `packfile.c:open_packed_git_1()`).
 fn do_fit(index: &Ends, pack: &Ends, id_len: usize) -> bool {
     let Some((count, sizes)) = count_and_sizes(&index.start, id_len as u64) else {
         return false;
@@ -219,6 +218,6 @@ fn count_and_sizes(start: &[u8], id_len: u64) -> Option<(u32, std::ops::RangeInc
         return Some((count, size..=size));
     }
     let least = (INDEX_HEADER + FAN_OUT) as u64 + entries * (id_len + 8) + checksums;
-    // Offsets of 64 bits, for all but the first entry.
+    // At most, all entries but the first have an offset of 64 bits.
     Some((count, least..=least + 8 * entries.saturating_sub(1)))
 }

@@ -1,4 +1,4 @@
-//! The objects of a local repository.
+//! [`LocalObjects`]: the objects of a local repository, for ancestry and for making packs.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,18 +26,18 @@ use crate::{
     stored_packs::odb::Odb,
 };
 
-/// The memory that reading a store may take, in bytes.
+/// The memory for reading a store, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadMemory {
     /// The memory for delta bases of packed objects.
     delta_bases: usize,
-    /// The memory for one object with all the deltas that it is made from: gix has them all in memory
-    /// at once. A larger object can't be read. `None` for no limit.
+    /// The memory for one object with its delta chain, which gix holds in memory as a whole. An object that needs more
+    /// cannot be read. `None` for no limit.
     each: Option<usize>,
 }
 
 impl ReadMemory {
-    /// For objects that nobody sends us.
+    /// For a store whose objects come from trusted users.
     pub(super) fn own(limits: &Limits) -> Self {
         ReadMemory {
             delta_bases: bytes(limits.memory / 4),
@@ -45,8 +45,7 @@ impl ReadMemory {
         }
     }
 
-    /// For a store with objects that a remote has sent, just now or in an earlier run: for its trees,
-    /// commits and tags.
+    /// For trees, commits and tags of a store with objects that a remote has sent, now or in an earlier run.
     pub(super) fn of_others(limits: &Limits) -> Self {
         ReadMemory {
             delta_bases: bytes(limits.memory / 32),
@@ -54,7 +53,7 @@ impl ReadMemory {
         }
     }
 
-    /// For the bases of a thin pack, which are of any kind.
+    /// For the bases of a thin pack, which may be blobs.
     pub(super) fn of_bases(limits: &Limits) -> Self {
         ReadMemory {
             delta_bases: bytes(limits.memory / 16),
@@ -71,7 +70,7 @@ fn bytes(size: u64) -> usize {
 
 pub(super) struct LocalObjects {
     folder: PathBuf,
-    /// The temporary directory of the folder, if that stands in for the store's.
+    /// The temporary folders that replace the store's, if any. Dropped with the objects.
     _stand_in: Option<ObjectDirs>,
     format: ObjectFormat,
     memory: ReadMemory,
@@ -87,7 +86,7 @@ impl LocalObjects {
         let format =
             ObjectFormat::from_hash_kind(repo.object_hash()).map_err(Error::unsupported)?;
         let shallow = shallow_boundary(repo)?;
-        // Parents are cut off at the boundary, but commit-graph files know them all.
+        // A commit-graph file has the parents that a shallow boundary hides.
         let graph = shallow
             .is_empty()
             .then(|| gix::commitgraph::at(objects.join("info"), repo.object_hash(), None).ok());
@@ -114,7 +113,7 @@ impl LocalObjects {
         commits.with_peeled(&self.peeled)
     }
 
-    /// The wants that need the object at fault, or lack another one, each with what that is.
+    /// The wants that are not complete, each with the object at fault.
     pub(super) fn broken_tips(
         &self,
         fault: &Fault,
@@ -149,20 +148,19 @@ impl LocalObjects {
             .collect())
     }
 
-    /// Reads from another folder from here on, or from what is in this one by now.
+    /// Opens the objects of `folder` anew, which may be the same one.
     pub(super) fn read_from(&mut self, folder: &Path) -> Result<(), Error> {
         self.odb = open_odb(folder, self.format, self.memory)?;
         Ok(())
     }
 
-    /// The same once something seems to be missing. It may be the commit-graph that is wrong: what counts
-    /// are the commits.
+    /// The same after an object seems to be missing. The commit-graph may be wrong, so commits are read from then on.
     pub(super) fn read_anew_from(&mut self, folder: &Path) -> Result<(), Error> {
         self.graph = None;
         self.read_from(folder)
     }
 
-    /// Commits that are there without their parents.
+    /// The shallow boundary: commits without their parents.
     pub(super) fn shallow(&self) -> &HashSet<gix::ObjectId> {
         &self.shallow
     }
@@ -194,7 +192,7 @@ impl Objects for LocalObjects {
     }
 }
 
-/// Replacements are not for us: what is synced is what the ids say.
+/// Opens an object database, without replace refs: an id stands for the object itself.
 pub(super) fn open_odb(
     objects: &Path,
     format: ObjectFormat,
@@ -202,8 +200,8 @@ pub(super) fn open_odb(
 ) -> Result<Odb, Error> {
     let options = gix::odb::store::init::Options {
         alloc_limit_bytes: memory.each,
-        // One that a tool has left behind which doesn't know of it names packs that are gone. Each pack
-        // has an index of its own in any case.
+        // A multi-pack-index may be stale after a tool that does not know it has repacked. Each pack has an index of
+        // its own in any case.
         use_multi_pack_index: false,
         ..Default::default()
     };
@@ -214,14 +212,14 @@ pub(super) fn open_odb(
             err,
         )
     })?;
-    // A missing object is an answer here, and not worth another look at the disk each time.
+    // A missing object is a result here, and must not cost a new look at the disk each time.
     odb.refresh_never();
     odb.prevent_pack_unload();
-    // What is in a pack is read from there, as git does, and a loose copy is what is left. Only those
-    // indices count that are loaded: to look for something that isn't there loads all.
+    // Packed copies are preferred to loose ones, as by git. Only loaded indices are consulted for that, and the lookup
+    // of a missing object loads all of them.
     odb.exists(&format.hash_kind().null());
     let delta_bases = memory.delta_bases;
-    // Whoever comes back to an object keeps it at hand by itself.
+    // Code that needs an object twice caches it itself; this cache is for delta bases only.
     odb.set_pack_cache(move || Box::new(cache::lru::MemoryCappedHashmap::new(delta_bases)));
     Ok(Odb::new(odb, memory.each))
 }

@@ -1,4 +1,4 @@
-//! A local repository that is taking objects and ref updates.
+//! [`LocalQuarantine`]: a local repository as the destination of a pull, from the haves to the update of refs.
 
 use std::{
     borrow::Cow,
@@ -22,21 +22,21 @@ use crate::{
     history::reachable_from_refs::ReachableFromRefs, object_id::to_gix, ref_store::ref_transaction,
 };
 
-/// The number of attempts to find objects that a `git repack` moves meanwhile.
+/// The most attempts to find objects that a concurrent `git repack` moves.
 const MOST_LOOKS: usize = 3;
 
 pub(crate) struct LocalQuarantine {
     repo: gix::Repository,
     object_format: ObjectFormat,
     objects: PathBuf,
-    /// Dropped before `dirs` and `incoming`, whose files it has mapped.
+    /// The objects of store and quarantine. Dropped before `dirs` and `incoming`, whose files it has mapped.
     view: LocalObjects,
-    /// The directories that are read until the objects received become part of the store.
+    /// The directories that are read until the received objects become part of the store.
     dirs: ObjectDirs,
     arrived: Option<index::File>,
-    /// Whether that is complete, once it was looked at.
+    /// Whether all objects of the received pack are complete, once that was checked.
     is_complete: Option<bool>,
-    /// Whether the source was told of what is here.
+    /// Whether haves were sent to the source.
     has_offered: bool,
     incoming: Option<QuarantineDir>,
     shallow: Vec<ObjectId>,
@@ -156,8 +156,7 @@ impl LocalQuarantine {
 type Walked = (connectivity::FaultsOfTips, Option<Reason>);
 
 impl LocalQuarantine {
-    /// The fault of an object that the source sent. An object that is in the store already is taken as it
-    /// is.
+    /// The fault of an object that the source sent. Objects of the store are not checked.
     fn faulty_sent(&self) -> Option<&Reason> {
         let (incoming, arrived) = (self.incoming.as_ref()?, self.arrived.as_ref()?);
         let was_sent = |id: &gix::ObjectId| arrived.lookup(id).is_some() && !incoming.is_added(id);
@@ -176,7 +175,7 @@ impl LocalQuarantine {
             return Ok(faults);
         };
         if !faults.is_empty() || beside.is_some() {
-            // What looks missing may have been repacked while it was being looked for.
+            // Objects that seem to be missing may have been repacked in the meantime.
             self.view.read_anew_from(incoming.objects())?;
             let faulty: Vec<_> = faults.iter().map(|(tip, _)| *tip).collect();
             let again = if faulty.is_empty() { tips } else { &faulty };
@@ -191,7 +190,7 @@ impl LocalQuarantine {
         }
     }
 
-    /// Finds out what new tags are about, which is written beside them, while the run can still end.
+    /// Peels new annotated tags while the run can still be cancelled: `packed-refs` has the peeled targets.
     fn peel_new(&self, updates: &[RefUpdate], run: &SyncContext) -> Result<(), Error> {
         let mut commits = self.view.commits();
         let mut last = None;
@@ -204,7 +203,7 @@ impl LocalQuarantine {
         Ok(())
     }
 
-    /// Looks at the store anew, with what has become part of it.
+    /// Opens the store again, with the objects that have become part of it.
     fn read_store(&mut self) -> Result<(), Error> {
         if !lead_back(&self.objects) {
             return self.view.read_from(&self.objects);
@@ -214,8 +213,8 @@ impl LocalQuarantine {
         self.view.read_from(self.dirs.main())
     }
 
-    /// Holds on to what the updates need of the store until they are made. Where some of that has gone
-    /// meanwhile, says which tips lack something now.
+    /// Protects the objects of the store that the updates need until refs point to them. If some of them were removed
+    /// in the meantime, returns the tips that are incomplete now.
     fn hold(
         &mut self,
         updates: &[RefUpdate],
@@ -283,7 +282,7 @@ impl Quarantine for LocalQuarantine {
                 none.insert(QuarantineDir::open(&self.objects, seen, self.sharing)?)
             }
         };
-        // Since the store was opened a `git gc` may have put the bases elsewhere.
+        // Opened again, because a `git gc` may have moved the bases since the store was opened.
         let bases_memory = ReadMemory::of_bases(run.limits());
         let bases = open_odb(incoming.objects(), self.object_format, bases_memory)?;
         let (may_lead_out, format) = (self.has_offered, self.object_format);
@@ -354,7 +353,7 @@ impl Quarantine for LocalQuarantine {
         run: &SyncContext,
     ) -> Result<Vec<Result<(), Reason>>, Error> {
         self.peel_new(updates, run)?;
-        // The files in the quarantine are about to move away.
+        // Unmaps the files of the quarantine before they are moved.
         self.arrived = None;
         if let Some(incoming) = &mut self.incoming {
             incoming.migrate()?;
@@ -371,7 +370,7 @@ impl Quarantine for LocalQuarantine {
         if let Some(incoming) = &mut self.incoming {
             incoming.finish();
         }
-        // There may be a million answers: no second list of them for nothing.
+        // There may be a million answers: avoid a second list of them.
         if faults.is_empty() {
             return Ok(moved);
         }

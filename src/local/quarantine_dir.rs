@@ -1,4 +1,5 @@
-//! The quarantine on disk: an object directory beside the store's own, seen by nobody else.
+//! The quarantine on disk: an object directory beside the store's, which no other process reads (like git's
+//! `tmp_objdir`).
 
 use std::{
     collections::HashMap,
@@ -22,20 +23,19 @@ use crate::{
     stored_packs::odb::Odb,
 };
 
-/// A directory of objects that have arrived and are not part of the store yet. It is seen by nobody else,
-/// and dropping it removes the objects.
+/// A directory of received objects that are not part of the store yet. Dropping it removes the objects.
 pub(crate) struct QuarantineDir {
     pub(super) store_objects: PathBuf,
     sharing: Sharing,
     pub(super) objects: RunFolder,
     pack: Option<ReceivedPack>,
-    /// The packs that were kept before `pack` came.
+    /// The packs that were kept before `pack` was received.
     beside: Vec<KeptPack>,
     pub(super) keeps: Keeps,
     window: u64,
 }
 
-/// The files of a pack that is complete.
+/// The files of a kept pack.
 struct KeptPack {
     data: PathBuf,
     index: PathBuf,
@@ -44,7 +44,7 @@ struct KeptPack {
 }
 
 impl QuarantineDir {
-    /// Creates a quarantine that shows the objects in the folders `seen` beside its own.
+    /// Creates a quarantine with the folders `seen` as its alternates.
     pub(crate) fn open(
         store_objects: &Path,
         seen: &[PathBuf],
@@ -82,7 +82,7 @@ impl QuarantineDir {
         self.window = bytes;
     }
 
-    /// The object directory to read from: it shows the store's objects, too.
+    /// The object directory to read from; the store is an alternate of it.
     pub(crate) fn objects(&self) -> &Path {
         self.objects.path()
     }
@@ -97,7 +97,7 @@ impl QuarantineDir {
         self.pack.as_ref().map_or(&[], |pack| &pack.kinds)
     }
 
-    /// Whether an object is in the pack to complete it, and did not come with it.
+    /// Whether an object is a base that was appended to the pack.
     pub(crate) fn is_added(&self, id: &ObjectId) -> bool {
         self.pack.as_ref().is_some_and(|pack| pack.is_added(id))
     }
@@ -113,14 +113,14 @@ impl QuarantineDir {
         pack.map_or(0, ReceivedPack::refused_by_rules)
     }
 
-    /// The objects of the pack that can't be let in.
+    /// The objects of the pack that are refused, each with the reason.
     pub(crate) fn faulty(&self) -> &HashMap<ObjectId, Reason> {
         static NONE: LazyLock<HashMap<ObjectId, Reason>> = LazyLock::new(HashMap::new);
         let pack = self.pack.as_ref();
         pack.map_or(&NONE, ReceivedPack::faulty)
     }
 
-    /// Checks the blobs of the pack that are harmful only under the names that trees give them.
+    /// Checks the blobs that trees name `.gitmodules` or `.gitattributes`.
     pub(crate) fn look_at_special(
         &mut self,
         objects: &Odb,
@@ -131,8 +131,8 @@ impl QuarantineDir {
         pack.map_or(Ok(()), |pack| pack.look_at_special(objects, format, run))
     }
 
-    /// Indexes a pack as it streams in, adding the bases that a thin one lacks from `bases`.
-    /// `may_lead_out` is whether its sender was told of anything that the receiver has.
+    /// Indexes a pack as it streams in. Missing bases of a thin pack are read from `bases`. `may_lead_out` is whether
+    /// haves were sent.
     pub(crate) fn receive(
         &mut self,
         pack: &mut dyn BufRead,
@@ -180,11 +180,11 @@ impl QuarantineDir {
         remove().map_err(|err| Error::io("dropping a pack from the quarantine", err))
     }
 
-    /// Makes the packs part of the store, durably, and holds it there with a `.keep` file until
-    /// [`finish`](QuarantineDir::finish): a `git repack` beside us would drop what no ref points to yet.
+    /// Moves the packs into the store, durably, and protects them by `.keep` files until
+    /// [`finish`](QuarantineDir::finish): a concurrent `git repack` would drop objects that no ref points to yet.
     ///
-    /// The order is that of git's own receive-pack: a pack without its index is invisible. Its reverse index
-    /// git makes when it needs it.
+    /// The order is `.keep`, pack, index, as in git's receive-pack: a pack without its index is invisible. Git makes the
+    /// reverse index when it needs one.
     pub(crate) fn migrate(&mut self) -> Result<(), Error> {
         self.keep_beside();
         for pack in std::mem::take(&mut self.beside) {
@@ -205,8 +205,8 @@ impl QuarantineDir {
                 seal(file, &packs, self.sharing)?;
             }
             self.keeps.hold(&pack.data, &data, pack.hash)?;
-            // Whatever is there: the name is a checksum, so a sound file is replaced by its equal, and
-            // of a damaged one nothing tells that short of reading it.
+            // An existing file is replaced without a look at it: the name is a checksum, so a sound file is replaced by
+            // an equal one, and only reading it all would show a damaged one.
             fs::rename(&pack.data, &data)?;
             fs::rename(&pack.index, &index)?;
             ignore_missing(fs::remove_file(data.with_extension("rev")))?;
@@ -215,20 +215,20 @@ impl QuarantineDir {
         migrate().map_err(|err| Error::io(format!("moving a pack into {}", packs.display()), err))
     }
 
-    /// Lets go of the packs, once refs point to them.
+    /// Removes the `.keep` files, once refs point to the objects.
     pub(crate) fn finish(&mut self) {
         self.keeps.release();
     }
 }
 
-/// A run that fails after its pack was migrated leaves no `.keep` file either.
+/// Removes the `.keep` files of a run that fails after its packs were moved.
 impl Drop for QuarantineDir {
     fn drop(&mut self) {
         self.finish();
     }
 }
 
-/// Makes a file read-only, readable for all who may read the directory that it goes to, and syncs it.
+/// Makes a file read-only with the read permissions of its directory, and syncs it.
 fn seal(path: &Path, directory: &Path, sharing: Sharing) -> io::Result<()> {
     let file = File::open(path)?;
     let mut permissions = file.metadata()?.permissions();

@@ -1,4 +1,4 @@
-//! Opening a repository, unless it needs what is not supported.
+//! Opening a repository, and refusing one with unsupported features.
 
 use std::{fs::File, io::Read, iter, path::Path};
 
@@ -8,7 +8,7 @@ use gix::odb::store::init::Slots;
 use super::alternates::alternates;
 use crate::{Error, ErrorKind};
 
-/// Those that change nothing about how objects and refs are read or written, or that are looked at.
+/// The extensions that do not change the formats of objects and refs, or that are handled.
 const KNOWN_EXTENSIONS: [&str; 7] = [
     "noop",
     "objectFormat",
@@ -23,15 +23,15 @@ const GIT_FILE: &[u8] = b"gitdir: ";
 
 pub(super) fn open(path: &Path) -> Result<gix::ThreadSafeRepository, Error> {
     for file in [path, &path.join(".git")] {
-        // What is in it is nobody's business, and may be gigabytes.
+        // Do not parse an arbitrary file: the error would print its first bytes, and it may have gigabytes.
         if is_other_file(file) {
             let text = format!("{} is a file, not a repository", file.display());
             return Err(Error::new(ErrorKind::NotARepository, text));
         }
     }
-    // Whoever names the path vouches for it, whoever owns it.
+    // The caller has chosen the path, so the owner of the folder is not checked.
     let options = gix::open::Options::isolated().with(gix::sec::Trust::Full);
-    // Its objects are opened elsewhere. To find out how many packs there are it would follow alternates.
+    // Objects are opened elsewhere. Without a number given, gix would follow alternates to count packs.
     let options = options.object_store_slots(Slots::Given(1));
     let repo = options.open(path).map_err(|err| {
         let text = format!("{} is not a repository that can be used", path.display());
@@ -52,7 +52,7 @@ fn is_other_file(path: &Path) -> bool {
     path.is_file() && File::open(path).and_then(read).is_ok() && start != GIT_FILE
 }
 
-/// The feature of a repository that isn't supported, if it has one.
+/// The unsupported feature of a repository, if it has one.
 fn unsupported(repo: &gix::Repository) -> Option<String> {
     let config = repo.config_snapshot();
     let refs = config.string("extensions.refStorage");
@@ -66,7 +66,7 @@ fn unsupported(repo: &gix::Repository) -> Option<String> {
     is_partial_clone(repo, &config).then(|| text.to_owned())
 }
 
-/// gitrepository-layout(5): who doesn't know an extension must not touch the repository.
+/// An extension that is not known: such a repository must not be used (gitrepository-layout(5)).
 fn unknown_extension(config: &gix::config::Snapshot<'_>) -> Option<String> {
     if config.integer("core.repositoryFormatVersion") < Some(1) {
         return None;
@@ -82,14 +82,14 @@ fn unknown_extension(config: &gix::config::Snapshot<'_>) -> Option<String> {
     })
 }
 
-/// Whether objects may be missing behind its refs: it has a promisor remote, as git sees it
-/// (`promisor-remote.c`), or a pack of such a remote.
+/// Whether objects reachable from refs may be missing: the repository has a promisor remote (`promisor-remote.c`), or a
+/// pack of one.
 fn is_partial_clone(repo: &gix::Repository, config: &gix::config::Snapshot<'_>) -> bool {
-    // Git heeds this extension in repositories of version 0, too.
+    // Git honours this extension in repositories of version 0 as well.
     if config.string("extensions.partialClone").is_some() || has_promisor_remote(config) {
         return true;
     }
-    // Those that can't be found out will be missed by whoever needs them.
+    // An error in the alternates shows when the objects are opened.
     let alternates = alternates(repo).unwrap_or_default();
     let mut folders = iter::once(repo.common_dir().join("objects")).chain(alternates);
     folders.any(|objects| has_promisor_pack(&objects))
@@ -101,7 +101,7 @@ fn has_promisor_remote(config: &gix::config::Snapshot<'_>) -> bool {
     remotes.into_iter().flatten().any(|remote| {
         let name = remote.header().subsection_name();
         let is_promisor = config.boolean_by("remote", name, "promisor");
-        // Git stops at one that makes no sense.
+        // Git refuses a value that is no boolean.
         is_promisor.map_or(true, |promisor| promisor.unwrap_or(false))
             || remote.contains_value_name("partialCloneFilter")
     })

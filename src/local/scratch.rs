@@ -1,4 +1,4 @@
-//! A repository for the time of one run, between two ends that both have no objects at hand.
+//! The temporary repository of a sync between two remotes.
 
 use std::path::Path;
 
@@ -15,11 +15,11 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// An empty bare repository in a new folder in `parent`, or in the system's for such things.
+    /// Makes an empty bare repository in a new folder in `parent`, or in the system's folder for temporary files.
     pub(crate) fn create(parent: Option<&Path>, format: ObjectFormat) -> Result<Self, Error> {
         let mut builder = tempfile::Builder::new();
         let builder = builder.prefix("refsync-scratch-");
-        // What passes through may not be for everybody on this machine.
+        // The objects may be private: other users of the machine get no access.
         #[cfg(unix)]
         let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
         let folder = match parent {

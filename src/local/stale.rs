@@ -1,4 +1,7 @@
-//! Stale files: those that a run leaves behind when it is killed, and how the next run knows and removes them.
+//! Sweeping: the files that a killed run leaves, and their removal by the next run.
+//!
+//! A run holds the lock file in its folder locked with `flock` while it lives. So a folder whose lock can be taken belongs
+//! to a dead run.
 
 use std::{
     fs::{self, DirEntry, File, TryLockError},
@@ -11,7 +14,7 @@ use crate::files::{
     temp_dirs::{HELD_PREFIX, LOCK_NAME, is_run_folder, remove, run_of},
 };
 
-/// Removes from a repository the files of runs that are dead.
+/// Removes the files of dead runs from a repository.
 pub(crate) fn sweep(git_dir: &Path) {
     let objects = git_dir.join("objects");
     for parent in [git_dir, &objects] {
@@ -32,7 +35,8 @@ pub(crate) fn sweep(git_dir: &Path) {
     });
 }
 
-/// Goes on after an entry that can't be swept: somebody else's, or one that is not what its name says.
+/// Calls `sweep` for each entry, and goes on after one that cannot be swept: it may belong to another user, or may not be
+/// a run's folder.
 fn sweep_each(folder: &Path, sweep: impl Fn(&DirEntry) -> io::Result<()>) {
     for entry in folder.read_dir().into_iter().flatten().flatten() {
         if let Err(err) = ignore_missing(sweep(&entry)) {
@@ -41,14 +45,14 @@ fn sweep_each(folder: &Path, sweep: impl Fn(&DirEntry) -> io::Result<()>) {
     }
 }
 
-/// Holds the dead run's lock while removing, so that two sweepers don't meet.
+/// Removes the folder of a dead run. Its lock is held meanwhile, so that two sweeps do not interfere.
 fn remove_if_dead(folder: &Path, git_dir: &Path) -> io::Result<()> {
-    // NFS locks for one process alone only what that may write to.
+    // NFS grants an exclusive lock only on a file that is open for writing.
     let path = folder.join(LOCK_NAME);
     let lock = match File::options().read(true).write(true).open(path) {
         Ok(lock) => lock,
-        // Its run is just being born, or died there. Only an empty directory goes, and a newborn
-        // that loses its directory makes another one.
+        // The run is just starting, or died at that point. Only an empty folder is removed, and a run that loses its
+        // folder at the start makes another one.
         Err(err) if err.kind() == io::ErrorKind::NotFound => {
             let _ = fs::remove_dir(folder);
             return Ok(());
@@ -62,7 +66,7 @@ fn remove_if_dead(folder: &Path, git_dir: &Path) -> io::Result<()> {
             ignore_missing(remove(folder))
         }
         Err(TryLockError::WouldBlock) => Ok(()),
-        // Without locks there is no telling who is dead.
+        // Without file locks a dead run cannot be told from a live one.
         Err(TryLockError::Error(err)) => Err(err),
     }
 }
@@ -78,8 +82,8 @@ fn release_ref_locks(folder: &Path, git_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the lock of a ref that is another link to `held`. Where there is none, the run died before
-/// it had the lock or after the ref had moved.
+/// Removes the ref lock that is another link to `held`. If there is none, the run died before it had the lock or after
+/// the ref had moved.
 #[cfg(unix)]
 fn release_ref_lock(held: &Path, git_dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
@@ -126,14 +130,14 @@ fn find_lock(folder: &Path, is_held: &dyn Fn(&Path) -> bool) -> io::Result<Optio
     Ok(None)
 }
 
-/// Which file is which can't be told here without more than the standard library.
+/// Does nothing: the standard library cannot compare files on this platform.
 #[cfg(not(unix))]
 fn release_ref_lock(_: &Path, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
 fn sweep_keep(keep: &Path) -> io::Result<()> {
-    // Its run died between moving the pack and moving its index.
+    // Without an index, the run died between moving the pack and moving its index.
     if !keep.with_extension("idx").exists() {
         ignore_missing(fs::remove_file(keep.with_extension("pack")))?;
     }
@@ -141,7 +145,7 @@ fn sweep_keep(keep: &Path) -> io::Result<()> {
 }
 
 fn is_orphaned(keep: &Path, objects: &Path) -> bool {
-    // A `.keep` that can't be read is not ours to judge.
+    // A `.keep` that cannot be read is left alone.
     let text = fs::read_to_string(keep).unwrap_or_default();
     run_of(&text).is_some_and(|run| !objects.join(run).exists())
 }

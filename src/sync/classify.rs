@@ -15,8 +15,7 @@ pub(crate) fn creation(namespace: Namespace, source: TipKind) -> Result<(), Reas
 
 /// Whether a ref that exists at the destination may move from its tip to the source's.
 ///
-/// `relation` is that of the destination's tip (old) to the source's (new), and only looked at
-/// when both are commits.
+/// `relation` is that of the destination's tip (old) to the source's (new); it counts only if both are commits.
 pub(crate) fn movement(
     namespace: Namespace,
     policy: TagPolicy,

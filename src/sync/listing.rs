@@ -1,4 +1,4 @@
-//! Listing the refs of both ends, as far as the options can select them.
+//! Listing the refs of both ends, limited to the prefixes that the options can select.
 
 use std::{panic::resume_unwind, thread};
 
@@ -27,7 +27,7 @@ pub(super) fn list(
 ) -> Result<Listed, Error> {
     let _span = tracing::debug_span!("list").entered();
     run.advance(Phase::List, 0, None);
-    // At once: one of the two is usually waiting for a network.
+    // Both ends at the same time, because one of them usually waits for a network.
     let span = tracing::Span::current();
     let (of_destination, of_source) = thread::scope(|scope| {
         let of_destination = scope.spawn(|| {
@@ -54,7 +54,7 @@ pub(super) fn list(
     })
 }
 
-/// Lists the refs of the destination, and whether it did so as to those who fetch.
+/// Lists the refs of the destination, and returns whether it did so through upload-pack.
 fn list_destination(
     destination: &dyn RefSource,
     options: &SyncOptions,
@@ -74,7 +74,7 @@ fn list_destination(
 }
 
 impl Listed {
-    /// Lists the destination again, as to those who push.
+    /// Lists the destination again, through receive-pack.
     pub(super) fn list_for_push(
         &mut self,
         destination: &dyn RefSource,

@@ -23,14 +23,15 @@ pub(crate) mod planned_ref;
 mod pull;
 mod push;
 
-/// Brings the destination's branches and tags up to the source's, wherever that is safe.
+/// Brings the destination's branches and tags up to the source's, as far as that is safe.
 ///
-/// Refs are created and fast-forwarded; never deleted, never forced. A ref that can't be updated
-/// safely is left alone, its reason is in the stats, and the others go through.
+/// Refs are created and fast-forwarded; never deleted, never forced. A ref that cannot be updated safely is left
+/// alone with a reason in the stats, and the others are synced. The call blocks until the run is over.
 ///
-/// An error means that the run as a whole could not do its work, and no ref has moved: refs are
-/// moved at the very end. The one exception is an error with [`stats`](Error::stats): a remote was in
-/// no state to answer a push, and the stats say which refs are uncertain.
+/// # Errors
+/// An error means that the run as a whole could not do its work ([`Error::kind`]). No ref has moved then, because refs
+/// move at the very end. The one exception is an error with [`stats`](Error::stats): a remote did not answer a push,
+/// and the stats say which refs are uncertain.
 pub fn sync(
     source: &dyn RefSource,
     destination: &dyn RefSource,
@@ -60,7 +61,7 @@ pub fn sync(
     stats(listed, outcomes, rules, settled, run)
 }
 
-/// Plans the refs from the two listings and the refusals of the run before.
+/// Plans the refs from the two listings and the refusals of the previous run.
 fn plan<'a>(
     listed: &'a Listed,
     options: &SyncOptions,
@@ -76,7 +77,7 @@ fn has_open(planned: &[PlannedRef<'_>]) -> bool {
     planned.iter().any(PlannedRef::is_open)
 }
 
-/// Moves objects and refs in the way that the destination takes them.
+/// Moves objects and refs through the destination's quarantine, or by a push.
 fn pull_or_push(
     ends: (&dyn RefSource, &dyn RefSource),
     listed: &Listed,
@@ -94,7 +95,7 @@ fn pull_or_push(
     }
 }
 
-/// The stats of the run, in its error if the pushes have failed.
+/// The stats of the run; within the error if the pushes have failed.
 fn stats(
     listed: Listed,
     outcomes: Vec<RefOutcome>,

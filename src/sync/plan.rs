@@ -16,10 +16,10 @@ use crate::{
     sync::planned_ref::{PlannedRef, Step, filtered, rejected, tip},
 };
 
-/// The number of names that are planned between two questions whether the run has to end.
+/// The number of names that are planned between two checks whether the run goes on.
 const NAMES_PER_CHECK: usize = 256;
 
-/// Removes from the source's list the refs that the run is not about.
+/// Removes the refs from the source's list that take no part in the run.
 pub(crate) fn select(source: &mut RefList, options: &SyncOptions) {
     source.refs.retain(|listed| {
         if options.list_excluded {
@@ -34,7 +34,7 @@ pub(crate) fn select(source: &mut RefList, options: &SyncOptions) {
 /// the [selected](select) ones.
 ///
 /// # Errors
-/// That of `check`, which is called now and then.
+/// The error of `check`, which is called regularly.
 pub(crate) fn plan<'a>(
     source: &'a RefList,
     destination: &'a RefList,
@@ -113,7 +113,7 @@ impl Planner<'_> {
         if let Some(reason) = self.exclusion(source_ref, destination_ref) {
             return Some(filtered(reason));
         }
-        // The destination has it, so there is nothing to be said against its name.
+        // The destination has a ref of this name, so the name needs no check.
         if before == Some(source_ref.target) {
             return None;
         }
@@ -129,7 +129,7 @@ impl Planner<'_> {
         })
     }
 
-    /// The reason why a ref takes no part, whatever its tips and its name are.
+    /// The reason why a ref takes no part in the run, independent of its tips and its name.
     fn exclusion(
         &self,
         source_ref: &AdvertisedRef<'_>,
@@ -143,7 +143,7 @@ impl Planner<'_> {
         is_symbolic.then_some(FilterReason::SymbolicRef)
     }
 
-    /// The reason why a ref that is not the same at both ends can't move, as far as the listings show it.
+    /// The reason why a ref that differs between the ends cannot move, if the listings alone show one.
     fn rejection(
         &self,
         source_ref: &AdvertisedRef<'_>,
@@ -158,7 +158,7 @@ impl Planner<'_> {
         if destination_ref.is_some() && before.is_none() {
             return Some(Reason::HistoryUnknown);
         }
-        // Born or not: a worktree with files of its own may be on a branch that isn't there yet.
+        // An unborn branch counts as well: a worktree with files may be on a branch that does not exist yet.
         if self.checked_out.contains(&self.destination.fold(name)) {
             return Some(Reason::CheckedOut);
         }
@@ -173,7 +173,7 @@ impl Planner<'_> {
     }
 }
 
-/// Names that the destination can't hold.
+/// The reason why the destination cannot have a ref of this name.
 fn unfit_name(source_ref: &AdvertisedRef<'_>, destination: &RefList) -> Option<FilterReason> {
     if !refs::is_valid_name(source_ref.name) {
         return Some(FilterReason::InvalidName);

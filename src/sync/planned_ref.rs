@@ -1,4 +1,4 @@
-//! One ref of a run: its tips at both ends, and the step that is left to do.
+//! [`PlannedRef`]: one ref of a run, its tips at both ends, and its next step.
 
 use std::collections::HashMap;
 
@@ -9,28 +9,26 @@ use crate::{
     refs::{AdvertisedRef, Namespace, RefList, table::RefTable},
 };
 
-/// The number of requests in which a source may refuse a tip, each time another one.
+/// The most requests in which a source refuses a tip, each time another one.
 pub(super) const MAX_UNAVAILABLE: usize = 64;
 
-/// A ref of the source that isn't the same at both ends.
-///
-/// There may be a million, so names and tips stay in the listings.
+/// A ref of the source that differs between the ends. There may be a million, so names and tips stay in the listings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlannedRef<'a> {
     source: &'a RefTable,
     destination: &'a RefTable,
-    /// The place among the refs of the source.
+    /// The position in the source's list.
     at: u32,
-    /// The place among the refs of the destination, if that has the ref.
+    /// The position in the destination's list, if the ref exists there.
     destination_at: Option<u32>,
-    /// The destination's tip in a later listing, if that has another one.
+    /// The destination's tip in a later listing, if it has changed.
     seen: Option<Box<Option<ObjectId>>>,
     pub(crate) step: Step,
     /// The last refusal of the ref by the destination.
     pub(super) refused: Option<Box<Refused>>,
 }
 
-/// The step that is left to do for a ref.
+/// The next step for a ref.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// None: the outcome is known.
@@ -42,7 +40,7 @@ pub(crate) enum Step {
 }
 
 impl<'a> PlannedRef<'a> {
-    /// The ref at these places of the two lists.
+    /// The ref at these positions of the two lists.
     pub(super) fn new(
         (source, at): (&'a RefList, u32),
         (destination, destination_at): (&'a RefList, Option<u32>),
@@ -59,7 +57,7 @@ impl<'a> PlannedRef<'a> {
         }
     }
 
-    /// The place among the refs of the source.
+    /// The position in the source's list.
     pub(crate) fn at(&self) -> usize {
         self.at as usize
     }
@@ -89,13 +87,13 @@ impl<'a> PlannedRef<'a> {
         tip(&self.destination.at(self.destination_at? as usize))
     }
 
-    /// The destination's tip after the run if the run does not move the ref: another one than before if
-    /// somebody else moved it meanwhile.
+    /// The destination's tip after the run if the run does not move the ref. It differs from the one before if another
+    /// process has moved the ref.
     pub(crate) fn unmoved(&self) -> Option<ObjectId> {
         self.seen.as_deref().copied().unwrap_or(self.before())
     }
 
-    /// Takes note of the destination's tip in a later listing.
+    /// Records the destination's tip in a later listing.
     pub(crate) fn see(&mut self, tip: Option<ObjectId>) {
         self.seen = (tip != self.before()).then(|| Box::new(tip));
     }
@@ -104,7 +102,7 @@ impl<'a> PlannedRef<'a> {
         !matches!(self.step, Step::Settled(..))
     }
 
-    /// The update that the destination is asked for.
+    /// The update for the destination.
     pub(crate) fn update(&self) -> RefUpdate<'a> {
         RefUpdate {
             name: self.name(),
@@ -126,7 +124,7 @@ impl<'a> PlannedRef<'a> {
     }
 }
 
-/// The refusal of a ref by the destination, in the run before or in this one, with its reason.
+/// The refusal of a ref by the destination, in the previous run or in this one, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(super) refusal: Refusal,
@@ -148,7 +146,7 @@ pub(super) fn rejected(reason: Reason) -> Step {
     Step::Settled(Box::new(Outcome::Rejected(reason)))
 }
 
-/// The tip of a ref, unless it leads nowhere.
+/// The tip of a ref; `None` for a damaged or unborn one.
 pub(super) fn tip(listed: &AdvertisedRef<'_>) -> Option<ObjectId> {
     (!listed.target.is_null()).then_some(listed.target)
 }

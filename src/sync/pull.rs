@@ -1,4 +1,4 @@
-//! The steps towards a destination that keeps what it receives in a quarantine.
+//! The steps of a pull: fetch into the destination's quarantine, verify, compare, apply.
 
 use std::collections::HashSet;
 
@@ -15,16 +15,16 @@ use crate::{
     },
 };
 
-/// The number of commits that are offered to the source. One round with the tips of the refs and some of
-/// the newest commits costs less than finding the exact common ancestors in several.
+/// The most haves that are sent. One round with the tips of the refs and some of the newest commits costs less than
+/// finding the exact common ancestors in several rounds.
 const MAX_HAVES: usize = 256;
-/// The number of those that are offered beside the tips of refs which are about to move. Git's upload-pack
-/// walks from each, unless a bitmap spares it that: for one commit of git/git it takes 16 ms with 9 others, and 47 with 32.
+/// The number of haves beside the tips of the refs to move. Git's upload-pack walks from each of them if it has no
+/// bitmap: for one commit of git/git it takes 16 ms with 9 of them, and 47 ms with 32.
 const OTHER_HAVES: usize = 9;
-/// The same number if a ref is new: its base is unknown.
+/// The same number if a ref is new, because its common ancestor is unknown.
 const OTHER_HAVES_FOR_NEW: usize = 32;
 
-/// Moves objects into the quarantine, compares the tips, and applies what is left open.
+/// Fetches objects into the quarantine, compares the tips, and applies the refs that are still open.
 pub(super) fn pull(
     (source, destination): (&dyn RefSource, &dyn RefSource),
     quarantine: &mut dyn Quarantine,
@@ -42,8 +42,8 @@ pub(super) fn pull(
     Ok(())
 }
 
-/// Fetches the objects that the open refs need and the destination lacks. A tip that can't be had, or that
-/// arrives without all of its history, is rejected, and the others are fetched without it.
+/// Fetches the objects that the open refs need and the destination lacks. A tip that the source does not send, or that
+/// arrives incomplete, is rejected, and the others are fetched without it.
 fn move_objects(
     source: &dyn RefSource,
     quarantine: &mut dyn Quarantine,
@@ -70,7 +70,7 @@ fn move_objects(
     Fetch::new(source, quarantine, planned, haves, options, run).all(wants, options)
 }
 
-/// The tips to ask for, each once, in the order of the refs.
+/// The tips to request, each once, in the order of the refs.
 fn missing(
     quarantine: &mut dyn Quarantine,
     planned: &[PlannedRef<'_>],
@@ -127,7 +127,7 @@ fn apply(
     for (planned, answer) in open.zip(answers) {
         if let Err(reason) = answer {
             if matches!(reason, Reason::Incomplete { .. }) {
-                // It was all there, so it is the store that has lost something meanwhile.
+                // The tip was complete before, so the store has lost an object in the meantime.
                 run.doubt_destination();
             }
             planned.reject(reason);
@@ -136,7 +136,7 @@ fn apply(
     Ok(())
 }
 
-/// Lists the destination again for the tips of the refs that somebody else has moved meanwhile.
+/// Lists the destination again for the tips of the refs that another process has moved.
 fn look_again(
     destination: &dyn RefSource,
     planned: &mut [PlannedRef<'_>],
@@ -147,7 +147,7 @@ fn look_again(
     if !planned.iter().any(is_raced) {
         return;
     }
-    // Refs have moved by now: a run that did its work doesn't fail for want of a better report.
+    // Refs have moved by now, so a failure of this listing does not fail the run.
     let Ok(now) = destination.list(Service::ReceivePack, &options.globs.prefixes(), run) else {
         return;
     };

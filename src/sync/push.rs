@@ -1,4 +1,4 @@
-//! The steps towards a destination that is told which refs to move, as a remote is.
+//! The steps of a push: compare, send ref updates with a pack, settle the destination's report.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -35,8 +35,7 @@ mod refusals;
 mod repeat_budget;
 mod settle;
 
-/// Compares the tips among the source's objects, pushes the refs that are left open, and settles what was
-/// answered.
+/// Compares the tips with the source's objects, pushes the refs that are still open, and settles the answers.
 pub(super) fn push(
     (source, destination): (&dyn RefSource, &dyn RefSource),
     push: &mut dyn Push,
@@ -68,21 +67,22 @@ pub(super) fn push(
 /// The answers of the destination to all pushes of a run.
 #[derive(Default)]
 struct Sent {
-    /// The last answer about each ref that was sent, by the ref's place in the plan.
+    /// The last answer about each ref that was sent, by the ref's position in the plan.
     answers: HashMap<usize, RefAnswer>,
-    /// The lines printed in the last push that was declined in part or whole.
+    /// The lines that the destination printed in the last push that was declined in part or as a whole.
     messages: Vec<String>,
-    /// The error of the last push, if the destination was in no state to answer it.
+    /// The error of the last push, if the destination did not answer it.
     failure: Option<Error>,
 }
 
-/// Sends every open ref with the objects that the destination lacks for it. A ref whose objects
-/// can't be had from the source is rejected, and the others are sent without it.
+/// Sends every open ref with the objects that the destination lacks for it. A ref whose objects the source cannot read
+/// is rejected, and the others are sent without it.
 ///
-/// If the destination declines a push as a whole, its refs are tried again in [parts](PushBatches), the
-/// source's default branch first. A ref that was refused alone in an earlier run comes last.
+/// If the destination declines a push as a whole, its refs are sent again in [batches](PushBatches), the source's
+/// default branch first. A ref that was refused alone in an earlier run comes last.
 ///
-/// An error means that no ref has moved and that there is nothing to be said of any.
+/// # Errors
+/// An error means that no ref has moved and that no ref has an outcome.
 fn send(
     (source, destination): (&dyn RefSource, &dyn RefSource),
     push: &mut dyn Push,
@@ -141,14 +141,14 @@ fn send(
     Ok(sent)
 }
 
-/// The place of a branch in the plan.
+/// The position of a branch in the plan.
 fn position(planned: &[PlannedRef<'_>], branch: Option<&BString>) -> Option<usize> {
     let branch = branch?;
     planned.iter().position(|planned| branch == planned.name())
 }
 
-/// The ref to start with among this many. If they are more than there can be pushes, it is a random one:
-/// runs that don't know of each other shall not try the same ones each time.
+/// The ref to start with among so many. If there are more refs than pushes it is a random one, so that runs without
+/// [`previous`](SyncOptions::previous) do not try the same refs each time.
 fn start_among(refs: usize, most_pushes: usize) -> usize {
     if refs <= most_pushes {
         return 0;
@@ -156,13 +156,13 @@ fn start_among(refs: usize, most_pushes: usize) -> usize {
     RandomState::new().hash_one(refs) as usize
 }
 
-/// Whether the destination may well take the same push later: HTTP 5xx or 429.
+/// Whether the destination may accept the same push later: HTTP 5xx or 429.
 fn is_overloaded(err: &Error) -> bool {
     matches!(err.kind(), ErrorKind::ServerError | ErrorKind::RateLimited)
 }
 
 impl Sent {
-    /// Takes in the answers to a push.
+    /// Records the answers to a push, and returns the verdict for the next batch.
     fn take_in(&mut self, pushed: Pushed) -> Verdict {
         let Pushed {
             places,
@@ -192,7 +192,7 @@ impl Sent {
         verdict
     }
 
-    /// Ends the pushes after one that got no answers. Refs that were declined before stay declined.
+    /// Ends the pushes after one without answers. Refs that were declined before stay declined.
     fn give_up(&mut self, err: Error) {
         tracing::warn!(%err, "what is left is not pushed");
         self.failure = Some(err);
@@ -202,11 +202,11 @@ impl Sent {
 /// A push that was made.
 #[derive(Default)]
 struct Pushed {
-    /// The refs in it.
+    /// The positions of the refs in the push.
     places: Vec<usize>,
     report: PushReport,
-    /// Whether each answer is about its own ref. It is not if no ref went through: all were refused, or the
-    /// destination did answer and said of no ref that it had moved, as if it had died of one.
+    /// Whether each answer is about its own ref. That is not so if no ref has moved: the destination refused all refs,
+    /// or it answered and reported no ref as moved, for example because it died over one of them.
     is_judged: bool,
 }
 
@@ -222,7 +222,7 @@ struct Sender<'a, 'p> {
 }
 
 impl Sender<'_, '_> {
-    /// Sends the refs at these places, but for those whose objects can't be had.
+    /// Sends the refs at these positions, without those whose objects the source cannot read.
     fn send(&mut self, batch: &[usize]) -> Result<Pushed, Error> {
         let mut batch = batch.to_vec();
         for _ in 0..MAX_UNAVAILABLE {
@@ -265,7 +265,7 @@ impl Sender<'_, '_> {
         Ok(Pushed::default())
     }
 
-    /// Finds out which refs have moved, if any answer leaves that open.
+    /// Lists the destination again if an answer does not say whether its ref has moved.
     fn look_again(&self, updates: &[RefUpdate], report: &mut PushReport) {
         if !report.answers.iter().any(settle::is_unclear) {
             return;
@@ -291,7 +291,7 @@ impl Sender<'_, '_> {
             .list(Service::ReceivePack, &prefixes, self.run)
     }
 
-    /// Rejects the refs of a push that was not sent. Refs that were refused before stay so.
+    /// Rejects the refs of a push that was not sent. Refs that were refused before keep their reason.
     fn leave(&mut self, batch: &[usize], sent: &Sent) {
         let detail = sent.failure.as_ref();
         let detail = detail.map(|err| repeatable(&err.to_string()));
@@ -304,7 +304,7 @@ impl Sender<'_, '_> {
         }
     }
 
-    /// Sends one pack; `None` if a tip that can't be had was rejected, and nothing was sent.
+    /// Sends one pack. Returns `None` if the source could not read a tip: that ref was rejected, and nothing was sent.
     fn try_send(&mut self, updates: &[RefUpdate]) -> Result<Option<PushReport>, Error> {
         let takes = self.push.takes();
         let mut seen = HashSet::new();
@@ -324,7 +324,7 @@ impl Sender<'_, '_> {
             Ok(())
         };
         let given = self.source.upload_pack(&request, &mut receive, run);
-        // Once there are answers, refs may have moved, whatever the source says.
+        // Once the destination has answered, refs may have moved, even if the source reports an error afterwards.
         if let Some(mut report) = report {
             let detail = "the destination did not answer for each update".to_owned();
             let missing = PushAnswer::Unclear { detail };
@@ -344,7 +344,7 @@ impl Sender<'_, '_> {
     }
 }
 
-/// The objects that the destination has with everything behind them.
+/// The objects that the destination has with everything reachable from them.
 fn haves(destination: &RefList) -> Vec<ObjectId> {
     let tips = destination.iter().map(|listed| listed.target);
     tips.filter(|tip| !tip.is_null())

@@ -1,9 +1,9 @@
-//! The tips of the next request to a source that has given up on a pack of many, for the fault of some.
+//! The tips of the next request to a source that has given up on a pack, because it cannot send some of the tips.
 
 use std::{cmp::Reverse, ops::Range};
 
-/// Tips by their place, in the order of their names. Neighbours are often at fault together, so tips
-/// between sound ones come first, and tips between faulty ones last.
+/// The bisection of tips, which are in the order of their ref names. Neighbours are often at fault together, so tips
+/// between sound ones are requested first, and tips between faulty ones last.
 pub(super) struct TipBisection {
     tips: Vec<Tip>,
     parts: Vec<Part>,
@@ -14,15 +14,16 @@ pub(super) struct TipBisection {
 enum Tip {
     Open,
     Sound,
-    /// The tip is at fault by itself.
+    /// The source does not send the tip even alone.
     Faulty,
 }
 
 struct Part {
     tips: Range<usize>,
-    /// The number that two halves share.
+    /// The number that the two halves of a group share.
     family: Option<u32>,
-    /// Whether it is to be halved without being asked for: the other half is sound.
+    /// Whether a tip of the group is known to be at fault, because the other half is sound: it is halved without a
+    /// request.
     is_faulty: bool,
 }
 
@@ -40,7 +41,7 @@ impl TipBisection {
         }
     }
 
-    /// The tips to ask for next, all at once.
+    /// The tips of the next request.
     pub(super) fn next(&mut self) -> Option<Range<usize>> {
         loop {
             let parts = self.parts.iter().enumerate();
@@ -54,7 +55,7 @@ impl TipBisection {
         }
     }
 
-    /// Takes in that these tips are here, or `some` of them, the others having been at fault.
+    /// Records that these tips were received, or `some` of them, with the others at fault.
     pub(super) fn arrived(&mut self, tips: &Range<usize>, some: bool) {
         let family = self.take(tips);
         self.tips[tips.clone()].fill(Tip::Sound);
@@ -66,7 +67,7 @@ impl TipBisection {
         }
     }
 
-    /// Takes in that the source gave up on these tips.
+    /// Records that the source gave up on these tips.
     pub(super) fn gave_up(&mut self, tips: &Range<usize>) {
         let family = self.take(tips);
         let others = self.parts.iter_mut().filter(|part| part.family == family);
@@ -74,7 +75,7 @@ impl TipBisection {
         self.halve(tips.clone());
     }
 
-    /// Whether a tip is known to be at fault by itself.
+    /// Whether the source gave up on this tip alone.
     pub(super) fn is_faulty(&self, tip: usize) -> bool {
         self.tips[tip] == Tip::Faulty
     }

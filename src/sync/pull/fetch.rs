@@ -1,4 +1,4 @@
-//! Fetching packs from a source, one after the other, until every tip is here or rejected.
+//! Fetching packs from a source, one after the other, until every tip is received or rejected.
 
 use std::{collections::HashMap, io::BufRead, mem};
 
@@ -9,11 +9,11 @@ use crate::{
     sync::planned_ref::{MAX_UNAVAILABLE, PlannedRef, reject_tips},
 };
 
-/// The number of packs that are asked for, should one after the other turn out to lack a tip.
+/// The most packs that are requested if each turns out to have an incomplete tip.
 const MAX_PACKS: usize = 8;
 
-/// The bytes that may be received for nothing from a source that gives up on packs: this, or twice as many
-/// as came before it did so first.
+/// The most bytes that may be received in vain from a source that gives up on packs: this number, or twice the bytes of
+/// its first failed answer.
 const MOST_LOST_BYTES: u64 = 1024 * 1024;
 
 /// A fetch from a source into a quarantine.
@@ -23,34 +23,34 @@ pub(super) struct Fetch<'a, 'p> {
     planned: &'a mut [PlannedRef<'p>],
     run: &'a SyncContext,
     haves: Vec<ObjectId>,
-    /// Whether the packs may build on what the destination has.
+    /// Whether thin packs are requested.
     thin: bool,
-    /// Whether all that is behind the haves was found to be there.
+    /// Whether everything reachable from the haves was found to exist.
     is_whole_behind: bool,
-    /// The tips that came in the last pack, and are complete.
+    /// The complete tips of the last pack.
     arrived: Vec<ObjectId>,
-    /// Whether the quarantine has a pack that the next one would replace.
+    /// Whether the quarantine has a pack that has to be kept or discarded before the next one.
     is_full: bool,
     most_requests: usize,
     requests: usize,
     faulty_packs: usize,
     refusals: usize,
-    /// The first words of a source that gave up.
+    /// The first failure of a source that gave up.
     gave_up: Option<GaveUp>,
     lost_bytes: u64,
 }
 
-/// The source's reason for making no pack.
+/// A source's failure to make a pack.
 struct GaveUp {
     detail: String,
     blames_objects: bool,
-    /// Bytes that were received of its answer.
+    /// Bytes that were received of that answer.
     bytes: u64,
 }
 
 /// The result of a request.
 enum Fetched {
-    /// All that was asked for, or `some` of it: the rest was rejected.
+    /// All requested tips, or `some` of them: the others were rejected.
     Arrived {
         some: bool,
     },
@@ -85,7 +85,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
         }
     }
 
-    /// Asks for all of these tips, and rejects those that can't be had.
+    /// Requests these tips, and rejects those that the source does not send.
     pub(super) fn all(&mut self, wants: Vec<ObjectId>, options: &SyncOptions) -> Result<(), Error> {
         let before = options
             .previous
@@ -107,8 +107,8 @@ impl<'a, 'p> Fetch<'a, 'p> {
         }
     }
 
-    /// Fetches tips, in halves if the source gives up. Whether any of them is here now, or was rejected by
-    /// itself.
+    /// Fetches tips, in halves if the source gives up. Returns whether any of them was received, or was rejected in a
+    /// request of its own.
     fn bisect(&mut self, wants: &[ObjectId]) -> Result<bool, Error> {
         let mut is_any_here = false;
         let mut bisection = TipBisection::new(wants.len());
@@ -147,7 +147,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
             && self.lost_bytes <= MOST_LOST_BYTES.max(first.bytes.saturating_mul(2))
     }
 
-    /// Asks for all of these, and once more without those that turn out to be at fault.
+    /// Requests these tips, and again without those that turn out to be at fault.
     fn fetch(&mut self, mut wants: Vec<ObjectId>) -> Result<Fetched, Error> {
         let mut some = false;
         while !wants.is_empty() && self.faulty_packs < MAX_PACKS && self.refusals < MAX_UNAVAILABLE
@@ -169,7 +169,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
                     .as_ref()
                     .is_err_and(|err| err.is_over_budget("thin_bases"))
             {
-                // The source can do without, and this once more is all that it costs.
+                // Without thin packs the source sends the bases: this costs one more request, once.
                 self.thin = false;
                 self.quarantine.discard()?;
                 wants = request.wants;
@@ -183,7 +183,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
                 self.arrived = wants;
                 return Ok(Fetched::Arrived { some });
             }
-            // A pack with a broken tip in it is not worth keeping: none of it has been let in yet.
+            // A pack with an incomplete tip is dropped: none of its objects is part of the store yet.
             some = true;
             self.quarantine.discard()?;
             self.look_for_doubt(&faults)?;
@@ -203,7 +203,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
         Ok(Fetched::Arrived { some: true })
     }
 
-    /// Asks for a pack, and returns the tips at fault with their reasons; `None` if the source gave up.
+    /// Requests a pack, and returns the tips at fault with their reasons; `None` if the source gave up.
     fn ask(&mut self, request: &PackRequest) -> Result<Option<HashMap<ObjectId, Reason>>, Error> {
         let (quarantine, run) = (&mut *self.quarantine, self.run);
         let received_before = run.traffic().bytes_received;
@@ -241,8 +241,8 @@ impl<'a, 'p> Fetch<'a, 'p> {
         }
     }
 
-    /// Looks whether the destination has lost something behind the haves. A source leaves out the objects
-    /// behind them, so that may be why a tip is incomplete.
+    /// Checks whether the destination has lost objects reachable from the haves. A source does not send those, so that
+    /// may be the reason why a tip is incomplete.
     fn look_for_doubt(&mut self, faults: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
         let is_incomplete = |reason| matches!(reason, &Reason::Incomplete { .. });
         if !self.haves.is_empty()
@@ -250,7 +250,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
             && !self.run.doubts_destination()
             && !self.is_whole_behind
         {
-            // It stays so: what is added to the haves has been verified in this run.
+            // Checked once: haves that are added later were verified in this run.
             self.is_whole_behind = self.quarantine.is_whole_behind(&self.haves, self.run)?;
             if !self.is_whole_behind {
                 self.run.doubt_destination();
@@ -259,7 +259,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
         Ok(())
     }
 
-    /// Keeps the last pack, before the next one comes.
+    /// Keeps the last pack before the next one is received.
     fn keep_what_arrived(&mut self) -> Result<(), Error> {
         if self.arrived.is_empty() {
             return Ok(());

@@ -2,20 +2,20 @@
 
 use crate::PushAnswer;
 
-/// An answer, and the company that its ref was pushed in.
+/// An answer about one ref, and the other refs of its push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RefAnswer {
     pub(super) answer: PushAnswer,
     pub(super) company: Company,
 }
 
-/// The other refs in the push that an answer is about. They decide what it says of the ref itself.
+/// The other refs in the push of an answer. They decide whether the answer is about the ref itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Company {
-    /// None.
+    /// No other ref.
     Alone,
-    /// Others, and each was judged for itself.
+    /// Others, and each has an answer of its own.
     Each,
-    /// This many others, and all of them were declined.
+    /// So many others, and all of them were declined.
     Declined { others: usize },
 }

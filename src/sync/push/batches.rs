@@ -1,36 +1,36 @@
-//! The refs of each push of a run, decided from the pushes that were declined as a whole.
+//! [`PushBatches`]: the refs of each push of a run, decided from the verdicts on the pushes before.
 
 use std::collections::VecDeque;
 
-/// The verdict of a push on its refs.
+/// The verdict of the destination on the refs of a push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Each ref was judged for itself.
+    /// Each ref was judged by itself.
     Judged,
-    /// The only ref is at fault.
+    /// The only ref of the push is at fault.
     RefusedAlone,
-    /// One of these is at fault.
+    /// The push was declined as a whole: at least one of these refs is at fault.
     Declined(Vec<usize>),
 }
 
-/// The pushes of a run, each a list of places in the plan.
+/// The pushes of a run, each a list of positions in the plan.
 ///
-/// The first one has all refs. If it is declined as a whole, they are tried anew: one ref, and twice as
-/// many each time that a push goes through. A group that is declined is halved until one of its refs is
-/// declined alone, and the rest goes back to the others. So each push but the first tells
-/// something new: a single ref at fault among many costs two pushes for each time that they can be
-/// halved, and where most are at fault each one costs one push, with its own objects and no others.
+/// The first push has all refs. If it is declined as a whole, the refs are pushed again: one ref, and twice as many
+/// after each push that is judged. A batch that is declined is halved until one of its refs is declined alone; the other
+/// refs of the batch go back to the queue. So each push after the first settles at least one ref or halves the
+/// suspects. With one ref at fault among n, about 2·log2(n) pushes are needed. If most refs are at fault, each one
+/// costs one push with its own objects only.
 #[derive(Debug)]
 pub(super) struct PushBatches {
     /// The refs that are still to be sent, in order.
     queue: VecDeque<usize>,
-    /// At least one of this many refs at the front of the queue is at fault.
+    /// The number of refs at the front of the queue of which at least one is at fault; 0 if that is not known.
     suspects: usize,
-    /// The size of a push of refs that nothing is known of.
+    /// The size of the next push without suspects.
     size: usize,
     /// The number of refs that the last push took off the queue.
     taken: usize,
-    /// Refs that are sent behind all others, and each by itself.
+    /// Refs that are pushed after all others, each by itself.
     last: VecDeque<usize>,
 }
 
@@ -46,7 +46,7 @@ impl PushBatches {
         }
     }
 
-    /// The refs of the next push; `None` if there is nothing left to find out.
+    /// The refs of the next push; `None` if all refs are settled.
     pub(super) fn next(&mut self) -> Option<Vec<usize>> {
         let size = match self.suspects {
             0 => self.size,
@@ -60,14 +60,14 @@ impl PushBatches {
         self.last.pop_front().map(|alone| vec![alone])
     }
 
-    /// Takes in the verdict on the last push.
+    /// Records the verdict on the last push.
     pub(super) fn learn(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Judged if self.suspects > 0 => {
                 self.suspects -= self.suspects.min(self.taken);
             }
             Verdict::Judged => self.size = self.size.saturating_mul(2),
-            // What else is in its group may be fine.
+            // The other suspects may be sound.
             Verdict::RefusedAlone => {
                 self.suspects = 0;
                 self.size = (self.size / 2).max(1);
@@ -79,7 +79,7 @@ impl PushBatches {
         }
     }
 
-    /// Takes in that the first push was declined, of which these refs are tried again in this order.
+    /// Starts again after the first push was declined, with these refs in this order.
     pub(super) fn start_over(&mut self, refs: &[usize]) {
         self.size = 1;
         self.put_back(refs);
@@ -90,8 +90,8 @@ impl PushBatches {
     }
 }
 
-/// The order in which the refs of a declined push are tried: the default branch of the source, then
-/// the others from the one at `start` on.
+/// The order in which the refs of a declined push are pushed again: the source's default branch, then the others,
+/// beginning with the one at `start`.
 pub(super) fn in_order(refs: &[usize], default_branch: Option<usize>, start: usize) -> Vec<usize> {
     let mut refs = refs.to_vec();
     if !refs.is_empty() {

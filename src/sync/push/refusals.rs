@@ -1,4 +1,4 @@
-//! The refs that the destination refused in the run before.
+//! The refs that the destination refused in the previous run.
 
 use std::{
     collections::HashMap,
@@ -11,8 +11,8 @@ use crate::{
     sync::planned_ref::{PlannedRef, Refused},
 };
 
-/// Recalls the refusals of the run before. An open ref that was refused stays rejected for as long as
-/// neither tip moves and it is not yet time to try again.
+/// Applies the refusals of the previous run. An open ref that was refused stays rejected while neither tip moves and
+/// the time of the next attempt has not come.
 pub(in crate::sync) fn recall(
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
@@ -42,14 +42,14 @@ fn is_same(known: &SyncRunRef<'_>, planned: &PlannedRef<'_>) -> bool {
     (known.before, known.source) == (planned.before(), planned.source())
 }
 
-/// Whether it is too early to try again. A time further ahead than the backoff was set by another
-/// clock, or before the option changed.
+/// Whether it is too early for the next attempt. A time that is further ahead than the backoff does not count: it was set
+/// by another clock, or with another value of the option.
 fn holds(refusal: Refusal, backoff: Duration, now: SystemTime) -> bool {
     let left = refusal.retry_at.duration_since(now).unwrap_or_default();
     !left.is_zero() && left <= backoff
 }
 
-/// The time to try again, in whole seconds.
+/// The time of the next attempt, in whole seconds.
 pub(super) fn retry_at(now: SystemTime, backoff: Duration) -> SystemTime {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = now.as_secs().saturating_add(backoff.as_secs());
@@ -57,8 +57,8 @@ pub(super) fn retry_at(now: SystemTime, backoff: Duration) -> SystemTime {
     at.unwrap_or(UNIX_EPOCH)
 }
 
-/// The open refs: those of the first push, and those that are sent behind it, each by itself, what has
-/// waited longest first. The default branch is never among these: others could use up all pushes.
+/// The open refs: those of the first push, and those that are pushed after it, each by itself, the longest waiting
+/// first. The default branch is always in the first push, because the others could use up all pushes.
 pub(super) fn queues(
     planned: &[PlannedRef<'_>],
     default_branch: Option<usize>,
@@ -76,7 +76,7 @@ pub(super) fn queues(
     (first, last)
 }
 
-/// Rejects again the refused refs that no push was made for.
+/// Rejects the refused refs again that were in no push of this run.
 pub(super) fn keep(planned: &mut [PlannedRef<'_>], answers: &HashMap<usize, RefAnswer>) {
     for (at, planned) in planned.iter_mut().enumerate() {
         if !planned.is_open() || answers.contains_key(&at) {

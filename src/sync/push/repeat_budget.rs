@@ -1,7 +1,7 @@
 //! The cost of repeated pushes, and its limits.
 
-/// Repeated pushes hold much of the same objects again: they may add up to this, or to twice the
-/// bytes of the first one, in which objects may be deltas against each other.
+/// The most bytes of all repeated pushes, which send many objects again: this number, or twice the bytes of the first
+/// push. Twice, because parts of a pack can use fewer deltas than the whole.
 const MOST_REPEATED_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The cost of the pushes of a run so far.
@@ -23,19 +23,19 @@ impl RepeatBudget {
         }
     }
 
-    /// Whether nothing was pushed yet.
+    /// Whether no push was made yet.
     pub(super) fn is_untouched(&self) -> bool {
         self.pushes == 0
     }
 
-    /// Whether there may be one more push. The second one, which tells something of a single ref at
-    /// least, may have any size.
+    /// Whether one more push is allowed. The second push may have any size, so that at least one ref is judged by
+    /// itself.
     pub(super) fn allows_another(&self) -> bool {
         let most_bytes = MOST_REPEATED_BYTES.max(self.first_bytes.saturating_mul(2));
         self.pushes <= self.most_repeated && self.repeated_bytes <= most_bytes
     }
 
-    /// Takes a push of so many bytes off.
+    /// Counts a push of so many bytes.
     pub(super) fn take(&mut self, bytes: u64) {
         if self.is_untouched() {
             self.first_bytes = bytes;

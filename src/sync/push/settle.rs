@@ -12,21 +12,21 @@ use crate::{
     sync::planned_ref::{PlannedRef, Refused},
 };
 
-/// The result of the pushes of a run, beside the outcome of each ref.
+/// The result of the pushes of a run, apart from the outcomes of refs.
 #[derive(Default)]
 pub(in crate::sync) struct Settled {
     pub(in crate::sync) messages: Vec<String>,
-    /// The time that the destination asked to wait before the rest is pushed.
+    /// The time that the destination asked to wait before the other refs are pushed.
     pub(in crate::sync) retry_after: Option<Duration>,
-    /// The error of the run, if it failed. A ref that is [unconfirmed](Reason::Unconfirmed) then is uncertain.
+    /// The error of the run, if it failed. [Unconfirmed](Reason::Unconfirmed) refs are uncertain then.
     pub(in crate::sync) failure: Option<Error>,
 }
 
-/// Makes outcomes of the answers. Where those leave a doubt the destination is listed again, and
-/// what is there decides.
+/// Turns the answers into outcomes. If an answer is unclear, the destination is listed again, and the listing decides:
+/// answers are never guessed.
 ///
-/// The run has failed if this listing does, or if the destination was in no state to answer and no
-/// ref has moved, by this run or another.
+/// The run has failed if this listing fails, or if the destination did not answer and no ref has moved, by this run or
+/// another.
 pub(super) fn settle(
     destination: &dyn RefSource,
     sent: Sent,
@@ -87,8 +87,8 @@ pub(super) fn settle(
     settled
 }
 
-/// Neither the answer to the push is known nor where the refs are now. A destination that had said
-/// that it was overloaded is so above all.
+/// The error if neither the answers nor the present tips of the refs are known. If the destination has reported that it is
+/// overloaded, the error is of that kind.
 fn lost(unclear: usize, listing: Error, overloaded: Option<&Error>) -> Error {
     let text = format!(
         "the answer to the push was lost, and listing the refs again failed: it is uncertain what \
@@ -106,8 +106,8 @@ pub(super) fn is_unclear(answer: &PushAnswer) -> bool {
     matches!(answer, PushAnswer::Unclear { .. })
 }
 
-/// Refs that changed under a push are refused in the words of whatever noticed: "failed to update
-/// ref", "cannot lock ref", "incorrect old value provided", "reference already exists" and others.
+/// Whether a refusal means that the ref changed during the push. The text depends on the place in git that noticed:
+/// "failed to update ref", "cannot lock ref", "incorrect old value provided", "reference already exists" and others.
 fn reads_like_a_lost_race(judged: &RefAnswer) -> bool {
     let PushAnswer::Refused { text } = &judged.answer else {
         return false;
@@ -126,7 +126,7 @@ fn reads_like_a_lost_race(judged: &RefAnswer) -> bool {
     words.iter().any(|words| text.contains(words)) && !text.contains("hook")
 }
 
-/// The meaning of an answer for a ref, with its tip `now` if that was looked up.
+/// The outcome that follows from an answer, and from the ref's tip `now` if the destination was listed again.
 fn verdict(
     judged: RefAnswer,
     planned: &PlannedRef<'_>,
@@ -156,8 +156,8 @@ fn with_company(text: String, company: Company) -> String {
 
 /// The refusal of a ref that was not moved, if the answer was about the ref itself.
 ///
-/// One that the destination died of, or said nothing of, is not waited with: it may have been for
-/// another reason.
+/// A ref without an answer, for example because the destination died, has no refusal and is pushed in the next run: the
+/// reason may have been another one.
 fn refusal(judged: &RefAnswer, backoff: Duration, now: SystemTime) -> Option<Refusal> {
     let alone = judged.company == Company::Alone;
     let backoff = match (&judged.answer, judged.company) {
