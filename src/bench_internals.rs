@@ -10,7 +10,7 @@ use crate::{
     AdvertisedRef, Limits, LocalStore, ObjectFormat, Objects, PackRequest, Reason, RefList,
     RefUpdate, SyncContext, SyncOptions,
     pack::delta_encode::DeltaBase,
-    pack_objects::delta_search::{self, Candidate},
+    pack::delta_search::{self, Candidate},
     protocol::{
         advertisement, ls_refs::listing, receive_pack::Capabilities, report_status,
         sideband_budget::SidebandBudget,

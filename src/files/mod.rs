@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) mod early_sync;
 pub(crate) mod sharing;
 pub(crate) mod temp_dirs;
 

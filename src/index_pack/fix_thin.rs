@@ -21,7 +21,11 @@ use super::{
     resolving::{Pack, Resolver},
     table::{Base, Table},
 };
-use crate::{Error, ErrorKind, SyncContext, pack::deflate::Deflater, stored_packs::odb::Odb};
+use crate::{
+    Error, ErrorKind, SyncContext,
+    pack::{deflate::Deflater, entry_header::header_of},
+    stored_packs::odb::Odb,
+};
 
 /// Resolves the remaining deltas. Bases that the pack lacks are read from the receiver's store and appended to the
 /// pack. Returns the number of appended bases.
@@ -135,14 +139,8 @@ fn append(
     deflater: &mut Deflater,
     run: &SyncContext,
 ) -> Result<(u64, u32), Error> {
-    let header = match kind {
-        Kind::Commit => data::entry::Header::Commit,
-        Kind::Tree => data::entry::Header::Tree,
-        Kind::Blob => data::entry::Header::Blob,
-        Kind::Tag => data::entry::Header::Tag,
-    };
     let mut piece = Vec::new();
-    header
+    header_of(kind)
         .write_to(content.len() as u64, &mut piece)
         .map_err(completing)?;
     let (mut length, mut checksum) = (0, crc32fast::Hasher::new());

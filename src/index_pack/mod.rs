@@ -21,8 +21,6 @@ use gix::{ObjectId, objs::Kind};
 
 mod budget;
 mod delta_batch;
-mod early_sync;
-mod entry_header;
 mod excess;
 mod fix_thin;
 mod indexing;
@@ -43,7 +41,6 @@ mod windows;
 
 use self::{
     budget::Budget,
-    early_sync::EarlySync,
     indexing::ById,
     inspection::{Findings, InspectedObject},
     pack_reader::PackReader,
@@ -53,7 +50,10 @@ use self::{
     table::Table,
 };
 use crate::connectivity::Outside;
-use crate::{Error, ObjectFormat, Reason, SyncContext, object::fsck::Fsck, stored_packs::odb::Odb};
+use crate::{
+    Error, ObjectFormat, Reason, SyncContext, files::early_sync::EarlySync, object::fsck::Fsck,
+    stored_packs::odb::Odb,
+};
 
 /// The size of a window, in bytes of the pack: the entries that are resolved together while more of the pack
 /// arrives. A window has fewer bytes if its objects are much larger than its entries (see [`window`]). With smaller

@@ -10,11 +10,10 @@ use std::{
 };
 
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
-use gix_pack::data;
+use gix_pack::data::{self, entry::Header};
 
 use super::{
     budget::Budget,
-    entry_header::{self, EntryHeader},
     inflated_cache::InflatedCache,
     inspection::Inspection,
     ref_deltas::RefDeltas,
@@ -24,7 +23,10 @@ use super::{
 use crate::{
     Error, ErrorKind, Phase, SyncContext,
     buffered::read_buffered,
-    pack::delta_tree::{Inflater, apply::sizes},
+    pack::{
+        delta_tree::{Inflater, apply::sizes},
+        entry_header::read_header,
+    },
 };
 
 /// A pack's signature, version and count (gitformat-pack(5)).
@@ -203,24 +205,26 @@ impl Entries<'_, '_, '_> {
     fn receive(&mut self, intake: &mut HashingReader<'_, '_>) -> Result<(), ReadError> {
         let start = intake.offset;
         intake.checksum = crc32fast::Hasher::new();
-        let EntryHeader { form, size } = EntryHeader::read(intake, self.table.hash)?;
-        let (base, size, whole) = match &form {
-            entry_header::Form::OfsDelta(distance) => {
-                let base = start.checked_sub(*distance);
+        let (header, size) = read_header(intake, self.table.hash)?;
+        let (base, size, whole) = match header {
+            Header::OfsDelta { base_distance } => {
+                let base = start.checked_sub(base_distance);
                 let base = base.ok_or_else(|| invalid("has a delta of what is before it"))?;
                 let size = self.delta(intake, size)?;
                 let base = self.table.entry_at(base);
                 let base = base.ok_or_else(|| invalid("has a delta of what is no entry"))?;
                 (Base::Entry(base), size, None)
             }
-            entry_header::Form::RefDelta(_) => {
+            Header::RefDelta { .. } => {
                 let size = self.delta(intake, size)?;
                 (Base::Named, size, None)
             }
-            entry_header::Form::Whole(kind) => {
+            whole => {
+                let kind = whole.as_kind();
+                let kind = kind.ok_or_else(|| invalid("has an entry of an unknown type"))?;
                 intake.spent.declare(size)?;
-                let id = self.whole(intake, *kind, size)?;
-                (Base::None, size, id.map(|id| (*kind, id)))
+                let id = self.whole(intake, kind, size)?;
+                (Base::None, size, id.map(|id| (kind, id)))
             }
         };
         let checksum = mem::take(&mut intake.checksum).finalize();
@@ -229,8 +233,8 @@ impl Entries<'_, '_, '_> {
         if let Some((kind, id)) = whole {
             self.table.resolve(entry, kind, &id);
         }
-        if let entry_header::Form::RefDelta(base) = form {
-            self.ref_deltas.push(entry, base);
+        if let Header::RefDelta { base_id } = header {
+            self.ref_deltas.push(entry, base_id);
         }
         Ok(())
     }

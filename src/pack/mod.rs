@@ -1,7 +1,9 @@
-//! The pack format (gitformat-pack(5)): deltas, zlib streams, bitmaps.
+//! The pack format (gitformat-pack(5)): entry headers, deltas and the search for them, zlib streams, bitmaps.
 
 pub(crate) mod bitmap;
 pub(crate) mod deflate;
 pub(crate) mod delta_encode;
+pub(crate) mod delta_search;
 pub(crate) mod delta_tree;
+pub(crate) mod entry_header;
 pub(crate) mod name_hash;

@@ -4,7 +4,8 @@
 //! 2. [`object_selection`]: the trees and blobs that those brought in. [`tree_walk`] reads trees side by side with
 //!    those of parents, and [`same_path_reuse`] leaves out objects that the receiver has in another commit. For a
 //!    receiver that has nothing it is [`full_clone`], or [`bitmap_selection`] for commits and objects alike;
-//! 3. [`pack_plan`]: the encoding of each object. Stored deltas are reused, [`delta_search`] finds new ones;
+//! 3. [`pack_plan`]: the encoding of each object. Stored deltas are reused, and
+//!    [`delta_search`](crate::pack::delta_search) finds new ones;
 //! 4. [`pack_writer`]: the pack as a stream.
 //!
 //! A pack begins with the number of its objects, so every object is found before the first byte is made, and
@@ -23,7 +24,6 @@ use crate::{
 mod bitmap_selection;
 mod commit_frontier;
 mod commit_table;
-pub(crate) mod delta_search;
 mod full_clone;
 mod object_selection;
 mod pack_plan;

@@ -19,13 +19,13 @@ use gix::{
 
 use super::{
     NoPack,
-    delta_search::{self, Candidate, SearchLimits},
     planned_objects::{BaseRef, Encoding, PlannedObject, break_cycles, heights, order},
     selection::{SelectedObject, Selection},
     tree_cache::TreeCache,
 };
 use crate::{
     Error, ErrorKind, Phase, SyncContext,
+    pack::delta_search::{self, Candidate, SearchLimits},
     stored_packs::{
         StoredPacks,
         loose_objects::LooseObjects,

@@ -5,11 +5,7 @@ use std::{
     io::{self, BufRead, Read},
 };
 
-use gix::{
-    ObjectId,
-    hash::Hasher,
-    objs::{Find, Kind},
-};
+use gix::{ObjectId, hash::Hasher, objs::Find};
 use gix_pack::data::{self, entry::Header};
 
 use super::{
@@ -19,7 +15,7 @@ use super::{
 use crate::{
     Phase, SyncContext,
     buffered::read_buffered,
-    pack::{deflate::Deflater, delta_encode},
+    pack::{deflate::Deflater, delta_encode, entry_header::header_of},
     stored_packs::{
         EntryBytes, StoredPacks,
         loose_objects::{LooseObjects, LooseStream},
@@ -292,15 +288,6 @@ impl BufRead for OutgoingPack<'_> {
 impl Read for OutgoingPack<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, into)
-    }
-}
-
-fn header_of(kind: Kind) -> Header {
-    match kind {
-        Kind::Commit => Header::Commit,
-        Kind::Tree => Header::Tree,
-        Kind::Blob => Header::Blob,
-        Kind::Tag => Header::Tag,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use gix::ObjectId;
 
-use super::{delta_search::Delta, selection::SelectedObject};
-use crate::stored_packs::pack_location::PackLocation;
+use super::selection::SelectedObject;
+use crate::{pack::delta_search::Delta, stored_packs::pack_location::PackLocation};
 
 /// An object and its encoding. A pack has very many of them, so rare data is boxed.
 pub(super) struct PlannedObject {

@@ -6,7 +6,7 @@ use std::{fs::File, io, sync::Arc, thread};
 const LARGE: u64 = 32 * 1024 * 1024;
 
 /// A pack that a thread syncs to disk.
-pub(super) struct EarlySync {
+pub(crate) struct EarlySync {
     file: Arc<File>,
     thread: Option<thread::JoinHandle<io::Result<()>>>,
 }
@@ -16,7 +16,7 @@ impl EarlySync {
     ///
     /// The system reports a write error only once, to the first `fsync` after it: so
     /// [`finish`](EarlySync::finish) has to be called.
-    pub(super) fn begin(file: File, length: u64) -> Self {
+    pub(crate) fn begin(file: File, length: u64) -> Self {
         let file = Arc::new(file);
         let synced = file.clone();
         let worker = thread::Builder::new();
@@ -28,7 +28,7 @@ impl EarlySync {
     }
 
     /// Waits until the bytes are on disk.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self) -> io::Result<()> {
         match self.thread.take().map(thread::JoinHandle::join) {
             None => Ok(()),
             Some(Ok(synced)) => synced,
