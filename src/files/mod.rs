@@ -1,4 +1,4 @@
-//! File operations that leave a repository whole, whenever the process or the machine dies.
+//! Crash-safe file operations: after a crash of the process or the machine, a repository has the old file or the new one.
 
 use std::{
     fs::{self, File},
@@ -10,8 +10,8 @@ pub(crate) mod early_sync;
 pub(crate) mod sharing;
 pub(crate) mod temp_dirs;
 
-/// Syncs a directory, so that the names in it are on disk. A file system that can't do that (CIFS, FUSE and
-/// others) is no failure: git syncs none at all.
+/// Syncs a directory, so that the names in it are on disk. An unsupported operation (on CIFS, FUSE and others) is not an
+/// error: git does not sync directories at all.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     use io::ErrorKind::*;
     let sync = || File::open(path)?.sync_all();
@@ -25,8 +25,8 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Links the file at `made` to `at`, which never has half of it. Fails with
-/// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if something is there.
+/// Links the complete file at `made` to `at`, so that `at` never has a part of it. Fails with
+/// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if `at` exists.
 pub(crate) fn link(made: &Path, at: &Path) -> io::Result<()> {
     use io::ErrorKind::*;
     match fs::hard_link(made, at) {
@@ -37,8 +37,7 @@ pub(crate) fn link(made: &Path, at: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies a file, for file systems without links. A run that is killed there may leave more behind than is
-/// swept.
+/// Copies a file, for file systems without hard links. A sweep may miss leftovers of runs that are killed there.
 fn copy(made: &Path, at: &Path) -> io::Result<()> {
     let content = fs::read(made)?;
     let mut file = File::options().write(true).create_new(true).open(at)?;
@@ -49,7 +48,7 @@ fn copy(made: &Path, at: &Path) -> io::Result<()> {
 /// The number of links that git follows from a file that it locks (`lockfile.c`, `MAXDEPTH`).
 const MAX_LINKS: usize = 5;
 
-/// The file that a link of this path leads to, or the path itself.
+/// The target of the symbolic link at `path`, or `path` itself.
 pub(crate) fn behind_links(mut path: PathBuf) -> PathBuf {
     for _ in 0..MAX_LINKS {
         let Ok(to) = fs::read_link(&path) else {
@@ -60,7 +59,7 @@ pub(crate) fn behind_links(mut path: PathBuf) -> PathBuf {
     path
 }
 
-/// The same result, but that a file or folder which isn't there is no failure.
+/// The same result, with a missing file or folder as success.
 pub(crate) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),

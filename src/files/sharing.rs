@@ -9,22 +9,22 @@ use crate::{Error, ErrorKind};
 
 const GROUP: u32 = 0o660;
 const EVERYBODY: u32 = 0o664;
-/// Files that are made in such a directory belong to its group.
+/// The mode bit of a directory whose new files get its group.
 const SETGID: u32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     0o2000
 } else {
     0
 };
 
-/// The modes that the files of a shared repository get.
+/// The file modes of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Sharing {
-    /// Whoever the umask lets in.
+    /// The umask decides.
     #[default]
     Umask,
-    /// These bits are added to what the umask leaves.
+    /// These bits are added to the mode that the umask leaves.
     Added(u32),
-    /// These bits are the mode, whatever the umask says.
+    /// These bits are the mode, independent of the umask.
     Stated(u32),
 }
 
@@ -36,13 +36,13 @@ impl Sharing {
                 let text = format!("{KEY} is {value:?}: git takes no such mode");
                 Error::new(ErrorKind::Unsupported, text)
             }),
-            // A key without a value is a yes.
+            // A key without a value means `true`.
             None if config.boolean(KEY) == Some(true) => Ok(Sharing::Added(GROUP)),
             None => Ok(Sharing::Umask),
         }
     }
 
-    /// `None` for a value that git dies of.
+    /// `None` for a value that git refuses.
     fn parse(value: &BStr) -> Option<Self> {
         match value.as_bytes() {
             b"umask" | b"" => return Some(Sharing::Umask),
@@ -83,7 +83,7 @@ impl Sharing {
             return mode;
         }
         let mode = mode | (mode & 0o444) >> 2;
-        // The group matters only where it may do something.
+        // The group matters only if it has any permission.
         if mode & 0o060 == 0 {
             mode
         } else {
@@ -91,7 +91,7 @@ impl Sharing {
         }
     }
 
-    /// Gives what is at `path` the mode that it is to have.
+    /// Sets the mode of the file or directory at `path`.
     #[cfg(unix)]
     pub(crate) fn apply(self, path: &Path) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
@@ -117,7 +117,7 @@ impl Sharing {
         self.apply(path)
     }
 
-    /// Makes those directories of `path` that are not there.
+    /// Makes the missing directories of `path`.
     pub(crate) fn create_dir_all(self, path: &Path) -> io::Result<()> {
         if path.is_dir() {
             return Ok(());

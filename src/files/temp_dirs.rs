@@ -1,15 +1,14 @@
-//! Temporary folders, each with a lock that dies with its run.
+//! The temporary folders of runs, each with a file lock that ends with its run.
 //!
-//! Whatever a run makes on its way is in a folder of its own, `refsync-*` in `objects/` and in the git
-//! directory, with a lock file in it that the run holds locked with the operating system. When a
-//! process dies, however it dies, such locks go with it. What a run has to put elsewhere leads back
-//! to its folder: a `.keep` file names it, and the lock of a ref, which git knows by its name alone,
-//! is another link to a file in it.
+//! All temporary files of a run are in folders of its own, `refsync-*` in `objects/` and in the git directory. Each has a
+//! lock file that the run holds locked (`flock`). The operating system releases the lock when the process ends in any
+//! way, so a folder whose lock can be taken belongs to a dead run. Files that a run has to put elsewhere refer to its
+//! folder: a `.keep` file contains its name, and the lock of a ref is a hard link to a file in it.
 //!
-//! A folder has no lock on a file system that knows none, and nobody but its run removes it.
+//! On a file system without locks a folder has none, and only its own run removes it.
 //!
-//! Git calls its own such things `tmp_*`, and `git gc --prune=now` removes those at once, under a run
-//! that is alive, too (`builtin/prune.c`). Ours it leaves alone: they go with the next run only.
+//! Git names its own temporary files `tmp_*`. `git gc --prune=now` removes such files at once, even those of a live process
+//! (`builtin/prune.c`), so these folders have another name, which git ignores.
 
 use std::{
     ffi::OsStr,
@@ -20,36 +19,38 @@ use std::{
 
 use super::{ignore_missing, sharing::Sharing};
 
-/// The start of the name of every folder of a run.
+/// The prefix of the name of a run's folder.
 const FOLDER_PREFIX: &str = "refsync-";
-/// The locked file in it.
+/// The name of the lock file in a run's folder.
 pub(crate) const LOCK_NAME: &str = "lock";
-/// The file that is there instead of it where files can't be locked.
+/// The name of the file in its place on file systems without locks.
 const UNLOCKABLE_NAME: &str = "unlockable";
-/// The start of the names of files that are, by another link, ref locks that the run holds.
+/// The prefix of the names of files that are linked as ref locks.
 pub(crate) const HELD_PREFIX: &str = "held-";
-/// The start of a `.keep` file of ours; the name of the run's folder follows.
+/// The start of the text of a run's `.keep` file; the name of the run's folder follows.
 pub(crate) const KEEP_PREFIX: &str = "refsync ";
 
-/// A folder of a run that is alive. Dropping it removes it.
+/// The folder of a live run. Dropping it removes the folder.
 pub(crate) struct RunFolder {
     path: PathBuf,
     is_left: bool,
-    /// Locked until after the folder is gone.
+    /// Locked until the folder is removed.
     _lock: File,
 }
 
 impl RunFolder {
-    /// Until its lock is held, a new folder looks like a dead run's and may be swept; then another one
-    /// is made. A sweeper holds the lock while it works, so what is still there once we have it stays.
-    /// A folder that has a file in it and no lock is never taken for a dead run's.
+    /// Makes a folder and locks it.
+    ///
+    /// Until its lock is held, a new folder looks like a dead run's and may be swept; then another one is made. A sweep
+    /// holds the lock while it works, so a folder that still exists after the lock was taken stays. A folder with a
+    /// file in it and without a lock file is never taken for a dead run's.
     pub(crate) fn create(parent: &Path, sharing: Sharing) -> io::Result<Self> {
         let mut can_lock = true;
         loop {
             let folder = tempfile::Builder::new()
                 .prefix(FOLDER_PREFIX)
                 .tempdir_in(parent)?;
-            // Whoever shares the repository may have to sweep it.
+            // Another user of a shared repository may have to sweep the folder.
             ignore_missing(sharing.apply(folder.path()))?;
             let name = if can_lock { LOCK_NAME } else { UNLOCKABLE_NAME };
             let path = folder.path().join(name);
@@ -77,7 +78,7 @@ impl RunFolder {
         &self.path
     }
 
-    /// Leaves it to the next run to remove the folder, with what only the folder leads to.
+    /// Keeps the folder for the sweep of the next run, with the files that are found only through it.
     pub(crate) fn leave(&mut self) {
         self.is_left = true;
     }
@@ -93,7 +94,7 @@ impl Drop for RunFolder {
     }
 }
 
-/// The lock goes last: a folder without one is taken for that of a run that is being born.
+/// Removes a run's folder. The lock file goes last: a folder without one is taken for that of a run that is starting.
 pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     for entry in folder.read_dir()? {
         let entry = entry?;
@@ -113,7 +114,7 @@ pub(crate) fn is_run_folder(name: &OsStr) -> bool {
     name.starts_with(FOLDER_PREFIX.as_bytes())
 }
 
-/// Whether this is the `.keep` file of a run, dead or alive, or was one a moment ago.
+/// Whether this is the `.keep` file of a run, live or dead. A file that has just been removed counts as one.
 pub(crate) fn is_of_a_run(keep: &Path) -> bool {
     let text = fs::read_to_string(keep);
     text.map_or_else(
@@ -122,7 +123,7 @@ pub(crate) fn is_of_a_run(keep: &Path) -> bool {
     )
 }
 
-/// The folder of the run that a `.keep` file is of.
+/// The name of the run's folder in the text of a `.keep` file.
 pub(crate) fn run_of(keep: &str) -> Option<&str> {
     let folder = keep.strip_prefix(KEEP_PREFIX).map(str::trim_end);
     folder.filter(|name| name.starts_with(FOLDER_PREFIX))

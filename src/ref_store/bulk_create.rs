@@ -1,9 +1,10 @@
 //! Creating many refs at once, in the `packed-refs` file.
 //!
-//! The file is read, merged and replaced under its lock, which `git pack-refs` takes as well. Whoever
-//! creates a loose ref holds its lock until it is there, and looks for it in the file under that lock. So
-//! a lock or a loose ref that is in the way shows before the file is replaced or right after: what lost is
-//! taken out again, and a ref that somebody is at is left to be created by itself.
+//! The file is read, merged and replaced under its lock, which `git pack-refs` takes as well. A process that creates a
+//! loose ref holds the lock of that ref until its file exists, and looks the name up in `packed-refs` under that lock. So
+//! a conflicting lock or loose ref shows either before `packed-refs` is replaced or right after it. New refs that lost
+//! such a race are removed from the file again; a ref that is locked is left to [`ref_transaction`](super::ref_transaction),
+//! which creates it by itself.
 
 use std::{
     io::{self, Write},
@@ -26,10 +27,10 @@ use crate::{
     history::store_commits::StoreCommits, refs,
 };
 
-/// The answer to an update; `None` if it is left to be made by itself.
+/// The answer to an update; `None` if the ref has to be created by itself.
 pub(crate) type Answer = Option<Result<(), Reason>>;
 
-/// Creates those refs that must not exist. One answer per update, in order.
+/// Creates the refs of those updates that are creations. One answer per update, in order.
 pub(crate) fn create(
     repo: &gix::Repository,
     commits: &StoreCommits<'_>,
@@ -39,13 +40,13 @@ pub(crate) fn create(
     wait: Duration,
     run: &SyncContext,
 ) -> Vec<Answer> {
-    // The file is written in their order, and a run plans them in this one.
+    // Usually a no-op: a run plans refs in the order of their names.
     if !updates.is_sorted_by_key(|update| update.name) {
         return vec![None; updates.len()];
     }
     let mut answers = match add(repo, commits, locks, updates, wait) {
         Ok(answers) => answers,
-        // Somebody died there, or is about to pack: loose refs need no such lock.
+        // The lock is stale, or git packs refs just now. Loose refs do not need it.
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => return vec![None; updates.len()],
         Err(err) => {
             let failed =
@@ -117,7 +118,7 @@ fn add(
     if answers.iter().any(is_done) {
         let allowed = updates.iter().zip(&answers);
         let allowed = allowed.filter(|(_, answer)| is_done(answer));
-        // One after the other: there may be a million.
+        // Lines are written one by one, because there may be a million.
         replace(
             lock,
             &packed,
@@ -127,7 +128,7 @@ fn add(
     Ok(answers)
 }
 
-/// Looks once more for what is in the way of the refs that were added, and takes out those that lost.
+/// Checks again for conflicts with the refs that were added, and removes those that lost.
 fn look_again(
     repo: &gix::Repository,
     commits: &StoreCommits<'_>,
@@ -145,7 +146,7 @@ fn look_again(
             continue;
         }
         let again = match may_create(&PackedRefs::default(), &files, name, &mut free) {
-            // Who has moved it to the same tip meanwhile is in nobody's way.
+            // A loose ref with the same tip is no conflict.
             Some(Err(Reason::Raced))
                 if current(repo, name)? == Some(Target::Object(update.new)) =>
             {
@@ -193,8 +194,8 @@ fn replace<'l>(
     lock.commit()
 }
 
-/// Names have been compared before, but that was when the refs were listed. `free` is the directory of
-/// the name before this one if nothing is in its way: names come in order.
+/// Whether a ref may be created. Name conflicts were checked at the listing, and are checked again under the lock. `free`
+/// is the directory of the previous name if it has no conflict: names come in order, so most share it.
 fn may_create<'n>(
     packed: &PackedRefs<'_>,
     files: &LooseRefs<'_>,
@@ -230,13 +231,12 @@ fn conflict(with: &BStr) -> Answer {
     Some(Err(Reason::NameConflict { with: with.into() }))
 }
 
-/// The branches and tags that have a file of their own, and the locks among them. Git leaves empty
-/// directories behind; they are in nobody's way.
+/// The loose branches and tags, with their locks. Empty directories, which git leaves behind, are no conflict.
 struct LooseRefs<'a> {
     repo: &'a gix::Repository,
-    /// Sorted.
+    /// Full names, sorted.
     names: Vec<BString>,
-    /// Whether the file system may take two names for one.
+    /// Whether the file system may take two different names for one.
     may_look_alike: bool,
 }
 

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{ObjectFormat, refs};
 
-/// The branches that must not move under a worktree's feet, as in git's
-/// `branch.c:prepare_checked_out_branches()`: `HEAD`, a rebase or a bisection under way, and what a
-/// rebase will update at its end. Some may be unborn.
+/// The branches that must not move because a worktree uses them, as in git's `branch.c:prepare_checked_out_branches()`:
+/// the branches of `HEAD`, of a rebase or bisection in progress, and those that a rebase will update at its end. Some
+/// may be unborn.
 pub(crate) struct CheckedOut {
     /// Full names.
     pub(crate) branches: Vec<BString>,
@@ -64,7 +64,7 @@ impl Worktree<'_> {
         let rebased = ["rebase-merge/head-name", "rebase-apply/head-name"]
             .into_iter()
             .filter_map(read);
-        // Three lines for each ref: its name, where it was and where it goes.
+        // Three lines for each ref: its name, its old tip and its new tip.
         let updated = read("rebase-merge/update-refs").unwrap_or_default();
         let updated = updated.lines().step_by(3).map(<[u8]>::to_vec);
         let bisected = read("BISECT_START").map(|name| {
@@ -79,7 +79,7 @@ impl Worktree<'_> {
             .collect()
     }
 
-    /// The symbolic refs that `HEAD` leads through, and the branch at their end.
+    /// The symbolic refs from `HEAD` on, and the branch at their end.
     fn behind_head(&self) -> Vec<BString> {
         let mut names: Vec<BString> = Vec::new();
         while names.len() < MAX_SYMBOLIC {
@@ -95,7 +95,7 @@ impl Worktree<'_> {
         names
     }
 
-    /// The path of a ref's file: each worktree has some refs of its own.
+    /// The path of a ref's file: some refs are per worktree.
     fn path_of(&self, name: &BStr) -> PathBuf {
         let of_worktree: [&[u8]; 3] = [b"refs/bisect/", b"refs/rewritten/", b"refs/worktree/"];
         let is_own = of_worktree.iter().any(|prefix| name.starts_with(prefix));

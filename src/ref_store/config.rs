@@ -1,4 +1,4 @@
-//! The facts about its refs that a repository's configuration states.
+//! The settings of a repository that concern its refs.
 
 use crate::ObjectFormat;
 
@@ -10,7 +10,7 @@ pub(crate) fn object_format(repo: &gix::Repository) -> ObjectFormat {
     }
 }
 
-/// Whether nothing is checked out beside the repository, linked worktrees left aside.
+/// Whether the repository is bare: it has no main worktree. Linked worktrees do not count.
 pub(crate) fn is_bare(repo: &gix::Repository) -> bool {
     let is_bare = repo.config_snapshot().boolean("core.bare");
     is_bare.unwrap_or_else(|| !repo.common_dir().ends_with(".git"))

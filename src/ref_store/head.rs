@@ -16,10 +16,11 @@ use super::{
 };
 use crate::{files::sharing::Sharing, refs};
 
-/// The wait for somebody else's lock: git waits 100 ms.
+/// The wait for a lock of HEAD that another process holds: git waits 100 ms.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 
-/// The branch that HEAD leads to, born or not; `None` if it is detached or leads elsewhere.
+/// The branch that HEAD names, directly or through symbolic refs, born or not; `None` if HEAD is detached or names
+/// another ref.
 pub(crate) fn branch(repo: &gix::Repository) -> Option<BString> {
     let mut name = symbolic(repo, repo.git_dir().join("HEAD"))?;
     for _ in 1..MAX_SYMBOLIC {
@@ -31,7 +32,7 @@ pub(crate) fn branch(repo: &gix::Repository) -> Option<BString> {
     refs::is_branch(name.as_bstr()).then_some(name)
 }
 
-/// Packed refs are never symbolic.
+/// The target of a symbolic ref. Only loose refs are read, because packed refs are never symbolic.
 fn symbolic(repo: &gix::Repository, path: PathBuf) -> Option<BString> {
     match loose_refs::read(&path, object_format(repo)).ok()?? {
         Target::Symbolic(next) => Some(next),
@@ -48,7 +49,7 @@ pub(crate) fn set_unborn(repo: &gix::Repository, branch: &BStr) -> io::Result<()
     let mut locks = RefLocks::open(repo.common_dir(), sharing)?;
     let head = repo.common_dir().join("HEAD");
     let mut lock = locks.lock(head, LOCK_WAIT)?;
-    // Once more: somebody may have set it while it was not locked.
+    // Checked again under the lock: another process may have set HEAD in the meantime.
     if !is_to_be_set(repo, branch)? {
         return Ok(());
     }

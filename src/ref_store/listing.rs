@@ -1,4 +1,4 @@
-//! The refs of a local repository: loose ones, and packed ones that no loose one is in front of.
+//! Listing the refs of a local repository: loose refs, and packed refs that no loose ref overrides.
 
 use bstr::{BStr, BString, ByteSlice};
 use gix::path::RelativePath;
@@ -14,12 +14,12 @@ use crate::{
     refs::{self, table::RefTable},
 };
 
-/// To look at the clock takes as long as to read a packed ref.
+/// The number of packed refs between two checks of the deadline: a check takes as long as reading a ref.
 const REFS_PER_CHECK: usize = 1024;
 
 /// Lists the refs below `prefixes`.
 ///
-/// A destination whose `packed-refs` git refuses is refused. Of a source, what is sound is listed.
+/// A destination with a `packed-refs` that git refuses is refused. Of a source's file the sound lines are listed.
 pub(crate) fn list(
     repo: &gix::Repository,
     service: Service,
@@ -33,7 +33,7 @@ pub(crate) fn list(
         refs: RefTable::default(),
         run,
     };
-    // Loose ones first, as git does: what is being packed is then found twice, and never missed.
+    // Loose refs first, as git does: a ref that is being packed is then found twice, never missed.
     listing.add_loose(&prefixes)?;
     match service {
         Service::ReceivePack => listing.add_packed_of_destination(&prefixes)?,
@@ -42,7 +42,7 @@ pub(crate) fn list(
     Ok(RefList::of(listing.format, listing.refs))
 }
 
-/// Sorted, and none of them starts with another one.
+/// The prefixes, sorted, none of which starts with another one.
 struct Prefixes<'a>(Vec<&'a [u8]>);
 
 impl<'a> Prefixes<'a> {
@@ -86,14 +86,14 @@ impl Listing<'_> {
     fn add_loose_ref(&mut self, name: &BStr) {
         let target = match self.read(name) {
             Ok(Some(target)) => target,
-            // It was deleted, or packed; then it is found there.
+            // The ref was deleted, or packed: then it is found in `packed-refs`.
             Ok(None) => return,
             Err(err) => {
                 tracing::warn!(?name, %err, "a ref can't be read");
                 Target::Broken
             }
         };
-        // A ref that says nothing is listed all the same: to leave it out would be to create it.
+        // A broken ref is listed with the null id: a ref that is not listed would be created.
         let null = ObjectId::null(self.format);
         let symbolic = matches!(target, Target::Symbolic(_));
         self.refs.push(AdvertisedRef {
@@ -147,10 +147,10 @@ impl Listing<'_> {
         Ok(())
     }
 
-    /// Most refs of a large repository are packed, and few of them may be wanted: a file that is as git
-    /// writes it is not read as a whole.
+    /// Adds the packed refs of a source. A sorted file is searched for the prefixes and not read as a whole: a large
+    /// repository has most of its refs there.
     fn add_packed_of_source(&mut self, prefixes: &Prefixes<'_>) -> Result<(), Error> {
-        // Not the cached one, which would take memory for as long as there is the repository.
+        // Opened here, because gix' cached buffer would stay in memory with the repository.
         let buffer = self.repo.refs.open_packed_buffer();
         let found = buffer.ok().map(|buffer| match &buffer {
             Some(buffer) => self.add_sorted(buffer.as_ref(), prefixes),
@@ -171,7 +171,7 @@ impl Listing<'_> {
         Ok(())
     }
 
-    /// Whether these lines, sorted by name, are as git writes them.
+    /// Adds the wanted refs of sorted lines. Returns false if the lines are not as git writes them.
     fn add_sorted(&mut self, lines: &[u8], prefixes: &Prefixes<'_>) -> Result<bool, Error> {
         for prefix in &prefixes.0 {
             let Some(start) = first_with(prefix, lines, self.format) else {
@@ -207,7 +207,7 @@ fn unreadable(err: std::io::Error) -> Error {
     Error::io("reading packed-refs", err)
 }
 
-/// Why a walk over the loose refs ended.
+/// The reason why a walk over the loose refs ended early.
 enum Unlisted {
     Failed(std::io::Error),
     Stopped(Error),

@@ -1,5 +1,4 @@
-//! Refs that have a file of their own, read as git reads them (`refs/files-backend.c`,
-//! `read_ref_internal` and `loose_fill_ref_dir`).
+//! Loose refs, read as git reads them (`refs/files-backend.c`, `read_ref_internal` and `loose_fill_ref_dir`).
 
 use std::{
     fs::{self, File},
@@ -12,7 +11,7 @@ use bstr::{BStr, BString, ByteSlice};
 use super::ref_lock::LOCK_SUFFIX;
 use crate::{ObjectFormat, ObjectId, object_id::parse_hex, refs};
 
-/// More than any symbolic ref is long.
+/// The most bytes that are read of a loose ref: more than any symbolic ref has.
 const MAX_CONTENT: u64 = 8192;
 /// The longest chain of symbolic refs: git's `SYMREF_MAXDEPTH`.
 pub(crate) const MAX_SYMBOLIC: usize = 5;
@@ -42,7 +41,7 @@ pub(crate) fn read(path: &Path, format: ObjectFormat) -> io::Result<Option<Targe
     {
         return Ok(Some(Target::Symbolic(name)));
     }
-    // Another kind of file may never come to its end.
+    // A file of another kind, such as a pipe, may never end.
     match path.metadata() {
         Ok(found) if found.is_file() => {}
         Err(err) if is_missing(&err) && !kind.is_symlink() => return Ok(None),
@@ -64,8 +63,8 @@ fn is_missing(err: &io::Error) -> bool {
     )
 }
 
-/// Git's older form of a symbolic ref: a link whose text is the name of a ref, from the git directory,
-/// wherever that leads in the file system.
+/// The target of a symbolic ref in git's older form: a symbolic link whose text is the full name of a ref, wherever the
+/// link leads in the file system.
 fn linked_name(path: &Path) -> Option<BString> {
     let text = fs::read_link(path).ok()?;
     let text = gix::path::into_bstr(text).ok()?.into_owned();
@@ -90,13 +89,13 @@ fn parse(content: &[u8], format: ObjectFormat) -> Target {
     id.map_or(Target::Broken, Target::Object)
 }
 
-/// Whether git takes a file of this full name for a ref: not a lock, and nothing that is hidden.
+/// Whether git takes a file of this full name for a ref: neither a lock nor a hidden file.
 pub(crate) fn is_ref_file(name: &BStr) -> bool {
     let mut components = name.split_str("/");
     components.all(|part| !part.starts_with(b".") && !part.ends_with(LOCK_SUFFIX.as_bytes()))
 }
 
-/// Visits the files whose full names start with `prefix`, in any order, locks and all.
+/// Visits the files whose full names start with `prefix`, in any order, locks included.
 pub(crate) fn walk<E: From<io::Error>>(
     git_dir: &Path,
     prefix: &BStr,
@@ -114,7 +113,7 @@ pub(crate) fn walk<E: From<io::Error>>(
 
 struct Walk<'a, E> {
     prefix: &'a BStr,
-    /// The directories that links have led to, and where the first of them began.
+    /// The directories that links have led to, to detect loops, and the directory of the first link.
     linked: Vec<PathBuf>,
     visit: &'a mut dyn FnMut(BString) -> Result<(), E>,
 }
@@ -151,8 +150,7 @@ impl<E: From<io::Error>> Walk<'_, E> {
         Ok(())
     }
 
-    /// A link to a directory is followed, as git does, unless it leads back to where it comes from:
-    /// then it is one more file.
+    /// Follows a link to a directory, as git does, unless it leads back to a parent: then it counts as a file.
     fn link(&mut self, from: &Path, link: &Path, name: BString) -> Result<(), E> {
         let ends = from
             .canonicalize()

@@ -10,17 +10,17 @@ use bstr::{BStr, ByteSlice};
 use crate::{ObjectFormat, ObjectId, object_id::parse_hex, refs};
 
 const HEADER: &[u8] = b"# pack-refs with:";
-/// The length of a quotation from a line, in bytes.
+/// The most bytes that are quoted from a line.
 const QUOTED: usize = 75;
 
 /// A ref in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record<'a> {
-    /// Not always a valid one: git goes on where a name does no harm.
+    /// The name, which may be invalid: git accepts an invalid name that is safe.
     pub(crate) name: &'a BStr,
     pub(crate) target: ObjectId,
     pub(crate) peeled: Option<ObjectId>,
-    /// Its line and the peeled one, as they are in the file.
+    /// The ref's line and its peeled line, as they are in the file.
     pub(crate) text: &'a BStr,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for BadLine<'_> {
     }
 }
 
-/// Splits a file into what its header says and the rest. A file without a header promises nothing.
+/// Splits a file into the traits in its header and the other lines. A file without a header has no traits.
 pub(crate) fn split_header(file: &[u8]) -> Result<(&[u8], &[u8]), BadLine<'_>> {
     if !file.starts_with(b"#") {
         return Ok((b"", file));
@@ -56,13 +56,13 @@ pub(crate) fn split_header(file: &[u8]) -> Result<(&[u8], &[u8]), BadLine<'_>> {
     }
 }
 
-/// The refs of a file. After a bad line it goes on with the next one.
+/// An iterator over the refs of a file. After a bad line it goes on with the next one.
 pub(crate) struct Records<'a> {
     rest: &'a [u8],
     /// The number of the line that was read last.
     number: usize,
     format: ObjectFormat,
-    /// Whether a line may end with CR LF, as it never does in git's eyes.
+    /// Whether a line may end with CR LF, which git refuses.
     allows_cr: bool,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Records<'a> {
         records.filter_map(Result::ok)
     }
 
-    /// The next line, without its end.
+    /// The next line, without its line feed.
     fn line(&mut self) -> Result<&'a [u8], BadLine<'a>> {
         self.number += 1;
         let (line, rest) = self.rest.split_once_str("\n").ok_or(BadLine {
@@ -156,8 +156,7 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// Whether git takes a name that is not valid for one that leads nowhere else (`refs.c`,
-/// `refname_is_safe`).
+/// Whether an invalid name is safe: as a path it does not lead out of the git directory (`refs.c`, `refname_is_safe`).
 fn is_safe_name(name: &BStr) -> bool {
     match name.strip_prefix(b"refs/") {
         Some(path) => path
@@ -179,7 +178,7 @@ pub(crate) fn first_with(prefix: &[u8], lines: &[u8], format: ObjectFormat) -> O
             .find_byte(b'\n')
             .map_or(lines.len(), |end| at + end + 1)
     };
-    // Both at the line of a ref, or at the end.
+    // Invariant: both are at the start of a ref's line, or at the end.
     let (mut start, mut end) = (0, lines.len());
     while start < end {
         let mut line = line_at(start + (end - start) / 2);

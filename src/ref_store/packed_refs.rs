@@ -1,4 +1,4 @@
-//! The `packed-refs` file of a repository.
+//! The `packed-refs` file of a repository: reading, lookups, and writing it with new lines.
 
 use std::{
     borrow::Cow,
@@ -19,12 +19,12 @@ use crate::{Error, ErrorKind, ObjectFormat, ObjectId, files, object_id::MAX_HEX}
 const TRAITS: &[u8] = b" peeled fully-peeled sorted";
 const HEADER: &[u8] = b"# pack-refs with:";
 
-/// The path of the file: git follows a link of that name, and locks and writes its target.
+/// The path of the file. If it is a symbolic link, git locks and writes the link's target.
 pub(crate) fn path(git_dir: &Path) -> PathBuf {
     files::behind_links(git_dir.join("packed-refs"))
 }
 
-/// The content of the file; that of an empty one if there is none.
+/// The content of the file; empty if it does not exist.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     match fs::read(path) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -32,7 +32,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The error of a repository in which git does not get past this line.
+/// The error for a repository with a line that git refuses.
 pub(crate) fn refused(git_dir: &Path, bad: &BadLine<'_>) -> Error {
     let text = format!(
         "{}: git refuses {bad}",
@@ -41,12 +41,12 @@ pub(crate) fn refused(git_dir: &Path, bad: &BadLine<'_>) -> Error {
     Error::new(ErrorKind::MalformedPackedRefs, text)
 }
 
-/// The same, where a single ref is about to move.
+/// The same as an I/O error, for the update of a single ref.
 pub(crate) fn refused_line(bad: &BadLine<'_>) -> io::Error {
     io::Error::other(format!("git refuses packed-refs, {bad}"))
 }
 
-/// The file as it is at one moment, past any cache, to look up a few refs in.
+/// The file at one moment, read without a cache, for lookups of a few refs.
 pub(crate) struct Snapshot {
     lines: SortedLines,
     format: ObjectFormat,
@@ -62,7 +62,7 @@ impl Snapshot {
         let format = object_format(repo);
         let lines = match repo.refs.open_packed_buffer() {
             Ok(buffer) => SortedLines::Mapped(buffer),
-            // Where it has to sort them, it takes fewer names than git does.
+            // gix refuses some names that git accepts if it has to sort the lines.
             Err(_) => {
                 let file = read(&repo.common_dir().join("packed-refs"))?;
                 let packed = PackedRefs::parse(&file, format);
@@ -79,7 +79,7 @@ impl Snapshot {
         Ok(first.filter(|(found, _)| found == name).map(|(_, id)| id))
     }
 
-    /// A ref that needs `name` as a directory.
+    /// A ref below the directory `name`, which conflicts with a ref of that name.
     pub(crate) fn find_below(&self, name: &BStr) -> io::Result<Option<BString>> {
         let directory = [name.as_bytes(), b"/"].concat();
         let first = self.first_from(directory.as_bstr())?;
@@ -87,7 +87,7 @@ impl Snapshot {
         Ok(name.filter(|found| found.starts_with(&directory)))
     }
 
-    /// The first ref that has this name or one after it.
+    /// The first ref whose name is `name` or sorts after it.
     fn first_from(&self, name: &BStr) -> io::Result<Option<(BString, ObjectId)>> {
         let lines = match &self.lines {
             SortedLines::Mapped(Some(buffer)) => buffer.as_ref(),
@@ -104,7 +104,7 @@ impl Snapshot {
     }
 }
 
-/// The lines of the file, sorted by name, to be written with others.
+/// The lines of the file, sorted by name, to be merged with new ones.
 #[derive(Default)]
 pub(crate) struct PackedRefs<'a> {
     traits: &'a [u8],
@@ -113,7 +113,7 @@ pub(crate) struct PackedRefs<'a> {
 
 pub(crate) struct Line<'a> {
     pub(crate) name: &'a BStr,
-    /// The line itself and the peeled one after it, as they are in the file.
+    /// The ref's line and its peeled line, as they are in the file.
     text: Cow<'a, BStr>,
 }
 
@@ -138,7 +138,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Formatting an id takes several times as long.
+/// Appends an id in hex: several times as fast as formatting it.
 fn push_hex(text: &mut Vec<u8>, id: ObjectId) {
     let mut hex = [0; MAX_HEX];
     let digits = id.0.hex_to_buf(&mut hex);
@@ -165,7 +165,7 @@ impl<'a> PackedRefs<'a> {
         found.is_ok()
     }
 
-    /// A ref that needs `name` as a directory.
+    /// A ref below the directory `name`, which conflicts with a ref of that name.
     pub(crate) fn find_below(&self, name: &BStr) -> Option<&'a BStr> {
         let directory = [name.as_bytes(), b"/"].concat();
         let at = self.lines.partition_point(|line| *line.name < *directory);
@@ -173,7 +173,7 @@ impl<'a> PackedRefs<'a> {
         next.starts_with(&directory).then_some(next)
     }
 
-    /// Removes those of these lines, sorted by name, that are there just so.
+    /// Removes the given lines, sorted by name, where they are still unchanged.
     pub(crate) fn remove(&mut self, lines: &[Line<'_>]) {
         self.lines.retain(|line| {
             let found = lines.binary_search_by_key(&line.name, |one| one.name);
@@ -181,7 +181,7 @@ impl<'a> PackedRefs<'a> {
         });
     }
 
-    /// Writes the file with these new lines, sorted by name, in their places.
+    /// Writes the file, merged with new lines that are sorted by name.
     pub(crate) fn write_with<'l>(
         &self,
         added: impl IntoIterator<Item = Line<'l>>,

@@ -1,8 +1,9 @@
-//! Locks of refs that die with their run.
+//! The lock of a ref, git's `<ref>.lock`, in a form that the next run can remove if this run is killed.
 //!
-//! Git locks a ref by making `<ref>.lock`, and whoever is killed in between leaves that file and a ref
-//! that nobody can move. Ours is a second link to a file in a folder of the run (see
-//! [`temp_dirs`](crate::files::temp_dirs)): the same file, so it is our lock, and nobody else's of that name.
+//! A process that is killed while it holds git's lock leaves a file that blocks the ref for ever. refsync's lock is a second
+//! hard link to a file in the folder of the run (see [`temp_dirs`](crate::files::temp_dirs)). A sweep that finds the folder
+//! of a dead run compares the two files: if they are the same, the lock belongs to that run, and to no other process
+//! that has locked the ref since.
 
 use std::{
     ffi::OsString,
@@ -23,14 +24,14 @@ use crate::files::{
 pub(crate) const LOCK_SUFFIX: &str = ".lock";
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-/// The number of attempts to make the directory of a lock: git removes empty ones at any time.
+/// The most attempts to make the directory of a lock: git may remove empty directories at any time.
 const MOST_DIRECTORIES: usize = 4;
 
-/// The depth of a namespace, such as `refs/heads`, in the git directory: git keeps these directories, and
-/// takes a directory without `refs` for no repository.
+/// The depth of a namespace such as `refs/heads` in the git directory. These directories are never removed: without
+/// `refs` git does not recognise the repository.
 const NAMESPACE_DEPTH: usize = 2;
 
-/// The ref locks of one run, of which it has one at a time.
+/// The ref locks of one run, which holds one at a time.
 pub(crate) struct RefLocks {
     git_dir: PathBuf,
     sharing: Sharing,
@@ -48,10 +49,10 @@ impl RefLocks {
         })
     }
 
-    /// Locks what is, or is to be, at `path`. Waits for somebody else's lock for this long; the error
-    /// is [`AlreadyExists`](io::ErrorKind::AlreadyExists) if it is still there.
+    /// Locks the file at `path`, which may not exist yet. Waits up to `patience` for another process's lock; the error is
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if it still exists then.
     pub(crate) fn lock(&mut self, path: PathBuf, patience: Duration) -> io::Result<RefLock<'_>> {
-        // Another one for each: once it is the ref, it must not be written to again.
+        // A new file for each lock: committing makes the file the ref, and a ref must not be written in place.
         self.taken += 1;
         let held = format!("{HELD_PREFIX}{}", self.taken);
         let held = self.folder.path().join(held);
@@ -70,13 +71,13 @@ impl RefLocks {
     }
 }
 
-/// Dropping it gives the lock up, and removes the directories that were made for it.
+/// A held lock. Dropping it releases the lock, and removes the directories that were made for it.
 pub(crate) struct RefLock<'a> {
     locks: &'a mut RefLocks,
     held: PathBuf,
     lock: PathBuf,
     path: PathBuf,
-    /// Whether the lock is there and ours.
+    /// Whether the lock file exists and belongs to this run.
     is_held: bool,
     has_new_directory: bool,
 }
@@ -104,7 +105,7 @@ impl RefLock<'_> {
                     directories += 1;
                     self.has_new_directory = true;
                     let directory = self.lock.parent().unwrap_or(&self.lock);
-                    // One of them may be removed meanwhile.
+                    // Another process may remove one of them at the same time.
                     ignore_missing(self.locks.sharing.create_dir_all(directory))?;
                 }
                 _ => return Err(err),
@@ -112,7 +113,7 @@ impl RefLock<'_> {
         }
     }
 
-    /// Writes what [`commit`](RefLock::commit) is to put in place, and has it on disk.
+    /// Writes and syncs the content that [`commit`](RefLock::commit) puts into place.
     pub(crate) fn write(
         &mut self,
         write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -122,10 +123,10 @@ impl RefLock<'_> {
         file.sync_all()
     }
 
-    /// Puts what was written in place of what was locked, and gives the lock up.
+    /// Replaces the locked file by the written content, and releases the lock.
     pub(crate) fn commit(mut self) -> io::Result<()> {
         if let Err(err) = fs::rename(&self.lock, &self.path) {
-            // What git leaves of refs that are gone.
+            // Git leaves empty directories of deleted refs.
             if !self.path.is_dir() {
                 return Err(err);
             }
@@ -137,7 +138,7 @@ impl RefLock<'_> {
         Ok(())
     }
 
-    /// Removes what is empty above the lock, as git does: not the namespace, nor anything above it.
+    /// Removes the empty directories above the lock, as git does, but not the namespace's directory.
     fn remove_empty_directories(&self) {
         let is_below_namespace = |directory: &&Path| {
             let below = directory.strip_prefix(&self.locks.git_dir);
@@ -163,12 +164,12 @@ impl Drop for RefLock<'_> {
         if self.has_new_directory {
             self.remove_empty_directories();
         }
-        // A folder that can't be emptied goes with the next run.
+        // If this fails, the next run's sweep removes the folder.
         fs::remove_file(&self.held).ok();
     }
 }
 
-/// Removes a directory in which there is nothing but such directories.
+/// Removes a directory that contains nothing but empty directories.
 pub(crate) fn remove_empty(directory: &Path) -> io::Result<()> {
     for entry in directory.read_dir()? {
         remove_empty(&entry?.path())?;

@@ -1,4 +1,4 @@
-//! The state of one ref at this moment, and the reasons why the ref may not move.
+//! The present state of one ref, and the reasons why it may not move. Both are read again under the ref's lock.
 
 use std::{io, path::PathBuf};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{Reason, RefUpdate, refs};
 
-/// The reason why a ref may not move at this moment, if there is one.
+/// The reason why a ref may not move now, if there is one.
 pub(crate) fn obstacle(repo: &gix::Repository, update: &RefUpdate) -> Option<Reason> {
     let name = update.name.as_bstr();
     let look = || -> io::Result<Option<Reason>> {
@@ -30,7 +30,7 @@ pub(crate) fn obstacle(repo: &gix::Repository, update: &RefUpdate) -> Option<Rea
     look().unwrap_or_else(|err| Some(not_written(&err)))
 }
 
-/// The target of the ref at this moment, past any cache.
+/// The present target of a ref, read without a cache.
 pub(crate) fn current(repo: &gix::Repository, name: &BStr) -> io::Result<Option<Target>> {
     current_beside(repo, &Snapshot::open(repo)?, name)
 }
@@ -46,7 +46,7 @@ fn current_beside(
     }
 }
 
-/// A ref that can't exist beside a new one of this name.
+/// A ref whose name conflicts with a new ref of this name.
 fn in_the_way(
     repo: &gix::Repository,
     packed: &Snapshot,
@@ -69,7 +69,7 @@ fn in_the_way(
     Ok(below)
 }
 
-/// The path of the ref as a file of its own, whether or not there is one.
+/// The path of a ref's loose file, which may not exist.
 pub(crate) fn loose(repo: &gix::Repository, name: &BStr) -> PathBuf {
     let name = gix::path::from_bstr(name).unwrap_or_default();
     repo.common_dir().join(name)
@@ -81,7 +81,7 @@ pub(crate) fn not_written(err: &dyn std::error::Error) -> Reason {
     while let Some(source) = root.source() {
         root = source;
     }
-    // gix says where; the reader of the stats may not be one to know this machine's paths.
+    // gix' text has the path. It is left out, because readers of the stats may not be meant to know local paths.
     let text = root.to_string();
     let (what, _) = text.split_once(" at path ").unwrap_or((&text, ""));
     Reason::NotWritten {

@@ -1,8 +1,7 @@
 //! Moving the refs of a local repository, each by compare-and-swap.
 //!
-//! A ref that exists is moved as git moves it: lock the loose ref, compare, write, rename. Many new
-//! refs are written in one go into `packed-refs`, as `git clone` does: one file for each would cost
-//! a lock, a write and a rename for every one of them.
+//! An existing ref is moved as git does it: lock the loose ref, compare, write, rename. Many new refs are written to
+//! `packed-refs` at once, as by `git clone`, which saves a lock, a write and a rename for each of them.
 
 use std::{
     collections::BTreeSet,
@@ -25,10 +24,10 @@ use crate::{
     history::store_commits::StoreCommits,
 };
 
-/// The number of new refs from which on they go into `packed-refs` together.
+/// The number of new refs from which on they are written to `packed-refs`.
 const PACKED_FROM: usize = 64;
-/// The wait for somebody else's lock: git's `core.filesRefLockTimeout` and `core.packedRefsTimeout` wait
-/// 100 ms and 1 s.
+/// The wait for the locks of other processes, for all refs together. Git's `core.filesRefLockTimeout` and
+/// `core.packedRefsTimeout` are 100 ms and 1 s.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) fn apply(
@@ -37,11 +36,11 @@ pub(crate) fn apply(
     updates: &[RefUpdate],
     run: &SyncContext,
 ) -> Vec<Result<(), Reason>> {
-    // Objects alone go into a scratch store: no ref of the run is being written.
+    // A scratch store receives objects without refs.
     if updates.is_empty() {
         return Vec::new();
     }
-    // The destination was listed before, and its modes were fine then.
+    // The listing has checked the setting already.
     let sharing = Sharing::of(&repo.config_snapshot()).unwrap_or_default();
     let mut locks = match RefLocks::open(repo.common_dir(), sharing) {
         Ok(locks) => locks,
@@ -58,7 +57,7 @@ pub(crate) fn apply(
     let mut patience = LOCK_WAIT;
     let mut moved = Vec::new();
     let answers = created.into_iter().zip(updates).zip(0..);
-    // In place of those, as there may be a million.
+    // Mapped in place, because there may be a million answers.
     let answers = answers.map(|((created, update), done)| {
         run.advance(Phase::Apply, done, total);
         created.unwrap_or_else(|| {
@@ -72,8 +71,8 @@ pub(crate) fn apply(
     answers
 }
 
-/// `patience` is what is left of the time that the run waits for other people's locks: a lock that
-/// nobody will ever release costs it once, and not for every ref.
+/// Moves one ref. `patience` is the remaining time that the run waits for locks of other processes: stale locks cost this
+/// time once, not for every ref.
 fn move_one(
     repo: &gix::Repository,
     locks: &mut RefLocks,
@@ -86,7 +85,7 @@ fn move_one(
         .inspect_err(|_| *patience = patience.saturating_sub(start.elapsed()))
 }
 
-/// Moves a ref under its lock. The decisions from the listing are made again there.
+/// Moves a ref under its lock, after checking again what the listing showed: its tip, conflicts and worktrees.
 fn commit(
     repo: &gix::Repository,
     locks: &mut RefLocks,
@@ -108,8 +107,7 @@ fn commit(
     write().map_err(failed)
 }
 
-/// Syncs the directories that the names of these refs are in, each once: a directory of many refs takes no
-/// longer than one of a few. They have moved, whatever becomes of this.
+/// Syncs the directories of these refs, each once. The refs have moved, so a failure is not an error of theirs.
 fn make_durable<'a>(repo: &gix::Repository, names: impl Iterator<Item = &'a BStr>) {
     let refs = repo.common_dir().join("refs");
     let mut directories = BTreeSet::new();

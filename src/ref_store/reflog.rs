@@ -25,7 +25,7 @@ pub(crate) struct Reflogs<'a> {
     repo: &'a gix::Repository,
     setting: WriteReflog,
     sharing: Sharing,
-    /// The branch that `HEAD` is on, whose moves are moves of `HEAD`.
+    /// The branch that `HEAD` names: its moves are logged for `HEAD` as well.
     head: Option<BString>,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Reflogs<'a> {
         }
     }
 
-    /// Whether no ref has a log, nor will have one.
+    /// Whether no ref has a log and none is to be made.
     pub(crate) fn are_off(&self) -> bool {
         self.setting == WriteReflog::Disable && !self.folder().exists()
     }
@@ -52,7 +52,7 @@ impl<'a> Reflogs<'a> {
         self.repo.common_dir().join("logs")
     }
 
-    /// Adds a line for a ref that is locked. It comes whole, or not at all where that fails.
+    /// Appends a line for a locked ref. After a failure the file is truncated, so that no partial line stays.
     pub(crate) fn append(
         &self,
         name: &BStr,
@@ -79,7 +79,7 @@ impl<'a> Reflogs<'a> {
         if is_to_be_made(self.setting, name) {
             options.create(true);
             self.sharing.create_dir_all(path.parent().unwrap_or(path))?;
-            // What git leaves of logs that are gone.
+            // Git leaves empty directories of deleted logs.
             if path.is_dir() {
                 remove_empty(path)?;
             }
@@ -98,7 +98,8 @@ impl<'a> Reflogs<'a> {
     }
 }
 
-/// Those that are there already go on in any case (git-config(1), `core.logAllRefUpdates`).
+/// Whether a log is made for a ref that has none (git-config(1), `core.logAllRefUpdates`). Existing logs are always
+/// continued.
 fn is_to_be_made(setting: WriteReflog, name: &BStr) -> bool {
     match setting {
         WriteReflog::Always => true,

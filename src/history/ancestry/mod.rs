@@ -52,7 +52,7 @@ pub enum Relation {
 enum Reach {
     Yes,
     No,
-    /// A hole in the history may hide one. Never to be taken for a yes.
+    /// A hole in the history may hide a path. It must not be treated as [`Yes`](Reach::Yes).
     Unknown,
 }
 

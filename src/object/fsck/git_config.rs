@@ -1,12 +1,12 @@
-//! Git's configuration grammar, read as `git_parse_source()` of git's `config.c` does: whoever listens
-//! hears of each variable as it comes, also of those before a line that is no configuration. A parser
-//! that takes a file as a whole or not at all would miss them.
+//! Git's configuration grammar, parsed as by `git_parse_source()` of git's `config.c`: the callback receives each variable
+//! as it is read, also those before a malformed line. A parser that takes a file as a whole or not at all would miss
+//! them.
 
-/// That the rest can't be parsed.
+/// The error that the rest of a file cannot be parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// One thing after the other in a file.
+/// A section or a variable of a file.
 pub(super) enum Event<'a> {
     /// A section by its name in lowercase, a dot, and its subsection as it is, without a dot where
     /// there is none.
@@ -16,7 +16,7 @@ pub(super) enum Event<'a> {
     Variable(&'a [u8], Option<&'a [u8]>),
 }
 
-/// Tells `heard` what is in `text`.
+/// Calls `heard` for each section and variable of `text`.
 pub(super) fn parse(text: &[u8], mut heard: impl FnMut(Event<'_>)) -> Result<(), Malformed> {
     let mut source = Source {
         rest: text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text),
@@ -59,7 +59,7 @@ impl Source<'_> {
     }
 
     fn skip_line(&mut self) {
-        // Not to the end of the file: that is for the caller to see.
+        // The end of the file is left to the caller.
         while self.rest.first().is_some_and(|byte| *byte != b'\n') {
             self.rest = &self.rest[1..];
         }
@@ -132,7 +132,7 @@ impl Source<'_> {
     fn value(&mut self) -> Result<Vec<u8>, Malformed> {
         let mut value = Vec::new();
         let mut is_quoted = false;
-        // How much of the value is left if nothing follows the spaces.
+        // The length of the value without trailing spaces.
         let mut trimmed = 0;
         loop {
             let byte = self.next();

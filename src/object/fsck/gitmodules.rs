@@ -1,4 +1,4 @@
-//! `fsck_gitmodules_fn()` of git's `fsck.c`: what a `.gitmodules` may not ask of whoever clones it.
+//! `fsck_gitmodules_fn()` of git's `fsck.c`: the check of a `.gitmodules` for values that attack later clones.
 
 use bstr::ByteSlice;
 
@@ -54,7 +54,7 @@ impl Submodule {
 
     fn check(&mut self, key: &[u8], value: Option<&[u8]>, report: &mut impl Report) {
         let name = Quoted(&self.name);
-        // Git does this for each of the variables. A section without any has no say.
+        // Checked at the first variable, as git checks a name for each variable: a section without one is ignored.
         if !self.is_checked && !is_allowed_name(&self.name) {
             let _ = report.report(
                 GitmodulesName,
@@ -71,7 +71,7 @@ impl Submodule {
 
 fn check_value(name: Quoted<'_>, key: &[u8], value: &[u8], report: &mut impl Report) {
     let _ = match key {
-        // The URL itself isn't shown: it may hold a password.
+        // The text does not contain the URL, which may have a password in it.
         b"url" if !submodule_url::is_allowed(value) => report.report(
             GitmodulesUrl,
             format_args!("disallowed url of submodule {name}"),

@@ -1,10 +1,9 @@
-//! Git's fsck for one object: a pure function from bytes to what is wrong with them.
+//! Git's fsck for one object: a pure function from an object's bytes to its first fault.
 //!
-//! The rules are those of git's `fsck.c`. Where we differ is said at [`FsckRules`].
+//! The rules are those of git's `fsck.c`; [`FsckRules`] lists the differences.
 //!
-//! A blob is harmless until a tree names it `.gitmodules` or `.gitattributes`, and it may come before
-//! that tree. So trees note such blobs in [`Special`], and those are looked at when all trees have
-//! been seen.
+//! A blob needs a check only if a tree names it `.gitmodules` or `.gitattributes`, and a pack may have the blob before that
+//! tree. So the check of a tree records such blobs in [`Special`], and they are checked after all trees.
 
 mod dot_names;
 mod git_config;
@@ -41,19 +40,18 @@ pub(crate) struct Fsck<'a> {
     hash: gix::hash::Kind,
 }
 
-/// The ids that trees name `.gitmodules` and `.gitattributes`, in any spelling that some file system
-/// takes for it.
+/// The blobs that trees name `.gitmodules` and `.gitattributes`, in any spelling that a file system takes for these
+/// names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Special {
     modules: HashSet<ObjectId>,
     attributes: HashSet<ObjectId>,
 }
 
-/// The number of blobs that may be named as git names files of its own. Large repositories have some thousands
-/// of them over all of their history.
+/// The most such blobs in a pack. Large repositories have some thousands in all of their history.
 pub(crate) const MAX_SPECIAL: usize = 100_000;
 
-/// As what a blob is read by git.
+/// The special file that git reads a blob as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SpecialFile {
     Modules,
@@ -64,7 +62,7 @@ pub(crate) enum SpecialFile {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum SpecialContent<'a> {
     Blob(&'a [u8]),
-    /// A blob that is too large to be held.
+    /// A blob that is too large to be read.
     TooLarge,
     OtherKind,
     Missing,
@@ -75,12 +73,12 @@ impl<'a> Fsck<'a> {
         Fsck { rules, hash }
     }
 
-    /// Whether there is anything that they refuse.
+    /// Whether the rules refuse any fault.
     pub(crate) fn has_rules(&self) -> bool {
         !self.rules.is_none()
     }
 
-    /// The first thing about an object that the rules call an error.
+    /// Finds the first fault of an object that the rules call an error.
     pub(crate) fn object(
         &self,
         kind: Kind,
@@ -96,8 +94,8 @@ impl<'a> Fsck<'a> {
         report.into_result()
     }
 
-    /// Whether git can parse an object in which nothing was found. It has to, whatever the rules say: what
-    /// it can't parse ends all that it does with the whole repository.
+    /// Whether git can parse an object without findings. This is required under any rules, because an object that git
+    /// cannot parse makes its commands fail for the whole repository.
     pub(crate) fn can_be_parsed(&self, kind: Kind, id: &oid, data: &[u8]) -> bool {
         match kind {
             Kind::Blob => true,
@@ -114,7 +112,7 @@ impl<'a> Fsck<'a> {
         self.rules.level(FsckMessage::BadTree) == FsckLevel::Error
     }
 
-    /// Whether a tree is as it should be, whatever is said about single objects.
+    /// Whether a tree has no fault, the skip list not applied.
     pub(crate) fn is_sound_tree(&self, data: &[u8]) -> bool {
         let mut report = AnyError::new(self.rules);
         if self.has_rules() {
@@ -124,8 +122,8 @@ impl<'a> Fsck<'a> {
             && (self.rejects_bad_trees() || tree::can_be_parsed(data, self.hash.len_in_bytes()))
     }
 
-    /// Whether the same can be said of it with other ids in these entries. `false` where that takes
-    /// another look at all of it.
+    /// Whether a sound tree is still sound with other ids in these entries. `false` if the whole tree has to be checked
+    /// again.
     pub(crate) fn are_ids_sound<'e>(
         &self,
         entries: impl Iterator<Item = &'e [u8]>,
@@ -147,7 +145,7 @@ impl<'a> Fsck<'a> {
         };
     }
 
-    /// The same for what a tree named as `file`.
+    /// Finds the first fault of a blob that a tree names as `file`.
     pub(crate) fn special_blob(
         &self,
         id: &oid,
@@ -196,7 +194,7 @@ fn check_special(file: SpecialFile, content: SpecialContent<'_>, report: &mut im
     };
 }
 
-/// Git reads the file up to its first NUL byte.
+/// Whether a `.gitattributes` has a line that is too long, up to the first NUL byte: git reads no further.
 fn has_long_line(attributes: &[u8]) -> bool {
     let text = attributes
         .split(|byte| *byte == 0)
@@ -207,8 +205,7 @@ fn has_long_line(attributes: &[u8]) -> bool {
 }
 
 impl Special {
-    /// A single tree can name any number of them: no more are kept than it takes to see that they are
-    /// too many.
+    /// Records a blob. A single tree can name any number of them, so no more are kept than show that they are too many.
     fn insert(&mut self, file: SpecialFile, id: &[u8]) {
         if self.len() > MAX_SPECIAL {
             return;
@@ -228,13 +225,13 @@ impl Special {
         self.modules.len() + self.attributes.len()
     }
 
-    /// Adds what another thread has seen.
+    /// Adds the blobs that another thread has recorded.
     pub(crate) fn merge(&mut self, other: Special) {
         self.modules.extend(other.modules);
         self.attributes.extend(other.attributes);
     }
 
-    /// The files that have to be looked at in the end, sorted.
+    /// The blobs to check, sorted.
     pub(crate) fn into_files(self) -> Vec<(ObjectId, SpecialFile)> {
         let modules = self
             .modules

@@ -1,4 +1,4 @@
-//! `fsck_ident()` of git's `fsck.c`: who and when, as in `A U Thor <author@example.com> 0 +0000`.
+//! `fsck_ident()` of git's `fsck.c`: name, email and date, as in `A U Thor <author@example.com> 0 +0000`.
 
 use super::FsckMessage::{self, *};
 

@@ -1,4 +1,4 @@
-//! The findings of a check, and their receivers.
+//! The findings of an fsck check, and the types that receive them.
 
 use std::{fmt, ops::ControlFlow};
 
