@@ -141,16 +141,6 @@ fn assert_blames_the_network(err: &Error, fault: Fault) {
     assert!(expected.contains(&err.kind()), "{fault:?}: {err:?}");
 }
 
-/// As few files as a repository needs: it is copied and read thousands of times.
-fn lean(repo: &Repo) {
-    for folder in ["hooks", "info", "description", "branches"] {
-        let path = repo.git_dir().join(folder);
-        fs::remove_dir_all(&path)
-            .or_else(|_| fs::remove_file(&path))
-            .ok();
-    }
-}
-
 /// A branch that moves, one that is new, an annotated tag, and one that needs no objects.
 struct Ends {
     sandbox: Sandbox,
@@ -180,8 +170,6 @@ impl Ends {
         ahead.set_ref("refs/heads/bystander", &root);
         ahead.git(&["repack", "-a", "-d", "--quiet"]);
         behind.git(&["repack", "-a", "-d", "--quiet"]);
-        lean(&ahead);
-        lean(&behind);
         Ends {
             sandbox,
             ahead,

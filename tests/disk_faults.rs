@@ -190,7 +190,6 @@ impl Scenario {
             ahead.set_ref(&format!("refs/heads/moved-{number}"), &tip);
         }
         let behind = sandbox.init_bare("behind.git", ObjectFormat::Sha1);
-        fs::remove_dir_all(behind.path.join("hooks")).ok();
         behind.git(&["config", "core.logAllRefUpdates", "always"]);
         copy(&ahead, &behind);
         behind.git(&["pack-refs", "--all"]);

@@ -17,6 +17,7 @@ pub(crate) fn run(directory: &Path, arguments: &[&str], input: &[u8]) -> Output 
         .env("HOME", directory)
         .env("LC_ALL", "C")
         .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_TEMPLATE_DIR", "")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

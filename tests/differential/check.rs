@@ -2,10 +2,11 @@
 
 use crate::expect::{Difference, Expected, ReasonCode, Word, expect};
 use crate::history::Ancestry;
-use crate::judge::{self, Flag, Verdict};
+use crate::judge::{self, Verdict};
 use crate::plan::Plan;
 use crate::scenario::{SYMBOLIC, Scenario, in_the_way};
 use crate::stores::Stores;
+use crate::support::verdict::Flag;
 use crate::support::{GitServer, Repo, remote, sync};
 use gix::ObjectId;
 use refsync::{

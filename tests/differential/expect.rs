@@ -1,9 +1,9 @@
 //! What the rules say about each ref, worked out from the plan without either program's help.
 
 use crate::history::Ancestry;
-use crate::judge::Flag;
 use crate::plan::{HeldIn, Plan};
 use crate::scenario::{End, SYMBOLIC, Scenario, in_the_way};
+use crate::support::verdict::Flag;
 use gix::ObjectId;
 use gix::objs::Kind;
 use refsync::Outcome;

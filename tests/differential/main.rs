@@ -115,8 +115,7 @@ impl Bench {
     fn new(direction: Direction) -> Self {
         let sandbox = Sandbox::new();
         for format in [ObjectFormat::Sha1, ObjectFormat::Sha256] {
-            let template = sandbox.init_bare(format.name(), format);
-            fs::remove_dir_all(template.path.join("hooks")).ok();
+            sandbox.init_bare(format.name(), format);
         }
         let server = GitServer::builder(sandbox.path()).receive_pack(true);
         let server = server.start();

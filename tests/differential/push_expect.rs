@@ -2,9 +2,9 @@
 
 use crate::expect::{Difference, Expected, ReasonCode, Word};
 use crate::history::Ancestry;
-use crate::judge::Flag;
 use crate::plan::Plan;
 use crate::scenario::{End, SYMBOLIC, Scenario, in_the_way};
+use crate::support::verdict::Flag;
 use gix::ObjectId;
 use gix::objs::Kind;
 use std::collections::BTreeSet;

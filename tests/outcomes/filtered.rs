@@ -1,9 +1,9 @@
-//! Refs that take no part: names that git doesn't allow, symbolic refs, names that the destination
-//! can't hold, and what the globs leave out.
+//! Refs that take no part: names that git doesn't allow, as only a server can list them, and what only the
+//! destination's own files tell: its symbolic refs and the names that it can't hold.
 
-use crate::support::pull::{LISTED, Pair, created, filtered, grow, unchanged};
+use crate::support::pull::{LISTED, Pair, created, filtered, grow};
 use crate::support::wire;
-use refsync::{FilterReason, Outcome, RefGlobs, SyncOptions};
+use refsync::FilterReason;
 use std::fs;
 
 /// The upstream lists these with its `bystander`, all on `root`.
@@ -81,17 +81,6 @@ fn a_ref_that_is_listed_twice_counts_once() {
 }
 
 #[test]
-fn a_symbolic_ref_at_the_source() {
-    let pair = Pair::in_step();
-    pair.upstream
-        .git(&["symbolic-ref", "refs/heads/alias", "refs/heads/main"]);
-    let pulled = pair.pull();
-    let alias = filtered(None, &pair.tip, FilterReason::SymbolicRef);
-    assert_eq!(pulled.fate_of("refs/heads/alias"), alias);
-    assert_eq!(pulled.fate_of("refs/heads/main"), unchanged(&pair.tip));
-}
-
-#[test]
 fn a_symbolic_ref_at_the_destination() {
     let pair = Pair::in_step();
     pair.destination
@@ -150,67 +139,4 @@ fn a_name_that_no_path_can_have() {
         let refused = filtered(None, &pair.root, FilterReason::NameTooLong);
         assert_eq!(pulled.fate_of(&too_long), refused, "{many}");
     }
-}
-
-fn only(branches: Option<&str>, tags: Option<&str>) -> SyncOptions {
-    let mut options = SyncOptions::default();
-    options.globs = RefGlobs::new(branches, tags).unwrap();
-    options
-}
-
-/// The upstream has more branches and a tag, none of which is at the destination.
-fn with_more_refs() -> Pair {
-    let pair = Pair::in_step();
-    let other = grow(&pair.upstream, "other", &[&pair.tip]);
-    pair.upstream.set_ref("refs/heads/release/1/2", &pair.tip);
-    pair.upstream.set_ref("refs/tags/v1", &other);
-    pair
-}
-
-#[test]
-fn what_the_globs_exclude_is_not_in_the_stats() {
-    let pair = with_more_refs();
-    let pulled = pair.pull_with(&only(Some("{bystander,release/*}"), None));
-    let names: Vec<_> = pulled
-        .stats
-        .refs
-        .iter()
-        .map(|found| found.name.to_string())
-        .collect();
-    assert_eq!(names, ["refs/heads/bystander", "refs/heads/release/1/2"]);
-    assert_eq!(pulled.fate_of("refs/heads/release/1/2"), created(&pair.tip));
-    assert_eq!(pulled.asked, LISTED);
-}
-
-#[test]
-fn what_the_globs_exclude_is_listed_on_request() {
-    let pair = with_more_refs();
-    let other = pair.upstream.git(&["rev-parse", "other"]);
-    let mut options = only(Some("bystander"), None);
-    options.list_excluded = true;
-    let pulled = pair.pull_with(&options);
-    assert_eq!(pulled.stats.count(Outcome::is_filtered), 4);
-    for (name, tip) in [
-        ("refs/heads/other", &other),
-        ("refs/heads/release/1/2", &pair.tip),
-        ("refs/tags/v1", &other),
-    ] {
-        assert_eq!(
-            pulled.fate_of(name),
-            filtered(None, tip, FilterReason::Excluded)
-        );
-    }
-    assert_eq!(pulled.asked, LISTED);
-}
-
-#[test]
-fn an_excluded_ref_that_is_listed_shows_what_the_destination_has() {
-    let pair = with_more_refs();
-    let mut options = only(Some("bystander"), None);
-    options.list_excluded = true;
-    let main = pair.pull_with(&options).fate_of("refs/heads/main");
-    assert_eq!(
-        main,
-        filtered(&*pair.tip, &pair.tip, FilterReason::Excluded)
-    );
 }

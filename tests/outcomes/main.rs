@@ -1,8 +1,11 @@
-//! Every row of the outcome table that a pull can meet, between a real upstream and a real
-//! destination. In each run a second branch goes through, whatever becomes of the one in question.
+//! Every row of the outcome table, between real repositories. In each run a second branch goes through,
+//! whatever becomes of the one in question.
+//!
+//! Rows that hold of every pair of ends are in `matrix`. What only a push meets is in `push`: a remote with
+//! settings of its own, and the objects of a source on this machine. The others are about pulls: the files of
+//! a destination on this machine, and what arrives there.
 #![cfg(feature = "http")]
 
-mod branches;
 mod checked_out;
 mod damaged_copies;
 mod damaged_packs;
@@ -10,17 +13,17 @@ mod damaged_sources;
 mod faulty;
 mod filtered;
 mod links;
+mod matrix;
 mod name_conflicts;
 mod nesting;
 mod new_mirrors;
-mod not_a_commit;
 mod on_disk;
 mod own_process;
 mod packed_refs;
 mod partly_broken;
+mod push;
 mod raced;
 mod shared;
-mod tags;
 mod too_large;
 mod unknown_history;
 mod unobtainable;

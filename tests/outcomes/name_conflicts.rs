@@ -1,101 +1,11 @@
-//! Names that can't exist beside one another.
+//! Names that can't exist beside one another, by the settings and the files of the destination.
 
-use crate::support::git::Repo;
 use crate::support::pull::{Pair, created, fate_in, rejected};
 use refsync::{Reason, RefGlobs, SyncOptions};
 use std::fs;
 
 fn conflict(with: &str) -> Reason {
     Reason::NameConflict { with: with.into() }
-}
-
-fn loose(_: &Repo) {}
-
-fn packed(repo: &Repo) {
-    repo.git(&["pack-refs", "--all"]);
-}
-
-/// The destination has `held`, the upstream `offered`: it is rejected and names what is in the way.
-fn conflicts(offered: &str, held: &str, store: fn(&Repo)) {
-    let pair = Pair::in_step();
-    pair.destination.set_ref(held, &pair.root);
-    store(&pair.destination);
-    pair.upstream.set_ref(offered, &pair.tip);
-    let pulled = pair.pull();
-    assert_eq!(
-        pulled.fate_of(offered),
-        rejected(None, &pair.tip, conflict(held))
-    );
-}
-
-#[test]
-fn a_ref_below_a_loose_one() {
-    conflicts("refs/heads/a/b", "refs/heads/a", loose);
-    conflicts("refs/tags/a/b/c", "refs/tags/a", loose);
-}
-
-#[test]
-fn a_ref_below_a_packed_one() {
-    conflicts("refs/heads/a/b", "refs/heads/a", packed);
-    conflicts("refs/tags/a/b/c", "refs/tags/a", packed);
-}
-
-#[test]
-fn a_ref_above_a_loose_one() {
-    conflicts("refs/heads/a", "refs/heads/a/b", loose);
-    conflicts("refs/tags/a", "refs/tags/a/b/c", loose);
-}
-
-#[test]
-fn a_ref_above_a_packed_one() {
-    conflicts("refs/heads/a", "refs/heads/a/b", packed);
-    conflicts("refs/tags/a", "refs/tags/a/b/c", packed);
-}
-
-#[test]
-fn of_two_refs_in_one_batch_the_first_is_created() {
-    let pair = Pair::in_step();
-    let both = [
-        ("refs/heads/a", &*pair.tip),
-        ("refs/heads/a/b", &*pair.root),
-    ];
-    let others = [
-        ("refs/heads/main", &*pair.tip),
-        ("refs/heads/bystander", &*pair.root),
-    ];
-    pair.upstream.write_packed_refs(&[both, others].concat());
-    let pulled = pair.pull();
-    assert_eq!(pulled.fate_of("refs/heads/a"), created(&pair.tip));
-    let beside = rejected(None, &pair.root, conflict("refs/heads/a"));
-    assert_eq!(pulled.fate_of("refs/heads/a/b"), beside);
-}
-
-#[test]
-fn a_ref_that_the_globs_leave_out_is_still_in_the_way() {
-    let cases = [
-        (
-            "refs/heads/release/1",
-            "refs/heads/release",
-            "{bystander,release/*}",
-        ),
-        (
-            "refs/heads/release/1",
-            "refs/heads/release/1/2",
-            "{bystander,release/1}",
-        ),
-    ];
-    for (offered, held, glob) in cases {
-        let pair = Pair::in_step();
-        pair.destination.set_ref(held, &pair.root);
-        pair.upstream.set_ref(offered, &pair.tip);
-        let mut options = SyncOptions::default();
-        options.globs = RefGlobs::new(Some(glob), None).unwrap();
-        let pulled = pair.pull_with(&options);
-        assert_eq!(
-            pulled.fate_of(offered),
-            rejected(None, &pair.tip, conflict(held))
-        );
-    }
 }
 
 #[test]
@@ -165,13 +75,6 @@ fn a_name_in_another_case_is_in_the_way_even_outside_of_the_globs() {
         pair.pull_with(&options).fate_of("refs/heads/release/1"),
         beside
     );
-}
-
-#[test]
-fn without_that_setting_case_tells_names_apart() {
-    let pair = Pair::in_step();
-    pair.upstream.set_ref("refs/heads/Main", &pair.root);
-    assert_eq!(pair.pull().fate_of("refs/heads/Main"), created(&pair.root));
 }
 
 #[cfg(unix)]

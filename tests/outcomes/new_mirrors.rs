@@ -2,7 +2,7 @@
 
 use crate::support::git::{ObjectFormat, Repo, Sandbox};
 use crate::support::pull::{DATE, FETCHED, LISTED, Pair, copy, created, leftovers};
-use crate::support::{GitServer, remote, sync};
+use crate::support::{GitServer, git, remote, sync};
 use refsync::{ErrorKind, LocalStore, RefGlobs, SyncOptions};
 use std::fs;
 
@@ -177,7 +177,12 @@ fn repositories_are_made_as_git_makes_them() {
         (refsync::ObjectFormat::Sha256, ObjectFormat::Sha256),
     ] {
         let sandbox = Sandbox::new();
-        let theirs = sandbox.init_bare("theirs.git", of_git);
+        let mut init = git::command(sandbox.path());
+        let option = format!("--object-format={}", of_git.name());
+        init.args(["init", "--quiet", "--bare", &option, "theirs.git"]);
+        let made = init.env_remove("GIT_TEMPLATE_DIR").status();
+        assert!(made.expect("git runs").success());
+        let theirs = sandbox.repo("theirs.git");
         let path = sandbox.path().join("some/where/ours.git");
         let store = LocalStore::init(&path, format).unwrap();
         assert_eq!(store.object_format(), format);

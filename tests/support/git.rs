@@ -292,6 +292,8 @@ pub fn command(dir: &Path) -> Command {
         ("GIT_CONFIG_NOSYSTEM", "1"),
         ("GIT_CONFIG_GLOBAL", "/dev/null"),
         ("GIT_TERMINAL_PROMPT", "0"),
+        // No samples of hooks, which every copy of a repository would have to carry along.
+        ("GIT_TEMPLATE_DIR", ""),
         ("LC_ALL", "C"),
         ("TZ", "UTC"),
         ("GIT_AUTHOR_NAME", "A U Thor"),

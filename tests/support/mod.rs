@@ -9,6 +9,8 @@
 
 #[cfg(feature = "http")]
 pub mod canary;
+#[cfg(feature = "http")]
+pub mod ends;
 pub mod fast_import;
 pub mod git;
 pub mod listing;
@@ -23,6 +25,7 @@ pub mod remote;
 pub mod server;
 #[cfg(unix)]
 pub mod strace;
+pub mod verdict;
 pub mod wire;
 
 pub use fast_import::{FastImport, Imported, Mark};

@@ -203,6 +203,14 @@ pub fn rejected<'a>(before: impl Into<Option<&'a str>>, source: &str, reason: Re
     Fate::stayed(Outcome::Rejected(reason), before.into(), source)
 }
 
+/// `after` is what somebody else made of the ref.
+pub fn raced(before: Option<&str>, after: Option<&str>, source: &str) -> Fate {
+    Fate {
+        before: before.map(str::to_owned),
+        ..Fate::stayed(Outcome::Rejected(Reason::Raced), after, source)
+    }
+}
+
 pub fn filtered<'a>(
     before: impl Into<Option<&'a str>>,
     source: &str,

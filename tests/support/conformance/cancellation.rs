@@ -1,7 +1,7 @@
 //! A run that its caller gives up leaves no trace, and the same ends work again afterwards.
 
-use super::ends::Ends;
 use super::{Destination, Setup, Source};
+use crate::support::ends::Ends;
 use crate::support::pull::is_fetch;
 use crate::support::push::is_push;
 use crate::support::server::{Answer, RequestHead};

@@ -3,11 +3,10 @@
 #![allow(unreachable_pub, reason = "the scenarios are the suite's interface")]
 
 pub mod cancellation;
-pub mod ends;
 pub mod pulling;
 pub mod wire_use;
 
-pub use ends::{Destination, Setup, Source};
+pub use crate::support::ends::{Destination, Setup, Source};
 
 /// Runs the suite over pairs of ends, each scenario a test of its own: what every pair has to do,
 /// and what only remotes can be tried with.

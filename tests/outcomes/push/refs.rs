@@ -1,10 +1,12 @@
-//! Refs that take no part: names that git doesn't allow, symbolic refs, and what the globs leave out.
+//! Names and refs of which a push makes something else than a pull: what a remote can hold, what it hides
+//! and what it writes through only it knows, and a command has room for so many bytes of a name.
 
-use crate::support::pull::{created, filtered, grow, moved, unchanged};
-use crate::support::push::{LISTED, Pair};
-use refsync::{FilterReason, Outcome, Reason, RefGlobs, SyncOptions};
+use crate::support::pull::{filtered, grow, moved, unchanged};
+use crate::support::push::{PUSHED, Pair};
+use refsync::{FilterReason, Outcome, Reason, SyncOptions};
 
 const BYSTANDER: &str = "refs/heads/bystander";
+const TOPIC: &str = "refs/heads/topic";
 
 #[test]
 fn a_symbolic_ref_at_the_source() {
@@ -36,41 +38,6 @@ fn a_name_that_git_does_not_allow_is_never_sent() {
         assert!(is_good || is_invalid, "{listed:?}");
     }
     assert_eq!(pushed.names(), [BYSTANDER]);
-}
-
-#[test]
-fn other_namespaces_are_not_pushed() {
-    let pair = Pair::in_step();
-    for name in ["refs/notes/commits", "refs/remotes/up/main", "refs/stash"] {
-        pair.source.set_ref(name, &pair.tip);
-    }
-    let pushed = pair.push();
-    assert_eq!(pushed.stats.refs.len(), 2, "{:?}", pushed.stats);
-    assert_eq!(pushed.names(), [BYSTANDER]);
-}
-
-#[test]
-fn what_the_globs_leave_out_is_not_pushed() {
-    let pair = Pair::in_step();
-    let release = grow(&pair.source, "release/1", &[&pair.tip]);
-    let topic = grow(&pair.source, "topic", &[&pair.tip]);
-    pair.source.set_ref("refs/tags/v1", &pair.tip);
-    let mut options = SyncOptions::default();
-    options.globs = RefGlobs::new(Some("release/*"), None).unwrap();
-    let pushed = pair.push_with(&options);
-    assert_eq!(pushed.fate_of("refs/heads/release/1"), created(&release));
-    assert_eq!(pushed.stats.refs.len(), 1);
-    assert_eq!(pushed.names(), ["refs/heads/release/1"]);
-    assert_eq!(pushed.stats.traffic.objects, 3);
-
-    options.list_excluded = true;
-    let listed = pair.push_with(&options);
-    let excluded = filtered(None, &topic, FilterReason::Excluded);
-    assert_eq!(listed.fate_of("refs/heads/topic"), excluded);
-    let main = filtered(&*pair.tip, &pair.tip, FilterReason::Excluded);
-    assert_eq!(listed.fate_of("refs/heads/main"), main);
-    assert_eq!(listed.stats.count(Outcome::is_filtered), 4);
-    assert_eq!(listed.asked, LISTED);
 }
 
 /// Nobody knows beforehand what a remote can hold.
@@ -115,4 +82,32 @@ fn a_name_that_fits_into_no_command_keeps_the_others_from_nothing() {
     let too_long = filtered(None, &pair.root, FilterReason::NameTooLong);
     assert_eq!(pushed.fate_of(name), too_long);
     assert_eq!(pushed.names(), [BYSTANDER]);
+}
+
+/// What it does not list can only be found out by asking.
+#[test]
+fn a_ref_that_the_remote_hides_is_in_the_way_all_the_same() {
+    let pair = Pair::in_step();
+    pair.set("receive.hideRefs", "refs/heads/a/b");
+    pair.remote.set_ref("refs/heads/a/b", &pair.root);
+    pair.source.set_ref("refs/heads/a", &pair.tip);
+    let pushed = pair.push();
+    let found = pushed.stats.find("refs/heads/a").unwrap();
+    assert!(found.outcome.is_rejected());
+    let reason = pushed.reason_of("refs/heads/a");
+    assert!(matches!(reason, Reason::Remote { .. }), "{reason}");
+    assert_eq!(pair.remote.git(&["rev-parse", "refs/heads/a/b"]), pair.root);
+}
+
+#[test]
+fn the_next_run_makes_up_for_a_race() {
+    let pair = Pair::in_step();
+    let ahead = grow(&pair.source, "topic", &[&pair.tip]);
+    let root = pair.root.clone();
+    pair.before_push(move |remote| remote.set_ref(TOPIC, &root));
+    let mut options = SyncOptions::default();
+    options.previous = Some(pair.push().stats);
+    let pushed = pair.push_with(&options);
+    assert_eq!(pushed.fate_of(TOPIC), moved(&pair.root, &ahead));
+    assert_eq!(pushed.asked, PUSHED);
 }

@@ -1,10 +1,10 @@
 //! The ends, in all their makes.
 
-use crate::support::canary::CANARY;
-use crate::support::git::{ObjectFormat, Repo, Sandbox};
-use crate::support::pull::{Pulled, asked, grow, leftovers};
-use crate::support::remote::{remote, sync};
-use crate::support::server::GitServer;
+use super::canary::CANARY;
+use super::git::{ObjectFormat, Repo, Sandbox};
+use super::pull::{Pulled, asked, grow, leftovers};
+use super::remote::{remote, sync};
+use super::server::GitServer;
 use refsync::{Credentials, Error, LocalStore, RefSource, SmartHttp, SyncOptions, SyncRunStats};
 use std::cell::Cell;
 use std::fs;
@@ -83,6 +83,17 @@ impl Setup {
         upstream.tag_annotated("v1", &root);
         upstream.set_ref("refs/tags/light", &tip);
         let (destination, opened_at) = self.destination(&sandbox);
+        self.between(sandbox, upstream, destination, opened_at)
+    }
+
+    /// Ends at two repositories of the sandbox, `up.git` and, if it is served, `down.git`.
+    pub fn between(
+        &self,
+        sandbox: Sandbox,
+        upstream: Repo,
+        destination: Repo,
+        opened_at: PathBuf,
+    ) -> Ends {
         let server = self.server(&sandbox);
         let local = |path: PathBuf| -> Box<dyn RefSource> {
             Box::new(LocalStore::open(path).expect("a repository"))
@@ -184,10 +195,21 @@ impl Ends {
 
     #[track_caller]
     pub fn pull_with(&self, options: &SyncOptions) -> Pulled {
+        let pulled = self.run(options);
+        self.destination.fsck();
+        if self.setup.destination == Destination::Packed && !options.dry_run {
+            self.destination.git(&["pack-refs", "--all"]);
+            self.destination.git(&["repack", "-a", "-d", "--quiet"]);
+        }
+        pulled
+    }
+
+    /// Without a look at what is in the destination.
+    #[track_caller]
+    pub fn run(&self, options: &SyncOptions) -> Pulled {
         self.server.reset_counts();
         self.runs.set(self.runs.get() + 1);
         let stats = self.try_pull(options).expect("a run that does its work");
-        self.destination.fsck();
         let mut requests = self.server.requests();
         // Both ends are listed at once, so either may be the first.
         requests.sort_by_key(|request| request.query != "service=git-receive-pack");
@@ -195,10 +217,6 @@ impl Ends {
             assert_eq!((request.status, request.authorization), (Some(200), true));
         }
         assert_eq!(stats.traffic.requests, requests.len() as u64);
-        if self.setup.destination == Destination::Packed && !options.dry_run {
-            self.destination.git(&["pack-refs", "--all"]);
-            self.destination.git(&["repack", "-a", "-d", "--quiet"]);
-        }
         Pulled {
             stats,
             asked: asked(&requests),
