@@ -5,20 +5,21 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use crate::{Error, FsckRules, Limits, Phase, Progress, SyncOptions, Traffic};
+use crate::{
+    Error, FsckRules, Limits, Phase, Progress, SyncOptions, Traffic, scoped_workers::lock,
+};
 
 /// The context of one run of [`sync()`](crate::sync()), which each operation of an end is given.
 pub struct SyncContext {
     budget: Arc<RunBudget>,
     fsck: FsckRules,
     progress: Option<Arc<dyn Progress>>,
-    traffic: Mutex<Traffic>,
     faulty_objects: AtomicU64,
     doubts_destination: AtomicBool,
 }
@@ -35,7 +36,6 @@ impl SyncContext {
             }),
             fsck: options.fsck.clone(),
             progress: options.progress.clone(),
-            traffic: Mutex::default(),
             faulty_objects: AtomicU64::new(0),
             doubts_destination: AtomicBool::new(false),
         }
@@ -85,12 +85,12 @@ impl SyncContext {
 
     /// Adds to the traffic in the run's stats.
     pub fn add_traffic(&self, more: Traffic) {
-        *self.traffic.lock().unwrap_or_else(PoisonError::into_inner) += more;
+        self.budget.add_traffic(more);
     }
 
     /// The traffic so far.
     pub fn traffic(&self) -> Traffic {
-        *self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+        self.budget.traffic()
     }
 
     /// Adds to the number of received objects that the [fsck rules](SyncContext::fsck) refused.
@@ -131,7 +131,7 @@ pub(crate) struct RunBudget {
     start: Instant,
     /// The time at which the last push was sent.
     settling: Mutex<Option<Instant>>,
-    received: AtomicU64,
+    traffic: Mutex<Traffic>,
 }
 
 #[cfg_attr(
@@ -146,8 +146,25 @@ impl RunBudget {
             scratch: None,
             start: Instant::now(),
             settling: Mutex::default(),
-            received: AtomicU64::new(0),
+            traffic: Mutex::default(),
         }
+    }
+
+    /// The budget of a connection that no run uses: it never ends.
+    pub(crate) fn of_no_run() -> Self {
+        let limits = Limits {
+            total_time: None,
+            ..Limits::default()
+        };
+        RunBudget::new(Arc::default(), limits)
+    }
+
+    pub(crate) fn add_traffic(&self, more: Traffic) {
+        *lock(&self.traffic) += more;
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        *lock(&self.traffic)
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
@@ -170,11 +187,11 @@ impl RunBudget {
 
     /// Starts the extra time of a push: from now on the remote may be moving refs.
     pub(crate) fn settle(&self) {
-        *self.settling.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *lock(&self.settling) = Some(Instant::now());
     }
 
     fn is_settling(&self) -> bool {
-        let since = *self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = *lock(&self.settling);
         since.is_some_and(|since| since.elapsed() < SETTLING_TIME)
     }
 
@@ -199,8 +216,9 @@ impl RunBudget {
     /// Counts received bytes, and fails if they exceed the limit.
     pub(crate) fn received(&self, bytes: usize) -> Result<(), Error> {
         let limit = self.limits.received_bytes;
-        let before = self.received.fetch_add(bytes as u64, Ordering::Relaxed);
-        if before + bytes as u64 <= limit {
+        let mut traffic = lock(&self.traffic);
+        traffic.bytes_received += bytes as u64;
+        if traffic.bytes_received <= limit {
             return Ok(());
         }
         Err(Error::over_budget(

@@ -1,6 +1,10 @@
-//! Threads that end before their caller goes on.
+//! Threads that end before their caller goes on, and values that threads share.
 
-use std::{iter, panic, thread};
+use std::{
+    iter, panic,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+};
 
 /// The results of `work` for each of `inputs`, in that order. Each input has a thread of its own, the first
 /// one the calling thread.
@@ -29,6 +33,11 @@ pub(crate) fn run_workers<I: Send, T: Send, E: Send>(
         let helped: Vec<_> = helpers.into_iter().map(join).collect();
         iter::once(first).chain(helped).collect()
     })
+}
+
+/// The value behind a mutex, whether or not a thread has panicked while it held it.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The number of threads that this machine runs at a time.

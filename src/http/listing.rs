@@ -39,8 +39,8 @@ impl SmartHttp {
             let (known, advertised) = session.discover_upload_pack(run)?;
             let is_advertisement = advertised.is_some();
             // A redirect is asked about anew in each run.
-            let is_known = !is_advertisement && session.base == self.url;
-            let found = is_known.then(|| ServerProfile::new(self.url.clone(), known.format));
+            let is_known = !is_advertisement && session.base == *self.url();
+            let found = is_known.then(|| ServerProfile::new(self.url().clone(), known.format));
             // Only the ids of refs show their format. Where there are none, this was to confirm it.
             let confirmed = empty.filter(|_| !is_advertisement && found == profile);
             if let Some(confirmed) = confirmed {

@@ -1,6 +1,6 @@
 //! [`SmartHttp`]: a remote repository over git's smart HTTP protocol, as an end of a sync.
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
+use std::sync::{Arc, Mutex};
 
 use bstr::BString;
 use rustls::{crypto::CryptoProvider, pki_types::CertificateDer};
@@ -9,7 +9,8 @@ pub use self::profile::ServerProfile;
 use self::session::Session;
 use crate::{
     Credentials, Error, NetworkPolicy, PackAnswer, PackReceiver, PackRequest, ReceivePack,
-    Redirects, RefList, RefSource, RemoteUrl, Service, SyncContext, Timeouts,
+    Redirects, RefList, RefSource, RemoteUrl, Service, SyncContext, Timeouts, scoped_workers::lock,
+    transport::ClientOptions,
 };
 
 mod fetch;
@@ -38,15 +39,7 @@ const AGENT: &str = concat!("refsync/", env!("CARGO_PKG_VERSION"));
 /// # Ok::<_, refsync::Error>(())
 /// ```
 pub struct SmartHttp {
-    url: RemoteUrl,
-    credentials: Option<Credentials>,
-    policy: NetworkPolicy,
-    redirects: Redirects,
-    timeouts: Timeouts,
-    extra_roots: Vec<CertificateDer<'static>>,
-    crypto: Option<Arc<CryptoProvider>>,
-    /// Whether a push has shown that the server requires a Content-Length (HTTP 411).
-    says_lengths: Arc<AtomicBool>,
+    options: ClientOptions,
     /// Taken out for the time of a request, so that concurrent runs do not share a session.
     session: Mutex<Option<Session>>,
     given_profile: Option<ServerProfile>,
@@ -62,14 +55,7 @@ impl SmartHttp {
     /// and without credentials in it.
     pub fn new(url: &str) -> Result<Self, Error> {
         Ok(SmartHttp {
-            url: RemoteUrl::parse(url)?,
-            credentials: None,
-            policy: NetworkPolicy::default(),
-            redirects: Redirects::default(),
-            timeouts: Timeouts::default(),
-            extra_roots: Vec::new(),
-            crypto: None,
-            says_lengths: Arc::default(),
+            options: ClientOptions::new(RemoteUrl::parse(url)?),
             session: Mutex::default(),
             given_profile: None,
             profile: Mutex::default(),
@@ -79,7 +65,7 @@ impl SmartHttp {
     /// Drops the session: its connection was made and authenticated under other settings.
     fn start_anew(mut self) -> Self {
         self.session = Mutex::default();
-        self.says_lengths = Arc::default();
+        self.options.says_lengths = Arc::default();
         self.profile = Mutex::new(self.given_profile.clone());
         self
     }
@@ -87,35 +73,37 @@ impl SmartHttp {
     /// Sets the credentials, which are sent to the URL's origin only.
     #[must_use]
     pub fn with_credentials(mut self, credentials: Credentials) -> Self {
-        self.credentials = Some(credentials);
+        self.options.credentials = Some(credentials);
         self.start_anew()
     }
 
     /// Sets the policy for connections. The default is https to public addresses.
     #[must_use]
     pub fn with_network_policy(mut self, policy: NetworkPolicy) -> Self {
-        self.policy = policy;
+        self.options.policy = policy;
         self.start_anew()
     }
 
     /// Sets the redirects that are followed. The default is none.
     #[must_use]
     pub fn with_redirects(mut self, redirects: Redirects) -> Self {
-        self.redirects = redirects;
+        self.options.redirects = redirects;
         self.start_anew()
     }
 
     /// Sets the longest waits for the network.
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.timeouts = timeouts;
+        self.options.timeouts = timeouts;
         self.start_anew()
     }
 
     /// Trusts a further certificate authority, given as DER, in addition to the public ones.
     #[must_use]
     pub fn with_root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
-        self.extra_roots.push(CertificateDer::from(der.into()));
+        self.options
+            .extra_roots
+            .push(CertificateDer::from(der.into()));
         self.start_anew()
     }
 
@@ -123,14 +111,14 @@ impl SmartHttp {
     /// ([`CryptoProvider::install_default`]), or else the one of the feature `ring` or `aws-lc-rs`.
     #[must_use]
     pub fn with_crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
-        self.crypto = Some(provider);
+        self.options.crypto = Some(provider);
         self.start_anew()
     }
 
     /// Starts with the profile that an earlier run returned. A profile of another URL is ignored.
     #[must_use]
     pub fn with_profile(mut self, profile: ServerProfile) -> Self {
-        if *profile.url() == self.url {
+        if profile.url() == self.url() {
             self.given_profile = Some(profile);
         }
         self.start_anew()
@@ -139,28 +127,27 @@ impl SmartHttp {
     /// The profile of the server after a run, for later runs. `None` if a profile would save no request: the
     /// server does not speak v2, it redirects, it was not listed through upload-pack, or the last listing failed.
     pub fn profile(&self) -> Option<ServerProfile> {
-        let profile = self.profile.lock();
-        profile.unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.profile).clone()
     }
 
     fn remember(&self, profile: Option<ServerProfile>) {
-        *self.profile.lock().unwrap_or_else(PoisonError::into_inner) = profile;
+        *lock(&self.profile) = profile;
     }
 
     /// The URL of the repository, as it was given.
     pub fn url(&self) -> &RemoteUrl {
-        &self.url
+        &self.options.url
     }
 }
 
 impl std::fmt::Debug for SmartHttp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SmartHttp")
-            .field("url", &self.url)
-            .field("credentials", &self.credentials)
-            .field("policy", &self.policy)
-            .field("redirects", &self.redirects)
-            .field("timeouts", &self.timeouts)
+            .field("url", &self.options.url)
+            .field("credentials", &self.options.credentials)
+            .field("policy", &self.options.policy)
+            .field("redirects", &self.options.redirects)
+            .field("timeouts", &self.options.timeouts)
             .field("profile", &self.profile())
             .finish_non_exhaustive()
     }
@@ -173,7 +160,7 @@ impl RefSource for SmartHttp {
         prefixes: &[BString],
         run: &SyncContext,
     ) -> Result<RefList, Error> {
-        let _span = tracing::debug_span!("list remote", url = %self.url, ?service).entered();
+        let _span = tracing::debug_span!("list remote", url = %self.url(), ?service).entered();
         if service == Service::ReceivePack {
             return self.list_for_push(run);
         }
@@ -191,7 +178,7 @@ impl RefSource for SmartHttp {
         prefixes: &[BString],
         run: &SyncContext,
     ) -> Result<Option<RefList>, Error> {
-        let _span = tracing::debug_span!("list remote for fetch", url = %self.url).entered();
+        let _span = tracing::debug_span!("list remote for fetch", url = %self.url()).entered();
         self.list_before_push(prefixes, run)
     }
 

@@ -98,7 +98,7 @@ impl Push for &SmartHttp {
     }
 
     fn says_length(&self) -> bool {
-        self.says_lengths.load(Ordering::Relaxed)
+        self.options.says_lengths.load(Ordering::Relaxed)
     }
 
     fn push(

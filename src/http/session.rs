@@ -1,20 +1,21 @@
 //! A session with a server: a connection that is kept, and the services that were advertised on it.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use super::{
     SmartHttp,
     services::{ReceivePackService, UploadPackService},
 };
 use crate::{
-    Error, ErrorKind, RemoteUrl, Service, SyncContext, Traffic,
+    Error, ErrorKind, RemoteUrl, Service, SyncContext,
     protocol::{
         advertisement::{self, Advertisement},
         fetch::shallow_source,
         ls_refs::Listing,
         ref_line::V0Lines,
     },
-    transport::{Call, ClientOptions, CurrentRun, HttpClient, WireCounters},
+    scoped_workers::lock,
+    transport::{Call, HttpClient},
 };
 
 /// A connection, and the services that the server advertised on it.
@@ -23,8 +24,6 @@ pub(super) struct Session {
     /// The URL that requests go to: the given one, unless that redirects.
     pub(super) base: RemoteUrl,
     pub(super) client: HttpClient,
-    current: CurrentRun,
-    counters: Arc<WireCounters>,
     pub(super) upload_pack: Option<UploadPackService>,
     pub(super) receive_pack: Option<ReceivePackService>,
     /// Whether something failed although there is a result.
@@ -32,8 +31,8 @@ pub(super) struct Session {
 }
 
 impl SmartHttp {
-    /// Runs `work` in the session of the run before, or in a new one, and counts what it sends and
-    /// receives. A session in which something failed is not used again.
+    /// Runs `work` in the session of the run before, or in a new one. A session in which something failed is
+    /// not used again.
     pub(super) fn in_session<T>(
         &self,
         run: &SyncContext,
@@ -42,45 +41,26 @@ impl SmartHttp {
         run.check()?;
         let kept = self.kept_session().take();
         let mut session = kept.map_or_else(|| self.open_session(), Ok)?;
-        session.current.set(Some(run.budget().clone()));
-        let before = session.traffic();
+        session.client.set_run(run.budget().clone());
         let done = work(&mut session);
         let is_sound = done.is_ok() && !session.is_broken;
         if is_sound {
             session.client.finish();
-        }
-        session.current.set(None);
-        run.add_traffic(session.traffic_since(before));
-        if is_sound {
             *self.kept_session() = Some(session);
         }
         done
     }
 
     pub(super) fn kept_session(&self) -> MutexGuard<'_, Option<Session>> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.session)
     }
 
     fn open_session(&self) -> Result<Session, Error> {
-        let (current, counters) = (CurrentRun::default(), Arc::new(WireCounters::default()));
-        let client = HttpClient::new(ClientOptions {
-            url: self.url.clone(),
-            credentials: self.credentials.clone(),
-            policy: self.policy.clone(),
-            redirects: self.redirects,
-            timeouts: self.timeouts,
-            extra_roots: self.extra_roots.clone(),
-            crypto: self.crypto.clone(),
-            run: current.clone(),
-            counters: counters.clone(),
-            says_lengths: self.says_lengths.clone(),
-        })?;
+        let options = &self.options;
         Ok(Session {
-            url: self.url.clone(),
-            base: self.url.clone(),
-            client,
-            current,
-            counters,
+            url: options.url.clone(),
+            base: options.url.clone(),
+            client: HttpClient::new(options.clone())?,
             upload_pack: None,
             receive_pack: None,
             is_broken: false,
@@ -151,24 +131,5 @@ impl Session {
         let answer = self.client.discover(&call)?;
         let advertisement = advertisement::read(answer, service, run.limits());
         advertisement.map_err(|err| self.client.take_failure().unwrap_or(err))
-    }
-
-    fn traffic(&self) -> Traffic {
-        Traffic {
-            requests: self.counters.requests(),
-            bytes_sent: self.counters.bytes_sent(),
-            bytes_received: self.counters.bytes_received(),
-            objects: 0,
-        }
-    }
-
-    fn traffic_since(&self, before: Traffic) -> Traffic {
-        let now = self.traffic();
-        Traffic {
-            requests: now.requests - before.requests,
-            bytes_sent: now.bytes_sent - before.bytes_sent,
-            bytes_received: now.bytes_received - before.bytes_received,
-            objects: 0,
-        }
     }
 }

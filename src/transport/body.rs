@@ -2,11 +2,11 @@
 
 use std::{
     io::{self, Read},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
-use super::{response::incomplete, socket::Link};
-use crate::ErrorKind;
+use super::{link::Link, response::incomplete};
+use crate::{ErrorKind, scoped_workers::lock};
 
 /// The body of a response. Clones read on where the others are.
 ///
@@ -43,13 +43,9 @@ impl Read for ResponseBody {
             self.link.failure.record(err)
         })?;
         if read > 0 {
-            self.link.framing.ends();
+            self.link.request().framing.ends();
         }
         *rest = Some(body);
         Ok(read)
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -59,7 +59,7 @@ impl HttpClient {
             self.answer(self.ask(request, None)?, &expected)
         };
         try_discover().map_err(|err| {
-            self.0.link.failure.record(err);
+            self.link.failure.record(err);
             self.take_failure().unwrap_or_else(connection_broke)
         })
     }

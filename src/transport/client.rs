@@ -12,16 +12,18 @@ use ureq::{
 };
 
 use super::{
-    Credentials, CurrentRun, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts, WireCounters,
-    body::{ResponseBody, lock},
+    Credentials, NetworkPolicy, Origin, Redirects, RemoteUrl, Timeouts,
+    body::ResponseBody,
     connect::{Dialer, NoResolver, system_look_up},
     credentials::Authorization,
+    link::Link,
     response::{Head, MAX_WORDS, incomplete},
-    socket::Link,
     tls,
     upload_body::UploadBody,
 };
-use crate::{Error, ErrorKind, protocol::printable};
+use crate::{
+    Error, ErrorKind, Traffic, context::RunBudget, protocol::printable, scoped_workers::lock,
+};
 
 /// GitHub and others decide by the prefix whether a Git client is talking to them.
 const USER_AGENT: &str = concat!("git/refsync-", env!("CARGO_PKG_VERSION"));
@@ -33,7 +35,7 @@ const MAX_HEADER_BYTES: usize = 32 * 1024;
 const WORDS_TIME: Duration = Duration::from_secs(2);
 
 /// The options of [`HttpClient::new`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ClientOptions {
     /// The repository; requests go to its origin and nowhere else.
     pub(crate) url: RemoteUrl,
@@ -46,19 +48,31 @@ pub(crate) struct ClientOptions {
     pub(crate) extra_roots: Vec<CertificateDer<'static>>,
     /// The cryptography for TLS, if it is not to be that of the process or of refsync.
     pub(crate) crypto: Option<Arc<CryptoProvider>>,
-    pub(crate) run: CurrentRun,
-    pub(crate) counters: Arc<WireCounters>,
-    /// Whether the server takes no large body without its length, once that is known.
+    /// Whether a large request has shown that the server requires a Content-Length (HTTP 411).
     pub(crate) says_lengths: Arc<AtomicBool>,
+}
+
+impl ClientOptions {
+    /// Those by default, for this repository.
+    pub(crate) fn new(url: RemoteUrl) -> Self {
+        ClientOptions {
+            url,
+            credentials: None,
+            policy: NetworkPolicy::default(),
+            redirects: Redirects::default(),
+            timeouts: Timeouts::default(),
+            extra_roots: Vec::new(),
+            crypto: None,
+            says_lengths: Arc::default(),
+        }
+    }
 }
 
 /// HTTP to one origin.
 ///
 /// The connection is kept for the next request if the body of the response was read to its end.
 /// [`finish`](HttpClient::finish) sees to that, before each request and after the last one of a run.
-pub(crate) struct HttpClient(pub(super) Inner);
-
-pub(super) struct Inner {
+pub(crate) struct HttpClient {
     agent: ureq::Agent,
     origin: Origin,
     authorization: Option<Arc<Authorization>>,
@@ -87,7 +101,7 @@ impl HttpClient {
             .is_https()
             .then(|| tls::config(roots, options.crypto))
             .transpose()?;
-        let link = Arc::new(Link::new(options.run, options.counters, options.timeouts));
+        let link = Arc::new(Link::new(options.timeouts));
         let dialer = Dialer {
             link: link.clone(),
             policy: options.policy,
@@ -104,7 +118,7 @@ impl HttpClient {
             .user_agent(USER_AGENT)
             .accept_encoding("identity")
             .build();
-        Ok(HttpClient(Inner {
+        Ok(HttpClient {
             agent: ureq::Agent::with_parts(config, dialer, NoResolver),
             origin,
             authorization,
@@ -113,19 +127,24 @@ impl HttpClient {
             link,
             last: Mutex::new(None),
             says_lengths: options.says_lengths,
-        }))
+        })
+    }
+
+    /// From now on requests are those of this run: its time and bytes are used, and it can be cancelled.
+    pub(crate) fn set_run(&self, run: Arc<RunBudget>) {
+        self.link.set_run(run);
     }
 
     /// The first error of the last request. To be preferred over what the readers of its answer make
     /// of it.
     pub(crate) fn take_failure(&self) -> Option<Error> {
-        self.0.link.failure.take()
+        self.link.failure.take()
     }
 
     /// The URL that the repository has moved to, if the last listing was answered with a redirect that
     /// may be followed.
     pub(crate) fn take_moved(&self) -> Option<RemoteUrl> {
-        lock(&self.0.moved).take()
+        lock(&self.moved).take()
     }
 
     /// Ends a run that went well, so that the next one finds its connection.
@@ -134,7 +153,7 @@ impl HttpClient {
     /// for that as for any other byte. What comes instead of the end costs the connection and nothing
     /// else.
     pub(crate) fn finish(&self) {
-        let last = lock(&self.0.last).take();
+        let last = lock(&self.last).take();
         if let Some(mut body) = last
             && !matches!(body.read(&mut [0]), Ok(0))
         {
@@ -145,7 +164,7 @@ impl HttpClient {
 
     /// Gives up on the last answer, and with that on its connection.
     pub(crate) fn abandon(&self) {
-        if let Some(body) = lock(&self.0.last).take() {
+        if let Some(body) = lock(&self.last).take() {
             body.abandon();
         }
     }
@@ -158,8 +177,8 @@ impl HttpClient {
     ) -> Result<ResponseBody, Error> {
         self.head(&response).check_content_type(content_type)?;
         let body = response.into_body().into_reader();
-        let body = ResponseBody::new(self.0.link.clone(), body);
-        *lock(&self.0.last) = Some(body.clone());
+        let body = ResponseBody::new(self.link.clone(), body);
+        *lock(&self.last) = Some(body.clone());
         Ok(body)
     }
 
@@ -185,7 +204,7 @@ impl HttpClient {
     ) -> Result<Response<Body>, Error> {
         let first = self.try_exchange(request.clone(), body.as_deref_mut());
         let is_repeatable = first.is_err()
-            && self.0.link.was_forgotten()
+            && self.link.was_forgotten()
             && body.as_deref_mut().is_none_or(UploadBody::rewind);
         if !is_repeatable {
             return first;
@@ -200,21 +219,14 @@ impl HttpClient {
         mut request: Request<()>,
         body: Option<&mut UploadBody<'_>>,
     ) -> Result<Response<Body>, Error> {
-        let Inner {
-            agent,
-            origin,
-            authorization,
-            redirects,
-            link,
-            ..
-        } = &self.0;
+        let HttpClient { origin, link, .. } = self;
         if Origin::of(request.uri()).as_ref() != Some(origin) {
             return Err(Error::new(
                 ErrorKind::Forbidden,
                 format!("requests go to {origin} only"),
             ));
         }
-        if let Some(authorization) = authorization {
+        if let Some(authorization) = &self.authorization {
             let stand_in = authorization.stand_in().clone();
             let headers = request.headers_mut();
             headers.insert(header::AUTHORIZATION, stand_in);
@@ -227,18 +239,23 @@ impl HttpClient {
             status = tracing::field::Empty,
         );
         let _in_span = span.enter();
-        link.run.check()?;
+        link.run().check()?;
         link.begin_request();
-        link.counters.count_request();
+        link.run().add_traffic(Traffic {
+            requests: 1,
+            ..Traffic::default()
+        });
         let asked = (*request.method() == Method::GET).then(|| request.uri().clone());
         let response = match body {
-            Some(body) => agent.run(request.map(|()| SendBody::from_reader(body))),
-            None => agent.run(request),
+            Some(body) => self
+                .agent
+                .run(request.map(|()| SendBody::from_reader(body))),
+            None => self.agent.run(request),
         };
         let response = response.map_err(|err| incomplete(err, ErrorKind::NotAGitServer))?;
         span.record("status", response.status().as_u16());
         let head = self.head(&response);
-        *lock(&self.0.moved) = asked.and_then(|asked| head.moved(*redirects, &asked));
+        *lock(&self.moved) = asked.and_then(|asked| head.moved(self.redirects, &asked));
         Ok(response)
     }
 
@@ -256,18 +273,18 @@ impl HttpClient {
         if !head.is_plain_text() {
             return String::new();
         }
-        let authorization = self.0.authorization.as_ref();
+        let authorization = self.authorization.as_ref();
         // As much more as it takes to recognise a secret at the end.
         let most = MAX_WORDS + authorization.map_or(0, |authorization| authorization.len());
         let earlier = self.take_failure();
-        self.0.link.wait_at_most(WORDS_TIME);
+        self.link.wait_at_most(WORDS_TIME);
         let mut words = Vec::new();
         // What has come before it failed will do.
         let read = body.as_reader().take(most as u64).read_to_end(&mut words);
         tracing::trace!(?read, "the text of a refusal");
         self.take_failure();
         if let Some(earlier) = earlier {
-            self.0.link.failure.record(earlier);
+            self.link.failure.record(earlier);
         }
         if self.repeats_secret(&words) {
             return String::new();
@@ -278,7 +295,7 @@ impl HttpClient {
 
     /// Whether the credentials are in a server's text.
     pub(crate) fn repeats_secret(&self, text: &[u8]) -> bool {
-        let authorization = self.0.authorization.as_ref();
+        let authorization = self.authorization.as_ref();
         authorization.is_some_and(|authorization| authorization.is_in(text))
     }
 
@@ -286,7 +303,7 @@ impl HttpClient {
         Head {
             status: response.status(),
             headers: response.headers(),
-            authorized: self.0.authorization.is_some(),
+            authorized: self.authorization.is_some(),
         }
     }
 }
@@ -294,8 +311,8 @@ impl HttpClient {
 impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpClient")
-            .field("origin", &self.0.origin)
-            .field("authorized", &self.0.authorization.is_some())
+            .field("origin", &self.origin)
+            .field("authorized", &self.authorization.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
+use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 use ureq::{
     config::Config,
     http::Uri,
@@ -21,7 +21,8 @@ use super::{
     NetworkPolicy, Origin,
     background::{Slot, THREADS, Threads},
     credentials::Authorization,
-    socket::{Deadline, Link, POLL, Socket, connection_broke},
+    link::Link,
+    socket::{Deadline, POLL, Socket, connection_broke},
 };
 use crate::{Error, ErrorKind};
 
@@ -46,18 +47,19 @@ pub(super) fn system_look_up() -> LookUp {
 }
 
 impl Dialer {
-    fn dial(&self, origin: &Origin) -> Result<Stream, Error> {
+    /// A connection, and the TLS on it for `https`.
+    fn dial(&self, origin: &Origin) -> Result<(Socket, Option<Box<ClientConnection>>), Error> {
         self.policy.check_scheme(origin)?;
         let deadline = Deadline::after(self.link.timeouts.connect);
         let addresses = self.resolve(origin, deadline)?;
         let mut socket = self.connect(origin, addresses, deadline)?;
-        if !origin.is_https() {
-            socket.established();
-            return Ok(Stream::Plain(socket));
-        }
-        let mut tls = self.handshake(origin, socket)?;
-        tls.sock.established();
-        Ok(Stream::Tls(Box::new(tls)))
+        let tls = if origin.is_https() {
+            Some(Box::new(self.handshake(origin, &mut socket)?))
+        } else {
+            None
+        };
+        socket.established();
+        Ok((socket, tls))
     }
 
     fn resolve(&self, origin: &Origin, deadline: Deadline) -> Result<Vec<SocketAddr>, Error> {
@@ -104,11 +106,7 @@ impl Dialer {
             })
     }
 
-    fn handshake(
-        &self,
-        origin: &Origin,
-        mut socket: Socket,
-    ) -> Result<StreamOwned<ClientConnection, Socket>, Error> {
+    fn handshake(&self, origin: &Origin, socket: &mut Socket) -> Result<ClientConnection, Error> {
         let failed = || {
             Error::new(
                 ErrorKind::Tls,
@@ -120,8 +118,8 @@ impl Dialer {
         let tls = self.tls.clone().ok_or_else(failed)?;
         let mut connection =
             ClientConnection::new(tls, name).map_err(|err| failed().with_source(err))?;
-        match connection.complete_io(&mut socket) {
-            Ok(_) => Ok(StreamOwned::new(connection, socket)),
+        match connection.complete_io(socket) {
+            Ok(_) => Ok(connection),
             Err(err) if is_tls(&err) => Err(failed().with_source(err)),
             Err(err) => Err(connection_broke().with_source(err)),
         }
@@ -136,7 +134,7 @@ impl Dialer {
         doing: &str,
     ) -> Result<Slot, Error> {
         loop {
-            self.link.run.check()?;
+            self.link.run().check()?;
             if let Some(slot) = threads.slot() {
                 return Ok(slot);
             }
@@ -168,7 +166,7 @@ impl Dialer {
             })
             .map_err(|err| Error::io("starting a thread", err))?;
         loop {
-            self.link.run.check()?;
+            self.link.run().check()?;
             match receiver.recv_timeout(POLL) {
                 Ok(done) => return Ok(done),
                 Err(_) if deadline.is_over() => return Err(deadline.exceeded(kind, doing)),
@@ -218,13 +216,14 @@ impl Connector for Dialer {
         details: &ConnectionDetails<'_>,
         _chained: Option<()>,
     ) -> Result<Option<Wire>, ureq::Error> {
-        self.link.is_new.set(true);
+        self.link.request().is_new_connection = true;
         let origin = Origin::of(details.uri).ok_or(ureq::Error::HostNotFound)?;
-        let stream = self
+        let (socket, tls) = self
             .dial(&origin)
             .map_err(|err| self.link.failure.record(err))?;
         Ok(Some(Wire {
-            stream,
+            socket,
+            tls,
             link: self.link.clone(),
             authorization: self.authorization.clone(),
             buffers: LazyBuffers::new(
@@ -264,16 +263,12 @@ impl Resolver for NoResolver {
 /// ureq's own timeouts are not in use: the socket has the time in hand.
 #[derive(Debug)]
 pub(super) struct Wire {
-    stream: Stream,
+    socket: Socket,
+    /// `None` for plain HTTP.
+    tls: Option<Box<ClientConnection>>,
     link: Arc<Link>,
     authorization: Option<Arc<Authorization>>,
     buffers: LazyBuffers,
-}
-
-#[derive(Debug)]
-enum Stream {
-    Plain(Socket),
-    Tls(Box<StreamOwned<ClientConnection, Socket>>),
 }
 
 impl Wire {
@@ -304,17 +299,18 @@ impl Transport for Wire {
         let authorization = self
             .authorization
             .as_ref()
-            .filter(|_| !self.link.head_is_out.get());
+            .filter(|_| !self.link.request().head_is_out);
         let parts = match authorization.and_then(|authorization| authorization.put_in(output)) {
             Some(parts) => {
-                self.link.head_is_out.set(true);
+                self.link.request().head_is_out = true;
                 parts
             }
             None => [output, b"", b""],
         };
-        let sent = match &mut self.stream {
-            Stream::Plain(socket) => write_parts(socket, parts),
-            Stream::Tls(tls) => write_parts(tls, parts),
+        let socket = &mut self.socket;
+        let sent = match &mut self.tls {
+            Some(tls) => write_parts(&mut rustls::Stream::new(&mut **tls, socket), parts),
+            None => write_parts(socket, parts),
         };
         sent.map_err(|err| self.broken(err))
     }
@@ -323,29 +319,26 @@ impl Transport for Wire {
         let input = self.buffers.input_append_buf();
         // An end without TLS's close_notify is an error here. ureq would take it for the regular end
         // of a body that has no length, which anyone on the way could forge.
-        let received = match &mut self.stream {
-            Stream::Plain(socket) => socket.read(input),
-            Stream::Tls(tls) => tls.read(input),
+        let socket = &mut self.socket;
+        let received = match &mut self.tls {
+            Some(tls) => rustls::Stream::new(&mut **tls, socket).read(input),
+            None => socket.read(input),
         };
         let received = received.map_err(|err| self.broken(err))?;
-        if received == 0 {
-            self.link.hung_up.set(true);
-        }
-        let framing = self.link.framing.add(received);
+        let mut request = self.link.request();
+        request.hung_up |= received == 0;
+        let framing = request.framing.add(received);
         framing.map_err(|err| self.link.failure.record(err))?;
         self.buffers.input_appended(received);
         Ok(received > 0)
     }
 
     fn is_open(&mut self) -> bool {
-        match &self.stream {
-            Stream::Plain(socket) => socket.is_open(),
-            Stream::Tls(tls) => tls.sock.is_open(),
-        }
+        self.socket.is_open()
     }
 
     fn is_tls(&self) -> bool {
-        matches!(self.stream, Stream::Tls(_))
+        self.tls.is_some()
     }
 }
 

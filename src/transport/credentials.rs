@@ -20,60 +20,44 @@ const BASIC: &str = "Basic ";
 /// A username with a `:`, a control character in any part, and an empty secret are refused with
 /// [`ErrorKind::InvalidOptions`] before a request is sent.
 #[derive(Clone)]
-pub struct Credentials(Kind);
-
-#[derive(Clone)]
-enum Kind {
-    Token { token: String, username: String },
-    UsernamePassword { username: String, password: String },
+pub struct Credentials {
+    username: String,
+    /// The token, or the password.
+    secret: String,
+    is_token: bool,
 }
 
 impl Credentials {
     /// A token, sent with the username `x-access-token`, which the large forges accept.
     pub fn token(token: impl Into<String>) -> Self {
-        Credentials(Kind::Token {
-            token: token.into(),
+        Credentials {
             username: "x-access-token".into(),
-        })
+            secret: token.into(),
+            is_token: true,
+        }
     }
 
     /// A username and a password.
     pub fn username_password(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Credentials(Kind::UsernamePassword {
+        Credentials {
             username: username.into(),
-            password: password.into(),
-        })
+            secret: password.into(),
+            is_token: false,
+        }
     }
 
     /// Replaces the username, for servers that require a certain one with a token.
     #[must_use]
     pub fn with_username(mut self, name: impl Into<String>) -> Self {
-        match &mut self.0 {
-            Kind::Token { username, .. } | Kind::UsernamePassword { username, .. } => {
-                *username = name.into();
-            }
-        }
+        self.username = name.into();
         self
-    }
-
-    fn username(&self) -> &str {
-        match &self.0 {
-            Kind::Token { username, .. } | Kind::UsernamePassword { username, .. } => username,
-        }
-    }
-
-    fn secret(&self) -> &str {
-        match &self.0 {
-            Kind::Token { token: secret, .. }
-            | Kind::UsernamePassword {
-                password: secret, ..
-            } => secret,
-        }
     }
 
     /// The value of the `Authorization` header, marked as sensitive.
     pub(super) fn authorization(&self) -> Result<HeaderValue, Error> {
-        let (username, secret) = (self.username(), self.secret());
+        let Credentials {
+            username, secret, ..
+        } = self;
         if let Some(complaint) = complaint(username, secret) {
             return Err(Error::new(ErrorKind::InvalidOptions, complaint));
         }
@@ -104,7 +88,7 @@ impl Authorization {
         Ok(Authorization {
             value: credentials.authorization()?,
             stand_in,
-            secret: credentials.secret().to_owned(),
+            secret: credentials.secret.clone(),
         })
     }
 
@@ -157,9 +141,10 @@ fn complaint(username: &str, secret: &str) -> Option<&'static str> {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Kind::Token { .. } => "Credentials::Token(..)",
-            Kind::UsernamePassword { .. } => "Credentials::UsernamePassword(..)",
+        f.write_str(if self.is_token {
+            "Credentials::Token(..)"
+        } else {
+            "Credentials::UsernamePassword(..)"
         })
     }
 }

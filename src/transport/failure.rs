@@ -1,9 +1,6 @@
-use std::{
-    io,
-    sync::{Mutex, PoisonError},
-};
+use std::{io, sync::Mutex};
 
-use crate::Error;
+use crate::{Error, scoped_workers::lock};
 
 /// The first error of the current request.
 ///
@@ -18,16 +15,12 @@ impl Failure {
     /// its kind is `Other` because ureq and rustls give some kinds a meaning, such as end of file.
     pub(super) fn record(&self, err: Error) -> io::Error {
         let stand_in = io::Error::other(err.to_string());
-        self.slot().get_or_insert(err);
+        lock(&self.0).get_or_insert(err);
         stand_in
     }
 
     pub(super) fn take(&self) -> Option<Error> {
-        self.slot().take()
-    }
-
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Error>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).take()
     }
 }
 

@@ -16,8 +16,8 @@ mod call;
 mod client;
 mod connect;
 mod credentials;
-mod current_run;
 mod failure;
+mod link;
 mod pace;
 mod policy;
 mod redirect;
@@ -28,12 +28,10 @@ mod tls;
 mod upload;
 mod upload_body;
 mod url;
-mod wire_counters;
 
 pub(crate) use call::Call;
 pub(crate) use client::{ClientOptions, HttpClient};
 pub use credentials::Credentials;
-pub(crate) use current_run::CurrentRun;
 pub use policy::{IpNetwork, NetworkPolicy};
 pub use redirect::Redirects;
 #[cfg(any(test, fuzzing))]
@@ -41,7 +39,6 @@ pub(crate) use redirect::moved_within_origin;
 pub use timeouts::Timeouts;
 pub(crate) use upload::Unanswered;
 pub use url::{Origin, RemoteUrl};
-pub(crate) use wire_counters::WireCounters;
 
 #[cfg(test)]
 mod tests;

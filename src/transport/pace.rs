@@ -1,44 +1,30 @@
-use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::Timeouts;
 use crate::{Error, ErrorKind};
 
 /// The pace of bytes, as far as it is up to the other side: only the time spent waiting for it counts.
 #[derive(Debug, Default)]
-pub(super) struct Pace(Mutex<Window>);
-
-#[derive(Debug, Default)]
-struct Window {
+pub(super) struct Pace {
     waited: Duration,
     moved: u64,
 }
 
 impl Pace {
-    pub(super) fn start_over(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Window::default();
-    }
-
     /// So many bytes have moved after a wait. Fails if they were too few in the window that ends
     /// with it.
     pub(super) fn add(
-        &self,
+        &mut self,
         waited: Duration,
         moved: usize,
         timeouts: &Timeouts,
     ) -> Result<(), Error> {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        window.waited += waited;
-        window.moved += moved as u64;
-        if window.waited < timeouts.rate_window {
+        self.waited += waited;
+        self.moved += moved as u64;
+        if self.waited < timeouts.rate_window {
             return Ok(());
         }
-        let Window { waited, moved } = std::mem::take(&mut *window);
+        let Pace { waited, moved } = std::mem::take(self);
         if u128::from(moved) * 1000 >= u128::from(timeouts.min_rate) * waited.as_millis() {
             return Ok(());
         }
@@ -56,25 +42,25 @@ const MAX_FRAMING: u64 = 256 * 1024;
 /// Bytes received since there were any for the caller, and so around the answer but for what is
 /// buffered.
 #[derive(Debug, Default)]
-pub(super) struct Framing(AtomicU64);
+pub(super) struct Framing(u64);
 
 impl Framing {
-    pub(super) fn add(&self, bytes: usize) -> Result<(), Error> {
-        let before = self.0.fetch_add(bytes as u64, Ordering::Relaxed);
-        if before + bytes as u64 <= MAX_FRAMING {
+    pub(super) fn add(&mut self, bytes: usize) -> Result<(), Error> {
+        self.0 += bytes as u64;
+        if self.0 <= MAX_FRAMING {
             return Ok(());
         }
         let text = format!("more than {MAX_FRAMING} bytes of HTTP around the answer");
         Err(Error::new(ErrorKind::BudgetExceeded, text))
     }
 
-    pub(super) fn ends(&self) {
-        self.0.store(0, Ordering::Relaxed);
+    pub(super) fn ends(&mut self) {
+        self.0 = 0;
     }
 
     /// Whether nothing has been received, while there is nothing for the caller yet.
     pub(super) fn is_untouched(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+        self.0 == 0
     }
 }
 
@@ -104,7 +90,7 @@ mod tests {
             (&[(5, 50)], false),
         ];
         for (steps, is_slow) in table {
-            let pace = Pace::default();
+            let mut pace = Pace::default();
             let mut step = steps.iter().map(|(seconds, moved)| {
                 let added = pace.add(second * *seconds, *moved, &timeouts());
                 added.is_err()
@@ -118,7 +104,7 @@ mod tests {
 
     #[test]
     fn framing_has_a_limit_and_ends_with_the_first_byte_of_the_body() {
-        let framing = Framing::default();
+        let mut framing = Framing::default();
         let most = 256 * 1024;
         assert!(framing.add(most).is_ok());
         assert!(framing.add(1).is_err());

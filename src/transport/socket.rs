@@ -1,99 +1,15 @@
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{
-    CurrentRun, Timeouts, WireCounters,
-    failure::Failure,
-    pace::{Framing, Pace},
-};
-use crate::{Error, ErrorKind};
+use super::link::Link;
+use crate::{Error, ErrorKind, Traffic};
 
 /// The time between two looks of a wait at the cancel flag and the clock.
 pub(super) const POLL: Duration = Duration::from_millis(50);
-
-/// The state that a client shares with all of its connections.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) run: CurrentRun,
-    pub(super) counters: Arc<WireCounters>,
-    pub(super) failure: Failure,
-    pub(super) timeouts: Timeouts,
-    pub(super) pace: Pace,
-    pub(super) framing: Framing,
-    /// Whether the connection was made for the current request.
-    pub(super) is_new: Flag,
-    /// Whether the credentials of the current request have been sent.
-    pub(super) head_is_out: Flag,
-    /// Whether the server has closed the connection of the current request.
-    pub(super) hung_up: Flag,
-    /// Until when the rest of the current answer is waited for, where that is not worth much.
-    patience: Mutex<Option<Deadline>>,
-}
-
-impl Link {
-    pub(super) fn new(run: CurrentRun, counters: Arc<WireCounters>, timeouts: Timeouts) -> Self {
-        Link {
-            run,
-            counters,
-            failure: Failure::default(),
-            timeouts,
-            pace: Pace::default(),
-            framing: Framing::default(),
-            is_new: Flag::default(),
-            head_is_out: Flag::default(),
-            hung_up: Flag::default(),
-            patience: Mutex::default(),
-        }
-    }
-
-    pub(super) fn begin_request(&self) {
-        for flag in [&self.is_new, &self.head_is_out, &self.hung_up] {
-            flag.set(false);
-        }
-        self.set_patience(None);
-        self.pace.start_over();
-        self.framing.ends();
-    }
-
-    /// Whether the current request has found its connection closed: one that had served others, and
-    /// on which not a byte has come back.
-    pub(super) fn was_forgotten(&self) -> bool {
-        self.hung_up.get() && !self.is_new.get() && self.framing.is_untouched()
-    }
-
-    /// From now on until the next request, nothing is waited for longer than that.
-    pub(super) fn wait_at_most(&self, time: Duration) {
-        self.set_patience(Some(Deadline::after(time)));
-    }
-
-    fn set_patience(&self, until: Option<Deadline>) {
-        *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = until;
-    }
-
-    fn patience(&self) -> Option<Deadline> {
-        *self.patience.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Flag(AtomicBool);
-
-impl Flag {
-    pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set(&self, value: bool) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-}
 
 /// A TCP connection whose reads and writes end when the run is cancelled or nothing moves.
 ///
@@ -157,11 +73,11 @@ impl Socket {
         use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
         let idle = Deadline::after(self.link.timeouts.idle);
         loop {
-            self.link.run.check()?;
+            self.link.run().check()?;
             match op(&self.stream) {
                 Ok(moved) => {
-                    let timeouts = &self.link.timeouts;
-                    self.link.pace.add(idle.elapsed(), moved, timeouts)?;
+                    let pace = &mut self.link.request().pace;
+                    pace.add(idle.elapsed(), moved, &self.link.timeouts)?;
                     return Ok(moved);
                 }
                 Err(err) if matches!(err.kind(), WouldBlock | TimedOut | Interrupted) => {}
@@ -172,7 +88,7 @@ impl Socket {
             {
                 return Err(setup.exceeded(ErrorKind::Connect, "the TLS handshake"));
             }
-            let waits = [Some(idle), self.link.patience()];
+            let waits = [Some(idle), self.link.request().patience];
             if let Some(over) = waits.into_iter().flatten().find(Deadline::is_over) {
                 return Err(over.exceeded(ErrorKind::Network, "waiting for the server"));
             }
@@ -189,11 +105,10 @@ impl Read for Socket {
             read
         });
         if hung_up {
-            self.link.hung_up.set(true);
+            self.link.request().hung_up = true;
         }
         let received = received?;
-        self.link.counters.count_received(received);
-        if let Err(err) = self.link.run.received(received) {
+        if let Err(err) = self.link.run().received(received) {
             self.broken = true;
             return Err(self.link.failure.record(err));
         }
@@ -216,9 +131,12 @@ impl Write for Socket {
         })?;
         if hung_up {
             self.is_mute = true;
-            self.link.hung_up.set(true);
+            self.link.request().hung_up = true;
         } else {
-            self.link.counters.count_sent(sent);
+            self.link.run().add_traffic(Traffic {
+                bytes_sent: sent as u64,
+                ..Traffic::default()
+            });
         }
         Ok(sent)
     }
@@ -277,6 +195,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::transport::Timeouts;
 
     fn connected() -> (Socket, TcpStream, Arc<Link>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -287,7 +206,7 @@ mod tests {
             idle: POLL,
             ..Timeouts::default()
         };
-        let link = Arc::new(Link::new(CurrentRun::default(), Arc::default(), timeouts));
+        let link = Arc::new(Link::new(timeouts));
         let socket =
             Socket::new(stream, link.clone(), Deadline::after(Duration::MAX)).expect("a socket");
         (socket, peer, link)
@@ -324,6 +243,6 @@ mod tests {
         peer.write_all(b"too late").expect("sent");
         socket.read(&mut [0]).expect_err("failed for good");
         assert!(!socket.is_open());
-        assert_eq!(link.counters.bytes_received(), 0);
+        assert_eq!(link.run().traffic().bytes_received, 0);
     }
 }

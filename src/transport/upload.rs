@@ -53,13 +53,13 @@ impl HttpClient {
     ) -> Result<Answer, Unanswered> {
         self.finish();
         self.take_failure();
-        let mut upload = UploadBody::new(body, &self.0.link);
+        let mut upload = UploadBody::new(body, &self.link);
         upload.moves_refs = call.moves_refs;
         let answer = self.try_upload(call, &mut upload);
         let is_repeated = upload.was_over;
         let answer = answer.map(|body| Answer { body, is_repeated });
         answer.map_err(|err| {
-            self.0.link.failure.record(err);
+            self.link.failure.record(err);
             let error = self.take_failure().unwrap_or_else(connection_broke);
             let may_have_acted = is_repeated || upload.is_over() && !is_refusal(error.kind());
             Unanswered {
@@ -81,7 +81,7 @@ impl HttpClient {
 
     /// Whether large bodies are sent with their length, since the server has refused one without it.
     pub(crate) fn says_lengths(&self) -> bool {
-        self.0.says_lengths.load(Ordering::Relaxed)
+        self.says_lengths.load(Ordering::Relaxed)
     }
 
     fn try_upload(
@@ -97,7 +97,7 @@ impl HttpClient {
         let is_chunked = upload.length.is_none();
         let response = self.post(call, upload)?;
         if is_chunked && response.status() == StatusCode::LENGTH_REQUIRED {
-            self.0.says_lengths.store(true, Ordering::Relaxed);
+            self.says_lengths.store(true, Ordering::Relaxed);
         }
         let response = self.accept(response)?;
         if !upload.is_over() {
@@ -123,7 +123,7 @@ impl HttpClient {
     /// Fails if the server would take no request at all.
     fn takes_chunks(&self, call: &Call<'_>) -> Result<bool, Error> {
         let mut flush = &b"0000"[..];
-        let mut probe = UploadBody::new(&mut flush, &self.0.link);
+        let mut probe = UploadBody::new(&mut flush, &self.link);
         probe.read_ahead()?;
         probe.length = None;
         let response = self.post(call, &mut probe)?;

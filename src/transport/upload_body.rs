@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, Cursor, Read, Seek as _, Write as _},
 };
 
-use super::socket::Link;
+use super::link::Link;
 use crate::Error;
 
 /// The size of a body up to which it is sent in one piece and with its length, as git's
@@ -91,12 +91,12 @@ impl<'a> UploadBody<'a> {
     /// Puts all of it into a file without a name, and goes on from there.
     pub(super) fn set_aside(&mut self) -> Result<(), Error> {
         let failed = |err| Error::io("keeping the body of a request", err);
-        let mut file = self.link.run.temporary_file().map_err(failed)?;
+        let mut file = self.link.run().temporary_file().map_err(failed)?;
         let mut part = std::mem::take(self.ahead.get_mut());
         let mut length = 0;
         loop {
             length += part.len() as u64;
-            self.link.run.check_disk(length)?;
+            self.link.run().check_disk(length)?;
             file.write_all(&part).map_err(failed)?;
             if self.rest_is_over {
                 break;
@@ -115,7 +115,7 @@ impl<'a> UploadBody<'a> {
         if self.rest_is_over {
             return Ok(0);
         }
-        self.link.run.check()?;
+        self.link.run().check()?;
         let read = self.rest.read(buf).map_err(body_failed)?;
         self.rest_is_over = self.rest.fill_buf().map_err(body_failed)?.is_empty();
         Ok(read)
@@ -133,13 +133,13 @@ impl Read for UploadBody<'_> {
         let mut read = self.ahead.read(buf)?;
         // For a server that has hung up nothing more is worth being made. The end that ureq sees
         // then is one that the server doesn't.
-        if read == 0 && !self.link.hung_up.get() {
+        if read == 0 && !self.link.request().hung_up {
             self.rest_has_begun |= !self.rest_is_over;
             let failure = &self.link.failure;
             read = self.read_rest(buf).map_err(|err| failure.record(err))?;
         }
         if self.moves_refs && self.is_over() {
-            self.link.run.settle();
+            self.link.run().settle();
         }
         Ok(read)
     }
@@ -147,15 +147,13 @@ impl Read for UploadBody<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::transport::{CurrentRun, Timeouts};
+    use crate::transport::Timeouts;
 
     /// A connection may be found closed only once the body is under way.
     #[test]
     fn what_was_set_aside_can_be_begun_again() {
-        let link = Link::new(CurrentRun::default(), Arc::default(), Timeouts::default());
+        let link = Link::new(Timeouts::default());
         let bytes: Vec<u8> = (0..POST_BUFFER as u32 + 9)
             .flat_map(u32::to_be_bytes)
             .collect();
@@ -176,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_end_is_known_before_the_last_bytes_are_out() {
-        let link = Link::new(CurrentRun::default(), Arc::default(), Timeouts::default());
+        let link = Link::new(Timeouts::default());
         for length in [1, 1000, POST_BUFFER + 100_000] {
             let bytes = vec![b'x'; length];
             let mut body = BufReader::with_capacity(1000, &*bytes);

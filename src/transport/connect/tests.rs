@@ -7,15 +7,11 @@ use std::{
 };
 
 use super::*;
-use crate::transport::{CurrentRun, Timeouts};
+use crate::transport::Timeouts;
 
 fn dialer() -> Dialer {
     Dialer {
-        link: Arc::new(Link::new(
-            CurrentRun::default(),
-            Arc::default(),
-            Timeouts::default(),
-        )),
+        link: Arc::new(Link::new(Timeouts::default())),
         policy: NetworkPolicy::any(),
         tls: None,
         authorization: None,
@@ -27,7 +23,7 @@ fn dialer() -> Dialer {
 fn a_lookup_that_never_returns_is_left_behind_when_cancelled() {
     let dialer = dialer();
     let flag = Arc::new(AtomicBool::new(false));
-    dialer.link.run.set_cancelled_by(flag.clone());
+    dialer.link.set_cancelled_by(flag.clone());
     let (_never_used, never) = channel::<()>();
     let day = Deadline::after(Duration::from_secs(86_400));
     let err = dialer
@@ -63,7 +59,7 @@ fn a_lookup_that_never_returns_is_left_behind_when_the_run_is_out_of_time() {
         ..crate::Limits::default()
     };
     let run = crate::context::RunBudget::new(Arc::default(), limits);
-    dialer.link.run.set(Some(Arc::new(run)));
+    dialer.link.set_run(Arc::new(run));
     let (_never_used, never) = channel::<()>();
     let day = Deadline::after(Duration::from_secs(86_400));
     let left = dialer.in_background(&THREADS, day, ErrorKind::Dns, "looking up x", move || {

@@ -5,24 +5,19 @@ use super::*;
 #[test]
 fn requests_share_a_connection_and_are_metered() {
     let server = Server::start([Step::Answer(ok("one")), Step::Answer(ok("two"))]);
-    let options = options(&server.url());
-    let counters = options.counters.clone();
-    let client = HttpClient::new(options).expect("a client");
+    let client = client(&server.url());
     assert_eq!(get(&client, &server.url()).expect("an answer"), "one");
     assert_eq!(get(&client, &server.url()).expect("an answer"), "two");
 
     assert_eq!(server.connections(), 1);
-    assert_eq!(counters.requests(), 2);
+    let traffic = client.link.run().traffic();
+    assert_eq!(traffic.requests, 2);
     assert_eq!(
-        counters.bytes_received(),
+        traffic.bytes_received,
         (ok("one").len() + ok("two").len()) as u64
     );
     let sent: usize = server.requests().iter().map(|text| text.len()).sum();
-    assert!(
-        counters.bytes_sent() >= sent as u64,
-        "{}",
-        counters.bytes_sent()
-    );
+    assert!(traffic.bytes_sent >= sent as u64, "{}", traffic.bytes_sent);
 }
 
 #[test]

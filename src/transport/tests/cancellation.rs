@@ -19,9 +19,8 @@ fn while_waiting_for_an_answer_or_the_rest_of_it() {
     for sent in [String::new(), ok_head("Content-Length: 100\r\n") + "some"] {
         let (flag, raise) = raised_by();
         let server = Server::start([Step::Stall(sent.into(), raise)]);
-        let options = options(&server.url());
-        options.run.set_cancelled_by(flag);
-        let client = HttpClient::new(options).expect("a client");
+        let client = client(&server.url());
+        client.link.set_cancelled_by(flag);
         let err = get(&client, &server.url()).expect_err("cancelled");
         assert_eq!(err.kind(), ErrorKind::Cancelled);
     }
@@ -40,9 +39,8 @@ fn during_the_tls_handshake() {
         raise();
         while matches!(stream.read(&mut [0]), Ok(1)) {}
     });
-    let options = options(&url);
-    options.run.set_cancelled_by(flag);
-    let client = HttpClient::new(options).expect("a client");
+    let client = client(&url);
+    client.link.set_cancelled_by(flag);
     let err = get(&client, &url).expect_err("cancelled");
     assert_eq!(err.kind(), ErrorKind::Cancelled);
 }
@@ -76,9 +74,8 @@ fn while_writing_to_a_server_that_does_not_read() {
         raise();
         (listener, connection)
     });
-    let options = options(&url);
-    options.run.set_cancelled_by(flag);
-    let client = HttpClient::new(options).expect("a client");
+    let client = client(&url);
+    client.link.set_cancelled_by(flag);
     let err = post(&client, &url, &vec![0; 64 * 1024 * 1024]).expect_err("cancelled");
     assert_eq!(err.kind(), ErrorKind::Cancelled);
     drop(held.join());
@@ -87,17 +84,19 @@ fn while_writing_to_a_server_that_does_not_read() {
 #[test]
 fn before_anything_is_sent_and_not_in_the_next_run() {
     let server = Server::start([Step::Answer(ok("one")), Step::Answer(ok("two"))]);
-    let options = options(&server.url());
-    let run = options.run.clone();
-    let client = HttpClient::new(options).expect("a client");
+    let client = client(&server.url());
     get(&client, &server.url()).expect("an answer");
 
-    run.set_cancelled_by(Arc::new(AtomicBool::new(true)));
+    client
+        .link
+        .set_cancelled_by(Arc::new(AtomicBool::new(true)));
     let err = get(&client, &server.url()).expect_err("cancelled");
     assert_eq!(err.kind(), ErrorKind::Cancelled);
     assert_eq!(server.requests().len(), 1);
 
-    run.set_cancelled_by(Arc::new(AtomicBool::new(false)));
+    client
+        .link
+        .set_cancelled_by(Arc::new(AtomicBool::new(false)));
     assert_eq!(get(&client, &server.url()).expect("an answer"), "two");
     assert_eq!(server.connections(), 1, "the connection outlives the run");
 }

@@ -12,26 +12,15 @@ mod uploads;
 use std::{io::Read as _, sync::Arc, time::Duration};
 
 use self::server::{Server, Step};
-use super::{
-    Call, ClientOptions, CurrentRun, HttpClient, NetworkPolicy, Redirects, RemoteUrl, Timeouts,
-    WireCounters,
-};
+use super::{Call, ClientOptions, HttpClient, NetworkPolicy, RemoteUrl, Timeouts};
 use crate::{Error, ErrorKind};
 
 const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
 
 fn options(url: &str) -> ClientOptions {
     ClientOptions {
-        url: RemoteUrl::parse(url).expect("a valid URL"),
-        credentials: None,
         policy: NetworkPolicy::any(),
-        redirects: Redirects::default(),
-        timeouts: Timeouts::default(),
-        extra_roots: Vec::new(),
-        crypto: None,
-        run: CurrentRun::default(),
-        counters: Arc::new(WireCounters::default()),
-        says_lengths: Arc::default(),
+        ..ClientOptions::new(RemoteUrl::parse(url).expect("a valid URL"))
     }
 }
 

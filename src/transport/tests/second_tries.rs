@@ -110,15 +110,12 @@ fn a_server_that_takes_no_chunks_gets_the_length() {
     assert!(server.last_body() == body);
 
     let server = Server::start([no_chunks(), Step::Answer(done("thanks"))]);
-    let options = options(&server.url());
+    let client = client(&server.url());
     let limits = Limits {
         quarantine_bytes: 2 * MIB,
         ..Limits::default()
     };
-    options
-        .run
-        .set(Some(Arc::new(RunBudget::new(Arc::default(), limits))));
-    let client = HttpClient::new(options).expect("a client");
+    client.set_run(Arc::new(RunBudget::new(Arc::default(), limits)));
     let err = upload(&client, &server.url(), bytes(20_000 * MIB)).expect_err("no room");
     let text = "more than 2097152 bytes (limit `quarantine_bytes`)";
     assert_eq!(err.error.to_string(), text);

@@ -112,7 +112,6 @@ fn a_large_body_goes_in_chunks_after_a_probe() {
     const LENGTH: u64 = 300 * MIB;
     let server = Server::start([Step::Answer(done("")), Step::Answer(done("thanks"))]);
     let mut options = options(&server.url());
-    let counters = options.counters.clone();
     options.credentials = Some(crate::Credentials::token("canary"));
     let client = HttpClient::new(options).expect("a client");
     let answer = upload(&client, &server.url(), bytes(LENGTH)).expect("an answer");
@@ -131,8 +130,9 @@ fn a_large_body_goes_in_chunks_after_a_probe() {
     }
     assert_eq!(server.body_bytes(), LENGTH + 4);
     assert_eq!(server.connections(), 1);
-    assert_eq!(counters.requests(), 2);
-    assert!(counters.bytes_sent() > LENGTH);
+    let traffic = client.link.run().traffic();
+    assert_eq!(traffic.requests, 2);
+    assert!(traffic.bytes_sent > LENGTH);
 }
 
 #[test]
@@ -336,14 +336,14 @@ fn cancelled_while_waiting_for_the_answer() {
 
 /// The budget of a run with so much time.
 fn timed(server: &Server, milliseconds: u64) -> HttpClient {
-    let options = options(&server.url());
+    let client = client(&server.url());
     let limits = Limits {
         total_time: Some(Duration::from_millis(milliseconds)),
         ..Limits::default()
     };
     let run = RunBudget::new(Arc::default(), limits);
-    options.run.set(Some(Arc::new(run)));
-    HttpClient::new(options).expect("a client")
+    client.set_run(Arc::new(run));
+    client
 }
 
 #[test]
@@ -379,9 +379,8 @@ fn the_deadline_does_not_interrupt_a_push_that_is_out() {
 }
 
 fn cancelled(server: &Server, flag: Arc<AtomicBool>, body: impl io::BufRead) -> Unanswered {
-    let options = options(&server.url());
-    options.run.set_cancelled_by(flag);
-    let client = HttpClient::new(options).expect("a client");
+    let client = client(&server.url());
+    client.link.set_cancelled_by(flag);
     let err = upload(&client, &server.url(), body).expect_err("cancelled");
     assert_eq!(err.error.kind(), ErrorKind::Cancelled);
     err
