@@ -111,13 +111,18 @@ impl Store {
         Odb::at(&self.objects, HashKind::Sha1).expect("an object database")
     }
 
-    fn receive(&self, entries: &Entries, options: &SyncOptions) -> Result<QuarantineDir, Error> {
+    /// The pack, and the folder that it is in.
+    fn receive(
+        &self,
+        entries: &Entries,
+        options: &SyncOptions,
+    ) -> Result<(ReceivedPack, QuarantineDir), Error> {
         let seen = std::slice::from_ref(&self.objects);
-        let mut incoming = QuarantineDir::open(&self.objects, seen, Sharing::Umask)?;
+        let dir = QuarantineDir::open(&self.objects, seen, Sharing::Umask)?;
         let pack = entries.pack();
         let run = SyncContext::new(options);
-        incoming.receive(&mut &pack[..], &self.odb(), true, ObjectFormat::Sha1, &run)?;
-        Ok(incoming)
+        let received = dir.receive(&mut &pack[..], &self.odb(), true, ObjectFormat::Sha1, &run)?;
+        Ok((received.expect("objects"), dir))
     }
 }
 
@@ -143,8 +148,8 @@ fn what_a_base_of_the_store_needs_is_not_in_the_pack() {
             entries.add(Header::Tree, &lost);
         }
         let incoming = store.receive(&entries, &SyncOptions::default());
-        let incoming = incoming.expect("a pack");
-        let outside = incoming.outside().expect("all was looked at");
+        let (received, _dir) = incoming.expect("a pack");
+        let outside = received.outside().expect("all was looked at");
         let lost = ObjectId::from_bytes_or_panic(&NO_BLOB);
         assert_eq!(outside.needed, [(Kind::Blob, lost)], "{is_stored}");
     }
@@ -165,11 +170,11 @@ fn a_base_of_the_store_that_is_needed_is_not_in_the_pack() {
     let sizes = [base.len() as u8, other.len() as u8, other.len() as u8];
     entries.add(Header::RefDelta { base_id }, &[&sizes[..], &other].concat());
     let incoming = store.receive(&entries, &SyncOptions::default());
-    let incoming = incoming.expect("a pack");
-    let outside = incoming.outside().expect("all was looked at");
+    let (received, _dir) = incoming.expect("a pack");
+    let outside = received.outside().expect("all was looked at");
     assert_eq!(outside.needed, [(Kind::Tree, base_id)]);
-    assert!(incoming.is_added(&base_id));
-    assert!(!incoming.is_added(&id(Kind::Tree, &below)));
+    assert!(received.is_added(&base_id));
+    assert!(!received.is_added(&id(Kind::Tree, &below)));
 }
 
 #[test]
@@ -212,8 +217,8 @@ fn a_pack_that_has_an_object_twice() {
         ..SyncOptions::default()
     };
     let incoming = store.receive(&entries, &lenient);
-    let incoming = incoming.expect("a pack");
-    let outside = incoming.outside().expect("nothing is faulty");
+    let (received, _dir) = incoming.expect("a pack");
+    let outside = received.outside().expect("nothing is faulty");
     assert_eq!(outside.needed, []);
     assert!(store.receive(&entries, &SyncOptions::default()).is_err());
 }

@@ -76,11 +76,13 @@ impl Keeps {
         self.held.push(keep);
         Ok(true)
     }
+}
 
-    /// Removes all `.keep` files of the run.
-    pub(super) fn release(&mut self) {
-        for keep in self.held.drain(..) {
-            if let Err(err) = ignore_missing(fs::remove_file(&keep)) {
+/// Removes the `.keep` files, also of a run that fails after its packs were moved.
+impl Drop for Keeps {
+    fn drop(&mut self) {
+        for keep in &self.held {
+            if let Err(err) = ignore_missing(fs::remove_file(keep)) {
                 tracing::warn!(keep = %keep.display(), %err, "a .keep file stays until the next run");
             }
         }

@@ -10,6 +10,7 @@ mod object_dirs;
 mod objects;
 mod quarantine;
 mod quarantine_dir;
+mod quarantine_stage;
 mod repository;
 mod scratch;
 mod stale;

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
     io::BufRead,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use gix_pack::index;
@@ -15,6 +15,7 @@ use super::{
     object_dirs::ObjectDirs,
     objects::{LocalObjects, ReadMemory, open_odb},
     quarantine_dir::QuarantineDir,
+    quarantine_stage::{LastPack, Stage},
 };
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, ObjectId, Objects, Quarantine, Reason, RefUpdate,
@@ -29,16 +30,13 @@ pub(crate) struct LocalQuarantine {
     repo: gix::Repository,
     object_format: ObjectFormat,
     objects: PathBuf,
-    /// The objects of store and quarantine. Dropped before `dirs` and `incoming`, whose files it has mapped.
+    /// The objects of store and quarantine. Dropped before `dirs` and `stage`, whose files it has mapped.
     view: LocalObjects,
     /// The directories that are read until the received objects become part of the store.
     dirs: ObjectDirs,
-    arrived: Option<index::File>,
-    /// Whether all objects of the received pack are complete, once that was checked.
-    is_complete: Option<bool>,
+    stage: Stage,
     /// Whether haves were sent to the source.
-    has_offered: bool,
-    incoming: Option<QuarantineDir>,
+    has_sent_haves: bool,
     shallow: Vec<ObjectId>,
     /// The tips of the refs.
     tips: Vec<RefTip>,
@@ -67,10 +65,8 @@ impl LocalQuarantine {
             object_format,
             objects,
             dirs,
-            arrived: None,
-            is_complete: None,
-            has_offered: false,
-            incoming: None,
+            stage: Stage::Empty,
+            has_sent_haves: false,
             shallow: view.shallow().iter().copied().map(ObjectId).collect(),
             view,
             tips,
@@ -84,71 +80,73 @@ impl LocalQuarantine {
     /// The index of the pack received last, and the objects of the store with that pack, of any size.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn received(&self) -> (Option<&index::File>, crate::stored_packs::odb::Odb) {
-        let incoming = self.incoming.as_ref().map(QuarantineDir::objects);
-        let objects = incoming.unwrap_or(self.dirs.main());
+        let dir = self.stage.dir().map(QuarantineDir::objects);
+        let objects = dir.unwrap_or(self.dirs.main());
         let memory = ReadMemory::own(&Limits::default());
         let odb = open_odb(objects, self.object_format, memory);
-        (self.arrived.as_ref(), odb.expect("a folder of objects"))
+        let index = self.stage.last().map(|last| &last.index);
+        (index, odb.expect("a folder of objects"))
     }
 
     /// Makes packs of some bytes large ones.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn set_window(&mut self, bytes: u64) -> Result<(), Error> {
-        let seen = self.dirs.folders();
-        let mut incoming = QuarantineDir::open(&self.objects, seen, self.sharing)?;
-        incoming.set_window(bytes);
-        self.incoming = Some(incoming);
+        let mut dir = self.take_dir()?;
+        dir.set_window(bytes);
+        self.stage = Stage::Receiving(dir, None);
         Ok(())
     }
 
-    /// Whether all that has arrived is known to be complete. Where it isn't, a walk tells of each tip.
-    fn arrived_is_complete(&mut self, run: &SyncContext) -> Result<bool, Error> {
-        if let Some(known) = self.is_complete {
-            return Ok(known);
-        }
-        let Some(incoming) = &self.incoming else {
+    /// The folder of the quarantine, made if there is none. The next stage is the caller's to set.
+    fn take_dir(&mut self) -> Result<QuarantineDir, Error> {
+        let open = || QuarantineDir::open(&self.objects, self.dirs.folders(), self.sharing);
+        self.stage.take_dir(open)
+    }
+
+    /// Whether all objects of the last pack are known to be complete. If not, a walk checks each tip.
+    fn last_is_complete(&mut self, run: &SyncContext) -> Result<bool, Error> {
+        let Stage::Receiving(_, Some(last)) = &mut self.stage else {
             return Ok(false);
         };
-        let is_complete = match incoming.outside() {
+        if let Some(known) = last.is_complete {
+            return Ok(known);
+        }
+        let is_complete = match last.pack.outside() {
             Some(outside) => {
                 let commits = &mut self.view.commits();
                 connectivity::are_complete(outside, commits, &mut self.verified, run)?
             }
             None => false,
         };
-        Ok(*self.is_complete.insert(is_complete))
+        Ok(*last.is_complete.insert(is_complete))
     }
 
-    /// The tips that aren't complete or, if all are, what is wrong with the rest of what has arrived: to let
-    /// that in would be no better for nobody needing it.
+    /// Finds the tips that are incomplete or, if all are complete, the first fault of another object of the last pack:
+    /// it must not become part of the store even though no tip needs it.
     fn walk(&mut self, tips: &[gix::ObjectId], run: &SyncContext) -> Result<Walked, Error> {
-        let all_is_complete = self.arrived_is_complete(run)?;
-        let incoming = self.incoming.as_ref();
-        let is_added = |id: &gix::ObjectId| incoming.is_some_and(|pack| pack.is_added(id));
-        let is_complete = |tip: &&gix::ObjectId| {
-            let arrived = self.arrived.as_ref().filter(|_| all_is_complete);
-            arrived.is_some_and(|pack| pack.lookup(tip).is_some()) && !is_added(tip)
-        };
-        let tips: Vec<_> = tips
-            .iter()
-            .filter(|tip| !is_complete(tip))
-            .copied()
-            .collect();
-        let others = self.arrived.iter().filter(|_| !all_is_complete);
-        let others = others.flat_map(|pack| pack.iter().map(|entry| entry.oid));
+        let all_is_complete = self.last_is_complete(run)?;
+        let last = self.stage.last();
+        let complete = last.filter(|_| all_is_complete);
+        let is_complete = |tip: &&gix::ObjectId| complete.is_some_and(|last| last.was_sent(tip));
+        let tips = tips.iter().filter(|tip| !is_complete(tip));
+        let tips: Vec<_> = tips.copied().collect();
+        let others = last.filter(|_| !all_is_complete).into_iter();
+        let others = others.flat_map(|last| {
+            let ids = last.index.iter().map(|entry| entry.oid);
+            ids.filter(|id| !last.pack.is_added(id))
+        });
         let none = HashMap::new();
         let objects = connectivity::Objects {
             commits: self.view.commits(),
-            arrived: self.arrived.as_ref().map(|index| connectivity::Arrived {
-                index,
-                kinds: incoming.map_or(&[], QuarantineDir::kinds),
+            arrived: last.map(|last| connectivity::Arrived {
+                index: &last.index,
+                kinds: &last.pack.kinds,
             }),
-            bad: incoming.map_or(&none, QuarantineDir::faulty),
+            bad: last.map_or(&none, |last| last.pack.faulty()),
             verified: &mut self.verified,
             met: &mut self.met,
             memory: run.limits().memory,
         };
-        let others = others.filter(|id| !is_added(id));
         connectivity::find_incomplete_and_first_beside(objects, &tips, others, run)
     }
 }
@@ -158,10 +156,9 @@ type Walked = (connectivity::FaultsOfTips, Option<Reason>);
 impl LocalQuarantine {
     /// The fault of an object that the source sent. Objects of the store are not checked.
     fn faulty_sent(&self) -> Option<&Reason> {
-        let (incoming, arrived) = (self.incoming.as_ref()?, self.arrived.as_ref()?);
-        let was_sent = |id: &gix::ObjectId| arrived.lookup(id).is_some() && !incoming.is_added(id);
-        let mut faulty = incoming.faulty().iter();
-        faulty.find_map(|(id, reason)| was_sent(id).then_some(reason))
+        let last = self.stage.last()?;
+        let mut faulty = last.pack.faulty().iter();
+        faulty.find_map(|(id, reason)| last.was_sent(id).then_some(reason))
     }
 
     /// The tips that aren't complete. An error if all are, and something beside them is not.
@@ -171,12 +168,12 @@ impl LocalQuarantine {
         run: &SyncContext,
     ) -> Result<connectivity::FaultsOfTips, Error> {
         let (mut faults, mut beside) = self.walk(tips, run)?;
-        let Some(incoming) = &self.incoming else {
+        let Some(dir) = self.stage.dir() else {
             return Ok(faults);
         };
         if !faults.is_empty() || beside.is_some() {
             // Objects that seem to be missing may have been repacked in the meantime.
-            self.view.read_anew_from(incoming.objects())?;
+            self.view.read_anew_from(dir.objects())?;
             let faulty: Vec<_> = faults.iter().map(|(tip, _)| *tip).collect();
             let again = if faulty.is_empty() { tips } else { &faulty };
             (faults, beside) = self.walk(again, run)?;
@@ -203,6 +200,43 @@ impl LocalQuarantine {
         Ok(())
     }
 
+    /// Receives a pack into the folder of the quarantine; `None` for a pack without objects.
+    fn receive_into(
+        &mut self,
+        dir: &QuarantineDir,
+        pack: &mut dyn BufRead,
+        run: &SyncContext,
+    ) -> Result<Option<LastPack>, Error> {
+        let format = self.object_format;
+        // Opened again, because a `git gc` may have moved the bases since the store was opened.
+        let bases = open_odb(dir.objects(), format, ReadMemory::of_bases(run.limits()))?;
+        let received = dir.receive(pack, &bases, self.has_sent_haves, format, run)?;
+        drop(bases);
+        self.view.read_from(dir.objects())?;
+        let Some(mut pack) = received else {
+            return Ok(None);
+        };
+        pack.look_at_special(&self.view.odb, format, run)?;
+        run.add_faulty_objects(pack.refused_by_rules() as u64);
+        let index = index::File::at(&pack.index, format.hash_kind()).map_err(unreadable_pack)?;
+        Ok(Some(LastPack {
+            pack,
+            index,
+            is_complete: None,
+        }))
+    }
+
+    /// Makes the packs part of the store.
+    fn migrate(&mut self) -> Result<(), Error> {
+        // Unmaps the last pack before it is moved.
+        self.stage.keep_last();
+        let mut dir = self.take_dir()?;
+        let migrated = dir.migrate();
+        self.stage = Stage::Applying(dir);
+        migrated?;
+        self.read_store()
+    }
+
     /// Opens the store again, with the objects that have become part of it.
     fn read_store(&mut self) -> Result<(), Error> {
         if !lead_back(&self.objects) {
@@ -226,12 +260,10 @@ impl LocalQuarantine {
             if met.is_empty() {
                 break;
             }
-            let seen = self.dirs.folders();
-            let incoming = match &mut self.incoming {
-                Some(incoming) => incoming,
-                none => none.insert(QuarantineDir::open(&self.objects, seen, self.sharing)?),
-            };
-            if incoming.hold(&met, &seen[1..], self.object_format)? {
+            let mut dir = self.take_dir()?;
+            let held = dir.hold(&met, &self.dirs.folders()[1..], self.object_format);
+            self.stage = Stage::Applying(dir);
+            if held? {
                 break;
             }
             self.read_store()?;
@@ -252,8 +284,8 @@ impl Objects for LocalQuarantine {
     }
 
     fn refresh(&mut self) -> Result<(), Error> {
-        let incoming = self.incoming.as_ref();
-        let objects = incoming.map_or(self.dirs.main(), QuarantineDir::objects);
+        let dir = self.stage.dir();
+        let objects = dir.map_or(self.dirs.main(), QuarantineDir::objects);
         self.view.read_anew_from(objects)
     }
 }
@@ -266,7 +298,7 @@ impl Quarantine for LocalQuarantine {
         run: &SyncContext,
     ) -> Result<Vec<ObjectId>, Error> {
         let haves = haves::choose(&self.view, &self.tips, &to_gix(near), limit, run)?;
-        self.has_offered |= !haves.is_empty();
+        self.has_sent_haves |= !haves.is_empty();
         Ok(haves.into_iter().map(ObjectId).collect())
     }
 
@@ -275,51 +307,34 @@ impl Quarantine for LocalQuarantine {
     }
 
     fn receive(&mut self, pack: &mut dyn BufRead, run: &SyncContext) -> Result<Traffic, Error> {
-        let incoming = match &mut self.incoming {
-            Some(incoming) => incoming,
-            none => {
-                let seen = self.dirs.folders();
-                none.insert(QuarantineDir::open(&self.objects, seen, self.sharing)?)
+        let dir = self.take_dir()?;
+        let received = self.receive_into(&dir, pack, run);
+        let (last, objects) = match received {
+            Ok(last) => {
+                let objects = last.as_ref().map_or(0, |last| last.pack.objects);
+                (last, Ok(objects))
             }
+            Err(err) => (None, Err(err)),
         };
-        // Opened again, because a `git gc` may have moved the bases since the store was opened.
-        let bases_memory = ReadMemory::of_bases(run.limits());
-        let bases = open_odb(incoming.objects(), self.object_format, bases_memory)?;
-        let (may_lead_out, format) = (self.has_offered, self.object_format);
-        let traffic = incoming.receive(pack, &bases, may_lead_out, format, run)?;
-        self.is_complete = None;
-        drop(bases);
-        self.view.read_from(incoming.objects())?;
-        incoming.look_at_special(&self.view.odb, self.object_format, run)?;
-        run.add_faulty_objects(incoming.refused_by_rules() as u64);
-        let open = |path: &Path| index::File::at(path, self.object_format.hash_kind());
-        self.arrived = incoming
-            .index()
-            .map(open)
-            .transpose()
-            .map_err(unreadable_pack)?;
-        Ok(traffic)
+        // The packs that were kept stay, whatever has become of this one.
+        self.stage = Stage::Receiving(dir, last);
+        Ok(Traffic {
+            objects: objects?.into(),
+            ..Traffic::default()
+        })
     }
 
     fn keep(&mut self, tips: &[ObjectId]) -> Result<bool, Error> {
-        if let Some(incoming) = &mut self.incoming {
-            incoming.keep_beside();
-        }
-        self.arrived = None;
-        self.is_complete = None;
+        self.stage.keep_last();
         let vouching = self.verified.tips().iter().copied();
         let vouching = vouching.chain(tips.iter().map(|tip| tip.0));
         self.verified = ReachableFromRefs::new(vouching.collect());
-        self.has_offered |= !tips.is_empty();
+        self.has_sent_haves |= !tips.is_empty();
         Ok(true)
     }
 
     fn discard(&mut self) -> Result<(), Error> {
-        self.arrived = None;
-        self.is_complete = None;
-        if let Some(incoming) = &mut self.incoming {
-            incoming.discard()?;
-        }
+        self.stage.discard_last()?;
         self.refresh()
     }
 
@@ -353,11 +368,8 @@ impl Quarantine for LocalQuarantine {
         run: &SyncContext,
     ) -> Result<Vec<Result<(), Reason>>, Error> {
         self.peel_new(updates, run)?;
-        // Unmaps the files of the quarantine before they are moved.
-        self.arrived = None;
-        if let Some(incoming) = &mut self.incoming {
-            incoming.migrate()?;
-            self.read_store()?;
+        if self.stage.dir().is_some() {
+            self.migrate()?;
         }
         let faults = self.hold(updates, run)?;
         let is_sound = |update: &&RefUpdate| !faults.contains_key(&update.new.0);
@@ -367,9 +379,8 @@ impl Quarantine for LocalQuarantine {
             updates.iter().filter(is_sound).cloned().collect()
         };
         let moved = ref_transaction::apply(&self.repo, &mut self.view.commits(), &sound, run);
-        if let Some(incoming) = &mut self.incoming {
-            incoming.finish();
-        }
+        // Removes the `.keep` files: refs point to the objects now.
+        self.stage = Stage::Empty;
         // There may be a million answers: avoid a second list of them.
         if faults.is_empty() {
             return Ok(moved);

@@ -2,22 +2,17 @@
 //! `tmp_objdir`).
 
 use std::{
-    collections::HashMap,
     fs::{self, File},
     io::{self, BufRead},
     path::{Path, PathBuf},
-    sync::LazyLock,
 };
-
-use gix::{ObjectId, objs::Kind};
 
 use super::{
     alternates::alternates_file,
     keeps::{Keeps, file_name},
 };
 use crate::{
-    Error, ObjectFormat, Reason, SyncContext, Traffic,
-    connectivity::Outside,
+    Error, ObjectFormat, SyncContext,
     files::{ignore_missing, sharing::Sharing, sync_directory, temp_dirs::RunFolder},
     index_pack::{IndexPack, ReceivedPack, WINDOW},
     stored_packs::odb::Odb,
@@ -27,11 +22,11 @@ use crate::{
 pub(crate) struct QuarantineDir {
     pub(super) store_objects: PathBuf,
     sharing: Sharing,
-    pub(super) objects: RunFolder,
-    pack: Option<ReceivedPack>,
-    /// The packs that were kept before `pack` was received.
-    beside: Vec<KeptPack>,
+    /// Dropped before `objects`, whose name is in the `.keep` files.
     pub(super) keeps: Keeps,
+    pub(super) objects: RunFolder,
+    /// The packs that were kept.
+    kept: Vec<KeptPack>,
     window: u64,
 }
 
@@ -70,8 +65,7 @@ impl QuarantineDir {
             sharing,
             keeps: Keeps::of_run(objects.path()),
             objects,
-            pack: None,
-            beside: Vec::new(),
+            kept: Vec::new(),
             window: WINDOW,
         })
     }
@@ -87,107 +81,50 @@ impl QuarantineDir {
         self.objects.path()
     }
 
-    /// The index of the pack that was received.
-    pub(crate) fn index(&self) -> Option<&Path> {
-        self.pack.as_ref().map(|pack| pack.index.as_path())
-    }
-
-    /// The kinds of the objects in that pack, in the order of its index.
-    pub(crate) fn kinds(&self) -> &[Kind] {
-        self.pack.as_ref().map_or(&[], |pack| &pack.kinds)
-    }
-
-    /// Whether an object is a base that was appended to the pack.
-    pub(crate) fn is_added(&self, id: &ObjectId) -> bool {
-        self.pack.as_ref().is_some_and(|pack| pack.is_added(id))
-    }
-
-    /// See [`ReceivedPack::outside`].
-    pub(crate) fn outside(&self) -> Option<&Outside> {
-        self.pack.as_ref()?.outside()
-    }
-
-    /// The number of objects that the fsck rules refuse.
-    pub(crate) fn refused_by_rules(&self) -> usize {
-        let pack = self.pack.as_ref();
-        pack.map_or(0, ReceivedPack::refused_by_rules)
-    }
-
-    /// The objects of the pack that are refused, each with the reason.
-    pub(crate) fn faulty(&self) -> &HashMap<ObjectId, Reason> {
-        static NONE: LazyLock<HashMap<ObjectId, Reason>> = LazyLock::new(HashMap::new);
-        let pack = self.pack.as_ref();
-        pack.map_or(&NONE, ReceivedPack::faulty)
-    }
-
-    /// Checks the blobs that trees name `.gitmodules` or `.gitattributes`.
-    pub(crate) fn look_at_special(
-        &mut self,
-        objects: &Odb,
-        format: ObjectFormat,
-        run: &SyncContext,
-    ) -> Result<(), Error> {
-        let pack = self.pack.as_mut();
-        pack.map_or(Ok(()), |pack| pack.look_at_special(objects, format, run))
-    }
-
-    /// Indexes a pack as it streams in. Missing bases of a thin pack are read from `bases`. `may_lead_out` is whether
-    /// haves were sent.
+    /// Indexes a pack as it streams in; `None` for a pack without objects. Missing bases of a thin pack are read from
+    /// `bases`. `may_lead_out` is whether haves were sent.
     pub(crate) fn receive(
-        &mut self,
+        &self,
         pack: &mut dyn BufRead,
         bases: &Odb,
         may_lead_out: bool,
         format: ObjectFormat,
         run: &SyncContext,
-    ) -> Result<Traffic, Error> {
+    ) -> Result<Option<ReceivedPack>, Error> {
         let index_pack = IndexPack {
             folder: &self.objects.path().join("pack"),
             bases,
             may_lead_out,
             format,
-            bytes_beside: self.beside.iter().map(|pack| pack.bytes).sum(),
+            bytes_beside: self.kept.iter().map(|pack| pack.bytes).sum(),
             window: self.window,
         };
-        let Some(received) = index_pack.receive(pack, run)? else {
-            return Ok(Traffic::default());
-        };
-        let objects = received.objects.into();
-        self.pack = Some(received);
-        Ok(Traffic {
-            objects,
-            ..Traffic::default()
-        })
+        index_pack.receive(pack, run)
     }
 
-    /// Keeps the pack that was received, and makes room for another one.
-    pub(crate) fn keep_beside(&mut self) {
-        let kept = self.pack.take().map(|pack| KeptPack {
+    /// Keeps a pack that was received here.
+    pub(super) fn keep(&mut self, pack: ReceivedPack) {
+        self.kept.push(KeptPack {
             bytes: fs::metadata(&pack.data).map_or(0, |file| file.len()),
             data: pack.data,
             index: pack.index,
             hash: pack.hash,
         });
-        self.beside.extend(kept);
     }
 
-    /// Drops the pack that was received.
-    pub(crate) fn discard(&mut self) -> Result<(), Error> {
-        let Some(pack) = self.pack.take() else {
-            return Ok(());
-        };
+    /// Removes a pack that was received here.
+    pub(super) fn discard(&mut self, pack: &ReceivedPack) -> Result<(), Error> {
         let remove = || fs::remove_file(&pack.index).and_then(|()| fs::remove_file(&pack.data));
         remove().map_err(|err| Error::io("dropping a pack from the quarantine", err))
     }
 
-    /// Moves the packs into the store, durably, and protects them by `.keep` files until
-    /// [`finish`](QuarantineDir::finish): a concurrent `git repack` would drop objects that no ref points to yet.
+    /// Moves the kept packs into the store, durably, and protects them by `.keep` files until this directory is
+    /// dropped: a concurrent `git repack` would drop objects that no ref points to yet.
     ///
     /// The order is `.keep`, pack, index, as in git's receive-pack: a pack without its index is invisible. Git makes the
     /// reverse index when it needs one.
-    pub(crate) fn migrate(&mut self) -> Result<(), Error> {
-        self.keep_beside();
-        for pack in std::mem::take(&mut self.beside) {
+    pub(super) fn migrate(&mut self) -> Result<(), Error> {
+        for pack in std::mem::take(&mut self.kept) {
             self.migrate_one(&pack)?;
         }
         Ok(())
@@ -213,18 +150,6 @@ impl QuarantineDir {
             sync_directory(&packs)
         };
         migrate().map_err(|err| Error::io(format!("moving a pack into {}", packs.display()), err))
-    }
-
-    /// Removes the `.keep` files, once refs point to the objects.
-    pub(crate) fn finish(&mut self) {
-        self.keeps.release();
-    }
-}
-
-/// Removes the `.keep` files of a run that fails after its packs were moved.
-impl Drop for QuarantineDir {
-    fn drop(&mut self) {
-        self.finish();
     }
 }
 

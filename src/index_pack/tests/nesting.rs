@@ -117,8 +117,8 @@ fn the_depths_of_what_a_pack_needs_are_those_of_its_trees() {
             return Ok(());
         }
         let incoming = Store::with(&[]).receive(&entries, &SyncOptions::default());
-        let incoming = incoming.expect("a pack");
-        let outside = incoming.outside().expect("all was looked at");
+        let (received, _dir) = incoming.expect("a pack");
+        let outside = received.outside().expect("all was looked at");
         let needed = outside.needed.iter().filter(|(kind, _)| *kind == Kind::Tree);
         let needed: HashMap<_, _> = needed
             .map(|(_, id)| (*id, depths(&trees)[ids.iter().position(|tree| tree == id).expect("one of them")]))
@@ -145,8 +145,8 @@ fn many_trees_are_known_to_be_nested_in_few_levels() {
         }
         entries.add(Header::Tree, &below);
         let incoming = Store::with(&[]).receive(&entries, &SyncOptions::default());
-        let incoming = incoming.expect("a pack");
-        let outside = incoming.outside().expect("all was looked at");
+        let (received, _dir) = incoming.expect("a pack");
+        let outside = received.outside().expect("all was looked at");
         assert_eq!(outside.needed, []);
         assert_eq!(outside.depths.is_some(), is_known, "{levels}");
     }

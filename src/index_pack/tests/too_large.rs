@@ -16,18 +16,18 @@ fn received(
     change(&mut options);
     let run = SyncContext::new(&options);
     let seen = std::slice::from_ref(&store.objects);
-    let mut incoming = QuarantineDir::open(&store.objects, seen, Sharing::Umask)?;
-    incoming.set_window(window);
+    let mut dir = QuarantineDir::open(&store.objects, seen, Sharing::Umask)?;
+    dir.set_window(window);
     let pack = entries.pack();
-    incoming.receive(&mut &pack[..], &store.odb(), true, ObjectFormat::Sha1, &run)?;
-    let odb = Odb::at(incoming.objects(), HashKind::Sha1).expect("an object database");
-    incoming.look_at_special(&odb, ObjectFormat::Sha1, &run)?;
-    let mut reasons: Vec<_> = incoming.faulty().values().map(Reason::to_string).collect();
+    let received = dir.receive(&mut &pack[..], &store.odb(), true, ObjectFormat::Sha1, &run)?;
+    let mut received = received.expect("objects");
+    let odb = Odb::at(dir.objects(), HashKind::Sha1).expect("an object database");
+    received.look_at_special(&odb, ObjectFormat::Sha1, &run)?;
+    let mut reasons: Vec<_> = received.faulty().values().map(Reason::to_string).collect();
     reasons.sort();
-    assert_eq!(incoming.refused_by_rules(), 0, "{reasons:?}");
-    assert!(reasons.is_empty() || incoming.outside().is_none());
-    let index = incoming.index().expect("an index");
-    let index = gix_pack::index::File::at(index, HashKind::Sha1).expect("an index");
+    assert_eq!(received.refused_by_rules(), 0, "{reasons:?}");
+    assert!(reasons.is_empty() || received.outside().is_none());
+    let index = gix_pack::index::File::at(&received.index, HashKind::Sha1).expect("an index");
     Ok((reasons, index.iter().map(|entry| entry.oid).collect()))
 }
 
@@ -162,8 +162,8 @@ fn what_is_built_on_one_is_looked_at_as_a_whole() {
     let store = Store::with(&[]);
     let mut options = SyncOptions::default();
     options.limits.object_size = 1000;
-    let incoming = store.receive(&entries, &options).expect("a pack");
-    let faulty = incoming.faulty();
+    let (received, _dir) = store.receive(&entries, &options).expect("a pack");
+    let faulty = received.faulty();
     assert!(matches!(
         faulty.get(&id(Kind::Tree, &large)),
         Some(Reason::TooLarge { .. })

@@ -106,15 +106,13 @@ fn received(
 ) -> Result<Vec<u8>, (ErrorKind, String)> {
     let store = Store::with(&[]);
     let seen = std::slice::from_ref(&store.objects);
-    let mut incoming =
-        QuarantineDir::open(&store.objects, seen, Sharing::Umask).expect("a quarantine");
-    incoming.set_window(window);
+    let mut dir = QuarantineDir::open(&store.objects, seen, Sharing::Umask).expect("a quarantine");
+    dir.set_window(window);
     let run = SyncContext::new(options);
-    let received = incoming.receive(pack, &store.odb(), true, ObjectFormat::Sha1, &run);
-    let index = incoming
-        .index()
-        .map(|path| fs::read(path).expect("an index"));
-    drop(incoming);
+    let received = dir.receive(pack, &store.odb(), true, ObjectFormat::Sha1, &run);
+    let index = |pack: ReceivedPack| fs::read(pack.index).expect("an index");
+    let received = received.map(|pack| pack.map(index));
+    drop(dir);
     let left = fs::read_dir(&store.objects).expect("a folder");
     let left = left.filter(|entry| {
         let name = entry.as_ref().expect("an entry").file_name();
@@ -122,7 +120,7 @@ fn received(
     });
     assert_eq!(left.count(), 0, "the quarantine is gone");
     match received {
-        Ok(_) => Ok(index.expect("an index")),
+        Ok(index) => Ok(index.expect("objects")),
         Err(err) => {
             let cause = err.source().map(|cause| format!(": {cause}"));
             Err((err.kind(), format!("{err}{}", cause.unwrap_or_default())))

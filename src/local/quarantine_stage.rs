@@ -1,0 +1,82 @@
+//! The life of a quarantine: a folder, the packs in it, and their way into the store.
+
+use gix_pack::index;
+
+use super::quarantine_dir::QuarantineDir;
+use crate::{Error, index_pack::ReceivedPack};
+
+/// The stage that a quarantine is in.
+#[derive(Default)]
+pub(super) enum Stage {
+    /// Nothing was received, so there is no folder.
+    #[default]
+    Empty,
+    /// The folder has the packs that were kept and, until it is kept or discarded, the last one.
+    Receiving(QuarantineDir, Option<LastPack>),
+    /// The packs are part of the store. The `.keep` files of the folder protect what the refs need until they have
+    /// moved.
+    Applying(QuarantineDir),
+}
+
+impl Stage {
+    pub(super) fn dir(&self) -> Option<&QuarantineDir> {
+        match self {
+            Stage::Empty => None,
+            Stage::Receiving(dir, _) | Stage::Applying(dir) => Some(dir),
+        }
+    }
+
+    /// The folder, or the one that `open` makes. The next stage is the caller's to set.
+    pub(super) fn take_dir(
+        &mut self,
+        open: impl FnOnce() -> Result<QuarantineDir, Error>,
+    ) -> Result<QuarantineDir, Error> {
+        match std::mem::take(self) {
+            Stage::Empty => open(),
+            Stage::Receiving(dir, _) | Stage::Applying(dir) => Ok(dir),
+        }
+    }
+
+    pub(super) fn last(&self) -> Option<&LastPack> {
+        match self {
+            Stage::Receiving(_, last) => last.as_ref(),
+            Stage::Empty | Stage::Applying(_) => None,
+        }
+    }
+
+    /// Keeps the last pack, which makes room for another one.
+    pub(super) fn keep_last(&mut self) {
+        if let Stage::Receiving(dir, last) = self
+            && let Some(last) = last.take()
+        {
+            dir.keep(last.pack);
+        }
+    }
+
+    /// Removes the last pack.
+    pub(super) fn discard_last(&mut self) -> Result<(), Error> {
+        match self {
+            Stage::Receiving(dir, last) => match last.take() {
+                // Its index is unmapped first: not every system removes a mapped file.
+                Some(LastPack { pack, .. }) => dir.discard(&pack),
+                None => Ok(()),
+            },
+            Stage::Empty | Stage::Applying(_) => Ok(()),
+        }
+    }
+}
+
+/// The pack that was received last.
+pub(super) struct LastPack {
+    pub(super) pack: ReceivedPack,
+    pub(super) index: index::File,
+    /// Whether all of its objects are complete, once that was checked.
+    pub(super) is_complete: Option<bool>,
+}
+
+impl LastPack {
+    /// Whether the source sent the object, rather than that it is a base which was appended.
+    pub(super) fn was_sent(&self, id: &gix::ObjectId) -> bool {
+        self.index.lookup(id).is_some() && !self.pack.is_added(id)
+    }
+}
