@@ -12,7 +12,8 @@ use std::{
 };
 
 use crate::{
-    Error, FsckRules, Limits, Phase, Progress, SyncOptions, Traffic, scoped_workers::lock,
+    Error, FsckRules, Limits, Phase, Progress, SyncOptions, Traffic, memory_plan::MemoryPlan,
+    scoped_workers::lock,
 };
 
 /// The context of one run of [`sync()`](crate::sync()), which each operation of an end is given.
@@ -69,6 +70,10 @@ impl SyncContext {
     /// The limits of the run.
     pub fn limits(&self) -> &Limits {
         &self.budget.limits
+    }
+
+    pub(crate) fn memory_plan(&self) -> MemoryPlan {
+        MemoryPlan::of(&self.budget.limits)
     }
 
     /// The rules for received objects.

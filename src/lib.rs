@@ -94,6 +94,7 @@ mod http;
 mod index_pack;
 mod limits;
 mod local;
+mod memory_plan;
 mod object;
 mod object_id;
 mod options;

@@ -67,13 +67,6 @@ pub struct Limits {
     pub memory: u64,
 }
 
-impl Limits {
-    /// The largest size of a tree, a commit or a tag in bytes: such objects are held in memory as a whole.
-    pub(crate) fn parsed_object_size(&self) -> u64 {
-        self.memory / 16
-    }
-}
-
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
 

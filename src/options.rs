@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{Error, ErrorKind, FsckRules, Limits, Progress, RefGlobs, SyncRunStats};
+use crate::{
+    Error, ErrorKind, FsckRules, Limits, Progress, RefGlobs, SyncRunStats, memory_plan::MemoryPlan,
+};
 
 /// The options of [`sync()`](crate::sync()). The default syncs all branches and tags.
 ///
@@ -123,7 +125,7 @@ impl SyncOptions {
             self.tags,
             self.fsck.canonical_text(),
             self.limits.object_size,
-            self.limits.parsed_object_size(),
+            MemoryPlan::of(&self.limits).parsed_object,
         );
         let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha1);
         hasher.update(text.as_bytes());

@@ -38,7 +38,7 @@ pub(crate) use self::{
     outside::{Outside, are_complete},
 };
 use crate::history::{reachable_from_refs::ReachableFromRefs, store_commits::StoreCommits};
-use crate::{Error, Phase, Reason, SyncContext};
+use crate::{Error, Phase, Reason, SyncContext, memory_plan::ConnectivityMemory};
 
 /// The objects that the walk reads, and the facts about them.
 pub(crate) struct Objects<'a> {
@@ -53,8 +53,7 @@ pub(crate) struct Objects<'a> {
     /// Collects the objects of the store that the tips need and that are not known to be reachable from a ref: until
     /// refs point to them, `git gc` could remove them, so the caller holds on to them.
     pub met: &'a mut Vec<ObjectId>,
-    /// Bytes of memory for the walk, in addition to the largest tree.
-    pub memory: u64,
+    pub memory: ConnectivityMemory,
 }
 
 /// A received pack, all objects of which were inspected.

@@ -59,20 +59,21 @@ pub(super) struct ObjectStates<'a> {
     nodes: HashMap<ObjectId, Node>,
     /// The ids of the objects of the store, by node minus the number of received objects.
     ids: Vec<ObjectId>,
-    most: usize,
+    /// Bytes for the objects of the store.
+    memory: usize,
 }
 
 /// Bytes for each object of the store at the moment when the map grows.
 const EACH: usize = 3 * (size_of::<(ObjectId, Node)>() + 1) + size_of::<ObjectId>() + 4;
 
 impl<'a> ObjectStates<'a> {
-    pub(super) fn new(arrived: Option<Arrived<'a>>, memory: u64) -> Self {
+    pub(super) fn new(arrived: Option<Arrived<'a>>, memory: usize) -> Self {
         ObjectStates {
             arrived,
             states: vec![0; arrived.map_or(0, |arrived| arrived.kinds.len())],
             nodes: HashMap::new(),
             ids: Vec::new(),
-            most: usize::try_from(memory).unwrap_or(usize::MAX) / EACH,
+            memory,
         }
     }
 
@@ -81,11 +82,14 @@ impl<'a> ObjectStates<'a> {
         position.or_else(|| self.nodes.get(id).copied())
     }
 
-    /// Adds an object of the store; `None` if there is no memory for more.
-    pub(super) fn add(&mut self, id: ObjectId) -> Option<Node> {
-        if self.ids.len() >= self.most {
-            return None;
-        }
+    /// Bytes that the objects of the store leave free.
+    pub(super) fn room(&self) -> usize {
+        self.memory - self.ids.len() * EACH
+    }
+
+    /// Adds an object of the store; `None` if there is no memory for more, besides `beside` bytes for something else.
+    pub(super) fn add(&mut self, id: ObjectId, beside: usize) -> Option<Node> {
+        self.room().checked_sub(EACH + beside)?;
         let node = Node::try_from(self.states.len()).ok()?;
         self.nodes.insert(id, node);
         self.ids.push(id);
@@ -153,7 +157,7 @@ mod tests {
     #[test]
     fn a_state_is_what_it_was_set_to() {
         let mut known = ObjectStates::new(None, 1 << 20);
-        let node = known.add(id(1)).expect("room");
+        let node = known.add(id(1), 0).expect("room");
         assert_eq!(known.state(node), State::Unknown);
         let kinds = [Kind::Tree, Kind::Blob, Kind::Commit, Kind::Tag];
         let mut states: Vec<_> = kinds.map(State::complete).into();
@@ -175,9 +179,12 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_what_is_known_of_a_store() {
-        let mut known = ObjectStates::new(None, 2 * EACH as u64);
-        let nodes = [1, 2].map(|number| known.add(id(number)).expect("room"));
-        assert_eq!(known.add(id(3)), None);
+        let mut known = ObjectStates::new(None, 2 * EACH);
+        let nodes = [1, 2].map(|number| {
+            assert_eq!(known.add(id(number), (3 - number as usize) * EACH), None);
+            known.add(id(number), 0).expect("room")
+        });
+        assert_eq!(known.add(id(3), 0), None);
         assert_eq!(
             [1, 2].map(|number| known.find(&id(number))),
             nodes.map(Some)

@@ -14,7 +14,14 @@ use gix::hash::Kind as Hash;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Progress, SyncOptions, stored_packs::odb::Odb, test_support::git_cli};
+use crate::{
+    Progress, SyncOptions,
+    stored_packs::odb::Odb,
+    test_support::{
+        git_cli,
+        test_store::{TestStore, commit},
+    },
+};
 
 const COMMITS: usize = 2000;
 /// After so many commits the largest pack is looked at; the next one is complete then, and their trees.
@@ -24,7 +31,7 @@ const VISITED_IN_WHOLE_PACK: u64 = UNTIL_READ + 1 + UNTIL_READ;
 const FILES: usize = 9;
 /// Enough to read all of the pack, and not enough for that but for everything else.
 const MEMORY: u64 = 256 << 20;
-const LITTLE_MEMORY: u64 = 3400 << 10;
+const LITTLE_MEMORY: u64 = 3680 << 10;
 
 /// A line.
 fn git(directory: &Path, arguments: &[&str], input: &[u8]) -> String {
@@ -104,7 +111,7 @@ fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId,
         bad: &bad,
         verified: &mut ReachableFromRefs::new(HashSet::new()),
         met: &mut Vec::new(),
-        memory,
+        memory: ConnectivityMemory::within(memory),
     };
     let visited = Arc::new(Visited::default());
     let options = SyncOptions {
@@ -158,6 +165,22 @@ fn there_is_an_end_to_what_is_looked_at() {
     assert_eq!(faults.len(), 1);
     let text = faults[0].1.to_string();
     assert!(text.contains("limit `memory`"), "{text}");
+}
+
+/// A commit may name any number of parents, over and over.
+#[test]
+fn there_is_an_end_to_what_is_ahead() {
+    for (commits, is_complete) in [(5, true), (20, false)] {
+        let mut store = TestStore::default();
+        let tree = store.add(Kind::Tree, b"");
+        let mut tip = store.add(Kind::Commit, &commit(tree, &[]));
+        for _ in 0..commits {
+            tip = store.add(Kind::Commit, &commit(tree, &[tip; 2000]));
+        }
+        let (folder, ..) = store.write();
+        let (faults, _) = faults_in(&folder, &[tip], 1 << 20);
+        assert_eq!(faults.is_empty(), is_complete, "{commits} {faults:?}");
+    }
 }
 
 /// Trees that are no deltas may have any number of entries.

@@ -75,8 +75,7 @@ impl Below {
 }
 
 impl Trees {
-    pub(super) fn new(memory: u64) -> Self {
-        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+    pub(super) fn new(memory: usize) -> Self {
         Trees {
             way: Vec::new(),
             without: 0,

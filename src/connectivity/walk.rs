@@ -67,8 +67,8 @@ impl<'a> Walk<'a> {
     pub(super) fn new(objects: Objects<'a>, run: &'a SyncContext) -> Self {
         Walk {
             run,
-            known: ObjectStates::new(objects.arrived, objects.memory / 2),
-            trees: Trees::new(objects.memory / 8),
+            known: ObjectStates::new(objects.arrived, objects.memory.store),
+            trees: Trees::new(objects.memory.trees),
             objects,
             reasons: Vec::new(),
             line: Vec::new(),
@@ -171,7 +171,7 @@ impl<'a> Walk<'a> {
         let worth = ScanDemand {
             commits: self.entered_commits,
             levels: MAX_LEVELS as u16,
-            memory: self.objects.memory / 8 * 3,
+            memory: self.known.room(),
         };
         let odb = self.objects.commits.odb;
         self.closed.kind(id, odb, worth, self.run)
@@ -226,13 +226,15 @@ impl<'a> Walk<'a> {
             let name = expected.map_or("object".to_owned(), |kind| kind.to_string());
             return Err(incomplete(format!("{name} {id} is missing")));
         }
-        let too_many = || {
-            self.run.doubt_destination();
-            let text =
-                "leads to more of the store than there is memory to look at (limit `memory`)";
-            incomplete(format!("{id} {text}"))
-        };
-        self.known.add(*id).ok_or_else(too_many)
+        let node = self.known.add(*id, self.closed.memory());
+        node.ok_or_else(|| self.too_much(id, "leads to more of the store"))
+    }
+
+    fn too_much(&self, id: &ObjectId, leads_to: &str) -> Fault {
+        self.run.doubt_destination();
+        incomplete(format!(
+            "{id} {leads_to} than there is memory to look at (limit `memory`)"
+        ))
     }
 
     fn visit_node(
@@ -322,6 +324,12 @@ impl<'a> Walk<'a> {
         let id = self.known.id(node);
         if expected == Some(Kind::Tree) {
             return self.check_tree(node, Vec::new());
+        }
+        // A remote can name any number of parents, over and over.
+        if size_of_val(&self.line[..]) + size_of_val(&self.ahead[..]) > self.objects.memory.line {
+            return Ok(Some(
+                self.too_much(&id, "is behind more commits and parents"),
+            ));
         }
         let mut buffer = Vec::new();
         let kind = match reading::read(self.objects.commits.odb, &id, expected, &mut buffer) {

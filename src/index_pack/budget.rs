@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use gix::objs::Kind;
 
 use super::excess::Excess;
-use crate::{Error, Limits};
+use crate::{Error, Limits, memory_plan::MemoryPlan};
 
 /// The ratio of declared object bytes to pack bytes from which on windows are held back. Large histories have some 60.
 const USUAL_RATIO: u64 = 256;
@@ -43,13 +43,12 @@ impl<'a> Budget<'a> {
     /// Checks the number of objects that a pack's header declares, each with `memory` bytes in the table.
     pub(super) fn check_count(&self, count: u64, memory: u64) -> Result<(), Error> {
         within("objects", "objects", count, self.limits.objects)?;
-        // The other three eighths are for contents.
-        let share = self.limits.memory / 8 * 5;
-        match share.checked_sub(count.saturating_mul(memory)) {
+        let plan = MemoryPlan::of(self.limits);
+        match (plan.entries as u64).checked_sub(count.saturating_mul(memory)) {
             Some(left) => {
-                let at_hand = left + self.limits.memory / 16;
-                let most = self.limits.memory / 4;
-                self.at_hand.store(at_hand.min(most), Relaxed);
+                let at_hand = left + plan.inflated_entries as u64;
+                self.at_hand
+                    .store(at_hand.min(plan.most_inflated as u64), Relaxed);
                 Ok(())
             }
             None => Err(Error::over_budget(

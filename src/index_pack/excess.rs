@@ -2,7 +2,7 @@
 
 use gix::{ObjectId, objs::Kind};
 
-use crate::{Limits, Reason};
+use crate::{Limits, Reason, memory_plan::MemoryPlan};
 
 /// The limit that a single object exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Excess {
     /// The first limit that such an object exceeds. In real history the largest trees have some MiB, the largest
     /// commits and tags some hundred KiB.
     pub(super) fn of(kind: Kind, size: u64, limits: &Limits) -> Option<Self> {
-        let (all, for_one) = (limits.memory, limits.parsed_object_size());
+        let (all, for_one) = (limits.memory, MemoryPlan::of(limits).parsed_object as u64);
         match kind {
             _ if size > limits.object_size => Some(Excess::ObjectSize(limits.object_size)),
             Kind::Tree | Kind::Commit | Kind::Tag if size > for_one => {

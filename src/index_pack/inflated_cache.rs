@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn there_is_an_end_to_what_is_kept() {
         let limits = Limits {
-            memory: 16 * 2 * (3 * EACH + 12),
+            memory: 32 * 2 * (3 * EACH + 12),
             ..Limits::default()
         };
         let spent = Budget::new(&limits);

@@ -50,7 +50,7 @@ pub(super) struct Findings {
 
 impl<'a> InspectedObject<'a> {
     /// `memory` bounds the references to objects outside the pack, in bytes.
-    pub(super) fn new(rules: &'a FsckRules, hash: gix::hash::Kind, memory: u64) -> Self {
+    pub(super) fn new(rules: &'a FsckRules, hash: gix::hash::Kind, memory: usize) -> Self {
         InspectedObject {
             links: References::new(hash, memory),
             fsck: Fsck::new(rules, hash),

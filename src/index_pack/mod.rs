@@ -60,9 +60,6 @@ use crate::{
 /// windows more bases are reconstructed twice; with larger ones more work is left when the pack has arrived.
 pub(crate) const WINDOW: u64 = 4 * 1024 * 1024;
 
-/// The share of the memory (one in so many) for the references to objects outside the pack.
-const OUTSIDE_SHARE: u64 = 16;
-
 /// The number of objects from which on a second thread looks for references to objects outside the pack.
 const MANY: u32 = 4096;
 
@@ -109,7 +106,7 @@ impl IndexPack<'_> {
         let hash = self.format.hash_kind();
         let spent = Budget::beside(run.limits(), self.bytes_beside);
         let for_outside = if self.may_lead_out {
-            run.limits().memory / OUTSIDE_SHARE
+            run.memory_plan().outside
         } else {
             0
         };

@@ -63,11 +63,11 @@ enum Needed {
 }
 
 /// Bytes for each recorded id, in a set that has just grown.
-const EACH: u64 = 3 * (size_of::<(Kind, [u8; 32])>() as u64 + 1);
+const EACH: usize = 3 * (size_of::<(Kind, [u8; 32])>() + 1);
 
 impl References {
     /// `memory` bounds the references to objects outside the pack, in bytes.
-    pub(super) fn new(hash: HashKind, memory: u64) -> Self {
+    pub(super) fn new(hash: HashKind, memory: usize) -> Self {
         let needed = || match hash {
             HashKind::Sha256 => Needed::Sha256(HashSet::new()),
             _ => Needed::Sha1(HashSet::new()),
@@ -77,7 +77,7 @@ impl References {
             replaced: Mutex::default(),
             count: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
-            most_outside: usize::try_from(memory / EACH).unwrap_or(usize::MAX),
+            most_outside: memory / EACH,
             are_unknown: AtomicBool::new(false),
             nesting: TreePairs::default(),
         }

@@ -97,7 +97,7 @@ impl Pack<'_> {
     }
 
     pub(super) fn room(&self, descents: usize) -> ContentMemory {
-        ContentMemory::new(self.run.limits().memory / 4, descents)
+        ContentMemory::new(self.run.memory_plan().contents, descents)
     }
 
     pub(super) fn descent<'r>(

@@ -251,6 +251,14 @@ fn contents_that_wait_on_disk_take_room_there() {
     assert!(store.receive(&entries, &options).is_ok());
 }
 
+/// The memory plan counts on it: once the pack is indexed, five bytes are held for each.
+#[test]
+fn an_entry_takes_more_than_what_is_left_of_it() {
+    for hash in [HashKind::Sha1, HashKind::Sha256] {
+        assert!(Table::memory_of_an_entry(hash) >= 20 * 5);
+    }
+}
+
 #[test]
 fn what_a_thin_pack_has_is_not_added_to_it() {
     // Whichever of the two ids comes first.

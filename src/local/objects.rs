@@ -6,67 +6,24 @@ use std::{
 };
 
 use gix::objs::{Exists, Kind};
-use gix_pack::cache;
 
 use super::{
     alternates::{alternates, lead_back},
     object_dirs::ObjectDirs,
 };
 use crate::{
-    Error, ErrorKind, Limits, ObjectFormat, ObjectId, Objects, PackRequest, Reason, SyncContext,
-    TipKind,
+    Error, ErrorKind, ObjectFormat, ObjectId, Objects, PackRequest, Reason, SyncContext, TipKind,
     ancestry::CommitGraph,
     connectivity,
     history::{
         reachable_from_refs::ReachableFromRefs,
         store_commits::{PeeledTags, StoreCommits},
     },
+    memory_plan::{ConnectivityMemory, ReadMemory},
     object_id::to_gix,
     pack_objects::Fault,
     stored_packs::odb::Odb,
 };
-
-/// The memory for reading a store, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ReadMemory {
-    /// The memory for delta bases of packed objects.
-    delta_bases: usize,
-    /// The memory for one object with its delta chain, which gix holds in memory as a whole. An object that needs more
-    /// cannot be read. `None` for no limit.
-    each: Option<usize>,
-}
-
-impl ReadMemory {
-    /// For a store whose objects come from trusted users.
-    pub(super) fn own(limits: &Limits) -> Self {
-        ReadMemory {
-            delta_bases: bytes(limits.memory / 4),
-            each: None,
-        }
-    }
-
-    /// For trees, commits and tags of a store with objects that a remote has sent, now or in an earlier run.
-    pub(super) fn of_others(limits: &Limits) -> Self {
-        ReadMemory {
-            delta_bases: bytes(limits.memory / 32),
-            each: Some(bytes(limits.memory / 4)),
-        }
-    }
-
-    /// For the bases of a thin pack, which may be blobs.
-    pub(super) fn of_bases(limits: &Limits) -> Self {
-        ReadMemory {
-            delta_bases: bytes(limits.memory / 16),
-            each: Some(bytes(
-                (limits.memory / 2).saturating_add(limits.object_size.max(limits.thin_bases)),
-            )),
-        }
-    }
-}
-
-fn bytes(size: u64) -> usize {
-    usize::try_from(size).unwrap_or(usize::MAX)
-}
 
 pub(super) struct LocalObjects {
     folder: PathBuf,
@@ -131,7 +88,7 @@ impl LocalObjects {
             bad: &bad,
             verified: &mut known,
             met: &mut Vec::new(),
-            memory: u64::MAX,
+            memory: ConnectivityMemory::within(u64::MAX),
         };
         let faults = connectivity::find_incomplete(objects, &to_gix(&request.wants), run)?;
         if faults.is_empty() {
@@ -199,7 +156,7 @@ pub(super) fn open_odb(
     memory: ReadMemory,
 ) -> Result<Odb, Error> {
     let options = gix::odb::store::init::Options {
-        alloc_limit_bytes: memory.each,
+        alloc_limit_bytes: memory.one_object,
         // A multi-pack-index may be stale after a tool that does not know it has repacked. Each pack has an index of
         // its own in any case.
         use_multi_pack_index: false,
@@ -218,10 +175,8 @@ pub(super) fn open_odb(
     // Packed copies are preferred to loose ones, as by git. Only loaded indices are consulted for that, and the lookup
     // of a missing object loads all of them.
     odb.exists(&format.hash_kind().null());
-    let delta_bases = memory.delta_bases;
     // Code that needs an object twice caches it itself; this cache is for delta bases only.
-    odb.set_pack_cache(move || Box::new(cache::lru::MemoryCappedHashmap::new(delta_bases)));
-    Ok(Odb::new(odb, memory.each))
+    Ok(Odb::new(odb, memory.one_object).with_delta_bases(memory.delta_bases))
 }
 
 fn shallow_boundary(repo: &gix::Repository) -> Result<HashSet<gix::ObjectId>, Error> {

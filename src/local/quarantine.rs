@@ -13,14 +13,20 @@ use super::{
     alternates::{alternates, lead_back},
     haves::{self, RefTip, ref_tips},
     object_dirs::ObjectDirs,
-    objects::{LocalObjects, ReadMemory, open_odb},
+    objects::{LocalObjects, open_odb},
     quarantine_dir::QuarantineDir,
     quarantine_stage::{LastPack, Stage},
 };
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, ObjectId, Objects, Quarantine, Reason, RefUpdate,
-    SyncContext, TipKind, Traffic, ancestry::CommitGraph, connectivity, files::sharing::Sharing,
-    history::reachable_from_refs::ReachableFromRefs, object_id::to_gix, ref_store::ref_transaction,
+    SyncContext, TipKind, Traffic,
+    ancestry::CommitGraph,
+    connectivity,
+    files::sharing::Sharing,
+    history::reachable_from_refs::ReachableFromRefs,
+    memory_plan::{ConnectivityMemory, MemoryPlan},
+    object_id::to_gix,
+    ref_store::ref_transaction,
 };
 
 /// The most attempts to find objects that a concurrent `git repack` moves.
@@ -52,7 +58,7 @@ impl LocalQuarantine {
             ObjectFormat::from_hash_kind(repo.object_hash()).map_err(Error::unsupported)?;
         let objects = repo.common_dir().join("objects");
         let alternates = alternates(&repo)?;
-        let memory = ReadMemory::of_others(limits);
+        let memory = MemoryPlan::of(limits).received_store;
         let sharing = Sharing::of(&repo.config_snapshot())?;
         let dirs = ObjectDirs::of(&objects, &alternates, object_format, sharing)?;
         let mut view = LocalObjects::open(&repo, memory)?;
@@ -82,7 +88,7 @@ impl LocalQuarantine {
     pub(crate) fn received(&self) -> (Option<&index::File>, crate::stored_packs::odb::Odb) {
         let dir = self.stage.dir().map(QuarantineDir::objects);
         let objects = dir.unwrap_or(self.dirs.main());
-        let memory = ReadMemory::own(&Limits::default());
+        let memory = MemoryPlan::of(&Limits::default()).own_store;
         let odb = open_odb(objects, self.object_format, memory);
         let index = self.stage.last().map(|last| &last.index);
         (index, odb.expect("a folder of objects"))
@@ -145,7 +151,7 @@ impl LocalQuarantine {
             bad: last.map_or(&none, |last| last.pack.faulty()),
             verified: &mut self.verified,
             met: &mut self.met,
-            memory: run.limits().memory,
+            memory: run.memory_plan().connectivity,
         };
         connectivity::find_incomplete_and_first_beside(objects, &tips, others, run)
     }
@@ -209,7 +215,7 @@ impl LocalQuarantine {
     ) -> Result<Option<LastPack>, Error> {
         let format = self.object_format;
         // Opened again, because a `git gc` may have moved the bases since the store was opened.
-        let bases = open_odb(dir.objects(), format, ReadMemory::of_bases(run.limits()))?;
+        let bases = open_odb(dir.objects(), format, run.memory_plan().thin_bases)?;
         let received = dir.receive(pack, &bases, self.has_sent_haves, format, run)?;
         drop(bases);
         self.view.read_from(dir.objects())?;
@@ -357,7 +363,7 @@ impl Quarantine for LocalQuarantine {
             bad: &HashMap::new(),
             verified: &mut ReachableFromRefs::new(HashSet::new()),
             met: &mut Vec::new(),
-            memory: run.limits().memory / 4,
+            memory: ConnectivityMemory::within(run.limits().memory / 4),
         };
         Ok(connectivity::find_incomplete(objects, &to_gix(haves), run)?.is_empty())
     }

@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use super::{
-    LocalStore,
-    objects::{LocalObjects, ReadMemory},
-};
+use super::{LocalStore, objects::LocalObjects};
 use crate::{Error, ObjectFormat, Objects, SyncContext};
 
 pub(crate) struct Scratch {
@@ -38,7 +35,7 @@ impl Scratch {
     }
 
     pub(crate) fn objects(&self, run: &SyncContext) -> Result<Box<dyn Objects + '_>, Error> {
-        let memory = ReadMemory::own(run.limits());
+        let memory = run.memory_plan().own_store;
         let objects = LocalObjects::open(&self.store.repo.to_thread_local(), memory)?;
         Ok(Box::new(objects))
     }

@@ -9,11 +9,8 @@ use bstr::{BStr, BString, ByteSlice};
 use gix::path::RelativePath;
 
 use super::{
-    alternates::alternates,
-    init,
-    objects::{LocalObjects, ReadMemory},
-    quarantine::LocalQuarantine,
-    repository, stale,
+    alternates::alternates, init, objects::LocalObjects, quarantine::LocalQuarantine, repository,
+    stale,
 };
 use crate::{
     Error, ErrorKind, ObjectFormat, Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack,
@@ -118,7 +115,7 @@ impl LocalStore {
         run: &'a SyncContext,
     ) -> OutgoingPack<'a> {
         let repo = self.repo.to_thread_local();
-        let objects = LocalObjects::open(&repo, ReadMemory::own(run.limits())).expect("a store");
+        let objects = LocalObjects::open(&repo, run.memory_plan().own_store).expect("a store");
         let pack = prepare(&repo, &objects, request, run);
         pack.unwrap_or_else(|_| panic!("{} is not sound", self.path.display()))
     }
@@ -165,7 +162,7 @@ impl RefSource for LocalStore {
     }
 
     fn objects(&self, run: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
-        let memory = ReadMemory::own(run.limits());
+        let memory = run.memory_plan().own_store;
         let objects = LocalObjects::open(&self.repo.to_thread_local(), memory)?;
         Ok(Some(Box::new(objects)))
     }
@@ -183,7 +180,7 @@ impl RefSource for LocalStore {
         )
         .entered();
         let repo = self.repo.to_thread_local();
-        let mut objects = LocalObjects::open(&repo, ReadMemory::own(run.limits()))?;
+        let mut objects = LocalObjects::open(&repo, run.memory_plan().own_store)?;
         let mut pack = prepare(&repo, &objects, request, run);
         // Objects that seem damaged may have been repacked in the meantime.
         if let Err(NoPack::Fault(_)) = pack {

@@ -67,17 +67,6 @@ pub(crate) struct SearchLimits {
     pub delta_memory: usize,
 }
 
-impl SearchLimits {
-    /// Limits with `memory` bytes for the objects that are compared and the deltas that are kept.
-    pub(crate) fn within(memory: usize) -> Self {
-        SearchLimits {
-            window_memory: memory / 3 * 2,
-            delta_memory: memory / 3,
-            ..SearchLimits::default()
-        }
-    }
-}
-
 impl Default for SearchLimits {
     fn default() -> Self {
         SearchLimits {

@@ -19,9 +19,10 @@ use crate::{
     pack::{delta_tree::NO_BASE, name_hash::name_hash},
     stored_packs::odb::Odb,
     stored_packs::{
+        delta_chains::ChainMemory,
         pack_scan::PackScan,
         rev_index::RevIndex,
-        tree_graph::{EdgeList, EdgeTarget, OWN_OBJECTS, TreeEdge, TreeGraph, TreeGraphMemory},
+        tree_graph::{EdgeList, EdgeTarget, TreeEdge, TreeGraph, TreeGraphMemory},
     },
 };
 
@@ -32,9 +33,14 @@ pub(super) fn find(
     roots: &[(ObjectId, Kind)],
     run: &SyncContext,
 ) -> Result<Option<Vec<SelectedObject>>, NoPack> {
+    let plan = run.memory_plan();
     let memory = TreeGraphMemory {
-        edges: run.limits().memory,
-        ..OWN_OBJECTS
+        chains: ChainMemory {
+            contents: plan.graph_contents,
+            // No remote chose the objects of the store.
+            largest: u64::MAX,
+        },
+        edges: plan.graph_edges,
     };
     let Some(graph) = TreeGraph::read(scan, &memory, Phase::Count, run)? else {
         return Ok(None);

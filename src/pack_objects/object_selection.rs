@@ -149,16 +149,18 @@ fn read_trees(
     has_boundary: bool,
     run: &SyncContext,
 ) -> Result<(Vec<WalkedObjects>, TreeCache), NoPack> {
-    let mut first = TreeWalk::new(odb.clone(), folders, has_boundary, run);
+    let threads = (frontier.commits.len() / COMMITS_PER_THREAD).clamp(1, cores());
+    let walk = || TreeWalk::new(odb, folders, has_boundary, threads, run);
+    let mut first = walk();
     for (id, kind) in &frontier.others {
         first.read_wanted(*id, *kind)?;
     }
-    let threads = (frontier.commits.len() / COMMITS_PER_THREAD).clamp(1, cores());
     let share = frontier.commits.len().div_ceil(threads * SHARES_PER_THREAD);
     let shares: Vec<_> = frontier.commits.chunks(share.max(1)).collect();
     let next = AtomicUsize::new(0);
-    let others = (1..threads).map(|_| TreeWalk::new(odb.clone(), folders, has_boundary, run));
-    let walks: Vec<_> = iter::once(first).chain(others).collect();
+    let walks: Vec<_> = iter::once(first)
+        .chain((1..threads).map(|_| walk()))
+        .collect();
     let walked = run_workers(walks, |mut walk| -> Result<_, NoPack> {
         let mut found = Vec::new();
         loop {

@@ -281,8 +281,17 @@ impl Planner<'_> {
             .filter(|planned| planned.encoding.is_not_packed());
         let not_packed: HashSet<ObjectId> = not_packed.map(|planned| planned.object.id).collect();
         let fault = Mutex::new(None);
+        let plan = run.memory_plan();
+        let limits = SearchLimits {
+            window_memory: plan.delta_windows,
+            delta_memory: plan.found_deltas,
+            ..SearchLimits::default()
+        };
         // A handle can move to another thread, but threads can't share one.
-        let odb = Mutex::new(self.odb.clone());
+        let odb = Mutex::new(
+            self.odb
+                .with_delta_bases(plan.delta_readers / limits.threads),
+        );
         let trees = self.trees;
         let open = || {
             let odb = odb.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -303,7 +312,7 @@ impl Planner<'_> {
                 Err(Error::new(ErrorKind::Corrupt, "an object can't be read"))
             }
         };
-        let found = delta_search::search(candidates, open, &search_limits(run), run);
+        let found = delta_search::search(candidates, open, &limits, run);
         match fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(fault) => Err(NoPack::unreadable(fault)),
             None => Ok(found?),
@@ -382,12 +391,6 @@ fn is_one_pack(planned: &[PlannedObject]) -> bool {
         return true;
     };
     first.is_some() && packs.all(|pack| pack == first)
-}
-
-/// Three quarters of the memory that the run may take; caches take the rest.
-fn search_limits(run: &SyncContext) -> SearchLimits {
-    let memory = run.limits().memory / 4 * 3;
-    SearchLimits::within(usize::try_from(memory).unwrap_or(usize::MAX))
 }
 
 fn read_cached(trees: &TreeCache, id: &oid, content: &mut Vec<u8>) -> bool {

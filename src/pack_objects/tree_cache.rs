@@ -12,16 +12,22 @@ use gix::{ObjectId, oid};
 /// The trees that one thread has read last, or several threads that have ended.
 #[derive(Default)]
 pub(super) struct TreeCache {
+    /// Limit of the trees in bytes.
+    memory: usize,
     trees: HashMap<ObjectId, Arc<[u8]>>,
     /// The tree that was read last is at the end.
     order: VecDeque<ObjectId>,
     held: usize,
 }
 
-/// Limit of the trees that each thread keeps, in bytes.
-const MEMORY: usize = 16 * 1024 * 1024;
-
 impl TreeCache {
+    pub(super) fn new(memory: usize) -> Self {
+        TreeCache {
+            memory,
+            ..TreeCache::default()
+        }
+    }
+
     pub(super) fn get(&self, tree: &oid) -> Option<&Arc<[u8]>> {
         self.trees.get(tree)
     }
@@ -32,7 +38,7 @@ impl TreeCache {
         }
         self.held += content.len();
         self.order.push_back(tree);
-        while self.held > MEMORY
+        while self.held > self.memory
             && let Some(oldest) = self.order.pop_front()
         {
             let oldest = self.trees.remove(&oldest);
@@ -50,11 +56,13 @@ impl TreeCache {
 mod tests {
     use super::*;
 
+    const MEMORY: usize = 3000;
+
     #[test]
     fn the_last_ones_are_kept() {
         let id = |number: u8| ObjectId::from_bytes_or_panic(&[number; 20]);
         let text: Arc<[u8]> = vec![0; MEMORY / 3].into();
-        let mut texts = TreeCache::default();
+        let mut texts = TreeCache::new(MEMORY);
         for number in [1, 2, 3, 1, 4] {
             texts.keep(id(number), &text);
         }
@@ -64,7 +72,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(kept(&texts), [2, 3, 4]);
-        let mut other = TreeCache::default();
+        let mut other = TreeCache::new(MEMORY);
         other.keep(id(5), &text);
         other.merge(texts);
         assert_eq!(kept(&other), [2, 3, 4, 5]);

@@ -22,8 +22,6 @@ use gix::{
     objs::{Find, Kind},
 };
 
-use gix_pack::cache::lru;
-
 use super::{NoPack, selection::SelectedObject, tree_cache::TreeCache};
 use crate::{
     Phase, SyncContext,
@@ -71,17 +69,17 @@ struct PendingTree {
 }
 
 impl<'a> TreeWalk<'a> {
-    /// `folders` are those of the store's objects.
+    /// One of `threads` walks. `folders` are those of the store's objects.
     pub(super) fn new(
-        mut odb: Odb,
+        odb: &Odb,
         folders: &[PathBuf],
         has_boundary: bool,
+        threads: usize,
         run: &'a SyncContext,
     ) -> Self {
-        let delta_bases = usize::try_from(run.limits().memory / 4).unwrap_or(usize::MAX);
-        odb.set_pack_cache(move || Box::new(lru::MemoryCappedHashmap::new(delta_bases)));
+        let plan = run.memory_plan();
         TreeWalk {
-            odb,
+            odb: odb.with_delta_bases(plan.tree_walks / threads),
             loose: LooseObjects::at(folders),
             run,
             has_boundary,
@@ -89,7 +87,7 @@ impl<'a> TreeWalk<'a> {
             read: HashMap::new(),
             pending: Vec::new(),
             latest: HashMap::new(),
-            cache: TreeCache::default(),
+            cache: TreeCache::new(plan.recent_trees / threads),
             found: WalkedObjects::default(),
         }
     }

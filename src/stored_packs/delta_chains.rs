@@ -54,7 +54,7 @@ impl From<io::Error> for ChainError {
 #[derive(Clone, Copy)]
 pub(crate) struct ChainMemory {
     /// For contents that wait for the visit of their deltas, in all threads together.
-    pub(crate) contents: u64,
+    pub(crate) contents: usize,
     /// For one object. A larger one counts as unreadable.
     pub(crate) largest: u64,
 }

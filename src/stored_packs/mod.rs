@@ -1,7 +1,7 @@
 //! The packs of a store and its alternates, with the objects as the packs hold them: compressed, and often
 //! as deltas.
 
-mod delta_chains;
+pub(crate) mod delta_chains;
 mod fan_out;
 pub(crate) mod loose_objects;
 pub(crate) mod odb;

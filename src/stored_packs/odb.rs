@@ -11,6 +11,7 @@ use gix::{
     objs::{Data, Exists, Find, FindHeader, Header, Kind, compute_hash},
     oid,
 };
+use gix_pack::cache::lru;
 
 use super::{
     StoredPacks,
@@ -58,6 +59,13 @@ impl Odb {
     #[cfg(test)]
     pub(crate) fn at(objects: impl Into<PathBuf>, hash: gix::hash::Kind) -> std::io::Result<Self> {
         Ok(Odb::new(gix::odb::at(objects, hash)?, None))
+    }
+
+    /// A reader of the same objects that has so many bytes for delta bases, as has each clone of it.
+    pub(crate) fn with_delta_bases(&self, memory: usize) -> Self {
+        let mut odb = self.clone();
+        odb.set_pack_cache(move || Box::new(lru::MemoryCappedHashmap::new(memory)));
+        odb
     }
 
     pub(crate) fn open_packs(&self) -> Result<StoredPacks, Error> {

@@ -8,7 +8,7 @@ use super::{
     odb::Odb,
     pack_scan::PackScan,
     rev_index::RevIndex,
-    tree_graph::{MANY_COMMITS, OWN_OBJECTS, TreeGraph, TreeGraphMemory, is_worth_it},
+    tree_graph::{MANY_COMMITS, TreeGraph, TreeGraphMemory, is_worth_it},
 };
 use crate::{
     Error, Phase, SyncContext,
@@ -18,8 +18,8 @@ use crate::{
 
 /// Memory for each object of the pack in bytes: without the edges of trees, and with the usual number of
 /// edges.
-const EACH: u64 = 64;
-const EACH_WITH_EDGES: u64 = 128;
+const EACH: usize = 64;
+const EACH_WITH_EDGES: usize = 128;
 
 /// The largest pack of a store, and whether it is self-contained. To find out, the checksums of all entries
 /// are compared and all trees and commits read, once that pays off.
@@ -46,10 +46,16 @@ pub(crate) struct ScanDemand {
     /// Limit of nested trees.
     pub(crate) levels: u16,
     /// Limit of the memory in bytes.
-    pub(crate) memory: u64,
+    pub(crate) memory: usize,
 }
 
 impl SelfContainedPack {
+    /// Bytes that are held since the pack was read.
+    pub(crate) fn memory(&self) -> usize {
+        let packs = self.packs.as_ref().filter(|_| self.was_read);
+        packs.map_or(0, |packs| packs.most_objects() * EACH)
+    }
+
     /// The kind of a tree or commit of the pack, if everything behind it is in the pack, too.
     pub(crate) fn kind(
         &mut self,
@@ -65,9 +71,9 @@ impl SelfContainedPack {
             Some(packs) => packs,
             none => none.insert(odb.open_packs()?),
         };
-        let contents = OWN_OBJECTS.chains.contents.min(demand.memory / 4);
+        let contents = demand.memory / 4;
         let left = demand.memory - contents;
-        let objects = packs.most_objects() as u64;
+        let objects = packs.most_objects();
         if !self.was_read
             && is_worth_it(demand.commits, packs)
             && objects.saturating_mul(EACH_WITH_EDGES) <= left
@@ -77,7 +83,7 @@ impl SelfContainedPack {
             let memory = TreeGraphMemory {
                 chains: ChainMemory {
                     contents,
-                    largest: contents,
+                    largest: contents as u64,
                 },
                 edges,
             };
@@ -189,6 +195,14 @@ mod tests {
         test_support::test_store::{TestStore, commit, tree},
     };
 
+    const MEMORY: TreeGraphMemory = TreeGraphMemory {
+        chains: ChainMemory {
+            contents: 1 << 20,
+            largest: 1 << 20,
+        },
+        edges: 1 << 20,
+    };
+
     /// Makes the content of an object from the ids of the two files, the newer tree and the newer commit.
     type Content = fn([ObjectId; 4]) -> Vec<u8>;
 
@@ -205,7 +219,7 @@ mod tests {
         add(&mut store, [one, two, new, second]);
         let (_dir, packs, _) = store.write();
         let run = SyncContext::new(&SyncOptions::default());
-        let found = read(&packs, 3, &OWN_OBJECTS, &run).expect("readable");
+        let found = read(&packs, 3, &MEMORY, &run).expect("readable");
         (!found.kinds.is_empty(), found.has_commits)
     }
 
@@ -286,7 +300,7 @@ mod tests {
         let folders = [dir.path().join("objects")];
         let packs = StoredPacks::at(&folders, gix::hash::Kind::Sha1).expect("a pack");
         let run = SyncContext::new(&SyncOptions::default());
-        let found = read(&packs, 3, &OWN_OBJECTS, &run).expect("no failure");
+        let found = read(&packs, 3, &MEMORY, &run).expect("no failure");
         assert!(found.kinds.is_empty());
         assert!(packs.scanned().is_none());
     }

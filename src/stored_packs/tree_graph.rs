@@ -37,17 +37,8 @@ use crate::{
 pub(crate) struct TreeGraphMemory {
     pub(crate) chains: ChainMemory,
     /// For the graph. Trees that aren't deltas of each other have very many edges.
-    pub(crate) edges: u64,
+    pub(crate) edges: usize,
 }
-
-/// The memory for a store's own trees, which no remote chose.
-pub(crate) const OWN_OBJECTS: TreeGraphMemory = TreeGraphMemory {
-    chains: ChainMemory {
-        contents: 32 * 1024 * 1024,
-        largest: u64::MAX,
-    },
-    edges: 512 * 1024 * 1024,
-};
 
 /// The memory of an object outside of the pack beside its edge, in edges.
 const EDGES_OF_OUTSIDE: usize = 3;
@@ -112,7 +103,7 @@ impl TreeGraph {
         let read: Vec<_> = (0..scan.rev_index.len()).map(|_| OnceLock::new()).collect();
         let (count, edges) = (AtomicUsize::new(0), AtomicUsize::new(0));
         // Edges have numbers of 32 bits.
-        let max_edges = memory.edges.min(u32::MAX.into()) as usize / size_of::<TreeEdge>();
+        let max_edges = memory.edges.min(u32::MAX as usize) / size_of::<TreeEdge>();
         let collector = |list| EdgeCollector {
             scan,
             read: &read,

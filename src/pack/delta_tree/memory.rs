@@ -18,9 +18,9 @@ pub(super) type Permit<'a> = MutexGuard<'a, ()>;
 
 impl ContentMemory {
     /// Divides `memory` bytes between `descents` concurrent traversals. One large object comes on top.
-    pub(crate) fn new(memory: u64, descents: usize) -> Self {
+    pub(crate) fn new(memory: usize, descents: usize) -> Self {
         // A quarter each for a delta, its base, its result, and the contents on the path.
-        let share = usize::try_from(memory).unwrap_or(usize::MAX) / descents.max(1);
+        let share = memory / descents.max(1);
         ContentMemory {
             large: (share / 4).clamp(4096, 16 * 1024 * 1024),
             waiting: share / 4,
