@@ -1,5 +1,8 @@
 //! The object database of a store. A damaged copy of an object hides no sound one.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     cell::{Cell, OnceCell},
     io::Read as _,
