@@ -183,10 +183,16 @@ pub(crate) fn entry_header_cases() -> Vec<Case> {
         breaks("a size of 2^64-1", "an impossible size", claims(u64::MAX)),
         breaks(
             "one byte over the limit that isn't there",
-            DAMAGED,
+            "is shorter than it says",
             claims(5),
         )
         .with(|options| options.limits.object_size = 4),
+        rejected(
+            "one byte over the limit that is there",
+            "limit object_size 9",
+            changed(|_| ()),
+        )
+        .with(|options| options.limits.object_size = "some text".len() as u64),
         rejected("a tree as large as blobs may be", "limit memory", |world| {
             let mut pack = world.pack();
             let length = 100 << 20;

@@ -188,6 +188,9 @@ fn a_base_that_is_there_may_be_of_any_size() {
     let reason = too_large(&pair, "larger:large");
     assert_eq!(pulled.reason_of("refs/heads/larger"), reason);
     assert_eq!(pulled.fate_of("refs/heads/small"), created(&small));
+    // Either file would be tens of thousands of bytes, if it were sent whole.
+    let received = pulled.stats.traffic.bytes_received;
+    assert!(received < 10_000, "not on a base that is there: {received}");
 }
 
 /// The limit on bases is for what is added to a thin pack, and no pack has to be thin.
