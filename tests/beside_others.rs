@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, thread};
-use support::pull::{DATE, copy, grow, leftovers};
+use support::pull::{copy, grow, leftovers};
 use support::{GitServer, ObjectFormat, Repo, Sandbox, remote, sync};
 
 /// Moved by the upstream and by git in the destination, along the same history.
@@ -77,7 +77,7 @@ struct Place {
     server: GitServer,
     /// Git's own programs, too, lose objects that nothing points to yet to a `gc --prune=now`.
     pruning: Mutex<()>,
-    sandbox: Sandbox,
+    _sandbox: Sandbox,
 }
 
 impl Place {
@@ -104,7 +104,7 @@ impl Place {
             upstream,
             destination,
             pruning: Mutex::new(()),
-            sandbox,
+            _sandbox: sandbox,
         }
     }
 
@@ -253,7 +253,6 @@ impl Place {
                 assert_eq!(pair[0].1, pair[1].0, "{name}");
             }
         }
-        let _ = (DATE, &self.sandbox);
     }
 }
 

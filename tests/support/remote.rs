@@ -4,17 +4,24 @@
 //! [`Sandbox`](super::Sandbox) searches the files once the test is over.
 
 use super::canary::{CANARY, secrets_in};
-use refsync::{Credentials, Error, NetworkPolicy, RefSource, SmartHttp, SyncOptions, SyncRunStats};
+use refsync::{
+    Credentials, Error, NetworkPolicy, RefSource, SmartHttp, SyncOptions, SyncRunStats, Timeouts,
+};
 use std::cell::RefCell;
 use std::error::Error as _;
 use std::fmt::Debug;
 use std::io::Write as _;
 use std::sync::Once;
+use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Anywhere, in any network, and with the secret.
+/// A machine that is busy with something else may stand still for minutes. Tests about patience set a limit of their
+/// own.
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
+
+/// Anywhere, in any network, with the secret and with patience.
 #[track_caller]
 pub fn remote(url: &str) -> SmartHttp {
     static LISTEN: Once = Once::new();
@@ -25,8 +32,11 @@ pub fn remote(url: &str) -> SmartHttp {
             log::set_max_level(log::LevelFilter::Trace);
         }
     });
+    let mut timeouts = Timeouts::default();
+    (timeouts.connect, timeouts.idle, timeouts.min_rate) = (PATIENCE, PATIENCE, 0);
     let remote = SmartHttp::new(url).expect("a good URL");
     let remote = remote
+        .with_timeouts(timeouts)
         .with_network_policy(NetworkPolicy::any())
         .with_credentials(Credentials::token(CANARY));
     hear(&remote);
