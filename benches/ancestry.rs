@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use refsync::{LocalStore, ObjectId, RefSource, Relation, SyncContext, SyncOptions, ancestry};
+use refsync::{LocalStore, ObjectId, RefSource, Relation, SyncContext, SyncOptions};
 use support::{ObjectFormat, Repo, Sandbox};
 
 const PAIRS: usize = 1000;
@@ -80,8 +80,7 @@ fn fast_forwards(repo: &Repo, pairs: &[(ObjectId, ObjectId)]) -> Vec<bool> {
     let store = LocalStore::open(&repo.path).expect("a repository");
     let run = SyncContext::new(&SyncOptions::default());
     let mut objects = store.objects(&run).expect("readable").expect("objects");
-    let mut commits = objects.commits().expect("commits");
-    let relations = ancestry::compare(&mut *commits, pairs, &|| false).expect("not cancelled");
+    let relations = objects.relate(pairs, &|| false).expect("not cancelled");
     let is_one = |relation| matches!(relation, Relation::FastForward | Relation::Same);
     relations.into_iter().map(is_one).collect()
 }

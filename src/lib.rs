@@ -140,11 +140,11 @@ pub use outcome::{
 };
 
 pub use context::SyncContext;
-pub use history::ancestry::{self, Relation};
+pub use history::ancestry;
 pub use object_id::{InvalidObjectId, ObjectFormat, ObjectId};
 pub use ref_source::{
     Objects, PackAnswer, PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, PushReport,
-    Quarantine, ReceivePack, RefSource, RefUpdate, Service, TipKind,
+    Quarantine, ReceivePack, RefSource, RefUpdate, Relation, Service, TipKind,
 };
 pub use refs::{AdvertisedRef, Namespace, RefList};
 

@@ -172,8 +172,18 @@ pub trait Objects {
     /// The kind of object that a tip is.
     fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error>;
 
-    /// The history behind the tips.
-    fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error>;
+    /// Relates each pair of commits `(old, new)`, in the order given.
+    ///
+    /// [`ancestry::compare`](crate::ancestry::compare) does that for an end that can look up commits. An end
+    /// that answers in another way must not take for an ancestor what may not be one.
+    ///
+    /// # Errors
+    /// [`Cancelled`](ErrorKind::Cancelled) soon after `cancelled` returns true.
+    fn relate(
+        &mut self,
+        pairs: &[(ObjectId, ObjectId)],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<Relation>, Error>;
 
     /// Asked once something seems to be missing: an end whose objects may have been put elsewhere
     /// meanwhile, as `git repack` does, has another look at where they are. The default is for one
@@ -183,53 +193,19 @@ pub trait Objects {
     }
 }
 
-/// A source of commits: an object database, a service's own storage, a graph in a test.
-pub trait CommitGraph {
-    /// Looks up the commit `id` and puts its parents into `parents`, which is empty at the call.
-    ///
-    /// [`ancestry::compare`](crate::ancestry::compare) calls it at most once per commit.
-    ///
-    /// # Errors
-    /// A [`Hole`] if the parents can't be told; what is in `parents` is ignored then.
-    fn commit(&mut self, id: &ObjectId, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole>;
-
-    /// The commits by position, for a walk that takes a fraction of one by id.
-    #[doc(hidden)]
-    fn positions(&mut self) -> Option<&mut dyn CommitPositions> {
-        None
-    }
-}
-
-/// Commits that have numbers, as those of a commit-graph file have. Not part of the public API.
-pub trait CommitPositions {
-    /// The position of `id`, if it has one. Positions begin at 0 and leave few out. A commit has at most one,
-    /// by which its children name it, and the parents of a commit with a position have positions, too.
-    fn position(&mut self, id: &ObjectId) -> Option<u32>;
-
-    /// [`CommitGraph::commit`] by position, called in its place for a commit that has one.
-    fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole>;
-}
-
-/// The place of a commit in the order of a walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Commit {
-    /// The topological level from a commit-graph file: above that of every parent.
-    ///
-    /// `None` for a commit that isn't in one. Like the file itself, generations must be closed
-    /// under ancestry: a commit that has one has them in all its history, and no hole there.
-    /// See `gitformat-commit-graph(5)`.
-    pub generation: Option<u32>,
-    /// The committer date in seconds since the epoch. A hint that no answer depends on.
-    pub date: i64,
-}
-
-/// The reason why the parents of a commit can't be told.
+/// The relation of two commits, `old` and `new`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Hole {
-    /// The commit is there, its parents were left out on purpose: the boundary of a shallow clone.
-    Shallow,
-    /// The object is missing, damaged or not a commit.
-    Unreadable,
+pub enum Relation {
+    /// `old` and `new` are one object.
+    Same,
+    /// `old` is an ancestor of `new`.
+    FastForward,
+    /// `new` is an ancestor of `old`: the destination is ahead.
+    Behind,
+    /// Neither is an ancestor of the other.
+    Diverged,
+    /// The answer depends on a part of the history that is missing. It must not be treated as a fast-forward.
+    Unknown,
 }
 
 /// The place where a destination keeps what it receives until it has been verified. Its objects are

@@ -135,8 +135,7 @@ fn real(bencher: Bencher<'_, '_>, count: usize, with_graph: bool) {
     let run = SyncContext::new(&SyncOptions::default());
     bencher.bench_local(|| {
         let mut objects = store.objects(&run).expect("readable").expect("at hand");
-        let mut commits = objects.commits().expect("readable");
-        let relations = ancestry::compare(&mut *commits, &pairs, &|| false).expect("an answer");
+        let relations = objects.relate(&pairs, &|| false).expect("an answer");
         assert!(!relations.contains(&Relation::Unknown));
         relations
     });

@@ -4,8 +4,7 @@ use bstr::BString;
 use divan::{Bencher, black_box};
 use refsync::{
     AdvertisedRef, Error, LocalStore, ObjectFormat, ObjectId, Objects, RefGlobs, RefList,
-    RefSource as _, Service, SyncContext, SyncOptions, TipKind,
-    ancestry::CommitGraph,
+    RefSource as _, Relation, Service, SyncContext, SyncOptions, TipKind, ancestry,
     bench_internals::{self, Updates},
 };
 
@@ -171,8 +170,12 @@ impl Objects for Commits {
         Ok(TipKind::Commit)
     }
 
-    fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
-        Ok(Box::new(&mut self.0))
+    fn relate(
+        &mut self,
+        pairs: &[(ObjectId, ObjectId)],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<Relation>, Error> {
+        ancestry::compare(&mut &mut self.0, pairs, cancelled)
     }
 }
 

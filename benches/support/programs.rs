@@ -216,8 +216,7 @@ fn print_fast_forwards(repo: &str, pairs: &str) {
     let store = LocalStore::open(repo).expect("a repository");
     let run = SyncContext::new(&SyncOptions::default());
     let mut objects = store.objects(&run).expect("readable").expect("at hand");
-    let mut commits = objects.commits().expect("readable");
-    let relations = ancestry::compare(&mut *commits, &pairs, &|| false).expect("an answer");
+    let relations = objects.relate(&pairs, &|| false).expect("an answer");
     for (at, relation) in relations.into_iter().enumerate() {
         assert_ne!(relation, Relation::Unknown);
         if relation == Relation::FastForward {

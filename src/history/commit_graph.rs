@@ -8,7 +8,7 @@ use gix::{
     oid,
 };
 
-use crate::ref_source::{Commit, Hole};
+use super::ancestry::{Commit, Hole};
 
 /// The commits are sorted once more than 1/32 of them were looked up.
 const SORT_AFTER: u32 = 32;

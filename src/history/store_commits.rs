@@ -9,12 +9,11 @@ use gix::{
 };
 
 pub(crate) use self::peeled_tags::PeeledTags;
-use super::commit_graph::{PositionedCommits, from_graph_data};
-use crate::{
-    object::commit::tree_and_parents,
-    ref_source::{Commit, CommitGraph, CommitPositions, Hole},
-    stored_packs::odb::Odb,
+use super::{
+    ancestry::{Commit, CommitGraph, Hole, PositionedGraph},
+    commit_graph::{PositionedCommits, from_graph_data},
 };
+use crate::{object::commit::tree_and_parents, stored_packs::odb::Odb};
 
 mod peeled_tags;
 
@@ -102,13 +101,9 @@ impl CommitGraph for StoreCommits<'_> {
         parents.extend(found.into_iter().map(crate::ObjectId));
         Ok(commit)
     }
-
-    fn positions(&mut self) -> Option<&mut dyn CommitPositions> {
-        self.positions.is_some().then_some(self)
-    }
 }
 
-impl CommitPositions for StoreCommits<'_> {
+impl PositionedGraph for StoreCommits<'_> {
     fn position(&mut self, id: &crate::ObjectId) -> Option<u32> {
         self.positions.as_mut()?.position(&id.0)
     }

@@ -12,9 +12,8 @@ use super::{
     object_dirs::ObjectDirs,
 };
 use crate::{
-    Error, ErrorKind, ObjectFormat, ObjectId, Objects, PackRequest, Reason, SyncContext, TipKind,
-    ancestry::CommitGraph,
-    connectivity,
+    Error, ErrorKind, ObjectFormat, ObjectId, Objects, PackRequest, Reason, Relation, SyncContext,
+    TipKind, ancestry, connectivity,
     history::{
         reachable_from_refs::ReachableFromRefs,
         store_commits::{PeeledTags, StoreCommits},
@@ -126,7 +125,7 @@ impl LocalObjects {
 impl Objects for LocalObjects {
     fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error> {
         let kind = if self.odb.exists(&tip.0) {
-            LocalObjects::commits(self).kind(&tip.0)
+            self.commits().kind(&tip.0)
         } else {
             None
         };
@@ -139,8 +138,12 @@ impl Objects for LocalObjects {
         })
     }
 
-    fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
-        Ok(Box::new(LocalObjects::commits(self)))
+    fn relate(
+        &mut self,
+        pairs: &[(ObjectId, ObjectId)],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<Relation>, Error> {
+        ancestry::compare_by_position(&mut self.commits(), pairs, cancelled)
     }
 
     fn refresh(&mut self) -> Result<(), Error> {

@@ -19,9 +19,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Limits, ObjectFormat, ObjectId, Objects, Quarantine, Reason, RefUpdate,
-    SyncContext, TipKind, Traffic,
-    ancestry::CommitGraph,
-    connectivity,
+    Relation, SyncContext, TipKind, Traffic, connectivity,
     files::sharing::Sharing,
     history::reachable_from_refs::ReachableFromRefs,
     memory_plan::{ConnectivityMemory, MemoryPlan},
@@ -285,8 +283,12 @@ impl Objects for LocalQuarantine {
         self.view.kind(tip)
     }
 
-    fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
-        Objects::commits(&mut self.view)
+    fn relate(
+        &mut self,
+        pairs: &[(ObjectId, ObjectId)],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<Relation>, Error> {
+        self.view.relate(pairs, cancelled)
     }
 
     fn refresh(&mut self) -> Result<(), Error> {

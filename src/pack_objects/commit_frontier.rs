@@ -17,8 +17,8 @@ use super::{
     commit_table::{CommitNumber, CommitTable, Painted, Side},
 };
 use crate::{
-    Error, PackRequest, SyncContext, history::store_commits::StoreCommits, object_id::to_gix,
-    ref_source::Hole, stored_packs::loose_objects::built_in, stored_packs::odb::Odb,
+    Error, PackRequest, SyncContext, history::ancestry::Hole, history::store_commits::StoreCommits,
+    object_id::to_gix, stored_packs::loose_objects::built_in, stored_packs::odb::Odb,
 };
 
 /// Number of the receiver's commits that the walk visits beyond the first at which it could stop if all dates

@@ -7,7 +7,7 @@ use std::{
 
 use gix::ObjectId;
 
-use crate::ref_source::Hole;
+use crate::history::ancestry::Hole;
 
 /// The number of a commit, in the order in which commits are met.
 pub(super) type CommitNumber = u32;

@@ -1,8 +1,6 @@
 //! Comparing the tips of each ref: their kinds, and how their histories relate.
 
-use crate::{
-    Error, ObjectId, Objects, Phase, Reason, Relation, SyncContext, SyncOptions, TipKind, ancestry,
-};
+use crate::{Error, ObjectId, Objects, Phase, Reason, Relation, SyncContext, SyncOptions, TipKind};
 
 use super::{classify, planned_ref::PlannedRef};
 
@@ -110,14 +108,14 @@ fn relations(
         has_both.extend(planned.before().map(|_| !lacks_one(kinds)));
     }
     let has_to_end = || run.check().is_err();
-    let mut relations = ancestry::compare(&mut *objects.commits()?, &pairs, &has_to_end);
+    let mut relations = objects.relate(&pairs, &has_to_end);
     let seems_cut_off = |relations: &Vec<Relation>| {
         let mut both = relations.iter().zip(&has_both);
         both.any(|(relation, has_both)| *relation == Relation::Unknown && *has_both)
     };
     if relations.as_ref().is_ok_and(seems_cut_off) {
         objects.refresh()?;
-        relations = ancestry::compare(&mut *objects.commits()?, &pairs, &has_to_end);
+        relations = objects.relate(&pairs, &has_to_end);
     }
     relations.map_err(|err| run.check().err().unwrap_or(err))
 }
@@ -129,7 +127,7 @@ mod tests {
     use super::*;
     use crate::{
         AdvertisedRef, ErrorKind, ObjectFormat, ObjectId, RefList,
-        ancestry::{Commit, CommitGraph, Hole},
+        ancestry::{self, Commit, CommitGraph, Hole},
         sync::plan::plan,
     };
 
@@ -168,15 +166,12 @@ mod tests {
             Ok(TipKind::Commit)
         }
 
-        fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
-            let TwoLines {
-                looked_up,
-                at_the_hundredth,
-            } = *self;
-            Ok(Box::new(TwoLines {
-                looked_up,
-                at_the_hundredth,
-            }))
+        fn relate(
+            &mut self,
+            pairs: &[(ObjectId, ObjectId)],
+            cancelled: &dyn Fn() -> bool,
+        ) -> Result<Vec<Relation>, Error> {
+            ancestry::compare(self, pairs, cancelled)
         }
     }
 

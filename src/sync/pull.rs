@@ -172,8 +172,8 @@ mod tests {
     use super::*;
     use crate::{
         AdvertisedRef, ErrorKind, ObjectFormat, Objects, Outcome, PackAnswer, PackReceiver,
-        PackRequest, Progress, RefList, RefUpdate, SyncRunRef, SyncRunStats, TipKind, Traffic,
-        ancestry::CommitGraph, sync::plan::plan,
+        PackRequest, Progress, RefList, RefUpdate, Relation, SyncRunRef, SyncRunStats, TipKind,
+        Traffic, sync::plan::plan,
     };
 
     /// Notes what it was asked for.
@@ -192,7 +192,11 @@ mod tests {
             Ok(TipKind::Commit)
         }
 
-        fn commits(&mut self) -> Result<Box<dyn CommitGraph + '_>, Error> {
+        fn relate(
+            &mut self,
+            _: &[(ObjectId, ObjectId)],
+            _: &dyn Fn() -> bool,
+        ) -> Result<Vec<Relation>, Error> {
             Err(Error::new(ErrorKind::Unsupported, "nothing is compared"))
         }
     }

@@ -22,30 +22,19 @@
 //! walk down by levels needs no queue.
 
 mod descent;
+mod graph;
 mod walk;
 mod walked_history;
 
 #[cfg(test)]
 mod tests;
 
-pub use crate::ref_source::{Commit, CommitGraph, Hole};
-use crate::{Error, ObjectId};
-use walked_history::WalkedHistory;
+pub(crate) use graph::PositionedGraph;
+pub use graph::{Commit, CommitGraph, Hole};
 
-/// The relation of the two ends of a pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Relation {
-    /// `old` and `new` are one object.
-    Same,
-    /// `old` is an ancestor of `new`.
-    FastForward,
-    /// `new` is an ancestor of `old`: the destination is ahead.
-    Behind,
-    /// Neither is an ancestor of the other.
-    Diverged,
-    /// The answer depends on a part of the history that is missing. It must not be treated as a fast-forward.
-    Unknown,
-}
+use crate::{Error, ObjectId, Relation};
+use graph::ById;
+use walked_history::WalkedHistory;
 
 /// Whether a path of commits leads from one commit to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +58,15 @@ enum Reach {
 /// [`Cancelled`](crate::ErrorKind::Cancelled) soon after `cancelled` returns true.
 pub fn compare(
     graph: &mut dyn CommitGraph,
+    pairs: &[(ObjectId, ObjectId)],
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Vec<Relation>, Error> {
+    compare_by_position(&mut ById(graph), pairs, cancelled)
+}
+
+/// [`compare`] in a graph that may have positions.
+pub(crate) fn compare_by_position(
+    graph: &mut dyn PositionedGraph,
     pairs: &[(ObjectId, ObjectId)],
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<Relation>, Error> {

@@ -1,7 +1,6 @@
 //! Graphs to ask, and an oracle that knows all of them.
 
 use super::*;
-use crate::ref_source::CommitPositions;
 use proptest::prelude::*;
 use std::cell::Cell;
 
@@ -122,16 +121,12 @@ impl CommitGraph for TestGraph {
             }),
         }
     }
-
-    fn positions(&mut self) -> Option<&mut dyn CommitPositions> {
-        self.has_positions.then_some(self)
-    }
 }
 
-impl CommitPositions for TestGraph {
+impl PositionedGraph for TestGraph {
     fn position(&mut self, id: &ObjectId) -> Option<u32> {
         let number = number(id);
-        let has_one = self.commits[number].generation.is_some();
+        let has_one = self.has_positions && self.commits[number].generation.is_some();
         has_one.then(|| position_of(number))
     }
 

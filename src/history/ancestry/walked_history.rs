@@ -1,9 +1,7 @@
 //! The commits that a walk has met, each looked up at most once.
 
-use crate::{
-    Error, ObjectId,
-    ref_source::{Commit, CommitGraph, Hole},
-};
+use super::graph::{Commit, Hole, PositionedGraph};
+use crate::{Error, ObjectId};
 use std::{cmp::Reverse, collections::HashMap, ops::Range};
 
 /// The number of a commit in all dense arrays.
@@ -43,7 +41,7 @@ impl Priority {
 
 /// The commits met so far and the edges between them.
 pub(super) struct WalkedHistory<'a> {
-    graph: &'a mut dyn CommitGraph,
+    graph: &'a mut dyn PositionedGraph,
     cancelled: &'a dyn Fn() -> bool,
     steps: u32,
     /// The indexes of commits without position.
@@ -92,7 +90,7 @@ impl Node {
 }
 
 impl<'a> WalkedHistory<'a> {
-    pub(super) fn new(graph: &'a mut dyn CommitGraph, cancelled: &'a dyn Fn() -> bool) -> Self {
+    pub(super) fn new(graph: &'a mut dyn PositionedGraph, cancelled: &'a dyn Fn() -> bool) -> Self {
         WalkedHistory {
             graph,
             cancelled,
@@ -141,10 +139,7 @@ impl<'a> WalkedHistory<'a> {
         self.step()?;
         let mut parents = std::mem::take(&mut self.parent_positions);
         parents.clear();
-        let positions = self.graph.positions();
-        let found = positions.map_or(Err(Hole::Unreadable), |graph| {
-            graph.commit_at(position, &mut parents)
-        });
+        let found = self.graph.commit_at(position, &mut parents);
         self.know(index, found, &parents, Self::intern_position);
         self.parent_positions = parents;
         Ok(())
@@ -277,8 +272,7 @@ impl<'a> WalkedHistory<'a> {
         if let Some(known) = self.indexes.get(&id) {
             return *known;
         }
-        let positions = self.graph.positions();
-        if let Some(position) = positions.and_then(|graph| graph.position(&id)) {
+        if let Some(position) = self.graph.position(&id) {
             return self.intern_position(position);
         }
         let new = self.add(Node::new(Lookup::ById(index(self.ids.len()))));

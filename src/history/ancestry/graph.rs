@@ -1,0 +1,65 @@
+//! The commits of a history, as a walk asks for them.
+
+use crate::ObjectId;
+
+/// A source of commits: an object database, a service's own storage, a graph in a test.
+pub trait CommitGraph {
+    /// Looks up the commit `id` and puts its parents into `parents`, which is empty at the call.
+    ///
+    /// [`compare`](super::compare) calls it at most once per commit.
+    ///
+    /// # Errors
+    /// A [`Hole`] if the parents can't be told; what is in `parents` is ignored then.
+    fn commit(&mut self, id: &ObjectId, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole>;
+}
+
+/// Commits that have numbers, as those of a commit-graph file have: a lookup takes a fraction of one by id.
+pub(crate) trait PositionedGraph: CommitGraph {
+    /// The position of `id`, if it has one. Positions begin at 0 and leave few out. A commit has at most one,
+    /// by which its children name it, and the parents of a commit with a position have positions, too.
+    fn position(&mut self, id: &ObjectId) -> Option<u32>;
+
+    /// [`CommitGraph::commit`] by position, called in its place for a commit that has one.
+    fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole>;
+}
+
+/// A graph whose commits have no positions.
+pub(super) struct ById<'a>(pub(super) &'a mut dyn CommitGraph);
+
+impl CommitGraph for ById<'_> {
+    fn commit(&mut self, id: &ObjectId, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+        self.0.commit(id, parents)
+    }
+}
+
+impl PositionedGraph for ById<'_> {
+    fn position(&mut self, _: &ObjectId) -> Option<u32> {
+        None
+    }
+
+    fn commit_at(&mut self, _: u32, _: &mut Vec<u32>) -> Result<Commit, Hole> {
+        Err(Hole::Unreadable)
+    }
+}
+
+/// The place of a commit in the order of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commit {
+    /// The topological level from a commit-graph file: above that of every parent.
+    ///
+    /// `None` for a commit that isn't in one. Like the file itself, generations must be closed
+    /// under ancestry: a commit that has one has them in all its history, and no hole there.
+    /// See `gitformat-commit-graph(5)`.
+    pub generation: Option<u32>,
+    /// The committer date in seconds since the epoch. A hint that no answer depends on.
+    pub date: i64,
+}
+
+/// The reason why the parents of a commit can't be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hole {
+    /// The commit is there, its parents were left out on purpose: the boundary of a shallow clone.
+    Shallow,
+    /// The object is missing, damaged or not a commit.
+    Unreadable,
+}
