@@ -121,7 +121,6 @@ pub use bstr::{BStr, BString};
 pub use fsck_rules::{FsckLevel, FsckMessage, FsckRules};
 pub use globs::RefGlobs;
 pub use limits::Limits;
-pub use object::fsck::FsckFinding;
 pub use options::{SyncOptions, TagPolicy};
 pub use progress::{Phase, Progress};
 pub use sync::sync;

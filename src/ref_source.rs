@@ -284,8 +284,8 @@ pub trait Push {
         false
     }
 
-    /// Sends the updates, each a compare-and-swap, and the pack that they need. One answer per
-    /// update, in order.
+    /// Sends the updates, each a compare-and-swap, and the pack that they need. The report has one answer
+    /// per update, in order.
     ///
     /// An error means that certainly none of them was applied. Where that is in doubt, each update
     /// is [`PushAnswer::Unclear`].
@@ -294,22 +294,7 @@ pub trait Push {
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
         run: &SyncContext,
-    ) -> Result<Vec<PushAnswer>, Error>;
-
-    /// The same with whatever came beside the answers. The default is for a destination that says
-    /// nothing else.
-    fn push_and_report(
-        &mut self,
-        updates: &[RefUpdate],
-        pack: &mut dyn BufRead,
-        run: &SyncContext,
-    ) -> Result<PushReport, Error> {
-        let answers = self.push(updates, pack, run)?;
-        Ok(PushReport {
-            answers,
-            ..PushReport::default()
-        })
-    }
+    ) -> Result<PushReport, Error>;
 }
 
 /// The report of a destination on a push.
@@ -322,6 +307,16 @@ pub struct PushReport {
     pub messages: Vec<String>,
     /// Why it did not answer, or not to the end. With `None` it did, whether or not that made sense.
     pub failure: Option<Error>,
+}
+
+/// The report of a destination that says nothing beside its answers.
+impl From<Vec<PushAnswer>> for PushReport {
+    fn from(answers: Vec<PushAnswer>) -> Self {
+        PushReport {
+            answers,
+            ..PushReport::default()
+        }
+    }
 }
 
 /// The forms of delta that a receiver understands.

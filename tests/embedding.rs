@@ -10,8 +10,8 @@ use std::{
 use bstr::BString;
 use refsync::{
     AdvertisedRef, Error, LocalStore, ObjectFormat, ObjectId, Objects, Outcome, PackAnswer,
-    PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, Reason, ReceivePack, RefList,
-    RefSource, RefUpdate, Service, SyncContext, SyncOptions, SyncRunStats, sync,
+    PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, PushReport, Reason, ReceivePack,
+    RefList, RefSource, RefUpdate, Service, SyncContext, SyncOptions, SyncRunStats, sync,
 };
 use support::{Repo, Sandbox};
 
@@ -200,10 +200,10 @@ impl Push for &OwnDestination {
         _updates: &[RefUpdate],
         pack: &mut dyn BufRead,
         _run: &SyncContext,
-    ) -> Result<Vec<PushAnswer>, Error> {
+    ) -> Result<PushReport, Error> {
         let size = std::io::copy(pack, &mut std::io::sink()).expect("a pack");
         assert!(size > 32, "more than an empty pack");
-        Ok(self.0.clone())
+        Ok(self.0.clone().into())
     }
 }
 

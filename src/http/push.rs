@@ -106,16 +106,6 @@ impl Push for &SmartHttp {
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
         run: &SyncContext,
-    ) -> Result<Vec<PushAnswer>, Error> {
-        let report = self.push_and_report(updates, pack, run)?;
-        Ok(report.answers)
-    }
-
-    fn push_and_report(
-        &mut self,
-        updates: &[RefUpdate],
-        pack: &mut dyn BufRead,
-        run: &SyncContext,
     ) -> Result<PushReport, Error> {
         if updates.is_empty() {
             return Ok(PushReport::default());

@@ -13,10 +13,10 @@ use super::{
     tree_pairs::TreePairs,
 };
 use crate::{
-    Error, ErrorKind, FsckFinding, FsckMessage, FsckRules, Reason,
+    Error, ErrorKind, FsckMessage, FsckRules, Reason,
     connectivity::Outside,
     object::{
-        fsck::{Fsck, MAX_SPECIAL, Special, SpecialFile},
+        fsck::{Fsck, FsckFinding, MAX_SPECIAL, Special, SpecialFile},
         tree_diff::TreeFingerprint,
     },
     pack::delta_tree::Visited,

@@ -320,7 +320,7 @@ impl Sender<'_, '_> {
         let (push, run) = (&mut *self.push, self.run);
         let mut receive = |pack: &mut dyn BufRead| {
             run.add_traffic(counted(pack)?);
-            report = Some(push.push_and_report(updates, pack, run)?);
+            report = Some(push.push(updates, pack, run)?);
             Ok(())
         };
         let given = self.source.upload_pack(&request, &mut receive, run);

@@ -145,7 +145,8 @@ impl Ends {
         pack: &[u8],
         run: &SyncContext,
     ) -> Result<Vec<PushAnswer>, Error> {
-        (&self.remote).push(updates, &mut Cursor::new(pack), run)
+        let report = (&self.remote).push(updates, &mut Cursor::new(pack), run)?;
+        Ok(report.answers)
     }
 
     fn no_objects(&self) -> Vec<u8> {

@@ -115,7 +115,7 @@ fn a_hook_that_prints_the_credentials_is_not_quoted() {
     ends.remote.list_for_push(&run).expect("a list");
     let updates = [update(MAIN, Some(&ends.old), &ends.new)];
     let pack = pack(&ends.source, &format!("{}\n^{}", ends.new, ends.old));
-    let report = (&ends.remote).push_and_report(&updates, &mut &pack[..], &run);
+    let report = (&ends.remote).push(&updates, &mut &pack[..], &run);
     let report = report.expect("an answer");
     assert_eq!(report.messages[0], "why");
     assert!(!format!("{report:?}").contains(CANARY), "{report:?}");

@@ -20,7 +20,7 @@ use std::collections::HashSet;
 
 use gix::{ObjectId, object::Kind, oid};
 
-pub use report::FsckFinding;
+pub(crate) use report::FsckFinding;
 
 use crate::{
     FsckLevel, FsckMessage, FsckRules,

@@ -8,19 +8,18 @@ use super::{FsckLevel, FsckMessage, FsckRules};
 
 /// A fault of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FsckFinding {
+pub(crate) struct FsckFinding {
     /// The object.
-    pub object: ObjectId,
+    pub(crate) object: ObjectId,
     /// The fault, by git's name.
-    pub message: FsckMessage,
+    pub(crate) message: FsckMessage,
     /// The fault, in words that are safe to print. They hold no URL.
-    pub detail: String,
+    pub(crate) detail: String,
 }
 
 impl FsckFinding {
     /// The change to the rules that lets the object in, in words.
-    pub fn remedy(&self) -> String {
+    pub(crate) fn remedy(&self) -> String {
         if self.message.can_be_ignored() {
             format!(
                 "let in by rules that ignore {} or skip this object",
