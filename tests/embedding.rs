@@ -9,9 +9,12 @@ use std::{
 
 use bstr::BString;
 use refsync::{
-    AdvertisedRef, Error, LocalStore, ObjectFormat, ObjectId, Objects, Outcome, PackAnswer,
-    PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, PushReport, Reason, ReceivePack,
-    RefList, RefSource, RefUpdate, Service, SyncContext, SyncOptions, SyncRunStats, sync,
+    AdvertisedRef, Error, ErrorKind, LocalStore, ObjectFormat, ObjectId, Objects, Outcome,
+    PackAnswer, PackFeatures, PackReceiver, PackRequest, Push, PushAnswer, PushReport, Quarantine,
+    Reason, ReceivePack, RefList, RefSource, RefUpdate, Relation, Service, SyncContext,
+    SyncOptions, SyncRunStats, TipKind, Traffic,
+    ancestry::{self, Commit, CommitGraph, Hole},
+    sync,
 };
 use support::{Repo, Sandbox};
 
@@ -232,4 +235,170 @@ fn answers_count_whatever_comes_after_them() {
         matches!(reason, Some(Reason::Unconfirmed { .. })),
         "{reason:?}"
     );
+}
+
+/// A store of a service's own, with objects and a quarantine made of nothing but public parts. Git stands in
+/// for whatever it is built on.
+#[derive(Clone)]
+struct OwnStore(Repo);
+
+impl RefSource for OwnStore {
+    fn list(
+        &self,
+        service: Service,
+        prefixes: &[BString],
+        run: &SyncContext,
+    ) -> Result<RefList, Error> {
+        OwnSource(self.0.clone()).list(service, prefixes, run)
+    }
+
+    fn objects(&self, _run: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+        Ok(Some(Box::new(self.clone())))
+    }
+
+    fn upload_pack(
+        &self,
+        request: &PackRequest,
+        receive: &mut PackReceiver<'_>,
+        run: &SyncContext,
+    ) -> Result<PackAnswer, Error> {
+        OwnSource(self.0.clone()).upload_pack(request, receive, run)
+    }
+
+    fn receive_pack(&self, _run: &SyncContext) -> Result<ReceivePack<'_>, Error> {
+        Ok(ReceivePack::Quarantine(Box::new(self.clone())))
+    }
+}
+
+impl CommitGraph for OwnStore {
+    fn commit(&mut self, id: &ObjectId, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
+        let args = ["log", "-1", "--format=%ct %P", &id.to_string()];
+        let output = self.0.try_git(&args);
+        if !output.status.success() {
+            return Err(Hole::Unreadable);
+        }
+        let text = String::from_utf8(output.stdout).expect("ids");
+        let mut words = text.split_whitespace();
+        let date = words.next().and_then(|date| date.parse().ok());
+        parents.extend(words.map(|id| id.parse::<ObjectId>().expect("an id")));
+        Ok(Commit {
+            generation: None,
+            date: date.expect("a date"),
+        })
+    }
+}
+
+impl Objects for OwnStore {
+    fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error> {
+        let kind = self.0.try_git(&["cat-file", "-t", &tip.to_string()]);
+        Ok(match kind.stdout.trim_ascii_end() {
+            b"commit" => TipKind::Commit,
+            b"tag" => TipKind::Tag,
+            b"tree" => TipKind::Tree,
+            b"blob" => TipKind::Blob,
+            _ => TipKind::Unknown,
+        })
+    }
+
+    fn relate(
+        &mut self,
+        pairs: &[(ObjectId, ObjectId)],
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Vec<Relation>, Error> {
+        ancestry::compare(self, pairs, cancelled)
+    }
+}
+
+impl Quarantine for OwnStore {
+    fn haves(
+        &mut self,
+        near: &[ObjectId],
+        limit: usize,
+        _run: &SyncContext,
+    ) -> Result<Vec<ObjectId>, Error> {
+        Ok(near[..near.len().min(limit)].to_vec())
+    }
+
+    fn shallow(&self) -> &[ObjectId] {
+        &[]
+    }
+
+    fn receive(&mut self, pack: &mut dyn BufRead, run: &SyncContext) -> Result<Traffic, Error> {
+        run.check()?;
+        let mut bytes = Vec::new();
+        let read = pack.read_to_end(&mut bytes);
+        read.map_err(|err| Error::new(ErrorKind::LocalIo, "reading the pack").with_source(err))?;
+        let args = ["index-pack", "--stdin", "--fix-thin", "--strict"];
+        self.0.git_with_input(&args, &bytes);
+        let mut traffic = Traffic::default();
+        let count = bytes[8..].first_chunk().expect("a header");
+        traffic.objects = u32::from_be_bytes(*count).into();
+        Ok(traffic)
+    }
+
+    fn discard(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn find_incomplete(
+        &mut self,
+        tips: &[ObjectId],
+        _run: &SyncContext,
+    ) -> Result<Vec<(ObjectId, Reason)>, Error> {
+        let is_complete = |tip: &&ObjectId| {
+            let walk = ["rev-list", "--objects", &tip.to_string(), "--not", "--all"];
+            self.0.try_git(&walk).status.success()
+        };
+        let lacking = tips.iter().filter(|tip| !is_complete(tip));
+        let detail = || "git says so".to_owned();
+        let faults = lacking.map(|tip| (*tip, Reason::Incomplete { detail: detail() }));
+        Ok(faults.collect())
+    }
+
+    fn apply(
+        &mut self,
+        updates: &[RefUpdate],
+        _run: &SyncContext,
+    ) -> Result<Vec<Result<(), Reason>>, Error> {
+        let apply = |update: &RefUpdate| {
+            let null = || ObjectId::null(update.new.format());
+            let expected = update.expected.unwrap_or_else(null).to_string();
+            let (name, new) = (update.name.to_string(), update.new.to_string());
+            let moved = self.0.try_git(&["update-ref", &name, &new, &expected]);
+            moved.status.success().then_some(()).ok_or(Reason::Raced)
+        };
+        Ok(updates.iter().map(apply).collect())
+    }
+}
+
+#[test]
+fn a_service_can_bring_its_own_store() {
+    let sandbox = Sandbox::new();
+    let [upstream, own] = ["upstream.git", "own.git"]
+        .map(|name| sandbox.init_bare(name, support::ObjectFormat::Sha1));
+    let one = upstream.commit("main", &[], "one", &[("a", "1"), ("dir/b", "2")], 1_000);
+    let (source, destination) = (OwnStore(upstream.clone()), OwnStore(own.clone()));
+    let outcomes = |source: &dyn RefSource, destination: &dyn RefSource| {
+        let stats = sync(source, destination, &SyncOptions::default()).expect("a run");
+        let outcomes = stats.refs.iter().map(|found| found.outcome.to_string());
+        (stats.traffic.objects, outcomes.collect::<Vec<_>>())
+    };
+    assert_eq!(
+        outcomes(&source, &destination),
+        (5, vec!["updated".to_owned()])
+    );
+    upstream.commit("main", &[&one], "two", &[("a", "3")], 2_000);
+    assert_eq!(
+        outcomes(&source, &destination),
+        (3, vec!["updated".to_owned()])
+    );
+    assert_eq!(own.for_each_ref(), upstream.for_each_ref());
+    // To an end that is told what to do, which its objects decide.
+    let pushed = outcomes(&destination, &OwnDestination(vec![PushAnswer::Done]));
+    assert_eq!(pushed, (8, vec!["updated".to_owned()]));
+
+    upstream.commit("main", &[&one], "another two", &[("a", "4")], 3_000);
+    let diverged = vec!["rejected: diverged".to_owned()];
+    assert_eq!(outcomes(&source, &destination), (3, diverged));
+    own.fsck();
 }
