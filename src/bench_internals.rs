@@ -12,7 +12,7 @@ use crate::{
     pack::delta_encode::DeltaBase,
     pack::delta_search::{self, Candidate},
     protocol::{
-        advertisement, ls_refs::listing, receive_pack::Capabilities, report_status,
+        advertisement, capabilities::Capabilities, ls_refs::listing, report_status,
         sideband_budget::SidebandBudget,
     },
     sync::{compare, plan, planned_ref::PlannedRef},
@@ -80,7 +80,7 @@ impl<'a> Updates<'a> {
 /// A server's answer to a push, in its side-band. Returns how many of the updates it says something
 /// about.
 pub fn report_status(answer: &[u8], updates: &Updates, limits: &Limits) -> usize {
-    let capabilities = Capabilities::of(|name| name != "no-thin");
+    let capabilities = Capabilities::of_v0("report-status-v2 side-band-64k");
     let noise = SidebandBudget::up_to(limits.noise);
     let report = report_status::read(answer, &capabilities, &updates.0, noise);
     assert_eq!(report.trouble, None);

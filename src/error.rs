@@ -124,6 +124,12 @@ impl Error {
         Error::new(ErrorKind::LocalIo, format!("{what} failed")).with_source(source)
     }
 
+    /// The error of this crate that passed through a reader or a visitor as `err`, if that is one, and otherwise that
+    /// of a local file operation on `what`.
+    pub(crate) fn own_or_io(what: impl fmt::Display, err: std::io::Error) -> Self {
+        err.downcast().unwrap_or_else(|err| Error::io(what, err))
+    }
+
     /// An error about a repository with an unsupported property.
     pub(crate) fn unsupported(what: impl fmt::Display) -> Self {
         Error::new(ErrorKind::Unsupported, what.to_string())

@@ -11,9 +11,9 @@ use super::{
 use crate::{
     ObjectId, RefUpdate,
     protocol::{
-        fetch::{self, Dialect, Offers, Preface},
+        capabilities::Capabilities,
+        fetch::{self, Dialect, Preface},
         printable,
-        receive_pack::Capabilities,
         report_status::{self, Report, Verdict},
         side_band::{SideBand, Trouble},
         sideband_budget::SidebandBudget,
@@ -30,12 +30,9 @@ pub fn fetch_response(data: &[u8]) {
     let seed = bytes.byte();
     let is_v2 = seed & 1 == 0;
     let dialect = if is_v2 {
-        Dialect::V2 {
-            names_format: false,
-            shallow: false,
-        }
+        Dialect::V2(Capabilities::default())
     } else {
-        Dialect::V0(Offers::default())
+        Dialect::V0(Capabilities::default())
     };
     let answer = bytes.0;
     let frames = frames(answer);
@@ -47,7 +44,7 @@ pub fn fetch_response(data: &[u8]) {
     for in_pieces in [false, true] {
         let mut rest = pieces_or_whole(answer, seed, in_pieces);
         let mut noise = SidebandBudget::up_to(u64::MAX);
-        let preface = fetch::preface(&mut rest, dialect, &mut noise);
+        let preface = fetch::preface(&mut rest, &dialect, &mut noise);
         let begun = match preface {
             Err(_) => {
                 assert_eq!(expected, None);
@@ -67,7 +64,7 @@ pub fn fetch_response(data: &[u8]) {
     // Whatever it is that is said, no more of it is heard than the budget has.
     let limit = u64::from(seed);
     let mut rest = answer;
-    let preface = fetch::preface(&mut rest, dialect, &mut SidebandBudget::up_to(limit));
+    let preface = fetch::preface(&mut rest, &dialect, &mut SidebandBudget::up_to(limit));
     if preface.is_ok() {
         let heard = (answer.len() - rest.len()) as u64;
         // The heads of packets without content are not counted, and there is one for each with it.
@@ -126,11 +123,10 @@ pub fn report_status(data: &[u8]) {
     let mut bytes = Bytes(data);
     let seed = bytes.byte();
     let (reports, bands) = (seed & 1 == 0, seed & 2 != 0);
-    let capabilities = Capabilities::of(|name| match name {
-        "report-status" => reports,
-        "side-band-64k" => bands,
-        _ => false,
-    });
+    let words = [(reports, "report-status"), (bands, "side-band-64k")];
+    let words = words.iter().filter(|(is_offered, _)| *is_offered);
+    let words: Vec<_> = words.map(|(_, word)| *word).collect();
+    let capabilities = Capabilities::of_v0(words.join(" "));
     let updates = ["refs/heads/a", "refs/heads/b", "refs/tags/c"].map(|name| RefUpdate {
         name: name.into(),
         expected: name.ends_with('b').then(|| id(b'1')),

@@ -21,43 +21,40 @@ impl Session {
         &mut self,
         prefixes: &[BString],
         attributes: &[&str],
-        known: UploadPackService,
+        known: &UploadPackService,
         run: &SyncContext,
     ) -> Result<Listing, Error> {
-        let format = known.names_format().then_some(known.format);
-        let unborn = ["unborn"].iter().filter(|_| known.lists_unborn);
+        let dialect = &known.dialect;
+        let format = dialect.names_format().then_some(known.format);
+        let unborn = ["unborn"].iter().filter(|_| dialect.lists_unborn());
         let attributes: Vec<_> = attributes.iter().chain(unborn).copied().collect();
         let body = ls_refs::request(prefixes, &attributes, format, AGENT);
         let call = Call {
             repository: &self.base,
             service: "git-upload-pack",
             version: Some("2"),
-            moves_refs: false,
         };
-        let answer = self.client.upload_bytes(&call, &body);
-        let answer = answer.map_err(|unanswered| unanswered.error)?.body;
+        let answer = self.client.upload_bytes(&call, &body)?;
         let listed = ls_refs::listing(answer, known.format, run.limits());
         listed.map_err(|err| self.client.take_failure().unwrap_or(err))
     }
 
     pub(super) fn fetch(
         &mut self,
-        known: UploadPackService,
+        known: &UploadPackService,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
         run: &SyncContext,
     ) -> Result<PackAnswer, Error> {
-        let body = fetch::request(request, known.dialect, known.format, AGENT)?;
+        let body = fetch::request(request, &known.dialect, known.format, AGENT)?;
         let call = Call {
             repository: &self.base,
             service: "git-upload-pack",
-            version: matches!(known.dialect, Dialect::V2 { .. }).then_some("2"),
-            moves_refs: false,
+            version: matches!(known.dialect, Dialect::V2(_)).then_some("2"),
         };
-        let answer = self.client.upload_bytes(&call, &body);
-        let mut answer = answer.map_err(|unanswered| unanswered.error)?.body;
+        let mut answer = self.client.upload_bytes(&call, &body)?;
         let mut budget = SidebandBudget::up_to(run.limits().noise);
-        let preface = fetch::preface(&mut answer, known.dialect, &mut budget);
+        let preface = fetch::preface(&mut answer, &known.dialect, &mut budget);
         let network_first = |err| self.client.take_failure().unwrap_or(err);
         let begun = match preface.map_err(network_first)? {
             Preface::Pack(begun) => begun,
@@ -81,7 +78,7 @@ impl Session {
         // A pack that breaks off is the network's fault before it is the pack's.
         Err(network_first(match trouble {
             Some(Trouble::Refused(text)) => refused(text.as_bytes()),
-            Some(Trouble::OverBudget(err)) => err,
+            Some(Trouble::OverBudget(noise)) => noise.into(),
             Some(Trouble::Garbled) => broken_pack().with_source(err),
             Some(Trouble::EndedEarly) => ended_early(),
             Some(Trouble::Fatal(_)) | None => err,

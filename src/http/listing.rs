@@ -3,19 +3,7 @@
 use bstr::BString;
 
 use super::{ServerProfile, SmartHttp, services::UploadPackService, session::Session};
-use crate::{
-    Error, ErrorKind, ObjectFormat, SyncContext, protocol::ls_refs::Listing, refs::table::RefTable,
-};
-
-/// The refs that a server lists.
-pub(super) struct ServerListing {
-    pub(super) format: ObjectFormat,
-    pub(super) refs: RefTable,
-    /// The target of HEAD, if HEAD was asked for and is a symbolic ref.
-    pub(super) head: Option<BString>,
-    /// Whether the refs came with the capabilities, as they do before v2.
-    pub(super) is_advertisement: bool,
-}
+use crate::{Error, ErrorKind, RefList, SyncContext};
 
 impl SmartHttp {
     /// Lists the refs below `prefixes` with the attributes named, or all refs if the server is older than
@@ -25,12 +13,12 @@ impl SmartHttp {
         prefixes: &[BString],
         attributes: &[&str],
         run: &SyncContext,
-    ) -> Result<ServerListing, Error> {
+    ) -> Result<RefList, Error> {
         self.in_session(run, |session| {
             let profile = self.profile();
             let empty = match &profile {
                 Some(profile) => match session.list_known(profile, prefixes, attributes, run)? {
-                    Some(listed) if !listed.refs.is_empty() => return Ok(listed),
+                    Some(listed) if !listed.is_empty() => return Ok(listed),
                     found => found,
                 },
                 None => None,
@@ -47,17 +35,12 @@ impl SmartHttp {
                 self.remember(found);
                 return Ok(confirmed);
             }
-            let Listing { refs, head } = match advertised {
+            let listing = match advertised {
                 Some(listing) => listing,
-                None => session.ls_refs(prefixes, attributes, known, run)?,
+                None => session.ls_refs(prefixes, attributes, &known, run)?,
             };
             self.remember(found);
-            Ok(ServerListing {
-                format: known.format,
-                refs,
-                head,
-                is_advertisement,
-            })
+            Ok(listing.into_list(known.format))
         })
     }
 }
@@ -70,11 +53,11 @@ impl Session {
         prefixes: &[BString],
         attributes: &[&str],
         run: &SyncContext,
-    ) -> Result<Option<ServerListing>, Error> {
+    ) -> Result<Option<RefList>, Error> {
         let format = profile.object_format();
         let known = UploadPackService::known(format);
         self.base = profile.url().clone();
-        let Listing { refs, head } = match self.ls_refs(prefixes, attributes, known, run) {
+        let listing = match self.ls_refs(prefixes, attributes, &known, run) {
             Ok(listing) => listing,
             Err(err) if is_surprise(&err) => {
                 tracing::debug!(%err, "the server is not as it was");
@@ -84,12 +67,7 @@ impl Session {
             Err(err) => return Err(err),
         };
         self.upload_pack = Some(known);
-        Ok(Some(ServerListing {
-            format,
-            refs,
-            head,
-            is_advertisement: false,
-        }))
+        Ok(Some(listing.into_list(format)))
     }
 }
 

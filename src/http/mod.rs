@@ -167,10 +167,7 @@ impl RefSource for SmartHttp {
         // An empty list of prefixes stands for all refs, HEAD included.
         let head = ["HEAD".into()].into_iter().filter(|_| !prefixes.is_empty());
         let prefixes: Vec<_> = prefixes.iter().cloned().chain(head).collect();
-        let listed = self.list_upload_pack(&prefixes, &["peel", "symrefs"], run)?;
-        let mut list = RefList::of(listed.format, listed.refs);
-        list.default_branch = listed.head;
-        Ok(list)
+        self.list_upload_pack(&prefixes, &["peel", "symrefs"], run)
     }
 
     fn list_for_fetch(
@@ -195,11 +192,11 @@ impl RefSource for SmartHttp {
         )
         .entered();
         self.in_session(run, |session| {
-            let known = match session.upload_pack {
+            let known = match session.upload_pack.clone() {
                 Some(known) if known.suffices_for(request) => known,
                 _ => session.discover_upload_pack(run)?.0,
             };
-            session.fetch(known, request, receive, run)
+            session.fetch(&known, request, receive, run)
         })
     }
 

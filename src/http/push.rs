@@ -10,12 +10,13 @@ use bstr::{BString, ByteSlice as _};
 use super::{AGENT, SmartHttp, services::ReceivePackService, session::Session};
 use crate::{
     Error, ErrorKind, Namespace, ObjectFormat, PackFeatures, Push, PushAnswer, PushReport, RefList,
-    RefUpdate, SyncContext,
+    RefUpdate, Service, SyncContext,
     protocol::{
         receive_pack,
         ref_line::V0Lines,
         refused,
-        report_status::{self, Report, Trouble, Verdict},
+        report_status::{self, Report, Verdict},
+        side_band::Trouble,
         sideband_budget::SidebandBudget,
     },
     text::repeatable,
@@ -53,11 +54,8 @@ impl SmartHttp {
         // Receive-pack doesn't say which refs are symbolic, or what is behind a tag. With the same said
         // by both, a ref's outcome doesn't depend on which of the two was asked.
         match self.list_upload_pack(prefixes, &[], run) {
-            Ok(mut listed) => {
-                if listed.is_advertisement {
-                    listed.refs.clear_annotated();
-                }
-                let mut list = RefList::of(listed.format, listed.refs);
+            Ok(mut list) => {
+                list.refs.clear_annotated();
                 list.longest_name = receive_pack::longest_name(list.object_format, AGENT);
                 Ok(Some(list))
             }
@@ -90,10 +88,11 @@ impl Push for &SmartHttp {
     /// The deltas that the server takes; none unless it has just listed its refs.
     fn takes(&self) -> PackFeatures {
         let session = self.kept_session();
-        let known = session.as_ref().and_then(|session| session.receive_pack);
-        known.map_or_else(PackFeatures::default, |known| PackFeatures {
-            thin: known.capabilities.thin_pack,
-            ofs_delta: known.capabilities.ofs_delta,
+        let known = session
+            .as_ref()
+            .and_then(|session| session.receive_pack.as_ref());
+        known.map_or_else(PackFeatures::default, |known| {
+            receive_pack::pack_features(&known.capabilities)
         })
     }
 
@@ -122,15 +121,19 @@ impl Push for &SmartHttp {
 
 impl Session {
     fn list_for_push(&mut self, run: &SyncContext) -> Result<(ObjectFormat, V0Lines), Error> {
-        let advertisement = self.discover_receive_pack(run)?;
-        let known = ReceivePackService::new(&advertisement);
-        self.receive_pack = Some(known);
+        let advertisement = self.discover(Service::ReceivePack, run)?;
+        let format = advertisement.format;
+        let capabilities = advertisement.capabilities;
+        tracing::debug!(%format, ?capabilities, "receive-pack");
+        self.receive_pack = Some(ReceivePackService {
+            capabilities,
+            format,
+        });
         let Some(listed) = advertisement.listed else {
             let text = "the server answered a push in protocol v2, which has none";
             return Err(Error::new(ErrorKind::Protocol, text));
         };
-        tracing::debug!(?known, "receive-pack");
-        Ok((known.format, listed))
+        Ok((format, listed))
     }
 
     fn push(
@@ -142,18 +145,17 @@ impl Session {
         let Some(ReceivePackService {
             capabilities,
             format,
-        }) = self.receive_pack
+        }) = &self.receive_pack
         else {
             let text = "a push was started before the server had listed its refs";
             return Err(Error::new(ErrorKind::Protocol, text));
         };
-        let commands = receive_pack::commands(updates, &capabilities, format, AGENT)?;
+        let commands = receive_pack::commands(updates, capabilities, *format, AGENT)?;
         let mut request = Cursor::new(commands).chain(pack);
         let call = Call {
             repository: &self.base,
             service: SERVICE,
             version: None,
-            moves_refs: true,
         };
         let answer = match self.client.upload(&call, &mut request) {
             Ok(answer) => answer,
@@ -173,7 +175,7 @@ impl Session {
             }
         };
         let budget = SidebandBudget::up_to(run.limits().noise);
-        let mut report = report_status::read(answer.body, &capabilities, updates, budget);
+        let mut report = report_status::read(answer.body, capabilities, updates, budget);
         let failure = self.client.take_failure();
         self.is_broken = failure.is_some() || report.trouble.is_some();
         let mut messages = std::mem::take(&mut report.messages);
@@ -255,9 +257,11 @@ fn answers(report: Report, failure: Option<&Error>) -> Result<Vec<PushAnswer>, E
     let silence = match (report.trouble, failure, unpack_error) {
         (Some(Trouble::Fatal(text)), ..) => format!("the server gave up: {text}"),
         (Some(Trouble::Refused(text)), ..) => format!("the server refused: {text}"),
-        (Some(Trouble::OverBudget(text)), ..) => format!("the server said {text}"),
-        (Some(Trouble::Unreadable), Some(failure), _) => failure.to_string(),
-        (Some(Trouble::Unreadable), None, _) => {
+        (Some(Trouble::OverBudget(noise)), ..) => {
+            format!("the server said {}", Error::from(noise))
+        }
+        (Some(Trouble::Garbled | Trouble::EndedEarly), Some(failure), _) => failure.to_string(),
+        (Some(Trouble::Garbled | Trouble::EndedEarly), None, _) => {
             "the server's report is cut off or makes no sense".to_owned()
         }
         (None, _, Some(text)) => format!("the server could not take in the pack: {text}"),

@@ -81,7 +81,7 @@ impl Session {
             return Err(shallow_source());
         }
         let known = UploadPackService::new(&advertisement);
-        self.upload_pack = Some(known);
+        self.upload_pack = Some(known.clone());
         let head = advertisement.head();
         let listing = advertisement.listed.map(|listed| Listing {
             refs: listed.refs,
@@ -90,16 +90,13 @@ impl Session {
         Ok((known, listing))
     }
 
-    /// Asks for the capabilities of receive-pack, and for all refs. There is no v2 of it.
-    pub(super) fn discover_receive_pack(
+    /// Asks for the capabilities of a service, and for all refs unless the server speaks v2 of it. Starts at the URL
+    /// that was given, and goes on where a redirect leads.
+    pub(super) fn discover(
         &mut self,
+        service: Service,
         run: &SyncContext,
     ) -> Result<Advertisement, Error> {
-        self.discover(Service::ReceivePack, run)
-    }
-
-    /// Starts at the URL that was given, and goes on where a redirect leads.
-    fn discover(&mut self, service: Service, run: &SyncContext) -> Result<Advertisement, Error> {
         let first = self.discover_at(self.url.clone(), service, run);
         match (first, self.client.take_moved()) {
             (Err(err), Some(moved)) if err.kind() == ErrorKind::Redirected => {
@@ -126,7 +123,6 @@ impl Session {
             repository: &self.base,
             service,
             version,
-            moves_refs: false,
         };
         let answer = self.client.discover(&call)?;
         let advertisement = advertisement::read(answer, service, run.limits());

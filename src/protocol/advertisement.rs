@@ -4,9 +4,10 @@
 
 use std::io::Read;
 
-use bstr::{BStr, BString, ByteSlice as _};
+use bstr::{BString, ByteSlice as _};
 
 use super::{
+    capabilities::Capabilities,
     pkt_line::{HEAD_LEN, Packets},
     printable,
     ref_line::{Length, V0Lines},
@@ -22,50 +23,10 @@ pub(crate) struct Advertisement {
 }
 
 impl Advertisement {
-    pub(crate) fn offers(&self, capability: &str) -> bool {
-        self.capabilities.value(capability).is_some()
-    }
-
     /// The target of HEAD, as a server older than v2 says (gitprotocol-capabilities(5), "symref").
     pub(crate) fn head(&self) -> Option<BString> {
         let mut symbolic = self.capabilities.values("symref");
         symbolic.find_map(|named| named.strip_prefix(b"HEAD:").map(BString::from))
-    }
-}
-
-/// Words, some of them with a value: `<name>[=<value>]`.
-#[derive(Debug, Default)]
-pub(crate) struct Capabilities {
-    text: BString,
-    separator: u8,
-}
-
-impl Capabilities {
-    fn of_v2(lines: BString) -> Self {
-        Capabilities {
-            text: lines,
-            separator: b'\n',
-        }
-    }
-
-    fn of_v0(words: &[u8]) -> Self {
-        Capabilities {
-            text: words.into(),
-            separator: b' ',
-        }
-    }
-
-    /// The value of the first capability of this name, empty if it has none.
-    pub(crate) fn value(&self, name: &str) -> Option<&BStr> {
-        self.values(name).next()
-    }
-
-    fn values(&self, name: &str) -> impl Iterator<Item = &BStr> {
-        let words = self.text.split(|byte| *byte == self.separator);
-        words.filter_map(move |word| match word.strip_prefix(name.as_bytes())? {
-            [] => Some(BStr::new(b"")),
-            rest => rest.strip_prefix(b"=").map(BStr::new),
-        })
     }
 }
 
@@ -202,6 +163,8 @@ fn senseless(what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use bstr::BStr;
+
     use super::*;
 
     fn packet(line: &str) -> String {
@@ -244,7 +207,11 @@ mod tests {
             ] {
                 let found = advertisement.capabilities.value(name);
                 assert_eq!(found, value.map(BStr::new), "{name}");
-                assert_eq!(advertisement.offers(name), value.is_some(), "{name}");
+                assert_eq!(
+                    advertisement.capabilities.has(name),
+                    value.is_some(),
+                    "{name}"
+                );
             }
         }
     }
@@ -257,8 +224,11 @@ mod tests {
         for before in ["", &packet("version 1\n"), &packet("version 1")] {
             let advertisement =
                 advertise(&format!("{before}{first}{second}0000")).expect("an advertisement");
-            assert!(advertisement.offers("thin-pack") && advertisement.offers("agent"));
-            assert!(!advertisement.offers("thin"));
+            assert!(
+                advertisement.capabilities.has("thin-pack")
+                    && advertisement.capabilities.has("agent")
+            );
+            assert!(!advertisement.capabilities.has("thin"));
             let listed = advertisement.listed.expect("refs").refs;
             let names: Vec<_> = listed
                 .iter()

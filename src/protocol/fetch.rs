@@ -6,50 +6,36 @@ use std::io::{self, BufRead};
 use bstr::{BStr, BString, ByteSlice};
 
 use super::{
+    capabilities::Capabilities,
     not_packets,
-    pkt_line::{Packet, Request, read_head},
+    pkt_line::{Packet, Request, read_data, read_head},
     printable,
     sideband_budget::SidebandBudget,
 };
 use crate::{Error, ErrorKind, ObjectFormat, ObjectId, PackRequest};
 
-/// In which protocol a server is asked, with what it offers there.
-#[derive(Debug, Clone, Copy)]
+/// The protocol in which a server is asked, with its capabilities there.
+#[derive(Debug, Clone)]
 pub(crate) enum Dialect {
-    V2 {
-        /// Whether it knows the word `object-format`: one from before SHA-256 doesn't.
-        names_format: bool,
-        shallow: bool,
-    },
-    V0(Offers),
+    V2(Capabilities),
+    V0(Capabilities),
 }
 
-/// The capabilities of upload-pack that a server older than protocol v2 advertises
-/// (gitprotocol-capabilities(5)).
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Offers {
-    multi_ack_detailed: bool,
-    side_band_64k: bool,
-    side_band: bool,
-    thin_pack: bool,
-    ofs_delta: bool,
-    no_progress: bool,
-    shallow: bool,
-    agent: bool,
-}
+impl Dialect {
+    /// Whether a request names the object format: a v2 server from before SHA-256 doesn't know the word.
+    pub(crate) fn names_format(&self) -> bool {
+        matches!(self, Dialect::V2(capabilities) if capabilities.has("object-format"))
+    }
 
-impl Offers {
-    /// Those of a server that offers what `offers` says that it does.
-    pub(crate) fn of(offers: impl Fn(&str) -> bool) -> Self {
-        Offers {
-            multi_ack_detailed: offers("multi_ack_detailed"),
-            side_band_64k: offers("side-band-64k"),
-            side_band: offers("side-band"),
-            thin_pack: offers("thin-pack"),
-            ofs_delta: offers("ofs-delta"),
-            no_progress: offers("no-progress"),
-            shallow: offers("shallow"),
-            agent: offers("agent"),
+    /// Whether a server of v2 can be asked for a HEAD that names a branch that isn't there.
+    pub(crate) fn lists_unborn(&self) -> bool {
+        matches!(self, Dialect::V2(capabilities) if capabilities.has_feature("ls-refs", "unborn"))
+    }
+
+    fn takes_shallow(&self) -> bool {
+        match self {
+            Dialect::V2(capabilities) => capabilities.has_feature("fetch", "shallow"),
+            Dialect::V0(capabilities) => capabilities.has("shallow"),
         }
     }
 }
@@ -59,39 +45,36 @@ impl Offers {
 /// Fails if the server can't send a pack in side-bands.
 pub(crate) fn request(
     request: &PackRequest,
-    dialect: Dialect,
+    dialect: &Dialect,
     format: ObjectFormat,
     agent: &str,
 ) -> Result<Vec<u8>, Error> {
     let mut said = Request::default();
     let wants = request.wants.iter();
     let haves = request.haves.iter();
+    let boundary = request.shallow.iter();
+    let boundary = boundary.filter(|_| dialect.takes_shallow());
     match dialect {
-        Dialect::V2 {
-            names_format,
-            shallow,
-        } => {
+        Dialect::V2(_) => {
             said.line("command=fetch");
             said.line(format!("agent={agent}"));
-            said.line_if(names_format, format!("object-format={format}"));
+            said.line_if(dialect.names_format(), format!("object-format={format}"));
             said.delimiter();
             said.line_if(request.thin, "thin-pack");
             said.line_if(request.ofs_delta, "ofs-delta");
             said.line("no-progress");
             wants.for_each(|id| said.line(format!("want {id}")));
-            let boundary = request.shallow.iter().filter(|_| shallow);
             boundary.for_each(|id| said.line(format!("shallow {id}")));
             haves.for_each(|id| said.line(format!("have {id}")));
             said.line("done");
             said.flush();
         }
-        Dialect::V0(offers) => {
-            let mut capabilities = requested(request, offers, agent)?;
+        Dialect::V0(capabilities) => {
+            let mut capabilities = requested(request, capabilities, agent)?;
             for id in wants {
                 said.line(format!("want {id}{capabilities}"));
                 capabilities.clear();
             }
-            let boundary = request.shallow.iter().filter(|_| offers.shallow);
             boundary.for_each(|id| said.line(format!("shallow {id}")));
             said.flush();
             haves.for_each(|id| said.line(format!("have {id}")));
@@ -102,30 +85,29 @@ pub(crate) fn request(
 }
 
 /// The capabilities that are requested of an older server, behind the first want.
-fn requested(request: &PackRequest, offers: Offers, agent: &str) -> Result<String, Error> {
-    let side_band = match offers {
-        Offers {
-            side_band_64k: true,
-            ..
-        } => "side-band-64k",
-        Offers {
-            side_band: true, ..
-        } => "side-band",
-        _ => {
-            let text = "the server is too old: it sends a pack without side-bands only";
-            return Err(Error::new(ErrorKind::Unsupported, text));
-        }
-    };
+fn requested(
+    request: &PackRequest,
+    capabilities: &Capabilities,
+    agent: &str,
+) -> Result<String, Error> {
+    let side_bands = ["side-band-64k", "side-band"];
+    let side_band = side_bands.into_iter().find(|word| capabilities.has(word));
+    let side_band = side_band.ok_or_else(|| {
+        let text = "the server is too old: it sends a pack without side-bands only";
+        Error::new(ErrorKind::Unsupported, text)
+    })?;
     let agent = format!("agent={agent}");
     let words = [
-        (offers.multi_ack_detailed, "multi_ack_detailed"),
+        (true, "multi_ack_detailed"),
         (true, side_band),
-        (offers.thin_pack && request.thin, "thin-pack"),
-        (offers.ofs_delta && request.ofs_delta, "ofs-delta"),
-        (offers.no_progress, "no-progress"),
-        (offers.agent, &agent),
+        (request.thin, "thin-pack"),
+        (request.ofs_delta, "ofs-delta"),
+        (true, "no-progress"),
+        (true, &agent),
     ];
-    let words = words.iter().filter(|(is_wanted, _)| *is_wanted);
+    let words = words
+        .iter()
+        .filter(|(is_wanted, word)| *is_wanted && capabilities.has(word));
     Ok(words.map(|(_, word)| format!(" {word}")).collect())
 }
 
@@ -143,11 +125,11 @@ pub(crate) enum Preface {
 /// and nothing is left to negotiate.
 pub(crate) fn preface(
     answer: &mut impl BufRead,
-    dialect: Dialect,
+    dialect: &Dialect,
     budget: &mut SidebandBudget,
 ) -> Result<Preface, Error> {
     match dialect {
-        Dialect::V2 { .. } => preface_v2(answer, budget),
+        Dialect::V2(_) => preface_v2(answer, budget),
         Dialect::V0(_) => preface_v0(answer, budget),
     }
 }
@@ -205,8 +187,8 @@ fn line(
     budget: &mut SidebandBudget,
 ) -> Result<BString, Error> {
     budget.take(bytes)?;
-    let mut said = vec![0; bytes];
-    answer.read_exact(&mut said).map_err(unreadable)?;
+    let mut said = Vec::new();
+    read_data(answer, bytes, &mut said).map_err(unreadable)?;
     said.truncate(said.trim_end_with(|c| c == '\n').len());
     Ok(said.into())
 }

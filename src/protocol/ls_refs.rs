@@ -9,7 +9,7 @@ use super::{
     ref_line::{Length, nonsense, parse_v2},
     refused, unreadable,
 };
-use crate::{Error, Limits, ObjectFormat, refs::table::RefTable};
+use crate::{Error, Limits, ObjectFormat, RefList, refs::table::RefTable};
 
 /// The longest prefix that is asked for. A server gives no name this long, and one that is cut short
 /// is a prefix of more.
@@ -46,6 +46,14 @@ pub(crate) struct Listing {
     pub(crate) refs: RefTable,
     /// The target of HEAD, if HEAD was asked for and is a symbolic ref.
     pub(crate) head: Option<BString>,
+}
+
+impl Listing {
+    pub(crate) fn into_list(self, format: ObjectFormat) -> RefList {
+        let mut list = RefList::of(format, self.refs);
+        list.default_branch = self.head;
+        list
+    }
 }
 
 /// The refs that an answer lists.

@@ -1,6 +1,7 @@
 //! Git's wire grammar as pure functions over bytes. Nothing here touches a socket.
 
 pub(crate) mod advertisement;
+pub(crate) mod capabilities;
 pub(crate) mod fetch;
 pub(crate) mod ls_refs;
 pub(crate) mod messages;

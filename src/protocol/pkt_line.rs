@@ -29,6 +29,12 @@ pub(crate) fn read_head(from: &mut impl Read) -> io::Result<Packet> {
     packet(head)
 }
 
+/// Reads the content of a packet in place of what is in `data`.
+pub(crate) fn read_data(from: &mut impl Read, bytes: usize, data: &mut Vec<u8>) -> io::Result<()> {
+    data.resize(bytes, 0);
+    from.read_exact(data)
+}
+
 fn packet(head: [u8; HEAD_LEN]) -> io::Result<Packet> {
     let digit = |length: Option<usize>, digit: u8| {
         let value = char::from(digit).to_digit(16)?;

@@ -3,69 +3,40 @@
 
 use gix_transport::packetline::blocking_io::encode;
 
-use super::pkt_line::MAX_DATA_LEN;
+use super::{capabilities::Capabilities, pkt_line::MAX_DATA_LEN};
 use crate::{
-    Error, ErrorKind, Namespace, ObjectFormat, ObjectId, RefUpdate, refs::table::RefTable,
+    Error, ErrorKind, Namespace, ObjectFormat, ObjectId, PackFeatures, RefUpdate,
+    refs::table::RefTable,
 };
 
-/// The capabilities of receive-pack that a server advertises and a push makes use of
-/// (gitprotocol-capabilities(5)).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Capabilities {
-    /// In which words it reports what became of each ref; not at all if it is from before 2006.
-    pub(crate) report: Option<ReportStatus>,
-    pub(crate) side_band: bool,
-    /// Whether a delta may name its base by where that is in the pack.
-    pub(crate) ofs_delta: bool,
-    /// Whether a delta's base may be missing from the pack.
-    pub(crate) thin_pack: bool,
-    quiet: bool,
-    object_format: bool,
-    agent: bool,
+/// The longest request of capabilities: all that are ever requested.
+const ALL_REQUESTED: &str = "report-status-v2 side-band-64k quiet object-format agent";
+
+/// The capability of a server that reports what became of each ref; none if it is from before 2006.
+pub(crate) fn report_status(capabilities: &Capabilities) -> Option<&'static str> {
+    let words = ["report-status-v2", "report-status"];
+    words.into_iter().find(|word| capabilities.has(word))
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReportStatus {
-    V1,
-    V2,
-}
-
-impl Capabilities {
-    /// Those of a server that offers what `offers` says that it does.
-    pub(crate) fn of(offers: impl Fn(&str) -> bool) -> Self {
-        let report = if offers("report-status-v2") {
-            Some(ReportStatus::V2)
-        } else {
-            offers("report-status").then_some(ReportStatus::V1)
-        };
-        Capabilities {
-            report,
-            side_band: offers("side-band-64k"),
-            ofs_delta: offers("ofs-delta"),
-            thin_pack: !offers("no-thin"),
-            quiet: offers("quiet"),
-            object_format: offers("object-format"),
-            agent: offers("agent"),
-        }
-    }
-
-    /// The capabilities that are requested: never one that wasn't advertised.
-    fn requested(&self, format: ObjectFormat, agent: &str) -> String {
-        let report = self.report.map(|report| match report {
-            ReportStatus::V1 => "report-status".to_owned(),
-            ReportStatus::V2 => "report-status-v2".to_owned(),
-        });
-        let wanted = [
-            report,
-            self.side_band.then(|| "side-band-64k".to_owned()),
-            self.quiet.then(|| "quiet".to_owned()),
-            self.object_format
-                .then(|| format!("object-format={format}")),
-            self.agent.then(|| format!("agent={agent}")),
-        ];
-        wanted.into_iter().flatten().collect::<Vec<_>>().join(" ")
+/// The deltas that the server takes in a pack.
+pub(crate) fn pack_features(capabilities: &Capabilities) -> PackFeatures {
+    PackFeatures {
+        thin: !capabilities.has("no-thin"),
+        ofs_delta: capabilities.has("ofs-delta"),
     }
 }
+
+/// The capabilities that are requested: never one that wasn't advertised.
+fn requested(capabilities: &Capabilities, format: ObjectFormat, agent: &str) -> String {
+    let (format, agent) = (format!("object-format={format}"), format!("agent={agent}"));
+    let words = [SIDE_BAND, "quiet", &format, &agent];
+    let words = words.into_iter().filter(|word| capabilities.has(word));
+    let words = report_status(capabilities).into_iter().chain(words);
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The capability of a server that answers in side-bands.
+pub(crate) const SIDE_BAND: &str = "side-band-64k";
 
 /// The commands up to the pack. The server moves a ref only from the tip that is expected, so each
 /// is a compare-and-swap.
@@ -76,7 +47,7 @@ pub(crate) fn commands(
     agent: &str,
 ) -> Result<Vec<u8>, Error> {
     let mut request = Vec::new();
-    let mut separator = format!("\0{}", capabilities.requested(format, agent));
+    let mut separator = format!("\0{}", requested(capabilities, format, agent));
     for update in updates {
         let none = ObjectId::null(format);
         let old = update.expected.unwrap_or(none);
@@ -97,7 +68,7 @@ pub(crate) fn commands(
 /// packet.
 pub(crate) fn longest_name(format: ObjectFormat, agent: &str) -> usize {
     let ids = 2 * (format.hash_kind().len_in_hex() + " ".len());
-    let requested = Capabilities::of(|_| true).requested(format, agent);
+    let requested = requested(&Capabilities::of_v0(ALL_REQUESTED), format, agent);
     MAX_DATA_LEN - ids - "\0".len() - requested.len()
 }
 
@@ -138,10 +109,7 @@ mod tests {
     }
 
     fn offered(words: &str) -> Capabilities {
-        Capabilities::of(|name| {
-            let mut names = words.split(' ').filter_map(|word| word.split('=').next());
-            names.any(|word| word == name)
-        })
+        Capabilities::of_v0(words)
     }
 
     #[test]
@@ -157,7 +125,7 @@ mod tests {
             ("side-band", ""),
         ];
         for (words, expected) in table {
-            let requested = offered(words).requested(ObjectFormat::Sha1, "me/1");
+            let requested = requested(&offered(words), ObjectFormat::Sha1, "me/1");
             assert_eq!(requested, expected, "{words}");
         }
     }
@@ -165,8 +133,8 @@ mod tests {
     #[test]
     fn what_a_pack_may_have() {
         let features = |words| {
-            let capabilities = offered(words);
-            (capabilities.thin_pack, capabilities.ofs_delta)
+            let features = pack_features(&offered(words));
+            (features.thin, features.ofs_delta)
         };
         assert_eq!(features("report-status"), (true, false));
         assert_eq!(features("ofs-delta no-thin"), (false, true));
@@ -251,10 +219,11 @@ mod tests {
                 .expect("a ref line");
         }
         assert_eq!(
-            capabilities.requested(ObjectFormat::Sha1, "me/1"),
+            requested(&capabilities, ObjectFormat::Sha1, "me/1"),
             "report-status-v2 side-band-64k quiet object-format=sha1 agent=me/1"
         );
-        assert!(capabilities.thin_pack && capabilities.ofs_delta);
+        let features = pack_features(&capabilities);
+        assert!(features.thin && features.ofs_delta);
         let (refs, haves) = split_haves(lines.refs);
         assert_eq!((refs.len(), haves.len()), (5, 0));
     }

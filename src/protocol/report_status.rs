@@ -7,12 +7,12 @@ use std::{
 };
 
 use bstr::{BStr, ByteSlice};
-use gix_transport::packetline::{self, PacketLineRef, blocking_io::StreamingPeekableIter};
 
 use super::{
-    printable,
-    receive_pack::Capabilities,
-    side_band::{self, SideBand},
+    capabilities::Capabilities,
+    pkt_line::{Packet, read_data, read_head},
+    printable, receive_pack,
+    side_band::{SideBand, Trouble},
     sideband_budget::SidebandBudget,
 };
 use crate::{ObjectId, RefUpdate};
@@ -53,19 +53,6 @@ pub(crate) enum Verdict {
     Rewritten,
 }
 
-/// Texts are the server's, safe to print.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    /// An `ERR` packet.
-    Refused(String),
-    /// The last words on the error channel of the side-band.
-    Fatal(String),
-    /// More than the budget for what is beside the matter; says so.
-    OverBudget(String),
-    /// It broke off, or is none.
-    Unreadable,
-}
-
 /// Reads the answer to a push, to its end if it makes sense that far and keeps to the matter.
 pub(crate) fn read(
     answer: impl BufRead,
@@ -74,8 +61,8 @@ pub(crate) fn read(
     sideband: SidebandBudget,
 ) -> Report {
     let mut report = ReportLines::about(updates, sideband);
-    let reports = capabilities.report.is_some();
-    if !capabilities.side_band {
+    let reports = receive_pack::report_status(capabilities).is_some();
+    if !capabilities.has(receive_pack::SIDE_BAND) {
         let ended = if reports {
             report.read(answer)
         } else {
@@ -87,15 +74,10 @@ pub(crate) fn read(
     let ended = if reports {
         report.read(&mut bands)
     } else {
-        bands.finish().map_err(trouble)
+        bands.finish().map_err(unreadable)
     };
-    let trouble = ended.err().map(|trouble| match bands.trouble() {
-        Some(side_band::Trouble::Refused(text)) => Trouble::Refused(text),
-        Some(side_band::Trouble::Fatal(text)) => Trouble::Fatal(text),
-        Some(side_band::Trouble::OverBudget(err)) => Trouble::OverBudget(err.to_string()),
-        Some(side_band::Trouble::Garbled | side_band::Trouble::EndedEarly) => Trouble::Unreadable,
-        None => trouble,
-    });
+    let trouble = ended.err();
+    let trouble = trouble.map(|trouble| bands.trouble().unwrap_or(trouble));
     if trouble.is_none() {
         // A hook may go on after the report. What becomes of it changes nothing.
         drop(bands.finish());
@@ -106,32 +88,30 @@ pub(crate) fn read(
 /// For a server that doesn't report.
 fn to_the_end(mut answer: impl BufRead, mut sideband: SidebandBudget) -> Result<(), Trouble> {
     loop {
-        let heard = answer.fill_buf().map_err(trouble)?.len();
+        let heard = answer.fill_buf().map_err(unreadable)?.len();
         if heard == 0 {
             return Ok(());
         }
-        sideband.take(heard).map_err(over_budget)?;
+        sideband.take(heard).map_err(Trouble::OverBudget)?;
         answer.consume(heard);
     }
 }
 
-fn over_budget(err: crate::Error) -> Trouble {
-    Trouble::OverBudget(err.to_string())
+/// The trouble of a report that breaks off or isn't one, short of what the side-band knows of it.
+fn unreadable(_: io::Error) -> Trouble {
+    Trouble::Garbled
 }
 
-fn packets<T: Read>(from: T) -> StreamingPeekableIter<T> {
-    let mut packets = StreamingPeekableIter::new(from, &[PacketLineRef::Flush], false);
-    packets.fail_on_err_lines(true);
-    packets
-}
-
-fn trouble(err: io::Error) -> Trouble {
-    let said = err
-        .get_ref()
-        .and_then(|err| err.downcast_ref::<packetline::read::Error>());
-    said.map_or(Trouble::Unreadable, |err| {
-        Trouble::Refused(printable(&err.message))
-    })
+/// Reads the next line of a report; `false` for the flush packet at its end.
+fn next_line(from: &mut impl Read, line: &mut Vec<u8>) -> Result<bool, Trouble> {
+    let bytes = match read_head(from).map_err(unreadable)? {
+        Packet::Data(bytes) => bytes,
+        Packet::Flush => return Ok(false),
+        Packet::Delimiter | Packet::ResponseEnd => return Err(Trouble::Garbled),
+    };
+    read_data(from, bytes, line).map_err(unreadable)?;
+    line.strip_prefix(b"ERR ")
+        .map_or(Ok(true), |text| Err(Trouble::Refused(printable(text))))
 }
 
 /// The lines of a report, as they come.
@@ -168,20 +148,19 @@ impl<'a> ReportLines<'a> {
     }
 
     /// Takes in all lines up to the flush packet, or as far as they make sense.
-    fn read(&mut self, from: impl Read) -> Result<(), Trouble> {
-        let mut packets = packets(from);
-        while let Some(packet) = packets.read_line() {
-            let line = packet.map_err(trouble)?.ok();
-            let line = line.and_then(|line| line.as_bstr());
-            let line = line.ok_or(Trouble::Unreadable)?;
+    fn read(&mut self, mut from: impl Read) -> Result<(), Trouble> {
+        let mut line = Vec::new();
+        while next_line(&mut from, &mut line)? {
             let news = self.news();
             self.push(line.trim_end_with(|c| c == '\n').as_bstr())
-                .ok_or(Trouble::Unreadable)?;
+                .ok_or(Trouble::Garbled)?;
             let excess = mem::take(&mut self.excess);
             if self.news() == news {
-                self.sideband.take(line.len()).map_err(over_budget)?;
+                self.sideband
+                    .take(line.len())
+                    .map_err(Trouble::OverBudget)?;
             } else if excess > 0 {
-                self.sideband.take(excess).map_err(over_budget)?;
+                self.sideband.take(excess).map_err(Trouble::OverBudget)?;
             }
         }
         // The flush packet says that there are no options to come.

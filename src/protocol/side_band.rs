@@ -4,9 +4,9 @@ use std::io::{self, BufRead, Read};
 
 use super::{
     messages::Messages,
-    pkt_line::{Packet, garbled, read_head},
+    pkt_line::{Packet, garbled, read_data, read_head},
     printable,
-    sideband_budget::SidebandBudget,
+    sideband_budget::{SidebandBudget, TooMuchNoise},
 };
 use crate::{Error, buffered::read_buffered};
 
@@ -33,13 +33,13 @@ pub(crate) struct SideBand<R> {
 }
 
 /// Why there is no more of the matter, beside what the connection has to say.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// The text of an `ERR` packet, safe to print.
     Refused(String),
     /// The server's last words, safe to print.
     Fatal(String),
-    OverBudget(Error),
+    OverBudget(TooMuchNoise),
     Garbled,
     /// The answer is over before its last packet.
     EndedEarly,
@@ -142,8 +142,8 @@ impl<R: BufRead> SideBand<R> {
     }
 
     fn message(&mut self, bytes: usize) -> io::Result<Vec<u8>> {
-        let mut text = vec![0; bytes];
-        self.from.read_exact(&mut text)?;
+        let mut text = Vec::new();
+        read_data(&mut self.from, bytes, &mut text)?;
         text.truncate(MAX_MESSAGE);
         Ok(text)
     }
@@ -160,7 +160,7 @@ impl<R: BufRead> SideBand<R> {
     fn fail(&mut self, trouble: Trouble) -> io::Error {
         let stand_in = match &trouble {
             Trouble::Refused(text) | Trouble::Fatal(text) => io::Error::other(text.clone()),
-            Trouble::OverBudget(err) => io::Error::other(err.to_string()),
+            Trouble::OverBudget(noise) => io::Error::other(Error::from(noise.clone()).to_string()),
             Trouble::Garbled => garbled("a packet is of no known side-band"),
             Trouble::EndedEarly => io::ErrorKind::UnexpectedEof.into(),
         };
@@ -265,7 +265,7 @@ mod tests {
                 panic!("{trouble:?}");
             };
             let text = "more than 100 bytes beside the matter (limit `noise`)";
-            assert_eq!(err.to_string(), text);
+            assert_eq!(Error::from(err).to_string(), text);
             assert!(read(&packets, b"0000", 1000).2.is_none());
         }
     }

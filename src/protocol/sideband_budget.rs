@@ -14,15 +14,25 @@ impl SidebandBudget {
     }
 
     /// Takes a packet with this many bytes beside the matter off the budget.
-    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), Error> {
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), TooMuchNoise> {
         const PACKET_HEAD: u64 = 4;
         self.taken += bytes as u64 + PACKET_HEAD;
         if self.taken <= self.limit {
             return Ok(());
         }
-        Err(Error::over_budget(
-            "noise",
-            format_args!("{} bytes beside the matter", self.limit),
-        ))
+        Err(TooMuchNoise { limit: self.limit })
+    }
+}
+
+/// More than the budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TooMuchNoise {
+    limit: u64,
+}
+
+impl From<TooMuchNoise> for Error {
+    fn from(TooMuchNoise { limit }: TooMuchNoise) -> Self {
+        let limit = format_args!("{limit} bytes beside the matter");
+        Error::over_budget("noise", limit)
     }
 }

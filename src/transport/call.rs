@@ -13,11 +13,14 @@ pub(crate) struct Call<'a> {
     pub(crate) service: &'a str,
     /// The version of Git's protocol, if the server has to be told.
     pub(crate) version: Option<&'a str>,
-    /// Whether the server may move refs as soon as it has all of the body.
-    pub(crate) moves_refs: bool,
 }
 
 impl Call<'_> {
+    /// Whether the server may move refs as soon as it has all of the body.
+    pub(super) fn moves_refs(&self) -> bool {
+        self.service == "git-receive-pack"
+    }
+
     /// The request that calls the service.
     pub(super) fn request(&self) -> request::Builder {
         let service = self.service;

@@ -54,7 +54,7 @@ impl HttpClient {
         self.finish();
         self.take_failure();
         let mut upload = UploadBody::new(body, &self.link);
-        upload.moves_refs = call.moves_refs;
+        upload.moves_refs = call.moves_refs();
         let answer = self.try_upload(call, &mut upload);
         let is_repeated = upload.was_over;
         let answer = answer.map(|body| Answer { body, is_repeated });
@@ -70,13 +70,19 @@ impl HttpClient {
     }
 
     /// The same for a body that is all there, which is sent again with its length if it has to be.
-    pub(crate) fn upload_bytes(&self, call: &Call<'_>, body: &[u8]) -> Result<Answer, Unanswered> {
+    pub(crate) fn upload_bytes(
+        &self,
+        call: &Call<'_>,
+        body: &[u8],
+    ) -> Result<BufReader<ResponseBody>, Error> {
         let said_length = self.says_lengths();
-        let first = self.upload(call, &mut &body[..]);
-        if first.is_err() && self.says_lengths() && !said_length {
-            return self.upload(call, &mut &body[..]);
+        let mut answer = self.upload(call, &mut &body[..]);
+        if answer.is_err() && self.says_lengths() && !said_length {
+            answer = self.upload(call, &mut &body[..]);
         }
-        first
+        answer
+            .map(|answer| answer.body)
+            .map_err(|unanswered| unanswered.error)
     }
 
     /// Whether large bodies are sent with their length, since the server has refused one without it.

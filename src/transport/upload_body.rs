@@ -124,8 +124,7 @@ impl<'a> UploadBody<'a> {
 
 /// The error of the body's own reader, if that is what the I/O error is about.
 fn body_failed(err: io::Error) -> Error {
-    err.downcast::<Error>()
-        .unwrap_or_else(|err| Error::io("reading the body of a request", err))
+    Error::own_or_io("reading the body of a request", err)
 }
 
 impl Read for UploadBody<'_> {

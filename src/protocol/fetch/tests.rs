@@ -1,19 +1,20 @@
 use super::*;
 
-const V2: Dialect = Dialect::V2 {
-    names_format: true,
-    shallow: true,
-};
+fn v2() -> Dialect {
+    Dialect::V2(Capabilities::of_v2(
+        "fetch=shallow filter\nobject-format=sha1",
+    ))
+}
 
 fn v0(words: &str) -> Dialect {
-    Dialect::V0(Offers::of(|name| words.split(' ').any(|word| word == name)))
+    Dialect::V0(Capabilities::of_v0(words))
 }
 
 fn id(digit: &str) -> ObjectId {
     ObjectId::from_hex(digit.repeat(40).as_bytes()).expect("hex")
 }
 
-fn asked(dialect: Dialect, change: impl FnOnce(&mut PackRequest)) -> Result<String, Error> {
+fn asked(dialect: &Dialect, change: impl FnOnce(&mut PackRequest)) -> Result<String, Error> {
     let mut wanted = PackRequest {
         wants: vec![id("a"), id("b")],
         haves: vec![id("c")],
@@ -36,13 +37,13 @@ fn asked(dialect: Dialect, change: impl FnOnce(&mut PackRequest)) -> Result<Stri
 fn what_a_server_is_asked() {
     let table = [
         (
-            asked(V2, |_| {}),
+            asked(&v2(), |_| {}),
             "0012command=fetch|000fagent=me/1|0017object-format=sha1|0001000ethin-pack|\
              000eofs-delta|0010no-progress|0032want A|0032want B|0035shallow D|0032have C|0009done|0000",
         ),
         (
             asked(
-                v0(
+                &v0(
                     "side-band side-band-64k multi_ack_detailed thin-pack ofs-delta agent no-progress shallow",
                 ),
                 |_| {},
@@ -51,7 +52,7 @@ fn what_a_server_is_asked() {
              0032want B|0035shallow D|00000032have C|0009done|",
         ),
         (
-            asked(v0("side-band thin-pack ofs-delta"), |wanted| {
+            asked(&v0("side-band thin-pack ofs-delta"), |wanted| {
                 wanted.thin = false;
                 wanted.ofs_delta = false;
                 wanted.haves.clear();
@@ -62,7 +63,7 @@ fn what_a_server_is_asked() {
     for (said, expected) in table {
         assert_eq!(said.expect("a request"), expected);
     }
-    let err = asked(v0("thin-pack"), |_| {}).expect_err("no side-band");
+    let err = asked(&v0("thin-pack"), |_| {}).expect_err("no side-band");
     assert_eq!(err.kind(), ErrorKind::Unsupported);
 }
 
@@ -75,7 +76,7 @@ fn answer(packets: &[&str]) -> Vec<u8> {
     packets.iter().map(packet).collect::<String>().into_bytes()
 }
 
-fn read(dialect: Dialect, bytes: &[u8]) -> Result<Preface, Error> {
+fn read(dialect: &Dialect, bytes: &[u8]) -> Result<Preface, Error> {
     preface(&mut &*bytes, dialect, &mut SidebandBudget::up_to(10_000))
 }
 
@@ -83,20 +84,20 @@ fn read(dialect: Dialect, bytes: &[u8]) -> Result<Preface, Error> {
 fn what_may_come_before_a_pack() {
     let acked = format!("ACK {}\n", "a".repeat(40));
     let in_common = format!("ACK {} common\n", "a".repeat(40));
-    let v0 = v0("");
-    let table: [(Dialect, &[&str], Preface); 8] = [
-        (V2, &["packfile\n"], Preface::Pack(None)),
+    let (v2, v0) = (&v2(), &v0(""));
+    let table: [(&Dialect, &[&str], Preface); 8] = [
+        (v2, &["packfile\n"], Preface::Pack(None)),
         (
-            V2,
+            v2,
             &["acknowledgments\n", &acked, "ready\n", "0001", "packfile\n"],
             Preface::Pack(None),
         ),
         (
-            V2,
+            v2,
             &["shallow-info\n", "0001", "packfile"],
             Preface::Pack(None),
         ),
-        (V2, &["ERR no!\n"], Preface::Refused("no!".into())),
+        (v2, &["ERR no!\n"], Preface::Refused("no!".into())),
         (v0, &["NAK\n", "\u{1}PACK"], Preface::Pack(Some(5))),
         (
             v0,
@@ -117,21 +118,21 @@ fn what_is_refused_before_a_pack() {
     use ErrorKind::{Network, Protocol, Unsupported};
     let shallow = format!("shallow {}\n", "a".repeat(40));
     let unshallow = format!("unshallow {}\n", "a".repeat(40));
-    let v0 = v0("");
-    let table: [(Dialect, &[&str], ErrorKind); 21] = [
-        (V2, &[], Network),
-        (V2, &["0000"], Protocol),
-        (V2, &["0001"], Protocol),
-        (V2, &["0002"], Protocol),
-        (V2, &["nonsense\n"], Protocol),
-        (V2, &["\u{1}PACK"], Protocol),
-        (V2, &["acknowledgments\n", "NAK\n", "0000"], Protocol),
-        (V2, &["acknowledgments\n", "0002"], Protocol),
-        (V2, &["acknowledgments\n", "nonsense", "0001"], Protocol),
-        (V2, &["shallow-info\n", &shallow, "0001"], Unsupported),
-        (V2, &["shallow-info\n", &unshallow, "0001"], Unsupported),
-        (V2, &["wanted-refs\n", "0001", "packfile\n"], Protocol),
-        (V2, &["packfile-uris\n", "0001", "packfile\n"], Protocol),
+    let (v2, v0) = (&v2(), &v0(""));
+    let table: [(&Dialect, &[&str], ErrorKind); 21] = [
+        (v2, &[], Network),
+        (v2, &["0000"], Protocol),
+        (v2, &["0001"], Protocol),
+        (v2, &["0002"], Protocol),
+        (v2, &["nonsense\n"], Protocol),
+        (v2, &["\u{1}PACK"], Protocol),
+        (v2, &["acknowledgments\n", "NAK\n", "0000"], Protocol),
+        (v2, &["acknowledgments\n", "0002"], Protocol),
+        (v2, &["acknowledgments\n", "nonsense", "0001"], Protocol),
+        (v2, &["shallow-info\n", &shallow, "0001"], Unsupported),
+        (v2, &["shallow-info\n", &unshallow, "0001"], Unsupported),
+        (v2, &["wanted-refs\n", "0001", "packfile\n"], Protocol),
+        (v2, &["packfile-uris\n", "0001", "packfile\n"], Protocol),
         (v0, &[], Network),
         // These reach assertions in gix-protocol.
         (v0, &["0000"], Protocol),
@@ -154,9 +155,9 @@ fn acknowledgments_without_end_have_a_budget() {
     let many = vec![&*acked; 1000];
     for (dialect, packets) in [
         (v0(""), many.clone()),
-        (V2, [vec!["acknowledgments\n"], many].concat()),
+        (v2(), [vec!["acknowledgments\n"], many].concat()),
     ] {
-        let err = read(dialect, &answer(&packets)).expect_err("too much");
+        let err = read(&dialect, &answer(&packets)).expect_err("too much");
         assert_eq!(err.kind(), ErrorKind::BudgetExceeded);
     }
 }
@@ -190,7 +191,7 @@ fn nothing_panics() {
     ]);
     proptest!(|(packets in prop::collection::vec(words, 0..12))| {
         let bytes = packets.concat().into_bytes();
-        for dialect in [V2, v0("")] {
+        for dialect in [&v2(), &v0("")] {
             let _ = read(dialect, &bytes);
         }
     });

@@ -33,7 +33,6 @@ fn call(repository: &RemoteUrl) -> Call<'_> {
         repository,
         service: "git-upload-pack",
         version: Some("2"),
-        moves_refs: false,
     }
 }
 

@@ -167,7 +167,7 @@ fn a_long_request_is_repeated_with_its_length() {
     let repository = RemoteUrl::parse(&server.url()).expect("a valid URL");
     let client = client(&server.url());
     let answer = client.upload_bytes(&call(&repository), &body);
-    let err = answer.err().expect("refused for good").error;
+    let err = answer.err().expect("refused for good");
     assert_eq!(err.kind(), ErrorKind::Remote);
     let requests = server.requests();
     assert_eq!(requests.len(), 3);

@@ -22,7 +22,6 @@ pub(super) fn call(repository: &RemoteUrl) -> Call<'_> {
         repository,
         service: SERVICE,
         version: None,
-        moves_refs: true,
     }
 }
 
@@ -371,8 +370,7 @@ fn the_deadline_does_not_interrupt_a_push_that_is_out() {
     // What moves no refs has no such privilege.
     let server = Server::start([Step::Later(Duration::from_secs(5), done("thanks"))]);
     let repository = RemoteUrl::parse(&server.url()).expect("a valid URL");
-    let mut call = call(&repository);
-    call.moves_refs = false;
+    let call = super::call(&repository);
     let answer = timed(&server, 400).upload(&call, &mut bytes(5));
     let err = answer.err().expect("too late").error;
     assert_eq!(err.kind(), ErrorKind::BudgetExceeded);

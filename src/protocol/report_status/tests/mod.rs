@@ -34,7 +34,7 @@ fn creations<'a>(names: &[&'a str]) -> Vec<RefUpdate<'a>> {
 }
 
 fn asked_for(words: &str) -> Capabilities {
-    Capabilities::of(|name| words.split(' ').any(|word| word == name))
+    Capabilities::of_v0(words)
 }
 
 fn banded() -> Capabilities {
@@ -175,7 +175,7 @@ fn an_ok_counts_when_no_option_can_follow_it() {
     let cut = whole.strip_suffix("0000").expect("a flush packet");
     let report = read(cut.as_bytes(), &plain(), &updates);
     assert_eq!(report.verdicts, [Verdict::Done, Verdict::Silent]);
-    assert_eq!(report.trouble, Some(Trouble::Unreadable));
+    assert_eq!(report.trouble, Some(Trouble::Garbled));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn packets_that_are_none_end_the_report() {
         let report = read(answer.as_bytes(), &plain(), &updates);
         let expected = [Verdict::Done, Verdict::Silent, Verdict::Silent];
         assert_eq!(report.verdicts, expected, "{nonsense}");
-        assert_eq!(report.trouble, Some(Trouble::Unreadable), "{nonsense}");
+        assert_eq!(report.trouble, Some(Trouble::Garbled), "{nonsense}");
     }
 }
 

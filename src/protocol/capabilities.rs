@@ -1,0 +1,55 @@
+//! The capabilities that a server advertises (gitprotocol-capabilities(5)).
+
+use bstr::{BStr, BString, ByteSlice as _};
+
+/// Words, some of them with a value: `<name>[=<value>]`.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Capabilities {
+    text: BString,
+    separator: u8,
+}
+
+impl Capabilities {
+    /// Those of protocol v2, each in a line.
+    pub(crate) fn of_v2(lines: impl Into<BString>) -> Self {
+        Capabilities {
+            text: lines.into(),
+            separator: b'\n',
+        }
+    }
+
+    /// Those of an older protocol, in one line.
+    pub(crate) fn of_v0(words: impl Into<BString>) -> Self {
+        Capabilities {
+            text: words.into(),
+            separator: b' ',
+        }
+    }
+
+    /// Whether there is the capability that `word` names, with or without a value of its own.
+    pub(crate) fn has(&self, word: &str) -> bool {
+        let name = word.split('=').next().unwrap_or_default();
+        self.value(name).is_some()
+    }
+
+    /// Whether the value of a capability has this word.
+    pub(crate) fn has_feature(&self, name: &str, word: &str) -> bool {
+        let value = self.value(name).unwrap_or_default();
+        value
+            .split_str(" ")
+            .any(|feature| feature == word.as_bytes())
+    }
+
+    /// The value of the first capability of this name, empty if it has none.
+    pub(crate) fn value(&self, name: &str) -> Option<&BStr> {
+        self.values(name).next()
+    }
+
+    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &BStr> {
+        let words = self.text.split(|byte| *byte == self.separator);
+        words.filter_map(move |word| match word.strip_prefix(name.as_bytes())? {
+            [] => Some(BStr::new(b"")),
+            rest => rest.strip_prefix(b"=").map(BStr::new),
+        })
+    }
+}
