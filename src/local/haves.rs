@@ -92,7 +92,7 @@ fn tips_of(git_dir: &Path, format: ObjectFormat, head: Option<&BStr>) -> io::Res
             tips.push(tip(name.as_bstr(), id.0, None));
         }
         loose.insert(name);
-        Ok::<_, io::Error>(())
+        Ok(())
     })?;
     let file = packed_refs::read(&git_dir.join("packed-refs"))?;
     let packed = Records::sound(&file, format);

@@ -21,6 +21,7 @@ use crate::{
     memory_plan::{ConnectivityMemory, ReadMemory},
     object_id::to_gix,
     pack_objects::Fault,
+    ref_store::config::object_format,
     stored_packs::odb::Odb,
 };
 
@@ -39,8 +40,7 @@ pub(super) struct LocalObjects {
 impl LocalObjects {
     pub(super) fn open(repo: &gix::Repository, memory: ReadMemory) -> Result<Self, Error> {
         let objects = repo.common_dir().join("objects");
-        let format =
-            ObjectFormat::from_hash_kind(repo.object_hash()).map_err(Error::unsupported)?;
+        let format = object_format(repo);
         let shallow = shallow_boundary(repo)?;
         // A commit-graph file has the parents that a shallow boundary hides.
         let graph = shallow

@@ -24,7 +24,7 @@ use crate::{
     history::reachable_from_refs::ReachableFromRefs,
     memory_plan::{ConnectivityMemory, MemoryPlan},
     object_id::to_gix,
-    ref_store::ref_transaction,
+    ref_store::{config::object_format, ref_transaction},
 };
 
 /// The most attempts to find objects that a concurrent `git repack` moves.
@@ -52,8 +52,7 @@ pub(crate) struct LocalQuarantine {
 
 impl LocalQuarantine {
     pub(super) fn open(repo: gix::Repository, limits: &Limits) -> Result<Self, Error> {
-        let object_format =
-            ObjectFormat::from_hash_kind(repo.object_hash()).map_err(Error::unsupported)?;
+        let object_format = object_format(&repo);
         let objects = repo.common_dir().join("objects");
         let alternates = alternates(&repo)?;
         let memory = MemoryPlan::of(limits).received_store;

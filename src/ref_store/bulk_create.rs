@@ -246,7 +246,7 @@ impl<'a> LooseRefs<'a> {
         for namespace in Namespace::ALL {
             loose_refs::walk(repo.common_dir(), namespace.prefix().into(), &mut |name| {
                 names.push(name);
-                Ok::<_, io::Error>(())
+                Ok(())
             })?;
         }
         names.sort_unstable();

@@ -30,14 +30,10 @@ impl CheckedOut {
         let linked = linked.into_iter().flatten();
         let linked = linked.filter_map(|entry| Some(entry.ok()?.path()));
         let main = (!is_bare(repo)).then(|| common_dir.to_owned());
-        let branches = main.into_iter().chain(linked).flat_map(|git_dir| {
-            let worktree = Worktree {
-                git_dir,
-                common_dir,
-                format: object_format(repo),
-            };
-            worktree.branches()
-        });
+        let branches = main
+            .into_iter()
+            .chain(linked)
+            .flat_map(|git_dir| Worktree::of(repo, &git_dir).branches());
         CheckedOut {
             branches: branches.collect(),
             folds_case: config.boolean("core.ignoreCase").unwrap_or(false),
@@ -52,13 +48,22 @@ impl CheckedOut {
     }
 }
 
-struct Worktree<'a> {
-    git_dir: PathBuf,
+/// A worktree of a repository, the main one or a linked one.
+pub(super) struct Worktree<'a> {
+    git_dir: &'a Path,
     common_dir: &'a Path,
     format: ObjectFormat,
 }
 
-impl Worktree<'_> {
+impl<'a> Worktree<'a> {
+    pub(super) fn of(repo: &'a gix::Repository, git_dir: &'a Path) -> Self {
+        Worktree {
+            git_dir,
+            common_dir: repo.common_dir(),
+            format: object_format(repo),
+        }
+    }
+
     fn branches(&self) -> Vec<BString> {
         let read = |name: &str| fs::read(self.git_dir.join(name)).ok();
         let rebased = ["rebase-merge/head-name", "rebase-apply/head-name"]
@@ -79,8 +84,9 @@ impl Worktree<'_> {
             .collect()
     }
 
-    /// The symbolic refs from `HEAD` on, and the branch at their end.
-    fn behind_head(&self) -> Vec<BString> {
+    /// The symbolic refs from `HEAD` on, and the branch at their end. Only loose refs are read, because packed refs are
+    /// never symbolic.
+    pub(super) fn behind_head(&self) -> Vec<BString> {
         let mut names: Vec<BString> = Vec::new();
         while names.len() < MAX_SYMBOLIC {
             let path = match names.last() {
@@ -100,7 +106,7 @@ impl Worktree<'_> {
         let of_worktree: [&[u8]; 3] = [b"refs/bisect/", b"refs/rewritten/", b"refs/worktree/"];
         let is_own = of_worktree.iter().any(|prefix| name.starts_with(prefix));
         let git_dir = if is_own {
-            &self.git_dir
+            self.git_dir
         } else {
             self.common_dir
         };

@@ -2,18 +2,12 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
     time::Duration,
 };
 
 use bstr::{BStr, BString, ByteSlice};
 
-use super::{
-    config::object_format,
-    loose_refs::{self, MAX_SYMBOLIC, Target},
-    ref_lock::RefLocks,
-    ref_state::{self, loose},
-};
+use super::{checked_out::Worktree, loose_refs::Target, ref_lock::RefLocks, ref_state};
 use crate::{files::sharing::Sharing, refs};
 
 /// The wait for a lock of HEAD that another process holds: git waits 100 ms.
@@ -22,22 +16,9 @@ const LOCK_WAIT: Duration = Duration::from_millis(100);
 /// The branch that HEAD names, directly or through symbolic refs, born or not; `None` if HEAD is detached or names
 /// another ref.
 pub(crate) fn branch(repo: &gix::Repository) -> Option<BString> {
-    let mut name = symbolic(repo, repo.git_dir().join("HEAD"))?;
-    for _ in 1..MAX_SYMBOLIC {
-        match symbolic(repo, loose(repo, name.as_bstr())) {
-            Some(next) => name = next,
-            None => break,
-        }
-    }
-    refs::is_branch(name.as_bstr()).then_some(name)
-}
-
-/// The target of a symbolic ref. Only loose refs are read, because packed refs are never symbolic.
-fn symbolic(repo: &gix::Repository, path: PathBuf) -> Option<BString> {
-    match loose_refs::read(&path, object_format(repo)).ok()?? {
-        Target::Symbolic(next) => Some(next),
-        _ => None,
-    }
+    let worktree = Worktree::of(repo, repo.git_dir());
+    let last = worktree.behind_head().pop();
+    last.filter(|name| refs::is_branch(name.as_bstr()))
 }
 
 /// Sets HEAD to `branch` if `branch` exists and the branch that HEAD names does not.

@@ -71,14 +71,14 @@ impl Listing<'_> {
         let git_dir = self.repo.common_dir();
         for prefix in &prefixes.0 {
             let mut visit = |name: BString| {
-                self.run.check().map_err(Unlisted::Stopped)?;
+                self.run.check().map_err(std::io::Error::other)?;
                 if loose_refs::is_ref_file(name.as_bstr()) {
                     self.add_loose_ref(name.as_bstr());
                 }
                 Ok(())
             };
             loose_refs::walk(git_dir, prefix.as_bstr(), &mut visit)
-                .map_err(Unlisted::into_error)?;
+                .map_err(|err| Error::own_or_io("listing refs", err))?;
         }
         Ok(())
     }
@@ -205,27 +205,6 @@ fn advertised<'a>(found: &Record<'a>) -> AdvertisedRef<'a> {
 
 fn unreadable(err: std::io::Error) -> Error {
     Error::io("reading packed-refs", err)
-}
-
-/// The reason why a walk over the loose refs ended early.
-enum Unlisted {
-    Failed(std::io::Error),
-    Stopped(Error),
-}
-
-impl From<std::io::Error> for Unlisted {
-    fn from(err: std::io::Error) -> Self {
-        Unlisted::Failed(err)
-    }
-}
-
-impl Unlisted {
-    fn into_error(self) -> Error {
-        match self {
-            Unlisted::Failed(err) => Error::io("listing refs", err),
-            Unlisted::Stopped(err) => err,
-        }
-    }
 }
 
 #[cfg(test)]

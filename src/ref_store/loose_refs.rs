@@ -96,11 +96,11 @@ pub(crate) fn is_ref_file(name: &BStr) -> bool {
 }
 
 /// Visits the files whose full names start with `prefix`, in any order, locks included.
-pub(crate) fn walk<E: From<io::Error>>(
+pub(crate) fn walk(
     git_dir: &Path,
     prefix: &BStr,
-    visit: &mut dyn FnMut(BString) -> Result<(), E>,
-) -> Result<(), E> {
+    visit: &mut dyn FnMut(BString) -> io::Result<()>,
+) -> io::Result<()> {
     let directory = prefix[..prefix.rfind_byte(b'/').unwrap_or(0)].as_bstr();
     let mut walk = Walk {
         prefix,
@@ -111,15 +111,15 @@ pub(crate) fn walk<E: From<io::Error>>(
     walk.directory(&path, directory)
 }
 
-struct Walk<'a, E> {
+struct Walk<'a> {
     prefix: &'a BStr,
     /// The directories that links have led to, to detect loops, and the directory of the first link.
     linked: Vec<PathBuf>,
-    visit: &'a mut dyn FnMut(BString) -> Result<(), E>,
+    visit: &'a mut dyn FnMut(BString) -> io::Result<()>,
 }
 
-impl<E: From<io::Error>> Walk<'_, E> {
-    fn directory(&mut self, path: &Path, name: &BStr) -> Result<(), E> {
+impl Walk<'_> {
+    fn directory(&mut self, path: &Path, name: &BStr) -> io::Result<()> {
         let entries = match path.read_dir() {
             Err(err) if is_missing(&err) => return Ok(()),
             entries => entries?,
@@ -142,7 +142,7 @@ impl<E: From<io::Error>> Walk<'_, E> {
         Ok(())
     }
 
-    fn below(&mut self, path: &Path, name: &BStr) -> Result<(), E> {
+    fn below(&mut self, path: &Path, name: &BStr) -> io::Result<()> {
         let start = [name.as_bytes(), b"/"].concat();
         if start.starts_with(self.prefix) || self.prefix.starts_with(&start) {
             self.directory(path, name)?;
@@ -150,8 +150,9 @@ impl<E: From<io::Error>> Walk<'_, E> {
         Ok(())
     }
 
-    /// Follows a link to a directory, as git does, unless it leads back to a parent: then it counts as a file.
-    fn link(&mut self, from: &Path, link: &Path, name: BString) -> Result<(), E> {
+    /// A link to a directory is followed, as git does, unless it leads back to where it comes from:
+    /// then it is one more file.
+    fn link(&mut self, from: &Path, link: &Path, name: BString) -> io::Result<()> {
         let ends = from
             .canonicalize()
             .and_then(|from| Ok((from, link.canonicalize()?)));

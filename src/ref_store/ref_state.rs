@@ -64,7 +64,7 @@ fn in_the_way(
         if below.is_none() && loose_refs::is_ref_file(found.as_bstr()) {
             below = Some(found);
         }
-        Ok::<_, io::Error>(())
+        Ok(())
     })?;
     Ok(below)
 }

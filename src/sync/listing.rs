@@ -6,7 +6,7 @@ use bstr::{BString, ByteSlice as _};
 
 use super::plan;
 use crate::{
-    Error, ErrorKind, Phase, RefList, RefSource, Service, SyncContext, SyncOptions,
+    Error, ErrorKind, Phase, RefGlobs, RefList, RefSource, Service, SyncContext, SyncOptions,
     refs::{self, Namespace},
 };
 
@@ -34,7 +34,11 @@ pub(super) fn list(
             let _entered = span.enter();
             list_destination(destination, options, run)
         });
-        let of_source = source.list(Service::UploadPack, &source_prefixes(options), run);
+        let of_source = source.list(
+            Service::UploadPack,
+            &prefixes(options, RefGlobs::prefixes),
+            run,
+        );
         let of_destination = of_destination.join();
         let of_destination = of_destination.unwrap_or_else(|panic| resume_unwind(panic));
         (of_destination, of_source)
@@ -63,7 +67,7 @@ fn list_destination(
     if !options.dry_run {
         destination.sweep();
     }
-    let prefixes = destination_prefixes(options);
+    let prefixes = prefixes(options, RefGlobs::prefixes_with_parents);
     if !options.expects_changes
         && let Some(list) = destination.list_for_fetch(&prefixes, run)?
     {
@@ -81,33 +85,29 @@ impl Listed {
         options: &SyncOptions,
         run: &SyncContext,
     ) -> Result<(), Error> {
-        let prefixes = destination_prefixes(options);
+        let prefixes = prefixes(options, RefGlobs::prefixes_with_parents);
         self.destination = destination.list(Service::ReceivePack, &prefixes, run)?;
         self.is_for_fetch = false;
         check_formats(&self.source, &self.destination)
     }
 }
 
-fn source_prefixes(options: &SyncOptions) -> Vec<BString> {
-    if options.list_excluded {
-        both_namespaces()
-    } else {
-        options.globs.prefixes()
-    }
+/// Lists the destination again, as to those who push, for what has become of the selected refs.
+pub(super) fn list_again(
+    destination: &dyn RefSource,
+    options: &SyncOptions,
+    run: &SyncContext,
+) -> Result<RefList, Error> {
+    destination.list(Service::ReceivePack, &options.globs.prefixes(), run)
 }
 
-fn destination_prefixes(options: &SyncOptions) -> Vec<BString> {
+/// The prefixes to list: `of_globs`, or all of both namespaces if excluded refs are listed, too.
+fn prefixes(options: &SyncOptions, of_globs: fn(&RefGlobs) -> Vec<BString>) -> Vec<BString> {
     if options.list_excluded {
-        both_namespaces()
+        Namespace::ALL.map(|all| all.prefix().into()).into()
     } else {
-        options.globs.prefixes_with_parents()
+        of_globs(&options.globs)
     }
-}
-
-fn both_namespaces() -> Vec<BString> {
-    Namespace::ALL
-        .map(|namespace| namespace.prefix().into())
-        .into()
 }
 
 fn check_formats(source: &RefList, destination: &RefList) -> Result<(), Error> {

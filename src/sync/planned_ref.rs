@@ -66,16 +66,9 @@ impl<'a> PlannedRef<'a> {
         self.source.at(self.at()).name
     }
 
-    pub(crate) fn is_tag(&self) -> bool {
-        self.name().starts_with(Namespace::Tag.prefix().as_bytes())
-    }
-
     pub(crate) fn namespace(&self) -> Namespace {
-        if self.is_tag() {
-            Namespace::Tag
-        } else {
-            Namespace::Branch
-        }
+        let namespace = Namespace::split(self.name());
+        namespace.map_or(Namespace::Branch, |(namespace, _)| namespace)
     }
 
     pub(crate) fn source(&self) -> ObjectId {

@@ -7,10 +7,10 @@ mod fetch;
 
 use self::fetch::Fetch;
 use crate::{
-    Error, LocalStore, ObjectId, Phase, Quarantine, Reason, RefSource, Service, SyncContext,
-    SyncOptions,
+    Error, LocalStore, ObjectId, Phase, Quarantine, Reason, RefSource, SyncContext, SyncOptions,
     sync::{
         compare::compare,
+        listing::list_again,
         planned_ref::{PlannedRef, Step},
     },
 };
@@ -148,7 +148,7 @@ fn look_again(
         return;
     }
     // Refs have moved by now, so a failure of this listing does not fail the run.
-    let Ok(now) = destination.list(Service::ReceivePack, &options.globs.prefixes(), run) else {
+    let Ok(now) = list_again(destination, options, run) else {
         return;
     };
     for planned in planned.iter_mut().filter(|planned| is_raced(planned)) {
@@ -172,8 +172,8 @@ mod tests {
     use super::*;
     use crate::{
         AdvertisedRef, ErrorKind, ObjectFormat, Objects, Outcome, PackAnswer, PackReceiver,
-        PackRequest, Progress, RefList, RefUpdate, Relation, SyncRunRef, SyncRunStats, TipKind,
-        Traffic, sync::plan::plan,
+        PackRequest, Progress, RefList, RefUpdate, Relation, Service, SyncRunRef, SyncRunStats,
+        TipKind, Traffic, sync::plan::plan,
     };
 
     /// Notes what it was asked for.

@@ -10,11 +10,11 @@ use bstr::BString;
 
 use crate::{
     Error, ErrorKind, ObjectId, PackAnswer, PackRequest, Phase, Push, PushAnswer, PushReport,
-    Reason, RefList, RefSource, RefUpdate, Service, SyncContext, SyncOptions, Traffic,
+    Reason, RefList, RefSource, RefUpdate, SyncContext, SyncOptions, Traffic,
     local::Scratch,
     sync::{
         compare::compare,
-        listing::Listed,
+        listing::{Listed, list_again},
         planned_ref::{MAX_UNAVAILABLE, PlannedRef, reject_tips},
         pull,
     },
@@ -270,7 +270,7 @@ impl Sender<'_, '_> {
         if !report.answers.iter().any(settle::is_unclear) {
             return;
         }
-        let now = match self.list_again() {
+        let now = match list_again(self.destination, self.options, self.run) {
             Ok(now) => now,
             Err(err) => {
                 report.failure = Some(err);
@@ -283,12 +283,6 @@ impl Sender<'_, '_> {
                 *answer = PushAnswer::Done;
             }
         }
-    }
-
-    fn list_again(&self) -> Result<RefList, Error> {
-        let prefixes = self.options.globs.prefixes();
-        self.destination
-            .list(Service::ReceivePack, &prefixes, self.run)
     }
 
     /// Rejects the refs of a push that was not sent. Refs that were refused before keep their reason.
@@ -354,10 +348,8 @@ fn haves(destination: &RefList) -> Vec<ObjectId> {
 
 /// The number of objects in a pack, from its header (gitformat-pack: signature, version, count).
 fn counted(pack: &mut dyn BufRead) -> Result<Traffic, Error> {
-    let head = pack.fill_buf().map_err(|err| {
-        let own = err.downcast::<Error>();
-        own.unwrap_or_else(|err| Error::io("making the pack", err))
-    })?;
+    let head = pack.fill_buf();
+    let head = head.map_err(|err| Error::own_or_io("making the pack", err))?;
     let count = head.get(8..12).and_then(|count| count.try_into().ok());
     Ok(Traffic {
         objects: count.map_or(0, u32::from_be_bytes).into(),

@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_first_of_those_in_each_others_way_is_created() {
-        proptest!(|(held in names(), offered in names(), folds_case in any::<bool>())| {
+        proptest!(|(existing in names(), added in names(), folds_case in any::<bool>())| {
             let mut taken: Vec<String> = Vec::new();
             let mut fits = |name: &String| {
                 let is_free = !taken.iter().any(|taken| exclude_each_other(taken, name, folds_case));
@@ -169,8 +169,8 @@ mod tests {
                 }
                 is_free
             };
-            let held: Vec<_> = held.into_iter().filter(&mut fits).collect();
-            let (mut destination, source) = (list(&held), list(&offered));
+            let existing: Vec<_> = existing.into_iter().filter(&mut fits).collect();
+            let (mut destination, source) = (list(&existing), list(&added));
             destination.folds_case = folds_case;
             let plan = plan::plan(&source, &destination, &SyncOptions::default(), || Ok(()));
             for planned in plan.expect("nothing stops it") {

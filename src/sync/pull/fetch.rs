@@ -208,7 +208,10 @@ impl<'a, 'p> Fetch<'a, 'p> {
         let (quarantine, run) = (&mut *self.quarantine, self.run);
         let received_before = run.traffic().bytes_received;
         self.requests += 1;
-        let mut receive = |pack: &mut dyn BufRead| take_in(quarantine, pack, run);
+        let mut receive = |pack: &mut dyn BufRead| {
+            run.add_traffic(quarantine.receive(pack, run)?);
+            Ok(())
+        };
         let answer = self.source.upload_pack(request, &mut receive, run)?;
         run.check()?;
         match answer {
@@ -270,14 +273,4 @@ impl<'a, 'p> Fetch<'a, 'p> {
         self.haves.truncate(MAX_HAVES);
         Ok(())
     }
-}
-
-fn take_in(
-    quarantine: &mut dyn Quarantine,
-    pack: &mut dyn BufRead,
-    run: &SyncContext,
-) -> Result<(), Error> {
-    let received = quarantine.receive(pack, run)?;
-    run.add_traffic(received);
-    Ok(())
 }

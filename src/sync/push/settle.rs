@@ -8,8 +8,11 @@ use super::{
     is_overloaded, refusals,
 };
 use crate::{
-    Error, ObjectId, PushAnswer, Reason, RefSource, Refusal, Service, SyncContext, SyncOptions,
-    sync::planned_ref::{PlannedRef, Refused},
+    Error, ObjectId, PushAnswer, Reason, RefSource, Refusal, SyncContext, SyncOptions,
+    sync::{
+        listing::list_again,
+        planned_ref::{PlannedRef, Refused},
+    },
 };
 
 /// The result of the pushes of a run, apart from the outcomes of refs.
@@ -48,7 +51,7 @@ pub(super) fn settle(
     let unclear = unclear.count();
     let mut now = None;
     if unclear > 0 || answers.values().any(reads_like_a_lost_race) {
-        match destination.list(Service::ReceivePack, &options.globs.prefixes(), run) {
+        match list_again(destination, options, run) {
             Ok(list) => now = Some(list),
             Err(err) if unclear > 0 => {
                 settled.failure = Some(lost(unclear, err, overloaded.as_ref()));
