@@ -159,18 +159,14 @@ impl Session {
         };
         let answer = match self.client.upload(&call, &mut request) {
             Ok(answer) => answer,
-            Err(Unanswered {
-                error,
-                may_have_acted: false,
-            }) => return Err(error),
+            Err(unanswered) if !unanswered.may_have_acted => return Err(unanswered.error),
             Err(Unanswered { error, .. }) => {
                 tracing::warn!(%error, cause = ?std::error::Error::source(&error), "no answer");
                 self.is_broken = true;
-                let detail = repeatable(&error.to_string());
                 return Ok(PushReport {
-                    answers: vec![PushAnswer::Unclear { detail }; updates.len()],
-                    messages: Vec::new(),
+                    answers: all_unclear(&error, updates),
                     failure: Some(error),
+                    ..PushReport::default()
                 });
             }
         };
@@ -215,11 +211,7 @@ impl Session {
         answers: Result<Vec<PushAnswer>, Error>,
         run: &SyncContext,
     ) -> Vec<PushAnswer> {
-        let unclear = |err: Error| {
-            let detail = repeatable(&err.to_string());
-            vec![PushAnswer::Unclear { detail }; updates.len()]
-        };
-        let mut answers = answers.unwrap_or_else(unclear);
+        let mut answers = answers.unwrap_or_else(|err| all_unclear(&err, updates));
         let is_refused = |answer: &PushAnswer| matches!(answer, PushAnswer::Refused { .. });
         if !answers.iter().any(is_refused) {
             return answers;
@@ -243,6 +235,11 @@ impl Session {
         }
         answers
     }
+}
+
+fn all_unclear(err: &Error, updates: &[RefUpdate]) -> Vec<PushAnswer> {
+    let detail = repeatable(&err.to_string());
+    vec![PushAnswer::Unclear { detail }; updates.len()]
 }
 
 /// The answer to each update by a report. `failure` is the error that ended the report early.

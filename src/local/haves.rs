@@ -37,7 +37,7 @@ const MAX_STEPS_BACK: u32 = 256;
 pub(super) struct RefTip {
     pub(super) id: ObjectId,
     /// The peeled target of an annotated tag according to `packed-refs`, which may be wrong.
-    about: Option<ObjectId>,
+    peeled: Option<ObjectId>,
     rank: Rank,
 }
 
@@ -74,9 +74,9 @@ pub(super) fn ref_tips(
 }
 
 fn tips_of(git_dir: &Path, format: ObjectFormat, head: Option<&BStr>) -> io::Result<Vec<RefTip>> {
-    let tip = |name: &BStr, id, about| RefTip {
+    let tip = |name: &BStr, id, peeled| RefTip {
         id,
-        about,
+        peeled,
         rank: match Namespace::split(name) {
             Some(_) if head == Some(name) => Rank::Head,
             Some((Namespace::Branch, _)) => Rank::Branch,
@@ -98,8 +98,8 @@ fn tips_of(git_dir: &Path, format: ObjectFormat, head: Option<&BStr>) -> io::Res
     let packed = Records::sound(&file, format);
     let packed = packed.filter(|found| !loose.contains(found.name));
     tips.extend(packed.map(|found| {
-        let about = found.peeled.map(|peeled| peeled.0);
-        tip(found.name, found.target.0, about)
+        let peeled = found.peeled.map(|peeled| peeled.0);
+        tip(found.name, found.target.0, peeled)
     }));
     Ok(tips)
 }
@@ -124,7 +124,7 @@ pub(super) fn choose(
     )?;
     let newest = newest(objects.commits(), tips, READ_FOR_EACH * limit, run)?;
     // The peeled target in `packed-refs` is not trusted for a commit that is offered.
-    let mut newest = newest.into_iter().map(|tip| match tip.about {
+    let mut newest = newest.into_iter().map(|tip| match tip.peeled {
         Some(_) => peel(tip.id),
         None => Ok(tip.id),
     });
@@ -164,7 +164,7 @@ fn newest(
     let (mut dated, mut unread, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for tip in tips {
         run.check()?;
-        match commits.date_in_graph(&tip.about.unwrap_or(tip.id)) {
+        match commits.date_in_graph(&tip.peeled.unwrap_or(tip.id)) {
             Some(date) => dated.push((date, *tip)),
             None if unread.len() < read && seen.insert(tip.id) => unread.push(*tip),
             None => {}
@@ -173,12 +173,10 @@ fn newest(
     for tip in unread {
         run.check()?;
         let id = commits.peel(tip.id, run)?;
-        let about = None;
-        let read = commits.commit(&id, &mut Vec::new());
-        dated.extend(
-            read.ok()
-                .map(|read| (read.date, RefTip { id, about, ..tip })),
-        );
+        if let Ok(read) = commits.commit(&id, &mut Vec::new()) {
+            let peeled = None;
+            dated.push((read.date, RefTip { id, peeled, ..tip }));
+        }
     }
     dated.sort_by_key(|(date, tip)| (Reverse(*date), tip.rank, tip.id));
     Ok(dated.into_iter().map(|(_, tip)| tip).collect())

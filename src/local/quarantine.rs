@@ -47,7 +47,7 @@ pub(crate) struct LocalQuarantine {
     verified: ReachableFromRefs,
     sharing: Sharing,
     /// Objects of the store that the tips need and that no ref reaches.
-    met: Vec<gix::ObjectId>,
+    unreferenced: Vec<gix::ObjectId>,
 }
 
 impl LocalQuarantine {
@@ -75,7 +75,7 @@ impl LocalQuarantine {
             tips,
             verified,
             sharing,
-            met: Vec::new(),
+            unreferenced: Vec::new(),
             repo,
         })
     }
@@ -147,7 +147,7 @@ impl LocalQuarantine {
             }),
             bad: last.map_or(&none, |last| last.pack.faulty()),
             verified: &mut self.verified,
-            met: &mut self.met,
+            met: &mut self.unreferenced,
             memory: run.memory_plan().connectivity,
         };
         connectivity::find_incomplete_and_first_beside(objects, &tips, others, run)
@@ -259,12 +259,12 @@ impl LocalQuarantine {
     ) -> Result<HashMap<gix::ObjectId, Reason>, Error> {
         let mut faults = HashMap::new();
         for _ in 0..MOST_LOOKS {
-            let met = std::mem::take(&mut self.met);
-            if met.is_empty() {
+            let unreferenced = std::mem::take(&mut self.unreferenced);
+            if unreferenced.is_empty() {
                 break;
             }
             let mut dir = self.take_dir()?;
-            let held = dir.hold(&met, &self.dirs.folders()[1..], self.object_format);
+            let held = dir.hold(&unreferenced, &self.dirs.folders()[1..], self.object_format);
             self.stage = Stage::Applying(dir);
             if held? {
                 break;

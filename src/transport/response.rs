@@ -83,9 +83,9 @@ impl Head<'_> {
 
     fn redirect(&self) -> String {
         let text = "the server redirects, and that is not followed";
-        match self.header(header::LOCATION).map(leads_to) {
-            Some(Target::Repository(url)) => format!("{text}; try {url}"),
-            Some(Target::Page(url)) => {
+        match self.header(header::LOCATION).and_then(leads_to) {
+            Some((url, true)) => format!("{text}; try {url}"),
+            Some((url, false)) => {
                 let cause = if self.authorized {
                     "it does not accept these credentials"
                 } else {
@@ -93,7 +93,7 @@ impl Head<'_> {
                 };
                 format!("the server redirects to {url}, which is no repository: perhaps {cause}")
             }
-            Some(Target::Unusable) | None => text.to_owned(),
+            None => text.to_owned(),
         }
     }
 
@@ -147,26 +147,16 @@ impl Head<'_> {
     }
 }
 
-/// The target of a redirect, as far as it can be shown.
-#[derive(Debug)]
-enum Target {
-    Repository(RemoteUrl),
-    Page(RemoteUrl),
-    Unusable,
-}
-
 /// A repository is asked for with these behind its URL (gitprotocol-http(5)).
 const ASKED_WITH: [&str; 3] = ["/info/refs", "/git-upload-pack", "/git-receive-pack"];
 
-fn leads_to(location: &str) -> Target {
+/// The target of a redirect, as far as it can be shown, and whether it is a repository's.
+fn leads_to(location: &str) -> Option<(RemoteUrl, bool)> {
     let url = location.split('?').next().unwrap_or_default();
     let repository = ASKED_WITH.iter().find_map(|path| url.strip_suffix(path));
     let parsed = RemoteUrl::parse(repository.unwrap_or(url)).ok();
-    match parsed.filter(|url| url.as_str().len() <= MAX_SHOWN) {
-        Some(url) if repository.is_some() => Target::Repository(url),
-        Some(url) => Target::Page(url),
-        None => Target::Unusable,
-    }
+    let shown = parsed.filter(|url| url.as_str().len() <= MAX_SHOWN);
+    shown.map(|url| (url, repository.is_some()))
 }
 
 /// `Retry-After`, in seconds or as a date (RFC 9110 section 10.2.3). A date in the past is no wait.
