@@ -94,7 +94,9 @@ fn one_ref_that_is_refused_stops_no_other() {
 }
 
 fn update_hook(ends: &Ends, script: &str) {
-    let hook = ends.destination.path.join("hooks/update");
+    let hooks = ends.destination.path.join("hooks");
+    std::fs::create_dir_all(&hooks).expect("a folder");
+    let hook = hooks.join("update");
     std::fs::write(&hook, format!("#!/bin/sh\n{script}\n")).expect("written");
     #[cfg(unix)]
     {
