@@ -21,8 +21,9 @@ use super::{
     NetworkPolicy, Origin,
     background::{Slot, THREADS, Threads},
     credentials::Authorization,
+    deadline::Deadline,
     link::Link,
-    socket::{Deadline, POLL, Socket, connection_broke},
+    socket::{POLL, Socket, connection_broke},
 };
 use crate::{Error, ErrorKind};
 

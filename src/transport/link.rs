@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     Timeouts,
+    deadline::Deadline,
     failure::Failure,
     pace::{Framing, Pace},
-    socket::Deadline,
 };
 use crate::{context::RunBudget, scoped_workers::lock};
 

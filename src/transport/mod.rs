@@ -16,6 +16,7 @@ mod call;
 mod client;
 mod connect;
 mod credentials;
+mod deadline;
 mod failure;
 mod link;
 mod pace;

@@ -2,10 +2,10 @@ use std::{
     io::{self, Read, Write},
     net::TcpStream,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::link::Link;
+use super::{deadline::Deadline, link::Link};
 use crate::{Error, ErrorKind, Traffic};
 
 /// The time between two looks of a wait at the cancel flag and the clock.
@@ -156,38 +156,6 @@ pub(super) fn connection_broke() -> Error {
         ErrorKind::Network,
         "the connection broke before the answer was complete",
     )
-}
-
-/// A point in time that remembers how it came about.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline {
-    start: Instant,
-    limit: Duration,
-}
-
-impl Deadline {
-    pub(super) fn after(limit: Duration) -> Self {
-        Deadline {
-            start: Instant::now(),
-            limit,
-        }
-    }
-
-    pub(super) fn elapsed(&self) -> Duration {
-        self.start.elapsed()
-    }
-
-    pub(super) fn left(&self) -> Duration {
-        self.limit.saturating_sub(self.elapsed())
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.left().is_zero()
-    }
-
-    pub(super) fn exceeded(&self, kind: ErrorKind, doing: &str) -> Error {
-        Error::new(kind, format!("timed out after {:?}: {doing}", self.limit))
-    }
 }
 
 #[cfg(test)]
