@@ -9,7 +9,7 @@ pub(crate) const MAX_HEX: usize = Kind::longest().len_in_hex();
 
 /// The id of an object: the hash of its content, SHA-1 or SHA-256.
 ///
-/// It reads and prints as hex. The null id, all zeros, stands for no object.
+/// It is parsed and displayed as hex. The null id, all zeros, stands for no object.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub(crate) gix::ObjectId);
 
@@ -19,7 +19,7 @@ impl ObjectId {
         ObjectId(gix::ObjectId::null(format.hash_kind()))
     }
 
-    /// The id with these bytes.
+    /// The id with the bytes of a hash.
     ///
     /// # Errors
     /// [`InvalidObjectId`] unless there are 20 or 32 of them.
@@ -28,7 +28,7 @@ impl ObjectId {
         id.map(ObjectId).map_err(|_| InvalidObjectId(()))
     }
 
-    /// The id that these hex digits stand for, in either case.
+    /// Parses hex digits, in either case.
     ///
     /// # Errors
     /// [`InvalidObjectId`] unless there are 40 or 64 of them, and nothing else.
@@ -43,7 +43,7 @@ impl ObjectId {
         self.0.as_slice()
     }
 
-    /// The format that the id is of.
+    /// The format of the id.
     pub fn format(&self) -> ObjectFormat {
         match self.0.kind() {
             Kind::Sha256 => ObjectFormat::Sha256,
@@ -51,7 +51,7 @@ impl ObjectId {
         }
     }
 
-    /// Whether it stands for no object.
+    /// Whether this is the null id.
     pub fn is_null(&self) -> bool {
         self.0.is_null()
     }
@@ -69,7 +69,7 @@ impl From<[u8; 32]> for ObjectId {
     }
 }
 
-/// The same ids as the libraries below take them.
+/// The same ids in the type of gix.
 pub(crate) fn to_gix(ids: &[ObjectId]) -> Vec<gix::ObjectId> {
     ids.iter().map(|id| id.0).collect()
 }
@@ -88,7 +88,7 @@ impl From<ObjectId> for gix::ObjectId {
     }
 }
 
-/// Hex. With a precision as many digits as that: `{id:.7}`.
+/// Displays the id as hex. A precision limits the number of digits: `{id:.7}`.
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.0.hex_to_buf(&mut [0; MAX_HEX]))
@@ -110,7 +110,7 @@ impl FromStr for ObjectId {
     }
 }
 
-/// As hex.
+/// Serializes the id as hex.
 #[cfg(feature = "serde")]
 impl serde::Serialize for ObjectId {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -126,12 +126,12 @@ impl<'de> serde::Deserialize<'de> for ObjectId {
     }
 }
 
-/// The error for what is no object id.
+/// The error for a value that is not an object id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an object id is 40 or 64 hex digits")]
 pub struct InvalidObjectId(());
 
-/// The hash that a repository makes its object ids with.
+/// The hash function of a repository's object ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ObjectFormat {

@@ -1,4 +1,4 @@
-//! The two ends of a sync, and the messages that they exchange.
+//! [`RefSource`]: the interface of an end, and the messages that ends exchange. Plain data and traits, without I/O.
 
 use std::io::BufRead;
 
@@ -6,19 +6,18 @@ use bstr::{BStr, BString};
 
 use crate::{Error, ErrorKind, ObjectId, Reason, RefList, SyncContext, Traffic};
 
-/// One end of a sync.
+/// One end of a sync: a repository that can be a source, a destination, or both.
 ///
-/// Think of git's two services. An end that can be a *source* lists its refs and gives objects
-/// (upload-pack). An end that can be a *destination* lists its refs and takes objects and ref
-/// updates (receive-pack). `SmartHttp` and [`LocalStore`](crate::LocalStore) are the ends that come with the crate;
-/// a service whose objects don't live in a `.git` folder implements its own.
+/// The operations follow git's two services. A *source* lists its refs and sends objects (upload-pack). A
+/// *destination* lists its refs and receives objects and ref updates (receive-pack). The crate has the ends `SmartHttp`
+/// and [`LocalStore`](crate::LocalStore); a service whose objects are not in a `.git` folder implements its own.
 ///
-/// Ends are shared between threads and between runs; what belongs to one run is in [`SyncContext`].
+/// Ends are shared between threads and between runs. The data of one run is in the [`SyncContext`].
 pub trait RefSource: Send + Sync {
-    /// Lists the refs whose full name starts with one of `prefixes`, as `service` does: what an end
-    /// shows to those who fetch can differ from what it shows to those who push.
+    /// Lists the refs whose full names start with one of `prefixes`, as `service` shows them: an end may show
+    /// different refs for a fetch and for a push.
     ///
-    /// An end may list more than that; names outside of `refs/heads/` and `refs/tags/` are ignored.
+    /// An end may list further refs. Names outside of `refs/heads/` and `refs/tags/` are ignored.
     fn list(
         &self,
         service: Service,
@@ -26,11 +25,11 @@ pub trait RefSource: Send + Sync {
         run: &SyncContext,
     ) -> Result<RefList, Error>;
 
-    /// Lists the refs below `prefixes` as a destination shows them to those who fetch, if that takes much
-    /// less than to [`list`](RefSource::list) them as for a push; `None`, the default, if it doesn't.
+    /// Lists the refs of a destination through upload-pack, if that is much cheaper than to [`list`](RefSource::list)
+    /// them through receive-pack. `None`, the default, if it is not.
     ///
-    /// A run that has nothing to do by this listing is over. Any other lists the destination for a push
-    /// and goes by that alone.
+    /// A run ends if this listing shows that no ref has to move. Otherwise it lists the destination through
+    /// receive-pack, and uses only that listing.
     fn list_for_fetch(
         &self,
         prefixes: &[BString],
@@ -40,19 +39,20 @@ pub trait RefSource: Send + Sync {
         Ok(None)
     }
 
-    /// The objects of an end that has them at hand; the default is for one that doesn't.
+    /// The objects of an end that can read them, for ancestry. The default, `None`, is for an end that cannot, such as
+    /// a remote.
     ///
-    /// A source needs them where the destination wants to be told what to do, as remotes do.
+    /// They are needed of a source in a [`Push`], which decides about refs before objects are sent.
     fn objects(&self, run: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
         let _ = run;
         Ok(None)
     }
 
-    /// Gives one pack with everything behind `request.wants` that isn't behind `request.haves`.
+    /// Sends one pack with all objects that are reachable from `request.wants` and not from `request.haves`.
     ///
-    /// The pack is handed to `receive` as a stream; its error ends the request and is returned.
-    /// `receive` is called at most once, and not before it is known that every object is there.
-    /// The default is for an end that can't be a source.
+    /// `receive` is called with the pack as a stream; its error ends the request and is returned. It is called at most
+    /// once, and only after the end has found that it has all of these objects. The default is for an end that
+    /// cannot be a source.
     fn upload_pack(
         &self,
         request: &PackRequest,
@@ -62,73 +62,71 @@ pub trait RefSource: Send + Sync {
         let _ = (request, receive, run);
         Err(Error::new(
             ErrorKind::Unsupported,
-            "this end can't give objects: it can't be a source",
+            "this end cannot be a source: it sends no objects",
         ))
     }
 
-    /// Starts to take objects and ref updates.
-    ///
-    /// The default is for an end that can't be a destination.
+    /// Begins to receive objects and ref updates. The default is for an end that cannot be a destination.
     fn receive_pack(&self, run: &SyncContext) -> Result<ReceivePack<'_>, Error> {
         let _ = run;
         Err(Error::new(
             ErrorKind::Unsupported,
-            "this end can't take objects: it can't be a destination",
+            "this end cannot be a destination: it receives no objects",
         ))
     }
 
-    /// Removes what runs that died have left behind. Asked of a destination at the start of a run,
-    /// unless that is a dry one; what can't be removed stays until the next one.
+    /// Removes the leftovers of killed runs. It is called for a destination at the start of a run, but not of a dry run.
+    /// Leftovers that cannot be removed stay until the next run.
     ///
-    /// The default is for an end in which nothing is left behind.
+    /// The default is for an end without leftovers.
     fn sweep(&self) {}
 
-    /// Has HEAD name `branch`, the source's default branch, where it names a branch that isn't there
-    /// and `branch` is. Asked of a destination at the end of a run.
+    /// Sets HEAD to `branch`, the source's default branch, if HEAD names a branch that does not exist and `branch`
+    /// exists. It is called for a destination at the end of a run.
     ///
-    /// The default is for an end whose HEAD can't be set, as a remote's can't.
+    /// The default is for an end whose HEAD cannot be set, such as a remote.
     fn set_unborn_head(&self, branch: &BStr, run: &SyncContext) -> Result<(), Error> {
         let _ = (branch, run);
         Ok(())
     }
 }
 
-/// A service that an end is asked for, one of git's two.
+/// One of git's two services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Service {
-    /// To give objects: the end is the source.
+    /// Sending objects: the end is the source.
     UploadPack,
-    /// To take objects and ref updates: the end is the destination.
+    /// Receiving objects and ref updates: the end is the destination.
     ReceivePack,
 }
 
-/// The way in which a destination takes objects and ref updates.
+/// The way in which a destination receives objects and ref updates.
 #[non_exhaustive]
 pub enum ReceivePack<'a> {
-    /// Objects first: what they turn out to be decides about the refs.
+    /// Objects first: they decide which refs move.
     Quarantine(Box<dyn Quarantine + 'a>),
-    /// Ref updates first, decided by the source's objects, and the pack after them.
+    /// Ref updates first, decided with the source's objects, followed by the pack.
     Push(Box<dyn Push + 'a>),
 }
 
-/// Takes the pack that [`RefSource::upload_pack`] streams.
+/// The receiver of the pack that [`RefSource::upload_pack`] streams.
 pub type PackReceiver<'a> = dyn FnMut(&mut dyn BufRead) -> Result<(), Error> + 'a;
 
 /// A request for a pack.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct PackRequest {
-    /// Tips to send, as listed by the end that is asked.
+    /// The wanted tips, which the end has listed.
     pub wants: Vec<ObjectId>,
-    /// Objects that the receiver has with everything behind them, but for what its shallow boundary cuts
-    /// off. For a pull commits, best ones first; for a push all that the destination lists. Unknown ones
+    /// Objects that the receiver has with everything reachable from them, except beyond its shallow boundary. In a pull
+    /// these are commits, the most useful ones first; in a push, all objects that the destination lists. Unknown ids
     /// are ignored.
     pub haves: Vec<ObjectId>,
     /// The receiver's shallow boundary: commits that it has without their parents.
     pub shallow: Vec<ObjectId>,
-    /// Whether deltas may have bases that the receiver has and the pack lacks.
+    /// Whether the pack may be thin: its deltas may have bases that the receiver has and the pack lacks.
     pub thin: bool,
-    /// Whether a delta may name its base by its distance in the pack, which is shorter than an id.
+    /// Whether deltas may name their base by its offset in the pack (`OFS_DELTA`), which is shorter than an id.
     pub ofs_delta: bool,
 }
 
@@ -138,16 +136,16 @@ pub struct PackRequest {
 pub enum PackAnswer {
     /// The pack was sent.
     Sent,
-    /// Some of the wanted tips are not to be had. Nothing was sent.
+    /// The end does not send some of the wanted tips. Nothing was sent.
     Unavailable {
-        /// The tips in question, at least one, each with the end's words for it, safe to print.
+        /// These tips, at least one, each with the end's message, safe to print.
         tips: Vec<(ObjectId, String)>,
     },
-    /// The end broke off: of all that was asked for together it can't make a pack.
+    /// The end has failed to make a pack for all wants together.
     GaveUp {
-        /// The end's words, safe to print.
+        /// The end's message, safe to print.
         detail: String,
-        /// Whether they say that there is something wrong with its objects.
+        /// Whether the message says that its objects are damaged or missing.
         blames_objects: bool,
     },
 }
@@ -163,19 +161,19 @@ pub enum TipKind {
     Tree,
     /// A blob.
     Blob,
-    /// The object can't be read.
+    /// The object cannot be read.
     Unknown,
 }
 
-/// The objects of an end, as far as they decide whether a ref may move.
+/// The facts about an end's objects that decide whether a ref may move.
 pub trait Objects {
     /// The kind of object that a tip is.
     fn kind(&mut self, tip: &ObjectId) -> Result<TipKind, Error>;
 
-    /// Relates each pair of commits `(old, new)`, in the order given.
+    /// Returns the relation of each pair of commits `(old, new)`, in the order given.
     ///
-    /// [`ancestry::compare`](crate::ancestry::compare) does that for an end that can look up commits. An end
-    /// that answers in another way must not take for an ancestor what may not be one.
+    /// [`ancestry::compare`](crate::ancestry::compare) implements it for an end that can look up commits. Any other
+    /// implementation must return [`Relation::Unknown`] if it is not certain.
     ///
     /// # Errors
     /// [`Cancelled`](ErrorKind::Cancelled) soon after `cancelled` returns true.
@@ -185,9 +183,8 @@ pub trait Objects {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<Relation>, Error>;
 
-    /// Asked once something seems to be missing: an end whose objects may have been put elsewhere
-    /// meanwhile, as `git repack` does, has another look at where they are. The default is for one
-    /// that sees that by itself.
+    /// Looks for the objects again. It is called after an object seems to be missing, because another process may have
+    /// moved it, as `git repack` does. The default is for an end that notices that by itself.
     fn refresh(&mut self) -> Result<(), Error> {
         Ok(())
     }
@@ -208,17 +205,16 @@ pub enum Relation {
     Unknown,
 }
 
-/// The place where a destination keeps what it receives until it has been verified. Its objects are
-/// those of the store and those that were received.
+/// The place where a destination keeps received objects until they are verified. Its [`Objects`] are those of the store
+/// and the received ones.
 ///
-/// Dropping it abandons everything that was received; only [`apply`](Quarantine::apply) makes
-/// objects and refs visible to others.
+/// Dropping it removes the received objects. Only [`apply`](Quarantine::apply) makes objects and refs visible to others.
 pub trait Quarantine: Objects {
-    /// Commits to offer to the other side, at most `limit`, best ones first. `near` are the tips
-    /// of the refs that are about to move.
+    /// The commits to offer to the source, at most `limit`, the most useful ones first. `near` are the tips of the refs
+    /// to move.
     ///
-    /// Only what is reachable from a ref may be offered: an object that merely exists can be the
-    /// debris of a run that was cut off, with half of its history missing.
+    /// Only commits reachable from a ref may be offered. An object that merely exists may be left from an aborted run,
+    /// with a part of its history missing.
     fn haves(
         &mut self,
         near: &[ObjectId],
@@ -226,45 +222,44 @@ pub trait Quarantine: Objects {
         run: &SyncContext,
     ) -> Result<Vec<ObjectId>, Error>;
 
-    /// The shallow boundary of this store; empty for a complete one.
+    /// The shallow boundary of the store; empty for a complete one.
     fn shallow(&self) -> &[ObjectId];
 
-    /// Takes in one pack. It may be thin.
+    /// Receives one pack, which may be thin.
     fn receive(&mut self, pack: &mut dyn BufRead, run: &SyncContext) -> Result<Traffic, Error>;
 
-    /// Keeps the pack that was received last beside those to come, as `tips` turned out to be complete:
-    /// from here on they vouch for what is behind them as refs do. Whether it can; the default is for a
-    /// quarantine that can't.
+    /// Keeps the pack that was received last in addition to later ones. `tips` were found to be complete; from now on
+    /// objects reachable from them count as complete, as those reachable from refs do. Returns whether the quarantine
+    /// supports this; the default is for one that does not.
     fn keep(&mut self, tips: &[ObjectId]) -> Result<bool, Error> {
         let _ = tips;
         Ok(false)
     }
 
-    /// Drops what was received last, to start over. What is kept stays.
+    /// Drops the pack that was received last. Kept packs stay.
     fn discard(&mut self) -> Result<(), Error>;
 
-    /// Finds the `tips` that are not here with everything behind them, or with something that can't be let
-    /// in, each with its reason: [`Reason::Incomplete`], [`Reason::Faulty`] or [`Reason::TooLarge`].
+    /// Finds the `tips` that cannot be published, each with the reason: [`Reason::Incomplete`] if an object reachable
+    /// from it is missing or damaged, [`Reason::Faulty`] or [`Reason::TooLarge`] if such an object is refused.
     ///
-    /// Everything that is reachable from a ref of the store is taken to be complete; everything
-    /// else is walked, whether it has just arrived or lies in the store already.
+    /// Objects reachable from a ref of the store are assumed to be complete. All others are checked, received ones and
+    /// those of the store.
     fn find_incomplete(
         &mut self,
         tips: &[ObjectId],
         run: &SyncContext,
     ) -> Result<Vec<(ObjectId, Reason)>, Error>;
 
-    /// Whether everything behind these commits of the store is found to be there, whatever vouches for it:
-    /// where it isn't, a source that was offered them may not be why something is
-    /// [incomplete](Reason::Incomplete). The default is for a quarantine that doesn't look.
+    /// Whether all objects reachable from these commits of the store were found to exist, without trust in its refs. If
+    /// not, an [incomplete](Reason::Incomplete) tip may be the fault of the store: a source does not send objects
+    /// reachable from haves. The default is for a quarantine that does not check.
     fn is_whole_behind(&mut self, haves: &[ObjectId], run: &SyncContext) -> Result<bool, Error> {
         let _ = (haves, run);
         Ok(false)
     }
 
-    /// Makes the objects that were received part of the store, then moves the refs, each by
-    /// compare-and-swap. One answer per update, in order; an update that fails changes nothing and
-    /// stops none of the others.
+    /// Makes the received objects part of the store, then moves the refs, each by compare-and-swap. Returns one answer
+    /// per update, in order. A failed update changes nothing and stops none of the others.
     fn apply(
         &mut self,
         updates: &[RefUpdate],
@@ -272,23 +267,23 @@ pub trait Quarantine: Objects {
     ) -> Result<Vec<Result<(), Reason>>, Error>;
 }
 
-/// A destination that is told which refs to update and given the objects for that.
+/// A destination that receives ref updates together with the objects for them, such as a remote.
 pub trait Push {
-    /// The forms of delta that it understands: goes into [`PackRequest::thin`] and
-    /// [`PackRequest::ofs_delta`].
+    /// The forms of delta that the destination accepts, for [`PackRequest::thin`] and [`PackRequest::ofs_delta`].
     fn takes(&self) -> PackFeatures;
 
-    /// Whether the destination is told how long a pack is, since it takes none without that. Where this
-    /// turns out in a push that fails for it, the pack is made and pushed once more.
+    /// Whether the destination requires the length of a pack before its first byte. If that shows only in a failed push,
+    /// the pack is made and pushed once more.
     fn says_length(&self) -> bool {
         false
     }
 
-    /// Sends the updates, each a compare-and-swap, and the pack that they need. The report has one answer
-    /// per update, in order.
+    /// Sends the updates, each a compare-and-swap, and the pack with their objects. The report has one answer per
+    /// update, in order.
     ///
-    /// An error means that certainly none of them was applied. Where that is in doubt, each update
-    /// is [`PushAnswer::Unclear`].
+    /// # Errors
+    /// An error means that certainly no update was applied. If that is in doubt, the answer to each update is
+    /// [`PushAnswer::Unclear`] instead.
     fn push(
         &mut self,
         updates: &[RefUpdate],
@@ -301,15 +296,16 @@ pub trait Push {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct PushReport {
-    /// One for each update, in order.
+    /// The answer to each update, in order.
     pub answers: Vec<PushAnswer>,
-    /// The lines that the destination printed meanwhile, such as the output of its hooks, safe to print.
+    /// The lines that the destination printed during the push, such as the output of its hooks, safe to print.
     pub messages: Vec<String>,
-    /// Why it did not answer, or not to the end. With `None` it did, whether or not that made sense.
+    /// The error that kept the destination from a complete answer. `None` if it has answered, even if the answer is
+    /// unclear.
     pub failure: Option<Error>,
 }
 
-/// The report of a destination that says nothing beside its answers.
+/// A report with answers only.
 impl From<Vec<PushAnswer>> for PushReport {
     fn from(answers: Vec<PushAnswer>) -> Self {
         PushReport {
@@ -319,7 +315,7 @@ impl From<Vec<PushAnswer>> for PushReport {
     }
 }
 
-/// The forms of delta that a receiver understands.
+/// The forms of delta that a receiver accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct PackFeatures {
@@ -333,14 +329,14 @@ pub struct PackFeatures {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PushAnswer {
-    /// The ref is where it should be.
+    /// The ref has the new tip.
     Done,
     /// The destination refused the update.
     Refused {
-        /// The destination's own words, safe to print.
+        /// The destination's message, safe to print.
         text: String,
     },
-    /// The answer was lost or makes no sense.
+    /// The answer was lost or is malformed.
     Unclear {
         /// The fault of the answer.
         detail: String,
@@ -353,9 +349,9 @@ pub enum PushAnswer {
 pub struct RefUpdate<'a> {
     /// The full name.
     pub name: &'a BStr,
-    /// The tip that it must have for the update to happen; `None`: it must not exist.
+    /// The tip that the ref must have before the update; `None` if it must not exist.
     pub expected: Option<ObjectId>,
-    /// The tip that it gets.
+    /// The new tip.
     pub new: ObjectId,
 }
 

@@ -1,4 +1,4 @@
-//! The commits of a history, as a walk asks for them.
+//! [`CommitGraph`]: the commits of a history, as an ancestry walk looks them up.
 
 use crate::ObjectId;
 
@@ -9,14 +9,15 @@ pub trait CommitGraph {
     /// [`compare`](super::compare) calls it at most once per commit.
     ///
     /// # Errors
-    /// A [`Hole`] if the parents can't be told; what is in `parents` is ignored then.
+    /// A [`Hole`] if the parents are unknown; the content of `parents` is ignored then.
     fn commit(&mut self, id: &ObjectId, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole>;
 }
 
-/// Commits that have numbers, as those of a commit-graph file have: a lookup takes a fraction of one by id.
+/// A graph whose commits have positions, as in a commit-graph file. A lookup by position is several times as fast as one
+/// by id.
 pub(crate) trait PositionedGraph: CommitGraph {
-    /// The position of `id`, if it has one. Positions begin at 0 and leave few out. A commit has at most one,
-    /// by which its children name it, and the parents of a commit with a position have positions, too.
+    /// The position of the commit `id`, if it has one. Positions start at 0 and are dense. A commit has at most one, by
+    /// which its children name it, and the parents of a commit with a position have positions as well.
     fn position(&mut self, id: &ObjectId) -> Option<u32>;
 
     /// [`CommitGraph::commit`] by position, called in its place for a commit that has one.
@@ -55,7 +56,7 @@ pub struct Commit {
     pub date: i64,
 }
 
-/// The reason why the parents of a commit can't be told.
+/// The reason why the parents of a commit are unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hole {
     /// The commit is there, its parents were left out on purpose: the boundary of a shallow clone.
