@@ -74,6 +74,12 @@
 //! [`Reason`] if the ref was rejected. The failure of one ref is that ref's outcome and stops none of the
 //! others. An [`Error`] means that the run could not do its work at all. No ref has moved then, except if the
 //! error has [`stats`](Error::stats) that say otherwise.
+//!
+//! # Types of other crates
+//! The public API has [`BStr`] and [`BString`] of bstr 1, for names that need not be UTF-8, and the cryptography
+//! provider of rustls 0.23, which an application hands over as it has it (`SmartHttp::with_crypto_provider`). The
+//! features add the traits of serde 1, and conversions of [`ObjectId`] from and to gix 0.90. No other crate's new
+//! major version concerns callers.
 
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]

@@ -109,6 +109,8 @@ impl SmartHttp {
 
     /// Sets the cryptography provider of TLS. The default is the process-level one
     /// ([`CryptoProvider::install_default`]), or else the one of the feature `ring` or `aws-lc-rs`.
+    ///
+    /// It is rustls's own type, so that an application can hand over any provider it uses elsewhere.
     #[must_use]
     pub fn with_crypto_provider(mut self, provider: Arc<CryptoProvider>) -> Self {
         self.options.crypto = Some(provider);
