@@ -1,4 +1,4 @@
-//! Listing for a pull, and the pack or why there is none.
+//! The fetch from a server: `ls-refs`, and the request for a pack with its answer.
 
 use bstr::{BString, ByteSlice as _};
 
@@ -75,7 +75,7 @@ impl Session {
                 detail: format!("the server gave up on the pack: {words}"),
             });
         }
-        // A pack that breaks off is the network's fault before it is the pack's.
+        // If the pack ends early, an error of the network takes precedence over one of the pack.
         Err(network_first(match trouble {
             Some(Trouble::Refused(text)) => refused(text.as_bytes()),
             Some(Trouble::OverBudget(noise)) => noise.into(),
@@ -86,7 +86,7 @@ impl Session {
     }
 }
 
-/// The last words of a git that lacks an object (`upload-pack.c:create_pack_file()`).
+/// The text with which git ends if it lacks an object (`upload-pack.c:create_pack_file()`).
 const CORRUPTION: &str = "repository corruption";
 
 fn broken_pack() -> Error {

@@ -26,10 +26,10 @@ impl SmartHttp {
             self.remember(None);
             let (known, advertised) = session.discover_upload_pack(run)?;
             let is_advertisement = advertised.is_some();
-            // A redirect is asked about anew in each run.
+            // A redirect is not remembered: a profile is stored only for the given URL.
             let is_known = !is_advertisement && session.base == *self.url();
             let found = is_known.then(|| ServerProfile::new(self.url().clone(), known.format));
-            // Only the ids of refs show their format. Where there are none, this was to confirm it.
+            // Only the ids of refs show the object format, so an empty listing had to be confirmed by the capabilities.
             let confirmed = empty.filter(|_| !is_advertisement && found == profile);
             if let Some(confirmed) = confirmed {
                 self.remember(found);
@@ -46,7 +46,7 @@ impl SmartHttp {
 }
 
 impl Session {
-    /// Lists the refs of a server of this profile; `None` if it turns out to have another one.
+    /// Lists the refs of a server with this profile; `None` if the server turns out to differ from it.
     fn list_known(
         &mut self,
         profile: &ServerProfile,
@@ -71,8 +71,8 @@ impl Session {
     }
 }
 
-/// Whether a server may answer otherwise once its capabilities are asked for. It will not if it wants to
-/// be left alone, or credentials.
+/// Whether a server may answer differently after its capabilities were requested. It will not if it limits requests or
+/// requires credentials.
 fn is_surprise(err: &Error) -> bool {
     use ErrorKind::*;
     let is_about_the_server = matches!(

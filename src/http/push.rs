@@ -1,4 +1,4 @@
-//! A remote as a destination: listing its refs for a push, and the push.
+//! The push to a server: listing through receive-pack, the commands with the pack, and the report.
 
 use std::{
     io::{BufRead, Cursor, Read as _},
@@ -26,7 +26,7 @@ use crate::{
 const SERVICE: &str = "git-receive-pack";
 
 impl SmartHttp {
-    /// The refs that receive-pack lists, and what else the server has with everything behind it.
+    /// Lists the refs through receive-pack, with further objects that the server has (`.have`, other namespaces).
     pub(super) fn list_for_push(&self, run: &SyncContext) -> Result<RefList, Error> {
         self.in_session(run, |session| {
             let (format, listed) = session.list_for_push(run)?;
@@ -39,9 +39,9 @@ impl SmartHttp {
         })
     }
 
-    /// Receive-pack lists all refs to everybody, and takes twice as long for each; upload-pack, in v2,
-    /// lists only those that it is asked for. Unless it is known to speak v2, to ask it for all of them
-    /// takes a request more.
+    /// Lists the refs through upload-pack before a push, if that is cheaper. Receive-pack always lists all refs, and takes
+    /// twice as long for each; upload-pack in v2 lists only the requested prefixes. If it is not known that the server
+    /// speaks v2, listing all refs that way takes one more request.
     pub(super) fn list_before_push(
         &self,
         prefixes: &[BString],
@@ -51,8 +51,8 @@ impl SmartHttp {
         if self.profile().is_none() && prefixes.iter().any(is_whole) {
             return Ok(None);
         }
-        // Receive-pack doesn't say which refs are symbolic, or what is behind a tag. With the same said
-        // by both, a ref's outcome doesn't depend on which of the two was asked.
+        // Receive-pack reports neither symbolic refs nor peeled tags. So these attributes are not requested here either: the
+        // outcome of a ref must not depend on the service that listed it.
         match self.list_upload_pack(prefixes, &[], run) {
             Ok(mut list) => {
                 list.refs.clear_annotated();
@@ -68,7 +68,7 @@ impl SmartHttp {
     }
 }
 
-/// Whether a server that gives this answer to a fetch may still take a push.
+/// Whether a server that answers a listing for a fetch with this error may still accept a push.
 fn may_only_concern_fetches(kind: ErrorKind) -> bool {
     use ErrorKind::*;
     matches!(
@@ -85,7 +85,7 @@ fn may_only_concern_fetches(kind: ErrorKind) -> bool {
 }
 
 impl Push for &SmartHttp {
-    /// The deltas that the server takes; none unless it has just listed its refs.
+    /// The forms of delta that the server accepts; none unless it has just listed its refs.
     fn takes(&self) -> PackFeatures {
         let session = self.kept_session();
         let known = session
@@ -175,7 +175,7 @@ impl Session {
         let failure = self.client.take_failure();
         self.is_broken = failure.is_some() || report.trouble.is_some();
         let mut messages = std::mem::take(&mut report.messages);
-        // A hook may print all of its environment.
+        // A hook may print its environment, credentials included.
         messages.retain(|line| !self.client.repeats_secret(line.as_bytes()));
         let mut answers = answers(report, failure.as_ref());
         answers
@@ -203,8 +203,8 @@ impl Session {
         }
     }
 
-    /// Answers that the server may have had twice: what it did the first time it refuses
-    /// the second time, so what is there now decides.
+    /// Corrects the answers to a push that the server may have received twice: it refuses the second time what it did the
+    /// first time. So the refs are listed again, and the listing decides.
     fn look_again(
         &mut self,
         updates: &[RefUpdate],
@@ -242,7 +242,7 @@ fn all_unclear(err: &Error, updates: &[RefUpdate]) -> Vec<PushAnswer> {
     vec![PushAnswer::Unclear { detail }; updates.len()]
 }
 
-/// The answer to each update by a report. `failure` is the error that ended the report early.
+/// The answer to each update, from a report. `failure` is the error that ended the report early.
 fn answers(report: Report, failure: Option<&Error>) -> Result<Vec<PushAnswer>, Error> {
     if let Some(Trouble::Refused(text)) = &report.trouble
         && !report.has_begun
@@ -282,7 +282,7 @@ fn answers(report: Report, failure: Option<&Error>) -> Result<Vec<PushAnswer>, E
     Ok(report.verdicts.into_iter().map(answer).collect())
 }
 
-/// The text of a refusal. Git says "unpacker error" for each ref and its cause once, for all of them.
+/// The text of a refusal. Git reports "unpacker error" for each ref, and the cause once for all of them.
 fn refusal(text: String, unpack_error: Option<&str>) -> String {
     match (text.is_empty(), unpack_error) {
         (true, None) => "the server gave no reason".to_owned(),

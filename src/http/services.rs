@@ -1,16 +1,16 @@
-//! The two services of a server, as far as requests depend on what the server advertised.
+//! The two services of a server, with the advertised capabilities that requests depend on.
 
 use crate::{
     ObjectFormat, PackRequest,
     protocol::{advertisement::Advertisement, capabilities::Capabilities, fetch::Dialect},
 };
 
-/// The upload-pack of a server, as it was advertised or is assumed to be.
+/// The upload-pack of a server, as advertised or as assumed from a profile.
 #[derive(Debug, Clone)]
 pub(crate) struct UploadPackService {
     pub(crate) dialect: Dialect,
     pub(super) format: ObjectFormat,
-    /// Whether the server did not advertise it.
+    /// Whether it is assumed.
     is_assumed: bool,
 }
 
@@ -27,9 +27,9 @@ impl UploadPackService {
         }
     }
 
-    /// The upload-pack of a server that is known to speak v2 and to keep its objects in this format.
+    /// The assumed upload-pack of a server that speaks v2 with this object format.
     pub(super) fn known(format: ObjectFormat) -> Self {
-        // A request without a format is about SHA-1, for every server.
+        // For every server, a request without a format means SHA-1.
         let capabilities = match format {
             ObjectFormat::Sha1 => String::new(),
             ObjectFormat::Sha256 => format!("object-format={format}"),
@@ -41,14 +41,14 @@ impl UploadPackService {
         }
     }
 
-    /// Whether enough is known to make this request: a server that isn't told about a shallow boundary
-    /// sends less than is missing.
+    /// Whether the known capabilities suffice for this request. A request with a shallow boundary needs the advertised
+    /// `shallow`: a server that is not told of the boundary sends too few objects.
     pub(super) fn suffices_for(&self, request: &PackRequest) -> bool {
         request.shallow.is_empty() || !self.is_assumed
     }
 }
 
-/// The receive-pack of a server, as it was advertised.
+/// The receive-pack of a server, as advertised.
 #[derive(Debug, Clone)]
 pub(super) struct ReceivePackService {
     pub(super) capabilities: Capabilities,

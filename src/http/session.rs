@@ -1,4 +1,4 @@
-//! A session with a server: a connection that is kept, and the services that were advertised on it.
+//! [`Session`]: a kept connection to a server, and the services that were advertised on it.
 
 use std::sync::MutexGuard;
 
@@ -21,18 +21,17 @@ use crate::{
 /// A connection, and the services that the server advertised on it.
 pub(super) struct Session {
     url: RemoteUrl,
-    /// The URL that requests go to: the given one, unless that redirects.
+    /// The URL of requests: the given one, or the target of its redirect.
     pub(super) base: RemoteUrl,
     pub(super) client: HttpClient,
     pub(super) upload_pack: Option<UploadPackService>,
     pub(super) receive_pack: Option<ReceivePackService>,
-    /// Whether something failed although there is a result.
+    /// Whether the session cannot be reused, although its last operation has a result.
     pub(super) is_broken: bool,
 }
 
 impl SmartHttp {
-    /// Runs `work` in the session of the run before, or in a new one. A session in which something failed is
-    /// not used again.
+    /// Calls `work` with the kept session, or with a new one. After an error the session is not kept.
     pub(super) fn in_session<T>(
         &self,
         run: &SyncContext,
@@ -69,8 +68,7 @@ impl SmartHttp {
 }
 
 impl Session {
-    /// Asks for the capabilities of upload-pack. Servers older than v2 list all of their refs with
-    /// them.
+    /// Requests the capabilities of upload-pack. Servers older than v2 list all of their refs with them.
     pub(super) fn discover_upload_pack(
         &mut self,
         run: &SyncContext,
@@ -90,8 +88,8 @@ impl Session {
         Ok((known, listing))
     }
 
-    /// Asks for the capabilities of a service, and for all refs unless the server speaks v2 of it. Starts at the URL
-    /// that was given, and goes on where a redirect leads.
+    /// Requests the advertisement of a service, which includes all refs unless the server speaks v2. The request goes to
+    /// the given URL, and a redirect is followed if that is allowed.
     pub(super) fn discover(
         &mut self,
         service: Service,

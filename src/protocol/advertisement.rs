@@ -18,12 +18,12 @@ use crate::{Error, ErrorKind, Limits, ObjectFormat};
 pub(crate) struct Advertisement {
     pub(crate) capabilities: Capabilities,
     pub(crate) format: ObjectFormat,
-    /// All of its refs, if it is older than v2.
+    /// All refs, if the server is older than v2.
     pub(crate) listed: Option<V0Lines>,
 }
 
 impl Advertisement {
-    /// The target of HEAD, as a server older than v2 says (gitprotocol-capabilities(5), "symref").
+    /// The target of HEAD from the capability `symref` of a server older than v2 (gitprotocol-capabilities(5)).
     pub(crate) fn head(&self) -> Option<BString> {
         let mut symbolic = self.capabilities.values("symref");
         symbolic.find_map(|named| named.strip_prefix(b"HEAD:").map(BString::from))
@@ -66,7 +66,7 @@ pub(crate) fn read(
                 listed: None,
             });
         }
-        // It says so in a packet of its own, and goes on as in v0.
+        // v1 differs from v0 in this packet only.
         Some(b"1") => first = said(&mut packets, &mut budget)?,
         Some(_) => return Err(senseless("its protocol has an unknown version")),
         None => {}
@@ -99,7 +99,7 @@ pub(crate) fn read(
     })
 }
 
-/// The bytes that capabilities may still take.
+/// The remaining bytes for capabilities.
 struct CapabilityBudget {
     limit: usize,
     left: usize,
@@ -122,7 +122,7 @@ impl CapabilityBudget {
     }
 }
 
-/// The next line, without its end; `None` for a flush packet.
+/// The next line, without its line feed; `None` for a flush packet.
 fn said(
     packets: &mut Packets<impl Read>,
     budget: &mut CapabilityBudget,
@@ -141,7 +141,7 @@ fn refuses(line: &[u8]) -> Result<(), Error> {
         .map_or(Ok(()), |text| Err(refused(text)))
 }
 
-/// SHA-1 unless the server says otherwise (gitprotocol-capabilities, "object-format").
+/// The object format: SHA-1 unless the server advertises another one (gitprotocol-capabilities(5), "object-format").
 fn object_format(capabilities: &Capabilities) -> Result<ObjectFormat, Error> {
     match capabilities.value("object-format").map(|name| &**name) {
         None | Some(b"" | b"sha1") => Ok(ObjectFormat::Sha1),

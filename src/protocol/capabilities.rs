@@ -2,7 +2,7 @@
 
 use bstr::{BStr, BString, ByteSlice as _};
 
-/// Words, some of them with a value: `<name>[=<value>]`.
+/// The capabilities of a server, each `<name>[=<value>]`.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Capabilities {
     text: BString,
@@ -10,7 +10,7 @@ pub(crate) struct Capabilities {
 }
 
 impl Capabilities {
-    /// Those of protocol v2, each in a line.
+    /// The capabilities of protocol v2, one per line.
     pub(crate) fn of_v2(lines: impl Into<BString>) -> Self {
         Capabilities {
             text: lines.into(),
@@ -18,7 +18,7 @@ impl Capabilities {
         }
     }
 
-    /// Those of an older protocol, in one line.
+    /// The capabilities of an older protocol, in one line.
     pub(crate) fn of_v0(words: impl Into<BString>) -> Self {
         Capabilities {
             text: words.into(),
@@ -26,13 +26,13 @@ impl Capabilities {
         }
     }
 
-    /// Whether there is the capability that `word` names, with or without a value of its own.
+    /// Whether the capability `word` is advertised; `word` may include a value.
     pub(crate) fn has(&self, word: &str) -> bool {
         let name = word.split('=').next().unwrap_or_default();
         self.value(name).is_some()
     }
 
-    /// Whether the value of a capability has this word.
+    /// Whether the value of the capability `name` contains `word`.
     pub(crate) fn has_feature(&self, name: &str, word: &str) -> bool {
         let value = self.value(name).unwrap_or_default();
         value
@@ -40,7 +40,7 @@ impl Capabilities {
             .any(|feature| feature == word.as_bytes())
     }
 
-    /// The value of the first capability of this name, empty if it has none.
+    /// The value of the first capability `name`; empty if it has no value.
     pub(crate) fn value(&self, name: &str) -> Option<&BStr> {
         self.values(name).next()
     }

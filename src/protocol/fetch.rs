@@ -1,4 +1,4 @@
-//! Asking for a pack in one round, and what a server says before it sends one (gitprotocol-v2(5),
+//! The request for a pack in one round, with wants and haves, and the server's answer before the pack (gitprotocol-v2(5),
 //! "fetch"; gitprotocol-pack(5), "Packfile Negotiation").
 
 use std::io::{self, BufRead};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{Error, ErrorKind, ObjectFormat, ObjectId, PackRequest};
 
-/// The protocol in which a server is asked, with its capabilities there.
+/// The protocol version of a server, with its capabilities.
 #[derive(Debug, Clone)]
 pub(crate) enum Dialect {
     V2(Capabilities),
@@ -22,12 +22,12 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    /// Whether a request names the object format: a v2 server from before SHA-256 doesn't know the word.
+    /// Whether a request names the object format: a v2 server older than SHA-256 does not know that argument.
     pub(crate) fn names_format(&self) -> bool {
         matches!(self, Dialect::V2(capabilities) if capabilities.has("object-format"))
     }
 
-    /// Whether a server of v2 can be asked for a HEAD that names a branch that isn't there.
+    /// Whether a v2 server can report an unborn HEAD.
     pub(crate) fn lists_unborn(&self) -> bool {
         matches!(self, Dialect::V2(capabilities) if capabilities.has_feature("ls-refs", "unborn"))
     }
@@ -40,9 +40,10 @@ impl Dialect {
     }
 }
 
-/// Says every "have" there is and "done" with them, so that the pack comes at once.
+/// The request with all haves and `done`, so that the pack comes in the first answer.
 ///
-/// Fails if the server can't send a pack in side-bands.
+/// # Errors
+/// An error if the server cannot send a pack in side-bands.
 pub(crate) fn request(
     request: &PackRequest,
     dialect: &Dialect,
@@ -84,7 +85,7 @@ pub(crate) fn request(
     Ok(said.0)
 }
 
-/// The capabilities that are requested of an older server, behind the first want.
+/// The capabilities for the first want line of a server older than v2.
 fn requested(
     request: &PackRequest,
     capabilities: &Capabilities,
@@ -111,18 +112,17 @@ fn requested(
     Ok(words.map(|(_, word)| format!(" {word}")).collect())
 }
 
-/// The part of an answer before a pack, or instead of it.
+/// The result of reading an answer up to its pack.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Preface {
-    /// The pack is next, in side-bands. Of its first packet, which is there already, so many bytes are
-    /// left if the head is gone.
+    /// The pack follows, in side-bands. The number is the length of its first packet if the length was read already.
     Pack(Option<usize>),
     /// The text of an `ERR` packet.
     Refused(BString),
 }
 
-/// Reads up to the pack. Whatever is said there is beside the matter: everything has been asked for
-/// and nothing is left to negotiate.
+/// Reads an answer up to its pack. Acknowledgements are ignored: the request has `done`, so nothing is left to
+/// negotiate.
 pub(crate) fn preface(
     answer: &mut impl BufRead,
     dialect: &Dialect,
@@ -151,7 +151,7 @@ fn preface_v2(answer: &mut impl BufRead, budget: &mut SidebandBudget) -> Result<
                     let said = line(answer, bytes, budget)?;
                     match headline.as_slice() {
                         b"acknowledgments" if is_acknowledgment(&said) => {}
-                        // An empty section is what a server says to a shallow client.
+                        // Servers send an empty section to a shallow client.
                         b"shallow-info" if is_about_shallow(&said) => return Err(shallow_source()),
                         _ => return refused_or_nonsense(&said),
                     }
@@ -228,8 +228,8 @@ pub(crate) fn shallow_source() -> Error {
     Error::new(ErrorKind::Unsupported, text)
 }
 
-/// The tip that the server doesn't want to hand out, from its `ERR` line: git says
-/// `upload-pack: not our ref <oid>` (`upload-pack.c`), whether it lost the object or hides it.
+/// The want that the server refuses, from its `ERR` line: git sends `upload-pack: not our ref <oid>` (`upload-pack.c`) for
+/// a missing object and for a hidden one.
 pub(crate) fn refused_want(err_line: &BStr, wants: &[ObjectId]) -> Option<ObjectId> {
     let (_, rest) = err_line.split_once_str("not our ref ")?;
     let hex = rest.split(|byte| !byte.is_ascii_hexdigit()).next()?;

@@ -1,4 +1,4 @@
-//! The ls-refs command of protocol v2 and its answer (gitprotocol-v2(5), "ls-refs").
+//! The command `ls-refs` of protocol v2 and its answer (gitprotocol-v2(5), "ls-refs").
 
 use std::io::Read;
 
@@ -11,12 +11,11 @@ use super::{
 };
 use crate::{Error, Limits, ObjectFormat, RefList, refs::table::RefTable};
 
-/// The longest prefix that is asked for. A server gives no name this long, and one that is cut short
-/// is a prefix of more.
+/// The longest prefix in a request. No ref name is this long, and a truncated prefix only matches more names.
 const MAX_PREFIX: usize = 60_000;
 
-/// Asks for the refs below `prefixes`, all if there are none, with what `attributes` name. A server
-/// that isn't told a `format` takes it to be SHA-1.
+/// The request for the refs below `prefixes` (all refs if there are none) with the given `attributes`. Without a `format`
+/// a server assumes SHA-1.
 pub(crate) fn request(
     prefixes: &[BString],
     attributes: &[&str],
@@ -44,7 +43,7 @@ pub(crate) fn request(
 pub(crate) struct Listing {
     /// All refs but HEAD.
     pub(crate) refs: RefTable,
-    /// The target of HEAD, if HEAD was asked for and is a symbolic ref.
+    /// The target of HEAD, if HEAD was requested and is a symbolic ref.
     pub(crate) head: Option<BString>,
 }
 
@@ -56,7 +55,7 @@ impl Listing {
     }
 }
 
-/// The refs that an answer lists.
+/// Reads the refs of an answer.
 pub(crate) fn listing(
     from: impl Read,
     format: ObjectFormat,
@@ -72,7 +71,7 @@ pub(crate) fn listing(
         }
         let line = line.as_bstr();
         let parsed = parse_v2(line, format).ok_or_else(|| nonsense(line))?;
-        // Asked for beside the refs, it takes nothing off their budget.
+        // HEAD is requested in addition to the refs, so it does not count against their limit.
         if head.is_none() {
             head = head_line(line);
             if head.is_some() {
@@ -88,7 +87,7 @@ pub(crate) fn listing(
     })
 }
 
-/// The target of HEAD, if it is a symbolic ref, in the line about it; `None` for any other line.
+/// The target of HEAD (if it is symbolic) from its line; `None` for any other line.
 fn head_line(line: &BStr) -> Option<Option<BString>> {
     let mut words = line.trim_end_with(|last| last == '\n').split_str(" ");
     let target = |word: &[u8]| word.strip_prefix(b"symref-target:").map(BString::from);

@@ -1,29 +1,28 @@
-//! The text that a remote prints for whoever pushes: the second side-band.
+//! The text that a remote prints during a push, from the second side-band.
 
 use super::safe_chars;
 
 /// The number of lines that are kept.
 const MAX_LINES: usize = 20;
 
-/// The bytes of all lines that are kept, with a line end for each.
+/// The most bytes of all lines that are kept, with a line feed for each.
 const MAX_BYTES: usize = 4096;
 
-/// The first lines of a remote's text, safe to print. Packets end anywhere in a line.
+/// The first lines of a remote's text, safe to print. A packet may end within a line.
 ///
-/// Empty lines are left out, and so is progress: a text that a carriage return has the next one
-/// written over.
+/// Empty lines are left out, and so is progress: text that ends with a carriage return.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
     lines: Vec<String>,
     bytes: usize,
-    /// The line that has not ended yet.
+    /// The current line, which has not ended yet.
     open: Vec<u8>,
     /// Whether the last byte was a carriage return.
     returned: bool,
 }
 
 impl Messages {
-    /// Takes in the text of one packet.
+    /// Adds the text of one packet.
     pub(crate) fn push(&mut self, text: &[u8]) {
         for &byte in text {
             if self.is_full() {
@@ -37,7 +36,7 @@ impl Messages {
         }
     }
 
-    /// The lines, the last one whether or not it has ended.
+    /// The lines, including an unterminated last one.
     pub(crate) fn finish(mut self) -> Vec<String> {
         self.end_line();
         self.lines

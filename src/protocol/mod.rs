@@ -1,4 +1,4 @@
-//! Git's wire grammar as pure functions over bytes. Nothing here touches a socket.
+//! Git's wire protocol as pure functions over bytes and readers. Nothing here uses a socket.
 
 pub(crate) mod advertisement;
 pub(crate) mod capabilities;
@@ -16,21 +16,21 @@ use std::io;
 
 use crate::{Error, ErrorKind, text::is_unsafe};
 
-/// The length of a remote's text that is passed on, in characters.
+/// The most characters of a remote's text that are passed on.
 const MAX_REMOTE_TEXT: usize = 400;
 
-/// The error of an `ERR` packet, which is then all of the answer (gitprotocol-common(5)).
+/// The error for an `ERR` packet, which ends an answer (gitprotocol-common(5)).
 pub(crate) fn refused(text: &[u8]) -> Error {
     let text = format!("the server refused: {}", printable(text));
     Error::new(ErrorKind::Remote, text)
 }
 
-/// The error of a listing that can't be read as packets.
+/// The error for a listing that is no sequence of packets.
 fn unreadable(err: io::Error) -> Error {
     not_packets("listing refs failed", err)
 }
 
-/// The error of an answer that can't be read as packets, or ends early.
+/// The error for an answer that is no sequence of packets, or ends early.
 fn not_packets(failed: &str, err: io::Error) -> Error {
     match err.kind() {
         io::ErrorKind::UnexpectedEof => ended_early(),
@@ -38,8 +38,8 @@ fn not_packets(failed: &str, err: io::Error) -> Error {
     }
 }
 
-/// The error of an answer without its end, although HTTP has seen nothing wrong with it: its maker was
-/// stopped, and the proxy in front passed on what there was.
+/// The error for an answer that ends early within valid HTTP framing: the git process died, and the proxy passed on its
+/// output so far.
 pub(crate) fn ended_early() -> Error {
     Error::new(ErrorKind::Network, "the answer ended early")
 }

@@ -1,35 +1,35 @@
-//! The frame around everything that a server says (gitprotocol-common(5), "pkt-line Format").
+//! Packets (gitprotocol-common(5), "pkt-line Format").
 
 use std::io::{self, Read};
 
 use gix_transport::packetline::blocking_io::encode;
 
-/// The length of a packet, in hexadecimal, in front of it.
+/// The size of the length field of a packet, in hexadecimal digits.
 pub(crate) const HEAD_LEN: usize = 4;
-/// The most that a packet holds.
+/// The most bytes of content in a packet.
 pub(crate) const MAX_DATA_LEN: usize = 65_516;
-/// The lengths that packets have which hold something. Nobody sends an empty one.
+/// The least length of a packet with content. Empty packets are not sent by any server.
 const MIN_LEN: usize = HEAD_LEN + 1;
 const MAX_LEN: usize = HEAD_LEN + MAX_DATA_LEN;
 
-/// The head of a packet, with what follows it still unread.
+/// The length field of a packet whose content is unread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Packet {
-    /// So many bytes follow.
+    /// A packet with so many bytes of content.
     Data(usize),
     Flush,
     Delimiter,
     ResponseEnd,
 }
 
-/// Reads the head of the next packet. The end of the answer is an error.
+/// Reads the length field of the next packet. The end of the answer is an error.
 pub(crate) fn read_head(from: &mut impl Read) -> io::Result<Packet> {
     let mut head = [0; 4];
     from.read_exact(&mut head)?;
     packet(head)
 }
 
-/// Reads the content of a packet in place of what is in `data`.
+/// Replaces `data` by the content of a packet.
 pub(crate) fn read_data(from: &mut impl Read, bytes: usize, data: &mut Vec<u8>) -> io::Result<()> {
     data.resize(bytes, 0);
     from.read_exact(data)
@@ -49,7 +49,7 @@ fn packet(head: [u8; HEAD_LEN]) -> io::Result<Packet> {
     }
 }
 
-/// Packets up to a flush packet, each handed out where it lies.
+/// A reader of packets up to a flush packet, which returns them without a copy.
 pub(crate) struct Packets<R> {
     from: R,
     buffer: Vec<u8>,
@@ -61,15 +61,15 @@ impl<R: Read> Packets<R> {
     pub(crate) fn new(from: R) -> Self {
         Packets {
             from,
-            // Room for what comes behind the longest packet, so that most reads are long.
+            // Twice the longest packet, so that most reads are long.
             buffer: vec![0; 2 * (HEAD_LEN + MAX_DATA_LEN)],
             start: 0,
             end: 0,
         }
     }
 
-    /// The content of the next packet; `None` for a flush packet. The end of the answer is an error, and
-    /// so is any other packet without content.
+    /// The content of the next packet; `None` for a flush packet. The end of the answer and any other packet without
+    /// content are errors.
     pub(crate) fn next(&mut self) -> io::Result<Option<&[u8]>> {
         self.fill(HEAD_LEN)?;
         let head = self.buffer[self.start..].first_chunk();
@@ -90,7 +90,7 @@ impl<R: Read> Packets<R> {
         }
     }
 
-    /// Sees to it that there are so many bytes.
+    /// Reads until at least `bytes` bytes are buffered.
     #[inline]
     fn fill(&mut self, bytes: usize) -> io::Result<()> {
         if self.end - self.start >= bytes {
@@ -100,7 +100,7 @@ impl<R: Read> Packets<R> {
         }
     }
 
-    /// Reads until there are so many bytes.
+    /// The slow path of [`fill`](Self::fill).
     fn read(&mut self, bytes: usize) -> io::Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -122,7 +122,7 @@ impl<R: Read> Packets<R> {
 pub(crate) struct Request(pub(crate) Vec<u8>);
 
 impl Request {
-    /// Lines are short: a word or two, with an id, or a name that isn't too long for one.
+    /// Appends a line, which has to fit into one packet: a few words, an id, or a name.
     pub(crate) fn line(&mut self, line: impl AsRef<[u8]>) {
         encode::text_to_write(line.as_ref(), &mut self.0).expect("a short line, into memory");
     }

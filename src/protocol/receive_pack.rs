@@ -9,16 +9,16 @@ use crate::{
     refs::table::RefTable,
 };
 
-/// The longest request of capabilities: all that are ever requested.
+/// The capabilities that are requested at most.
 const ALL_REQUESTED: &str = "report-status-v2 side-band-64k quiet object-format agent";
 
-/// The capability of a server that reports what became of each ref; none if it is from before 2006.
+/// The capability of a server that reports the status of each ref; `None` for servers from before 2006.
 pub(crate) fn report_status(capabilities: &Capabilities) -> Option<&'static str> {
     let words = ["report-status-v2", "report-status"];
     words.into_iter().find(|word| capabilities.has(word))
 }
 
-/// The deltas that the server takes in a pack.
+/// The forms of delta that the server accepts in a pack.
 pub(crate) fn pack_features(capabilities: &Capabilities) -> PackFeatures {
     PackFeatures {
         thin: !capabilities.has("no-thin"),
@@ -26,7 +26,7 @@ pub(crate) fn pack_features(capabilities: &Capabilities) -> PackFeatures {
     }
 }
 
-/// The capabilities that are requested: never one that wasn't advertised.
+/// The capabilities to request: only advertised ones.
 fn requested(capabilities: &Capabilities, format: ObjectFormat, agent: &str) -> String {
     let (format, agent) = (format!("object-format={format}"), format!("agent={agent}"));
     let words = [SIDE_BAND, "quiet", &format, &agent];
@@ -38,8 +38,7 @@ fn requested(capabilities: &Capabilities, format: ObjectFormat, agent: &str) -> 
 /// The capability of a server that answers in side-bands.
 pub(crate) const SIDE_BAND: &str = "side-band-64k";
 
-/// The commands up to the pack. The server moves a ref only from the tip that is expected, so each
-/// is a compare-and-swap.
+/// The commands of a push. The server moves a ref only if it has the expected tip, so each command is a compare-and-swap.
 pub(crate) fn commands(
     updates: &[RefUpdate],
     capabilities: &Capabilities,
@@ -64,20 +63,18 @@ pub(crate) fn commands(
     Ok(request)
 }
 
-/// The longest name of a ref that fits into a command, whatever the server is asked for in the same
-/// packet.
+/// The longest ref name that fits into a command together with all capabilities.
 pub(crate) fn longest_name(format: ObjectFormat, agent: &str) -> usize {
     let ids = 2 * (format.hash_kind().len_in_hex() + " ".len());
     let requested = requested(&Capabilities::of_v0(ALL_REQUESTED), format, agent);
     MAX_DATA_LEN - ids - "\0".len() - requested.len()
 }
 
-/// Ends a list of packets.
+/// A flush packet.
 pub(crate) const FLUSH: &[u8] = b"0000";
 
-/// Splits what a server lists into the refs that take part in a sync, and what else it has with
-/// everything behind it: the tips of its other refs, and those of repositories that it borrows
-/// objects from, which it lists under the name `.have`.
+/// Splits a server's list into branches and tags, and haves: the tips of its other refs, and those of its alternates, which
+/// it lists as `.have`.
 pub(crate) fn split_haves(mut refs: RefTable) -> (RefTable, Vec<ObjectId>) {
     let mut haves = Vec::new();
     refs.retain(|listed| {

@@ -1,4 +1,4 @@
-//! The lines in which a server lists its refs.
+//! The lines of a ref listing, in protocols v2 and v0.
 
 use bstr::{BStr, ByteSlice as _};
 
@@ -8,7 +8,7 @@ use crate::{
     refs::table::RefTable,
 };
 
-/// The length of a listing so far, against [`Limits::refs`] and [`Limits::ref_names`].
+/// The size of a listing so far, checked against [`Limits::refs`] and [`Limits::ref_names`].
 pub(crate) struct Length<'a> {
     limits: &'a Limits,
     lines: usize,
@@ -24,7 +24,7 @@ impl<'a> Length<'a> {
         }
     }
 
-    /// Takes one more line off the budget, which keeps a name of this length.
+    /// Counts one more ref with a name of `name` bytes.
     pub(crate) fn add(&mut self, name: usize) -> Result<(), Error> {
         let Limits {
             refs, ref_names, ..
@@ -47,8 +47,7 @@ impl<'a> Length<'a> {
 /// One line of a v2 `ls-refs` answer (gitprotocol-v2, "ls-refs"):
 /// `<oid> <name>[ symref-target:<name>][ peeled:<oid>]`.
 ///
-/// `Some(None)` for a line that lists no ref: a symbolic ref to a branch that isn't born yet.
-/// `None` for a line that breaks the grammar.
+/// `Some(None)` for the line of an unborn HEAD, which lists no ref. `None` for a malformed line.
 pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<AdvertisedRef<'_>>> {
     let (id, rest) = split_word(without_newline(line));
     let (name, mut rest) = split_word(rest?);
@@ -78,17 +77,17 @@ pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<Adver
     Some(Some(found))
 }
 
-/// The lines of a v0 or v1 advertisement (gitprotocol-pack, "Reference Discovery"), without the
-/// capabilities: `<oid> <name>`, where a line for `<name>^{}` gives what the tag before it is about.
+/// The lines of a v0 or v1 advertisement (gitprotocol-pack(5), "Reference Discovery"), without the capabilities:
+/// `<oid> <name>`. A line for `<name>^{}` has the peeled target of the tag before it.
 #[derive(Default)]
 pub(crate) struct V0Lines {
     pub(crate) refs: RefTable,
-    /// Commits without their parents: the server is a shallow clone itself.
+    /// The server's shallow boundary, if it is a shallow clone.
     pub(crate) shallow: Vec<ObjectId>,
 }
 
 impl V0Lines {
-    /// Takes in the next line, and takes it off the budget.
+    /// Adds the next line, and counts it against the limits.
     pub(crate) fn take(
         &mut self,
         line: &BStr,
@@ -99,13 +98,13 @@ impl V0Lines {
         self.push(line, format).ok_or_else(|| nonsense(line))?;
         match self.refs.get(refs) {
             Some(new) => length.add(new.name.len()),
-            // Each ref has one at most.
+            // Not counted: a ref has at most one such line.
             None if line.trim_ascii_end().ends_with(b"^{}") && refs > 0 => Ok(()),
             None => length.add(0),
         }
     }
 
-    /// Takes in the next line; `None` if it breaks the grammar.
+    /// Adds the next line; `None` if it is malformed.
     pub(crate) fn push(&mut self, line: &BStr, format: ObjectFormat) -> Option<()> {
         let line = without_newline(line);
         if let Some(id) = line.strip_prefix(b"shallow ") {
@@ -116,7 +115,7 @@ impl V0Lines {
         let id = parse_hex(id, format)?;
         let name = name.strip_prefix(b" ")?;
         match name.strip_suffix(b"^{}") {
-            // How an empty repository lists its capabilities.
+            // An empty repository sends its capabilities with this name.
             Some(b"capabilities") if id.is_null() && self.refs.is_empty() => {}
             Some(tag) => {
                 let last = self.refs.last();
@@ -143,7 +142,7 @@ pub(crate) fn nonsense(line: &BStr) -> Error {
     Error::new(ErrorKind::Protocol, text)
 }
 
-/// The first word, and what comes behind the space after it.
+/// The first word, and the rest after the space.
 fn split_word(line: &[u8]) -> (&[u8], Option<&[u8]>) {
     match line.find_byte(b' ') {
         Some(space) => (&line[..space], Some(&line[space + 1..])),

@@ -1,4 +1,4 @@
-//! The report of a server about a push (gitprotocol-pack(5), "Report Status").
+//! The report of a server on a push (gitprotocol-pack(5), "Report Status").
 
 use std::{
     collections::HashMap,
@@ -17,23 +17,23 @@ use super::{
 };
 use crate::{ObjectId, RefUpdate};
 
-/// The number of lines about something else after which a report is taken for nonsense.
+/// The most lines without information before a report counts as malformed.
 const MAX_STRAY_LINES: u32 = 100;
 
-/// The length of the reason for a refusal, in bytes, that takes nothing off the side-band budget: those of
-/// git and of the large forges are shorter.
+/// The length of a refusal's reason in bytes up to which it is free: the bytes beyond it count against
+/// [`Limits::noise`](crate::Limits::noise). Reasons of git and of the large forges are shorter.
 const USUAL_REASON: usize = 64;
 
-/// The report on a push, as far as it was read.
+/// The report on a push, up to its end or to an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Report {
-    /// One for each update, in order.
+    /// The verdict on each update, in order.
     pub(crate) verdicts: Vec<Verdict>,
-    /// Whether there was any of it.
+    /// Whether any line of the report was received.
     pub(crate) has_begun: bool,
-    /// Why the server could not take in the pack, in its words.
+    /// The server's message if it could not unpack the pack.
     pub(crate) unpack_error: Option<String>,
-    /// The trouble that kept the report from being complete.
+    /// The error that ended the report early.
     pub(crate) trouble: Option<Trouble>,
     /// The lines that the server and its hooks printed.
     pub(crate) messages: Vec<String>,
@@ -43,17 +43,17 @@ pub(crate) struct Report {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Done,
-    /// In the server's words, safe to print.
+    /// The server refused the update, with this message, safe to print.
     Refused(String),
-    /// Nothing, or nothing that can be relied on.
+    /// No status, or none that can be relied on.
     Silent,
-    /// More than one thing.
+    /// More than one status.
     Doubled,
-    /// That it wrote another ref or another object than it was asked to.
+    /// The server wrote another ref or another object than requested.
     Rewritten,
 }
 
-/// Reads the answer to a push, to its end if it makes sense that far and keeps to the matter.
+/// Reads the answer to a push, up to its end or to the first error.
 pub(crate) fn read(
     answer: impl BufRead,
     capabilities: &Capabilities,
@@ -79,13 +79,13 @@ pub(crate) fn read(
     let trouble = ended.err();
     let trouble = trouble.map(|trouble| bands.trouble().unwrap_or(trouble));
     if trouble.is_none() {
-        // A hook may go on after the report. What becomes of it changes nothing.
+        // A hook may print after the report. An error there changes nothing.
         drop(bands.finish());
     }
     report.close(trouble, bands.into_messages())
 }
 
-/// For a server that doesn't report.
+/// Reads the answer of a server without `report-status`.
 fn to_the_end(mut answer: impl BufRead, mut sideband: SidebandBudget) -> Result<(), Trouble> {
     loop {
         let heard = answer.fill_buf().map_err(unreadable)?.len();
@@ -97,12 +97,12 @@ fn to_the_end(mut answer: impl BufRead, mut sideband: SidebandBudget) -> Result<
     }
 }
 
-/// The trouble of a report that breaks off or isn't one, short of what the side-band knows of it.
+/// The error for a report that ends early or is malformed. An error of the side-band takes precedence.
 fn unreadable(_: io::Error) -> Trouble {
     Trouble::Garbled
 }
 
-/// Reads the next line of a report; `false` for the flush packet at its end.
+/// Reads the next line of a report; false for the flush packet at its end.
 fn next_line(from: &mut impl Read, line: &mut Vec<u8>) -> Result<bool, Trouble> {
     let bytes = match read_head(from).map_err(unreadable)? {
         Packet::Data(bytes) => bytes,
@@ -114,18 +114,18 @@ fn next_line(from: &mut impl Read, line: &mut Vec<u8>) -> Result<bool, Trouble> 
         .map_or(Ok(true), |text| Err(Trouble::Refused(printable(text))))
 }
 
-/// The lines of a report, as they come.
+/// The state of reading a report line by line.
 struct ReportLines<'a> {
     updates: &'a [RefUpdate<'a>],
     by_name: HashMap<&'a BStr, usize>,
     mentioned: Vec<bool>,
     mentions: usize,
-    /// The update that the last line said to be done, which options behind it may yet change.
+    /// The update that the last `ok` line was about: option lines after it may change its verdict.
     open: Option<usize>,
     unpack: Option<Result<(), String>>,
     verdicts: Vec<Verdict>,
     stray_lines: u32,
-    /// Bytes of a reason that are more than a usual one has.
+    /// The bytes of the last reason beyond [`USUAL_REASON`].
     excess: usize,
     sideband: SidebandBudget,
 }
@@ -147,7 +147,7 @@ impl<'a> ReportLines<'a> {
         }
     }
 
-    /// Takes in all lines up to the flush packet, or as far as they make sense.
+    /// Reads the lines up to the flush packet or to the first error.
     fn read(&mut self, mut from: impl Read) -> Result<(), Trouble> {
         let mut line = Vec::new();
         while next_line(&mut from, &mut line)? {
@@ -163,12 +163,12 @@ impl<'a> ReportLines<'a> {
                 self.sideband.take(excess).map_err(Trouble::OverBudget)?;
             }
         }
-        // The flush packet says that there are no options to come.
+        // After the flush packet no option line can follow.
         self.settle();
         Ok(())
     }
 
-    /// `None` if the line breaks the grammar: what follows could mean anything.
+    /// Adds a line; `None` if it is malformed: no line after it can be relied on.
     fn push(&mut self, line: &BStr) -> Option<()> {
         let Some(unpack) = &self.unpack else {
             let result = line.strip_prefix(b"unpack ")?;
@@ -183,7 +183,7 @@ impl<'a> ReportLines<'a> {
         match word {
             b"ok" => {
                 self.settle();
-                // Without its objects no ref can have moved.
+                // After an unpack error no ref can have moved.
                 if let Some(index) = self.mention(rest)?
                     && unpacked
                 {
@@ -212,12 +212,12 @@ impl<'a> ReportLines<'a> {
         Some(())
     }
 
-    /// A measure of what is known. A line that adds nothing to it is beside the matter.
+    /// A measure of the information so far. A line that does not change it counts as one without information.
     fn news(&self) -> (bool, usize) {
         (self.unpack.is_some(), self.mentions)
     }
 
-    /// The update that a line is about, if it is the first line about one.
+    /// The update that a status line is about, if it is the first one about it.
     fn mention(&mut self, name: &[u8]) -> Option<Option<usize>> {
         let Some(&index) = self.by_name.get(name.as_bstr()) else {
             tracing::debug!(
@@ -253,7 +253,7 @@ impl<'a> ReportLines<'a> {
     }
 }
 
-/// Whether an option behind `ok` says that something else was written than `update`.
+/// Whether an option line after `ok` reports another ref or object than `update`.
 fn rewrites(option: &[u8], update: &RefUpdate) -> bool {
     let (key, value) = option.split_once_str(" ").unwrap_or((option, b""));
     let id = || ObjectId::from_hex(value).ok();

@@ -1,4 +1,5 @@
-//! Three streams in one: the matter, progress, and last words (gitprotocol-pack(5), "Packfile Data").
+//! Side-bands (gitprotocol-pack(5), "Packfile Data"): the pack or report in band 1, progress in band 2, a fatal error in
+//! band 3.
 
 use std::io::{self, BufRead, Read};
 
@@ -10,21 +11,21 @@ use super::{
 };
 use crate::{Error, buffered::read_buffered};
 
-/// The number of a server's messages that are logged. A hook may print without end.
+/// The most messages of a server that are logged: a hook may print without end.
 const MAX_LOGGED: u32 = 100;
 
-/// The length of a message that is looked at, in bytes.
+/// The most bytes of a message that are logged.
 const MAX_MESSAGE: usize = 4096;
 
-/// The matter of an answer in side-bands. Progress is heard as far as the budget goes.
+/// A reader of band 1. Band 2 is counted against the [`SidebandBudget`].
 ///
-/// Its errors are kept for [`trouble`](SideBand::trouble) by the time they are returned.
+/// An error is recorded for [`trouble`](SideBand::trouble) before it is returned.
 pub(crate) struct SideBand<R> {
     from: R,
     budget: SidebandBudget,
-    /// Bytes of the first packet, while it has lost its head and not been looked at.
+    /// The length of the first packet, if its length field was read by the caller.
     headless: Option<usize>,
-    /// Bytes of the matter that are left in the current packet.
+    /// Unread bytes of band 1 in the current packet.
     left: usize,
     is_over: bool,
     logged: u32,
@@ -32,21 +33,21 @@ pub(crate) struct SideBand<R> {
     trouble: Option<Trouble>,
 }
 
-/// Why there is no more of the matter, beside what the connection has to say.
+/// The reason for an early end of band 1, apart from errors of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// The text of an `ERR` packet, safe to print.
     Refused(String),
-    /// The server's last words, safe to print.
+    /// The text of band 3, safe to print.
     Fatal(String),
     OverBudget(TooMuchNoise),
     Garbled,
-    /// The answer is over before its last packet.
+    /// The answer ended before its flush packet.
     EndedEarly,
 }
 
 impl<R: BufRead> SideBand<R> {
-    /// The next bytes of `from` are a packet, or so many bytes of one that has lost its head.
+    /// Starts at a packet, or, with `headless`, at the content of a packet of that length.
     pub(crate) fn new(from: R, budget: SidebandBudget, headless: Option<usize>) -> Self {
         SideBand {
             from,
@@ -64,12 +65,12 @@ impl<R: BufRead> SideBand<R> {
         self.trouble.take()
     }
 
-    /// The text that was printed, line by line.
+    /// The lines of band 2.
     pub(crate) fn into_messages(self) -> Vec<String> {
         self.messages.finish()
     }
 
-    /// Reads up to the flush packet. What is still to come is beside the matter.
+    /// Reads the rest up to the flush packet.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         loop {
             let rest = self.fill_buf()?.len();
@@ -114,7 +115,7 @@ impl<R: BufRead> SideBand<R> {
                 self.left = bytes;
                 Ok(())
             }
-            // Keeps the connection alive.
+            // An empty packet keeps the connection alive.
             1 => self.count(0),
             2 => {
                 self.count(bytes)?;

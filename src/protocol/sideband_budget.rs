@@ -1,7 +1,7 @@
 use crate::Error;
 
-/// The rest of [`Limits::noise`](crate::Limits::noise) in one answer: bytes of progress, messages and
-/// keep-alive packets beside the pack or the report.
+/// The remaining bytes of [`Limits::noise`](crate::Limits::noise) in one answer, for progress, messages and keep-alive
+/// packets.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SidebandBudget {
     limit: u64,
@@ -13,7 +13,7 @@ impl SidebandBudget {
         SidebandBudget { limit, taken: 0 }
     }
 
-    /// Takes a packet with this many bytes beside the matter off the budget.
+    /// Counts a packet with so many bytes of such text.
     pub(crate) fn take(&mut self, bytes: usize) -> Result<(), TooMuchNoise> {
         const PACKET_HEAD: u64 = 4;
         self.taken += bytes as u64 + PACKET_HEAD;
@@ -24,7 +24,7 @@ impl SidebandBudget {
     }
 }
 
-/// More than the budget.
+/// The error that the budget is exceeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TooMuchNoise {
     limit: u64,

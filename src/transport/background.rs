@@ -1,11 +1,11 @@
-//! Threads for what can't be interrupted: looking up a name, and connecting.
+//! Threads for operations that cannot be interrupted: resolving a name, and connecting.
 //!
-//! A run that has to end leaves its thread to itself, and a name server that never answers holds such a
-//! thread for as long as the system asks it. However many runs do that, there are not more than so many.
+//! A run that ends abandons its thread. A name server that never answers keeps such a thread alive for as long as the
+//! system waits, so the number of threads in the process is limited.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Those of this process.
+/// The threads of this process.
 pub(super) static THREADS: Threads = Threads::at_most(256);
 
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(super) struct Threads {
     most: usize,
 }
 
-/// Room for one thread, until it is dropped.
+/// The right to run one thread, until it is dropped.
 pub(super) struct Slot(&'static Threads);
 
 impl Threads {
@@ -25,7 +25,7 @@ impl Threads {
         }
     }
 
-    /// `None` while there are as many as may be.
+    /// Takes the right to run a thread; `None` while all are in use.
     pub(super) fn slot(&'static self) -> Option<Slot> {
         let one_more = |running| (running < self.most).then_some(running + 1);
         let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);

@@ -8,13 +8,13 @@ use std::{
 use super::{link::Link, response::incomplete};
 use crate::{ErrorKind, scoped_workers::lock};
 
-/// The body of a response. Clones read on where the others are.
+/// The body of a response. Clones share one position.
 ///
 /// Its errors are in [`Link::failure`] by the time they are returned.
 #[derive(Clone)]
 pub(crate) struct ResponseBody {
     link: Arc<Link>,
-    /// `None` once it has failed: a body that broke must not look ended when it is read again.
+    /// `None` after an error: a broken body must not look complete when it is read again.
     rest: Arc<Mutex<Option<ureq::BodyReader<'static>>>>,
 }
 
@@ -26,7 +26,7 @@ impl ResponseBody {
         }
     }
 
-    /// Gives up on the rest of it, and with that on the connection.
+    /// Drops the rest of the body, and with it the connection.
     pub(super) fn abandon(&self) {
         lock(&self.rest).take();
     }

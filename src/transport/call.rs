@@ -9,9 +9,9 @@ use crate::{Error, ErrorKind};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) repository: &'a RemoteUrl,
-    /// Such as `git-upload-pack`.
+    /// The service, such as `git-upload-pack`.
     pub(crate) service: &'a str,
-    /// The version of Git's protocol, if the server has to be told.
+    /// The protocol version to request (`Git-Protocol`), if any.
     pub(crate) version: Option<&'a str>,
 }
 

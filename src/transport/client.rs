@@ -25,35 +25,35 @@ use crate::{
     Error, ErrorKind, Traffic, context::RunBudget, protocol::printable, scoped_workers::lock,
 };
 
-/// GitHub and others decide by the prefix whether a Git client is talking to them.
+/// The `User-Agent`. GitHub and others recognise a git client by its prefix.
 const USER_AGENT: &str = concat!("git/refsync-", env!("CARGO_PKG_VERSION"));
 
-/// Smart HTTP answers have a handful of headers.
+/// The most bytes of an answer's headers: smart HTTP answers have a handful.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
 
-/// The wait for the text of a refusal. Its status has said what matters.
+/// The longest wait for the text of an error answer, whose status has been received.
 const WORDS_TIME: Duration = Duration::from_secs(2);
 
 /// The options of [`HttpClient::new`].
 #[derive(Debug, Clone)]
 pub(crate) struct ClientOptions {
-    /// The repository; requests go to its origin and nowhere else.
+    /// The URL of the repository. Requests go to its origin only.
     pub(crate) url: RemoteUrl,
     /// Sent with every request, if there are any.
     pub(crate) credentials: Option<Credentials>,
     pub(crate) policy: NetworkPolicy,
     pub(crate) redirects: Redirects,
     pub(crate) timeouts: Timeouts,
-    /// Trusted beside the public certificate authorities.
+    /// Certificate authorities in addition to the public ones.
     pub(crate) extra_roots: Vec<CertificateDer<'static>>,
-    /// The cryptography for TLS, if it is not to be that of the process or of refsync.
+    /// The cryptography provider of TLS, if not the process-level one or that of a feature.
     pub(crate) crypto: Option<Arc<CryptoProvider>>,
     /// Whether a large request has shown that the server requires a Content-Length (HTTP 411).
     pub(crate) says_lengths: Arc<AtomicBool>,
 }
 
 impl ClientOptions {
-    /// Those by default, for this repository.
+    /// The default options for a repository.
     pub(crate) fn new(url: RemoteUrl) -> Self {
         ClientOptions {
             url,
@@ -68,10 +68,10 @@ impl ClientOptions {
     }
 }
 
-/// HTTP to one origin.
+/// An HTTP client for one origin, through which all requests go.
 ///
 /// The connection is kept for the next request if the body of the response was read to its end.
-/// [`finish`](HttpClient::finish) sees to that, before each request and after the last one of a run.
+/// [`finish`](HttpClient::finish) reads it, before each request and after the last one of a run.
 pub(crate) struct HttpClient {
     agent: ureq::Agent,
     origin: Origin,
@@ -85,10 +85,11 @@ pub(crate) struct HttpClient {
 }
 
 impl HttpClient {
-    /// Connects to nobody yet.
+    /// Makes a client, without a connection yet.
     ///
-    /// Fails with [`ErrorKind::Forbidden`] if the policy rules out the URL's scheme, and with
-    /// [`ErrorKind::InvalidOptions`] if credentials or certificates can't be used.
+    /// # Errors
+    /// [`ErrorKind::Forbidden`] if the policy forbids the URL's scheme, and [`ErrorKind::InvalidOptions`] if credentials or
+    /// certificates are invalid.
     pub(crate) fn new(options: ClientOptions) -> Result<Self, Error> {
         let origin = options.url.origin().clone();
         options.policy.check_scheme(&origin)?;
@@ -130,13 +131,13 @@ impl HttpClient {
         })
     }
 
-    /// From now on requests are those of this run: its time and bytes are used, and it can be cancelled.
+    /// Makes later requests part of this run: they use its time and bytes, and end when it is cancelled.
     pub(crate) fn set_run(&self, run: Arc<RunBudget>) {
         self.link.set_run(run);
     }
 
-    /// The first error of the last request. To be preferred over what the readers of its answer make
-    /// of it.
+    /// Takes the first error of the last request. It takes precedence over the errors of the answer's readers, which are
+    /// consequences of it.
     pub(crate) fn take_failure(&self) -> Option<Error> {
         self.link.failure.take()
     }
@@ -147,11 +148,10 @@ impl HttpClient {
         lock(&self.moved).take()
     }
 
-    /// Ends a run that went well, so that the next one finds its connection.
+    /// Reads the last answer to its end, so that the connection can be reused.
     ///
-    /// What was asked for ends with a flush packet, but an answer in chunks ends after it. May wait
-    /// for that as for any other byte. What comes instead of the end costs the connection and nothing
-    /// else.
+    /// A git answer ends with a flush packet, but a chunked HTTP body ends after that. This may wait as for any other
+    /// byte. If other bytes come instead of the end, the connection is dropped, without an error.
     pub(crate) fn finish(&self) {
         let last = lock(&self.last).take();
         if let Some(mut body) = last
@@ -162,7 +162,7 @@ impl HttpClient {
         }
     }
 
-    /// Gives up on the last answer, and with that on its connection.
+    /// Drops the last answer, and with it the connection.
     pub(crate) fn abandon(&self) {
         if let Some(body) = lock(&self.last).take() {
             body.abandon();
@@ -182,9 +182,9 @@ impl HttpClient {
         Ok(body)
     }
 
-    /// Sends a request, with the credentials, and gives its answer unless the status says no.
+    /// Sends a request with the credentials, and returns the answer if its status is a success.
     ///
-    /// On failure the response is dropped, and with its unread body the connection.
+    /// On failure the response is dropped, and the connection with its unread body.
     pub(super) fn ask(
         &self,
         request: Request<()>,
@@ -194,9 +194,8 @@ impl HttpClient {
         self.accept(response)
     }
 
-    /// Sends a request and gives its answer, whatever the status. A connection that was kept for it
-    /// may be gone without anybody having noticed, such as one that a load balancer has forgotten:
-    /// then the request is sent once more, on a new one.
+    /// Sends a request and returns the answer with any status. If a kept connection turns out to be closed before a byte of
+    /// the answer, for example by a load balancer, the request is sent again on a new connection.
     pub(super) fn exchange(
         &self,
         request: Request<()>,
@@ -259,7 +258,7 @@ impl HttpClient {
         Ok(response)
     }
 
-    /// The answer, unless its status says no.
+    /// The answer, if its status is a success.
     pub(super) fn accept(&self, response: Response<Body>) -> Result<Response<Body>, Error> {
         let (parts, mut body) = response.into_parts();
         let response = Response::from_parts(parts, ());
@@ -268,18 +267,18 @@ impl HttpClient {
         Ok(response.map(|()| body))
     }
 
-    /// The start of a text that comes with a refusal, safe to print.
+    /// The start of the text of an error answer, safe to print; empty if it contains a credential.
     fn words(&self, head: &Head<'_>, body: &mut Body) -> String {
         if !head.is_plain_text() {
             return String::new();
         }
         let authorization = self.authorization.as_ref();
-        // As much more as it takes to recognise a secret at the end.
+        // More bytes than are shown, so that a secret at the end is recognised.
         let most = MAX_WORDS + authorization.map_or(0, |authorization| authorization.len());
         let earlier = self.take_failure();
         self.link.wait_at_most(WORDS_TIME);
         let mut words = Vec::new();
-        // What has come before it failed will do.
+        // After a failure the bytes so far suffice.
         let read = body.as_reader().take(most as u64).read_to_end(&mut words);
         tracing::trace!(?read, "the text of a refusal");
         self.take_failure();
@@ -293,7 +292,7 @@ impl HttpClient {
         printable(&words)
     }
 
-    /// Whether the credentials are in a server's text.
+    /// Whether a server's text contains the credentials.
     pub(crate) fn repeats_secret(&self, text: &[u8]) -> bool {
         let authorization = self.authorization.as_ref();
         authorization.is_some_and(|authorization| authorization.is_in(text))

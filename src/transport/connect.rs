@@ -27,22 +27,22 @@ use super::{
 };
 use crate::{Error, ErrorKind};
 
-/// Makes connections, from the name lookup to the end of the TLS handshake.
+/// The maker of connections, from name resolution to the end of the TLS handshake.
 ///
-/// One place for all of it, so that the policy sees exactly the addresses that are connected to.
+/// All steps are here, so that the policy checks exactly the addresses that are connected to.
 pub(super) struct Dialer {
     pub(super) link: Arc<Link>,
     pub(super) policy: NetworkPolicy,
-    /// `None` if nothing is asked for over https.
+    /// `None` for an `http` URL.
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) authorization: Option<Arc<Authorization>>,
     pub(super) look_up: LookUp,
 }
 
-/// Finds the addresses of a host.
+/// A function that resolves a host and a port to addresses.
 pub(super) type LookUp = Arc<dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync>;
 
-/// Asks the system.
+/// The system's resolver.
 pub(super) fn system_look_up() -> LookUp {
     Arc::new(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
 }
@@ -126,7 +126,7 @@ impl Dialer {
         }
     }
 
-    /// Waits for room for one more thread.
+    /// Waits until one more thread may run.
     fn slot(
         &self,
         threads: &'static Threads,
@@ -147,8 +147,8 @@ impl Dialer {
         }
     }
 
-    /// Runs what can't be interrupted on a thread of its own, which is left to itself if the run is
-    /// cancelled or out of time before it is done.
+    /// Runs an operation that cannot be interrupted on a thread of its own. The thread is abandoned if the run is cancelled
+    /// or out of time.
     fn in_background<T: Send + 'static>(
         &self,
         threads: &'static Threads,
@@ -180,8 +180,8 @@ impl Dialer {
     }
 }
 
-/// The error of an origin that the policy forbids. It does not tell the addresses of a name, which may be
-/// inside of the caller's network.
+/// The error for an origin that the policy forbids. It does not show the addresses of a name, which may be internal to the
+/// service's network.
 fn forbidden(origin: &Origin) -> Error {
     let text = format!(
         "the network policy does not allow the address of {}",
@@ -190,7 +190,7 @@ fn forbidden(origin: &Origin) -> Error {
     Error::new(ErrorKind::Forbidden, text)
 }
 
-/// The first connection that succeeds. Each address gets a fair share of the time that is left.
+/// The first connection that succeeds. Each address gets an equal share of the remaining time.
 fn connect_to_any(addresses: &[SocketAddr], deadline: Deadline) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for (index, address) in addresses.iter().enumerate() {
@@ -243,8 +243,8 @@ impl fmt::Debug for Dialer {
     }
 }
 
-/// Resolves nothing. ureq asks for addresses before it looks for a pooled connection; [`Dialer`]
-/// looks them up when there is none.
+/// A resolver that returns no addresses. ureq resolves names before it looks for a pooled connection; [`Dialer`] resolves
+/// them only for a new connection.
 #[derive(Debug)]
 pub(super) struct NoResolver;
 
@@ -259,9 +259,9 @@ impl Resolver for NoResolver {
     }
 }
 
-/// An established connection, as ureq wants it.
+/// An established connection, as a transport of ureq.
 ///
-/// ureq's own timeouts are not in use: the socket has the time in hand.
+/// ureq's own timeouts are not used, because the socket enforces the deadlines.
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: Socket,
@@ -318,8 +318,8 @@ impl Transport for Wire {
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
         let input = self.buffers.input_append_buf();
-        // An end without TLS's close_notify is an error here. ureq would take it for the regular end
-        // of a body that has no length, which anyone on the way could forge.
+        // An end without TLS's close_notify is an error. ureq would take it for the regular end of a body without a
+        // length, which an attacker in the network can forge.
         let socket = &mut self.socket;
         let received = match &mut self.tls {
             Some(tls) => rustls::Stream::new(&mut **tls, socket).read(input),

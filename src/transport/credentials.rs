@@ -99,7 +99,7 @@ impl Authorization {
         text.contains_str(encoded) || text.contains_str(&self.secret)
     }
 
-    /// The length of the longer one of these forms.
+    /// The length of the longest of these forms.
     pub(super) fn len(&self) -> usize {
         self.value.len()
     }
@@ -108,7 +108,7 @@ impl Authorization {
         &self.stand_in
     }
 
-    /// The three parts to send in place of `head`; `None` if this is not in there.
+    /// The three parts to send in place of `head`, with the value in the middle; `None` if the placeholder is not in it.
     pub(super) fn put_in<'a>(&'a self, head: &'a [u8]) -> Option<[&'a [u8]; 3]> {
         let at = head.find(self.stand_in.as_bytes())?;
         let (before, rest) = head.split_at(at);

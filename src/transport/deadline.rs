@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{Error, ErrorKind};
 
-/// A point in time that remembers how it came about.
+/// A deadline, with the duration that it was set from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
     start: Instant,

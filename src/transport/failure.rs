@@ -4,15 +4,15 @@ use crate::{Error, scoped_workers::lock};
 
 /// The first error of the current request.
 ///
-/// On their way to the caller, errors pass through ureq, rustls and gix, which wrap, reword or
-/// swallow them. Whoever notices a failure leaves it here, and the caller prefers what it finds here.
-/// The first one is the cause, later ones are its consequences.
+/// Errors pass through ureq, rustls and gix, which wrap, reword or drop them. So a failure is recorded here where it
+/// happens, and the caller prefers it to the error that arrives. The first failure is the cause, later ones are its
+/// consequences.
 #[derive(Debug, Default)]
 pub(super) struct Failure(Mutex<Option<Error>>);
 
 impl Failure {
-    /// Keeps `err` unless there is an earlier one. What is returned stands in for it on the way up;
-    /// its kind is `Other` because ureq and rustls give some kinds a meaning, such as end of file.
+    /// Records `err` unless there is an earlier failure. Returns an error in its place, of the kind `Other`, because ureq
+    /// and rustls give some kinds a meaning, such as end of file.
     pub(super) fn record(&self, err: Error) -> io::Error {
         let stand_in = io::Error::other(err.to_string());
         lock(&self.0).get_or_insert(err);

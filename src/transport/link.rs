@@ -1,4 +1,4 @@
-//! The state that a client shares with its connections.
+//! [`Link`]: the state that a client shares with its connections.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
@@ -17,7 +17,7 @@ use crate::{context::RunBudget, scoped_workers::lock};
 pub(super) struct Link {
     pub(super) timeouts: Timeouts,
     pub(super) failure: Failure,
-    /// The budget of the run that the client works for, of none at first. Connections outlive a run.
+    /// The budget of the current run; an unlimited one before the first run. Connections outlive a run.
     run: Mutex<Arc<RunBudget>>,
     request: Mutex<RequestState>,
 }
@@ -33,7 +33,7 @@ pub(super) struct RequestState {
     pub(super) head_is_out: bool,
     /// Whether the server has closed the connection.
     pub(super) hung_up: bool,
-    /// Until when the rest of the answer is waited for, where that is not worth much.
+    /// The end of the wait for an unimportant rest of the answer.
     pub(super) patience: Option<Deadline>,
 }
 
@@ -51,7 +51,7 @@ impl Link {
         lock(&self.run).clone()
     }
 
-    /// From now on the client works for this run.
+    /// Starts the requests of this run.
     pub(super) fn set_run(&self, run: Arc<RunBudget>) {
         *lock(&self.run) = run;
     }
@@ -64,19 +64,18 @@ impl Link {
         *self.request() = RequestState::default();
     }
 
-    /// Whether the current request has found its connection closed: one that had served others, and
-    /// on which not a byte has come back.
+    /// Whether the current request has found a kept connection closed, without a byte of an answer.
     pub(super) fn was_forgotten(&self) -> bool {
         let request = self.request();
         request.hung_up && !request.is_new_connection && request.framing.is_untouched()
     }
 
-    /// From now on until the next request, nothing is waited for longer than that.
+    /// Limits all waits up to the next request.
     pub(super) fn wait_at_most(&self, time: Duration) {
         self.request().patience = Some(Deadline::after(time));
     }
 
-    /// From now on the client works for a run without limits that this flag cancels.
+    /// Starts the requests of a run without limits, which this flag cancels.
     #[cfg(test)]
     pub(super) fn set_cancelled_by(&self, flag: Arc<std::sync::atomic::AtomicBool>) {
         let run = RunBudget::new(flag, crate::Limits::default());

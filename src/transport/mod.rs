@@ -1,13 +1,13 @@
-//! Smart HTTP's lower half: policy, deadlines, credentials, cancellation and errors with a kind.
+//! HTTP: URLs, network policy, deadlines, credentials, cancellation and errors with a kind.
 //!
-//! [`HttpClient`] is what all requests go through. Everything that a hostile URL,
-//! name server or Git server could try against the embedding process is decided here:
+//! All requests go through [`HttpClient`]. This module defends the embedding process against hostile URLs, name servers and
+//! git servers:
 //!
-//! - a [`RemoteUrl`] is `http(s)` and carries no credentials;
-//! - the [`NetworkPolicy`] is asked about every address, right before it is connected to;
-//! - one redirect of the first request is followed, to the same origin and if asked for;
-//! - no proxy is taken from the environment;
-//! - [`Credentials`] go to the origin that they were given for and nowhere else;
+//! - a [`RemoteUrl`] is `http(s)` and contains no credentials;
+//! - the [`NetworkPolicy`] is applied to every address, right before the connection;
+//! - at most one redirect is followed, of the first request, to the same origin, and only if the caller allows it;
+//! - proxies from the environment are ignored;
+//! - [`Credentials`] are sent only to the origin that they were given for;
 //! - every wait ends with the [`Timeouts`] or with the run.
 
 mod background;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::Timeouts;
 use crate::{Error, ErrorKind};
 
-/// The pace of bytes, as far as it is up to the other side: only the time spent waiting for it counts.
+/// The rate of bytes during the waits for the other side: the time of this side does not count.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     waited: Duration,
@@ -11,8 +11,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// So many bytes have moved after a wait. Fails if they were too few in the window that ends
-    /// with it.
+    /// Adds bytes that moved after a wait. Fails if the rate in the window that ends with it is too low.
     pub(super) fn add(
         &mut self,
         waited: Duration,
@@ -36,11 +35,10 @@ impl Pace {
     }
 }
 
-/// The bytes that HTTP puts around an answer: informational responses, headers, chunk sizes, trailers.
+/// The most bytes of HTTP framing between two pieces of content: informational responses, headers, chunk sizes, trailers.
 const MAX_FRAMING: u64 = 256 * 1024;
 
-/// Bytes received since there were any for the caller, and so around the answer but for what is
-/// buffered.
+/// Bytes received since the last byte of content: framing, apart from content that is still buffered.
 #[derive(Debug, Default)]
 pub(super) struct Framing(u64);
 
@@ -58,7 +56,7 @@ impl Framing {
         self.0 = 0;
     }
 
-    /// Whether nothing has been received, while there is nothing for the caller yet.
+    /// Whether no byte was received since the last content.
     pub(super) fn is_untouched(&self) -> bool {
         self.0 == 0
     }

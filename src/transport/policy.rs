@@ -110,19 +110,19 @@ const EMBEDDING_IPV4: &[IpNetwork] = &[
 
 /// Whether `address` is one of the public internet.
 ///
-/// In doubt it is not: IPv6 addresses that embed an IPv4 address are refused whatever they embed,
-/// because where they lead is up to a translator that this process knows nothing about.
+/// In doubt it is not: IPv6 addresses with an embedded IPv4 address are refused, because an unknown translator decides
+/// where they lead.
 fn is_public(address: IpAddr) -> bool {
     let is_given_out = address.is_ipv4() || GLOBAL_UNICAST_V6.contains(address);
     is_given_out && !NOT_PUBLIC.iter().any(|network| network.contains(address))
 }
 
-/// All that IANA has given out as global unicast. Loopback, ULA, link-local, multicast, IPv4-mapped
-/// and NAT64 (64:ff9b::/96, 64:ff9b:1::/48) addresses are outside of it.
+/// The addresses that IANA has assigned as global unicast. Loopback, ULA, link-local, multicast, IPv4-mapped and NAT64
+/// (64:ff9b::/96, 64:ff9b:1::/48) addresses are outside of them.
 const GLOBAL_UNICAST_V6: IpNetwork = IpNetwork::v6(0x2000, 0, 3);
 
-/// IANA IPv4 Special-Purpose Address Registry, and multicast (RFC 5771); that of IPv6, as far as it is
-/// inside of global unicast; and what leads into a cloud's own network from within.
+/// The networks that are not public: those of IANA's IPv4 Special-Purpose Address Registry, and multicast (RFC 5771);
+/// those of the IPv6 registry inside global unicast; and platform addresses of clouds.
 const NOT_PUBLIC: &[IpNetwork] = &[
     IpNetwork::v4([0, 0, 0, 0], 8),
     IpNetwork::v4([10, 0, 0, 0], 8),
@@ -139,7 +139,7 @@ const NOT_PUBLIC: &[IpNetwork] = &[
     IpNetwork::v4([203, 0, 113, 0], 24),
     IpNetwork::v4([224, 0, 0, 0], 4),
     IpNetwork::v4([240, 0, 0, 0], 4),
-    // The platform of Azure, as every machine there sees it: hands out certificates and secrets.
+    // The platform address of Azure, reachable from each of its machines, which returns certificates and secrets.
     IpNetwork::v4([168, 63, 129, 16], 32),
     // Protocol assignments: Teredo, benchmarking, ORCHID.
     IpNetwork::v6(0x2001, 0, 23),

@@ -1,4 +1,4 @@
-//! The meaning of an answer, decided from its status line and headers alone.
+//! Judging an HTTP answer by its status line and headers alone.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,16 +7,16 @@ use ureq::http::{HeaderMap, StatusCode, Uri, header};
 use super::{Redirects, RemoteUrl, redirect::moved_within_origin, socket::connection_broke};
 use crate::{Error, ErrorKind};
 
-/// The longest wait that a server gets to ask for.
+/// The longest `Retry-After` that is reported.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The longest URL that an error shows, in bytes.
 const MAX_SHOWN: usize = 400;
 
-/// The most of a refusal's own text that an error repeats, in bytes.
+/// The most bytes of an error answer's text that an error repeats.
 pub(super) const MAX_WORDS: usize = 512;
 
-/// An answer, as far as it takes to judge it.
+/// The status line and headers of an answer, and the facts about its request.
 pub(super) struct Head<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
@@ -25,7 +25,7 @@ pub(super) struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// Fails unless the request was successful. `words` are what the server says about that.
+    /// Fails unless the request was successful. `words` is the text of the error answer.
     pub(super) fn check_status(
         &self,
         now: SystemTime,
@@ -147,10 +147,10 @@ impl Head<'_> {
     }
 }
 
-/// A repository is asked for with these behind its URL (gitprotocol-http(5)).
+/// The suffixes of a repository's URL in requests (gitprotocol-http(5)).
 const ASKED_WITH: [&str; 3] = ["/info/refs", "/git-upload-pack", "/git-receive-pack"];
 
-/// The target of a redirect, as far as it can be shown, and whether it is a repository's.
+/// The target of a redirect if it can be shown, and whether it is a repository's.
 fn leads_to(location: &str) -> Option<(RemoteUrl, bool)> {
     let url = location.split('?').next().unwrap_or_default();
     let repository = ASKED_WITH.iter().find_map(|path| url.strip_suffix(path));
@@ -163,7 +163,7 @@ fn leads_to(location: &str) -> Option<(RemoteUrl, bool)> {
 fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // What doesn't fit is too long in any case.
+        // A number that does not fit exceeds the maximum in any case.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         let date = httpdate::parse_http_date(value).ok()?;
@@ -172,14 +172,14 @@ fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-/// An exchange that ended without a whole answer. `garbled` is the kind if what arrived is not HTTP.
+/// The error for an exchange that ended without a complete answer. `garbled` is its kind if the bytes are not HTTP.
 pub(super) fn incomplete(err: ureq::Error, garbled: ErrorKind) -> Error {
     let kept = match &err {
         ureq::Error::LargeResponseHeader(_, limit) => Error::new(
             ErrorKind::BudgetExceeded,
             format!("the headers of the answer exceed {limit} bytes"),
         ),
-        // Stalled: it ended within the framing of a chunk.
+        // `BodyStalled` means an end within the framing of a chunk.
         ureq::Error::Io(_) | ureq::Error::BodyStalled => connection_broke(),
         _ => Error::new(garbled, "the answer is not valid HTTP"),
     };

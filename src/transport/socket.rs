@@ -8,22 +8,22 @@ use std::{
 use super::{deadline::Deadline, link::Link};
 use crate::{Error, ErrorKind, Traffic};
 
-/// The time between two looks of a wait at the cancel flag and the clock.
+/// The time between two checks of the cancel flag and the deadlines in a wait.
 pub(super) const POLL: Duration = Duration::from_millis(50);
 
-/// A TCP connection whose reads and writes end when the run is cancelled or nothing moves.
+/// A TCP connection whose reads and writes end when the run is cancelled, a limit is exceeded or no byte moves.
 ///
 /// Its errors are in [`Link::failure`] by the time they are returned.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
     link: Arc<Link>,
-    /// Until when the connection must be established, while it isn't.
+    /// The deadline of the handshake; `None` once the connection is established.
     setup: Option<Deadline>,
-    /// rustls swallows the error of a write and comes back. It must not wait a second time.
+    /// Whether an error has occurred. rustls drops the error of a write and calls again, which must not wait again.
     broken: bool,
-    /// The peer takes nothing any more. It may have said why before it stopped, so what is written
-    /// goes nowhere and what can be read is read.
+    /// Whether the peer accepts no more bytes. It may have sent an answer before, so writes are dropped and reads go
+    /// on.
     is_mute: bool,
 }
 
@@ -45,7 +45,7 @@ impl Socket {
         self.setup = None;
     }
 
-    /// Whether the peer has neither closed the connection nor sent what nobody asked for.
+    /// Whether the connection can be reused: the peer has neither closed it nor sent unsolicited bytes.
     pub(super) fn is_open(&self) -> bool {
         let is_silent = || -> io::Result<bool> {
             self.stream.set_nonblocking(true)?;

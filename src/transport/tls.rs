@@ -1,4 +1,4 @@
-//! Whom TLS trusts, and whose cryptography it is made of.
+//! The configuration of TLS: trusted certificate authorities and the cryptography provider.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) fn roots(extra: Vec<CertificateDer<'static>>) -> Result<RootCertStore
     Ok(roots)
 }
 
-/// `given` is the caller's wish for a provider.
+/// The configuration of a client. `given` is the caller's provider, if any.
 pub(super) fn config(
     roots: RootCertStore,
     given: Option<Arc<CryptoProvider>>,
@@ -33,8 +33,8 @@ pub(super) fn config(
     Ok(config)
 }
 
-/// The first of those there are. The process is not told which one that is: its default is the
-/// embedding application's business.
+/// The first provider that exists. It is not installed as the process-level default, which belongs to the embedding
+/// application.
 fn provider(candidates: [Option<Arc<CryptoProvider>>; 3]) -> Result<Arc<CryptoProvider>, Error> {
     candidates.into_iter().flatten().next().ok_or_else(|| {
         let text = "there is no cryptography for TLS: give one to `SmartHttp::with_crypto_provider`, \

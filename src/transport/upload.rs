@@ -1,4 +1,4 @@
-//! Requests whose body is too large to be held in memory.
+//! Requests with a body that may be too large for memory, such as a pack.
 
 use std::{
     io::{self, BufRead, BufReader, Read as _},
@@ -19,7 +19,7 @@ use crate::{Error, ErrorKind};
 /// The bytes of an answer that are read at a time.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// The bytes of the answer to a probe that are read for the sake of the connection.
+/// The most bytes of a probe's answer that are read to keep the connection.
 const MAX_PROBE_ANSWER: u64 = 64 * 1024;
 
 /// The answer to a request.
@@ -29,23 +29,22 @@ pub(crate) struct Answer {
     pub(crate) is_repeated: bool,
 }
 
-/// Why a request has no answer.
+/// The failure of a request without an answer.
 #[derive(Debug)]
 pub(crate) struct Unanswered {
     pub(crate) error: Error,
-    /// Whether the server may have done what it was asked to. It can't have before the last byte
-    /// was on its way, and it hasn't if it said no.
+    /// Whether the server may have acted on the request. It has not if the last byte was not sent yet, or if its answer
+    /// was an error status.
     pub(crate) may_have_acted: bool,
 }
 
 impl HttpClient {
-    /// Sends `body` to a service of the repository and gives what it answers.
+    /// Sends `body` to a service of the repository and returns the answer.
     ///
-    /// A body that fits into a small buffer goes with its length, a larger one in chunks as it is
-    /// read. Before that, an empty request finds out whether the server would take it: a server that
-    /// says no during an upload is hard to hear. For one that takes no chunks the body is put into a
-    /// file first, to know its length. One that turns out to take none once the body is on its way is
-    /// [given the length](HttpClient::says_lengths) from the next request on.
+    /// A small body is sent with its length, a larger one in chunks as it is read. Before a chunked request, a probe
+    /// without a body checks whether the server would accept it, because an error answer during an upload is easily
+    /// lost. For a server that refuses chunks (HTTP 411) the body is written to a file first, to know its length. If
+    /// that shows only after the body was begun, later requests [have the length](HttpClient::says_lengths).
     pub(crate) fn upload(
         &self,
         call: &Call<'_>,
@@ -69,7 +68,7 @@ impl HttpClient {
         })
     }
 
-    /// The same for a body that is all there, which is sent again with its length if it has to be.
+    /// The same for a body in memory, which is sent again with its length if necessary.
     pub(crate) fn upload_bytes(
         &self,
         call: &Call<'_>,
@@ -85,7 +84,7 @@ impl HttpClient {
             .map_err(|unanswered| unanswered.error)
     }
 
-    /// Whether large bodies are sent with their length, since the server has refused one without it.
+    /// Whether large bodies are sent with their length, because the server has refused one without it.
     pub(crate) fn says_lengths(&self) -> bool {
         self.says_lengths.load(Ordering::Relaxed)
     }
@@ -107,7 +106,7 @@ impl HttpClient {
         }
         let response = self.accept(response)?;
         if !upload.is_over() {
-            // It hung up on the request and called that a success.
+            // The server closed the connection during the request and reported a success.
             return Err(connection_broke());
         }
         let expected = format!("application/x-{}-result", call.service);
@@ -123,10 +122,11 @@ impl HttpClient {
         self.exchange(request.body(()).map_err(not_http)?, Some(upload))
     }
 
-    /// Asks as git does before a large request (`probe_rpc` in its `remote-curl.c`), but in chunks, as
-    /// the large request would come: once that is under way, there is no way back.
+    /// Sends a probe before a large request, as git does (`probe_rpc` in `remote-curl.c`), but chunked like the large request.
+    /// Returns whether the server accepts chunks.
     ///
-    /// Fails if the server would take no request at all.
+    /// # Errors
+    /// The error of the large request, if the server would refuse that.
     fn takes_chunks(&self, call: &Call<'_>) -> Result<bool, Error> {
         let mut flush = &b"0000"[..];
         let mut probe = UploadBody::new(&mut flush, &self.link);
@@ -143,8 +143,8 @@ impl HttpClient {
     }
 }
 
-/// Whether the server wouldn't have the request: HTTP 3xx or 4xx. What is between here and the server
-/// may ask for fewer requests once it has passed one on.
+/// Whether the server has refused the request without acting on it: HTTP 3xx or 4xx, but not a rate limit, which a proxy may
+/// send after it has passed the request on.
 fn is_refusal(kind: ErrorKind) -> bool {
     use ErrorKind::*;
     matches!(

@@ -1,4 +1,4 @@
-//! The body of a request that may be too large to be held in memory.
+//! [`UploadBody`]: the body of a request that may be too large for memory.
 
 use std::{
     fs::File,
@@ -8,25 +8,26 @@ use std::{
 use super::link::Link;
 use crate::Error;
 
-/// The size of a body up to which it is sent in one piece and with its length, as git's
-/// `http.postBuffer`. Some servers refuse a body without one.
+/// The largest body that is sent with its length from memory, like git's `http.postBuffer`. Some servers refuse a body
+/// without a length.
 const POST_BUFFER: usize = 1024 * 1024;
 
-/// A body that knows its last bytes for the last ones before it hands them out.
+/// A body that reads ahead, so that it knows its last bytes before it returns them.
 ///
-/// A server may act on them right away, whether or not HTTP's own end of the body ever arrives.
+/// A server may act on the last bytes at once, even if the end of the HTTP body never arrives. So from that point on the
+/// outcome of a push is unclear until the server answers.
 pub(super) struct UploadBody<'a> {
     ahead: Cursor<Vec<u8>>,
     rest: Box<dyn BufRead + 'a>,
-    /// The file that the rest is in, if that was set aside.
+    /// The file with the rest of the body, if it was written to one.
     aside: Option<File>,
-    /// Whether what has been handed out of the rest is nowhere else.
+    /// Whether bytes of the rest were returned that are stored nowhere, so that the body cannot start again.
     rest_has_begun: bool,
     rest_is_over: bool,
-    /// The length of the body, if it is known.
+    /// The length of the body in bytes, if it is known.
     pub(super) length: Option<u64>,
     pub(super) moves_refs: bool,
-    /// Whether all of it had been handed out when it was begun again.
+    /// Whether all bytes had been returned before the body started again.
     pub(super) was_over: bool,
     link: &'a Link,
 }
@@ -46,7 +47,7 @@ impl<'a> UploadBody<'a> {
         }
     }
 
-    /// Begins again, if that can be: nothing has been handed out but what was read ahead, or is in a file.
+    /// Starts again from the first byte. False if bytes were returned that are stored nowhere.
     pub(super) fn rewind(&mut self) -> bool {
         let was_over = self.is_over();
         if self.aside.is_some() && self.read_aside().is_err() {
@@ -60,7 +61,7 @@ impl<'a> UploadBody<'a> {
         true
     }
 
-    /// Reads the rest from the beginning of the file that it is in.
+    /// Starts reading the rest at the beginning of its file.
     fn read_aside(&mut self) -> io::Result<()> {
         if let Some(file) = &mut self.aside {
             file.rewind()?;
@@ -71,7 +72,7 @@ impl<'a> UploadBody<'a> {
         Ok(())
     }
 
-    /// Whether all of it has been handed out.
+    /// Whether all bytes were returned.
     pub(super) fn is_over(&self) -> bool {
         self.rest_is_over && self.ahead.position() == self.ahead.get_ref().len() as u64
     }
@@ -88,7 +89,7 @@ impl<'a> UploadBody<'a> {
         Ok(())
     }
 
-    /// Puts all of it into a file without a name, and goes on from there.
+    /// Writes the rest of the body to an unnamed file, to know its length, and reads on from there.
     pub(super) fn set_aside(&mut self) -> Result<(), Error> {
         let failed = |err| Error::io("keeping the body of a request", err);
         let mut file = self.link.run().temporary_file().map_err(failed)?;
@@ -122,7 +123,7 @@ impl<'a> UploadBody<'a> {
     }
 }
 
-/// The error of the body's own reader, if that is what the I/O error is about.
+/// The error of the body's own reader, if the I/O error wraps one.
 fn body_failed(err: io::Error) -> Error {
     Error::own_or_io("reading the body of a request", err)
 }
@@ -130,8 +131,8 @@ fn body_failed(err: io::Error) -> Error {
 impl Read for UploadBody<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut read = self.ahead.read(buf)?;
-        // For a server that has hung up nothing more is worth being made. The end that ureq sees
-        // then is one that the server doesn't.
+        // The server has closed the connection: stop making the body. ureq sees an end here that the server never
+        // sees.
         if read == 0 && !self.link.request().hung_up {
             self.rest_has_begun |= !self.rest_is_over;
             let failure = &self.link.failure;

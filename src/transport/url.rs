@@ -69,7 +69,7 @@ fn complaint(url: &str) -> Option<&'static str> {
         .split(['/', '?', '#', '\\'])
         .next()
         .unwrap_or_default();
-    // An address in brackets may have a zone behind `%`, which is refused for what it is.
+    // An IPv6 address in brackets may have a zone after `%`, which has an error text of its own.
     let is_foreign = !authority.is_ascii() || authority.contains('%') && !authority.contains('[');
     if is_foreign && !authority.contains('@') {
         return Some(
@@ -150,7 +150,7 @@ impl Origin {
                 let (host, port) =
                     authority.split_at(authority.find(':').unwrap_or(authority.len()));
                 let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-                // A dot at the end would be a second name for the same host.
+                // A final dot would make a second name of the same host.
                 if host.is_empty() || host.ends_with('.') || !host.bytes().all(is_name) {
                     return None;
                 }
@@ -158,7 +158,7 @@ impl Origin {
             }
         };
         let port = match port.strip_prefix(':') {
-            // `parse` alone would take a sign.
+            // `parse` would accept a sign.
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 digits.parse().ok().filter(|&port| port != 0)?
             }
@@ -173,7 +173,7 @@ impl Origin {
         })
     }
 
-    /// As it stands at the start of a URL: the port only if it isn't the default.
+    /// The origin as the start of a URL, with the port only if it is not the default.
     fn in_url(&self) -> String {
         let with_port = self.to_string();
         let default = format!(":{}", default_port(self.is_https));

@@ -55,7 +55,7 @@ impl TipBisection {
         }
     }
 
-    /// Records that these tips were received, or `some` of them, with the others at fault.
+    /// Records that these tips were received; with `some`, that a part of them was and the others were at fault.
     pub(super) fn arrived(&mut self, tips: &Range<usize>, some: bool) {
         let family = self.take(tips);
         self.tips[tips.clone()].fill(Tip::Sound);

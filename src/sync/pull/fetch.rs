@@ -50,7 +50,7 @@ struct GaveUp {
 
 /// The result of a request.
 enum Fetched {
-    /// All requested tips, or `some` of them: the others were rejected.
+    /// The requested tips were received; with `some`, only a part of them, and the others were rejected.
     Arrived {
         some: bool,
     },

@@ -15,7 +15,7 @@ use crate::{Error, ErrorKind};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IpNetwork {
-    /// IPv4 where it is one that is mapped into IPv6.
+    /// The first address; IPv4 for an IPv4-mapped IPv6 address.
     address: IpAddr,
     prefix_length: u8,
 }
@@ -96,7 +96,7 @@ impl FromStr for IpNetwork {
         let whole = if address.is_ipv4() { 32 } else { 128 };
         let length = match length {
             None => whole,
-            // `parse` alone would take a sign.
+            // `parse` would accept a sign.
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 digits.parse().map_err(|_| invalid())?
             }
