@@ -1,4 +1,4 @@
-//! The two ends, from what the command line and the environment say about them.
+//! The two ends, from the command line and the environment.
 
 use std::env;
 
@@ -7,9 +7,9 @@ use refsync::{Credentials, Error, ErrorKind, LocalStore, NetworkPolicy, RefSourc
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Network {
-    /// https to public addresses
+    /// Only https to public addresses
     Public,
-    /// Private networks, this machine and plain http, too
+    /// Also private networks, this machine and plain http
     Any,
 }
 
@@ -55,7 +55,7 @@ fn variable(name: &str) -> Result<Option<String>, Error> {
         Ok(value) if value.is_empty() => Ok(None),
         Ok(value) => Ok(Some(value)),
         Err(env::VarError::NotPresent) => Ok(None),
-        // The error that it came with would print the value.
+        // The original error would print the value.
         Err(env::VarError::NotUnicode(_)) => Err(invalid(&format!("{name} is not valid UTF-8"))),
     }
 }

@@ -1,4 +1,4 @@
-//! The fsck rules, from what the command line says about them.
+//! The fsck rules, from the command line.
 
 use std::{fs, path::Path};
 
@@ -11,7 +11,7 @@ pub(crate) enum Level {
     Strict,
     /// The same without badTimezone, missingSpaceBeforeDate and zeroPaddedFilemode
     Default,
-    /// Whatever git can read
+    /// Any object that git can read
     Off,
 }
 

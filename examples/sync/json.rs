@@ -1,4 +1,4 @@
-//! The outcomes of a run, or the reason why it failed, as JSON.
+//! The stats of a run, or its error, as JSON.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ struct Done<'a> {
     traffic: Bytes,
 }
 
-/// The traffic is no part of the stats' own JSON.
+/// The traffic, which is not part of the stats' own JSON.
 #[derive(Serialize)]
 struct Bytes {
     requests: u64,
@@ -24,7 +24,7 @@ struct Bytes {
 #[derive(Serialize)]
 struct Failed<'a> {
     error: Failure,
-    /// The outcomes so far, where they are worth knowing.
+    /// The outcomes so far, if the error has them.
     #[serde(flatten)]
     stats: Option<&'a SyncRunStats>,
 }

@@ -1,5 +1,5 @@
-//! Syncs one repository into another from the command line, or, without arguments, shows on a
-//! small repository of its own what a sync does.
+//! Syncs one repository into another from the command line. Without arguments, it demonstrates syncs on a small repository
+//! of its own.
 
 #![allow(clippy::print_stdout, reason = "this is a command line program")]
 
@@ -28,18 +28,18 @@ const BAD_USAGE: u8 = 2;
 
 /// Fast-forwards the branches and tags of DESTINATION to those of SOURCE.
 ///
-/// Credentials for a URL come from the environment: REFSYNC_TOKEN, with REFSYNC_USERNAME where the
-/// server wants a certain one; or REFSYNC_USERNAME and REFSYNC_PASSWORD. Without any arguments, a
+/// Credentials for a URL come from the environment: REFSYNC_TOKEN, with REFSYNC_USERNAME if the
+/// server requires a certain one; or REFSYNC_USERNAME and REFSYNC_PASSWORD. Without any arguments, a
 /// demonstration runs on repositories of its own.
 ///
-/// Exits with 0 when the run worked, whatever it had to reject; with 1 when it failed; with 2 when
-/// it was asked for something that can't be.
+/// The exit code is 0 if the run worked, even if refs were rejected; 1 if it failed; 2 for invalid
+/// arguments.
 #[derive(Parser)]
 #[command(name = "sync")]
 struct Arguments {
-    /// Where refs come from: a URL (with `://`) or a path
+    /// Repository that refs come from: a URL (with `://`) or a path
     source: String,
-    /// Where refs go to: a URL (with `://`) or a path
+    /// Repository that refs go to: a URL (with `://`) or a path
     destination: String,
     /// Only branches whose short name matches; no tags, unless --tags is given too
     #[arg(long, value_name = "GLOB")]
@@ -47,32 +47,32 @@ struct Arguments {
     /// Only tags whose short name matches; no branches, unless --branches is given too
     #[arg(long, value_name = "GLOB")]
     tags: Option<String>,
-    /// Say what would happen, and change nothing
+    /// Show what would happen, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Print the stats and the traffic as JSON and nothing else, or `{"error": ...}` when the run failed
+    /// Print only JSON: the stats and the traffic, or `{"error": ...}` if the run failed
     #[arg(long)]
     json: bool,
-    /// Leave the refs out of the table that both ends had the same already
+    /// Leave unchanged refs out of the table
     #[arg(long, conflicts_with = "json")]
     hide_unchanged: bool,
-    /// List the branches and tags that the globs exclude, too
+    /// List also the branches and tags that the globs exclude
     #[arg(long)]
     all_refs: bool,
-    /// The JSON of the run before: what it rejected is not fetched again until a tip moves
+    /// The JSON of the previous run: a ref that it rejected is not fetched again until a tip moves
     #[arg(long, value_name = "FILE")]
     previous: Option<PathBuf>,
-    /// Which faults of received objects are refused: all that git objects to with
-    /// fetch.fsckObjects, those without three harmless old ones, or none
+    /// Faults of received objects that are refused: those that git refuses with fetch.fsckObjects,
+    /// the same without three harmless old ones, or none
     #[arg(long, value_enum, default_value_t = fsck::Level::Default)]
     fsck: fsck::Level,
-    /// Take objects with this fault, as fetch.fsck.ID=ignore does; may be repeated
+    /// Accept objects with this fault, as fetch.fsck.ID=ignore does; may be repeated
     #[arg(long, value_name = "ID")]
     fsck_ignore: Vec<String>,
-    /// Take the objects in this file whatever their faults: an id a line, as in fetch.fsck.skipList
+    /// Accept the objects in this file whatever their faults: one id per line, as in fetch.fsck.skipList
     #[arg(long, value_name = "FILE")]
     fsck_skip: Option<PathBuf>,
-    /// What may be connected to: https to public addresses, or anything
+    /// Connections that are allowed: https to public addresses, or any
     #[arg(long, value_enum, default_value_t = ends::Network::Public)]
     network: ends::Network,
 }

@@ -1,4 +1,4 @@
-//! How far the run is, on a terminal.
+//! A progress bar on a terminal.
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use refsync::{Phase, Progress};

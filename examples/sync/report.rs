@@ -1,4 +1,4 @@
-//! What a run did, or why it failed, as text.
+//! The stats of a run, or its error, as text.
 
 use std::{
     error::Error as _,
@@ -9,7 +9,7 @@ use std::{
 use indicatif::HumanBytes;
 use refsync::{Error, ObjectId, Outcome, SyncRunRef, SyncRunStats};
 
-/// The width of the column of names. One name may have 64 KiB, and there may be a million others.
+/// The largest width of the column of names: one name may have 64 KiB, and there may be a million others.
 const WIDEST: usize = 100;
 
 /// The parts of a run that its table shows.
@@ -96,8 +96,8 @@ fn short(id: ObjectId) -> String {
     }
 }
 
-/// Names come from the other side: one may hold what a terminal obeys, or what reverses the text
-/// around it.
+/// The text with control characters and bidirectional overrides escaped: names come from the other side, and may contain
+/// both.
 fn printable(text: &str) -> String {
     let reverses = |c| matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut said = String::with_capacity(text.len());
@@ -111,14 +111,14 @@ fn printable(text: &str) -> String {
     said
 }
 
-/// The error, what caused it, and what to do about it.
+/// The error, its causes, and advice.
 pub(crate) fn failure(err: &Error) -> String {
     let mut said = printable(&err.to_string());
     let mut text = format!("error: {said}\n");
     let mut cause = err.source();
     while let Some(err) = cause {
         let next = printable(&err.to_string());
-        // Not every library leaves its cause's words out of its own.
+        // Some libraries repeat the text of the cause in their own.
         if !said.contains(&next) {
             writeln!(text, "  caused by: {next}").expect("memory takes it");
             said = next;

@@ -40,7 +40,7 @@ pub(crate) fn tell() {
     story.copy.fsck();
     story.push();
     story.mirror.fsck();
-    println!("\nAll of this was checked against git's own view of the repositories.");
+    println!("\nEach result above was checked against git's own view of the repositories.");
 }
 
 fn fill(upstream: &Repo) {
@@ -65,7 +65,7 @@ struct Story {
 
 impl Story {
     fn first_pull(&self) {
-        heading("First pull: the destination has no refs, all are created.");
+        heading("First pull: the destination has no refs; all are created.");
         let stats = self.pull(&SyncOptions::default());
         assert_counts(&stats, [6, 0, 0, 0]);
         assert_eq!(self.copy.for_each_ref(), self.upstream.for_each_ref());
@@ -73,7 +73,7 @@ impl Story {
     }
 
     fn nothing_new(&self) {
-        heading("Nothing new: the refs are listed, no object is asked for, no file is touched.");
+        heading("Nothing new: the refs are listed; no object is requested, no file is written.");
         let files = self.copy.files();
         let stats = self.pull(&SyncOptions::default());
         assert_counts(&stats, [0, 6, 0, 0]);
@@ -82,7 +82,7 @@ impl Story {
     }
 
     fn update(&self) {
-        heading("Update: upstream moves main and a lightweight tag on, and adds a branch.");
+        heading("Update: upstream moves main and a lightweight tag forward, and adds a branch.");
         let two = commit_on(&self.upstream, "main", "two");
         self.upstream.set_ref("refs/tags/nightly", &two);
         self.upstream.set_ref("refs/heads/release/1.1", &two);
@@ -95,11 +95,11 @@ impl Story {
         assert_counts(&stats, [3, 4, 0, 0]);
         assert_eq!(stats.refs, foretold.refs);
         assert_eq!(self.copy.for_each_ref(), self.upstream.for_each_ref());
-        println!("A dry run before it had said the same and changed nothing.");
+        println!("A dry run before it showed the same result and changed nothing.");
     }
 
     fn rejected_once_and_for_all(&self) {
-        heading("Divergence: both ends commit to search; only the destination to release/1.0.");
+        heading("Divergence: both ends commit to search, and only the destination to release/1.0.");
         commit_on(&self.upstream, "search", "upstream's");
         commit_on(&self.copy, "search", "ours");
         commit_on(&self.copy, "release/1.0", "ours");
@@ -111,7 +111,7 @@ impl Story {
         assert_eq!(self.copy.for_each_ref(), refs);
         assert_eq!(self.fetches(), 1);
 
-        heading("The same again, with the stats of that run at hand: nothing is fetched for it.");
+        heading("The same again, with the stats of that run as `previous`: nothing is fetched.");
         let mut options = SyncOptions::default();
         options.previous = Some(stats.clone());
         let again = self.pull(&options);
@@ -121,7 +121,7 @@ impl Story {
 
     fn one_does_not_stop_the_others(&self) {
         heading(
-            "Others stay, main moves on: a checked out branch, a replaced tag, a name in the way.",
+            "Rejected refs: a checked out branch, a replaced tag, a name conflict. main is updated.",
         );
         let worktree = self.copy.path.with_file_name("worktree");
         let worktree = worktree.to_str().expect("a path in UTF-8");
@@ -151,7 +151,7 @@ impl Story {
     }
 
     fn some_of_the_refs(&self) {
-        heading("Some refs only: --branches '{main,release/*}' --all-refs, so no tags.");
+        heading("Selected refs: --branches '{main,release/*}' --all-refs, so no tags.");
         let four = commit_on(&self.upstream, "main", "four");
         self.upstream.set_ref("refs/tags/nightly", &four);
         let mut options = SyncOptions::default();
@@ -167,7 +167,7 @@ impl Story {
 
     fn push(&self) {
         heading(
-            "Push: the copy goes to a mirror that is behind, has another search, and guards login.",
+            "Push: the copy is pushed to a mirror that is behind, has another search, and protects login.",
         );
         let tip = |name: &str| self.copy.git(&["rev-parse", name]);
         let (search, login) = (tip("release/1.0"), tip("login~1"));

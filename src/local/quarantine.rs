@@ -183,7 +183,7 @@ impl LocalQuarantine {
         }
         match self.faulty_sent().or(beside.as_ref()) {
             Some(reason) if faults.is_empty() => {
-                let text = format!("the source sent what nobody asked for: {reason}");
+                let text = format!("the source sent an object that no wanted tip needs: {reason}");
                 Err(Error::new(ErrorKind::Protocol, text))
             }
             _ => Ok(faults),

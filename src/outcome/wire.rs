@@ -93,6 +93,6 @@ pub(super) mod timestamp {
     ) -> Result<SystemTime, D::Error> {
         let seconds = Duration::from_secs(u64::deserialize(from)?);
         let at = UNIX_EPOCH.checked_add(seconds);
-        at.ok_or_else(|| D::Error::custom("a point in time is too far ahead"))
+        at.ok_or_else(|| D::Error::custom("the time is out of range"))
     }
 }

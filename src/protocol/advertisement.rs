@@ -157,7 +157,7 @@ fn object_format(capabilities: &Capabilities) -> Result<ObjectFormat, Error> {
 }
 
 fn senseless(what: &str) -> Error {
-    let text = format!("the server introduced itself in a way that makes no sense: {what}");
+    let text = format!("the server's advertisement is malformed: {what}");
     Error::new(ErrorKind::Protocol, text)
 }
 

@@ -206,7 +206,7 @@ fn refused_or_nonsense(said: &[u8]) -> Result<Preface, Error> {
         Some(text) => Ok(Preface::Refused(text.into())),
         None => {
             let text = format!(
-                "the server answered a fetch in a way that makes no sense: {}",
+                "the server's answer to a fetch is malformed: {}",
                 printable(said)
             );
             Err(Error::new(ErrorKind::Protocol, text))

@@ -45,7 +45,7 @@ fn packet(head: [u8; HEAD_LEN]) -> io::Result<Packet> {
         Some(1) => Ok(Packet::Delimiter),
         Some(2) => Ok(Packet::ResponseEnd),
         Some(length @ MIN_LEN..=MAX_LEN) => Ok(Packet::Data(length - HEAD_LEN)),
-        _ => Err(garbled("a packet has a length that makes no sense")),
+        _ => Err(garbled("a packet has an invalid length")),
     }
 }
 
@@ -85,7 +85,7 @@ impl<R: Read> Packets<R> {
                 Ok(None)
             }
             Packet::Delimiter | Packet::ResponseEnd => {
-                Err(garbled("a packet is of a kind that has no place here"))
+                Err(garbled("a packet is of an unexpected kind"))
             }
         }
     }

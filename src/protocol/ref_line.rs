@@ -135,10 +135,7 @@ impl V0Lines {
 }
 
 pub(crate) fn nonsense(line: &BStr) -> Error {
-    let text = format!(
-        "the server listed a ref in a way that makes no sense: {}",
-        printable(line)
-    );
+    let text = format!("the server sent a malformed ref line: {}", printable(line));
     Error::new(ErrorKind::Protocol, text)
 }
 

@@ -162,7 +162,7 @@ impl<R: BufRead> SideBand<R> {
         let stand_in = match &trouble {
             Trouble::Refused(text) | Trouble::Fatal(text) => io::Error::other(text.clone()),
             Trouble::OverBudget(noise) => io::Error::other(Error::from(noise.clone()).to_string()),
-            Trouble::Garbled => garbled("a packet is of no known side-band"),
+            Trouble::Garbled => garbled("a packet is of an unknown side-band"),
             Trouble::EndedEarly => io::ErrorKind::UnexpectedEof.into(),
         };
         self.trouble.get_or_insert(trouble);
@@ -265,7 +265,7 @@ mod tests {
             let Some(Trouble::OverBudget(err)) = trouble else {
                 panic!("{trouble:?}");
             };
-            let text = "more than 100 bytes beside the matter (limit `noise`)";
+            let text = "more than 100 bytes of messages (limit `noise`)";
             assert_eq!(Error::from(err).to_string(), text);
             assert!(read(&packets, b"0000", 1000).2.is_none());
         }

@@ -32,7 +32,7 @@ pub(crate) struct TooMuchNoise {
 
 impl From<TooMuchNoise> for Error {
     fn from(TooMuchNoise { limit }: TooMuchNoise) -> Self {
-        let limit = format_args!("{limit} bytes beside the matter");
+        let limit = format_args!("{limit} bytes of messages");
         Error::over_budget("noise", limit)
     }
 }

@@ -208,7 +208,7 @@ impl HttpClient {
         if !is_repeatable {
             return first;
         }
-        tracing::debug!("the connection that was kept is gone");
+        tracing::debug!("the kept connection was closed");
         self.take_failure();
         self.try_exchange(request, body)
     }

@@ -140,7 +140,7 @@ impl Dialer {
                 return Ok(slot);
             }
             if deadline.is_over() {
-                let doing = format!("{doing}, for want of a thread: all are busy with others");
+                let doing = format!("{doing}: all background threads are in use");
                 return Err(deadline.exceeded(kind, &doing));
             }
             thread::sleep(POLL);

@@ -169,7 +169,7 @@ fn tree_cases() -> Vec<Case> {
         ),
         breaks(
             "tree: at fault, and nobody asked for it",
-            "what nobody asked for",
+            "an object that no wanted tip needs",
             |world| {
                 let mut pack = world.pack();
                 pack.object(Kind::Tree, &tree([("40000", &b".git"[..], world.tree)]));

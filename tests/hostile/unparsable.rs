@@ -97,12 +97,16 @@ fn tree_cases() -> Vec<Case> {
         }
     }
     cases.push(
-        breaks("nobody needs it", "what nobody asked for", |world| {
-            let mut pack = world.pack();
-            pack.object(Kind::Commit, &ends_after_its_tree(world));
-            let tip = pack.object(Kind::Commit, &commit(&world.tree, &[world.tip], "fine"));
-            Offer::branch(tip, pack)
-        })
+        breaks(
+            "nobody needs it",
+            "an object that no wanted tip needs",
+            |world| {
+                let mut pack = world.pack();
+                pack.object(Kind::Commit, &ends_after_its_tree(world));
+                let tip = pack.object(Kind::Commit, &commit(&world.tree, &[world.tip], "fine"));
+                Offer::branch(tip, pack)
+            },
+        )
         .with(none),
     );
     cases

@@ -153,7 +153,7 @@ fn listings() {
             "peeled lines",
             lines(format!("{ID} refs/heads/main^{{}}\n")),
             Protocol,
-            "makes no sense",
+            "malformed",
         ),
         listing("empty packets", talk(first_ref(), "0004"), Protocol, ""),
         listing("delimiters", talk(first_ref(), "0001"), Protocol, ""),

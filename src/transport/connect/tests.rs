@@ -88,7 +88,7 @@ fn lookups_that_never_return_are_not_more_than_so_many() {
         assert_eq!(err.kind(), ErrorKind::Dns);
     }
     let busy = look_up(Duration::ZERO).expect_err("too late").to_string();
-    assert!(busy.contains("all are busy"), "{busy}");
+    assert!(busy.contains("all background threads are in use"), "{busy}");
     // Once those are over there is room again.
     drop(end);
     look_up(Duration::from_secs(600)).expect("looked up");
