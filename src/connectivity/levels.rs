@@ -2,16 +2,13 @@
 
 use std::collections::HashMap;
 
-use gix::{
-    ObjectId,
-    objs::{Find, Kind},
-};
+use gix::{ObjectId, objs::Kind};
 
 use super::object_states::MAX_LEVELS;
 use crate::{
     Error, SyncContext,
+    object::lookup::ObjectLookup,
     object::tree_entries::{each_new, kind_of},
-    stored_packs::odb::Odb,
 };
 
 /// The most trees that are read for counting.
@@ -37,7 +34,7 @@ impl CountedTrees {
     pub(super) fn count(
         &mut self,
         tree: ObjectId,
-        odb: &Odb,
+        objects: &dyn ObjectLookup,
         run: &SyncContext,
     ) -> Result<Option<usize>, Error> {
         let mut way = Vec::new();
@@ -46,7 +43,7 @@ impl CountedTrees {
             if let Some(tree) = next.take() {
                 run.check()?;
                 let has_room = way.len() < MAX_LEVELS && self.levels.len() + way.len() < MAX_READ;
-                let Some(below) = has_room.then(|| trees_in(&tree, odb)).flatten() else {
+                let Some(below) = has_room.then(|| trees_in(&tree, objects)).flatten() else {
                     return Ok(None);
                 };
                 let levels = 1;
@@ -76,9 +73,9 @@ impl CountedTrees {
     }
 }
 
-fn trees_in(tree: &ObjectId, odb: &Odb) -> Option<Vec<ObjectId>> {
+fn trees_in(tree: &ObjectId, objects: &dyn ObjectLookup) -> Option<Vec<ObjectId>> {
     let mut buffer = Vec::new();
-    let found = odb.try_find(tree, &mut buffer).ok()??;
+    let found = objects.try_find(tree, &mut buffer).ok()??;
     let mut trees = Vec::new();
     (found.kind == Kind::Tree).then_some(())?;
     each_new(found.data, &[], tree.kind(), |entry, _| {

@@ -16,7 +16,10 @@
 //! The sender decides the number of objects, their nesting and their sizes. So the walk needs no recursion, and only
 //! some bytes for each object: see [`ObjectStates`](object_states::ObjectStates) and [`Trees`](trees::Trees).
 
-use std::iter;
+use std::{
+    collections::{HashMap, HashSet},
+    iter,
+};
 
 use gix::{ObjectId, objs::Kind};
 use gix_pack::index;
@@ -37,19 +40,25 @@ pub(crate) use self::{
     object_states::MAX_LEVELS,
     outside::{Outside, are_complete},
 };
-use crate::history::{reachable_from_refs::ReachableFromRefs, store_commits::StoreCommits};
-use crate::{Error, Phase, Reason, SyncContext, memory_plan::ConnectivityMemory};
+use crate::{
+    Error, Phase, Reason, SyncContext, history::CompleteHistory, memory_plan::ConnectivityMemory,
+    object::lookup::ObjectLookup, stored_packs::self_contained::SelfContainedPack,
+};
 
 /// The objects that the walk reads, and the facts about them.
 pub(crate) struct Objects<'a> {
     /// The objects of the store and the quarantine.
-    pub commits: StoreCommits<'a>,
+    pub lookup: &'a dyn ObjectLookup,
+    /// The commits that exist without their parents.
+    pub shallow: &'a HashSet<ObjectId>,
+    /// The largest pack of the store, which is read at once where that pays off.
+    pub largest_pack: Option<SelfContainedPack<'a>>,
     /// The received objects. They count as unverified even if the store has them as well.
     pub arrived: Option<Arrived<'a>>,
     /// Existing objects that are refused (faulty, too large), each with the reason.
-    pub bad: &'a std::collections::HashMap<ObjectId, Reason>,
-    /// The commits reachable from the refs of the store: they and everything they reference are assumed to be complete.
-    pub verified: &'a mut ReachableFromRefs,
+    pub bad: &'a HashMap<ObjectId, Reason>,
+    /// The history that is assumed to be complete, with everything that it references.
+    pub complete: &'a mut dyn CompleteHistory,
     /// Collects the objects of the store that the tips need and that are not known to be reachable from a ref: until
     /// refs point to them, `git gc` could remove them, so the caller holds on to them.
     pub met: &'a mut Vec<ObjectId>,
@@ -65,20 +74,20 @@ pub(crate) struct Arrived<'a> {
 }
 
 /// The incomplete ones of `tips`, each with the first fault that was found.
-pub(crate) fn find_incomplete(
-    objects: Objects<'_>,
+pub(crate) fn find_incomplete<'a>(
+    objects: Objects<'a>,
     tips: &[ObjectId],
-    run: &SyncContext,
+    run: &'a SyncContext,
 ) -> Result<Vec<(ObjectId, Reason)>, Error> {
     find_incomplete_and_first_beside(objects, tips, iter::empty(), run).map(|(faults, _)| faults)
 }
 
 /// The incomplete ones of `tips` and, if there are none, the first fault behind the `others`.
-pub(crate) fn find_incomplete_and_first_beside(
-    objects: Objects<'_>,
+pub(crate) fn find_incomplete_and_first_beside<'a>(
+    objects: Objects<'a>,
     tips: &[ObjectId],
     mut others: impl Iterator<Item = ObjectId>,
-    run: &SyncContext,
+    run: &'a SyncContext,
 ) -> Result<(FaultsOfTips, Option<Reason>), Error> {
     let mut walk = Walk::new(objects, run);
     let mut faults = Vec::new();

@@ -9,17 +9,14 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use gix::{
-    ObjectId,
-    objs::{Find, Kind},
-};
+use gix::{ObjectId, objs::Kind};
 
-use super::{levels::CountedTrees, object_states::MAX_LEVELS};
+use super::{levels::CountedTrees, object_states::MAX_LEVELS, reading};
 use crate::{
     Error, SyncContext,
-    history::{reachable_from_refs::ReachableFromRefs, store_commits::StoreCommits},
+    history::CompleteHistory,
+    object::lookup::ObjectLookup,
     object::tree_entries::{each_new, kind_of},
-    stored_packs::odb::Odb,
 };
 
 /// The objects outside a pack that its objects reference.
@@ -41,8 +38,8 @@ const MIN_TREES: usize = 64;
 /// means that a walk has to decide.
 pub(crate) fn are_complete(
     outside: &Outside,
-    commits: &mut StoreCommits<'_>,
-    verified: &mut ReachableFromRefs,
+    objects: &dyn ObjectLookup,
+    complete: &mut dyn CompleteHistory,
     run: &SyncContext,
 ) -> Result<bool, Error> {
     let Some(depths) = &outside.depths else {
@@ -55,11 +52,11 @@ pub(crate) fn are_complete(
     for (kind, id) in &outside.needed {
         run.check()?;
         match kind {
-            Kind::Commit if verified.contains(id, commits, run)? => match commits.tree_of(id) {
+            Kind::Commit if complete.has_commit(id, run)? => match reading::tree_of(objects, id) {
                 Some(tree) => trees.ahead.push_back((tree, 0)),
                 None => return Ok(false),
             },
-            Kind::Tag if verified.tips().contains(id) && commits.kind(id) == Some(Kind::Tag) => {}
+            Kind::Tag if complete.is_tip(id) && reading::kind(objects, id) == Some(Kind::Tag) => {}
             Kind::Commit | Kind::Tag => return Ok(false),
             Kind::Tree | Kind::Blob => {
                 let depth = depths.get(id).copied().unwrap_or_default();
@@ -70,7 +67,7 @@ pub(crate) fn are_complete(
     for (root, depth) in trees.ahead.clone() {
         trees.meet(Kind::Tree, root, depth);
     }
-    trees.find_all(outside, commits.odb, run)
+    trees.find_all(outside, objects, run)
 }
 
 /// The search in the trees of complete commits.
@@ -87,7 +84,12 @@ struct Trees {
 }
 
 impl Trees {
-    fn find_all(&mut self, outside: &Outside, odb: &Odb, run: &SyncContext) -> Result<bool, Error> {
+    fn find_all(
+        &mut self,
+        outside: &Outside,
+        objects: &dyn ObjectLookup,
+        run: &SyncContext,
+    ) -> Result<bool, Error> {
         let mut buffer = Vec::new();
         let most = MIN_TREES + outside.needed.len();
         while !self.missing.is_empty()
@@ -98,7 +100,7 @@ impl Trees {
             if !self.seen.insert(next) {
                 continue;
             }
-            match odb.try_find(&next, &mut buffer) {
+            match objects.try_find(&next, &mut buffer) {
                 Ok(Some(tree)) if tree.kind == Kind::Tree => {}
                 _ => return Ok(false),
             }
@@ -120,7 +122,7 @@ impl Trees {
                 return Ok(false);
             }
         }
-        Ok(self.missing.is_empty() && self.have_room_below(odb, run)?)
+        Ok(self.missing.is_empty() && self.have_room_below(objects, run)?)
     }
 
     /// Marks an object as found at `depth` below the root tree of a complete commit. Returns whether it was looked for.
@@ -136,10 +138,14 @@ impl Trees {
     }
 
     /// Whether the trees that are deeper in the pack than in the store stay within git's limit.
-    fn have_room_below(&self, odb: &Odb, run: &SyncContext) -> Result<bool, Error> {
+    fn have_room_below(
+        &self,
+        objects: &dyn ObjectLookup,
+        run: &SyncContext,
+    ) -> Result<bool, Error> {
         let mut counted = CountedTrees::default();
         for (tree, depth) in &self.moved_down {
-            let levels = counted.count(*tree, odb, run)?;
+            let levels = counted.count(*tree, objects, run)?;
             if levels.is_none_or(|levels| usize::from(*depth) + levels > MAX_LEVELS) {
                 return Ok(false);
             }
@@ -156,7 +162,15 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::{SyncOptions, test_support::git_cli};
+    use crate::{
+        SyncOptions,
+        history::{
+            reachable_from_refs::{ReachableFromRefs, StoreHistory},
+            store_commits::StoreCommits,
+        },
+        stored_packs::odb::Odb,
+        test_support::git_cli,
+    };
 
     fn git(directory: &Path, arguments: &[&str], input: &str) -> ObjectId {
         let said = git_cli::git(directory, arguments, input.as_bytes());
@@ -249,10 +263,12 @@ mod tests {
             };
             let odb = Odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
             let shallow = HashSet::new();
-            let commits = &mut StoreCommits::new(&odb, None, &shallow);
-            let verified = &mut ReachableFromRefs::new(tips.clone());
+            let complete = &mut StoreHistory {
+                commits: StoreCommits::new(&odb, None, &shallow),
+                reachable: &mut ReachableFromRefs::new(tips.clone()),
+            };
             let run = SyncContext::new(&SyncOptions::default());
-            let found = are_complete(&outside, commits, verified, &run).expect("not cancelled");
+            let found = are_complete(&outside, &odb, complete, &run).expect("not cancelled");
             assert_eq!(found, expected, "{at}");
         }
     }

@@ -2,21 +2,21 @@
 
 use gix::{
     ObjectId,
-    objs::{CommitRefIter, Find, FindHeader, Kind},
+    objs::{CommitRefIter, Kind},
 };
 
 use super::Fault;
-use crate::{Reason, stored_packs::odb::Odb};
+use crate::{Reason, object::lookup::ObjectLookup};
 
 /// Puts the content of an object into `buffer`, in place of what is there.
 pub(super) fn read(
-    odb: &Odb,
+    objects: &dyn ObjectLookup,
     id: &ObjectId,
     expected: Option<Kind>,
     buffer: &mut Vec<u8>,
 ) -> Result<Kind, Fault> {
     let name = expected.map_or("object".to_owned(), |kind| kind.to_string());
-    let kind = match odb.try_find(id, buffer) {
+    let kind = match objects.try_find(id, buffer) {
         Ok(Some(object)) => object.kind,
         Ok(None) => return Err(incomplete(format!("{name} {id} is missing"))),
         Err(_) => return Err(incomplete(format!("{name} {id} can't be read"))),
@@ -28,17 +28,22 @@ pub(super) fn read(
 }
 
 /// A blob leads nowhere, so its header is enough. One that says something else may be damaged.
-pub(super) fn blob_fault(odb: &Odb, id: &ObjectId) -> Option<Fault> {
-    match odb.try_header(id) {
-        Ok(Some(header)) if header.kind == Kind::Blob => None,
-        _ => read(odb, id, Some(Kind::Blob), &mut Vec::new()).err(),
+pub(super) fn blob_fault(objects: &dyn ObjectLookup, id: &ObjectId) -> Option<Fault> {
+    match kind(objects, id) {
+        Some(Kind::Blob) => None,
+        _ => read(objects, id, Some(Kind::Blob), &mut Vec::new()).err(),
     }
 }
 
+/// The kind that the header of an object tells; `None` if it cannot be read.
+pub(super) fn kind(objects: &dyn ObjectLookup, id: &ObjectId) -> Option<Kind> {
+    Some(objects.try_header(id).ok()??.kind)
+}
+
 /// The tree of a commit.
-pub(super) fn tree_of(odb: &Odb, commit: &ObjectId) -> Option<ObjectId> {
+pub(super) fn tree_of(objects: &dyn ObjectLookup, commit: &ObjectId) -> Option<ObjectId> {
     let mut buffer = Vec::new();
-    let object = odb.try_find(commit, &mut buffer).ok()??;
+    let object = objects.try_find(commit, &mut buffer).ok()??;
     let mut commit = CommitRefIter::from_bytes(object.data, commit.kind());
     commit.tree_id().ok()
 }

@@ -16,6 +16,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     Progress, SyncOptions,
+    history::{
+        reachable_from_refs::{ReachableFromRefs, StoreHistory},
+        store_commits::StoreCommits,
+    },
     stored_packs::odb::Odb,
     test_support::{
         git_cli,
@@ -106,10 +110,15 @@ fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId,
     let odb = Odb::at(store.path().join("objects"), Hash::Sha1).expect("a store");
     let (shallow, bad) = (HashSet::new(), HashMap::new());
     let objects = Objects {
-        commits: StoreCommits::new(&odb, None, &shallow),
+        lookup: &odb,
+        shallow: &shallow,
+        largest_pack: Some(SelfContainedPack::new(&odb)),
+        complete: &mut StoreHistory {
+            commits: StoreCommits::new(&odb, None, &shallow),
+            reachable: &mut ReachableFromRefs::new(HashSet::new()),
+        },
         arrived: None,
         bad: &bad,
-        verified: &mut ReachableFromRefs::new(HashSet::new()),
         met: &mut Vec::new(),
         memory: ConnectivityMemory::within(memory),
     };

@@ -1,9 +1,6 @@
 //! The walk over commits and tags, and the decision about each object that it meets.
 
-use gix::{
-    ObjectId,
-    objs::{Exists, Kind},
-};
+use gix::{ObjectId, objs::Kind};
 
 use super::{
     Fault, Objects,
@@ -32,7 +29,6 @@ pub(super) struct Walk<'a> {
     trees: Trees,
     /// The commit that was completed last, and its tree. It often is a parent of the next commit.
     last: Option<(Node, ObjectId)>,
-    closed: SelfContainedPack,
     /// The number of commits that were entered, whether their trees are checked yet or not.
     entered_commits: usize,
     pub(super) visited: u64,
@@ -74,7 +70,6 @@ impl<'a> Walk<'a> {
             line: Vec::new(),
             ahead: Vec::new(),
             last: None,
-            closed: SelfContainedPack::default(),
             entered_commits: 0,
             visited: 0,
         }
@@ -173,8 +168,8 @@ impl<'a> Walk<'a> {
             levels: MAX_LEVELS as u16,
             memory: self.known.room(),
         };
-        let odb = self.objects.commits.odb;
-        self.closed.kind(id, odb, worth, self.run)
+        let pack = self.objects.largest_pack.as_mut();
+        pack.map_or(Ok(None), |pack| pack.kind(id, worth, self.run))
     }
 
     fn check_tree(&mut self, node: Node, others: Vec<ObjectId>) -> Result<Option<Fault>, Error> {
@@ -222,11 +217,13 @@ impl<'a> Walk<'a> {
         if let Some(node) = self.known.find(id) {
             return Ok(node);
         }
-        if !self.objects.commits.odb.exists(id) {
+        if !self.objects.lookup.exists(id) {
             let name = expected.map_or("object".to_owned(), |kind| kind.to_string());
             return Err(incomplete(format!("{name} {id} is missing")));
         }
-        let node = self.known.add(*id, self.closed.memory());
+        let pack = self.objects.largest_pack.as_ref();
+        let beside = pack.map_or(0, SelfContainedPack::memory);
+        let node = self.known.add(*id, beside);
         node.ok_or_else(|| self.too_much(id, "leads to more of the store"))
     }
 
@@ -282,7 +279,7 @@ impl<'a> Walk<'a> {
             return Ok(Visit::Nothing);
         }
         if expected == Some(Kind::Blob) {
-            if let Some(fault) = reading::blob_fault(self.objects.commits.odb, &id) {
+            if let Some(fault) = reading::blob_fault(self.objects.lookup, &id) {
                 return Ok(Visit::Fault(fault));
             }
             self.known.set(node, State::Complete(Kind::Blob));
@@ -297,12 +294,9 @@ impl<'a> Walk<'a> {
         id: &ObjectId,
         expected: Option<Kind>,
     ) -> Result<bool, Error> {
-        let Objects {
-            commits, verified, ..
-        } = &mut self.objects;
         let is_verified = match expected {
-            None if verified.tips().contains(id) => return Ok(true),
-            None | Some(Kind::Commit) => verified.contains(id, commits, self.run)?,
+            None if self.objects.complete.is_tip(id) => return Ok(true),
+            None | Some(Kind::Commit) => self.objects.complete.has_commit(id, self.run)?,
             Some(_) => false,
         };
         if is_verified {
@@ -315,7 +309,7 @@ impl<'a> Walk<'a> {
     fn tree_of(&self, commit: Node) -> Option<ObjectId> {
         match self.last {
             Some((last, tree)) if last == commit => Some(tree),
-            _ => reading::tree_of(self.objects.commits.odb, &self.known.id(commit)),
+            _ => reading::tree_of(self.objects.lookup, &self.known.id(commit)),
         }
     }
 
@@ -332,7 +326,7 @@ impl<'a> Walk<'a> {
             ));
         }
         let mut buffer = Vec::new();
-        let kind = match reading::read(self.objects.commits.odb, &id, expected, &mut buffer) {
+        let kind = match reading::read(self.objects.lookup, &id, expected, &mut buffer) {
             Ok(kind) => kind,
             Err(fault) => return Ok(Some(fault)),
         };
@@ -369,7 +363,7 @@ impl<'a> Walk<'a> {
         let Some(tree) = tree_and_parents(commit, id.kind(), &mut parents) else {
             return Ok(false);
         };
-        if self.objects.commits.shallow.contains(id) {
+        if self.objects.shallow.contains(id) {
             parents.clear();
         }
         for parent in &parents {
@@ -400,7 +394,7 @@ impl<'a> Walk<'a> {
 
 impl TreeVisitor for Walk<'_> {
     fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
-        reading::read(self.objects.commits.odb, tree, Some(Kind::Tree), text)?;
+        reading::read(self.objects.lookup, tree, Some(Kind::Tree), text)?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BinaryHeap, HashSet};
 
 use gix::{ObjectId, objs::Kind, oid};
 
-use super::store_commits::StoreCommits;
+use super::{CompleteHistory, store_commits::StoreCommits};
 use crate::{Error, SyncContext};
 
 /// The history behind the refs of a store, walked only as far as callers ask.
@@ -38,17 +38,6 @@ impl ReachableFromRefs {
 
     pub(crate) fn tips(&self) -> &HashSet<ObjectId> {
         &self.tips
-    }
-
-    /// Whether `id`, which is there, is a commit, and a ref points to it or to a descendant of it.
-    pub(crate) fn contains(
-        &mut self,
-        id: &ObjectId,
-        commits: &mut StoreCommits<'_>,
-        run: &SyncContext,
-    ) -> Result<bool, Error> {
-        // A ref may also point to a tag, and the tag to anything.
-        Ok(commits.kind(id) == Some(Kind::Commit) && self.is_known(id, commits, run)?)
     }
 
     fn is_known(
@@ -89,6 +78,24 @@ impl ReachableFromRefs {
             }
         }
         Ok(self.seen.contains(id))
+    }
+}
+
+/// The commits of a store, and those of them that its refs reach.
+pub(crate) struct StoreHistory<'a> {
+    pub(crate) commits: StoreCommits<'a>,
+    pub(crate) reachable: &'a mut ReachableFromRefs,
+}
+
+impl CompleteHistory for StoreHistory<'_> {
+    fn is_tip(&self, id: &ObjectId) -> bool {
+        self.reachable.tips.contains(id)
+    }
+
+    fn has_commit(&mut self, id: &ObjectId, run: &SyncContext) -> Result<bool, Error> {
+        // A ref may also point to a tag, and the tag to anything.
+        let is_commit = self.commits.kind(id) == Some(Kind::Commit);
+        Ok(is_commit && self.reachable.is_known(id, &mut self.commits, run)?)
     }
 }
 

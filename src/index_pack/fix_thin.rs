@@ -7,10 +7,7 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use gix::{
-    ObjectId,
-    objs::{Find, FindHeader, Kind},
-};
+use gix::{ObjectId, objs::Kind};
 use gix_pack::data;
 
 use super::{
@@ -23,8 +20,8 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, SyncContext,
+    object::lookup::ObjectLookup,
     pack::{deflate::Deflater, entry_header::header_of},
-    stored_packs::odb::Odb,
 };
 
 /// Resolves the remaining deltas. Bases that the pack lacks are read from the receiver's store and appended to the
@@ -32,7 +29,7 @@ use crate::{
 pub(super) fn resolve_rest(
     pack: &mut Pack<'_>,
     arrived: Arrived<'_>,
-    bases: &Odb,
+    bases: &dyn ObjectLookup,
 ) -> Result<usize, Error> {
     let Arrived {
         mut ref_deltas,
@@ -54,7 +51,7 @@ fn add_bases(
     part: &DeltaBatch,
     at_hand: &InflatedCache<'_>,
     ref_deltas: &RefDeltas,
-    bases: &Odb,
+    bases: &dyn ObjectLookup,
 ) -> Result<usize, Error> {
     let absent = ref_deltas.absent_bases();
     if absent.is_empty() {

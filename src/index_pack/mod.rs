@@ -51,8 +51,9 @@ use self::{
 };
 use crate::connectivity::Outside;
 use crate::{
-    Error, ObjectFormat, Reason, SyncContext, files::early_sync::EarlySync, object::fsck::Fsck,
-    stored_packs::odb::Odb,
+    Error, ObjectFormat, Reason, SyncContext,
+    files::early_sync::EarlySync,
+    object::{fsck::Fsck, lookup::ObjectLookup},
 };
 
 /// The size of a window, in bytes of the pack: the entries that are resolved together while more of the pack
@@ -82,7 +83,7 @@ pub(crate) struct IndexPack<'a> {
     /// The folder that the pack and its index are written to.
     pub(crate) folder: &'a Path,
     /// The objects in which the missing bases of a thin pack are looked up.
-    pub(crate) bases: &'a Odb,
+    pub(crate) bases: &'a dyn ObjectLookup,
     /// Whether haves were sent, so that objects of the pack may reference objects of the receiver.
     pub(crate) may_lead_out: bool,
     pub(crate) format: ObjectFormat,
@@ -198,7 +199,7 @@ impl ReceivedPack {
     /// it, so this is done after the whole pack was inspected. `objects` includes the objects of the pack.
     pub(crate) fn look_at_special(
         &mut self,
-        objects: &Odb,
+        objects: &dyn ObjectLookup,
         format: ObjectFormat,
         run: &SyncContext,
     ) -> Result<(), Error> {

@@ -1,17 +1,14 @@
 //! The blobs that trees name `.gitmodules` or `.gitattributes`, read for fsck.
 
-use gix::{
-    objs::{Find, FindHeader, Kind},
-    oid,
-};
+use gix::{objs::Kind, oid};
 
-use crate::{object::fsck::SpecialContent, stored_packs::odb::Odb};
+use crate::object::{fsck::SpecialContent, lookup::ObjectLookup};
 
 /// The largest such blob that is read, in bytes: git reads no larger one.
 const MAX_SPECIAL_SIZE: u64 = 100 * 1024 * 1024;
 
 pub(super) fn special_content<'b>(
-    objects: &Odb,
+    objects: &dyn ObjectLookup,
     id: &oid,
     buffer: &'b mut Vec<u8>,
 ) -> SpecialContent<'b> {

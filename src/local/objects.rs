@@ -15,7 +15,7 @@ use crate::{
     Error, ErrorKind, ObjectFormat, ObjectId, Objects, PackRequest, Reason, Relation, SyncContext,
     TipKind, ancestry, connectivity,
     history::{
-        reachable_from_refs::ReachableFromRefs,
+        reachable_from_refs::{ReachableFromRefs, StoreHistory},
         store_commits::{PeeledTags, StoreCommits},
     },
     memory_plan::{ConnectivityMemory, ReadMemory},
@@ -82,10 +82,15 @@ impl LocalObjects {
         let detail = fault.detail.clone();
         let bad = HashMap::from_iter([(fault.object, Reason::Incomplete { detail })]);
         let objects = connectivity::Objects {
-            commits: self.commits(),
+            lookup: &self.odb,
+            shallow: &self.shallow,
+            largest_pack: None,
+            complete: &mut StoreHistory {
+                commits: self.commits(),
+                reachable: &mut known,
+            },
             arrived: None,
             bad: &bad,
-            verified: &mut known,
             met: &mut Vec::new(),
             memory: ConnectivityMemory::within(u64::MAX),
         };

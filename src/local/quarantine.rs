@@ -21,10 +21,11 @@ use crate::{
     Error, ErrorKind, Limits, ObjectFormat, ObjectId, Objects, Quarantine, Reason, RefUpdate,
     Relation, SyncContext, TipKind, Traffic, connectivity,
     files::sharing::Sharing,
-    history::reachable_from_refs::ReachableFromRefs,
+    history::reachable_from_refs::{ReachableFromRefs, StoreHistory},
     memory_plan::{ConnectivityMemory, MemoryPlan},
     object_id::to_gix,
     ref_store::{config::object_format, ref_transaction},
+    stored_packs::self_contained::SelfContainedPack,
 };
 
 /// The most attempts to find objects that a concurrent `git repack` moves.
@@ -116,8 +117,11 @@ impl LocalQuarantine {
         }
         let is_complete = match last.pack.outside() {
             Some(outside) => {
-                let commits = &mut self.view.commits();
-                connectivity::are_complete(outside, commits, &mut self.verified, run)?
+                let complete = &mut StoreHistory {
+                    commits: self.view.commits(),
+                    reachable: &mut self.verified,
+                };
+                connectivity::are_complete(outside, &self.view.odb, complete, run)?
             }
             None => false,
         };
@@ -140,13 +144,18 @@ impl LocalQuarantine {
         });
         let none = HashMap::new();
         let objects = connectivity::Objects {
-            commits: self.view.commits(),
+            lookup: &self.view.odb,
+            shallow: self.view.shallow(),
+            largest_pack: Some(SelfContainedPack::new(&self.view.odb)),
+            complete: &mut StoreHistory {
+                commits: self.view.commits(),
+                reachable: &mut self.verified,
+            },
             arrived: last.map(|last| connectivity::Arrived {
                 index: &last.index,
                 kinds: &last.pack.kinds,
             }),
             bad: last.map_or(&none, |last| last.pack.faulty()),
-            verified: &mut self.verified,
             met: &mut self.unreferenced,
             memory: run.memory_plan().connectivity,
         };
@@ -359,10 +368,15 @@ impl Quarantine for LocalQuarantine {
 
     fn is_whole_behind(&mut self, haves: &[ObjectId], run: &SyncContext) -> Result<bool, Error> {
         let objects = connectivity::Objects {
-            commits: self.view.commits(),
+            lookup: &self.view.odb,
+            shallow: self.view.shallow(),
+            largest_pack: Some(SelfContainedPack::new(&self.view.odb)),
+            complete: &mut StoreHistory {
+                commits: self.view.commits(),
+                reachable: &mut ReachableFromRefs::new(HashSet::new()),
+            },
             arrived: None,
             bad: &HashMap::new(),
-            verified: &mut ReachableFromRefs::new(HashSet::new()),
             met: &mut Vec::new(),
             memory: ConnectivityMemory::within(run.limits().memory / 4),
         };

@@ -3,6 +3,7 @@
 pub(crate) mod commit;
 pub(crate) mod fsck;
 mod header_line;
+pub(crate) mod lookup;
 pub(crate) mod tag;
 pub(crate) mod tree_diff;
 pub(crate) mod tree_entries;

@@ -23,8 +23,8 @@ const EACH_WITH_EDGES: usize = 128;
 
 /// The largest pack of a store, and whether it is self-contained. To find out, the checksums of all entries
 /// are compared and all trees and commits read, once that pays off.
-#[derive(Default)]
-pub(crate) struct SelfContainedPack {
+pub(crate) struct SelfContainedPack<'a> {
+    odb: &'a Odb,
     packs: Option<StoredPacks>,
     was_read: bool,
     found: SelfContained,
@@ -49,7 +49,16 @@ pub(crate) struct ScanDemand {
     pub(crate) memory: usize,
 }
 
-impl SelfContainedPack {
+impl<'a> SelfContainedPack<'a> {
+    pub(crate) fn new(odb: &'a Odb) -> Self {
+        SelfContainedPack {
+            odb,
+            packs: None,
+            was_read: false,
+            found: SelfContained::default(),
+        }
+    }
+
     /// Bytes that are held since the pack was read.
     pub(crate) fn memory(&self) -> usize {
         let packs = self.packs.as_ref().filter(|_| self.was_read);
@@ -60,7 +69,6 @@ impl SelfContainedPack {
     pub(crate) fn kind(
         &mut self,
         id: &oid,
-        odb: &Odb,
         demand: ScanDemand,
         run: &SyncContext,
     ) -> Result<Option<Kind>, Error> {
@@ -69,7 +77,7 @@ impl SelfContainedPack {
         }
         let packs = match &mut self.packs {
             Some(packs) => packs,
-            none => none.insert(odb.open_packs()?),
+            none => none.insert(self.odb.open_packs()?),
         };
         let contents = demand.memory / 4;
         let left = demand.memory - contents;

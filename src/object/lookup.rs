@@ -1,0 +1,8 @@
+//! Reading objects by id, wherever an end keeps them.
+
+use gix::objs::{Exists, Find, FindHeader};
+
+/// A lookup of objects by id: whether an object exists, its kind and size, and its content.
+pub(crate) trait ObjectLookup: Exists + Find + FindHeader {}
+
+impl<T: Exists + Find + FindHeader> ObjectLookup for T {}
