@@ -1,7 +1,6 @@
 //! What a million refs cost, measured by the system in a process of its own.
 
 use super::raw::{ID, Raw, Request, announced, capabilities, head, packet};
-use super::remote;
 use super::support::{GitServer, ObjectFormat, Sandbox};
 use refsync::{
     ErrorKind, LocalStore, NetworkPolicy, Outcome, RefSource as _, Service, SmartHttp, SyncContext,
@@ -13,6 +12,8 @@ use std::io::{self, Write};
 use std::process::Command;
 
 const REFS: usize = 1_000_000;
+/// Of the listing that is one over its limit.
+const FEW: usize = 1_000;
 const MOST: u64 = 128 * 1024 * 1024;
 
 /// A whole run, whatever is listed.
@@ -32,7 +33,7 @@ fn a_million_refs_in_v2() {
             stream.write_all(head(request, "Connection: close\r\n").as_bytes())?;
             match request.is_listing() {
                 true => stream.write_all(&capabilities())?,
-                false => write_refs(&mut stream)?,
+                false => write_refs(request, &mut stream)?,
             }
             stream.flush()?;
             Err(io::ErrorKind::ConnectionAborted.into())
@@ -51,7 +52,7 @@ fn a_million_refs_in_v0() {
             stream.write_all(head(request, "").as_bytes())?;
             stream.write_all(&announced())?;
             stream.write_all(&packet(format!("{ID} HEAD\0side-band-64k\n")))?;
-            write_refs(&mut stream)?;
+            write_refs(request, &mut stream)?;
             stream.flush()?;
             Err(io::ErrorKind::ConnectionAborted.into())
         },
@@ -70,18 +71,23 @@ fn a_million_refs_for_a_push() {
             stream.write_all(&packet("# service=git-receive-pack\n"))?;
             stream.write_all(b"0000")?;
             stream.write_all(&packet(format!("{ID} .have\0report-status\n")))?;
-            write_refs(&mut stream)?;
+            write_refs(request, &mut stream)?;
             stream.flush()?;
             Err(io::ErrorKind::ConnectionAborted.into())
         },
     );
 }
 
-/// With names of 40 bytes, in no order.
-fn write_refs(stream: &mut impl Write) -> io::Result<()> {
+/// With names of 40 bytes, in no order. A repository of another name has fewer of them.
+fn write_refs(request: &Request, stream: &mut impl Write) -> io::Result<()> {
+    let count = match request.target().contains("few.git") {
+        true => FEW,
+        false => REFS,
+    };
     // HEAD is one of the million in v0.
-    for number in (1..REFS).map(|number| number * 7_919 % REFS) {
-        stream.write_all(&packet(format!("{ID} refs/heads/{number:029}\n")))?;
+    for number in (1..count).map(|number| number * 7_919 % REFS) {
+        // The length of a packet (gitprotocol-common): so many bytes are in every line.
+        writeln!(stream, "0056{ID} refs/heads/{number:029}")?;
     }
     stream.write_all(b"0000")
 }
@@ -94,7 +100,7 @@ fn measure(
 ) {
     if let Ok(url) = std::env::var(CHILD) {
         let run = SyncContext::new(&SyncOptions::default());
-        let list = remote(&url).list(service, &[], &run);
+        let list = quiet(&url).list(service, &[], &run);
         let list = list.expect("a list");
         assert!(list.iter().is_sorted_by(|a, b| a.name < b.name));
         let is_long = |name: &[u8]| name.len() == 40;
@@ -104,14 +110,21 @@ fn measure(
         assert!(peak <= MOST, "{peak} bytes");
 
         let mut options = SyncOptions::default();
-        options.limits.refs = REFS - 2;
-        let listed = remote(&url).list(service, &[], &SyncContext::new(&options));
+        options.limits.refs = FEW - 2;
+        let few = url.replace("repo.git", "few.git");
+        let listed = quiet(&few).list(service, &[], &SyncContext::new(&options));
         let err = listed.expect_err("one too many");
         assert_eq!(err.kind(), ErrorKind::BudgetExceeded);
         return;
     }
     let server = Raw::start(answer);
     in_a_child(test, &server.url());
+}
+
+/// Nobody listens to what this one logs: a dump of all that it receives.
+fn quiet(url: &str) -> SmartHttp {
+    let remote = SmartHttp::new(url).expect("a URL");
+    remote.with_network_policy(NetworkPolicy::any())
 }
 
 #[cfg(target_os = "linux")]
@@ -157,10 +170,7 @@ fn pull(test: &str, settings: &str, names: impl Iterator<Item = String>) {
     if let Ok(told) = std::env::var(CHILD) {
         let (url, path) = told.split_once(' ').expect("both ends");
         let store = LocalStore::open(path).expect("a repository");
-        // Nobody listens to what this one logs.
-        let remote = SmartHttp::new(url).expect("a URL");
-        let remote = remote.with_network_policy(NetworkPolicy::any());
-        let stats = refsync::sync(&remote, &store, &SyncOptions::default());
+        let stats = refsync::sync(&quiet(url), &store, &SyncOptions::default());
         let stats = stats.expect("a run");
         assert_eq!(stats.count(Outcome::is_updated), stats.refs.len());
         let peak = peak();

@@ -38,7 +38,7 @@ fn grow_faulty(repo: &Repo, branch: &str, tree: &str) {
         "--literally",
     ];
     let id = repo.git_with_input(&write, commit.as_bytes());
-    repo.set_ref(&format!("refs/heads/{branch}"), &id);
+    repo.write_ref(&format!("refs/heads/{branch}"), &format!("{id}\n"));
 }
 
 /// A tree with so many bytes that no other one has.
@@ -53,11 +53,9 @@ fn tree(pair: &Pair, name: &str, bytes: usize) -> String {
         .map(|at| char::from(noise.as_bytes()[at * step % noise.len()]))
         .collect();
     mixed.insert_str(0, name);
-    let files = [("noise", mixed.as_str())];
-    let commit = pair.source.commit("scratch", &[], name, &files, 1);
-    pair.source.delete_ref("refs/heads/scratch");
-    pair.source
-        .git(&["rev-parse", &format!("{commit}^{{tree}}")])
+    let blob = pair.source.write_object("blob", mixed.as_bytes());
+    let entry = format!("100644 blob {blob}\tnoise\n");
+    pair.source.git_with_input(&["mktree"], entry.as_bytes())
 }
 
 /// Forty branches that are refused, each with so many bytes of its own, and eight that are not, some
@@ -71,7 +69,8 @@ fn forty_bad_ones(bytes: usize, is_faulty: bool) -> (Pair, Vec<&'static str>) {
             true => grow_faulty(&pair.source, &name, &tree),
             false => {
                 let commit = pair.source.git(&["commit-tree", &tree, "-m", &name]);
-                pair.source.set_ref(&format!("refs/heads/{name}"), &commit);
+                let name = format!("refs/heads/{name}");
+                pair.source.write_ref(&name, &format!("{commit}\n"));
             }
         }
     }
