@@ -67,7 +67,7 @@ fn move_objects(
         OTHER_HAVES
     };
     let haves = quarantine.haves(&near, MAX_HAVES.min(near.len() + others), run)?;
-    Fetch::new(source, quarantine, planned, haves, options, run).all(wants, options)
+    Fetch::new(source, quarantine, planned, haves, options, run).all(wants)
 }
 
 /// The tips to request, each once, in the order of the refs.

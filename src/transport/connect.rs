@@ -19,7 +19,7 @@ use ureq::{
 
 use super::{
     NetworkPolicy, Origin,
-    background::{Slot, THREADS, Threads},
+    background::{THREADS, Threads},
     credentials::Authorization,
     deadline::Deadline,
     link::Link,
@@ -68,14 +68,11 @@ impl Dialer {
             return Err(forbidden(origin));
         }
         let (host, port) = (origin.host().to_owned(), origin.port());
-        let look_up = self.look_up.clone();
+        let resolver = self.look_up.clone();
         let doing = format!("looking up {}", origin.host());
-        let answer = self.in_background(&THREADS, deadline, ErrorKind::Dns, &doing, move || {
-            look_up(&host, port)
-        })?;
-        let mut addresses = answer.map_err(|err| {
-            Error::new(ErrorKind::Dns, format!("{doing} failed")).with_source(err)
-        })?;
+        let look_up = move || resolver(&host, port);
+        let mut addresses =
+            self.in_background(&THREADS, deadline, ErrorKind::Dns, &doing, look_up)?;
         if addresses.is_empty() {
             return Err(Error::new(
                 ErrorKind::Dns,
@@ -96,15 +93,9 @@ impl Dialer {
         deadline: Deadline,
     ) -> Result<Socket, Error> {
         let doing = format!("connecting to {origin}");
-        let connected =
-            self.in_background(&THREADS, deadline, ErrorKind::Connect, &doing, move || {
-                connect_to_any(&addresses, deadline)
-            })?;
-        connected
-            .and_then(|stream| Socket::new(stream, self.link.clone(), deadline))
-            .map_err(|err| {
-                Error::new(ErrorKind::Connect, format!("{doing} failed")).with_source(err)
-            })
+        let link = self.link.clone();
+        let connect = move || Socket::new(connect_to_any(&addresses, deadline)?, link, deadline);
+        self.in_background(&THREADS, deadline, ErrorKind::Connect, &doing, connect)
     }
 
     fn handshake(&self, origin: &Origin, socket: &mut Socket) -> Result<ClientConnection, Error> {
@@ -126,39 +117,29 @@ impl Dialer {
         }
     }
 
-    /// Waits until one more thread may run.
-    fn slot(
-        &self,
-        threads: &'static Threads,
-        deadline: Deadline,
-        kind: ErrorKind,
-        doing: &str,
-    ) -> Result<Slot, Error> {
-        loop {
-            self.link.run().check()?;
-            if let Some(slot) = threads.slot() {
-                return Ok(slot);
-            }
-            if deadline.is_over() {
-                let doing = format!("{doing}: all background threads are in use");
-                return Err(deadline.exceeded(kind, &doing));
-            }
-            thread::sleep(POLL);
-        }
-    }
-
-    /// Runs an operation that cannot be interrupted on a thread of its own. The thread is abandoned if the run is cancelled
-    /// or out of time.
+    /// Runs an operation that cannot be interrupted on a thread of its own, once one more thread may run. The thread is
+    /// abandoned if the run is cancelled or out of time.
     fn in_background<T: Send + 'static>(
         &self,
         threads: &'static Threads,
         deadline: Deadline,
         kind: ErrorKind,
         doing: &str,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
+        let failed = || Error::new(kind, format!("{doing} failed"));
+        let slot = loop {
+            self.link.run().check()?;
+            if let Some(slot) = threads.slot() {
+                break slot;
+            }
+            if deadline.is_over() {
+                let doing = format!("{doing}: all background threads are in use");
+                return Err(deadline.exceeded(kind, &doing));
+            }
+            thread::sleep(POLL);
+        };
         let (sender, receiver) = mpsc::sync_channel(1);
-        let slot = self.slot(threads, deadline, kind, doing)?;
         thread::Builder::new()
             .name("refsync-connect".into())
             .spawn(move || {
@@ -169,12 +150,10 @@ impl Dialer {
         loop {
             self.link.run().check()?;
             match receiver.recv_timeout(POLL) {
-                Ok(done) => return Ok(done),
+                Ok(done) => return done.map_err(|err| failed().with_source(err)),
                 Err(_) if deadline.is_over() => return Err(deadline.exceeded(kind, doing)),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    return Err(Error::new(kind, format!("{doing} failed")));
-                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(failed()),
             }
         }
     }

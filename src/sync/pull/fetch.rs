@@ -21,6 +21,7 @@ pub(super) struct Fetch<'a, 'p> {
     source: &'a dyn RefSource,
     quarantine: &'a mut dyn Quarantine,
     planned: &'a mut [PlannedRef<'p>],
+    options: &'a SyncOptions,
     run: &'a SyncContext,
     haves: Vec<ObjectId>,
     /// Whether thin packs are requested.
@@ -31,7 +32,6 @@ pub(super) struct Fetch<'a, 'p> {
     arrived: Vec<ObjectId>,
     /// Whether the quarantine has a pack that has to be kept or discarded before the next one.
     is_full: bool,
-    most_requests: usize,
     requests: usize,
     faulty_packs: usize,
     refusals: usize,
@@ -63,14 +63,14 @@ impl<'a, 'p> Fetch<'a, 'p> {
         quarantine: &'a mut dyn Quarantine,
         planned: &'a mut [PlannedRef<'p>],
         haves: Vec<ObjectId>,
-        options: &SyncOptions,
+        options: &'a SyncOptions,
         run: &'a SyncContext,
     ) -> Self {
         Fetch {
             source,
             quarantine,
             planned,
-            most_requests: options.max_pack_requests,
+            options,
             run,
             haves,
             thin: true,
@@ -86,8 +86,9 @@ impl<'a, 'p> Fetch<'a, 'p> {
     }
 
     /// Requests these tips, and rejects those that the source does not send.
-    pub(super) fn all(&mut self, wants: Vec<ObjectId>, options: &SyncOptions) -> Result<(), Error> {
-        let before = options
+    pub(super) fn all(&mut self, wants: Vec<ObjectId>) -> Result<(), Error> {
+        let before = self
+            .options
             .previous
             .as_ref()
             .map(SyncRunStats::unavailable_tips);
@@ -143,7 +144,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
         let Some(first) = &self.gave_up else {
             return true;
         };
-        self.requests < self.most_requests
+        self.requests < self.options.max_pack_requests
             && self.lost_bytes <= MOST_LOST_BYTES.max(first.bytes.saturating_mul(2))
     }
 

@@ -29,7 +29,7 @@ fn a_lookup_that_never_returns_is_left_behind_when_cancelled() {
     let err = dialer
         .in_background(&THREADS, day, ErrorKind::Dns, "looking up x", move || {
             flag.store(true, Ordering::Relaxed);
-            never.recv()
+            never.recv().map_err(io::Error::other)
         })
         .expect_err("cancelled");
     assert_eq!(err.kind(), ErrorKind::Cancelled);
@@ -44,7 +44,7 @@ fn a_lookup_that_never_returns_is_left_behind_at_the_deadline() {
             Deadline::after(Duration::ZERO),
             ErrorKind::Dns,
             "looking up x",
-            move || never.recv(),
+            move || never.recv().map_err(io::Error::other),
         )
         .expect_err("too late");
     assert_eq!(err.kind(), ErrorKind::Dns);
@@ -63,7 +63,7 @@ fn a_lookup_that_never_returns_is_left_behind_when_the_run_is_out_of_time() {
     let (_never_used, never) = channel::<()>();
     let day = Deadline::after(Duration::from_secs(86_400));
     let left = dialer.in_background(&THREADS, day, ErrorKind::Dns, "looking up x", move || {
-        never.recv()
+        never.recv().map_err(io::Error::other)
     });
     let err = left.expect_err("out of time");
     assert_eq!(err.to_string(), "more than 60ms (limit `total_time`)");
@@ -81,6 +81,7 @@ fn lookups_that_never_return_are_not_more_than_so_many() {
         dialer().in_background(&TWO, deadline, ErrorKind::Dns, "looking up x", move || {
             started.fetch_add(1, Ordering::SeqCst);
             ended.lock().expect("nobody has panicked").recv().ok();
+            Ok(())
         })
     };
     for _ in 0..5 {
