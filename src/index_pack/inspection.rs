@@ -9,17 +9,13 @@ use gix::{ObjectId, objs::Kind};
 
 use super::{
     locked,
-    references::{Depths, ReferenceCollector, References},
+    references::{DeltaBase, Depths, ReferenceCollector, References},
     tree_pairs::TreePairs,
 };
 use crate::{
     Error, ErrorKind, FsckMessage, FsckRules, Reason,
     connectivity::Outside,
-    object::{
-        fsck::{Fsck, FsckFinding, MAX_SPECIAL, Special, SpecialFile},
-        tree_diff::TreeFingerprint,
-    },
-    pack::delta_tree::Visited,
+    object::fsck::{Fsck, FsckFinding, MAX_SPECIAL, Special, SpecialFile},
 };
 
 /// The most faulty objects in a pack. Each has a text in memory.
@@ -104,34 +100,26 @@ impl Inspection<'_> {
         self.found.links.expect(objects);
     }
 
-    /// Inspects an object. `base` is the delta base that it was reconstructed from: a tree that differs from a sound
-    /// base in a few entries has only these checked.
+    /// Inspects an object. `base` is the delta base that it was reconstructed from, if that is in memory.
     pub(super) fn look_at(
         &mut self,
         kind: Kind,
         id: ObjectId,
         content: &[u8],
-        base: Option<Visited<'_, TreeFingerprint>>,
-    ) -> Result<TreeFingerprint, Error> {
-        let version = match (kind, &base) {
-            (Kind::Tree, Some(base)) => self.look_at_changes(&id, content, base),
-            _ => None,
-        };
-        if version.is_none() {
-            self.linker.note(kind, &id, content, base);
-            let fsck = &self.found.fsck;
-            if fsck.has_rules()
-                && let Err(finding) = fsck.object(kind, &id, content, &mut self.special)
-            {
-                let is_parsed = finding.message != FsckMessage::BadTree
-                    && fsck.can_be_parsed(kind, &id, content);
-                add(&mut self.faulty, finding, is_parsed)?;
-            } else if !fsck.can_be_parsed(kind, &id, content) {
-                add_unreadable(&mut self.faulty, kind, id)?;
-            }
+        base: Option<DeltaBase<'_>>,
+    ) -> Result<(), Error> {
+        self.linker.note(kind, &id, content, base);
+        let fsck = &self.found.fsck;
+        if fsck.has_rules()
+            && let Err(finding) = fsck.object(kind, &id, content, &mut self.special)
+        {
+            let is_parsed =
+                finding.message != FsckMessage::BadTree && fsck.can_be_parsed(kind, &id, content);
+            add(&mut self.faulty, finding, is_parsed)?;
+        } else if !fsck.can_be_parsed(kind, &id, content) {
+            add_unreadable(&mut self.faulty, kind, id)?;
         }
-        check_special(&self.special)?;
-        Ok(version.unwrap_or_default())
+        check_special(&self.special)
     }
 
     /// Records an object that is not inspected. Its references are unknown, so connectivity needs a walk.
@@ -139,22 +127,6 @@ impl Inspection<'_> {
         self.linker.stop();
         self.left_out.insert(id, reason);
         check_left_out(&self.left_out)
-    }
-
-    /// Inspects only the entries of a tree that its base lacks. `None` if the tree has to be inspected as a whole.
-    fn look_at_changes(
-        &mut self,
-        id: &ObjectId,
-        tree: &[u8],
-        base: &Visited<'_, TreeFingerprint>,
-    ) -> Option<TreeFingerprint> {
-        let fsck = &self.found.fsck;
-        let is_sound = || fsck.is_sound_tree(base.content);
-        let changed = base.note.changed(tree, base.content, id.kind(), is_sound)?;
-        self.linker.note_changed(id, &changed.entries);
-        let entries = changed.entries.iter().map(|(entry, _)| *entry);
-        let are_sound = !fsck.has_rules() || fsck.are_ids_sound(entries, &mut self.special);
-        are_sound.then_some(changed.fingerprint)
     }
 
     /// Merges the findings into those of the pack. Every inspection has to end with it.

@@ -118,7 +118,6 @@ impl IndexPack<'_> {
             path: &path,
             folder: self.folder,
             table: Table::new(hash, announced as usize),
-            arrived: announced,
             found: &found,
             spent: &spent,
             run,

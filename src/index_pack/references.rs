@@ -21,7 +21,7 @@ use gix::{
 
 use super::{
     locked,
-    tree_pairs::{Pairs, TreePairs},
+    tree_pairs::{Pair, TreePairs, prefix},
 };
 use crate::{
     Error,
@@ -29,10 +29,8 @@ use crate::{
     object::{
         commit::tree_and_parents,
         tag::tag_target,
-        tree_diff::TreeFingerprint,
-        tree_entries::{each_change, each_new, kind_of},
+        tree_entries::{each_new, kind_of},
     },
-    pack::delta_tree::Visited,
 };
 
 /// The depth of each object below the root trees of a pack.
@@ -188,8 +186,15 @@ impl References {
 /// references repeat recent ones.
 pub(super) struct ReferenceCollector<'a> {
     links: &'a References,
-    nesting: Pairs,
+    nesting: Vec<Pair>,
     recent: Vec<Option<(Kind, ObjectId)>>,
+}
+
+/// The object that an inspected object is a delta of.
+pub(super) struct DeltaBase<'a> {
+    pub(super) content: &'a [u8],
+    /// Whether the base is an entry of the same pack, whose references are recorded.
+    pub(super) is_inspected: bool,
 }
 
 /// The number of recent references, a power of two.
@@ -199,7 +204,7 @@ impl<'a> ReferenceCollector<'a> {
     pub(super) fn new(links: &'a References) -> Self {
         ReferenceCollector {
             links,
-            nesting: Pairs::default(),
+            nesting: Vec::new(),
             recent: Vec::new(),
         }
     }
@@ -209,49 +214,33 @@ impl<'a> ReferenceCollector<'a> {
         self.links.stop();
     }
 
-    /// Records the references of an object. Entries that a tree shares with its delta `base` were recorded with the
-    /// base, unless the base is the receiver's.
+    /// Records the references of an object. Entries that a tree shares with its delta base were recorded with the
+    /// base, if that was inspected.
     pub(super) fn note(
         &mut self,
         kind: Kind,
         id: &oid,
         content: &[u8],
-        base: Option<Visited<'_, TreeFingerprint>>,
+        base: Option<DeltaBase<'_>>,
     ) {
         if self.links.are_unknown() {
             return;
         }
-        let (is_noted, base) = match base {
-            Some(Visited { content, note }) => (!note.is_unknown(), content),
-            None => (false, &[][..]),
-        };
-        let noted = match kind {
-            Kind::Blob => Some(()),
-            Kind::Tree if is_noted => self.note_entries(id, content, base),
-            Kind::Tree => {
-                self.note_replaced(content, base, id.kind());
-                self.nesting.is_whole(id);
+        let noted = match (kind, base) {
+            (Kind::Blob, _) => Some(()),
+            (Kind::Tree, Some(base)) if base.is_inspected => {
+                self.note_entries(id, content, base.content)
+            }
+            (Kind::Tree, base) => {
+                self.note_replaced(content, base.map_or(&[], |base| base.content), id.kind());
                 self.note_entries(id, content, &[])
             }
-            Kind::Commit => self.note_commit(content, id.kind()),
-            Kind::Tag => self.note_tag(content, id.kind()),
+            (Kind::Commit, _) => self.note_commit(content, id.kind()),
+            (Kind::Tag, _) => self.note_tag(content, id.kind()),
         };
         // The object cannot be parsed: a walk finds the tips that need it.
         if noted.is_none() {
             self.links.stop();
-        }
-    }
-
-    /// Records the references of the entries of a tree that differ from its base. The references of the other
-    /// entries were recorded with the base.
-    pub(super) fn note_changed(&mut self, id: &oid, entries: &[(&[u8], &[u8])]) {
-        if self.links.are_unknown() {
-            return;
-        }
-        for (raw, before) in entries {
-            if self.note_entries(id, raw, before).is_none() {
-                self.links.stop();
-            }
         }
     }
 
@@ -267,28 +256,22 @@ impl<'a> ReferenceCollector<'a> {
     }
 
     fn note_entries(&mut self, id: &oid, tree: &[u8], base: &[u8]) -> Option<()> {
-        let noted = each_change(tree, base, id.kind(), |entry, before| {
-            if let Some(before) = before.filter(|before| before.mode.is_tree()) {
-                self.nesting.remove(id, before.oid);
-            }
-            let Some(entry) = entry else {
-                return;
-            };
+        let noted = each_new(tree, base, id.kind(), |entry, before| {
             if let Some(kind) = kind_of(&entry) {
                 self.need(kind, entry.oid);
             }
             if entry.mode.is_tree() {
-                self.nesting.add(id, entry.oid);
+                self.nesting.push([id, entry.oid].map(prefix));
             }
             self.add_replaced(before);
         });
-        self.nesting.hand_over_if_many(&self.links.nesting);
+        self.links.nesting.take_if_many(&mut self.nesting);
         noted
     }
 
     /// Hands over the remaining pairs. Every collector has to end with it.
     pub(super) fn finish(mut self) {
-        self.nesting.hand_over(&self.links.nesting);
+        self.links.nesting.take(&mut self.nesting);
     }
 
     fn note_replaced(&self, tree: &[u8], base: &[u8], format: HashKind) {

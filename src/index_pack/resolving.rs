@@ -17,12 +17,12 @@ use super::{
     inspection::{InspectedObject, Inspection},
     pack_reader::{collision, damaged},
     ref_deltas::RefDeltas,
+    references::DeltaBase,
     table::{Base, Table},
 };
 use crate::{
     Error, ErrorKind, SyncContext,
-    object::tree_diff::TreeFingerprint,
-    pack::delta_tree::{ContentMemory, DeltaTraversal, ObjectVisitor, Visited},
+    pack::delta_tree::{ContentMemory, DeltaTraversal, ObjectVisitor},
     scoped_workers::{cores, run_workers},
 };
 
@@ -34,8 +34,6 @@ pub(super) struct Pack<'a> {
     pub(super) path: &'a Path,
     pub(super) folder: &'a Path,
     pub(super) table: Table,
-    /// The number of entries that arrived. Entries after them are appended bases.
-    pub(super) arrived: u32,
     pub(super) found: &'a InspectedObject<'a>,
     pub(super) spent: &'a Budget<'a>,
     pub(super) run: &'a SyncContext,
@@ -100,10 +98,7 @@ impl Pack<'_> {
         ContentMemory::new(self.run.memory_plan().contents, descents)
     }
 
-    pub(super) fn descent<'r>(
-        &self,
-        room: &'r ContentMemory,
-    ) -> Result<DeltaTraversal<'r, TreeFingerprint>, Error> {
+    pub(super) fn descent<'r>(&self, room: &'r ContentMemory) -> Result<DeltaTraversal<'r>, Error> {
         DeltaTraversal::new(self.path, self.table.hash, room, self.folder)
             .map_err(|err| Error::io("reading the pack", err))
     }
@@ -129,8 +124,6 @@ impl Resolver<'_, '_> {
 impl ObjectVisitor for Resolver<'_, '_> {
     type Error = Error;
 
-    type Note = TreeFingerprint;
-
     fn place(&self, entry: u32) -> Range<u64> {
         self.pack.table.place(entry)
     }
@@ -140,32 +133,23 @@ impl ObjectVisitor for Resolver<'_, '_> {
         entry: u32,
         kind: Kind,
         content: &[u8],
-        base: Option<Visited<'_, TreeFingerprint>>,
-    ) -> Result<TreeFingerprint, Error> {
+        base: Option<&[u8]>,
+    ) -> Result<(), Error> {
         self.pack.run.check()?;
         if self.is_given_up.load(Relaxed) {
             return Err(Error::cancelled());
         }
         // Whole objects were inspected when they arrived, and bases of earlier windows with their window.
         if !self.is_to_be_resolved(entry) {
-            return Ok(match entry < self.pack.arrived {
-                true => TreeFingerprint::default(),
-                // An appended base was not inspected.
-                false => TreeFingerprint::unknown(),
-            });
+            return Ok(());
         }
         let table = &self.pack.table;
         let id = gix::objs::compute_hash(table.hash, kind, content).map_err(|_| collision())?;
         table.resolve(entry, kind, &id);
-        // The inspection of a tree records its difference from the base's entry (see `nesting`). A base named by id has
-        // no entry in the table, so such a tree is inspected as a whole.
-        let unknown = TreeFingerprint::unknown();
-        let base = base.map(|base| match table.base(entry) {
-            Base::Named => Visited {
-                note: &unknown,
-                ..base
-            },
-            Base::Entry(_) | Base::None => base,
+        // A base that is named by id may be the receiver's: nobody inspected that.
+        let base = base.map(|content| DeltaBase {
+            content,
+            is_inspected: table.base(entry) != Base::Named,
         });
         self.inspection.look_at(kind, id, content, base)
     }
@@ -214,7 +198,7 @@ impl ObjectVisitor for Resolver<'_, '_> {
         kind: Kind,
         size: u64,
         hasher: Hasher,
-    ) -> Result<TreeFingerprint, Error> {
+    ) -> Result<(), Error> {
         let excess = self.pack.spent.excess(kind, size);
         if let Some(excess) = excess.filter(|_| self.is_to_be_resolved(entry)) {
             let id = hasher.try_finalize().map_err(|_| collision())?;
@@ -222,8 +206,7 @@ impl ObjectVisitor for Resolver<'_, '_> {
             let reason = excess.reason(&id, kind, size);
             self.inspection.leave_out(id, reason)?;
         }
-        // An object over a limit is not inspected.
-        Ok(TreeFingerprint::unknown())
+        Ok(())
     }
 
     fn may_lead_on(&self, entry: u32) -> bool {

@@ -2,7 +2,7 @@
 //! [`nesting`](super::nesting).
 
 use std::sync::{
-    Mutex,
+    Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
@@ -17,19 +17,15 @@ pub(super) type Pair = [u64; 2];
 const MIN_PAIRS: usize = 1 << 14;
 const EACH: usize = 2;
 
+/// The number of pairs that a thread hands over at a time.
+const MANY: usize = 4096;
+
 /// The pairs of a pack, shared by the threads that inspect its trees.
 #[derive(Default)]
 pub(super) struct TreePairs {
-    pub(super) pairs: Mutex<Vec<Pairs>>,
+    pairs: Mutex<Vec<Vec<Pair>>>,
     count: AtomicUsize,
     most: AtomicUsize,
-}
-
-/// The pairs that one thread has found.
-#[derive(Default)]
-pub(super) struct Pairs {
-    pub(super) added: Vec<Pair>,
-    pub(super) removed: Vec<Pair>,
 }
 
 impl TreePairs {
@@ -45,41 +41,30 @@ impl TreePairs {
     pub(super) fn are_known(&self) -> bool {
         self.count.load(Relaxed) <= self.most.load(Relaxed)
     }
-}
 
-impl Pairs {
-    /// The number of pairs that are handed over at a time.
-    const MANY: usize = 4096;
-
-    /// Records a subtree of `tree` that its delta base lacks.
-    pub(super) fn add(&mut self, tree: &oid, below: &oid) {
-        self.added.push([tree, below].map(prefix));
-    }
-
-    pub(super) fn remove(&mut self, tree: &oid, below: &oid) {
-        self.removed.push([tree, below].map(prefix));
-    }
-
-    /// Records, as a pair of the tree with itself, that its pairs list all of its subtrees.
-    pub(super) fn is_whole(&mut self, tree: &oid) {
-        self.add(tree, tree);
-    }
-
-    pub(super) fn hand_over_if_many(&mut self, to: &TreePairs) {
-        if self.added.len() + self.removed.len() >= Self::MANY {
-            self.hand_over(to);
+    /// Takes over the pairs that one thread has found.
+    pub(super) fn take(&self, pairs: &mut Vec<Pair>) {
+        let mut pairs = std::mem::take(pairs);
+        self.count.fetch_add(pairs.len(), Relaxed);
+        if self.are_known() {
+            pairs.shrink_to_fit();
+            locked(&self.pairs).push(pairs);
         }
     }
 
-    pub(super) fn hand_over(&mut self, to: &TreePairs) {
-        let mut pairs = std::mem::take(self);
-        let count = pairs.added.len() + pairs.removed.len();
-        to.count.fetch_add(count, Relaxed);
-        if count > 0 && to.are_known() {
-            pairs.added.shrink_to_fit();
-            pairs.removed.shrink_to_fit();
-            locked(&to.pairs).push(pairs);
+    /// Does so if they are many.
+    pub(super) fn take_if_many(&self, pairs: &mut Vec<Pair>) {
+        if pairs.len() >= MANY {
+            self.take(pairs);
         }
+    }
+
+    pub(super) fn into_pairs(self) -> impl Iterator<Item = Pair> {
+        let pairs = self.pairs.into_inner();
+        pairs
+            .unwrap_or_else(PoisonError::into_inner)
+            .into_iter()
+            .flatten()
     }
 }
 

@@ -28,7 +28,6 @@ use super::{
 };
 use crate::{
     Error,
-    object::tree_diff::TreeFingerprint,
     pack::delta_tree::{ContentMemory, DeltaTraversal},
     scoped_workers::cores,
 };
@@ -210,7 +209,7 @@ impl Drop for AllHaveCome<'_, '_, '_> {
 struct Worker<'w, 'a, 's> {
     windows: &'w Windows<'a, 's>,
     /// Made for the first entry: they open the pack's file.
-    tools: Option<(DeltaTraversal<'w, TreeFingerprint>, Inspection<'a>)>,
+    tools: Option<(DeltaTraversal<'w>, Inspection<'a>)>,
 }
 
 impl<'w, 'a, 's> Worker<'w, 'a, 's> {

@@ -5,5 +5,4 @@ pub(crate) mod fsck;
 mod header_line;
 pub(crate) mod lookup;
 pub(crate) mod tag;
-pub(crate) mod tree_diff;
 pub(crate) mod tree_entries;

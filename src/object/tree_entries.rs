@@ -40,20 +40,11 @@ impl<'a> Entries<'a> {
 
     /// Moves up to the entry with the name of `sought`, and past it.
     pub(crate) fn advance_to(&mut self, sought: &EntryRef<'_>) -> Option<EntryRef<'a>> {
-        self.advance(sought, |_| {})
-    }
-
-    /// [`advance_to`](Self::advance_to), with each entry that is passed on the way given to `pass`.
-    fn advance(
-        &mut self,
-        sought: &EntryRef<'_>,
-        mut pass: impl FnMut(EntryRef<'a>),
-    ) -> Option<EntryRef<'a>> {
         loop {
             let before = self.rest;
             let next = decode(self.next_raw()?, self.format)?;
             match next.cmp(sought) {
-                Ordering::Less => pass(next),
+                Ordering::Less => {}
                 Ordering::Equal => return Some(next),
                 Ordering::Greater => {
                     self.rest = before;
@@ -73,20 +64,6 @@ pub(crate) fn each_new<'a, 'b>(
     format: gix::hash::Kind,
     mut take: impl FnMut(EntryRef<'a>, Option<EntryRef<'b>>),
 ) -> Option<()> {
-    each_change(tree, base, format, |entry, before| {
-        if let Some(entry) = entry {
-            take(entry, before);
-        }
-    })
-}
-
-/// [`each_new`], and a call with no new entry for each entry of `base` whose name `tree` lacks.
-pub(crate) fn each_change<'a, 'b>(
-    tree: &'a [u8],
-    base: &'b [u8],
-    format: gix::hash::Kind,
-    mut take: impl FnMut(Option<EntryRef<'a>>, Option<EntryRef<'b>>),
-) -> Option<()> {
     let mut base = Entries { rest: base, format };
     let mut entries = Entries { rest: tree, format };
     // Invariant: the next `same` bytes of both rests are equal.
@@ -99,14 +76,11 @@ pub(crate) fn each_change<'a, 'b>(
             continue;
         }
         let entry = decode(raw, format).filter(|entry| is_readable(raw, entry))?;
-        let before = base.advance(&entry, |passed| take(None, Some(passed)));
+        let before = base.advance_to(&entry);
         if !before.is_some_and(|before| before.oid == entry.oid && before.mode == entry.mode) {
-            take(Some(entry), before);
+            take(entry, before);
         }
         same = common_prefix(entries.rest, base.rest);
-    }
-    while let Some(passed) = base.next_raw().and_then(|raw| decode(raw, format)) {
-        take(None, Some(passed));
     }
     Some(())
 }
@@ -133,7 +107,7 @@ pub(crate) fn decode(raw: &[u8], format: gix::hash::Kind) -> Option<EntryRef<'_>
 }
 
 /// Length of the longest common prefix.
-pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     const STEP: usize = 512;
     let steps = a.chunks_exact(STEP).zip(b.chunks_exact(STEP));
     let same = STEP * steps.take_while(|(a, b)| a == b).count();

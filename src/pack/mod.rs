@@ -7,3 +7,4 @@ pub(crate) mod delta_search;
 pub(crate) mod delta_tree;
 pub(crate) mod entry_header;
 pub(crate) mod name_hash;
+pub(crate) mod tree_depths;

@@ -11,7 +11,7 @@ use gix::{hash::Hasher, objs::Kind};
 use super::pack_scan::PackScan;
 use crate::{
     Error, SyncContext,
-    pack::delta_tree::{ContentMemory, DeltaTraversal, Deltas, NO_BASE, ObjectVisitor, Visited},
+    pack::delta_tree::{ContentMemory, DeltaTraversal, Deltas, NO_BASE, ObjectVisitor},
     scoped_workers::{cores, run_workers},
 };
 
@@ -26,16 +26,13 @@ pub(crate) struct DeltaChains<'a> {
 
 /// A visitor of the objects of a pack.
 pub(crate) trait ChainVisitor {
-    /// The data kept for an object while its deltas are visited.
-    type Kept;
-
     /// Visits one object. `base` is the object that the content was made from, if that is in memory.
     fn visit(
         &mut self,
         pack_pos: u32,
         content: &[u8],
-        base: Option<Visited<'_, Self::Kept>>,
-    ) -> Result<Self::Kept, ChainError>;
+        base: Option<&[u8]>,
+    ) -> Result<(), ChainError>;
 }
 
 /// The reason why a walk did not visit all objects.
@@ -105,8 +102,6 @@ struct VisitorAdapter<'a, V> {
 impl<V: ChainVisitor> ObjectVisitor for VisitorAdapter<'_, V> {
     type Error = ChainError;
 
-    type Note = V::Kept;
-
     fn place(&self, entry: u32) -> Range<u64> {
         self.chains.scan.range(entry)
     }
@@ -116,8 +111,8 @@ impl<V: ChainVisitor> ObjectVisitor for VisitorAdapter<'_, V> {
         entry: u32,
         _kind: Kind,
         content: &[u8],
-        base: Option<Visited<'_, V::Kept>>,
-    ) -> Result<V::Kept, ChainError> {
+        base: Option<&[u8]>,
+    ) -> Result<(), ChainError> {
         self.chains.run.check().map_err(ChainError::Stopped)?;
         self.visitor.visit(entry, content, base)
     }
@@ -144,7 +139,7 @@ impl<V: ChainVisitor> ObjectVisitor for VisitorAdapter<'_, V> {
         _kind: Kind,
         _size: u64,
         _hasher: Hasher,
-    ) -> Result<V::Kept, ChainError> {
+    ) -> Result<(), ChainError> {
         Err(ChainError::Unreadable)
     }
 

@@ -11,9 +11,7 @@ use super::{
     tree_graph::{MANY_COMMITS, TreeGraph, TreeGraphMemory, is_worth_it},
 };
 use crate::{
-    Error, Phase, SyncContext,
-    object::commit::tree_and_parents,
-    pack::delta_tree::{Deltas, Visited},
+    Error, Phase, SyncContext, object::commit::tree_and_parents, pack::delta_tree::Deltas,
 };
 
 /// Memory for each object of the pack in bytes: without the edges of trees, and with the usual number of
@@ -172,13 +170,11 @@ struct CommitChecker<'a> {
 }
 
 impl ChainVisitor for CommitChecker<'_> {
-    type Kept = ();
-
     fn visit(
         &mut self,
         _entry: u32,
         content: &[u8],
-        _base: Option<Visited<'_, ()>>,
+        _base: Option<&[u8]>,
     ) -> Result<(), ChainError> {
         self.parents.clear();
         let format = self.rev_index.index.object_hash();

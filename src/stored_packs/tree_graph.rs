@@ -23,14 +23,8 @@ use super::{
 };
 use crate::{
     Error, Phase, SyncContext,
-    object::{
-        tree_diff::TreeFingerprint,
-        tree_entries::{each_new, kind_of},
-    },
-    pack::{
-        delta_tree::{Deltas, NO_BASE, Visited},
-        name_hash::name_hash,
-    },
+    object::tree_entries::{each_new, kind_of},
+    pack::{delta_tree::Deltas, name_hash::name_hash, tree_depths::tree_depths},
 };
 
 /// Memory for reading the trees of a pack, in bytes.
@@ -155,58 +149,22 @@ impl TreeGraph {
         let all_are_read = (0..)
             .zip(&self.kinds)
             .all(|(pack_pos, kind)| *kind != Some(Kind::Tree) || self.of(pack_pos).is_some());
-        Ok(all_are_read && edges.all(is_in_pack) && self.nest_at_most(levels, run)?)
-    }
-
-    /// Whether trees are nested at most `levels` deep. A tree's subtrees are among its base's and its own, so
-    /// the tree goes no deeper than its base or one level above its own subtrees.
-    fn nest_at_most(&self, levels: u16, run: &SyncContext) -> Result<bool, Error> {
-        const NEW: u16 = 0;
-        const ENTERED: u16 = u16::MAX;
-        let mut heights = vec![NEW; self.kinds.len()];
-        let mut path = Vec::new();
-        for (pack_pos, kind) in (0..).zip(&self.kinds) {
-            if *kind == Some(Kind::Tree) {
-                path.push(pack_pos);
-            }
-            while let Some(tree) = path.last().copied() {
-                run.check()?;
-                let entered = std::mem::replace(&mut heights[tree as usize], ENTERED);
-                if entered != NEW && entered != ENTERED {
-                    heights[tree as usize] = entered;
-                    path.pop();
-                    continue;
-                }
-                let base = self.bases[tree as usize];
-                let base = (base != NO_BASE).then_some((base, 0));
-                let mut height = 1;
-                let before = path.len();
-                for (below, step) in self.trees_in(tree).map(|tree| (tree, 1)).chain(base) {
-                    match heights[below as usize] {
-                        NEW => path.push(below),
-                        // A cycle by way of a base. It may not be one of trees, as a tree need not have what
-                        // its base has; the answer errs on the safe side.
-                        ENTERED => return Ok(false),
-                        known => height = height.max(known + step),
-                    }
-                }
-                if height > levels {
-                    return Ok(false);
-                }
-                if path.len() == before {
-                    heights[tree as usize] = height;
-                    path.pop();
-                }
-            }
+        if !all_are_read || !edges.all(is_in_pack) {
+            return Ok(false);
         }
-        Ok(true)
+        let depths = tree_depths(&self.bases, || self.subtrees(), run)?;
+        Ok(depths.is_some_and(|depths| depths.iter().all(|depth| *depth < levels)))
     }
 
-    fn trees_in(&self, tree: u32) -> impl Iterator<Item = u32> {
-        let edges = self.of(tree).map_or(&[][..], |(_, edges)| edges);
-        edges.iter().filter_map(|edge| match (edge.kind, edge.to) {
-            (Kind::Tree, EdgeTarget::InPack(pack_pos)) => Some(pack_pos),
-            _ => None,
+    /// Each tree with each subtree of it that its base lacks.
+    fn subtrees(&self) -> impl Iterator<Item = [u32; 2]> {
+        let trees = (0..self.bases.len() as u32).filter_map(|tree| Some((tree, self.of(tree)?.1)));
+        trees.flat_map(|(tree, edges)| {
+            let subtrees = edges.iter().filter(|edge| edge.kind == Kind::Tree);
+            subtrees.filter_map(move |edge| match edge.to {
+                EdgeTarget::InPack(below) => Some([tree, below]),
+                EdgeTarget::Outside(_) => None,
+            })
         })
     }
 }
@@ -248,38 +206,20 @@ impl EdgeCollector<'_> {
 }
 
 impl ChainVisitor for EdgeCollector<'_> {
-    type Kept = TreeFingerprint;
-
-    fn visit(
-        &mut self,
-        entry: u32,
-        content: &[u8],
-        base: Option<Visited<'_, TreeFingerprint>>,
-    ) -> Result<TreeFingerprint, ChainError> {
+    fn visit(&mut self, entry: u32, content: &[u8], base: Option<&[u8]>) -> Result<(), ChainError> {
         let count = self.count.fetch_add(1, Relaxed) as u64;
         if count.is_multiple_of(1024) {
             self.run.advance(self.phase, count, None);
         }
         let first = self.found.edges.len() as u32;
         let first_outside = self.found.outside.len();
-        // Without its base in memory nobody knows which entries of a delta are new.
-        let is_known = base.is_some() || self.scan.is_whole(entry);
         let format = self.scan.rev_index.index.object_hash();
-        let changed = base.as_ref().and_then(|base| {
-            // If the base is unsound, so is the whole tree at the root of its chain: that one has no edges in
-            // the graph, and every user of it or its deltas meets the fault there or reads the tree in full.
-            let is_sound = || true;
-            base.note.changed(content, base.content, format, is_sound)
-        });
-        let base = base.map_or(&[][..], |base| base.content);
-        let mut add = |entry: EntryRef<'_>, _: Option<_>| self.add(&entry);
-        let read = match &changed {
-            Some(changed) => {
-                let mut entries = changed.entries.iter();
-                entries.try_for_each(|(raw, _)| each_new(raw, &[], format, &mut add))
-            }
-            None if is_known => each_new(content, base, format, add),
-            None => None,
+        let read = match base {
+            // Without its base in memory nobody knows which entries of a delta are new.
+            None if !self.scan.is_whole(entry) => None,
+            base => each_new(content, base.unwrap_or_default(), format, |entry, _| {
+                self.add(&entry);
+            }),
         };
         let outside = self.found.outside.len() - first_outside;
         let more = self.found.edges.len() - first as usize + outside * EDGES_OF_OUTSIDE;
@@ -291,6 +231,6 @@ impl ChainVisitor for EdgeCollector<'_> {
             let edges = first..self.found.edges.len() as u32;
             let _ = self.read[entry as usize].set((self.list, edges));
         }
-        Ok(changed.map_or_else(TreeFingerprint::default, |changed| changed.fingerprint))
+        Ok(())
     }
 }

@@ -152,7 +152,6 @@ fn early(entries: &Entries, window: u64, piece: usize) -> Early {
         path: &path,
         folder: folder.path(),
         table: Table::new(HashKind::Sha1, arrival.count() as usize),
-        arrived: arrival.count(),
         found: &found,
         spent: &spent,
         run: &run,

@@ -26,7 +26,7 @@ use crate::{
     FsckLevel, FsckMessage, FsckRules,
     object::{commit::tree_and_parents, tag::tag_target},
 };
-use report::{AnyError, FirstError, Report};
+use report::{FirstError, Report};
 
 /// `ATTR_MAX_FILE_SIZE` in git's `attr.h`, in bytes.
 const MAX_ATTRIBUTES: usize = 100 * 1024 * 1024;
@@ -110,26 +110,6 @@ impl<'a> Fsck<'a> {
 
     fn rejects_bad_trees(&self) -> bool {
         self.rules.level(FsckMessage::BadTree) == FsckLevel::Error
-    }
-
-    /// Whether a tree has no fault, the skip list not applied.
-    pub(crate) fn is_sound_tree(&self, data: &[u8]) -> bool {
-        let mut report = AnyError::new(self.rules);
-        if self.has_rules() {
-            self.check(Kind::Tree, data, &mut Special::default(), &mut report);
-        }
-        report.is_sound()
-            && (self.rejects_bad_trees() || tree::can_be_parsed(data, self.hash.len_in_bytes()))
-    }
-
-    /// Whether a sound tree is still sound with other ids in these entries. `false` if the whole tree has to be checked
-    /// again.
-    pub(crate) fn are_ids_sound<'e>(
-        &self,
-        entries: impl Iterator<Item = &'e [u8]>,
-        special: &mut Special,
-    ) -> bool {
-        tree::are_ids_sound(entries, self.hash.len_in_bytes(), special)
     }
 
     fn check(&self, kind: Kind, data: &[u8], special: &mut Special, report: &mut impl Report) {

@@ -86,35 +86,6 @@ impl Report for FirstError<'_> {
     }
 }
 
-/// Whether there is an error at all, in whichever object.
-pub(super) struct AnyError<'a> {
-    rules: &'a FsckRules,
-    is_found: bool,
-}
-
-impl<'a> AnyError<'a> {
-    pub(super) fn new(rules: &'a FsckRules) -> Self {
-        AnyError {
-            rules,
-            is_found: false,
-        }
-    }
-
-    pub(super) fn is_sound(&self) -> bool {
-        !self.is_found
-    }
-}
-
-impl Report for AnyError<'_> {
-    fn report(&mut self, message: FsckMessage, _: fmt::Arguments<'_>) -> ControlFlow<()> {
-        if self.rules.level(message) != FsckLevel::Error {
-            return ControlFlow::Continue(());
-        }
-        self.is_found = true;
-        ControlFlow::Break(())
-    }
-}
-
 /// The most of somebody else's bytes that is shown.
 const MAX_SHOWN: usize = 200;
 

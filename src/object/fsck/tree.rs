@@ -1,6 +1,6 @@
 //! `fsck_tree()` of git's `fsck.c`, in one pass and without an allocation for a tree as git writes it.
 
-use std::{cmp::Ordering, fmt, ops::ControlFlow};
+use std::cmp::Ordering;
 
 use super::{
     FsckMessage::{self, *},
@@ -107,36 +107,6 @@ pub(super) fn can_be_parsed(data: &[u8], id_len: usize) -> bool {
         }
     }
     true
-}
-
-/// Whether entries that have got other ids, in a tree with nothing wrong otherwise, are all right by
-/// themselves. What git reads the files of goes to `special`.
-pub(super) fn are_ids_sound<'e>(
-    mut entries: impl Iterator<Item = &'e [u8]>,
-    id_len: usize,
-    special: &mut Special,
-) -> bool {
-    entries.all(|raw| {
-        let Some(entry) = decode(raw, 0, id_len) else {
-            return false;
-        };
-        let id = &raw[entry.name_end + 1..];
-        if entry.is_odd {
-            let name = &raw[entry.name..entry.name_end];
-            let traits = &mut Traits::default();
-            look_closer(name, entry.mode, id, traits, special, &mut Known);
-        }
-        id.iter().any(|byte| *byte != 0)
-    })
-}
-
-/// For what was reported of another version already.
-struct Known;
-
-impl Report for Known {
-    fn report(&mut self, _: FsckMessage, _: fmt::Arguments<'_>) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
 }
 
 impl Traits {

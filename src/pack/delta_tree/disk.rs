@@ -130,7 +130,7 @@ impl Oversized {
         self,
         made: io::Result<()>,
         work: &mut W,
-    ) -> Result<(Option<Content>, W::Note), W::Error> {
+    ) -> Result<Option<Content>, W::Error> {
         if let Err(err) = made {
             return Err(match self.failure {
                 Some(own) => work.failed(own),
@@ -138,7 +138,7 @@ impl Oversized {
             });
         }
         let (size, file) = (self.size, self.file);
-        let note = work.oversized(self.entry, self.kind, size, self.hasher)?;
-        Ok((file.map(|file| Content::OnDisk { file, size }), note))
+        work.oversized(self.entry, self.kind, size, self.hasher)?;
+        Ok(file.map(|file| Content::OnDisk { file, size }))
     }
 }

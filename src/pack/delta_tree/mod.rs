@@ -32,11 +32,11 @@ use entry_reader::{EntryReader, not_as_it_was};
 use interruptible::Interruptible;
 pub(crate) use memory::ContentMemory;
 use memory::Permit;
-pub(crate) use visitor::{ObjectVisitor, Visited};
+pub(crate) use visitor::ObjectVisitor;
 pub(crate) use zlib::{Inflater, Inflating};
 
 /// A traversal of the delta trees of one pack, one tree at a time.
-pub(crate) struct DeltaTraversal<'a, N> {
+pub(crate) struct DeltaTraversal<'a> {
     entries: EntryReader,
     hash: gix::hash::Kind,
     room: &'a ContentMemory,
@@ -44,7 +44,7 @@ pub(crate) struct DeltaTraversal<'a, N> {
     /// A base that was read back from disk.
     base: Vec<u8>,
     /// The path: entries that still have deltas to reconstruct, from the root down.
-    way: Vec<Waiting<N>>,
+    way: Vec<Waiting>,
     /// The remaining deltas of all entries on the path, in the order of the path.
     deltas: Vec<u32>,
     in_memory: usize,
@@ -52,11 +52,10 @@ pub(crate) struct DeltaTraversal<'a, N> {
     spare: Vec<Vec<u8>>,
 }
 
-struct Waiting<N> {
+struct Waiting {
     kind: Kind,
     depth: u32,
     content: Content,
-    note: N,
     /// The start of the entry's deltas in [`DeltaTraversal::deltas`].
     first: usize,
 }
@@ -66,35 +65,32 @@ const MAX_SPARE: usize = 4;
 const MAX_SPARE_SIZE: usize = 1024 * 1024;
 
 /// An object that was just visited, with the permit if it is a large one.
-struct Reconstructed<'a, N> {
+struct Reconstructed<'a> {
     kind: Kind,
     /// `None` for an object over a size limit that has no deltas.
     content: Option<Content>,
-    note: N,
     permit: Option<Permit<'a>>,
 }
 
-impl<'a, N> Reconstructed<'a, N> {
-    fn in_memory(kind: Kind, content: Vec<u8>, note: N, permit: Option<Permit<'a>>) -> Self {
+impl<'a> Reconstructed<'a> {
+    fn in_memory(kind: Kind, content: Vec<u8>, permit: Option<Permit<'a>>) -> Self {
         Reconstructed {
             kind,
             content: Some(Content::InMemory(content)),
-            note,
             permit,
         }
     }
 
-    fn on_disk(kind: Kind, (content, note): (Option<Content>, N)) -> Self {
+    fn on_disk(kind: Kind, content: Option<Content>) -> Self {
         Reconstructed {
             kind,
             content,
-            note,
             permit: None,
         }
     }
 }
 
-impl<'a, N> DeltaTraversal<'a, N> {
+impl<'a> DeltaTraversal<'a> {
     /// Opens the file `pack`. Contents beyond the memory are written to unnamed files in `folder`.
     pub(crate) fn new(
         pack: &Path,
@@ -119,7 +115,7 @@ impl<'a, N> DeltaTraversal<'a, N> {
     /// Visits the whole object `root` and all direct and indirect deltas of it.
     pub(crate) fn descend<W>(&mut self, root: u32, work: &mut W) -> Result<(), W::Error>
     where
-        W: ObjectVisitor<Note = N>,
+        W: ObjectVisitor,
     {
         self.begin();
         let whole = self.whole(root, work)?;
@@ -135,12 +131,12 @@ impl<'a, N> DeltaTraversal<'a, N> {
         work: &mut W,
     ) -> Result<(), W::Error>
     where
-        W: ObjectVisitor<Note = N>,
+        W: ObjectVisitor,
     {
         self.begin();
         let permit = self.room.permit_for(content.len() as u64);
-        let note = work.visit(root, kind, &content, None)?;
-        let whole = Reconstructed::in_memory(kind, content, note, permit);
+        work.visit(root, kind, &content, None)?;
+        let whole = Reconstructed::in_memory(kind, content, permit);
         self.go_down(root, whole, work)
     }
 
@@ -153,11 +149,11 @@ impl<'a, N> DeltaTraversal<'a, N> {
     fn go_down<W>(
         &mut self,
         root: u32,
-        whole: Reconstructed<'a, N>,
+        whole: Reconstructed<'a>,
         work: &mut W,
     ) -> Result<(), W::Error>
     where
-        W: ObjectVisitor<Note = N>,
+        W: ObjectVisitor,
     {
         self.enter(root, 0, whole, work)?;
         while let Some(base) = self.way.pop() {
@@ -176,18 +172,18 @@ impl<'a, N> DeltaTraversal<'a, N> {
         Ok(())
     }
 
-    fn whole<W: ObjectVisitor<Note = N>>(
+    fn whole<W: ObjectVisitor>(
         &mut self,
         entry: u32,
         work: &mut W,
-    ) -> Result<Reconstructed<'a, N>, W::Error> {
+    ) -> Result<Reconstructed<'a>, W::Error> {
         let unreadable = |work: &W, err| work.unreadable(entry, err);
         let mut content = self.spare.pop().unwrap_or_default();
         if let Some(kind) = work.whole(entry, &mut content) {
             // Contents that the visitor has kept are small: they need no permit.
             work.allows(entry, kind, content.len() as u64, 0)?;
-            let note = work.visit(entry, kind, &content, None)?;
-            return Ok(Reconstructed::in_memory(kind, content, note, None));
+            work.visit(entry, kind, &content, None)?;
+            return Ok(Reconstructed::in_memory(kind, content, None));
         }
         let place = work.place(entry);
         let header = self.entries.header(&place);
@@ -201,18 +197,18 @@ impl<'a, N> DeltaTraversal<'a, N> {
         let permit = self.room.permit_for(size);
         let read = self.entries.inflate(&header, &place, &mut content);
         read.map_err(|err| unreadable(work, err))?;
-        let note = work.visit(entry, kind, &content, None)?;
-        Ok(Reconstructed::in_memory(kind, content, note, permit))
+        work.visit(entry, kind, &content, None)?;
+        Ok(Reconstructed::in_memory(kind, content, permit))
     }
 
     /// Hashes a whole object over a size limit as a stream, and writes it to disk if it may have deltas.
-    fn oversized_whole<W: ObjectVisitor<Note = N>>(
+    fn oversized_whole<W: ObjectVisitor>(
         &mut self,
         entry: u32,
         kind: Kind,
         header: &data::Entry,
         work: &mut W,
-    ) -> Result<Reconstructed<'a, N>, W::Error> {
+    ) -> Result<Reconstructed<'a>, W::Error> {
         let (size, place) = (header.decompressed_size, work.place(entry));
         let mut whole = Oversized::begin(entry, kind, size, (self.hash, &mut self.disk), work)?;
         let mut read = || {
@@ -231,12 +227,12 @@ impl<'a, N> DeltaTraversal<'a, N> {
         Ok(Reconstructed::on_disk(kind, whole.end(read, work)?))
     }
 
-    fn made<W: ObjectVisitor<Note = N>>(
+    fn made<W: ObjectVisitor>(
         &mut self,
         entry: u32,
-        base: &Waiting<N>,
+        base: &Waiting,
         work: &mut W,
-    ) -> Result<Reconstructed<'a, N>, W::Error> {
+    ) -> Result<Reconstructed<'a>, W::Error> {
         let unreadable = |work: &W, err| work.unreadable(entry, err);
         let place = work.place(entry);
         let large_one = self
@@ -301,12 +297,8 @@ impl<'a, N> DeltaTraversal<'a, N> {
         };
         applied.map_err(|err| unreadable(work, err))?;
         drop(from);
-        let visited = base_content.map(|content| Visited {
-            content,
-            note: &base.note,
-        });
-        let note = work.visit(entry, kind, &content, visited)?;
-        Ok(Reconstructed::in_memory(kind, content, note, permit))
+        work.visit(entry, kind, &content, base_content)?;
+        Ok(Reconstructed::in_memory(kind, content, permit))
     }
 
     /// Reads the delta of an entry into [`DeltaTraversal::delta`]. For a large delta it returns the header instead, and
@@ -329,17 +321,16 @@ impl<'a, N> DeltaTraversal<'a, N> {
     }
 
     /// Puts an object with deltas on the path; drops the content of an object without.
-    fn enter<W: ObjectVisitor<Note = N>>(
+    fn enter<W: ObjectVisitor>(
         &mut self,
         entry: u32,
         depth: u32,
-        made: Reconstructed<'a, N>,
+        made: Reconstructed<'a>,
         work: &mut W,
     ) -> Result<(), W::Error> {
         let Reconstructed {
             kind,
             content,
-            note,
             permit: _permit,
         } = made;
         let first = self.deltas.len();
@@ -361,7 +352,6 @@ impl<'a, N> DeltaTraversal<'a, N> {
             kind,
             depth,
             content,
-            note,
             first,
         });
         Ok(())

@@ -8,9 +8,6 @@ use gix::{hash::Hasher, objs::Kind};
 pub(crate) trait ObjectVisitor {
     type Error;
 
-    /// The visitor's data about an object, kept while deltas of the object remain.
-    type Note;
-
     /// The range of bytes of an entry in the pack, its header included.
     fn place(&self, entry: u32) -> Range<u64>;
 
@@ -20,8 +17,8 @@ pub(crate) trait ObjectVisitor {
         entry: u32,
         kind: Kind,
         content: &[u8],
-        base: Option<Visited<'_, Self::Note>>,
-    ) -> Result<Self::Note, Self::Error>;
+        base: Option<&[u8]>,
+    ) -> Result<(), Self::Error>;
 
     /// Appends the deltas of a visited entry, the one with the largest subtree first: it is reconstructed last.
     fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Self::Error>;
@@ -55,7 +52,7 @@ pub(crate) trait ObjectVisitor {
         kind: Kind,
         size: u64,
         hasher: Hasher,
-    ) -> Result<Self::Note, Self::Error>;
+    ) -> Result<(), Self::Error>;
 
     /// Whether an entry may have deltas, as far as that is known before its id is.
     fn may_lead_on(&self, entry: u32) -> bool;
@@ -75,10 +72,4 @@ pub(crate) trait ObjectVisitor {
 
     /// The error for a failure of the local disk.
     fn failed(&self, err: io::Error) -> Self::Error;
-}
-
-/// The base of an object, which was visited before it.
-pub(crate) struct Visited<'a, N> {
-    pub(crate) content: &'a [u8],
-    pub(crate) note: &'a N,
 }

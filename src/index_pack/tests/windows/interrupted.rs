@@ -63,7 +63,6 @@ fn what_breaks_off_is_not_worked_on_any_longer() {
         path: &path,
         folder: folder.path(),
         table: Table::new(HashKind::Sha1, arrival.count() as usize),
-        arrived: arrival.count(),
         found: &found,
         spent: &spent,
         run: &run,
