@@ -8,17 +8,17 @@ use std::{
 
 use gix::{ObjectId, objs::Kind, oid};
 
-use super::{table::Table, tree_pairs::prefix};
-use crate::{Error, ErrorKind};
+use super::table::Table;
+use crate::{
+    Error, ErrorKind,
+    pack::fan_out::{FanOut, prefix},
+};
 
 /// The entries of a pack sorted by object id, with a prefix table for lookups.
 pub(super) struct ById<'a> {
     table: &'a Table,
     entries: Vec<u32>,
-    /// The start in `entries` of each run of ids with the same first bits.
-    starts: Vec<u32>,
-    /// The right shift of an id's first 64 bits that leaves these bits.
-    shift: u32,
+    fan_out: FanOut,
 }
 
 impl<'a> ById<'a> {
@@ -31,41 +31,28 @@ impl<'a> ById<'a> {
             let ids = || table.id(*a_entry).cmp(&table.id(*b_entry));
             a.cmp(b).then_with(ids)
         });
-        // About four entries for each start.
-        let bits = (table.len() / 4).checked_ilog2().unwrap_or(0).clamp(1, 20);
-        let shift = u64::BITS - bits;
-        let mut starts = vec![0; (1 << bits) + 1];
-        for (prefix, _) in &entries {
-            starts[(prefix >> shift) as usize + 1] += 1;
-        }
-        for at in 1..starts.len() {
-            starts[at] += starts[at - 1];
-        }
+        let prefix_at = |at: u32| entries[at as usize].0;
+        let fan_out = FanOut::of(table.len(), prefix_at);
         ById {
             table,
             entries: entries.into_iter().map(|(_, entry)| entry).collect(),
-            starts,
-            shift,
+            fan_out,
         }
     }
 
     /// The kind of an object among the first `arrived` entries: appended bases are not found.
     pub(super) fn kind_of(&self, id: &oid, arrived: u32) -> Option<Kind> {
-        let at = (prefix(id) >> self.shift) as usize;
-        let alike = self.starts[at] as usize..self.starts[at + 1] as usize;
-        let alike = &self.entries[alike];
-        let found = alike.binary_search_by(|entry| self.table.id(*entry).as_ref().cmp(id));
-        let entry = alike[found.ok()?];
+        let entry_at = |at: u32| self.entries[at as usize];
+        let compare = |at| self.table.id(entry_at(at)).as_ref().cmp(id);
+        let entry = entry_at(self.fan_out.find(prefix(id), compare)?);
         (entry < arrived).then(|| self.table.kind(entry))?
     }
 
     /// An entry whose id has this [`prefix()`]; any of them if there are several.
     pub(super) fn find_prefix(&self, prefix: u64) -> Option<u32> {
-        let at = (prefix >> self.shift) as usize;
-        let alike = self.starts[at] as usize..self.starts[at + 1] as usize;
-        let alike = &self.entries[alike];
-        let found = alike.binary_search_by_key(&prefix, |entry| self.table.id_prefix(*entry));
-        found.ok().map(|at| alike[at])
+        let entry_at = |at: u32| self.entries[at as usize];
+        let compare = |at| self.table.id_prefix(entry_at(at)).cmp(&prefix);
+        self.fan_out.find(prefix, compare).map(entry_at)
     }
 
     /// Whether two entries have ids with the same [`prefix()`].

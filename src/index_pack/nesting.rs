@@ -12,12 +12,12 @@ use gix::{ObjectId, objs::Kind};
 use super::{
     indexing::ById,
     table::{Base, Table},
-    tree_pairs::{TreePairs, prefix},
+    tree_pairs::TreePairs,
 };
 use crate::{
     Error, SyncContext,
     connectivity::MAX_LEVELS,
-    pack::{delta_tree::NO_BASE, tree_depths::tree_depths},
+    pack::{delta_tree::NO_BASE, fan_out::prefix, tree_depths::tree_depths},
 };
 
 /// A bound of the depth of each tree in `needed`, which are outside the pack, below the root trees of the pack. `None` if the

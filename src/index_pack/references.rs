@@ -21,7 +21,7 @@ use gix::{
 
 use super::{
     locked,
-    tree_pairs::{Pair, TreePairs, prefix},
+    tree_pairs::{Pair, TreePairs},
 };
 use crate::{
     Error,
@@ -31,6 +31,7 @@ use crate::{
         tag::tag_target,
         tree_entries::{each_new, kind_of},
     },
+    pack::fan_out::prefix,
 };
 
 /// The depth of each object below the root trees of a pack.

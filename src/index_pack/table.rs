@@ -173,7 +173,7 @@ impl Table {
         id
     }
 
-    /// See [`prefix()`](super::tree_pairs::prefix).
+    /// See [`prefix()`](crate::pack::fan_out::prefix).
     pub(super) fn id_prefix(&self, entry: u32) -> u64 {
         let [high, low] = [0, 1].map(|word| self.id_words(entry)[word].load(Relaxed));
         u64::from(high) << u32::BITS | u64::from(low)

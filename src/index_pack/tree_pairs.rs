@@ -6,11 +6,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use gix::oid;
-
 use super::locked;
 
-/// The [prefixes](prefix) of a tree's id and of a subtree's id.
+/// The [prefixes](crate::pack::fan_out::prefix) of a tree's id and of a subtree's id.
 pub(super) type Pair = [u64; 2];
 
 /// The number of pairs that are recorded in any pack; each object of the pack adds [`EACH`].
@@ -66,11 +64,4 @@ impl TreePairs {
             .into_iter()
             .flatten()
     }
-}
-
-/// The first 64 bits of an id.
-pub(super) fn prefix(id: &oid) -> u64 {
-    id.as_bytes()
-        .first_chunk()
-        .map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

@@ -6,5 +6,6 @@ pub(crate) mod delta_encode;
 pub(crate) mod delta_search;
 pub(crate) mod delta_tree;
 pub(crate) mod entry_header;
+pub(crate) mod fan_out;
 pub(crate) mod name_hash;
 pub(crate) mod tree_depths;

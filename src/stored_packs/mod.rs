@@ -2,13 +2,11 @@
 //! as deltas.
 
 pub(crate) mod delta_chains;
-mod fan_out;
 pub(crate) mod loose_objects;
 pub(crate) mod odb;
 mod open_files;
 pub(crate) mod pack_location;
 pub(crate) mod pack_scan;
-mod read_ahead;
 pub(crate) mod rev_index;
 pub(crate) mod self_contained;
 mod stored_pack;
@@ -25,21 +23,21 @@ use gix::{hash::Kind as HashKind, oid};
 use gix_pack::data;
 
 use self::{
-    fan_out::FanOut,
     open_files::OpenFiles,
     pack_location::{PackLocation, StoredEncoding},
     pack_scan::PackScan,
-    read_ahead::ReadAhead,
     rev_index::RevIndex,
     stored_pack::StoredPack,
 };
-use crate::{Error, SyncContext};
+use crate::{
+    Error, SyncContext,
+    pack::fan_out::{FanOut, prefix},
+};
 
 /// The packs of a store and of its alternates.
 pub(crate) struct StoredPacks {
     packs: Vec<StoredPack>,
     open: RefCell<OpenFiles>,
-    ahead: RefCell<ReadAhead>,
 }
 
 /// The largest header that an entry can have: a size of 64 bits and the longest id.
@@ -66,7 +64,8 @@ impl StoredPacks {
             for path in indices(&folder.join("pack"))? {
                 match StoredPack::open(&path, hash) {
                     Ok((pack, file)) => {
-                        open.add(packs.len() as u32, file);
+                        open.add(packs.len() as u32, file)
+                            .map_err(|err| Error::io("reading a pack", err))?;
                         packs.push(pack);
                     }
                     Err(err) => {
@@ -78,7 +77,6 @@ impl StoredPacks {
         Ok(StoredPacks {
             packs,
             open: open.into(),
-            ahead: RefCell::default(),
         })
     }
 
@@ -116,9 +114,9 @@ impl StoredPacks {
             return Ok(None);
         };
         pack.scanned.get_or_init(|| scanned);
-        let id_at = |entry| pack.index.oid_at_index(entry);
+        let prefix_at = |entry| prefix(pack.index.oid_at_index(entry));
         let count = pack.index.num_objects();
-        pack.fan_out.get_or_init(|| FanOut::of(count, id_at));
+        pack.fan_out.get_or_init(|| FanOut::of(count, prefix_at));
         Ok(self.scanned())
     }
 
@@ -212,12 +210,9 @@ impl StoredPacks {
     pub(crate) fn copy(&self, rest: &mut EntryBytes, to: &mut Vec<u8>) -> io::Result<bool> {
         if rest.ahead.is_empty() {
             let size = CHUNK.min(rest.bytes.end.saturating_sub(rest.bytes.start));
-            let StoredPack { path, end, .. } = &self.packs[rest.pack as usize];
-            let piece = rest.bytes.start..rest.bytes.start + size;
+            let path = &self.packs[rest.pack as usize].path;
             let mut open = self.open.borrow_mut();
-            let file = open.get(rest.pack, path)?;
-            let mut ahead = self.ahead.borrow_mut();
-            ahead.read(rest.pack, file, *end, piece, to)?;
+            open.read(rest.pack, path, rest.bytes.start, size as usize, to)?;
             rest.bytes.start += size;
         } else {
             to.append(&mut rest.ahead);

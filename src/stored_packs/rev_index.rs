@@ -6,7 +6,7 @@
 use gix::{ObjectId, oid};
 use gix_pack::{data, index};
 
-use super::fan_out::FanOut;
+use crate::pack::fan_out::{FanOut, prefix};
 
 /// The pack positions of a pack's entries.
 #[derive(Clone, Copy)]
@@ -43,7 +43,7 @@ impl RevIndex<'_> {
     /// The pack position of an object.
     pub(crate) fn find(&self, id: &oid) -> Option<u32> {
         let index_pos = match self.fan_out {
-            Some(fan_out) => fan_out.find(id, |entry| self.index.oid_at_index(entry)),
+            Some(fan_out) => fan_out.find(prefix(id), |at| self.index.oid_at_index(at).cmp(id)),
             None => self.index.lookup(id),
         };
         Some(self.pack_positions[index_pos? as usize])

@@ -11,12 +11,11 @@ use gix::{ObjectId, hash::Kind as HashKind};
 use gix_pack::{data, index};
 
 use super::{
-    fan_out::FanOut,
     pack_location::{PackLocation, StoredEncoding},
     pack_scan::{IndexedEntry, ScannedEntry, scan_entries},
     rev_index::{self, RevIndex},
 };
-use crate::SyncContext;
+use crate::{SyncContext, pack::fan_out::FanOut};
 
 /// Limits of a `.bitmap` file, which is read as a whole. Git's own history takes 6 bytes for each object.
 const MAX_BITMAPS: u64 = 64 * 1024;

@@ -11,37 +11,41 @@ use gix::oid;
 /// Number of entries for each prefix, about.
 const ENTRIES: u32 = 4;
 
+/// The most bits of the prefixes.
+const MAX_BITS: u32 = 22;
+
 /// The fan-out table of some sorted ids.
 pub(crate) struct FanOut {
-    /// Length of the prefixes.
-    bits: u32,
+    /// The right shift of an id's first 64 bits that leaves the table's prefix.
+    shift: u32,
     /// The first entry of each prefix, and the number of all entries.
     starts: Vec<u32>,
 }
 
 impl FanOut {
-    /// The table of `count` ids. If they are not sorted, some will not be found.
-    pub(crate) fn of<'a>(count: u32, id_at: impl Fn(u32) -> &'a oid) -> Self {
-        let bits = (count / ENTRIES).max(1).ilog2().clamp(8, 24);
+    /// The table of `count` ids, by their [`prefix()`]. If they are not sorted, some will not be found.
+    pub(crate) fn of(count: u32, prefix_at: impl Fn(u32) -> u64) -> Self {
+        let bits = (count / ENTRIES).max(2).ilog2().min(MAX_BITS);
+        let shift = u64::BITS - bits;
         let mut starts = vec![0; (1 << bits) + 1];
         for at in 0..count {
-            starts[prefix(id_at(at), bits) + 1] += 1;
+            starts[(prefix_at(at) >> shift) as usize + 1] += 1;
         }
         let mut before = 0;
         for start in &mut starts {
             before += *start;
             *start = before;
         }
-        FanOut { bits, starts }
+        FanOut { shift, starts }
     }
 
-    /// The position of `id` among the same ids.
-    pub(crate) fn find<'a>(&self, id: &oid, id_at: impl Fn(u32) -> &'a oid) -> Option<u32> {
-        let prefix = prefix(id, self.bits);
-        let (mut start, mut end) = (self.starts[prefix], self.starts[prefix + 1]);
+    /// The position of an id with this [`prefix()`], where `compare` compares the id at a position with it.
+    pub(crate) fn find(&self, prefix: u64, compare: impl Fn(u32) -> Ordering) -> Option<u32> {
+        let at = (prefix >> self.shift) as usize;
+        let (mut start, mut end) = (self.starts[at], self.starts[at + 1]);
         while start < end {
             let middle = start + (end - start) / 2;
-            match id_at(middle).cmp(id) {
+            match compare(middle) {
                 Ordering::Less => start = middle + 1,
                 Ordering::Equal => return Some(middle),
                 Ordering::Greater => end = middle,
@@ -51,10 +55,11 @@ impl FanOut {
     }
 }
 
-/// The prefix of an id.
-fn prefix(id: &oid, bits: u32) -> usize {
-    let (first, _) = id.as_bytes().split_first_chunk().expect("20 bytes");
-    (u32::from_be_bytes(*first) >> (32 - bits)) as usize
+/// The first 64 bits of an id.
+pub(crate) fn prefix(id: &oid) -> u64 {
+    id.as_bytes()
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]
@@ -77,13 +82,13 @@ mod tests {
         proptest!(ProptestConfig::with_cases(32), |(all in ids, step in 1..4_usize)| {
             let (known, others): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(|(at, _)| at % step == 0);
             let known: Vec<_> = known.into_iter().map(|(_, id)| *id).collect();
-            let id_at = |at: u32| -> &oid { &known[at as usize] };
-            let fan_out = FanOut::of(known.len() as u32, id_at);
+            let fan_out = FanOut::of(known.len() as u32, |at| prefix(&known[at as usize]));
+            let find = |id: &oid| fan_out.find(prefix(id), |at| known[at as usize].as_ref().cmp(id));
             for (at, id) in (0..).zip(&known) {
-                prop_assert_eq!(fan_out.find(id, id_at), Some(at));
+                prop_assert_eq!(find(id), Some(at));
             }
             for (_, id) in others {
-                prop_assert_eq!(fan_out.find(id, id_at), None);
+                prop_assert_eq!(find(id), None);
             }
         });
     }
