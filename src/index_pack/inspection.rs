@@ -15,7 +15,10 @@ use super::{
 use crate::{
     Error, ErrorKind, FsckMessage, FsckRules, Reason,
     connectivity::Outside,
-    object::fsck::{Fsck, FsckFinding, MAX_SPECIAL, Special, SpecialFile},
+    object::{
+        fsck::{Fsck, FsckFinding, MAX_SPECIAL, Special, SpecialFile},
+        tree_entries::changed_ids,
+    },
 };
 
 /// The most faulty objects in a pack. Each has a text in memory.
@@ -100,26 +103,39 @@ impl Inspection<'_> {
         self.found.links.expect(objects);
     }
 
-    /// Inspects an object. `base` is the delta base that it was reconstructed from, if that is in memory.
+    /// Inspects an object; whether nothing is wrong with it. `base` is the delta base that it was reconstructed from, if
+    /// that is in memory: a tree that differs from a sound one in a few ids has only these checked.
     pub(super) fn look_at(
         &mut self,
         kind: Kind,
         id: ObjectId,
         content: &[u8],
         base: Option<DeltaBase<'_>>,
-    ) -> Result<(), Error> {
-        self.linker.note(kind, &id, content, base);
+    ) -> Result<bool, Error> {
         let fsck = &self.found.fsck;
+        if kind == Kind::Tree
+            && let Some(base) = base.as_ref().filter(|base| base.is_sound)
+            && let Some(changed) = changed_ids(content, base.content, id.kind())
+            && fsck.are_ids_sound(changed.iter().map(|(entry, _)| *entry))
+        {
+            self.linker.note_changed(&id, &changed);
+            return Ok(true);
+        }
+        self.linker.note(kind, &id, content, base);
+        let mut is_sound = !fsck.skips(&id);
         if fsck.has_rules()
             && let Err(finding) = fsck.object(kind, &id, content, &mut self.special)
         {
+            is_sound = false;
             let is_parsed =
                 finding.message != FsckMessage::BadTree && fsck.can_be_parsed(kind, &id, content);
             add(&mut self.faulty, finding, is_parsed)?;
         } else if !fsck.can_be_parsed(kind, &id, content) {
+            is_sound = false;
             add_unreadable(&mut self.faulty, kind, id)?;
         }
-        check_special(&self.special)
+        check_special(&self.special)?;
+        Ok(is_sound)
     }
 
     /// Records an object that is not inspected. Its references are unknown, so connectivity needs a walk.

@@ -291,7 +291,7 @@ impl Entries<'_, '_, '_> {
         })?;
         let id = hasher.try_finalize().map_err(|_| collision())?;
         match excess {
-            None => self.inspection.look_at(kind, id, &self.content, None)?,
+            None => drop(self.inspection.look_at(kind, id, &self.content, None)?),
             Some(excess) => {
                 let reason = excess.reason(&id, kind, size);
                 self.inspection.leave_out(id, reason)?;

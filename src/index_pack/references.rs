@@ -196,6 +196,8 @@ pub(super) struct DeltaBase<'a> {
     pub(super) content: &'a [u8],
     /// Whether the base is an entry of the same pack, whose references are recorded.
     pub(super) is_inspected: bool,
+    /// Whether nothing is wrong with the base. `false` if that is unknown.
+    pub(super) is_sound: bool,
 }
 
 /// The number of recent references, a power of two.
@@ -242,6 +244,18 @@ impl<'a> ReferenceCollector<'a> {
         // The object cannot be parsed: a walk finds the tips that need it.
         if noted.is_none() {
             self.links.stop();
+        }
+    }
+
+    /// Records the references of entries of a tree that are in place of others of its base.
+    pub(super) fn note_changed(&mut self, id: &oid, changed: &[(&[u8], &[u8])]) {
+        if self.links.are_unknown() {
+            return;
+        }
+        for (entry, before) in changed {
+            if self.note_entries(id, entry, before).is_none() {
+                self.links.stop();
+            }
         }
     }
 

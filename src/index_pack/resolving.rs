@@ -147,11 +147,16 @@ impl ObjectVisitor for Resolver<'_, '_> {
         let id = gix::objs::compute_hash(table.hash, kind, content).map_err(|_| collision())?;
         table.resolve(entry, kind, &id);
         // A base that is named by id may be the receiver's: nobody inspected that.
+        let base_entry = table.base(entry);
         let base = base.map(|content| DeltaBase {
             content,
-            is_inspected: table.base(entry) != Base::Named,
+            is_inspected: base_entry != Base::Named,
+            is_sound: matches!(base_entry, Base::Entry(base) if table.is_sound(base)),
         });
-        self.inspection.look_at(kind, id, content, base)
+        if self.inspection.look_at(kind, id, content, base)? {
+            table.mark_sound(entry);
+        }
+        Ok(())
     }
 
     /// The deltas of an entry. A pack with an object twice and a delta that names it by id is refused: which of the

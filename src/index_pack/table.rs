@@ -41,6 +41,9 @@ pub(super) enum Base {
 }
 
 /// These numbers are no entries: at 40 bytes each, no table has so many.
+/// Marks, beside its kind, an object in which the inspection found nothing wrong.
+const SOUND: u8 = 1 << 7;
+
 const WHOLE: u32 = NO_BASE;
 const NAMED: u32 = NO_BASE - 1;
 
@@ -156,12 +159,21 @@ impl Table {
 
     /// The kind of the entry's object; `None` while the entry is not resolved.
     pub(super) fn kind(&self, entry: u32) -> Option<Kind> {
-        match self.kinds[entry as usize].load(Relaxed).checked_sub(1)? {
+        match (self.kinds[entry as usize].load(Relaxed) & !SOUND).checked_sub(1)? {
             kind if kind == Kind::Tree as u8 => Some(Kind::Tree),
             kind if kind == Kind::Blob as u8 => Some(Kind::Blob),
             kind if kind == Kind::Commit as u8 => Some(Kind::Commit),
             _ => Some(Kind::Tag),
         }
+    }
+
+    pub(super) fn mark_sound(&self, entry: u32) {
+        self.kinds[entry as usize].fetch_or(SOUND, Relaxed);
+    }
+
+    /// Whether the object of an entry was marked by now.
+    pub(super) fn is_sound(&self, entry: u32) -> bool {
+        self.kinds[entry as usize].load(Relaxed) & SOUND != 0
     }
 
     pub(super) fn id(&self, entry: u32) -> ObjectId {

@@ -85,6 +85,47 @@ pub(crate) fn each_new<'a, 'b>(
     Some(())
 }
 
+/// The bytes of an entry, and those of the entry in its place in another version of the tree.
+type ChangedEntry<'a> = (&'a [u8], &'a [u8]);
+
+/// Limit of changed ids: `MIN_CHANGED`, and one more for each `SIZE_PER_CHANGED` bytes of the tree. The list of them
+/// takes memory that no budget counts.
+const MIN_CHANGED: usize = 64;
+const SIZE_PER_CHANGED: usize = 256;
+
+/// The entries of a tree that differ from those of `base` in their ids. `None` if the trees differ in anything else,
+/// or in more entries than the limit.
+pub(crate) fn changed_ids<'a>(
+    tree: &'a [u8],
+    base: &'a [u8],
+    format: gix::hash::Kind,
+) -> Option<Vec<ChangedEntry<'a>>> {
+    if tree.len() != base.len() {
+        return None;
+    }
+    let limit = MIN_CHANGED + tree.len() / SIZE_PER_CHANGED;
+    let mut changed = Vec::new();
+    let mut at = 0;
+    // Invariant: the trees are equal up to `same`, but for the changed entries before `at`.
+    let mut same = common_prefix(tree, base);
+    while same < tree.len() {
+        let rest = &base[at..];
+        let raw = Entries { rest, format }.next_raw()?;
+        let end = at + raw.len();
+        if end > same {
+            let entry = &tree[at..end];
+            let head = raw.len() - format.len_in_bytes();
+            if entry[..head] != raw[..head] || changed.len() == limit {
+                return None;
+            }
+            changed.push((entry, raw));
+            same = end + common_prefix(&tree[end..], &base[end..]);
+        }
+        at = end;
+    }
+    Some(changed)
+}
+
 /// The kind of the object that an entry names. `None` for a submodule, whose commit is in another
 /// repository.
 pub(crate) fn kind_of(entry: &EntryRef<'_>) -> Option<Kind> {
@@ -163,6 +204,72 @@ mod tests {
             let decoded = decode(&raw, gix::hash::Kind::Sha1);
             let found = decoded.is_some_and(|entry| is_readable(&raw, &entry));
             assert_eq!(found, readable, "{}", entry.as_bstr());
+        }
+    }
+
+    const SHA1: gix::hash::Kind = gix::hash::Kind::Sha1;
+
+    /// Entries by their names' lengths and ids.
+    fn files(entries: &[(usize, u8)]) -> Vec<u8> {
+        let entry = |(name, id): &(usize, u8)| {
+            let name = vec![b'a' + *name as u8 % 26; *name];
+            [&b"100644 "[..], &name, &[0], &[*id; 20]].concat()
+        };
+        entries.iter().flat_map(entry).collect()
+    }
+
+    #[test]
+    fn changed_ids_are_found_and_nothing_else_is_taken_for_them() {
+        use proptest::prelude::*;
+        let entries = || prop::collection::vec((1..40_usize, 0..3_u8), 0..60);
+        proptest!(|(old in entries(), ids in prop::collection::vec(0..3_u8, 100), broken: prop::sample::Index)| {
+            let ids = |(at, (name, id)): (usize, &(usize, u8))| (*name, if ids[at] == 0 { 2 - id } else { *id });
+            let new: Vec<_> = old.iter().enumerate().map(ids).collect();
+            let (base, content) = (files(&old), files(&new));
+            let differ = old.iter().zip(&new).filter(|(old, new)| old != new);
+            let expected: Vec<_> = differ.map(|(old, new)| (files(&[*new]), files(&[*old]))).collect();
+            let found = changed_ids(&content, &base, SHA1).expect("a version");
+            let found = found.into_iter().map(|(new, old)| (new.to_vec(), old.to_vec()));
+            prop_assert_eq!(found.collect::<Vec<_>>(), expected);
+
+            // Another byte of a mode or a name makes it another tree.
+            if !content.is_empty() {
+                let mut other = content.clone();
+                let at = broken.index(other.len());
+                other[at] ^= 0x80;
+                let mut end = 0;
+                let is_in_id = new.iter().any(|entry| {
+                    end += files(&[*entry]).len();
+                    (end - 20..end).contains(&at)
+                });
+                prop_assert_eq!(changed_ids(&other, &base, SHA1).is_some(), is_in_id);
+            }
+        });
+    }
+
+    #[test]
+    fn trees_of_other_lengths_or_that_are_cut_off_are_no_versions() {
+        let base = files(&[(1, 1), (2, 2)]);
+        assert_eq!(changed_ids(&files(&[(1, 1)]), &base, SHA1), None);
+        let (tree, cut) = (&files(&[(1, 1), (2, 3)])[1..], &base[..base.len() - 1]);
+        assert_eq!(changed_ids(tree, cut, SHA1), None);
+        assert_eq!(changed_ids(b"", b"", SHA1), Some(Vec::new()));
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_may_have_changed() {
+        for (count, changes, is_version) in [
+            (64, 64, true),
+            (80, 80, false),
+            (5000, 600, true),
+            (5000, 1000, false),
+        ] {
+            let old: Vec<_> = (0..count).map(|_| (3, 1)).collect();
+            let new = (0..count).map(|at| (3, 1 + u8::from(at < changes)));
+            let new: Vec<_> = new.collect();
+            let (new, old) = (files(&new), files(&old));
+            let found = changed_ids(&new, &old, SHA1);
+            assert_eq!(found.is_some(), is_version, "{changes} of {count}");
         }
     }
 }

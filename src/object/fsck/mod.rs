@@ -112,6 +112,17 @@ impl<'a> Fsck<'a> {
         self.rules.level(FsckMessage::BadTree) == FsckLevel::Error
     }
 
+    /// Whether the verdict on an object is about the skip list rather than about its content.
+    pub(crate) fn skips(&self, id: &oid) -> bool {
+        self.rules.skips(id)
+    }
+
+    /// Whether these entries, which replace others of the same names in a sound tree, leave it sound. `false` if that
+    /// takes a look at the whole tree.
+    pub(crate) fn are_ids_sound<'e>(&self, entries: impl Iterator<Item = &'e [u8]>) -> bool {
+        tree::are_ids_sound(entries, self.hash.len_in_bytes())
+    }
+
     fn check(&self, kind: Kind, data: &[u8], special: &mut Special, report: &mut impl Report) {
         let id_len = self.hash.len_in_bytes();
         let _ = match kind {

@@ -109,6 +109,17 @@ pub(super) fn can_be_parsed(data: &[u8], id_len: usize) -> bool {
     true
 }
 
+/// Whether no id is null, and no name is one of those that need more than a glance.
+pub(super) fn are_ids_sound<'e>(
+    mut entries: impl Iterator<Item = &'e [u8]>,
+    id_len: usize,
+) -> bool {
+    entries.all(|raw| {
+        let entry = decode(raw, 0, id_len).filter(|entry| !entry.is_odd);
+        entry.is_some_and(|entry| raw[entry.name_end + 1..].iter().any(|byte| *byte != 0))
+    })
+}
+
 impl Traits {
     /// In git's order.
     fn report(&self, report: &mut impl Report) {
