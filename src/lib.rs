@@ -76,10 +76,9 @@
 //! error has [`stats`](Error::stats) that say otherwise.
 //!
 //! # Types of other crates
-//! The public API has [`BStr`] and [`BString`] of bstr 1, for names that need not be UTF-8, and the cryptography
-//! provider of rustls 0.23, which an application hands over as it has it (`SmartHttp::with_crypto_provider`). The
-//! features add the traits of serde 1, and conversions of [`ObjectId`] from and to gix 0.90. No other crate's new
-//! major version concerns callers.
+//! The public API contains [`BStr`] and [`BString`] of bstr 1, for names that need not be UTF-8, and the cryptography
+//! provider of rustls 0.23 (`SmartHttp::with_crypto_provider`). The features add the traits of serde 1, and
+//! conversions between [`ObjectId`] and the one of gix 0.90. New major versions of other crates do not affect callers.
 
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]

@@ -1,43 +1,42 @@
-//! The shares of [`Limits::memory`]: every part of a run that holds memory takes its limit from here.
+//! [`MemoryPlan`]: the shares of [`Limits::memory`], from which each part of a run takes its limit.
 
 use crate::Limits;
 
-/// The shares of [`Limits::memory`], in bytes. Those that are held at the same time add up to no more than all
-/// of it.
+/// The shares of [`Limits::memory`], in bytes. The shares that are used at the same time add up to at most the whole.
 ///
 /// | phase | 32nds | for | held by |
 /// |---|---|---|---|
-/// | receiving | 20 | the entries of the pack, and what is made of their table | `index_pack/{table,references,tree_pairs}` |
-/// | | 1 | inflated entries that wait for their delta, and whatever the entries leave free | `index_pack/inflated_cache` |
-/// | | 7 | contents that deltas are applied to; or the deltas of a base that completes a thin pack | `pack/delta_tree`, `local/quarantine` |
-/// | | 2 | references that lead out of the pack; they are held until it is published | `index_pack/references`, `connectivity/outside` |
-/// | | 1 | delta bases for reading what completes a thin pack | `local/quarantine` |
+/// | receiving | 20 | the table of the pack's entries, and data derived from it | `index_pack/{table,references,tree_pairs}` |
+/// | | 1 | inflated entries, which may also use the rest of the table's share | `index_pack/inflated_cache` |
+/// | | 7 | contents while deltas are applied; or the delta chain of a base that completes a thin pack | `pack/delta_tree`, `local/quarantine` |
+/// | | 2 | references to objects outside the pack, until it is published | `index_pack/references`, `connectivity/outside` |
+/// | | 1 | delta bases for reading the bases of a thin pack | `local/quarantine` |
 /// | | 1 | delta bases for reading the store, as in every phase of a pull | `local/objects` |
-/// | connectivity | 14 | states of the store's objects, and its largest pack where that is read at once | `connectivity/{object_states,walk}`, `stored_packs/self_contained` |
-/// | | 6 | one object of the store, with the deltas that it is made from | `local/objects` |
-/// | | 4 | trees on the way from a root, and those that were left last | `connectivity/{trees,tree_cache}` |
-/// | | 4 | commits and tags on the way from a tip | `connectivity/walk` |
-/// | | 2+1 | as above: references that lead out, delta bases | |
-/// | | 1 | kinds and states of the objects received: 5 bytes for each, not a 20th of its entry | `connectivity/object_states` |
+/// | connectivity | 14 | states of the store's objects, and its largest pack if that is read as a whole | `connectivity/{object_states,walk}`, `stored_packs/self_contained` |
+/// | | 6 | one object of the store, with its delta chain | `local/objects` |
+/// | | 4 | the path of trees from a root, and the trees that were read last | `connectivity/{trees,tree_cache}` |
+/// | | 4 | the path of commits and tags from a tip | `connectivity/walk` |
+/// | | 2+1 | as above: references to objects outside the pack, delta bases | |
+/// | | 1 | kinds and states of received objects: 5 bytes each, less than a 20th of an entry | `connectivity/object_states` |
 /// | sending | 4 | delta bases for reading the store | `local/objects` |
 /// | · selecting | 24 | delta bases for walking trees, in all threads together | `pack_objects/tree_walk` |
-/// | | 4 | trees that were read last, in all threads together; they are held until deltas are found | `pack_objects/tree_cache` |
+/// | | 4 | trees that were read last, in all threads together, until the search for deltas is over | `pack_objects/tree_cache` |
 /// | · or a full clone | 24+4 | the edges of all trees of a pack, and contents while they are read | `stored_packs/tree_graph` |
-/// | · deltas | 14 | objects that are compared, in all threads together | `pack_objects/delta_search` |
-/// | | 6 | deltas that were found; they are held until they are sent | `pack_objects/delta_search` |
-/// | | 4 | delta bases for reading what is compared, in all threads together | `pack_objects/pack_plan` |
+/// | · deltas | 14 | windows of the search for deltas, in all threads together | `pack_objects/delta_search` |
+/// | | 6 | deltas that were found, until they are sent | `pack_objects/delta_search` |
+/// | | 4 | delta bases for reading the windows' objects, in all threads together | `pack_objects/pack_plan` |
 ///
-/// Listing takes no share: [`Limits::refs`] and [`Limits::ref_names`] bound it. Comparing histories takes up to
-/// 260 bytes for each commit that it visits, and has no limit of its own: of a pack that was received there
-/// are no more commits than entries. One object that is larger than the part that it is for comes on top
-/// wherever it can't be streamed, and so does what a store's own indices, bitmaps and commits take.
+/// Listing has no share: [`Limits::refs`] and [`Limits::ref_names`] bound it. Comparing histories takes up to 260 bytes
+/// for each visited commit and has no limit of its own: a received pack has no more commits than entries. A single
+/// object that exceeds its share and cannot be streamed comes on top, and so do a store's own indices, bitmaps and
+/// commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MemoryPlan {
-    /// The largest tree, commit or tag that is received: it is read as a whole, more than once.
+    /// The largest received tree, commit or tag, which is held in memory as a whole.
     pub(crate) parsed_object: usize,
     pub(crate) entries: usize,
     pub(crate) inflated_entries: usize,
-    /// The limit of inflated entries, however much the entries leave free.
+    /// The most memory for inflated entries, even if the table leaves more.
     pub(crate) most_inflated: usize,
     pub(crate) contents: usize,
     pub(crate) outside: usize,
@@ -112,7 +111,7 @@ impl MemoryPlan {
 }
 
 impl ConnectivityMemory {
-    /// For a walk beside which `memory` has room for all that the plan says.
+    /// The shares of a walk, if `memory` is the limit of the run.
     pub(crate) fn within(memory: u64) -> Self {
         ConnectivityMemory {
             store: share(memory, 14),

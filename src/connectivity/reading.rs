@@ -1,4 +1,4 @@
-//! Objects as the walk reads them, and what is wrong with those that it can't read.
+//! Reading objects for the walk, and the faults of objects that cannot be read.
 
 use gix::{
     ObjectId,
@@ -8,7 +8,7 @@ use gix::{
 use super::Fault;
 use crate::{Reason, object::lookup::ObjectLookup};
 
-/// Puts the content of an object into `buffer`, in place of what is there.
+/// Replaces `buffer` by the content of an object.
 pub(super) fn read(
     objects: &dyn ObjectLookup,
     id: &ObjectId,
@@ -27,7 +27,7 @@ pub(super) fn read(
     }
 }
 
-/// A blob leads nowhere, so its header is enough. One that says something else may be damaged.
+/// The fault of a blob. It references nothing, so its header suffices. A header of another kind may be a damaged copy.
 pub(super) fn blob_fault(objects: &dyn ObjectLookup, id: &ObjectId) -> Option<Fault> {
     match kind(objects, id) {
         Some(Kind::Blob) => None,

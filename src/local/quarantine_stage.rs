@@ -1,4 +1,4 @@
-//! The life of a quarantine: a folder, the packs in it, and their way into the store.
+//! The stages of a quarantine: empty, a folder with packs, packs in the store.
 
 use gix_pack::index;
 
@@ -8,13 +8,12 @@ use crate::{Error, index_pack::ReceivedPack};
 /// The stage that a quarantine is in.
 #[derive(Default)]
 pub(super) enum Stage {
-    /// Nothing was received, so there is no folder.
+    /// No pack was received, so there is no folder.
     #[default]
     Empty,
     /// The folder has the packs that were kept and, until it is kept or discarded, the last one.
     Receiving(QuarantineDir, Option<LastPack>),
-    /// The packs are part of the store. The `.keep` files of the folder protect what the refs need until they have
-    /// moved.
+    /// The packs are part of the store. The run's `.keep` files protect the objects until the refs have moved.
     Applying(QuarantineDir),
 }
 
@@ -26,7 +25,7 @@ impl Stage {
         }
     }
 
-    /// The folder, or the one that `open` makes. The next stage is the caller's to set.
+    /// The folder; made by `open` if there is none. The caller sets the next stage.
     pub(super) fn take_dir(
         &mut self,
         open: impl FnOnce() -> Result<QuarantineDir, Error>,
@@ -44,7 +43,7 @@ impl Stage {
         }
     }
 
-    /// Keeps the last pack, which makes room for another one.
+    /// Keeps the last pack, so that another one can be received.
     pub(super) fn keep_last(&mut self) {
         if let Stage::Receiving(dir, last) = self
             && let Some(last) = last.take()
@@ -57,7 +56,7 @@ impl Stage {
     pub(super) fn discard_last(&mut self) -> Result<(), Error> {
         match self {
             Stage::Receiving(dir, last) => match last.take() {
-                // Its index is unmapped first: not every system removes a mapped file.
+                // The index is unmapped first, because some systems do not remove a mapped file.
                 Some(LastPack { pack, .. }) => dir.discard(&pack),
                 None => Ok(()),
             },
@@ -75,7 +74,7 @@ pub(super) struct LastPack {
 }
 
 impl LastPack {
-    /// Whether the source sent the object, rather than that it is a base which was appended.
+    /// Whether the source sent the object; false for an appended base.
     pub(super) fn was_sent(&self, id: &gix::ObjectId) -> bool {
         self.index.lookup(id).is_some() && !self.pack.is_added(id)
     }

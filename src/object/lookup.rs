@@ -1,4 +1,4 @@
-//! Reading objects by id, wherever an end keeps them.
+//! [`ObjectLookup`]: reading objects by id, independent of the place where an end keeps them.
 
 use gix::objs::{Exists, Find, FindHeader};
 

@@ -1,3 +1,5 @@
+//! [`SidebandBudget`]: the limit on messages, progress and keep-alive packets in one answer.
+
 use crate::Error;
 
 /// The remaining bytes of [`Limits::noise`](crate::Limits::noise) in one answer, for progress, messages and keep-alive

@@ -1,3 +1,5 @@
+//! [`HttpClient`]: requests to one origin, with credentials, one retry on a closed connection, and checked answers.
+
 use std::{
     fmt,
     io::Read as _,

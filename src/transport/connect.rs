@@ -1,3 +1,5 @@
+//! [`Dialer`]: name resolution, the network policy, connecting and the TLS handshake.
+
 use std::{
     fmt, io,
     io::Read as _,

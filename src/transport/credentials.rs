@@ -1,3 +1,5 @@
+//! [`Credentials`], and the `Authorization` header that ureq never sees.
+
 use std::{
     fmt,
     hash::{BuildHasher as _, Hasher as _, RandomState},

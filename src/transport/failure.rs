@@ -1,3 +1,5 @@
+//! [`Failure`]: the first error of a request, kept past the libraries that reword it.
+
 use std::{io, sync::Mutex};
 
 use crate::{Error, scoped_workers::lock};

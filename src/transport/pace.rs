@@ -1,3 +1,5 @@
+//! The minimum rate of a connection, and the bytes of HTTP framing around an answer.
+
 use std::time::Duration;
 
 use super::Timeouts;

@@ -1,3 +1,5 @@
+//! [`Redirects`]: the redirects that are followed, and the new URL of a repository.
+
 use ureq::http::{StatusCode, Uri};
 
 use super::{Origin, RemoteUrl};

@@ -1,3 +1,5 @@
+//! [`Socket`]: a TCP connection whose waits end with the run, a deadline or a low rate.
+
 use std::{
     io::{self, Read, Write},
     net::TcpStream,

@@ -1,3 +1,5 @@
+//! [`Timeouts`]: the longest waits for a remote.
+
 use std::time::Duration;
 
 /// The longest waits for the remote end.

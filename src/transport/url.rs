@@ -1,3 +1,5 @@
+//! [`RemoteUrl`] and [`Origin`]: the URL of a remote repository.
+
 use std::fmt;
 
 use ureq::http::Uri;

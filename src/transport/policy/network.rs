@@ -1,3 +1,5 @@
+//! [`IpNetwork`]: a range of IP addresses.
+
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
