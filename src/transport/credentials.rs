@@ -8,6 +8,7 @@ use std::{
 use base64::Engine as _;
 use bstr::ByteSlice as _;
 use ureq::http::HeaderValue;
+use zeroize::Zeroizing;
 
 use crate::{Error, ErrorKind};
 
@@ -17,15 +18,16 @@ const BASIC: &str = "Basic ";
 ///
 /// Both are sent as HTTP Basic authentication (RFC 7617) with every request, but only to the origin
 /// (scheme, host and port) of the URL that they are used with. Secrets are part of no `Debug` output,
-/// error or log.
+/// error or log, and every copy that refsync makes is wiped from memory when it is dropped. TLS and the system
+/// have copies of their own.
 ///
 /// A username with a `:`, a control character in any part, and an empty secret are refused with
 /// [`ErrorKind::InvalidOptions`] before a request is sent.
 #[derive(Clone)]
 pub struct Credentials {
-    username: String,
+    username: Zeroizing<String>,
     /// The token, or the password.
-    secret: String,
+    secret: Zeroizing<String>,
     is_token: bool,
 }
 
@@ -33,8 +35,8 @@ impl Credentials {
     /// A token, sent with the username `x-access-token`, which the large forges accept.
     pub fn token(token: impl Into<String>) -> Self {
         Credentials {
-            username: "x-access-token".into(),
-            secret: token.into(),
+            username: Zeroizing::new("x-access-token".into()),
+            secret: Zeroizing::new(token.into()),
             is_token: true,
         }
     }
@@ -42,8 +44,8 @@ impl Credentials {
     /// A username and a password.
     pub fn username_password(username: impl Into<String>, password: impl Into<String>) -> Self {
         Credentials {
-            username: username.into(),
-            secret: password.into(),
+            username: Zeroizing::new(username.into()),
+            secret: Zeroizing::new(password.into()),
             is_token: false,
         }
     }
@@ -51,24 +53,21 @@ impl Credentials {
     /// Replaces the username, for servers that require a certain one with a token.
     #[must_use]
     pub fn with_username(mut self, name: impl Into<String>) -> Self {
-        self.username = name.into();
+        self.username = Zeroizing::new(name.into());
         self
     }
 
-    /// The value of the `Authorization` header, marked as sensitive.
-    pub(super) fn authorization(&self) -> Result<HeaderValue, Error> {
-        let Credentials {
-            username, secret, ..
-        } = self;
+    /// The value of the `Authorization` header.
+    fn authorization(&self) -> Result<Zeroizing<String>, Error> {
+        let (username, secret) = (self.username.as_str(), self.secret.as_str());
         if let Some(complaint) = complaint(username, secret) {
             return Err(Error::new(ErrorKind::InvalidOptions, complaint));
         }
-        let encoded =
-            base64::engine::general_purpose::STANDARD.encode(format!("{username}:{secret}"));
-        let mut value = HeaderValue::try_from(format!("{BASIC}{encoded}"))
-            .map_err(|_| Error::new(ErrorKind::InvalidOptions, "the credentials are too long"))?;
-        value.set_sensitive(true);
-        Ok(value)
+        // `concat` allocates once: text that grows leaves copies of its beginning behind.
+        let both = Zeroizing::new([username, ":", secret].concat());
+        let encoded = base64::engine::general_purpose::STANDARD.encode(both.as_str());
+        let encoded = Zeroizing::new(encoded);
+        Ok(Zeroizing::new([BASIC, encoded.as_str()].concat()))
     }
 }
 
@@ -77,9 +76,9 @@ impl Credentials {
 /// ureq logs every byte of a request. So ureq is given a random placeholder for the value, and the socket replaces
 /// the placeholder with the value.
 pub(super) struct Authorization {
-    value: HeaderValue,
+    value: Zeroizing<String>,
     stand_in: HeaderValue,
-    secret: String,
+    secret: Zeroizing<String>,
 }
 
 impl Authorization {
@@ -98,7 +97,7 @@ impl Authorization {
     pub(super) fn is_in(&self, text: &[u8]) -> bool {
         let encoded = self.value.as_bytes().strip_prefix(BASIC.as_bytes());
         let encoded = encoded.expect("it is Basic authentication");
-        text.contains_str(encoded) || text.contains_str(&self.secret)
+        text.contains_str(encoded) || text.contains_str(self.secret.as_str())
     }
 
     /// The length of the longest of these forms.
@@ -173,9 +172,30 @@ mod tests {
         ];
         for (credentials, expected) in cases {
             let value = credentials.authorization().expect("valid");
-            assert_eq!(value, expected);
-            assert!(value.is_sensitive());
+            assert_eq!(value.as_str(), expected);
         }
+    }
+
+    /// Nothing safe can look at memory that was given back, so this is about the types.
+    #[test]
+    fn each_copy_is_wiped_when_it_is_dropped() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let credentials = Credentials::token("t0k3n");
+        let Credentials {
+            username,
+            secret,
+            is_token: _,
+        } = &credentials;
+        is_wiped(username);
+        is_wiped(secret);
+        is_wiped(&credentials.authorization().expect("valid"));
+        let Authorization {
+            value,
+            stand_in: _,
+            secret,
+        } = &Authorization::new(&credentials).expect("valid");
+        is_wiped(value);
+        is_wiped(secret);
     }
 
     #[test]

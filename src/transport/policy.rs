@@ -75,7 +75,15 @@ impl NetworkPolicy {
         self.allow_private_networks || !is_local
     }
 
-    pub(super) fn allows(&self, address: IpAddr) -> bool {
+    /// Whether connections to `address` are allowed. A service can apply the policy to connections of its own:
+    /// to every address of a name right before it connects, since another lookup may give others.
+    ///
+    /// ```
+    /// let policy = refsync::NetworkPolicy::public();
+    /// assert!(policy.allows([140, 82, 121, 3].into()));
+    /// assert!(!policy.allows([169, 254, 169, 254].into()));
+    /// ```
+    pub fn allows(&self, address: IpAddr) -> bool {
         (self.allow_private_networks || is_public(address)) && !self.refuses(address)
     }
 
