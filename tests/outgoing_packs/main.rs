@@ -9,7 +9,7 @@
 mod support;
 
 mod bitmaps;
-mod everything;
+mod full_clone;
 mod history;
 #[cfg(unix)]
 mod many_packs;

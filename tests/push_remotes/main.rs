@@ -5,9 +5,9 @@
 mod backoff;
 mod cut_off;
 mod garbled;
-mod glances;
 mod halves;
 mod hooks;
+mod list_for_fetch;
 mod memory;
 mod messages;
 mod older_remotes;

@@ -62,9 +62,9 @@ pub struct Ends {
     pub upstream: Repo,
     pub destination: Repo,
     setup: Setup,
-    /// How many runs there were.
+    /// The number of runs so far.
     runs: Cell<usize>,
-    /// Where a run between two remotes may put its repository.
+    /// The folder for the repository of a run between two remotes.
     scratch: PathBuf,
     /// Cleaned up last.
     _sandbox: Sandbox,

@@ -69,7 +69,7 @@ pub fn make_with_git(repo: &Repo, wants: &[&str], haves: &[&str]) -> Vec<u8> {
     pack
 }
 
-/// How many objects a pack says to have.
+/// The number of objects in the header of a pack.
 #[track_caller]
 pub fn count(pack: &[u8]) -> u32 {
     u32::from_be_bytes(pack[8..12].try_into().expect("four bytes"))

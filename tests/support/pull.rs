@@ -21,7 +21,7 @@ pub struct Pair {
     pub server: GitServer,
     pub upstream: Repo,
     pub destination: Repo,
-    /// What `main` points to at both ends, and its parent.
+    /// The tip of `main` at both ends; `root` is its parent.
     pub tip: String,
     pub root: String,
     pub sandbox: Sandbox,
@@ -120,7 +120,7 @@ impl Pair {
     }
 }
 
-/// What a run said and what it asked the server for.
+/// The stats of a run, and its requests in a word each.
 pub struct Pulled {
     pub stats: SyncRunStats,
     pub asked: Vec<String>,
@@ -267,7 +267,7 @@ pub fn asked(requests: &[Request]) -> Vec<String> {
     requests.iter().map(word).collect()
 }
 
-/// What only a run that is under way, or was killed, has in a repository.
+/// Files that only a run that is under way, or was killed, has in a repository.
 pub fn leftovers(repo: &Repo) -> Vec<String> {
     let is_left = |path: &str| {
         let of_a_run = ["tmp_", "refsync-"];

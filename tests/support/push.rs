@@ -23,19 +23,19 @@ pub struct Pair {
     pub server: GitServer,
     pub source: Repo,
     pub remote: Repo,
-    /// What `main` points to at both ends, and its parent.
+    /// The tip of `main` at both ends; `root` is its parent.
     pub tip: String,
     pub root: String,
     pub sandbox: Sandbox,
     sent: Arc<Mutex<Vec<Sent>>>,
 }
 
-/// What one request pushed.
+/// The commands and the pack of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     pub names: Vec<String>,
     pub capabilities: String,
-    /// How many objects its pack says to have.
+    /// The number of objects in the header of its pack.
     pub objects: u64,
 }
 
@@ -201,7 +201,7 @@ impl Pair {
     }
 }
 
-/// What a run said, what it asked the server for, and what it pushed.
+/// The stats of a run, its requests in a word each, and what it pushed.
 pub struct Pushed {
     pub stats: SyncRunStats,
     pub asked: Vec<String>,

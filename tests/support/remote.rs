@@ -71,7 +71,7 @@ fn hear(said: &dyn Debug) {
 /// Hears all fields of all spans and events of every library, whatever their level.
 struct Listener;
 
-/// What one thread has logged since it was searched last.
+/// The log of one thread since the last search of it.
 struct Heard<'a>(&'a mut Vec<u8>);
 
 impl Listener {

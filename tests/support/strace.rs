@@ -17,7 +17,7 @@ pub struct Call {
     pub number: usize,
 }
 
-/// What becomes of a call.
+/// The fate of a system call.
 #[derive(Clone, Copy, Debug)]
 pub enum Fate {
     Kill,

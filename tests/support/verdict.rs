@@ -1,4 +1,4 @@
-//! What git makes of each ref of a pair: `git fetch --porcelain` and `git push --porcelain`.
+//! Git's verdict about each ref of a pair: `git fetch --porcelain` and `git push --porcelain`.
 
 use super::git::Repo;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::process::Output;
 /// All branches and tags, unforced.
 const REFSPECS: [&str; 2] = ["refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*"];
 
-/// The first column of what git says.
+/// The first column of a line of git's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {
     FastForward,

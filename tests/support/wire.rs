@@ -84,7 +84,7 @@ impl Repo {
         self.git_with_input(&args, content)
     }
 
-    /// Where a loose object is, to damage it.
+    /// The file of a loose object, to damage it.
     pub fn object_file(&self, id: &str) -> PathBuf {
         let (fan, rest) = id.split_at(2);
         self.git_dir().join("objects").join(fan).join(rest)

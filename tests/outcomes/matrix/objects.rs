@@ -24,7 +24,7 @@ const COMMITS: [(&str, &[&str], i64); 12] = [
     ("bearer", &[], 0),
 ];
 
-/// A tag each, of what has the second name.
+/// `(name, target)` of each annotated tag.
 const TAGS: [(&str, &str); 4] = [
     ("tag-of-root", "root"),
     ("tag-of-tip", "tip"),
@@ -35,7 +35,7 @@ const TAGS: [(&str, &str); 4] = [
 pub(super) struct Objects {
     repo: Repo,
     ids: HashMap<&'static str, String>,
-    /// What was listed so far.
+    /// The lists made so far, by their tips.
     behind: RefCell<HashMap<Vec<String>, BTreeSet<String>>>,
 }
 
@@ -77,7 +77,7 @@ impl Objects {
         COMMITS.iter().any(|(name, ..)| self.ids[name] == id)
     }
 
-    /// These and all that is behind them.
+    /// These objects and all that is reachable from them.
     pub(super) fn behind<'a>(&self, tips: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
         let tips: Vec<_> = tips.into_iter().map(str::to_owned).collect();
         if tips.is_empty() {

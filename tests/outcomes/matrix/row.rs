@@ -18,21 +18,21 @@ pub(super) struct Row {
     pub(super) packed: bool,
     /// Changes the destination once it was listed, before any object moves.
     pub(super) meanwhile: Option<fn(&Repo)>,
-    /// What git makes of the first ref, where that is something else.
+    /// Git's verdict about the first ref, if it differs from ours.
     pub(super) git: Option<Flag>,
 }
 
-/// What becomes of one ref.
+/// The outcome of one ref.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Expected {
     Created,
     Moved,
     Unchanged,
-    /// These four are `DestinationUnknown` where whoever decides has not got the destination's tip.
+    /// This one and the next three are `DestinationUnknown` if the end that decides lacks the destination's tip.
     Ahead,
     Diverged,
     TagExists,
-    /// As `TagExists`, where both are commits or may be: only the objects say that it is none of a descendant.
+    /// `TagExists` that only the objects tell: both tips are commits, or may be.
     TagIsNoDescendant,
     NotACommit,
     Conflict(&'static str),
@@ -41,7 +41,7 @@ pub(super) enum Expected {
     Raced,
     /// The remote says no.
     Refused,
-    /// Of a pull, and of a push.
+    /// The outcome of a pull, and of a push.
     Differs(&'static Expected, &'static Expected),
 }
 use Expected::*;

@@ -179,7 +179,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Whether whoever pushes has not got what it would have to compare with.
+    /// Whether the end that decides lacks the destination's tip.
     fn is_unknown(&self, pair: Pair, name: &str, expected: Expected) -> bool {
         let by_ancestry = matches!(expected, Ahead | Diverged | TagExists | TagIsNoDescendant);
         let (Some(before), Some(tip)) =
@@ -194,7 +194,7 @@ impl<'a> Scene<'a> {
             && !self.at_hand(pair).contains(before)
     }
 
-    /// The objects of whoever pushes: all that the source has, or what of it was fetched.
+    /// The objects of the end that pushes: all of the source, or those that were fetched into a scratch store.
     fn at_hand(&self, pair: Pair) -> BTreeSet<String> {
         match pair {
             Pair::Relay => self.objects.behind(self.open(pair)),
@@ -290,7 +290,7 @@ impl<'a> Scene<'a> {
         self.assert_asked(pair, run, &asked);
     }
 
-    /// Where only some refs matter a remote that is pushed to may be asked for those first.
+    /// Compares the requests of a run. With narrow globs a push may list the destination for a fetch first.
     #[track_caller]
     fn assert_asked(&self, pair: Pair, run: &Pulled, asked: &[&str]) {
         if !pair.pushes() || self.row.globs.is_none() {

@@ -1,4 +1,4 @@
-//! What every pair of ends has to do alike, whatever lies between them and however they store it.
+//! The behaviour that every pair of ends has in common, whatever lies between them and however they store it.
 
 #![allow(unreachable_pub, reason = "the scenarios are the suite's interface")]
 

@@ -1,4 +1,4 @@
-//! What becomes of the refs, and what had to be fetched for it.
+//! The outcomes of the refs, and the packs that were needed for them.
 
 use super::{Destination, Setup};
 use crate::support::pull::{created, grow, moved, rejected, unchanged};

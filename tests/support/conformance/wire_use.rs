@@ -1,4 +1,4 @@
-//! What a run asks for, what it says of that, and how it saves asking.
+//! The requests of a run, its reports about them, and the requests that it saves.
 
 use super::{Destination, Setup, Source};
 use crate::support::pull::{created, grow, rejected};

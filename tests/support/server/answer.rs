@@ -1,4 +1,4 @@
-//! What an intercept may answer in the server's place.
+//! Answers that an intercept gives in the server's place.
 
 use super::http::RequestHead;
 

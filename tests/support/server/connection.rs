@@ -113,7 +113,7 @@ fn exchange(shared: &Shared, number: usize, socket: TcpStream) -> io::Result<()>
     stream.get_mut().announce_end()
 }
 
-/// What becomes of the connection after an answer.
+/// The next step of a connection after an answer.
 enum Next {
     Request,
     Close,

@@ -1,4 +1,4 @@
-//! What the server was asked, what it answered, and the bytes that took.
+//! The requests of a server, its answers, and the bytes of both.
 
 use super::http::RequestHead;
 use std::io::{self, Read, Write};

@@ -15,7 +15,7 @@ pub struct Exchange {
     pub response: Vec<u8>,
 }
 
-/// What goes wrong in one exchange.
+/// A fault of one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub exchange: usize,
@@ -313,7 +313,7 @@ impl Write for Limited<'_> {
     }
 }
 
-/// How long the body of a recorded answer is.
+/// The length of the body of a recorded answer.
 pub fn body_length(response: &[u8]) -> usize {
     parts(response).1.len()
 }

@@ -7,10 +7,10 @@ use crate::support::{Answer, GitServer};
 use refsync::{Outcome, Reason, RefGlobs, SyncOptions};
 
 const RELEASE: &str = "refs/heads/release/1";
-/// The requests of a run that a glance was enough for.
-const GLANCED: &[&str] = &["info/refs", "ls-refs"];
-/// Those of one that pushed after it.
-const GLANCED_AND_PUSHED: &[&str] = &["info/refs", "ls-refs", "info/refs", "push"];
+/// The requests of a run for which the listing for a fetch was enough.
+const LISTED_FOR_FETCH: &[&str] = &["info/refs", "ls-refs"];
+/// Those of a run that pushed after it.
+const LISTED_FOR_FETCH_AND_PUSHED: &[&str] = &["info/refs", "ls-refs", "info/refs", "push"];
 
 /// Both ends have `release/1` at `root`.
 fn released() -> Pair {
@@ -37,7 +37,7 @@ fn nothing_to_do_costs_no_more_the_more_refs_there_are() {
     let pushed = pair.push_to_any(&releases());
     assert_eq!(pushed.fate_of(RELEASE), unchanged(&pair.root));
     assert_eq!(pushed.stats.refs.len(), 1);
-    assert_eq!(pushed.asked, GLANCED);
+    assert_eq!(pushed.asked, LISTED_FOR_FETCH);
     let traffic = pushed.stats.traffic;
     assert!(traffic.bytes_received < 1500, "{traffic:?}");
 
@@ -54,12 +54,12 @@ fn what_is_open_is_listed_and_pushed() {
     let mut options = releases();
     options.dry_run = true;
     let dry = pair.push_to_any(&options);
-    assert_eq!(dry.asked, [GLANCED, LISTED].concat());
+    assert_eq!(dry.asked, [LISTED_FOR_FETCH, LISTED].concat());
     let pushed = pair.push_with(&releases());
     assert_eq!(pushed.stats.refs, dry.stats.refs);
     assert_eq!(pushed.fate_of(RELEASE), moved(&pair.root, &pair.tip));
     assert_eq!(pushed.fate_of("refs/heads/release/2"), created(&new));
-    assert_eq!(pushed.asked, GLANCED_AND_PUSHED);
+    assert_eq!(pushed.asked, LISTED_FOR_FETCH_AND_PUSHED);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn who_expects_changes_lists_at_once() {
 }
 
 #[test]
-fn a_remote_that_is_known_shows_all_refs_at_a_glance() {
+fn a_remote_that_is_known_shows_all_refs_to_those_who_fetch() {
     let pair = released();
     pair.push();
     let remote = pair.destination();
@@ -88,7 +88,7 @@ fn a_remote_that_is_known_shows_all_refs_at_a_glance() {
     };
     let all = SyncOptions::default();
     assert_eq!(push(&all).1, LISTED, "nothing is known yet");
-    assert_eq!(push(&releases()).1, GLANCED);
+    assert_eq!(push(&releases()).1, LISTED_FOR_FETCH);
     let (in_step, asked) = push(&all);
     assert_eq!(in_step.count(Outcome::is_unchanged), 3);
     assert_eq!(asked, ["ls-refs"]);
@@ -106,11 +106,11 @@ fn a_known_rejection_is_no_reason_to_list() {
     let mut options = releases();
     let first = pair.push_with(&options);
     assert_eq!(first.fate_of(RELEASE), ahead);
-    assert_eq!(first.asked, [GLANCED, LISTED].concat());
+    assert_eq!(first.asked, [LISTED_FOR_FETCH, LISTED].concat());
     options.previous = Some(first.stats);
     let again = pair.push_with(&options);
     assert_eq!(again.fate_of(RELEASE), ahead);
-    assert_eq!(again.asked, GLANCED);
+    assert_eq!(again.asked, LISTED_FOR_FETCH);
 }
 
 #[test]
@@ -120,10 +120,10 @@ fn what_is_hidden_from_those_who_fetch_is_there_for_those_who_push() {
     pair.set("uploadpack.hideRefs", RELEASE);
     let pushed = pair.push_with(&releases());
     assert_eq!(pushed.fate_of(RELEASE), moved(&pair.root, &pair.tip));
-    assert_eq!(pushed.asked, GLANCED_AND_PUSHED);
+    assert_eq!(pushed.asked, LISTED_FOR_FETCH_AND_PUSHED);
     let again = pair.push_with(&releases());
     assert_eq!(again.fate_of(RELEASE), unchanged(&pair.tip));
-    assert_eq!(again.asked, [GLANCED, LISTED].concat());
+    assert_eq!(again.asked, [LISTED_FOR_FETCH, LISTED].concat());
 }
 
 #[test]
@@ -132,13 +132,13 @@ fn what_is_hidden_from_those_who_push_can_not_move() {
     pair.set("receive.hideRefs", RELEASE);
     let in_step = pair.push_with(&releases());
     assert_eq!(in_step.fate_of(RELEASE), unchanged(&pair.root));
-    assert_eq!(in_step.asked, GLANCED);
+    assert_eq!(in_step.asked, LISTED_FOR_FETCH);
     pair.source.set_ref(RELEASE, &pair.tip);
     let pushed = pair.push_to_any(&releases());
     let text = "deny updating a hidden ref".to_owned();
     let fate = rejected(None, &pair.tip, Reason::Remote { text });
     assert_eq!(pushed.fate_of(RELEASE), fate);
-    assert_eq!(pushed.asked, GLANCED_AND_PUSHED);
+    assert_eq!(pushed.asked, LISTED_FOR_FETCH_AND_PUSHED);
 }
 
 #[test]
@@ -188,13 +188,13 @@ fn a_symbolic_ref_at_the_remote_is_taken_for_a_plain_one() {
     pair.source.set_ref(alias, &pair.root);
     let pushed = pair.push_with(&releases());
     assert_eq!(pushed.fate_of(alias), unchanged(&pair.root));
-    assert_eq!(pushed.asked, GLANCED);
+    assert_eq!(pushed.asked, LISTED_FOR_FETCH);
     let all = pair.push();
     assert_eq!(all.fate_of(alias), unchanged(&pair.root));
 }
 
 #[test]
-fn a_branch_that_is_a_directory_here_shows_at_a_glance() {
+fn a_branch_that_is_a_directory_here_shows_to_those_who_fetch() {
     let pair = Pair::in_step();
     pair.source.set_ref(RELEASE, &pair.root);
     pair.remote.set_ref("refs/heads/release", &pair.root);
@@ -202,5 +202,5 @@ fn a_branch_that_is_a_directory_here_shows_at_a_glance() {
     let with = "refs/heads/release".into();
     let fate = rejected(None, &pair.root, Reason::NameConflict { with });
     assert_eq!(pushed.fate_of(RELEASE), fate);
-    assert_eq!(pushed.asked, GLANCED);
+    assert_eq!(pushed.asked, LISTED_FOR_FETCH);
 }
