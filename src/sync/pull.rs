@@ -267,25 +267,37 @@ mod tests {
         }
     }
 
+    /// Refs on the objects whose ids repeat one byte.
+    fn list(refs: &[(&str, u8)]) -> RefList {
+        let listed = refs.iter().map(|(name, id)| AdvertisedRef {
+            name: (*name).into(),
+            target: ObjectId::from([*id; 20]),
+            annotated: false,
+            symbolic: false,
+        });
+        RefList::new(ObjectFormat::Sha1, listed)
+    }
+
+    fn planned<'a>(
+        source: &'a RefList,
+        destination: &'a RefList,
+        options: &SyncOptions,
+    ) -> Vec<PlannedRef<'a>> {
+        plan(source, destination, options, || Ok(())).expect("nothing stops it")
+    }
+
     /// A tip that was unavailable before is asked for by itself, behind the others.
     #[test]
     fn a_quarantine_that_keeps_no_pack_is_given_one() {
         let refs = [("refs/heads/new", 1), ("refs/heads/old", 2)];
-        let listed = refs.map(|(name, id)| AdvertisedRef {
-            name: name.into(),
-            target: ObjectId::from([id; 20]),
-            annotated: false,
-            symbolic: false,
-        });
-        let source = RefList::new(ObjectFormat::Sha1, listed);
-        let destination = RefList::new(ObjectFormat::Sha1, []);
+        let (source, destination) = (list(&refs), list(&[]));
         let detail = "not there".to_owned();
         let unavailable = Outcome::Rejected(Reason::Unavailable { detail });
         let before = SyncRunRef {
             name: refs[1].0.into(),
             before: None,
             after: ObjectId::null(ObjectFormat::Sha1),
-            source: listed[1].target,
+            source: ObjectId::from([refs[1].1; 20]),
             outcome: &unavailable,
             refusal: None,
         };
@@ -297,8 +309,7 @@ mod tests {
             previous: Some(previous),
             ..SyncOptions::default()
         };
-        let planned = plan(&source, &destination, &options, || Ok(()));
-        let mut planned = planned.expect("nothing stops it");
+        let mut planned = planned(&source, &destination, &options);
         let mut quarantine = Noting {
             is_empty: true,
             ..Noting::default()
@@ -314,14 +325,7 @@ mod tests {
     /// The pack of the source was complete: there is no reason to hold anything against it.
     #[test]
     fn a_store_that_loses_what_it_had_is_in_doubt() {
-        let listed = AdvertisedRef {
-            name: "refs/heads/main".into(),
-            target: ObjectId::from([1; 20]),
-            annotated: false,
-            symbolic: false,
-        };
-        let source = RefList::new(ObjectFormat::Sha1, [listed]);
-        let destination = RefList::new(ObjectFormat::Sha1, []);
+        let (source, destination) = (list(&[("refs/heads/main", 1)]), list(&[]));
         let detail = "gone".to_owned();
         for (lost, is_in_doubt) in [
             (Some(Reason::Incomplete { detail }), true),
@@ -330,12 +334,11 @@ mod tests {
         ] {
             let options = SyncOptions::default();
             let run = SyncContext::new(&options);
-            let planned = plan(&source, &destination, &options, || Ok(()));
             let mut quarantine = Noting {
                 lost,
                 ..Noting::default()
             };
-            let mut planned = planned.expect("nothing stops it");
+            let mut planned = planned(&source, &destination, &options);
             apply(&mut quarantine, &mut planned, &run).expect("an answer");
             assert_eq!(run.doubts_destination(), is_in_doubt);
         }
@@ -352,14 +355,7 @@ mod tests {
 
     #[test]
     fn a_run_can_be_cancelled_until_refs_move() {
-        let listed = AdvertisedRef {
-            name: "refs/heads/main".into(),
-            target: ObjectId::from([1; 20]),
-            annotated: false,
-            symbolic: false,
-        };
-        let source = RefList::new(ObjectFormat::Sha1, [listed]);
-        let destination = RefList::new(ObjectFormat::Sha1, []);
+        let (source, destination) = (list(&[("refs/heads/main", 1)]), list(&[]));
         for is_cancelled in [false, true] {
             let mut options = SyncOptions::default();
             if is_cancelled {
@@ -367,9 +363,8 @@ mod tests {
                 options.cancel = Some(Arc::clone(&cancel));
                 options.progress = Some(Arc::new(CancelAtApply(cancel)));
             }
-            let planned = plan(&source, &destination, &options, || Ok(()));
             let mut quarantine = Noting::default();
-            let mut planned = planned.expect("nothing stops it");
+            let mut planned = planned(&source, &destination, &options);
             let applied = apply(&mut quarantine, &mut planned, &SyncContext::new(&options));
             let kind = applied.err().map(|err| err.kind());
             assert_eq!(kind, is_cancelled.then_some(ErrorKind::Cancelled));
