@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     Error, FsckRules, Limits, Phase, Progress, SyncOptions, Traffic, memory_plan::MemoryPlan,
-    scoped_workers::lock,
+    scoped_workers::lock, tuning::Tuning,
 };
 
 /// The context of one run of [`sync()`](crate::sync()), which each operation of an end is given.
@@ -23,6 +23,7 @@ pub struct SyncContext {
     progress: Option<Arc<dyn Progress>>,
     faulty_objects: AtomicU64,
     doubts_destination: AtomicBool,
+    pub(crate) tuning: Tuning,
 }
 
 impl SyncContext {
@@ -39,6 +40,7 @@ impl SyncContext {
             progress: options.progress.clone(),
             faulty_objects: AtomicU64::new(0),
             doubts_destination: AtomicBool::new(false),
+            tuning: Tuning::default(),
         }
     }
 

@@ -120,6 +120,7 @@ mod test_support;
 mod text;
 #[cfg(feature = "http")]
 mod transport;
+mod tuning;
 
 pub use bstr::{BStr, BString};
 

@@ -281,6 +281,8 @@ struct Mode {
     lenient: bool,
     seed: u8,
     run: SyncContext,
+    /// The same in small windows.
+    in_windows: SyncContext,
 }
 
 impl Mode {
@@ -301,6 +303,8 @@ impl Mode {
         if lenient {
             options.fsck = FsckRules::none();
         }
+        let mut in_windows = SyncContext::new(&options);
+        in_windows.tuning.window = 1 + u64::from(seed >> 2);
         Mode {
             hash: if seed & 1 == 0 {
                 HashKind::Sha1
@@ -313,6 +317,7 @@ impl Mode {
             lenient,
             seed,
             run: SyncContext::new(&options),
+            in_windows,
         }
     }
 
@@ -328,11 +333,8 @@ impl Mode {
             };
             assert_eq!(said(&whole), said(&pieces));
 
-            let mut windows = store.store().quarantine(&self.run).expect("a folder");
-            let window = 1 + u64::from(self.seed >> 2);
-            windows.set_window(window).expect("a folder");
-            let received = windows.receive(&mut &*pack, &self.run).map(|_| windows);
-            assert_eq!(said(&whole).ok(), said(&received).ok(), "{window}");
+            let windows = receive(store.store(), &mut &*pack, &self.in_windows);
+            assert_eq!(said(&whole).ok(), said(&windows).ok(), "{}", self.seed);
         }
         whole
     }

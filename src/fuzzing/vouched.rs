@@ -29,7 +29,7 @@ pub fn vouched_pack(data: &[u8]) {
     if is_lenient {
         options.fsck = FsckRules::none();
     }
-    let run = SyncContext::new(&options);
+    let mut run = SyncContext::new(&options);
 
     let mut known = make(&[], hash, &mut bytes);
     known.retain(|_| bytes.byte() < 0xf0);
@@ -64,8 +64,7 @@ pub fn vouched_pack(data: &[u8]) {
     let pack = write(&objects, &known, &forms, hash);
     let mut quarantine = store.store().quarantine(&run).expect("a folder");
     if mode & 4 != 0 {
-        let window = 1 + u64::from(mode >> 3);
-        quarantine.set_window(window).expect("a folder");
+        run.tuning.window = 1 + u64::from(mode >> 3);
     }
     let haves = quarantine.haves(&[], 32, &run).expect("an answer");
     assert!(haves.iter().all(|have| behind.contains(&have.0)));

@@ -56,11 +56,6 @@ use crate::{
     object::{fsck::Fsck, lookup::ObjectLookup},
 };
 
-/// The size of a window, in bytes of the pack: the entries that are resolved together while more of the pack
-/// arrives. A window has fewer bytes if its objects are much larger than its entries (see [`window`]). With smaller
-/// windows more bases are reconstructed twice; with larger ones more work is left when the pack has arrived.
-pub(crate) const WINDOW: u64 = 4 * 1024 * 1024;
-
 /// The number of objects from which on a second thread looks for references to objects outside the pack.
 const MANY: u32 = 4096;
 
@@ -89,8 +84,6 @@ pub(crate) struct IndexPack<'a> {
     pub(crate) format: ObjectFormat,
     /// The bytes of packs received earlier in the run, which count against the same limit.
     pub(crate) bytes_beside: u64,
-    /// The size of a [window](WINDOW), in bytes.
-    pub(crate) window: u64,
 }
 
 impl IndexPack<'_> {
@@ -125,7 +118,8 @@ impl IndexPack<'_> {
         let mut inspection = found.inspection();
         inspection.expect(announced as usize);
         let ((arrived, early_sync), _) = pack.resolve_while(|hand_over| {
-            let arrived = arrival.receive(&pack.table, &mut inspection, self.window, hand_over)?;
+            let arrived =
+                arrival.receive(&pack.table, &mut inspection, run.tuning.window, hand_over)?;
             inspection.finish()?;
             let early_sync = EarlySync::begin(same_file, pack.table.end());
             Ok((arrived, early_sync))

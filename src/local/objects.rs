@@ -23,6 +23,7 @@ use crate::{
     pack_objects::Fault,
     ref_store::config::object_format,
     stored_packs::odb::Odb,
+    tuning::Tuning,
 };
 
 pub(super) struct LocalObjects {
@@ -148,7 +149,7 @@ impl Objects for LocalObjects {
         pairs: &[(ObjectId, ObjectId)],
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<Relation>, Error> {
-        ancestry::compare_by_position(&mut self.commits(), pairs, cancelled)
+        ancestry::compare_by_position(&mut self.commits(), pairs, &Tuning::default(), cancelled)
     }
 
     fn refresh(&mut self) -> Result<(), Error> {

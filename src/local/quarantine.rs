@@ -92,15 +92,6 @@ impl LocalQuarantine {
         (index, odb.expect("a folder of objects"))
     }
 
-    /// Makes packs of some bytes large ones.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn set_window(&mut self, bytes: u64) -> Result<(), Error> {
-        let mut dir = self.take_dir()?;
-        dir.set_window(bytes);
-        self.stage = Stage::Receiving(dir, None);
-        Ok(())
-    }
-
     /// The folder of the quarantine, made if there is none. The next stage is the caller's to set.
     fn take_dir(&mut self) -> Result<QuarantineDir, Error> {
         let open = || QuarantineDir::open(&self.objects, self.dirs.folders(), self.sharing);

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Error, ObjectFormat, SyncContext,
     files::{ignore_missing, sharing::Sharing, sync_directory, temp_dirs::RunFolder},
-    index_pack::{IndexPack, ReceivedPack, WINDOW},
+    index_pack::{IndexPack, ReceivedPack},
     stored_packs::odb::Odb,
 };
 
@@ -27,7 +27,6 @@ pub(crate) struct QuarantineDir {
     pub(super) objects: RunFolder,
     /// The packs that were kept.
     kept: Vec<KeptPack>,
-    window: u64,
 }
 
 /// The files of a kept pack.
@@ -66,14 +65,7 @@ impl QuarantineDir {
             keeps: Keeps::of_run(objects.path()),
             objects,
             kept: Vec::new(),
-            window: WINDOW,
         })
-    }
-
-    /// Sets the size of a [window](WINDOW): packs of more bytes than that are large ones.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn set_window(&mut self, bytes: u64) {
-        self.window = bytes;
     }
 
     /// The object directory to read from; the store is an alternate of it.
@@ -97,7 +89,6 @@ impl QuarantineDir {
             may_lead_out,
             format,
             bytes_beside: self.kept.iter().map(|pack| pack.bytes).sum(),
-            window: self.window,
         };
         index_pack.receive(pack, run)
     }

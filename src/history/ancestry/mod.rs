@@ -32,7 +32,7 @@ mod tests;
 pub(crate) use graph::PositionedGraph;
 pub use graph::{Commit, CommitGraph, Hole};
 
-use crate::{Error, ObjectId, Relation};
+use crate::{Error, ObjectId, Relation, tuning::Tuning};
 use graph::ById;
 use walked_history::WalkedHistory;
 
@@ -61,16 +61,17 @@ pub fn compare(
     pairs: &[(ObjectId, ObjectId)],
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<Relation>, Error> {
-    compare_by_position(&mut ById(graph), pairs, cancelled)
+    compare_by_position(&mut ById(graph), pairs, &Tuning::default(), cancelled)
 }
 
 /// [`compare`] in a graph that may have positions.
 pub(crate) fn compare_by_position(
     graph: &mut dyn PositionedGraph,
     pairs: &[(ObjectId, ObjectId)],
+    tuning: &Tuning,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<Relation>, Error> {
-    let mut history = WalkedHistory::new(graph, cancelled);
+    let mut history = WalkedHistory::new(graph, tuning, cancelled);
     let mut relations = vec![Relation::Same; pairs.len()];
     let mut asked = Vec::new();
     for ((old, new), relation) in pairs.iter().zip(&mut relations) {

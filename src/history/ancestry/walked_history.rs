@@ -1,7 +1,7 @@
 //! The commits that a walk has met, each looked up at most once.
 
 use super::graph::{Commit, Hole, PositionedGraph};
-use crate::{Error, ObjectId};
+use crate::{Error, ObjectId, tuning::Tuning};
 use std::{cmp::Reverse, collections::HashMap, ops::Range};
 
 /// The number of a commit in all dense arrays.
@@ -13,13 +13,6 @@ pub(super) const UNKNOWN: u32 = u32::MAX - 1;
 /// The highest generation that counts as a [level](WalkedHistory::level): a [descent](super::descent) has a
 /// list for each level.
 const MAX_LEVEL: u32 = 1 << 24;
-
-/// Limit of all parents beyond two for each commit. All of Linux has not a thousand of them, but a remote can
-/// name any number, over and over.
-#[cfg(not(test))]
-const MAX_EXTRA_EDGES: usize = 16 * 1024 * 1024;
-#[cfg(test)]
-const MAX_EXTRA_EDGES: usize = 100_000;
 
 /// Steps between two checks for cancellation.
 pub(super) const STEPS_PER_CANCEL_CHECK: u32 = 64;
@@ -51,6 +44,7 @@ pub(super) struct WalkedHistory<'a> {
     /// The ids of commits without position.
     ids: Vec<ObjectId>,
     commits: Vec<Node>,
+    extra_edges: usize,
     /// The parents of all commits; those of one commit are neighbours.
     edges: Vec<Index>,
     parent_ids: Vec<ObjectId>,
@@ -90,8 +84,13 @@ impl Node {
 }
 
 impl<'a> WalkedHistory<'a> {
-    pub(super) fn new(graph: &'a mut dyn PositionedGraph, cancelled: &'a dyn Fn() -> bool) -> Self {
+    pub(super) fn new(
+        graph: &'a mut dyn PositionedGraph,
+        tuning: &Tuning,
+        cancelled: &'a dyn Fn() -> bool,
+    ) -> Self {
         WalkedHistory {
+            extra_edges: tuning.extra_edges,
             graph,
             cancelled,
             steps: 0,
@@ -153,7 +152,7 @@ impl<'a> WalkedHistory<'a> {
         parents: &[P],
         intern: impl Fn(&mut Self, P) -> Index,
     ) {
-        let most = MAX_EXTRA_EDGES + 2 * self.commits.len();
+        let most = self.extra_edges + 2 * self.commits.len();
         let known = match found {
             // The limit makes the commit a hole, which is never a yes.
             Ok(_) if self.edges.len() + parents.len() > most => {

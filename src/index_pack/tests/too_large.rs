@@ -14,10 +14,10 @@ fn received(
     let mut options = SyncOptions::default();
     options.limits.object_size = MOST;
     change(&mut options);
-    let run = SyncContext::new(&options);
+    let mut run = SyncContext::new(&options);
+    run.tuning.window = window;
     let seen = std::slice::from_ref(&store.objects);
-    let mut dir = QuarantineDir::open(&store.objects, seen, Sharing::Umask)?;
-    dir.set_window(window);
+    let dir = QuarantineDir::open(&store.objects, seen, Sharing::Umask)?;
     let pack = entries.pack();
     let received = dir.receive(&mut &pack[..], &store.odb(), true, ObjectFormat::Sha1, &run)?;
     let mut received = received.expect("objects");

@@ -106,9 +106,9 @@ fn received(
 ) -> Result<Vec<u8>, (ErrorKind, String)> {
     let store = Store::with(&[]);
     let seen = std::slice::from_ref(&store.objects);
-    let mut dir = QuarantineDir::open(&store.objects, seen, Sharing::Umask).expect("a quarantine");
-    dir.set_window(window);
-    let run = SyncContext::new(options);
+    let dir = QuarantineDir::open(&store.objects, seen, Sharing::Umask).expect("a quarantine");
+    let mut run = SyncContext::new(options);
+    run.tuning.window = window;
     let received = dir.receive(pack, &store.odb(), true, ObjectFormat::Sha1, &run);
     let index = |pack: ReceivedPack| fs::read(pack.index).expect("an index");
     let received = received.map(|pack| pack.map(index));

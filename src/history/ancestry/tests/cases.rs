@@ -136,7 +136,7 @@ fn levels_put_every_child_before_its_parents() {
         commit.date = -(number as i64);
     }
     graph.commits[4].generation = Some(1);
-    let mut history = WalkedHistory::new(&mut graph, &never);
+    let mut history = WalkedHistory::new(&mut graph, &Tuning::default(), &never);
     let tip = history.look_up(&named("h")).expect("not cancelled");
     history
         .rank_by_level(vec![tip, tip])
@@ -301,7 +301,12 @@ fn there_is_an_end_to_the_parents_that_are_kept() {
     }
     let relate = |old, new| {
         let mut graph = Merges(0);
-        let relation = compare(&mut graph, &[(id(old), id(new))], &|| false);
+        let tuning = Tuning {
+            extra_edges: 100_000,
+            ..Tuning::default()
+        };
+        let pairs = [(id(old), id(new))];
+        let relation = compare_by_position(&mut ById(&mut graph), &pairs, &tuning, &|| false);
         (relation.expect("not cancelled")[0], graph.0)
     };
     assert_eq!(relate(1000, 1050).0, Relation::FastForward, "few enough");
