@@ -209,7 +209,7 @@ impl LocalQuarantine {
         dir: &QuarantineDir,
         pack: &mut dyn BufRead,
         run: &SyncContext,
-    ) -> Result<Option<LastPack>, Error> {
+    ) -> Result<Option<Box<LastPack>>, Error> {
         let format = self.object_format;
         // Opened again, because a `git gc` may have moved the bases since the store was opened.
         let bases = open_odb(dir.objects(), format, run.memory_plan().thin_bases)?;
@@ -222,11 +222,11 @@ impl LocalQuarantine {
         pack.look_at_special(&self.view.odb, format, run)?;
         run.add_faulty_objects(pack.refused_by_rules() as u64);
         let index = index::File::at(&pack.index, format.hash_kind()).map_err(unreadable_pack)?;
-        Ok(Some(LastPack {
+        Ok(Some(Box::new(LastPack {
             pack,
             index,
             is_complete: None,
-        }))
+        })))
     }
 
     /// Makes the packs part of the store.

@@ -12,7 +12,7 @@ pub(super) enum Stage {
     #[default]
     Empty,
     /// The folder has the packs that were kept and, until it is kept or discarded, the last one.
-    Receiving(QuarantineDir, Option<LastPack>),
+    Receiving(QuarantineDir, Option<Box<LastPack>>),
     /// The packs are part of the store. The run's `.keep` files protect the objects until the refs have moved.
     Applying(QuarantineDir),
 }
@@ -38,7 +38,7 @@ impl Stage {
 
     pub(super) fn last(&self) -> Option<&LastPack> {
         match self {
-            Stage::Receiving(_, last) => last.as_ref(),
+            Stage::Receiving(_, last) => last.as_deref(),
             Stage::Empty | Stage::Applying(_) => None,
         }
     }
@@ -54,14 +54,15 @@ impl Stage {
 
     /// Removes the last pack.
     pub(super) fn discard_last(&mut self) -> Result<(), Error> {
-        match self {
-            Stage::Receiving(dir, last) => match last.take() {
-                // The index is unmapped first, because some systems do not remove a mapped file.
-                Some(LastPack { pack, .. }) => dir.discard(&pack),
-                None => Ok(()),
-            },
-            Stage::Empty | Stage::Applying(_) => Ok(()),
+        if let Stage::Receiving(dir, last) = self
+            && let Some(last) = last.take()
+        {
+            let LastPack { pack, index, .. } = *last;
+            // The index is unmapped first, because some systems do not remove a mapped file.
+            drop(index);
+            dir.discard(&pack)?;
         }
+        Ok(())
     }
 }
 
