@@ -74,9 +74,11 @@ pub(super) fn find(
     frontier.known = walk.newest_known();
     walk.run(&mut frontier, run)?;
     let FrontierWalk { commits, met, .. } = walk;
+    // A hole in the receiver's history only makes the pack larger. In the history to send it makes it incomplete.
     if let Some((id, hole)) = met.hole() {
         return Err(fault_of(id, hole, commits.odb));
     }
+    // A commit may have turned out to be the receiver's after it was visited as one to send.
     frontier.commits.retain(|commit| met.is_sent(*commit));
     let known = wanted.into_iter().filter(|commit| !met.is_sent(*commit));
     frontier.known.extend(known);
@@ -159,12 +161,15 @@ impl<'a, 'b> FrontierWalk<'a, 'b> {
                 lowest_sent = lowest_sent.min(next.height);
                 slop = SLOP;
             } else if self.wanted_in_queue == 0 && next.height < lowest_sent {
+                // A commit of the receiver's can only change those to send that are its ancestors, and these have lower
+                // generations. Dates prove nothing, so without generations the walk goes on for `SLOP` commits.
                 let is_certain = next.height.0 < lowest_sent.0;
                 slop -= 1;
                 if is_certain || slop == 0 {
                     break;
                 }
             }
+            // The receiver lacks the history behind its shallow boundary, so that stays to be sent.
             if side == Side::Receiver && self.shallow.contains(&next.id) {
                 continue;
             }
