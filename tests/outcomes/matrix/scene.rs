@@ -142,7 +142,7 @@ impl<'a> Scene<'a> {
 
     #[track_caller]
     fn fate(&self, pair: Pair, ends: &Ends, run: &Pulled, name: &str, expected: Expected) -> Fate {
-        let source = &*self.source.refs.get(name).unwrap_or_else(|| {
+        let source = self.source.refs.get(name).unwrap_or_else(|| {
             // A symbolic ref shows the tip of what it leads to, which is called `main`.
             &self.source.refs["refs/heads/main"]
         });
