@@ -20,7 +20,7 @@ pub(super) struct Budget<'a> {
     /// Bytes of contents on disk beside the pack.
     waiting: AtomicU64,
     /// Bytes of memory that are left for inflated entries.
-    at_hand: AtomicU64,
+    inflated: AtomicU64,
 }
 
 impl<'a> Budget<'a> {
@@ -36,7 +36,7 @@ impl<'a> Budget<'a> {
             beside,
             declared: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
-            at_hand: AtomicU64::new(0),
+            inflated: AtomicU64::new(0),
         }
     }
 
@@ -46,9 +46,9 @@ impl<'a> Budget<'a> {
         let plan = MemoryPlan::of(self.limits);
         match (plan.entries as u64).checked_sub(count.saturating_mul(memory)) {
             Some(left) => {
-                let at_hand = left + plan.inflated_entries as u64;
-                self.at_hand
-                    .store(at_hand.min(plan.most_inflated as u64), Relaxed);
+                let inflated = left + plan.inflated_entries as u64;
+                self.inflated
+                    .store(inflated.min(plan.most_inflated as u64), Relaxed);
                 Ok(())
             }
             None => Err(Error::over_budget(
@@ -98,13 +98,13 @@ impl<'a> Budget<'a> {
     }
 
     /// Reserves memory for inflated entries. False if there is none: such an entry is read from disk again.
-    pub(super) fn keep_at_hand(&self, bytes: u64) -> bool {
+    pub(super) fn reserve_cache(&self, bytes: u64) -> bool {
         let kept = |left: u64| left.checked_sub(bytes);
-        self.at_hand.fetch_update(Relaxed, Relaxed, kept).is_ok()
+        self.inflated.fetch_update(Relaxed, Relaxed, kept).is_ok()
     }
 
-    pub(super) fn let_go(&self, bytes: u64) {
-        self.at_hand.fetch_add(bytes, Relaxed);
+    pub(super) fn release_cache(&self, bytes: u64) {
+        self.inflated.fetch_add(bytes, Relaxed);
     }
 
     pub(super) fn check_disk(&self, pack: u64) -> Result<(), Error> {

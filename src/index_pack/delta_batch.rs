@@ -28,10 +28,11 @@ impl DeltaBatch {
             allowance.arrived(table, entry);
         }
         let is_wanted = |entry| table.is_delta(entry) || table.kind(entry).is_none();
-        let part = DeltaBatch::of(table, window, is_wanted, allowance);
-        part.reached(table)
+        let batch = DeltaBatch::of(table, window, is_wanted, allowance);
+        batch
+            .reached(table)
             .for_each(|entry| allowance.made(table.size(entry)));
-        part
+        batch
     }
 
     /// The batch of all entries of the pack that are not resolved, and of the bases that deltas name by id.

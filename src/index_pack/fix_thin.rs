@@ -33,14 +33,14 @@ pub(super) fn resolve_rest(
 ) -> Result<usize, Error> {
     let Arrived {
         mut ref_deltas,
-        at_hand,
+        inflated,
         ..
     } = arrived;
     ref_deltas.sort();
     let rest = DeltaBatch::rest(&pack.table, &ref_deltas);
-    pack.resolve(&rest, &at_hand, &ref_deltas)?;
-    pack.spent.nothing_waits();
-    let added = add_bases(pack, &rest, &at_hand, &ref_deltas, bases)?;
+    pack.resolve(&rest, &inflated, &ref_deltas)?;
+    pack.budget.nothing_waits();
+    let added = add_bases(pack, &rest, &inflated, &ref_deltas, bases)?;
     pack.check_that_all_is_resolved()?;
     Ok(added)
 }
@@ -48,8 +48,8 @@ pub(super) fn resolve_rest(
 /// Appends the bases that a thin pack lacks, as whole objects, and resolves the deltas of each.
 fn add_bases(
     pack: &mut Pack<'_>,
-    part: &DeltaBatch,
-    at_hand: &InflatedCache<'_>,
+    batch: &DeltaBatch,
+    inflated: &InflatedCache<'_>,
     ref_deltas: &RefDeltas,
     bases: &dyn ObjectLookup,
 ) -> Result<usize, Error> {
@@ -63,8 +63,8 @@ fn add_bases(
         .append(true)
         .open(pack.path)
         .map_err(completing)?;
-    let room = pack.room(1);
-    let mut descent = pack.descent(&room)?;
+    let content_memory = pack.content_memory(1);
+    let mut traversal = pack.traversal(&content_memory)?;
     let mut inspection = pack.found.inspection();
     let mut deflater = Deflater::quick();
     let (mut added, mut size) = (0, 0);
@@ -79,7 +79,7 @@ fn add_bases(
             continue;
         };
         size += header.size;
-        pack.spent.check_bases(size)?;
+        pack.budget.check_bases(size)?;
         let mut content = Vec::new();
         let kind = match bases.try_find(&base, &mut content) {
             Ok(Some(found)) => found.kind,
@@ -97,7 +97,7 @@ fn add_bases(
         check_base(&base, kind, &content)?;
         let start = pack.table.end();
         let (length, checksum) = append(&mut file, kind, &content, &mut deflater, pack.run)?;
-        pack.spent.check_disk(start + length)?;
+        pack.budget.check_disk(start + length)?;
         let entry = pack
             .table
             .push(start..start + length, checksum, Base::None, header.size);
@@ -105,13 +105,13 @@ fn add_bases(
         added += 1;
         let mut resolver = Resolver {
             pack,
-            part,
-            at_hand,
+            batch,
+            inflated,
             ref_deltas: Some(ref_deltas),
             is_given_up: &AtomicBool::new(false),
             inspection: &mut inspection,
         };
-        descent.descend_from(entry, kind, content, &mut resolver)?;
+        traversal.descend_from(entry, kind, content, &mut resolver)?;
     }
     inspection.finish()?;
     Ok(added)

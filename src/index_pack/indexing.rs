@@ -1,17 +1,16 @@
-//! Writing the index of a pack (gitformat-pack(5), version 2).
+//! The entries of a received pack by id, for its index and for lookups.
 
-use std::{
-    fs::File,
-    io::{self, BufWriter, Write},
-    path::Path,
-};
+use std::path::Path;
 
 use gix::{ObjectId, objs::Kind, oid};
 
 use super::table::Table;
 use crate::{
     Error, ErrorKind,
-    pack::fan_out::{FanOut, prefix},
+    pack::{
+        fan_out::{FanOut, prefix},
+        index_file::{IndexEntry, write_index},
+    },
 };
 
 /// The entries of a pack sorted by object id, with a prefix table for lookups.
@@ -86,74 +85,14 @@ impl<'a> ById<'a> {
         }
     }
 
-    /// Writes the index (gitformat-pack(5), version 2).
     pub(super) fn write_index(&self, path: &Path, pack: &ObjectId) -> Result<(), Error> {
-        let write = || -> io::Result<()> {
-            let file = File::options().write(true).create_new(true).open(path)?;
-            let hashed = Hashed {
-                inner: file,
-                hasher: gix::hash::hasher(self.table.hash),
-            };
-            let mut out = BufWriter::with_capacity(64 * 1024, hashed);
-            self.write_tables(&mut out)?;
-            out.write_all(pack.as_bytes())?;
-            let Hashed { mut inner, hasher } = out.into_inner()?;
-            let checksum = hasher.try_finalize().map_err(io::Error::other)?;
-            inner.write_all(checksum.as_bytes())
+        let index_entry = |entry: &u32| IndexEntry {
+            id: self.table.id(*entry),
+            checksum: self.table.checksum(*entry),
+            offset: self.table.place(*entry).start,
         };
-        write().map_err(|err| Error::io("writing the index of the pack", err))
-    }
-
-    fn write_tables(&self, out: &mut impl Write) -> io::Result<()> {
-        out.write_all(b"\xfftOc\0\0\0\x02")?;
-        let mut fan = [0_u32; 256];
-        for entry in &self.entries {
-            fan[usize::from(self.table.id(*entry).first_byte())] += 1;
-        }
-        let mut total = 0;
-        for count in fan {
-            total += count;
-            out.write_all(&u32::to_be_bytes(total))?;
-        }
-        for entry in &self.entries {
-            out.write_all(self.table.id(*entry).as_bytes())?;
-        }
-        for entry in &self.entries {
-            out.write_all(&self.table.checksum(*entry).to_be_bytes())?;
-        }
-        let mut far = Vec::new();
-        for entry in &self.entries {
-            let offset = self.table.place(*entry).start;
-            let near = u32::try_from(offset).ok().filter(|near| near & FAR == 0);
-            let field = near.unwrap_or_else(|| {
-                far.push(offset);
-                FAR | (far.len() as u32 - 1)
-            });
-            out.write_all(&field.to_be_bytes())?;
-        }
-        for offset in far {
-            out.write_all(&offset.to_be_bytes())?;
-        }
-        Ok(())
-    }
-}
-
-/// The bit that marks an offset in the table of 64-bit offsets.
-const FAR: u32 = 1 << 31;
-
-struct Hashed<W> {
-    inner: W,
-    hasher: gix::hash::Hasher,
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        let entries = || self.entries.iter().map(index_entry);
+        write_index(path, self.table.hash, entries, pack)
+            .map_err(|err| Error::io("writing the index of the pack", err))
     }
 }

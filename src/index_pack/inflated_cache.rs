@@ -6,7 +6,7 @@ use super::budget::Budget;
 
 /// The deltas and small objects of one window, as many as the memory allowed. The others are read from disk again.
 pub(super) struct InflatedCache<'s> {
-    spent: &'s Budget<'s>,
+    budget: &'s Budget<'s>,
     bytes: Vec<u8>,
     ends: Vec<End>,
     kept: u64,
@@ -24,9 +24,9 @@ struct End {
 const EACH: u64 = size_of::<End>() as u64;
 
 impl<'s> InflatedCache<'s> {
-    pub(super) fn new(spent: &'s Budget<'s>) -> Self {
+    pub(super) fn new(budget: &'s Budget<'s>) -> Self {
         InflatedCache {
-            spent,
+            budget,
             bytes: Vec::new(),
             ends: Vec::new(),
             kept: 0,
@@ -37,7 +37,7 @@ impl<'s> InflatedCache<'s> {
     pub(super) fn reserve(&mut self, size: u64) -> bool {
         // Twice the size, because the buffers double as they grow.
         let kept = size.saturating_add(EACH).saturating_mul(2);
-        let has_room = self.spent.keep_at_hand(kept);
+        let has_room = self.budget.reserve_cache(kept);
         if has_room {
             self.kept += kept;
         }
@@ -78,7 +78,7 @@ impl<'s> InflatedCache<'s> {
 
 impl Drop for InflatedCache<'_> {
     fn drop(&mut self) {
-        self.spent.let_go(self.kept);
+        self.budget.release_cache(self.kept);
     }
 }
 
@@ -93,16 +93,16 @@ mod tests {
             memory: 32 * 2 * (3 * EACH + 12),
             ..Limits::default()
         };
-        let spent = Budget::new(&limits);
+        let budget = Budget::new(&limits);
         let entries = limits.memory / 8 * 5;
-        spent.check_count(1, entries).expect("all of their share");
-        let mut first = InflatedCache::new(&spent);
+        budget.check_count(1, entries).expect("all of their share");
+        let mut first = InflatedCache::new(&budget);
         for (entry, kind, bytes) in [(3, None, &b"abc"[..]), (5, Some(Kind::Tag), b"defgh")] {
             assert!(first.reserve(bytes.len() as u64));
             bytes.chunks(2).for_each(|piece| first.extend(piece));
             first.end(entry, kind);
         }
-        let mut second = InflatedCache::new(&spent);
+        let mut second = InflatedCache::new(&budget);
         assert!(!second.reserve(5));
         assert!(second.reserve(4));
         let deltas = [2, 3, 4, 5, 6].map(|entry| first.delta(entry));

@@ -28,8 +28,8 @@ const MAX_FINDINGS: usize = 1000;
 const MAX_LEFT_OUT: usize = 50_000;
 
 /// The findings in a pack so far, shared by the threads that inspect its objects.
-pub(super) struct InspectedObject<'a> {
-    pub(super) links: References,
+pub(super) struct SharedFindings<'a> {
+    pub(super) references: References,
     fsck: Fsck<'a>,
     faulty: Mutex<HashMap<ObjectId, Reason>>,
     left_out: Mutex<HashMap<ObjectId, Reason>>,
@@ -47,11 +47,11 @@ pub(super) struct Findings {
     pub(super) outside: Option<Outside>,
 }
 
-impl<'a> InspectedObject<'a> {
+impl<'a> SharedFindings<'a> {
     /// `memory` bounds the references to objects outside the pack, in bytes.
     pub(super) fn new(rules: &'a FsckRules, hash: gix::hash::Kind, memory: usize) -> Self {
-        InspectedObject {
-            links: References::new(hash, memory),
+        SharedFindings {
+            references: References::new(hash, memory),
             fsck: Fsck::new(rules, hash),
             faulty: Mutex::default(),
             left_out: Mutex::default(),
@@ -62,7 +62,7 @@ impl<'a> InspectedObject<'a> {
     pub(super) fn inspection(&self) -> Inspection<'_> {
         Inspection {
             found: self,
-            linker: ReferenceCollector::new(&self.links),
+            collector: ReferenceCollector::new(&self.references),
             faulty: HashMap::new(),
             left_out: HashMap::new(),
             special: Special::default(),
@@ -83,15 +83,15 @@ impl<'a> InspectedObject<'a> {
         Ok(Findings {
             faulty,
             special: special.unwrap_or_else(PoisonError::into_inner).into_files(),
-            outside: self.links.into_outside(outside, depths)?,
+            outside: self.references.into_outside(outside, depths)?,
         })
     }
 }
 
 /// The inspection of objects by one thread. Its findings are merged by [`finish`](Inspection::finish).
 pub(super) struct Inspection<'a> {
-    found: &'a InspectedObject<'a>,
-    linker: ReferenceCollector<'a>,
+    found: &'a SharedFindings<'a>,
+    collector: ReferenceCollector<'a>,
     faulty: HashMap<ObjectId, Reason>,
     left_out: HashMap<ObjectId, Reason>,
     special: Special,
@@ -100,7 +100,7 @@ pub(super) struct Inspection<'a> {
 impl Inspection<'_> {
     /// Sets the number of objects that the pack declares.
     pub(super) fn expect(&self, objects: usize) {
-        self.found.links.expect(objects);
+        self.found.references.expect(objects);
     }
 
     /// Inspects an object; whether nothing is wrong with it. `base` is the delta base that it was reconstructed from, if
@@ -118,10 +118,10 @@ impl Inspection<'_> {
             && let Some(changed) = changed_ids(content, base.content, id.kind())
             && fsck.are_ids_sound(changed.iter().map(|(entry, _)| *entry))
         {
-            self.linker.note_changed(&id, &changed);
+            self.collector.note_changed(&id, &changed);
             return Ok(true);
         }
-        self.linker.note(kind, &id, content, base);
+        self.collector.note(kind, &id, content, base);
         let mut is_sound = !fsck.skips(&id);
         if fsck.has_rules()
             && let Err(finding) = fsck.object(kind, &id, content, &mut self.special)
@@ -140,14 +140,14 @@ impl Inspection<'_> {
 
     /// Records an object that is not inspected. Its references are unknown, so connectivity needs a walk.
     pub(super) fn leave_out(&mut self, id: ObjectId, reason: Reason) -> Result<(), Error> {
-        self.linker.stop();
+        self.collector.stop();
         self.left_out.insert(id, reason);
         check_left_out(&self.left_out)
     }
 
     /// Merges the findings into those of the pack. Every inspection has to end with it.
     pub(super) fn finish(self) -> Result<(), Error> {
-        self.linker.finish();
+        self.collector.finish();
         let mut faulty = locked(&self.found.faulty);
         faulty.extend(self.faulty);
         check_faulty(&faulty)?;

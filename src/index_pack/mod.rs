@@ -42,7 +42,7 @@ mod windows;
 use self::{
     budget::Budget,
     indexing::ById,
-    inspection::{Findings, InspectedObject},
+    inspection::{Findings, SharedFindings},
     pack_reader::PackReader,
     references::References,
     resolving::Pack,
@@ -98,28 +98,28 @@ impl IndexPack<'_> {
         let create = || File::create(&path).and_then(|file| Ok((file.try_clone()?, file)));
         let (mut file, same_file) = create().map_err(|err| Error::io("creating a pack", err))?;
         let hash = self.format.hash_kind();
-        let spent = Budget::beside(run.limits(), self.bytes_beside);
+        let budget = Budget::beside(run.limits(), self.bytes_beside);
         let for_outside = if self.may_lead_out {
             run.memory_plan().outside
         } else {
             0
         };
-        let found = InspectedObject::new(run.fsck(), hash, for_outside);
-        let arrival = PackReader::begin(pack, &mut file, hash, &spent, run)?;
-        let announced = arrival.count();
+        let found = SharedFindings::new(run.fsck(), hash, for_outside);
+        let pack_reader = PackReader::begin(pack, &mut file, hash, &budget, run)?;
+        let announced = pack_reader.count();
         let mut pack = Pack {
             path: &path,
             folder: self.folder,
             table: Table::new(hash, announced as usize),
             found: &found,
-            spent: &spent,
+            budget: &budget,
             run,
         };
         let mut inspection = found.inspection();
         inspection.expect(announced as usize);
         let ((arrived, early_sync), _) = pack.resolve_while(|hand_over| {
             let arrived =
-                arrival.receive(&pack.table, &mut inspection, run.tuning.window, hand_over)?;
+                pack_reader.receive(&pack.table, &mut inspection, run.tuning.window, hand_over)?;
             inspection.finish()?;
             let early_sync = EarlySync::begin(same_file, pack.table.end());
             Ok((arrived, early_sync))
@@ -141,7 +141,8 @@ impl IndexPack<'_> {
         if !run.fsck().is_none() {
             by_id.check_that_each_is_there_once()?;
         }
-        let outside = index_and_find_outside(&by_id, &found.links, announced, &index, &checksum)?;
+        let outside =
+            index_and_find_outside(&by_id, &found.references, announced, &index, &checksum)?;
         let synced = early_sync.finish();
         synced.map_err(|err| Error::io("writing the pack", err))?;
         fs::rename(&path, &data).map_err(|err| Error::io("naming a pack", err))?;
@@ -216,7 +217,7 @@ impl ReceivedPack {
 /// are unknown.
 fn index_and_find_outside(
     by_id: &ById<'_>,
-    links: &References,
+    references: &References,
     announced: u32,
     index: &Path,
     checksum: &ObjectId,
@@ -224,7 +225,7 @@ fn index_and_find_outside(
     let next = AtomicUsize::new(0);
     // Appended bases were not inspected: they exist, the objects that they reference may not. So they count as
     // outside the pack.
-    let find = || links.outside(&next, |id| by_id.kind_of(id, announced));
+    let find = || references.outside(&next, |id| by_id.kind_of(id, announced));
     thread::scope(|scope| {
         let beside = (announced >= MANY).then(|| scope.spawn(find));
         by_id.write_index(index, checksum)?;

@@ -43,7 +43,7 @@ const MAX_TAKEN: usize = 64 * 1024;
 
 /// A pack whose header has arrived.
 pub(super) struct PackReader<'a, 's> {
-    intake: HashingReader<'a, 's>,
+    reader: HashingReader<'a, 's>,
     hash: HashKind,
     count: u32,
 }
@@ -53,7 +53,7 @@ pub(super) struct Arrived<'s> {
     pub(super) checksum: ObjectId,
     pub(super) ref_deltas: RefDeltas,
     /// The inflated entries after the last window.
-    pub(super) at_hand: InflatedCache<'s>,
+    pub(super) inflated: InflatedCache<'s>,
 }
 
 impl<'a, 's> PackReader<'a, 's> {
@@ -62,10 +62,10 @@ impl<'a, 's> PackReader<'a, 's> {
         pack: &'a mut dyn BufRead,
         file: &'a mut File,
         hash: HashKind,
-        spent: &'s Budget<'s>,
+        budget: &'s Budget<'s>,
         run: &'a SyncContext,
     ) -> Result<Self, Error> {
-        let intake = HashingReader {
+        let reader = HashingReader {
             pack,
             file,
             run,
@@ -74,16 +74,16 @@ impl<'a, 's> PackReader<'a, 's> {
             taken: 0,
             offset: 0,
             failure: None,
-            spent,
+            budget,
         };
-        let mut arrival = PackReader {
-            intake,
+        let mut pack_reader = PackReader {
+            reader,
             hash,
             count: 0,
         };
-        let count = arrival.receive_header();
-        arrival.count = count.map_err(|stop| arrival.intake.error(stop))?;
-        Ok(arrival)
+        let count = pack_reader.receive_header();
+        pack_reader.count = count.map_err(|stop| pack_reader.reader.error(stop))?;
+        Ok(pack_reader)
     }
 
     /// The number of entries that the pack announces.
@@ -108,25 +108,25 @@ impl<'a, 's> PackReader<'a, 's> {
         let entries = Entries {
             table,
             ref_deltas: RefDeltas::new(),
-            at_hand: InflatedCache::new(self.intake.spent),
+            inflated: InflatedCache::new(self.reader.budget),
             keeps_objects: false,
             inflater: Inflater::new(),
             content: Vec::new(),
             inspection,
         };
         let arrived = self.receive_entries(entries, window, hand_over);
-        arrived.map_err(|stop| self.intake.error(stop))
+        arrived.map_err(|stop| self.reader.error(stop))
     }
 
     fn receive_header(&mut self) -> Result<u32, ReadError> {
         let mut header = [0; HEADER];
-        self.intake.read_exact(&mut header)?;
+        self.reader.read_exact(&mut header)?;
         let (version, count) = data::header::decode(&header).map_err(|_| invalid("is no pack"))?;
         if version != data::Version::V2 {
             return Err(invalid("is of an unknown version").into());
         }
         let memory = Table::memory_of_an_entry(self.hash);
-        self.intake.spent.check_count(count.into(), memory)?;
+        self.reader.budget.check_count(count.into(), memory)?;
         Ok(count)
     }
 
@@ -136,36 +136,36 @@ impl<'a, 's> PackReader<'a, 's> {
         window: u64,
         hand_over: &mut dyn FnMut(Window<'s>),
     ) -> Result<Arrived<'s>, ReadError> {
-        let intake = &mut self.intake;
+        let reader = &mut self.reader;
         let mut cut = Cut::new(window);
         let mut held_back = Vec::new();
         for entry in 0..self.count {
-            intake.run.check()?;
-            let start = intake.offset;
+            reader.run.check()?;
+            let start = reader.offset;
             entries.keeps_objects = cut.has_grown();
-            entries.receive(intake)?;
-            let (length, size) = (intake.offset - start, entries.table.size(entry));
+            entries.receive(reader)?;
+            let (length, size) = (reader.offset - start, entries.table.size(entry));
             let is_whole = !entries.table.is_delta(entry);
             if let Some(window) = cut.after(entry, is_whole, length, size) {
-                intake.settle()?;
-                let ended = mem::replace(&mut entries.at_hand, InflatedCache::new(intake.spent));
+                reader.settle()?;
+                let ended = mem::replace(&mut entries.inflated, InflatedCache::new(reader.budget));
                 let window = Window {
                     entries: window,
-                    at_hand: ended,
+                    inflated: ended,
                 };
-                if held_back.is_empty() && !intake.spent.is_much_declared(intake.offset) {
+                if held_back.is_empty() && !reader.budget.is_much_declared(reader.offset) {
                     hand_over(window)
                 } else {
                     held_back.push(window)
                 }
             }
         }
-        let checksum = intake.finish(self.hash)?;
+        let checksum = reader.finish(self.hash)?;
         held_back.into_iter().for_each(hand_over);
         Ok(Arrived {
             checksum,
             ref_deltas: entries.ref_deltas,
-            at_hand: entries.at_hand,
+            inflated: entries.inflated,
         })
     }
 }
@@ -192,7 +192,7 @@ struct Entries<'t, 's, 'i> {
     table: &'t Table,
     ref_deltas: RefDeltas,
     /// The contents of the window that is arriving.
-    at_hand: InflatedCache<'s>,
+    inflated: InflatedCache<'s>,
     /// Whether small objects are left to the threads that resolve windows. For a small pack it is faster to
     /// inspect them here.
     keeps_objects: bool,
@@ -202,33 +202,33 @@ struct Entries<'t, 's, 'i> {
 }
 
 impl Entries<'_, '_, '_> {
-    fn receive(&mut self, intake: &mut HashingReader<'_, '_>) -> Result<(), ReadError> {
-        let start = intake.offset;
-        intake.checksum = crc32fast::Hasher::new();
-        let (header, size) = read_header(intake, self.table.hash)?;
+    fn receive(&mut self, reader: &mut HashingReader<'_, '_>) -> Result<(), ReadError> {
+        let start = reader.offset;
+        reader.checksum = crc32fast::Hasher::new();
+        let (header, size) = read_header(reader, self.table.hash)?;
         let (base, size, whole) = match header {
             Header::OfsDelta { base_distance } => {
                 let base = start.checked_sub(base_distance);
                 let base = base.ok_or_else(|| invalid("has a delta of what is before it"))?;
-                let size = self.delta(intake, size)?;
+                let size = self.delta(reader, size)?;
                 let base = self.table.entry_at(base);
                 let base = base.ok_or_else(|| invalid("has a delta of what is no entry"))?;
                 (Base::Entry(base), size, None)
             }
             Header::RefDelta { .. } => {
-                let size = self.delta(intake, size)?;
+                let size = self.delta(reader, size)?;
                 (Base::Named, size, None)
             }
             whole => {
                 let kind = whole.as_kind();
                 let kind = kind.ok_or_else(|| invalid("has an entry of an unknown type"))?;
-                intake.spent.declare(size)?;
-                let id = self.whole(intake, kind, size)?;
+                reader.budget.declare(size)?;
+                let id = self.whole(reader, kind, size)?;
                 (Base::None, size, id.map(|id| (kind, id)))
             }
         };
-        let checksum = mem::take(&mut intake.checksum).finalize();
-        let place = start..intake.offset;
+        let checksum = mem::take(&mut reader.checksum).finalize();
+        let place = start..reader.offset;
         let entry = self.table.push(place, checksum, base, size);
         if let Some((kind, id)) = whole {
             self.table.resolve(entry, kind, &id);
@@ -241,25 +241,25 @@ impl Entries<'_, '_, '_> {
 
     /// Reads a delta and returns the size that it declares for its result, 0 for a damaged one. It is applied
     /// together with its window.
-    fn delta(&mut self, intake: &mut HashingReader<'_, '_>, size: u64) -> Result<u64, ReadError> {
-        if intake.spent.excess(Kind::Blob, size).is_some() {
-            intake.spent.declare(size)?;
+    fn delta(&mut self, reader: &mut HashingReader<'_, '_>, size: u64) -> Result<u64, ReadError> {
+        if reader.budget.excess(Kind::Blob, size).is_some() {
+            reader.budget.declare(size)?;
         }
-        let is_kept = self.at_hand.reserve(size);
+        let is_kept = self.inflated.reserve(size);
         self.content.clear();
-        each_piece(self.inflater.read(&mut *intake, size), |piece| {
+        each_piece(self.inflater.read(&mut *reader, size), |piece| {
             let missing = MAX_SIZES.saturating_sub(self.content.len());
             self.content
                 .extend_from_slice(&piece[..piece.len().min(missing)]);
             if is_kept {
-                self.at_hand.extend(piece);
+                self.inflated.extend(piece);
             }
         })?;
         if is_kept {
-            self.at_hand.end(self.table.len(), None);
+            self.inflated.end(self.table.len(), None);
         }
         let result = sizes(&mut &self.content[..]).map_or(0, |(_, result)| result);
-        intake.spent.declare(result)?;
+        reader.budget.declare(result)?;
         Ok(result)
     }
 
@@ -267,22 +267,23 @@ impl Entries<'_, '_, '_> {
     /// a limit is hashed as a stream and not held in memory.
     fn whole(
         &mut self,
-        intake: &mut HashingReader<'_, '_>,
+        reader: &mut HashingReader<'_, '_>,
         kind: Kind,
         size: u64,
     ) -> Result<Option<ObjectId>, ReadError> {
-        let excess = intake.spent.excess(kind, size);
+        let excess = reader.budget.excess(kind, size);
         let is_looked_at = excess.is_none();
-        if is_looked_at && self.keeps_objects && size <= MAX_AT_HAND && self.at_hand.reserve(size) {
-            let stream = self.inflater.read(intake, size);
-            each_piece(stream, |piece| self.at_hand.extend(piece))?;
-            self.at_hand.end(self.table.len(), Some(kind));
+        if is_looked_at && self.keeps_objects && size <= MAX_AT_HAND && self.inflated.reserve(size)
+        {
+            let stream = self.inflater.read(reader, size);
+            each_piece(stream, |piece| self.inflated.extend(piece))?;
+            self.inflated.end(self.table.len(), Some(kind));
             return Ok(None);
         }
         let mut hasher = gix::hash::hasher(self.table.hash);
         hasher.update(&gix::objs::encode::loose_header(kind, size));
         self.content.clear();
-        each_piece(self.inflater.read(intake, size), |piece| {
+        each_piece(self.inflater.read(reader, size), |piece| {
             hasher.update(piece);
             // Blobs have no references, and fsck checks only those that trees name specially, later.
             if is_looked_at && kind != Kind::Blob {
@@ -321,7 +322,7 @@ struct HashingReader<'a, 's> {
     pack: &'a mut dyn BufRead,
     file: &'a mut File,
     run: &'a SyncContext,
-    spent: &'s Budget<'s>,
+    budget: &'s Budget<'s>,
     hasher: gix::hash::Hasher,
     /// The checksum of the entry that is being read.
     checksum: crc32fast::Hasher,
@@ -346,9 +347,9 @@ impl HashingReader<'_, '_> {
         self.pack.consume(self.taken);
         self.taken = 0;
         self.run.advance(Phase::Receive, self.offset, None);
-        let spent = self.spent.check_disk(self.offset);
+        let budget = self.budget.check_disk(self.offset);
         let written = written.map_err(|err| Error::io("writing the pack", err));
-        written.and(spent).map_err(|err| self.fail(err))
+        written.and(budget).map_err(|err| self.fail(err))
     }
 
     fn fail(&mut self, err: Error) -> io::Error {

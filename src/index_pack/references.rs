@@ -186,7 +186,7 @@ impl References {
 /// The collector of one thread. It drops repeated references before they reach the shared [`References`]: most
 /// references repeat recent ones.
 pub(super) struct ReferenceCollector<'a> {
-    links: &'a References,
+    references: &'a References,
     nesting: Vec<Pair>,
     recent: Vec<Option<(Kind, ObjectId)>>,
 }
@@ -204,9 +204,9 @@ pub(super) struct DeltaBase<'a> {
 const RECENT: usize = 1 << 14;
 
 impl<'a> ReferenceCollector<'a> {
-    pub(super) fn new(links: &'a References) -> Self {
+    pub(super) fn new(references: &'a References) -> Self {
         ReferenceCollector {
-            links,
+            references,
             nesting: Vec::new(),
             recent: Vec::new(),
         }
@@ -214,7 +214,7 @@ impl<'a> ReferenceCollector<'a> {
 
     /// Marks the references as unknown, because an object is not inspected.
     pub(super) fn stop(&self) {
-        self.links.stop();
+        self.references.stop();
     }
 
     /// Records the references of an object. Entries that a tree shares with its delta base were recorded with the
@@ -226,7 +226,7 @@ impl<'a> ReferenceCollector<'a> {
         content: &[u8],
         base: Option<DeltaBase<'_>>,
     ) {
-        if self.links.are_unknown() {
+        if self.references.are_unknown() {
             return;
         }
         let noted = match (kind, base) {
@@ -243,18 +243,18 @@ impl<'a> ReferenceCollector<'a> {
         };
         // The object cannot be parsed: a walk finds the tips that need it.
         if noted.is_none() {
-            self.links.stop();
+            self.references.stop();
         }
     }
 
     /// Records the references of entries of a tree that are in place of others of its base.
     pub(super) fn note_changed(&mut self, id: &oid, changed: &[(&[u8], &[u8])]) {
-        if self.links.are_unknown() {
+        if self.references.are_unknown() {
             return;
         }
         for (entry, before) in changed {
             if self.note_entries(id, entry, before).is_none() {
-                self.links.stop();
+                self.references.stop();
             }
         }
     }
@@ -266,7 +266,7 @@ impl<'a> ReferenceCollector<'a> {
         let slot = &mut self.recent[at];
         if !slot.is_some_and(|(known, recent)| known == kind && recent == id) {
             *slot = Some((kind, id.to_owned()));
-            self.links.add(kind, id);
+            self.references.add(kind, id);
         }
     }
 
@@ -280,13 +280,13 @@ impl<'a> ReferenceCollector<'a> {
             }
             self.add_replaced(before);
         });
-        self.links.nesting.take_if_many(&mut self.nesting);
+        self.references.nesting.take_if_many(&mut self.nesting);
         noted
     }
 
     /// Hands over the remaining pairs. Every collector has to end with it.
     pub(super) fn finish(mut self) {
-        self.links.nesting.take(&mut self.nesting);
+        self.references.nesting.take(&mut self.nesting);
     }
 
     fn note_replaced(&self, tree: &[u8], base: &[u8], format: HashKind) {
@@ -295,7 +295,7 @@ impl<'a> ReferenceCollector<'a> {
 
     fn add_replaced(&self, before: Option<EntryRef<'_>>) {
         if let Some(before) = before.filter(|before| before.mode.is_tree()) {
-            self.links.add_replaced(before.oid);
+            self.references.add_replaced(before.oid);
         }
     }
 
@@ -322,8 +322,8 @@ mod tests {
 
     #[test]
     fn no_more_is_noted_than_there_are_objects() {
-        let links = References::new(HashKind::Sha1, 0);
-        links.expect(10);
+        let references = References::new(HashKind::Sha1, 0);
+        references.expect(10);
         let entry = |number: u32| {
             let mut entry = b"100644 a\0".to_vec();
             entry.extend([number.to_be_bytes(); 5].concat());
@@ -331,9 +331,9 @@ mod tests {
         };
         let tree: Vec<_> = (0..1000).flat_map(entry).collect();
         let id = ObjectId::null(HashKind::Sha1);
-        ReferenceCollector::new(&links).note(Kind::Tree, &id, &tree, None);
-        assert!(links.are_unknown());
-        let noted = links.needed.iter().map(|shard| match &*locked(shard) {
+        ReferenceCollector::new(&references).note(Kind::Tree, &id, &tree, None);
+        assert!(references.are_unknown());
+        let noted = references.needed.iter().map(|shard| match &*locked(shard) {
             Needed::Sha1(needed) => needed.len(),
             Needed::Sha256(needed) => needed.len(),
         });

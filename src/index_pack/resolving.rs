@@ -14,7 +14,7 @@ use super::{
     budget::Budget,
     delta_batch::DeltaBatch,
     inflated_cache::InflatedCache,
-    inspection::{InspectedObject, Inspection},
+    inspection::{Inspection, SharedFindings},
     pack_reader::{collision, damaged},
     ref_deltas::RefDeltas,
     references::DeltaBase,
@@ -34,8 +34,8 @@ pub(super) struct Pack<'a> {
     pub(super) path: &'a Path,
     pub(super) folder: &'a Path,
     pub(super) table: Table,
-    pub(super) found: &'a InspectedObject<'a>,
-    pub(super) spent: &'a Budget<'a>,
+    pub(super) found: &'a SharedFindings<'a>,
+    pub(super) budget: &'a Budget<'a>,
     pub(super) run: &'a SyncContext,
 }
 
@@ -43,31 +43,31 @@ impl Pack<'_> {
     /// Resolves the remaining deltas whose bases are in the pack.
     pub(super) fn resolve(
         &self,
-        part: &DeltaBatch,
-        at_hand: &InflatedCache<'_>,
+        batch: &DeltaBatch,
+        inflated: &InflatedCache<'_>,
         ref_deltas: &RefDeltas,
     ) -> Result<(), Error> {
-        let count = part.entries().len();
+        let count = batch.entries().len();
         if count == 0 {
             return Ok(());
         }
         let threads = cores().min(count.div_ceil(ENTRIES_PER_THREAD));
-        let room = self.room(threads);
+        let content_memory = self.content_memory(threads);
         let (next, is_given_up) = (AtomicUsize::new(0), AtomicBool::new(false));
         let work = || -> Result<(), Error> {
             let mut inspection = self.found.inspection();
-            let mut descent = self.descent(&room)?;
+            let mut traversal = self.traversal(&content_memory)?;
             let mut resolver = Resolver {
                 pack: self,
-                part,
-                at_hand,
+                batch,
+                inflated,
                 ref_deltas: Some(ref_deltas),
                 is_given_up: &is_given_up,
                 inspection: &mut inspection,
             };
-            while let Some(entry) = part.entries().get(next.fetch_add(1, Relaxed)) {
+            while let Some(entry) = batch.entries().get(next.fetch_add(1, Relaxed)) {
                 if !self.table.is_delta(*entry) {
-                    let done = descent.descend(*entry, &mut resolver);
+                    let done = traversal.descend(*entry, &mut resolver);
                     // After a failure no thread takes another entry.
                     done.inspect_err(|_| next.store(count, Relaxed))?;
                 }
@@ -94,12 +94,15 @@ impl Pack<'_> {
         }
     }
 
-    pub(super) fn room(&self, descents: usize) -> ContentMemory {
+    pub(super) fn content_memory(&self, descents: usize) -> ContentMemory {
         ContentMemory::new(self.run.memory_plan().contents, descents)
     }
 
-    pub(super) fn descent<'r>(&self, room: &'r ContentMemory) -> Result<DeltaTraversal<'r>, Error> {
-        DeltaTraversal::new(self.path, self.table.hash, room, self.folder)
+    pub(super) fn traversal<'r>(
+        &self,
+        content_memory: &'r ContentMemory,
+    ) -> Result<DeltaTraversal<'r>, Error> {
+        DeltaTraversal::new(self.path, self.table.hash, content_memory, self.folder)
             .map_err(|err| Error::io("reading the pack", err))
     }
 }
@@ -107,8 +110,8 @@ impl Pack<'_> {
 /// The visitor that hashes, inspects and records the objects of a batch.
 pub(super) struct Resolver<'a, 'l> {
     pub(super) pack: &'a Pack<'a>,
-    pub(super) part: &'a DeltaBatch,
-    pub(super) at_hand: &'a InflatedCache<'a>,
+    pub(super) batch: &'a DeltaBatch,
+    pub(super) inflated: &'a InflatedCache<'a>,
     /// `None` while the pack arrives: a delta that names its base by id may arrive later than the base.
     pub(super) ref_deltas: Option<&'a RefDeltas>,
     pub(super) is_given_up: &'a AtomicBool,
@@ -117,7 +120,7 @@ pub(super) struct Resolver<'a, 'l> {
 
 impl Resolver<'_, '_> {
     fn is_to_be_resolved(&self, entry: u32) -> bool {
-        !self.part.only_leads_on(entry) && self.pack.table.kind(entry).is_none()
+        !self.batch.only_leads_on(entry) && self.pack.table.kind(entry).is_none()
     }
 }
 
@@ -162,7 +165,7 @@ impl ObjectVisitor for Resolver<'_, '_> {
     /// The deltas of an entry. A pack with an object twice and a delta that names it by id is refused: which of the
     /// two is the base would depend on the reader, and one of them may itself be a delta of that delta.
     fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), Error> {
-        to.extend(self.part.deltas_of(entry));
+        to.extend(self.batch.deltas_of(entry));
         let Some(ref_deltas) = self.ref_deltas else {
             return Ok(());
         };
@@ -176,14 +179,14 @@ impl ObjectVisitor for Resolver<'_, '_> {
     }
 
     fn whole(&self, entry: u32, to: &mut Vec<u8>) -> Option<Kind> {
-        let (kind, object) = self.at_hand.object(entry)?;
+        let (kind, object) = self.inflated.object(entry)?;
         to.clear();
         to.extend_from_slice(object);
         Some(kind)
     }
 
     fn inflated(&self, entry: u32, most: usize, to: &mut Vec<u8>) -> bool {
-        let delta = self.at_hand.delta(entry);
+        let delta = self.inflated.delta(entry);
         let delta = delta.filter(|delta| delta.len() <= most);
         if let Some(delta) = delta {
             to.clear();
@@ -193,8 +196,8 @@ impl ObjectVisitor for Resolver<'_, '_> {
     }
 
     fn allows(&mut self, _entry: u32, kind: Kind, size: u64, depth: u32) -> Result<bool, Error> {
-        self.pack.spent.check_depth(depth)?;
-        Ok(self.pack.spent.excess(kind, size).is_none())
+        self.pack.budget.check_depth(depth)?;
+        Ok(self.pack.budget.excess(kind, size).is_none())
     }
 
     fn oversized(
@@ -204,7 +207,7 @@ impl ObjectVisitor for Resolver<'_, '_> {
         size: u64,
         hasher: Hasher,
     ) -> Result<(), Error> {
-        let excess = self.pack.spent.excess(kind, size);
+        let excess = self.pack.budget.excess(kind, size);
         if let Some(excess) = excess.filter(|_| self.is_to_be_resolved(entry)) {
             let id = hasher.try_finalize().map_err(|_| collision())?;
             self.pack.table.resolve(entry, kind, &id);
@@ -216,7 +219,7 @@ impl ObjectVisitor for Resolver<'_, '_> {
 
     fn may_lead_on(&self, entry: u32) -> bool {
         let are_named = self.ref_deltas.is_some_and(|named| !named.is_empty());
-        are_named || self.part.deltas_of(entry).next().is_some()
+        are_named || self.batch.deltas_of(entry).next().is_some()
     }
 
     fn may_go_on(&self) -> bool {
@@ -224,7 +227,7 @@ impl ObjectVisitor for Resolver<'_, '_> {
     }
 
     fn allows_on_disk(&mut self, more: u64) -> Result<(), Error> {
-        self.pack.spent.on_disk(more, self.pack.table.end())
+        self.pack.budget.on_disk(more, self.pack.table.end())
     }
 
     fn unreadable(&self, _entry: u32, err: io::Error) -> Error {

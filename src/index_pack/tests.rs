@@ -52,9 +52,9 @@ fn delta_of(base: usize, kept: usize, own: &[u8]) -> Vec<u8> {
         delta.push(size as u8);
     }
     delta.extend([0xb0, kept as u8, (kept >> 8) as u8]);
-    for part in own.chunks(0x7f) {
-        delta.push(part.len() as u8);
-        delta.extend(part);
+    for batch in own.chunks(0x7f) {
+        delta.push(batch.len() as u8);
+        delta.extend(batch);
     }
     delta
 }

@@ -7,7 +7,7 @@ use super::inflated_cache::InflatedCache;
 /// A range of entries that have arrived, with their inflated contents.
 pub(super) struct Window<'s> {
     pub(super) entries: Range<u32>,
-    pub(super) at_hand: InflatedCache<'s>,
+    pub(super) inflated: InflatedCache<'s>,
 }
 
 /// The ratio of an object's size to its entry's length above which the object's size counts for the window. It keeps

@@ -45,7 +45,7 @@ impl Pack<'_> {
         let most = cores();
         let windows = Windows {
             pack: self,
-            room: self.room(most + 1),
+            content_memory: self.content_memory(most + 1),
             most,
             queue: Mutex::default(),
             has_come: Condvar::new(),
@@ -74,7 +74,7 @@ impl Pack<'_> {
             helper.work();
             arrived
         })?;
-        self.spent.nothing_waits();
+        self.budget.nothing_waits();
         let allowance = locked(&windows.queue).allowance;
         let failure = windows.failure.into_inner();
         match failure.unwrap_or_else(PoisonError::into_inner) {
@@ -87,7 +87,7 @@ impl Pack<'_> {
 /// The windows of a pack that have arrived, for the threads that resolve them.
 struct Windows<'a, 's> {
     pack: &'a Pack<'a>,
-    room: ContentMemory,
+    content_memory: ContentMemory,
     /// The number of waiting windows from which on the reading thread helps.
     most: usize,
     queue: Mutex<Queue<'s>>,
@@ -114,20 +114,20 @@ struct Queue<'s> {
 
 /// A window that is being resolved.
 struct Open<'s> {
-    part: DeltaBatch,
-    at_hand: InflatedCache<'s>,
+    batch: DeltaBatch,
+    inflated: InflatedCache<'s>,
     /// The number of entries that were taken.
     taken: AtomicUsize,
 }
 
 impl Open<'_> {
     fn has_more(&self) -> bool {
-        self.taken.load(Relaxed) < self.part.entries().len()
+        self.taken.load(Relaxed) < self.batch.entries().len()
     }
 
     /// Takes the next whole object for one thread.
     fn take(&self, table: &Table) -> Option<u32> {
-        let entries = self.part.entries();
+        let entries = self.batch.entries();
         loop {
             let entry = *entries.get(self.taken.fetch_add(1, Relaxed))?;
             if !table.is_delta(entry) {
@@ -171,10 +171,10 @@ impl<'s> Windows<'_, 's> {
             return Some(Arc::clone(open));
         }
         queue.open = None;
-        let Window { entries, at_hand } = queue.windows.pop_front()?;
+        let Window { entries, inflated } = queue.windows.pop_front()?;
         let open = Arc::new(Open {
-            part: DeltaBatch::window(&self.pack.table, entries, &mut queue.allowance),
-            at_hand,
+            batch: DeltaBatch::window(&self.pack.table, entries, &mut queue.allowance),
+            inflated,
             taken: AtomicUsize::new(0),
         });
         // Threads share this window: wake all that wait.
@@ -240,31 +240,33 @@ impl<'w, 'a, 's> Worker<'w, 'a, 's> {
             && let Some(entry) = open.take(&self.windows.pack.table)
         {
             if let Err(err) = self.try_to_resolve(entry, open) {
-                self.windows.fail((open.part.first(), entry), err);
+                self.windows.fail((open.batch.first(), entry), err);
             }
         }
     }
 
     fn try_to_resolve(&mut self, entry: u32, open: &Open<'s>) -> Result<(), Error> {
-        let Open { part, at_hand, .. } = open;
+        let Open {
+            batch, inflated, ..
+        } = open;
         let Windows {
             pack,
-            room,
+            content_memory,
             is_given_up,
             ..
         } = self.windows;
-        let (descent, inspection) = match &mut self.tools {
+        let (traversal, inspection) = match &mut self.tools {
             Some(tools) => tools,
-            none => none.insert((pack.descent(room)?, pack.found.inspection())),
+            none => none.insert((pack.traversal(content_memory)?, pack.found.inspection())),
         };
         let mut resolver = Resolver {
             pack,
-            part,
-            at_hand,
+            batch,
+            inflated,
             ref_deltas: None,
             is_given_up,
             inspection,
         };
-        descent.descend(entry, &mut resolver)
+        traversal.descend(entry, &mut resolver)
     }
 }

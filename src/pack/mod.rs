@@ -7,5 +7,6 @@ pub(crate) mod delta_search;
 pub(crate) mod delta_tree;
 pub(crate) mod entry_header;
 pub(crate) mod fan_out;
+pub(crate) mod index_file;
 pub(crate) mod name_hash;
 pub(crate) mod tree_depths;

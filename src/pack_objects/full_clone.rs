@@ -111,12 +111,7 @@ impl Marking<'_> {
             return self.mark(pack_pos, kind, name_hash);
         }
         if self.marked_outside.insert(id) {
-            self.found.push(SelectedObject {
-                id,
-                kind,
-                name_hash,
-                pack_pos: None,
-            });
+            self.found.push(SelectedObject::new(id, kind, name_hash));
             if kind == Kind::Tree {
                 self.pending.push((MarkedTree::Outside(id), name_hash));
             }

@@ -49,12 +49,7 @@ pub(super) fn select(
             .map(|commit| (frontier.met.id(*commit), Kind::Commit)),
     );
     let mut objects: Vec<_> = named
-        .map(|(id, kind)| SelectedObject {
-            id,
-            kind,
-            name_hash: 0,
-            pack_pos: None,
-        })
+        .map(|(id, kind)| SelectedObject::new(id, kind, 0))
         .collect();
     if boundary.is_empty()
         && let Some(found) = read_everything(odb, packs, frontier, run)?
@@ -85,12 +80,7 @@ pub(super) fn select(
         .into_iter()
         .partition(|object| shared.contains(&object.id));
     let bases = others.into_iter().filter(|(id, _)| !sent.contains(id));
-    let bases = bases.map(|(id, (kind, name_hash))| SelectedObject {
-        id,
-        kind,
-        name_hash,
-        pack_pos: None,
-    });
+    let bases = bases.map(|(id, (kind, name_hash))| SelectedObject::new(id, kind, name_hash));
     let mut bases: Vec<_> = bases.chain(left_out).collect();
     bases.sort_unstable_by_key(|base| base.id);
     Ok(Selection {

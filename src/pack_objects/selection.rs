@@ -15,6 +15,18 @@ pub(super) struct SelectedObject {
     pub(super) pack_pos: Option<u32>,
 }
 
+impl SelectedObject {
+    /// An object whose position in the scanned pack is unknown.
+    pub(super) fn new(id: ObjectId, kind: Kind, name_hash: u32) -> Self {
+        SelectedObject {
+            id,
+            kind,
+            name_hash,
+            pack_pos: None,
+        }
+    }
+}
+
 /// The objects to send.
 #[derive(Default)]
 pub(super) struct Selection {

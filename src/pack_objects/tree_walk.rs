@@ -123,12 +123,9 @@ impl<'a> TreeWalk<'a> {
 
     fn send(&mut self, id: ObjectId, kind: Kind, name_hash: u32) {
         if self.sent.insert(id) {
-            self.found.objects.push(SelectedObject {
-                id,
-                kind,
-                name_hash,
-                pack_pos: None,
-            });
+            self.found
+                .objects
+                .push(SelectedObject::new(id, kind, name_hash));
             let count = self.found.objects.len() as u64;
             if count.is_multiple_of(1024) {
                 self.run.advance(Phase::Count, count, None);

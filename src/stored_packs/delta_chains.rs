@@ -66,7 +66,7 @@ impl DeltaChains<'_> {
         visitor: impl Fn(u32) -> V + Sync,
     ) -> Result<Vec<V>, ChainError> {
         let threads = cores();
-        let room = ContentMemory::new(memory.contents, threads);
+        let content_memory = ContentMemory::new(memory.contents, threads);
         let next = AtomicUsize::new(0);
         run_workers(0..threads as u32, |number| {
             let mut adapter = VisitorAdapter {
@@ -75,15 +75,15 @@ impl DeltaChains<'_> {
                 visitor: visitor(number),
             };
             let hash = self.scan.rev_index.index.object_hash();
-            let mut descent =
-                DeltaTraversal::new(self.scan.path, hash, &room, &std::env::temp_dir())?;
+            let mut traversal =
+                DeltaTraversal::new(self.scan.path, hash, &content_memory, &std::env::temp_dir())?;
             loop {
                 let root = next.fetch_add(1, Relaxed);
                 let Some(found) = self.kinds.get(root) else {
                     return Ok(adapter.visitor);
                 };
                 if *found == Some(kind) && self.bases[root] == NO_BASE {
-                    let done = descent.descend(root as u32, &mut adapter);
+                    let done = traversal.descend(root as u32, &mut adapter);
                     // No thread takes another root after an error.
                     done.inspect_err(|_| next.store(self.kinds.len(), Relaxed))?;
                 }

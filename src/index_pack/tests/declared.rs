@@ -21,15 +21,15 @@ fn very_much_is_summed_before_any_of_it_is_made() {
         let mut options = SyncOptions::default();
         options.limits.inflated_bytes = limit;
         let run = SyncContext::new(&options);
-        let spent = Budget::new(run.limits());
-        let found = InspectedObject::new(run.fsck(), HashKind::Sha1, 0);
+        let budget = Budget::new(run.limits());
+        let found = SharedFindings::new(run.fsck(), HashKind::Sha1, 0);
         let (mut file, mut reader) = (tempfile::tempfile().expect("a file"), &bytes[..]);
-        let begun = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &spent, &run);
-        let arrival = begun.expect("a header");
-        let count = arrival.count();
+        let begun = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &run);
+        let pack_reader = begun.expect("a header");
+        let count = pack_reader.count();
         let table = Table::new(HashKind::Sha1, count as usize);
         let mut arrived_by_then = Vec::new();
-        let received = arrival.receive(&table, &mut found.inspection(), 1000, &mut |_| {
+        let received = pack_reader.receive(&table, &mut found.inspection(), 1000, &mut |_| {
             arrived_by_then.push(table.len());
         });
         assert_eq!(received.is_ok(), is_enough, "{limit}");

@@ -43,9 +43,9 @@ fn delta_of(base: &[u8], result: &[u8]) -> Vec<u8> {
     if same > 0 {
         delta.extend([0xb0, same as u8, (same >> 8) as u8]);
     }
-    for part in result[same..].chunks(0x7f) {
-        delta.push(part.len() as u8);
-        delta.extend(part);
+    for batch in result[same..].chunks(0x7f) {
+        delta.push(batch.len() as u8);
+        delta.extend(batch);
     }
     delta
 }

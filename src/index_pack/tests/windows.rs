@@ -142,24 +142,24 @@ fn early(entries: &Entries, window: u64, piece: usize) -> Early {
     let path = folder.path().join("pack");
     let mut file = File::create(&path).expect("a file");
     let run = SyncContext::new(&SyncOptions::default());
-    let spent = Budget::new(run.limits());
-    let found = InspectedObject::new(run.fsck(), HashKind::Sha1, 0);
+    let budget = Budget::new(run.limits());
+    let found = SharedFindings::new(run.fsck(), HashKind::Sha1, 0);
     let bytes = entries.pack();
     let mut reader = io::BufReader::with_capacity(piece, &bytes[..]);
-    let arrival =
-        PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &spent, &run).expect("a header");
+    let pack_reader =
+        PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &run).expect("a header");
     let pack = Pack {
         path: &path,
         folder: folder.path(),
-        table: Table::new(HashKind::Sha1, arrival.count() as usize),
+        table: Table::new(HashKind::Sha1, pack_reader.count() as usize),
         found: &found,
-        spent: &spent,
+        budget: &budget,
         run: &run,
     };
     let mut inspection = found.inspection();
     let mut windows = Vec::new();
     let arrived: Result<(Arrived, _), _> = pack.resolve_while(|hand_over| {
-        arrival.receive(&pack.table, &mut inspection, window, &mut |window| {
+        pack_reader.receive(&pack.table, &mut inspection, window, &mut |window| {
             windows.push(window.entries.clone());
             hand_over(window);
         })

@@ -121,42 +121,40 @@ pub(super) fn are_ids_sound<'e>(
 }
 
 impl Traits {
-    /// In git's order.
+    /// Reports the faults in git's order.
     fn report(&self, report: &mut impl Report) {
-        for (found, message, detail) in [
-            (
-                self.null_id,
-                NullSha1,
-                "contains entries pointing to null sha1",
-            ),
-            (self.full_path, FullPathname, "contains full pathnames"),
-            (self.dot, HasDot, "contains '.'"),
-            (self.dot_dot, HasDotdot, "contains '..'"),
-            (self.dot_git, HasDotgit, "contains '.git'"),
-            (
-                self.zero_padded,
-                ZeroPaddedFilemode,
-                "contains zero-padded file modes",
-            ),
-            (self.bad_mode, BadFilemode, "contains bad file modes"),
-            (
-                self.duplicates,
-                DuplicateEntries,
-                "contains duplicate file entries",
-            ),
-            (self.unsorted, TreeNotSorted, "not properly sorted"),
-            (
-                self.large_name,
-                LargePathname,
-                "contains excessively large pathname",
-            ),
-        ] {
-            if found {
-                let _ = report.report(message, format_args!("{detail}"));
-            }
+        let found = [
+            self.null_id,
+            self.full_path,
+            self.dot,
+            self.dot_dot,
+            self.dot_git,
+            self.zero_padded,
+            self.bad_mode,
+            self.duplicates,
+            self.unsorted,
+            self.large_name,
+        ];
+        let found = FAULTS.iter().zip(found).filter(|(_, found)| *found);
+        for ((message, detail), _) in found {
+            let _ = report.report(*message, format_args!("{detail}"));
         }
     }
 }
+
+/// The messages of the [`Traits`].
+const FAULTS: [(FsckMessage, &str); 10] = [
+    (NullSha1, "contains entries pointing to null sha1"),
+    (FullPathname, "contains full pathnames"),
+    (HasDot, "contains '.'"),
+    (HasDotdot, "contains '..'"),
+    (HasDotgit, "contains '.git'"),
+    (ZeroPaddedFilemode, "contains zero-padded file modes"),
+    (BadFilemode, "contains bad file modes"),
+    (DuplicateEntries, "contains duplicate file entries"),
+    (TreeNotSorted, "not properly sorted"),
+    (LargePathname, "contains excessively large pathname"),
+];
 
 /// `decode_tree_entry()` of git's `tree-walk.c`. An entry has a name, so there is no `emptyName`.
 #[inline]

@@ -39,12 +39,12 @@ pub(crate) use zlib::{Inflater, Inflating};
 pub(crate) struct DeltaTraversal<'a> {
     entries: EntryReader,
     hash: gix::hash::Kind,
-    room: &'a ContentMemory,
+    memory: &'a ContentMemory,
     delta: Vec<u8>,
     /// A base that was read back from disk.
     base: Vec<u8>,
     /// The path: entries that still have deltas to reconstruct, from the root down.
-    way: Vec<Waiting>,
+    path: Vec<Waiting>,
     /// The remaining deltas of all entries on the path, in the order of the path.
     deltas: Vec<u32>,
     in_memory: usize,
@@ -95,16 +95,16 @@ impl<'a> DeltaTraversal<'a> {
     pub(crate) fn new(
         pack: &Path,
         hash: gix::hash::Kind,
-        room: &'a ContentMemory,
+        memory: &'a ContentMemory,
         folder: &Path,
     ) -> io::Result<Self> {
         Ok(DeltaTraversal {
-            entries: EntryReader::new(File::open(pack)?, hash, room.large),
+            entries: EntryReader::new(File::open(pack)?, hash, memory.large),
             hash,
-            room,
+            memory,
             delta: Vec::new(),
             base: Vec::new(),
-            way: Vec::new(),
+            path: Vec::new(),
             deltas: Vec::new(),
             in_memory: 0,
             disk: Disk::new(folder.to_owned()),
@@ -113,50 +113,45 @@ impl<'a> DeltaTraversal<'a> {
     }
 
     /// Visits the whole object `root` and all direct and indirect deltas of it.
-    pub(crate) fn descend<W>(&mut self, root: u32, work: &mut W) -> Result<(), W::Error>
-    where
-        W: ObjectVisitor,
-    {
+    pub(crate) fn descend<W: ObjectVisitor>(
+        &mut self,
+        root: u32,
+        work: &mut W,
+    ) -> Result<(), W::Error> {
         self.begin();
         let whole = self.whole(root, work)?;
         self.go_down(root, whole, work)
     }
 
     /// The same as [`descend`](Self::descend), for a root whose content is given.
-    pub(crate) fn descend_from<W>(
+    pub(crate) fn descend_from<W: ObjectVisitor>(
         &mut self,
         root: u32,
         kind: Kind,
         content: Vec<u8>,
         work: &mut W,
-    ) -> Result<(), W::Error>
-    where
-        W: ObjectVisitor,
-    {
+    ) -> Result<(), W::Error> {
         self.begin();
-        let permit = self.room.permit_for(content.len() as u64);
+        let permit = self.memory.permit_for(content.len() as u64);
         work.visit(root, kind, &content, None)?;
         let whole = Reconstructed::in_memory(kind, content, permit);
         self.go_down(root, whole, work)
     }
 
     fn begin(&mut self) {
-        self.way.clear();
+        self.path.clear();
         self.deltas.clear();
         (self.in_memory, self.disk.held) = (0, 0);
     }
 
-    fn go_down<W>(
+    fn go_down<W: ObjectVisitor>(
         &mut self,
         root: u32,
         whole: Reconstructed<'a>,
         work: &mut W,
-    ) -> Result<(), W::Error>
-    where
-        W: ObjectVisitor,
-    {
+    ) -> Result<(), W::Error> {
         self.enter(root, 0, whole, work)?;
-        while let Some(base) = self.way.pop() {
+        while let Some(base) = self.path.pop() {
             let Some(entry) = self.deltas.pop() else {
                 break;
             };
@@ -165,7 +160,7 @@ impl<'a> DeltaTraversal<'a> {
             if self.deltas.len() == base.first {
                 self.leave(base.content)
             } else {
-                self.way.push(base)
+                self.path.push(base)
             }
             self.enter(entry, depth, made, work)?;
         }
@@ -194,7 +189,7 @@ impl<'a> DeltaTraversal<'a> {
         if !work.allows(entry, kind, size, 0)? {
             return self.oversized_whole(entry, kind, &header, work);
         }
-        let permit = self.room.permit_for(size);
+        let permit = self.memory.permit_for(size);
         let read = self.entries.inflate(&header, &place, &mut content);
         read.map_err(|err| unreadable(work, err))?;
         work.visit(entry, kind, &content, None)?;
@@ -238,10 +233,10 @@ impl<'a> DeltaTraversal<'a> {
         let large_one = self
             .delta(entry, &place, work)
             .map_err(|err| unreadable(work, err))?;
-        let at_hand = self
-            .at_hand(&base.content)
+        let read_back = self
+            .read_back(&base.content)
             .map_err(|err| unreadable(work, err))?;
-        let room = self.room;
+        let memory = self.memory;
         let mut content = self.spare.pop().unwrap_or_default();
         let DeltaTraversal {
             entries,
@@ -252,7 +247,7 @@ impl<'a> DeltaTraversal<'a> {
             ..
         } = self;
         let kind = base.kind;
-        let base_content = match (&base.content, at_hand) {
+        let base_content = match (&base.content, read_back) {
             (Content::InMemory(content), _) => Some(&content[..]),
             (Content::OnDisk { .. }, true) => Some(&buffer[..]),
             (Content::OnDisk { .. }, false) => None,
@@ -281,7 +276,7 @@ impl<'a> DeltaTraversal<'a> {
             });
             return Ok(Reconstructed::on_disk(kind, made.end(applied, work)?));
         }
-        let permit = room.permit_for(size);
+        let permit = memory.permit_for(size);
         let may_go_on = || work.may_go_on();
         let applied = match base_content {
             // The usual case. With base and delta known to be slices, applying takes a third of the time.
@@ -309,7 +304,7 @@ impl<'a> DeltaTraversal<'a> {
         place: &Range<u64>,
         work: &W,
     ) -> io::Result<Option<data::Entry>> {
-        if work.inflated(entry, self.room.large, &mut self.delta) {
+        if work.inflated(entry, self.memory.large, &mut self.delta) {
             return Ok(None);
         }
         let header = self.entries.header(place)?;
@@ -348,7 +343,7 @@ impl<'a> DeltaTraversal<'a> {
             Some(on_disk) => on_disk,
             None => return Err(work.unreadable(entry, io::ErrorKind::NotFound.into())),
         };
-        self.way.push(Waiting {
+        self.path.push(Waiting {
             kind,
             depth,
             content,
@@ -367,8 +362,8 @@ impl<'a> DeltaTraversal<'a> {
         if content.capacity() / 2 > content.len() {
             content.shrink_to_fit();
         }
-        let fits = self.in_memory + content.capacity() <= self.room.waiting;
-        if !fits || content.len() > self.room.large {
+        let fits = self.in_memory + content.capacity() <= self.memory.waiting;
+        if !fits || content.len() > self.memory.large {
             return self.disk.put(&content, work);
         }
         self.in_memory += content.capacity();
@@ -392,11 +387,11 @@ impl<'a> DeltaTraversal<'a> {
     }
 
     /// Reads a content on disk into [`DeltaTraversal::base`] if it is not large. Returns whether it did.
-    fn at_hand(&mut self, content: &Content) -> io::Result<bool> {
+    fn read_back(&mut self, content: &Content) -> io::Result<bool> {
         let &Content::OnDisk { ref file, size } = content else {
             return Ok(false);
         };
-        if size > self.room.large as u64 {
+        if size > self.memory.large as u64 {
             return Ok(false);
         }
         self.base.resize(size as usize, 0);

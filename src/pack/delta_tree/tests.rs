@@ -190,7 +190,7 @@ impl ObjectVisitor for Check<'_> {
     }
 }
 
-fn room(large: usize, waiting: usize) -> ContentMemory {
+fn memory(large: usize, waiting: usize) -> ContentMemory {
     ContentMemory {
         large,
         waiting,
@@ -199,18 +199,23 @@ fn room(large: usize, waiting: usize) -> ContentMemory {
 }
 
 /// Everything is seen once and as it is, and memory holds no more than it may.
-fn check(plan: &[(Option<usize>, usize)], room: &ContentMemory) {
+fn check(plan: &[(Option<usize>, usize)], memory: &ContentMemory) {
     for (is_at_hand, most) in [
         (false, u64::MAX),
         (true, u64::MAX),
         (false, 2000),
         (false, 0),
     ] {
-        check_with(plan, room, is_at_hand, most);
+        check_with(plan, memory, is_at_hand, most);
     }
 }
 
-fn check_with(plan: &[(Option<usize>, usize)], room: &ContentMemory, is_at_hand: bool, most: u64) {
+fn check_with(
+    plan: &[(Option<usize>, usize)],
+    memory: &ContentMemory,
+    is_at_hand: bool,
+    most: u64,
+) {
     let pack = pack(plan);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pack");
@@ -226,13 +231,13 @@ fn check_with(plan: &[(Option<usize>, usize)], room: &ContentMemory, is_at_hand:
         goes_on: Cell::new(u32::MAX),
     };
     let mut descent =
-        DeltaTraversal::new(&path, gix::hash::Kind::Sha1, room, folder.path()).expect("a pack");
+        DeltaTraversal::new(&path, gix::hash::Kind::Sha1, memory, folder.path()).expect("a pack");
     for root in 0..plan.len() as u32 {
         if plan[root as usize].0.is_none() {
             descent.descend(root, &mut work).expect("a sound pack");
             assert_eq!((descent.in_memory, descent.disk.held), (0, 0));
             // One byte more shows that a delta has ended.
-            assert!(descent.delta.len() <= room.large + 1);
+            assert!(descent.delta.len() <= memory.large + 1);
         }
     }
     assert!(work.seen.iter().all(|seen| *seen == 1), "{:?}", work.seen);
@@ -256,7 +261,7 @@ proptest! {
 
     #[test]
     fn every_object_is_seen_once_whatever_the_room(plan in plans(), large in 0..4000_usize, waiting in 0..9000_usize) {
-        check(&plan, &room(large, waiting));
+        check(&plan, &memory(large, waiting));
     }
 }
 
@@ -265,7 +270,7 @@ proptest! {
 fn chains_are_followed_however_long_they_are() {
     let base = |entry: usize| (entry > 0).then(|| entry.saturating_sub(2));
     let plan: Vec<_> = (0..1000).map(|entry| (base(entry), 30)).collect();
-    check(&plan, &room(1000, 200));
+    check(&plan, &memory(1000, 200));
 }
 
 #[test]
@@ -290,15 +295,15 @@ fn what_waits_has_no_buffer_of_something_larger() {
         on_disk: 0,
         goes_on: Cell::new(u32::MAX),
     };
-    let room = room(30_000, 100_000);
+    let memory = memory(30_000, 100_000);
     let mut descent =
-        DeltaTraversal::new(&path, gix::hash::Kind::Sha1, &room, folder.path()).expect("a pack");
+        DeltaTraversal::new(&path, gix::hash::Kind::Sha1, &memory, folder.path()).expect("a pack");
     descent.descend(0, &mut work).expect_err("the last one");
-    let buffers = descent.way.iter().map(|waiting| match &waiting.content {
+    let buffers = descent.path.iter().map(|waiting| match &waiting.content {
         Content::InMemory(buffer) => buffer.capacity(),
         Content::OnDisk { .. } => panic!("there is room in memory"),
     });
-    assert!(descent.way.len() > 50, "{}", descent.way.len());
+    assert!(descent.path.len() > 50, "{}", descent.path.len());
     let held: usize = buffers.sum();
     // One more is being worked on.
     assert!(held <= descent.in_memory);
@@ -318,7 +323,7 @@ fn what_is_too_large_is_made_in_pieces() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pack");
     std::fs::write(&path, &pack.bytes).expect("a pack");
-    let room = room(1000, 2000);
+    let memory = memory(1000, 2000);
     for (goes_on, seen, said) in [
         (u32::MAX, 4, ""),
         (0, 0, "0 can't be read: there is no time to go on"),
@@ -335,7 +340,7 @@ fn what_is_too_large_is_made_in_pieces() {
             on_disk: 0,
             goes_on: Cell::new(goes_on),
         };
-        let descent = DeltaTraversal::new(&path, gix::hash::Kind::Sha1, &room, folder.path());
+        let descent = DeltaTraversal::new(&path, gix::hash::Kind::Sha1, &memory, folder.path());
         let done = descent.expect("a pack").descend(0, &mut work);
         assert_eq!(done.err().unwrap_or_default(), said);
         assert_eq!(work.seen.iter().sum::<usize>(), seen);

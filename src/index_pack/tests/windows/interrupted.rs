@@ -53,26 +53,26 @@ fn what_breaks_off_is_not_worked_on_any_longer() {
     let path = folder.path().join("pack");
     let mut file = File::create(&path).expect("a file");
     let run = SyncContext::new(&SyncOptions::default());
-    let spent = Budget::new(run.limits());
-    let found = InspectedObject::new(run.fsck(), HashKind::Sha1, 0);
+    let budget = Budget::new(run.limits());
+    let found = SharedFindings::new(run.fsck(), HashKind::Sha1, 0);
     let bytes = versions.entries.pack();
     let mut reader = &bytes[..];
-    let arrival =
-        PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &spent, &run).expect("a header");
+    let pack_reader =
+        PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &run).expect("a header");
     let pack = Pack {
         path: &path,
         folder: folder.path(),
-        table: Table::new(HashKind::Sha1, arrival.count() as usize),
+        table: Table::new(HashKind::Sha1, pack_reader.count() as usize),
         found: &found,
-        spent: &spent,
+        budget: &budget,
         run: &run,
     };
     let mut inspection = found.inspection();
     let given_up: Result<((), _), _> = pack.resolve_while(|hand_over| {
-        arrival.receive(&pack.table, &mut inspection, u64::MAX, &mut |_| {})?;
+        pack_reader.receive(&pack.table, &mut inspection, u64::MAX, &mut |_| {})?;
         hand_over(Window {
             entries: 0..pack.table.len(),
-            at_hand: InflatedCache::new(&spent),
+            inflated: InflatedCache::new(&budget),
         });
         Err(Error::new(ErrorKind::Network, "the connection is lost"))
     });
