@@ -31,7 +31,6 @@ mod pack_reader;
 mod ref_deltas;
 mod references;
 mod resolving;
-mod special;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -46,14 +45,13 @@ use self::{
     pack_reader::PackReader,
     references::References,
     resolving::Pack,
-    special::special_content,
     table::Table,
 };
 use crate::connectivity::Outside;
 use crate::{
     Error, ObjectFormat, Reason, SyncContext,
     files::early_sync::EarlySync,
-    object::{fsck::Fsck, lookup::ObjectLookup},
+    object::{fsck::Fsck, lookup::ObjectLookup, special_blobs::special_content},
 };
 
 /// The number of objects from which on a second thread looks for references to objects outside the pack.

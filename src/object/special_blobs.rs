@@ -2,12 +2,12 @@
 
 use gix::{objs::Kind, oid};
 
-use crate::object::{fsck::SpecialContent, lookup::ObjectLookup};
+use super::{fsck::SpecialContent, lookup::ObjectLookup};
 
 /// The largest such blob that is read, in bytes: git reads no larger one.
 const MAX_SPECIAL_SIZE: u64 = 100 * 1024 * 1024;
 
-pub(super) fn special_content<'b>(
+pub(crate) fn special_content<'b>(
     objects: &dyn ObjectLookup,
     id: &oid,
     buffer: &'b mut Vec<u8>,
