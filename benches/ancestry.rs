@@ -78,8 +78,8 @@ fn compare(repo: &Repo, pairs: &[(ObjectId, ObjectId)], name: &str, rounds: usiz
 /// Whether each of the pairs is one.
 fn fast_forwards(repo: &Repo, pairs: &[(ObjectId, ObjectId)]) -> Vec<bool> {
     let store = LocalStore::open(&repo.path).expect("a repository");
-    let run = SyncContext::new(&SyncOptions::default());
-    let mut objects = store.objects(&run).expect("readable").expect("objects");
+    let context = SyncContext::new(&SyncOptions::default());
+    let mut objects = store.objects(&context).expect("readable").expect("objects");
     let relations = objects.relate(pairs, &|| false).expect("not cancelled");
     let is_one = |relation| matches!(relation, Relation::FastForward | Relation::Same);
     relations.into_iter().map(is_one).collect()

@@ -39,10 +39,10 @@ pub fn classify(
     objects: &mut dyn Objects,
     plan: &mut Plan<'_>,
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) {
     let absent = Reason::HistoryUnknown;
-    compare::compare(objects, &mut plan.0, &absent, options, run).expect("objects to compare");
+    compare::compare(objects, &mut plan.0, &absent, options, context).expect("objects to compare");
 }
 
 /// A server's answer to the handshake, of a version before 2.
@@ -128,7 +128,7 @@ impl Versions {
 }
 
 /// Returns how many are worth sending as a delta.
-pub fn delta_search(versions: &Versions, run: &SyncContext) -> usize {
+pub fn delta_search(versions: &Versions, context: &SyncContext) -> usize {
     let open = || {
         |id: &gix::oid, buffer: &mut Vec<u8>| {
             buffer.clear();
@@ -136,7 +136,7 @@ pub fn delta_search(versions: &Versions, run: &SyncContext) -> usize {
             Ok(())
         }
     };
-    let found = delta_search::search(&versions.candidates, open, &Default::default(), run);
+    let found = delta_search::search(&versions.candidates, open, &Default::default(), context);
     found.expect("readable").iter().flatten().count()
 }
 
@@ -144,7 +144,7 @@ pub fn delta_search(versions: &Versions, run: &SyncContext) -> usize {
 pub fn outgoing_pack<'a>(
     store: &LocalStore,
     request: &PackRequest,
-    run: &'a SyncContext,
+    context: &'a SyncContext,
 ) -> impl BufRead + 'a {
-    store.outgoing_pack(request, run)
+    store.outgoing_pack(request, context)
 }

@@ -240,7 +240,7 @@ mod tests {
     use super::*;
     use crate::ErrorKind;
 
-    fn run(change: impl FnOnce(&mut SyncOptions)) -> SyncContext {
+    fn context(change: impl FnOnce(&mut SyncOptions)) -> SyncContext {
         let mut options = SyncOptions::default();
         change(&mut options);
         SyncContext::new(&options)
@@ -253,16 +253,16 @@ mod tests {
         let cancelled =
             |options: &mut SyncOptions| options.cancel = Some(Arc::new(AtomicBool::new(true)));
 
-        assert!(run(|_| {}).check().is_ok());
+        assert!(context(|_| {}).check().is_ok());
         assert!(
-            run(|options| options.limits.total_time = None)
+            context(|options| options.limits.total_time = None)
                 .check()
                 .is_ok()
         );
-        let err = run(timed_out).check().expect_err("no time");
+        let err = context(timed_out).check().expect_err("no time");
         assert_eq!(err.to_string(), "more than 0ns (limit `total_time`)");
         assert_eq!(err.kind(), ErrorKind::BudgetExceeded);
-        let both = run(|options| {
+        let both = context(|options| {
             timed_out(options);
             cancelled(options);
         });
@@ -276,19 +276,22 @@ mod tests {
 
     #[test]
     fn a_run_that_moves_refs_may_go_on_for_a_while() {
-        let run = run(|options| options.limits.total_time = Some(Duration::ZERO));
-        assert!(run.check().is_err());
-        run.budget.settle();
-        assert!(run.check().is_ok());
-        assert!(run.is_out_of_time(), "there is no time for another push");
+        let context = context(|options| options.limits.total_time = Some(Duration::ZERO));
+        assert!(context.check().is_err());
+        context.budget.settle();
+        assert!(context.check().is_ok());
+        assert!(
+            context.is_out_of_time(),
+            "there is no time for another push"
+        );
     }
 
     #[test]
     fn what_is_received_adds_up() {
-        let run = run(|options| options.limits.received_bytes = 10);
-        assert!(run.budget.received(6).is_ok());
-        assert!(run.budget.received(4).is_ok());
-        let err = run.budget.received(1).expect_err("one too many");
+        let context = context(|options| options.limits.received_bytes = 10);
+        assert!(context.budget.received(6).is_ok());
+        assert!(context.budget.received(4).is_ok());
+        let err = context.budget.received(1).expect_err("one too many");
         let text = "more than 10 bytes received (limit `received_bytes`)";
         assert_eq!(err.to_string(), text);
     }

@@ -71,7 +71,7 @@ pub(crate) struct ReadMemory {
 pub(crate) struct ConnectivityMemory {
     pub(crate) store: usize,
     pub(crate) trees: usize,
-    pub(crate) line: usize,
+    pub(crate) path: usize,
 }
 
 impl MemoryPlan {
@@ -116,7 +116,7 @@ impl ConnectivityMemory {
         ConnectivityMemory {
             store: share(memory, 14),
             trees: share(memory, 4),
-            line: share(memory, 4),
+            path: share(memory, 4),
         }
     }
 }
@@ -146,7 +146,7 @@ mod tests {
             outside,
             received_store,
             thin_bases,
-            connectivity: ConnectivityMemory { store, trees, line },
+            connectivity: ConnectivityMemory { store, trees, path },
             own_store,
             tree_walks,
             recent_trees,
@@ -196,7 +196,7 @@ mod tests {
                     one_object,
                     store,
                     trees,
-                    line,
+                    path,
                 ],
             ),
             ("publishing", vec![outside, received, one_object]),

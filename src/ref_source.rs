@@ -22,7 +22,7 @@ pub trait RefSource: Send + Sync {
         &self,
         service: Service,
         prefixes: &[BString],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<RefList, Error>;
 
     /// Lists the refs of a destination through upload-pack, if that is much cheaper than to [`list`](RefSource::list)
@@ -33,9 +33,9 @@ pub trait RefSource: Send + Sync {
     fn list_for_fetch(
         &self,
         prefixes: &[BString],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Option<RefList>, Error> {
-        let _ = (prefixes, run);
+        let _ = (prefixes, context);
         Ok(None)
     }
 
@@ -43,8 +43,8 @@ pub trait RefSource: Send + Sync {
     /// a remote.
     ///
     /// They are needed of a source in a [`Push`], which decides about refs before objects are sent.
-    fn objects(&self, run: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
-        let _ = run;
+    fn objects(&self, context: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+        let _ = context;
         Ok(None)
     }
 
@@ -57,9 +57,9 @@ pub trait RefSource: Send + Sync {
         &self,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<PackAnswer, Error> {
-        let _ = (request, receive, run);
+        let _ = (request, receive, context);
         Err(Error::new(
             ErrorKind::Unsupported,
             "this end cannot be a source: it sends no objects",
@@ -67,8 +67,8 @@ pub trait RefSource: Send + Sync {
     }
 
     /// Begins to receive objects and ref updates. The default is for an end that cannot be a destination.
-    fn receive_pack(&self, run: &SyncContext) -> Result<ReceivePack<'_>, Error> {
-        let _ = run;
+    fn receive_pack(&self, context: &SyncContext) -> Result<ReceivePack<'_>, Error> {
+        let _ = context;
         Err(Error::new(
             ErrorKind::Unsupported,
             "this end cannot be a destination: it receives no objects",
@@ -85,8 +85,8 @@ pub trait RefSource: Send + Sync {
     /// exists. It is called for a destination at the end of a run.
     ///
     /// The default is for an end whose HEAD cannot be set, such as a remote.
-    fn set_unborn_head(&self, branch: &BStr, run: &SyncContext) -> Result<(), Error> {
-        let _ = (branch, run);
+    fn set_unborn_head(&self, branch: &BStr, context: &SyncContext) -> Result<(), Error> {
+        let _ = (branch, context);
         Ok(())
     }
 }
@@ -219,14 +219,14 @@ pub trait Quarantine: Objects {
         &mut self,
         near: &[ObjectId],
         limit: usize,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Vec<ObjectId>, Error>;
 
     /// The shallow boundary of the store; empty for a complete one.
     fn shallow(&self) -> &[ObjectId];
 
     /// Receives one pack, which may be thin.
-    fn receive(&mut self, pack: &mut dyn BufRead, run: &SyncContext) -> Result<Traffic, Error>;
+    fn receive(&mut self, pack: &mut dyn BufRead, context: &SyncContext) -> Result<Traffic, Error>;
 
     /// Keeps the pack that was received last in addition to later ones. `tips` were found to be complete; from now on
     /// objects reachable from them count as complete, as those reachable from refs do. Returns whether the quarantine
@@ -247,14 +247,18 @@ pub trait Quarantine: Objects {
     fn find_incomplete(
         &mut self,
         tips: &[ObjectId],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Vec<(ObjectId, Reason)>, Error>;
 
     /// Whether all objects reachable from these commits of the store were found to exist, without trust in its refs. If
     /// not, an [incomplete](Reason::Incomplete) tip may be the fault of the store: a source does not send objects
     /// reachable from haves. The default is for a quarantine that does not check.
-    fn is_whole_behind(&mut self, haves: &[ObjectId], run: &SyncContext) -> Result<bool, Error> {
-        let _ = (haves, run);
+    fn is_whole_behind(
+        &mut self,
+        haves: &[ObjectId],
+        context: &SyncContext,
+    ) -> Result<bool, Error> {
+        let _ = (haves, context);
         Ok(false)
     }
 
@@ -263,7 +267,7 @@ pub trait Quarantine: Objects {
     fn apply(
         &mut self,
         updates: &[RefUpdate],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Vec<Result<(), Reason>>, Error>;
 }
 
@@ -288,7 +292,7 @@ pub trait Push {
         &mut self,
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<PushReport, Error>;
 }
 

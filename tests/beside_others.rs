@@ -48,8 +48,8 @@ fn a_listing_beside_pack_refs_misses_nothing() {
             let mut listings = 0;
             while !is_over.load(Ordering::SeqCst) {
                 let store = LocalStore::open(&repo.path).expect("a repository");
-                let run = SyncContext::new(&SyncOptions::default());
-                let list = store.list(Service::UploadPack, &["refs/heads/".into()], &run);
+                let context = SyncContext::new(&SyncOptions::default());
+                let list = store.list(Service::UploadPack, &["refs/heads/".into()], &context);
                 assert_eq!(list.expect("the refs").len(), 101);
                 listings += 1;
             }

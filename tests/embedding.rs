@@ -48,7 +48,7 @@ impl RefSource for OwnSource {
         &self,
         _service: Service,
         _prefixes: &[BString],
-        _run: &SyncContext,
+        _context: &SyncContext,
     ) -> Result<RefList, Error> {
         let refs = self.0.for_each_ref();
         let advertised = refs.iter().map(|(name, id)| AdvertisedRef {
@@ -64,7 +64,7 @@ impl RefSource for OwnSource {
         &self,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        _run: &SyncContext,
+        _context: &SyncContext,
     ) -> Result<PackAnswer, Error> {
         let mut revs: String = request.wants.iter().map(|id| format!("{id}\n")).collect();
         revs.push_str("--not\n");
@@ -92,9 +92,9 @@ impl RefSource for OnlyLists {
         &self,
         service: Service,
         prefixes: &[BString],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<RefList, Error> {
-        self.0.list(service, prefixes, run)
+        self.0.list(service, prefixes, context)
     }
 }
 
@@ -155,22 +155,22 @@ impl RefSource for ComplainsLate {
         &self,
         service: Service,
         prefixes: &[BString],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<RefList, Error> {
-        self.0.list(service, prefixes, run)
+        self.0.list(service, prefixes, context)
     }
 
-    fn objects(&self, run: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
-        self.0.objects(run)
+    fn objects(&self, context: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+        self.0.objects(context)
     }
 
     fn upload_pack(
         &self,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<PackAnswer, Error> {
-        self.0.upload_pack(request, receive, run)?;
+        self.0.upload_pack(request, receive, context)?;
         Err(Error::new(refsync::ErrorKind::LocalIo, "too late"))
     }
 }
@@ -183,12 +183,12 @@ impl RefSource for OwnDestination {
         &self,
         _service: Service,
         _prefixes: &[BString],
-        _run: &SyncContext,
+        _context: &SyncContext,
     ) -> Result<RefList, Error> {
         Ok(RefList::new(ObjectFormat::Sha1, Vec::new()))
     }
 
-    fn receive_pack(&self, _run: &SyncContext) -> Result<ReceivePack<'_>, Error> {
+    fn receive_pack(&self, _context: &SyncContext) -> Result<ReceivePack<'_>, Error> {
         Ok(ReceivePack::Push(Box::new(self)))
     }
 }
@@ -202,7 +202,7 @@ impl Push for &OwnDestination {
         &mut self,
         _updates: &[RefUpdate],
         pack: &mut dyn BufRead,
-        _run: &SyncContext,
+        _context: &SyncContext,
     ) -> Result<PushReport, Error> {
         let size = std::io::copy(pack, &mut std::io::sink()).expect("a pack");
         assert!(size > 32, "more than an empty pack");
@@ -247,12 +247,12 @@ impl RefSource for OwnStore {
         &self,
         service: Service,
         prefixes: &[BString],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<RefList, Error> {
-        OwnSource(self.0.clone()).list(service, prefixes, run)
+        OwnSource(self.0.clone()).list(service, prefixes, context)
     }
 
-    fn objects(&self, _run: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+    fn objects(&self, _context: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
         Ok(Some(Box::new(self.clone())))
     }
 
@@ -260,12 +260,12 @@ impl RefSource for OwnStore {
         &self,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<PackAnswer, Error> {
-        OwnSource(self.0.clone()).upload_pack(request, receive, run)
+        OwnSource(self.0.clone()).upload_pack(request, receive, context)
     }
 
-    fn receive_pack(&self, _run: &SyncContext) -> Result<ReceivePack<'_>, Error> {
+    fn receive_pack(&self, _context: &SyncContext) -> Result<ReceivePack<'_>, Error> {
         Ok(ReceivePack::Quarantine(Box::new(self.clone())))
     }
 }
@@ -314,7 +314,7 @@ impl Quarantine for OwnStore {
         &mut self,
         near: &[ObjectId],
         limit: usize,
-        _run: &SyncContext,
+        _context: &SyncContext,
     ) -> Result<Vec<ObjectId>, Error> {
         Ok(near[..near.len().min(limit)].to_vec())
     }
@@ -323,8 +323,8 @@ impl Quarantine for OwnStore {
         &[]
     }
 
-    fn receive(&mut self, pack: &mut dyn BufRead, run: &SyncContext) -> Result<Traffic, Error> {
-        run.check()?;
+    fn receive(&mut self, pack: &mut dyn BufRead, context: &SyncContext) -> Result<Traffic, Error> {
+        context.check()?;
         let mut bytes = Vec::new();
         let read = pack.read_to_end(&mut bytes);
         read.map_err(|err| Error::new(ErrorKind::LocalIo, "reading the pack").with_source(err))?;
@@ -343,7 +343,7 @@ impl Quarantine for OwnStore {
     fn find_incomplete(
         &mut self,
         tips: &[ObjectId],
-        _run: &SyncContext,
+        _context: &SyncContext,
     ) -> Result<Vec<(ObjectId, Reason)>, Error> {
         let is_complete = |tip: &&ObjectId| {
             let walk = ["rev-list", "--objects", &tip.to_string(), "--not", "--all"];
@@ -358,7 +358,7 @@ impl Quarantine for OwnStore {
     fn apply(
         &mut self,
         updates: &[RefUpdate],
-        _run: &SyncContext,
+        _context: &SyncContext,
     ) -> Result<Vec<Result<(), Reason>>, Error> {
         let apply = |update: &RefUpdate| {
             let null = || ObjectId::null(update.new.format());

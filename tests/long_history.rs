@@ -59,8 +59,8 @@ fn fast_forwards_in_long_history_are_those_that_git_finds() {
         }
 
         let store = LocalStore::open(&repo.path).expect("a repository");
-        let run = SyncContext::new(&SyncOptions::default());
-        let mut objects = store.objects(&run).expect("readable").expect("objects");
+        let context = SyncContext::new(&SyncOptions::default());
+        let mut objects = store.objects(&context).expect("readable").expect("objects");
         let found = objects.relate(&pairs, &|| false);
         assert_eq!(found.expect("not cancelled"), expected);
     }

@@ -132,9 +132,9 @@ fn real(bencher: Bencher<'_, '_>, count: usize, with_graph: bool) {
     let pairs: Vec<_> = (0..count).map(|_| (pick(), pick())).collect();
 
     let store = LocalStore::open(&repo.path).expect("a store");
-    let run = SyncContext::new(&SyncOptions::default());
+    let context = SyncContext::new(&SyncOptions::default());
     bencher.bench_local(|| {
-        let mut objects = store.objects(&run).expect("readable").expect("at hand");
+        let mut objects = store.objects(&context).expect("readable").expect("at hand");
         let relations = objects.relate(&pairs, &|| false).expect("an answer");
         assert!(!relations.contains(&Relation::Unknown));
         relations

@@ -64,7 +64,7 @@ fn loose() -> Repo {
 struct Request {
     store: LocalStore,
     request: PackRequest,
-    run: SyncContext,
+    context: SyncContext,
 }
 
 impl Request {
@@ -80,13 +80,13 @@ impl Request {
         Request {
             store: LocalStore::open(&repo.path).expect("a store"),
             request,
-            run: SyncContext::new(&SyncOptions::default()),
+            context: SyncContext::new(&SyncOptions::default()),
         }
     }
 
     /// The walk, and how each object is sent.
     fn prepare(&self) -> impl BufRead + '_ {
-        bench_internals::outgoing_pack(&self.store, &self.request, &self.run)
+        bench_internals::outgoing_pack(&self.store, &self.request, &self.context)
     }
 
     fn pack(&self) -> Vec<u8> {
@@ -141,12 +141,12 @@ fn find_deltas(bencher: Bencher<'_, '_>, files: usize) {
             contents.push((file, text.content().into_bytes()));
         }
     }
-    let (versions, run) = (
+    let (versions, context) = (
         Versions::of(contents),
         SyncContext::new(&SyncOptions::default()),
     );
     bencher.bench_local(|| {
-        let found = bench_internals::delta_search(&versions, &run);
+        let found = bench_internals::delta_search(&versions, &context);
         assert!(found >= 8 * files, "{found}");
     });
 }
@@ -195,17 +195,19 @@ fn arrive(bencher: Bencher<'_, '_>, commits: usize, verify: bool) {
         repo.git(&["fetch", "-q", "--no-tags", &from, &refspec]);
     }
     let store = LocalStore::open(&repo.path).expect("a store");
-    let (tips, run) = (&request.request.wants, &request.run);
+    let (tips, context) = (&request.request.wants, &request.context);
     bencher
         .counter(BytesCount::new(pack.len()))
         .bench_local(|| {
-            let receiving = store.receive_pack(run).expect("a store to write to");
+            let receiving = store.receive_pack(context).expect("a store to write to");
             let ReceivePack::Quarantine(mut quarantine) = receiving else {
                 panic!("a local store keeps a quarantine");
             };
-            quarantine.receive(&mut &pack[..], run).expect("a pack");
+            quarantine.receive(&mut &pack[..], context).expect("a pack");
             if verify {
-                let faults = quarantine.find_incomplete(tips, run).expect("an answer");
+                let faults = quarantine
+                    .find_incomplete(tips, context)
+                    .expect("an answer");
                 assert_eq!(faults, []);
             }
         });

@@ -123,8 +123,8 @@ impl Packed {
 
     fn list(&self, prefixes: &[&str]) -> RefList {
         let prefixes: Vec<_> = prefixes.iter().map(|one| BString::from(*one)).collect();
-        let run = SyncContext::new(&SyncOptions::default());
-        let listed = self.store.list(Service::UploadPack, &prefixes, &run);
+        let context = SyncContext::new(&SyncOptions::default());
+        let listed = self.store.list(Service::UploadPack, &prefixes, &context);
         listed.expect("a listing")
     }
 }
@@ -193,11 +193,11 @@ fn classify(bencher: Bencher<'_, '_>, count: usize) {
     let plan = bench_internals::plan(&source, &destination, &options);
     assert_eq!(plan.open(), count);
     let mut commits = Commits(Graph::new(Shape::Line, count + 1));
-    let run = SyncContext::new(&options);
+    let context = SyncContext::new(&options);
     bencher
         .with_inputs(|| plan.clone())
         .bench_local_values(|mut plan| {
-            bench_internals::classify(&mut commits, &mut plan, &options, &run);
+            bench_internals::classify(&mut commits, &mut plan, &options, &context);
             plan
         });
 }

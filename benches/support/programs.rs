@@ -214,8 +214,8 @@ fn print_fast_forwards(repo: &str, pairs: &str) {
     let pairs = pairs.lines().map(|line| line.split_once(' ').expect("two"));
     let pairs: Vec<_> = pairs.map(|(old, new)| (id(old), id(new))).collect();
     let store = LocalStore::open(repo).expect("a repository");
-    let run = SyncContext::new(&SyncOptions::default());
-    let mut objects = store.objects(&run).expect("readable").expect("at hand");
+    let context = SyncContext::new(&SyncOptions::default());
+    let mut objects = store.objects(&context).expect("readable").expect("at hand");
     let relations = objects.relate(&pairs, &|| false).expect("an answer");
     for (at, relation) in relations.into_iter().enumerate() {
         assert_ne!(relation, Relation::Unknown);

@@ -35,32 +35,32 @@ impl CountedTrees {
         &mut self,
         tree: ObjectId,
         objects: &dyn ObjectLookup,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Option<usize>, Error> {
-        let mut way = Vec::new();
+        let mut path = Vec::new();
         let mut next = Some(tree);
         loop {
             if let Some(tree) = next.take() {
-                run.check()?;
-                let has_room = way.len() < MAX_LEVELS && self.levels.len() + way.len() < MAX_READ;
+                context.check()?;
+                let has_room = path.len() < MAX_LEVELS && self.levels.len() + path.len() < MAX_READ;
                 let Some(below) = has_room.then(|| trees_in(&tree, objects)).flatten() else {
                     return Ok(None);
                 };
                 let levels = 1;
-                way.push(Step {
+                path.push(Step {
                     tree,
                     below,
                     levels,
                 });
             }
-            let Some(step) = way.last_mut() else {
+            let Some(step) = path.last_mut() else {
                 return Ok(self.levels.get(&tree).copied());
             };
             let Some(below) = step.below.pop() else {
                 self.levels.insert(step.tree, step.levels);
                 let levels = step.levels + 1;
-                way.pop();
-                if let Some(above) = way.last_mut() {
+                path.pop();
+                if let Some(above) = path.last_mut() {
                     above.levels = above.levels.max(levels);
                 }
                 continue;

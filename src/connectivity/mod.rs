@@ -56,12 +56,12 @@ pub(crate) struct Objects<'a> {
     /// The received objects. They count as unverified even if the store has them as well.
     pub arrived: Option<Arrived<'a>>,
     /// Existing objects that are refused (faulty, too large), each with the reason.
-    pub bad: &'a HashMap<ObjectId, Reason>,
+    pub refused: &'a HashMap<ObjectId, Reason>,
     /// The history that is assumed to be complete, with everything that it references.
     pub complete: &'a mut dyn CompleteHistory,
     /// Collects the objects of the store that the tips need and that are not known to be reachable from a ref: until
     /// refs point to them, `git gc` could remove them, so the caller holds on to them.
-    pub met: &'a mut Vec<ObjectId>,
+    pub to_freshen: &'a mut Vec<ObjectId>,
     pub memory: ConnectivityMemory,
 }
 
@@ -77,9 +77,10 @@ pub(crate) struct Arrived<'a> {
 pub(crate) fn find_incomplete<'a>(
     objects: Objects<'a>,
     tips: &[ObjectId],
-    run: &'a SyncContext,
+    context: &'a SyncContext,
 ) -> Result<Vec<(ObjectId, Reason)>, Error> {
-    find_incomplete_and_first_beside(objects, tips, iter::empty(), run).map(|(faults, _)| faults)
+    find_incomplete_and_first_beside(objects, tips, iter::empty(), context)
+        .map(|(faults, _)| faults)
 }
 
 /// The incomplete ones of `tips` and, if there are none, the first fault behind the `others`.
@@ -87,9 +88,9 @@ pub(crate) fn find_incomplete_and_first_beside<'a>(
     objects: Objects<'a>,
     tips: &[ObjectId],
     mut others: impl Iterator<Item = ObjectId>,
-    run: &'a SyncContext,
+    context: &'a SyncContext,
 ) -> Result<(FaultsOfTips, Option<Reason>), Error> {
-    let mut walk = Walk::new(objects, run);
+    let mut walk = Walk::new(objects, context);
     let mut faults = Vec::new();
     for tip in tips {
         if let Some(fault) = walk.check(*tip)? {
@@ -103,7 +104,7 @@ pub(crate) fn find_incomplete_and_first_beside<'a>(
     {
         beside = walk.check(other)?;
     }
-    run.advance(Phase::Verify, walk.visited, Some(walk.visited));
+    context.advance(Phase::Verify, walk.visited, Some(walk.visited));
     Ok((faults, beside))
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn are_complete(
     outside: &Outside,
     objects: &dyn ObjectLookup,
     complete: &mut dyn CompleteHistory,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<bool, Error> {
     let Some(depths) = &outside.depths else {
         return Ok(false);
@@ -50,12 +50,14 @@ pub(crate) fn are_complete(
     }
     let mut trees = Trees::default();
     for (kind, id) in &outside.needed {
-        run.check()?;
+        context.check()?;
         match kind {
-            Kind::Commit if complete.has_commit(id, run)? => match reading::tree_of(objects, id) {
-                Some(tree) => trees.ahead.push_back((tree, 0)),
-                None => return Ok(false),
-            },
+            Kind::Commit if complete.has_commit(id, context)? => {
+                match reading::tree_of(objects, id) {
+                    Some(tree) => trees.ahead.push_back((tree, 0)),
+                    None => return Ok(false),
+                }
+            }
             Kind::Tag if complete.is_tip(id) && reading::kind(objects, id) == Some(Kind::Tag) => {}
             Kind::Commit | Kind::Tag => return Ok(false),
             Kind::Tree | Kind::Blob => {
@@ -67,7 +69,7 @@ pub(crate) fn are_complete(
     for (root, depth) in trees.ahead.clone() {
         trees.meet(Kind::Tree, root, depth);
     }
-    trees.find_all(outside, objects, run)
+    trees.find_all(outside, objects, context)
 }
 
 /// The search in the trees of complete commits.
@@ -88,7 +90,7 @@ impl Trees {
         &mut self,
         outside: &Outside,
         objects: &dyn ObjectLookup,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<bool, Error> {
         let mut buffer = Vec::new();
         let most = MIN_TREES + outside.needed.len();
@@ -96,7 +98,7 @@ impl Trees {
             && self.seen.len() < most
             && let Some((next, depth)) = self.ahead.pop_front().or_else(|| self.later.pop_front())
         {
-            run.check()?;
+            context.check()?;
             if !self.seen.insert(next) {
                 continue;
             }
@@ -122,7 +124,7 @@ impl Trees {
                 return Ok(false);
             }
         }
-        Ok(self.missing.is_empty() && self.have_room_below(objects, run)?)
+        Ok(self.missing.is_empty() && self.have_room_below(objects, context)?)
     }
 
     /// Marks an object as found at `depth` below the root tree of a complete commit. Returns whether it was looked for.
@@ -141,11 +143,11 @@ impl Trees {
     fn have_room_below(
         &self,
         objects: &dyn ObjectLookup,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<bool, Error> {
         let mut counted = CountedTrees::default();
         for (tree, depth) in &self.moved_down {
-            let levels = counted.count(*tree, objects, run)?;
+            let levels = counted.count(*tree, objects, context)?;
             if levels.is_none_or(|levels| usize::from(*depth) + levels > MAX_LEVELS) {
                 return Ok(false);
             }
@@ -267,8 +269,8 @@ mod tests {
                 commits: StoreCommits::new(&odb, None, &shallow),
                 reachable: &mut ReachableFromRefs::new(tips.clone()),
             };
-            let run = SyncContext::new(&SyncOptions::default());
-            let found = are_complete(&outside, &odb, complete, &run).expect("not cancelled");
+            let context = SyncContext::new(&SyncOptions::default());
+            let found = are_complete(&outside, &odb, complete, &context).expect("not cancelled");
             assert_eq!(found, expected, "{at}");
         }
     }
@@ -286,8 +288,8 @@ mod tests {
         let mut trees = Trees::default();
         trees.ahead.push_back((of("main^{tree}"), 0));
         trees.missing.insert((Kind::Blob, of("main:499/file")), 0);
-        let run = SyncContext::new(&SyncOptions::default());
-        let found = trees.find_all(&Outside::default(), &odb, &run);
+        let context = SyncContext::new(&SyncOptions::default());
+        let found = trees.find_all(&Outside::default(), &odb, &context);
         assert!(!found.expect("not cancelled"));
         assert_eq!(trees.seen.len(), MIN_TREES);
         assert!(trees.later.len() < MIN_TREES, "there are 400");

@@ -108,7 +108,7 @@ impl Progress for Visited {
 /// The faults, and how many objects the walk has visited.
 fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId, Reason)>, u64) {
     let odb = Odb::at(store.path().join("objects"), Hash::Sha1).expect("a store");
-    let (shallow, bad) = (HashSet::new(), HashMap::new());
+    let (shallow, refused) = (HashSet::new(), HashMap::new());
     let objects = Objects {
         lookup: &odb,
         shallow: &shallow,
@@ -118,8 +118,8 @@ fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId,
             reachable: &mut ReachableFromRefs::new(HashSet::new()),
         },
         arrived: None,
-        bad: &bad,
-        met: &mut Vec::new(),
+        refused: &refused,
+        to_freshen: &mut Vec::new(),
         memory: ConnectivityMemory::within(memory),
     };
     let visited = Arc::new(Visited::default());
@@ -127,12 +127,12 @@ fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId,
         progress: Some(visited.clone()),
         ..SyncOptions::default()
     };
-    let run = SyncContext::new(&options);
-    let faults = find_incomplete(objects, tips, &run).expect("not cancelled");
+    let context = SyncContext::new(&options);
+    let faults = find_incomplete(objects, tips, &context).expect("not cancelled");
     let for_want_of_memory =
         |(_, reason): &(_, Reason)| reason.to_string().contains("limit `memory`");
     assert_eq!(
-        run.doubts_destination(),
+        context.doubts_destination(),
         faults.iter().any(for_want_of_memory)
     );
     (faults, visited.0.load(Relaxed))

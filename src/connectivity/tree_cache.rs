@@ -41,19 +41,19 @@ impl TreeCache {
         visitor: &mut impl TreeVisitor,
     ) -> Result<Vec<u8>, Fault> {
         let recent = self.recent.iter().rposition(|(id, _)| id == tree);
-        if let Some((_, text)) = recent.and_then(|at| self.recent.remove(at)) {
-            self.held -= text.capacity();
-            return Ok(text);
+        if let Some((_, content)) = recent.and_then(|at| self.recent.remove(at)) {
+            self.held -= content.capacity();
+            return Ok(content);
         }
-        let mut text = self.spare.pop().unwrap_or_default();
-        visitor.read(tree, &mut text)?;
-        Ok(text)
+        let mut content = self.spare.pop().unwrap_or_default();
+        visitor.read(tree, &mut content)?;
+        Ok(content)
     }
 
     /// Puts a content into the cache, and drops the oldest ones beyond the memory.
-    pub(super) fn leave(&mut self, tree: ObjectId, text: Vec<u8>) {
-        self.held += text.capacity();
-        self.recent.push_back((tree, text));
+    pub(super) fn leave(&mut self, tree: ObjectId, content: Vec<u8>) {
+        self.held += content.capacity();
+        self.recent.push_back((tree, content));
         while self.held > self.memory || self.recent.len() > MAX_RECENT {
             let Some((_, oldest)) = self.recent.pop_front() else {
                 break;
@@ -82,10 +82,10 @@ mod tests {
     struct Store(usize, u32);
 
     impl TreeVisitor for Store {
-        fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
+        fn read(&mut self, tree: &ObjectId, content: &mut Vec<u8>) -> Result<(), Fault> {
             self.1 += 1;
-            text.clear();
-            text.resize(self.0, tree.as_bytes()[0]);
+            content.clear();
+            content.resize(self.0, tree.as_bytes()[0]);
             Ok(())
         }
         fn entered(&mut self, _: Node) {}
@@ -102,19 +102,19 @@ mod tests {
     #[test]
     fn the_last_ones_that_were_left_are_not_read_again() {
         for (memory, size, kept) in [(1000, 100, 10), (usize::MAX, 100, 12), (50, 100, 0)] {
-            let mut texts = TreeCache::new(memory);
+            let mut cache = TreeCache::new(memory);
             let mut store = Store(size, 0);
             for number in 0..50 {
-                let text = texts.read(&id(number), &mut store).expect("a tree");
-                texts.leave(id(number), text);
-                assert!(texts.held <= memory);
+                let content = cache.read(&id(number), &mut store).expect("a tree");
+                cache.leave(id(number), content);
+                assert!(cache.held <= memory);
             }
             assert_eq!(store.1, 50);
             for number in (0..50).rev() {
-                let text = texts.read(&id(number), &mut store).expect("a tree");
-                assert_eq!(text, [number; 100]);
+                let content = cache.read(&id(number), &mut store).expect("a tree");
+                assert_eq!(content, [number; 100]);
             }
-            assert_eq!((store.1, texts.held), (100 - kept, 0), "{memory}");
+            assert_eq!((store.1, cache.held), (100 - kept, 0), "{memory}");
         }
     }
 }

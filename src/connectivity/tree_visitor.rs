@@ -10,8 +10,8 @@ use crate::Error;
 
 /// The owner of the object states, called by the walk over trees.
 pub(super) trait TreeVisitor {
-    /// Replaces `text` by the content of a tree.
-    fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault>;
+    /// Replaces `content` by the content of a tree.
+    fn read(&mut self, tree: &ObjectId, content: &mut Vec<u8>) -> Result<(), Fault>;
 
     /// Called before the first entry of a tree is visited.
     fn entered(&mut self, tree: Node);

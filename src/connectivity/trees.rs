@@ -23,13 +23,13 @@ const MAX_WAY: usize = 2 * MAX_LEVELS;
 /// trees below are done. Such a second read is paid for by the size of the trees below that caused it, so it does
 /// not make the walk quadratic.
 pub(super) struct Trees {
-    way: Vec<Tree>,
+    path: Vec<Tree>,
     /// The number of trees at the start of the path whose contents were dropped.
     without: usize,
     /// Bytes of the contents on the path.
     held: usize,
     memory: usize,
-    texts: TreeCache,
+    cache: TreeCache,
 }
 
 struct Tree {
@@ -44,14 +44,14 @@ struct Tree {
     /// Whether all subtrees have to be counted.
     is_counted: bool,
     others: Vec<Other>,
-    text: Option<Vec<u8>>,
+    content: Option<Vec<u8>>,
 }
 
 /// The tree that a complete commit has at the same path.
 struct Other {
     id: ObjectId,
     at: usize,
-    text: Vec<u8>,
+    content: Vec<u8>,
 }
 
 /// A subtree to enter, with the trees that complete commits have at the same path.
@@ -77,11 +77,11 @@ impl Below {
 impl Trees {
     pub(super) fn new(memory: usize) -> Self {
         Trees {
-            way: Vec::new(),
+            path: Vec::new(),
             without: 0,
             held: 0,
             memory: memory / 4 * 3,
-            texts: TreeCache::new(memory / 4),
+            cache: TreeCache::new(memory / 4),
         }
     }
 
@@ -103,14 +103,14 @@ impl Trees {
         if let Some(fault) = self.enter(root, visitor) {
             return Ok(Some(fault));
         }
-        while let Some(tree) = self.way.last_mut() {
-            if tree.text.is_none()
+        while let Some(tree) = self.path.last_mut() {
+            if tree.content.is_none()
                 && let Err(fault) = self.bring_back(visitor)
             {
                 return Ok(Some(fault));
             }
-            let depth = self.way.len();
-            let Some(tree) = self.way.last_mut() else {
+            let depth = self.path.len();
+            let Some(tree) = self.path.last_mut() else {
                 break;
             };
             let fault = match tree.next(depth, visitor)? {
@@ -128,13 +128,13 @@ impl Trees {
     /// Clears the path after a fault. Returns its trees, each with whether it is known to be at fault.
     pub(super) fn abandon(&mut self) -> impl Iterator<Item = (Node, bool)> {
         (self.without, self.held) = (0, 0);
-        let known = if self.way.len() < MAX_WAY {
-            self.way.len()
+        let known = if self.path.len() < MAX_WAY {
+            self.path.len()
         } else {
             MAX_LEVELS
         };
-        let way = self.way.drain(..).enumerate();
-        way.map(move |(depth, tree)| (tree.node, depth < known))
+        let path = self.path.drain(..).enumerate();
+        path.map(move |(depth, tree)| (tree.node, depth < known))
     }
 
     fn enter(&mut self, below: Below, visitor: &mut impl TreeVisitor) -> Option<Fault> {
@@ -144,18 +144,18 @@ impl Trees {
             is_counted,
             others,
         } = below;
-        if self.way.len() >= MAX_WAY {
-            return Some(too_deep(&self.way[0].id));
+        if self.path.len() >= MAX_WAY {
+            return Some(too_deep(&self.path[0].id));
         }
-        let text = match self.texts.read(&id, visitor) {
-            Ok(text) => text,
+        let content = match self.cache.read(&id, visitor) {
+            Ok(content) => content,
             Err(fault) => return Some(fault),
         };
         visitor.entered(node);
         let others = others.into_iter().map(|id| Other {
             id,
             at: 0,
-            text: Vec::new(),
+            content: Vec::new(),
         });
         let mut tree = Tree {
             node,
@@ -165,42 +165,42 @@ impl Trees {
             has_uncounted: false,
             is_counted,
             others: others.collect(),
-            text: Some(text),
+            content: Some(content),
         };
-        tree.read_others(self.memory / 2, &mut self.texts, visitor);
+        tree.read_others(self.memory / 2, &mut self.cache, visitor);
         self.held += tree.size();
-        self.way.push(tree);
+        self.path.push(tree);
         self.make_room();
         None
     }
 
     /// Drops contents from the root down while they exceed the memory. The current tree keeps its content.
     fn make_room(&mut self) {
-        while self.held > self.memory && self.without + 1 < self.way.len() {
-            let tree = &mut self.way[self.without];
+        while self.held > self.memory && self.without + 1 < self.path.len() {
+            let tree = &mut self.path[self.without];
             self.held -= tree.size();
-            tree.text = None;
+            tree.content = None;
             tree.others
                 .iter_mut()
-                .for_each(|other| other.text = Vec::new());
+                .for_each(|other| other.content = Vec::new());
             self.without += 1;
         }
     }
 
     fn bring_back(&mut self, visitor: &mut impl TreeVisitor) -> Result<(), Fault> {
-        let Some(tree) = self.way.last_mut() else {
+        let Some(tree) = self.path.last_mut() else {
             return Ok(());
         };
-        tree.text = Some(self.texts.read(&tree.id, visitor)?);
-        tree.read_others(self.memory / 2, &mut self.texts, visitor);
+        tree.content = Some(self.cache.read(&tree.id, visitor)?);
+        tree.read_others(self.memory / 2, &mut self.cache, visitor);
         self.held += tree.size();
-        self.without = self.without.min(self.way.len() - 1);
+        self.without = self.without.min(self.path.len() - 1);
         Ok(())
     }
 
     fn leave(&mut self, visitor: &mut impl TreeVisitor) -> Option<Fault> {
-        let depth = self.way.len() - 1;
-        let tree = self.way.last_mut()?;
+        let depth = self.path.len() - 1;
+        let tree = self.path.last_mut()?;
         let levels = tree.below + 1;
         if levels > MAX_LEVELS {
             return Some(too_deep(&tree.id));
@@ -209,9 +209,9 @@ impl Trees {
             tree.count_anew();
             return None;
         }
-        let tree = self.way.pop()?;
+        let tree = self.path.pop()?;
         self.held -= tree.size();
-        if let Some(above) = self.way.last_mut() {
+        if let Some(above) = self.path.last_mut() {
             above.below = above.below.max(levels);
             above.has_uncounted |= tree.has_uncounted;
         }
@@ -223,10 +223,13 @@ impl Trees {
                 Levels::Counted(levels as u16)
             },
         );
-        let others = tree.others.into_iter().map(|other| (other.id, other.text));
+        let others = tree
+            .others
+            .into_iter()
+            .map(|other| (other.id, other.content));
         // The tree itself goes in last, because it is the most likely one to be read next.
-        for (id, text) in others.chain(tree.text.map(|text| (tree.id, text))) {
-            self.texts.leave(id, text);
+        for (id, content) in others.chain(tree.content.map(|content| (tree.id, content))) {
+            self.cache.leave(id, content);
         }
         None
     }
@@ -243,26 +246,26 @@ impl Tree {
     fn read_others(
         &mut self,
         memory: usize,
-        texts: &mut TreeCache,
+        cache: &mut TreeCache,
         visitor: &mut impl TreeVisitor,
     ) {
         let mut left = memory;
         self.others.retain_mut(|other| {
-            let Ok(text) = texts.read(&other.id, visitor) else {
+            let Ok(content) = cache.read(&other.id, visitor) else {
                 return false;
             };
-            let fits = text.len() <= left && other.at <= text.len();
+            let fits = content.len() <= left && other.at <= content.len();
             if fits {
-                left -= text.len();
-                other.text = text;
+                left -= content.len();
+                other.content = content;
             }
             fits
         });
     }
 
     fn size(&self) -> usize {
-        let others = self.others.iter().map(|other| other.text.capacity());
-        self.text.as_ref().map_or(0, Vec::capacity) + others.sum::<usize>()
+        let others = self.others.iter().map(|other| other.content.capacity());
+        self.content.as_ref().map_or(0, Vec::capacity) + others.sum::<usize>()
     }
 
     /// Starts again from the first entry, to count all levels.
@@ -272,7 +275,7 @@ impl Tree {
         self.is_counted = true;
         for other in &mut self.others {
             // An entry of a complete tree is not skipped any more, because its levels have to be counted.
-            other.at = other.text.len();
+            other.at = other.content.len();
         }
     }
 
@@ -283,15 +286,15 @@ impl Tree {
         visitor: &mut impl TreeVisitor,
     ) -> Result<Result<Option<Below>, Fault>, Error> {
         let format = self.id.kind();
-        let text = self.text.as_deref().unwrap_or_default();
+        let content = self.content.as_deref().unwrap_or_default();
         let unparsable = || Reason::Incomplete {
             detail: format!("tree {} can't be parsed", self.id),
         };
-        let mut entries = rest(text, self.at, format);
+        let mut entries = rest(content, self.at, format);
         let mut others: Vec<_> = self
             .others
             .iter()
-            .map(|other| rest(&other.text, other.at, format))
+            .map(|other| rest(&other.content, other.at, format))
             .collect();
         let mut found = None;
         while !entries.rest.is_empty() {
@@ -348,11 +351,11 @@ impl Tree {
             });
             break;
         }
-        let at = text.len() - entries.rest.len();
+        let at = content.len() - entries.rest.len();
         let left: Vec<_> = others.iter().map(|other| other.rest.len()).collect();
         self.at = at;
         for (other, left) in self.others.iter_mut().zip(left) {
-            other.at = other.text.len() - left;
+            other.at = other.content.len() - left;
         }
         Ok(Ok(found))
     }
@@ -364,9 +367,9 @@ fn may_be_tree(entry: &[u8]) -> bool {
     !others.iter().any(|mode| entry.starts_with(mode))
 }
 
-fn rest(text: &[u8], at: usize, format: gix::hash::Kind) -> Entries<'_> {
+fn rest(content: &[u8], at: usize, format: gix::hash::Kind) -> Entries<'_> {
     Entries {
-        rest: &text[at..],
+        rest: &content[at..],
         format,
     }
 }

@@ -17,15 +17,15 @@ use crate::{
 
 pub(super) struct Walk<'a> {
     objects: Objects<'a>,
-    run: &'a SyncContext,
-    known: ObjectStates<'a>,
+    context: &'a SyncContext,
+    states: ObjectStates<'a>,
     /// The reasons of all broken objects, by their number in [`State::Broken`].
     reasons: Vec<Fault>,
     /// The path of commits and tags from the tip.
-    line: Vec<Step>,
-    /// The parents and targets of the commits and tags in `line`, one after the other.
+    path: Vec<Step>,
+    /// The parents and targets of the commits and tags in `path`, one after the other.
     ahead: Vec<Node>,
-    /// The path of trees below the last commit of `line`.
+    /// The path of trees below the last commit of `path`.
     trees: Trees,
     /// The commit that was completed last, and its tree. It often is a parent of the next commit.
     last: Option<(Node, ObjectId)>,
@@ -60,14 +60,14 @@ enum Visit {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(objects: Objects<'a>, run: &'a SyncContext) -> Self {
+    pub(super) fn new(objects: Objects<'a>, context: &'a SyncContext) -> Self {
         Walk {
-            run,
-            known: ObjectStates::new(objects.arrived, objects.memory.store),
+            context,
+            states: ObjectStates::new(objects.arrived, objects.memory.store),
             trees: Trees::new(objects.memory.trees),
             objects,
             reasons: Vec::new(),
-            line: Vec::new(),
+            path: Vec::new(),
             ahead: Vec::new(),
             last: None,
             entered_commits: 0,
@@ -81,7 +81,7 @@ impl<'a> Walk<'a> {
             Visit::Nothing | Visit::Complete(..) => return Ok(None),
             Visit::Fault(fault) => return Ok(Some(fault)),
             Visit::Enter(node) => match self.enter(node, None)? {
-                None => self.go_down_the_line()?,
+                None => self.walk_path()?,
                 fault => fault,
             },
         };
@@ -91,8 +91,8 @@ impl<'a> Walk<'a> {
         Ok(fault)
     }
 
-    fn go_down_the_line(&mut self) -> Result<Option<Fault>, Error> {
-        while let Some(step) = self.line.last_mut() {
+    fn walk_path(&mut self) -> Result<Option<Fault>, Error> {
+        while let Some(step) = self.path.last_mut() {
             let Some(node) = self.ahead.get(step.next as usize).copied() else {
                 if let Some(fault) = self.leave()? {
                     return Ok(Some(fault));
@@ -104,7 +104,7 @@ impl<'a> Walk<'a> {
                 Behind::Tree(_) => Kind::Commit,
                 Behind::Target(kind) => kind,
             };
-            let fault = match self.visit_node(node, self.known.id(node), Some(expected))? {
+            let fault = match self.visit_node(node, self.states.id(node), Some(expected))? {
                 Visit::Nothing | Visit::Complete(..) => None,
                 Visit::Fault(fault) => Some(fault),
                 Visit::Enter(node) => self.enter(node, Some(expected))?,
@@ -119,14 +119,14 @@ impl<'a> Walk<'a> {
     /// Completes the last commit or tag of the path, whose parents or target are complete; a commit's tree is checked
     /// now.
     fn leave(&mut self) -> Result<Option<Fault>, Error> {
-        let Some(step) = self.line.last() else {
+        let Some(step) = self.path.last() else {
             return Ok(None);
         };
         let (node, first) = (step.node, step.first as usize);
         let kind = match step.behind {
             Behind::Target(_) => Kind::Tag,
             Behind::Tree(tree) => {
-                let tree = self.known.id(tree);
+                let tree = self.states.id(tree);
                 if let Some(fault) = self.check_root(tree, first)? {
                     return Ok(Some(fault));
                 }
@@ -134,9 +134,9 @@ impl<'a> Walk<'a> {
                 Kind::Commit
             }
         };
-        self.known.set(node, State::Complete(kind));
+        self.states.set(node, State::Complete(kind));
         self.ahead.truncate(first);
-        self.line.pop();
+        self.path.pop();
         Ok(None)
     }
 
@@ -147,8 +147,8 @@ impl<'a> Walk<'a> {
             Visit::Fault(fault) => return Ok(Some(fault)),
             Visit::Enter(node) => node,
         };
-        if self.kind_in_closed_pack(&tree)? == Some(Kind::Tree) {
-            self.known.set(node, State::complete(Kind::Tree));
+        if self.kind_in_self_contained_pack(&tree)? == Some(Kind::Tree) {
+            self.states.set(node, State::complete(Kind::Tree));
             return Ok(None);
         }
         let parents = self.ahead[first..].iter().take(MAX_COMPARED);
@@ -157,29 +157,29 @@ impl<'a> Walk<'a> {
     }
 
     /// The kind of a tree or a commit, if it is complete because a self-contained pack has it.
-    fn kind_in_closed_pack(&mut self, id: &ObjectId) -> Result<Option<Kind>, Error> {
+    fn kind_in_self_contained_pack(&mut self, id: &ObjectId) -> Result<Option<Kind>, Error> {
         // The shortcut is for stores: received objects have been read already, and a refused object would need a
         // walk to find the tips that need it.
-        if self.objects.arrived.is_some() || !self.objects.bad.is_empty() {
+        if self.objects.arrived.is_some() || !self.objects.refused.is_empty() {
             return Ok(None);
         }
         let worth = ScanDemand {
             commits: self.entered_commits,
             levels: MAX_LEVELS as u16,
-            memory: self.known.room(),
+            memory: self.states.room(),
         };
         let pack = self.objects.largest_pack.as_mut();
-        pack.map_or(Ok(None), |pack| pack.kind(id, worth, self.run))
+        pack.map_or(Ok(None), |pack| pack.kind(id, worth, self.context))
     }
 
     fn check_tree(&mut self, node: Node, others: Vec<ObjectId>) -> Result<Option<Fault>, Error> {
         let mut trees = std::mem::replace(&mut self.trees, Trees::new(0));
-        let walked = trees.walk(node, self.known.id(node), others, self);
+        let walked = trees.walk(node, self.states.id(node), others, self);
         if let Ok(Some(fault)) = &walked {
             let broken = self.broken(fault);
             for (node, is_at_fault) in trees.abandon() {
                 let state = if is_at_fault { broken } else { State::Unknown };
-                self.known.set(node, state);
+                self.states.set(node, state);
             }
         }
         self.trees = trees;
@@ -189,8 +189,8 @@ impl<'a> Walk<'a> {
     /// Marks the commits and tags on the path from the tip to the fault as broken.
     fn abandon(&mut self, fault: &Fault) {
         let broken = self.broken(fault);
-        for step in self.line.drain(..) {
-            self.known.set(step.node, broken);
+        for step in self.path.drain(..) {
+            self.states.set(step.node, broken);
         }
         self.ahead.clear();
     }
@@ -206,7 +206,7 @@ impl<'a> Walk<'a> {
         match self.node(&id, expected) {
             Ok(node) => self.visit_node(node, id, expected),
             Err(fault) => {
-                let reason = self.objects.bad.get(&id).cloned();
+                let reason = self.objects.refused.get(&id).cloned();
                 Ok(Visit::Fault(reason.unwrap_or(fault)))
             }
         }
@@ -214,7 +214,7 @@ impl<'a> Walk<'a> {
 
     /// The node of an object. Missing objects get none, so that there are never more nodes than objects.
     fn node(&mut self, id: &ObjectId, expected: Option<Kind>) -> Result<Node, Fault> {
-        if let Some(node) = self.known.find(id) {
+        if let Some(node) = self.states.find(id) {
             return Ok(node);
         }
         if !self.objects.lookup.exists(id) {
@@ -223,12 +223,12 @@ impl<'a> Walk<'a> {
         }
         let pack = self.objects.largest_pack.as_ref();
         let beside = pack.map_or(0, SelfContainedPack::memory);
-        let node = self.known.add(*id, beside);
+        let node = self.states.add(*id, beside);
         node.ok_or_else(|| self.too_much(id, "leads to more of the store"))
     }
 
     fn too_much(&self, id: &ObjectId, leads_to: &str) -> Fault {
-        self.run.doubt_destination();
+        self.context.doubt_destination();
         incomplete(format!(
             "{id} {leads_to} than there is memory to look at (limit `memory`)"
         ))
@@ -241,12 +241,12 @@ impl<'a> Walk<'a> {
         expected: Option<Kind>,
     ) -> Result<Visit, Error> {
         self.visited += 1;
-        self.run.check()?;
+        self.context.check()?;
         if self.visited.is_multiple_of(256) {
-            self.run.advance(Phase::Verify, self.visited, None);
+            self.context.advance(Phase::Verify, self.visited, None);
         }
-        let state = self.known.state(node);
-        let kind = state.kind().or_else(|| self.known.kind(node));
+        let state = self.states.state(node);
+        let kind = state.kind().or_else(|| self.states.kind(node));
         if let (Some(kind), Some(expected)) = (kind, expected)
             && kind != expected
         {
@@ -258,7 +258,7 @@ impl<'a> Walk<'a> {
             State::Broken(reason) => return Ok(Visit::Fault(self.reasons[reason].clone())),
             State::Unknown => {}
         }
-        if let Some(reason) = self.objects.bad.get(&id) {
+        if let Some(reason) = self.objects.refused.get(&id) {
             return Ok(Visit::Fault(reason.clone()));
         }
         if kind == Some(Kind::Blob) {
@@ -269,20 +269,20 @@ impl<'a> Walk<'a> {
             if self.is_verified(node, &id, expected)? {
                 return Ok(Visit::Nothing);
             }
-            self.objects.met.push(id);
+            self.objects.to_freshen.push(id);
         }
         if let None | Some(Kind::Commit) = expected
-            && let Some(found) = self.kind_in_closed_pack(&id)?
+            && let Some(found) = self.kind_in_self_contained_pack(&id)?
             && expected.is_none_or(|expected| expected == found)
         {
-            self.known.set(node, State::complete(found));
+            self.states.set(node, State::complete(found));
             return Ok(Visit::Nothing);
         }
         if expected == Some(Kind::Blob) {
             if let Some(fault) = reading::blob_fault(self.objects.lookup, &id) {
                 return Ok(Visit::Fault(fault));
             }
-            self.known.set(node, State::Complete(Kind::Blob));
+            self.states.set(node, State::Complete(Kind::Blob));
             return Ok(Visit::Nothing);
         }
         Ok(Visit::Enter(node))
@@ -296,11 +296,11 @@ impl<'a> Walk<'a> {
     ) -> Result<bool, Error> {
         let is_verified = match expected {
             None if self.objects.complete.is_tip(id) => return Ok(true),
-            None | Some(Kind::Commit) => self.objects.complete.has_commit(id, self.run)?,
+            None | Some(Kind::Commit) => self.objects.complete.has_commit(id, self.context)?,
             Some(_) => false,
         };
         if is_verified {
-            self.known.set(node, State::Complete(Kind::Commit));
+            self.states.set(node, State::Complete(Kind::Commit));
         }
         Ok(is_verified)
     }
@@ -309,18 +309,18 @@ impl<'a> Walk<'a> {
     fn tree_of(&self, commit: Node) -> Option<ObjectId> {
         match self.last {
             Some((last, tree)) if last == commit => Some(tree),
-            _ => reading::tree_of(self.objects.lookup, &self.known.id(commit)),
+            _ => reading::tree_of(self.objects.lookup, &self.states.id(commit)),
         }
     }
 
     /// Reads an object and puts it on the path, with the objects that it references.
     fn enter(&mut self, node: Node, expected: Option<Kind>) -> Result<Option<Fault>, Error> {
-        let id = self.known.id(node);
+        let id = self.states.id(node);
         if expected == Some(Kind::Tree) {
             return self.check_tree(node, Vec::new());
         }
         // A remote can name any number of parents, over and over.
-        if size_of_val(&self.line[..]) + size_of_val(&self.ahead[..]) > self.objects.memory.line {
+        if size_of_val(&self.path[..]) + size_of_val(&self.ahead[..]) > self.objects.memory.path {
             return Ok(Some(
                 self.too_much(&id, "is behind more commits and parents"),
             ));
@@ -332,7 +332,7 @@ impl<'a> Walk<'a> {
         };
         let entered = match kind {
             Kind::Blob => {
-                self.known.set(node, State::Complete(Kind::Blob));
+                self.states.set(node, State::Complete(Kind::Blob));
                 return Ok(None);
             }
             Kind::Tree => return self.check_tree(node, Vec::new()),
@@ -340,7 +340,7 @@ impl<'a> Walk<'a> {
             Kind::Commit => self.enter_commit(node, &id, &buffer),
         };
         match entered {
-            Ok(true) => self.known.set(node, State::Entered),
+            Ok(true) => self.states.set(node, State::Entered),
             Ok(false) => return Ok(Some(incomplete(format!("{kind} {id} can't be parsed")))),
             Err(fault) => return Ok(Some(fault)),
         }
@@ -383,7 +383,7 @@ impl<'a> Walk<'a> {
 
     fn step(&mut self, node: Node, behind: Behind, first: usize) {
         let first = first as u32;
-        self.line.push(Step {
+        self.path.push(Step {
             node,
             behind,
             first,
@@ -399,11 +399,11 @@ impl TreeVisitor for Walk<'_> {
     }
 
     fn entered(&mut self, tree: Node) {
-        self.known.set(tree, State::Entered);
+        self.states.set(tree, State::Entered);
     }
 
     fn left(&mut self, tree: Node, levels: Levels) {
-        self.known.set(tree, State::CompleteTree(levels));
+        self.states.set(tree, State::CompleteTree(levels));
     }
 
     fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Link, Fault>, Error> {

@@ -77,7 +77,7 @@ fn made(bytes: &mut Bytes<'_>, mode: &Mode, store: &Scratch, known: &[Object]) {
         Ok(_) if is_damaged => {}
         Ok(received) => {
             assert!(is_whole, "a delta has no base");
-            let limits = mode.run.limits();
+            let limits = mode.context.limits();
             let sizes = objects.iter().map(|object| object.content.len() as u64);
             assert!(sizes.sum::<u64>() <= limits.inflated_bytes);
             assert!(depth <= limits.delta_depth);
@@ -187,14 +187,14 @@ pub fn outgoing_pack(data: &[u8]) {
             *form = Form::Whole;
         }
     }
-    let run = SyncContext::new(&SyncOptions::default());
-    let source = store_of(&objects, &sound, hash, &run);
+    let context = SyncContext::new(&SyncOptions::default());
+    let source = store_of(&objects, &sound, hash, &context);
     let held_objects: Vec<_> = objects
         .into_iter()
         .filter(|object| held.contains(&object.id))
         .collect();
     let whole = vec![Form::Whole; held_objects.len()];
-    let destination = store_of(&held_objects, &whole, hash, &run);
+    let destination = store_of(&held_objects, &whole, hash, &context);
 
     let request = PackRequest {
         wants: wants.iter().copied().map(crate::ObjectId).collect(),
@@ -210,14 +210,15 @@ pub fn outgoing_pack(data: &[u8]) {
             stream.read_to_end(&mut pack).expect("a pack");
             Ok(())
         },
-        &run,
+        &context,
     );
     assert_eq!(answer.expect("an answer"), PackAnswer::Sent);
-    let mut received = receive(destination.store(), &mut &pack[..], &run).expect("our own pack");
+    let mut received =
+        receive(destination.store(), &mut &pack[..], &context).expect("our own pack");
     let announced = u32::from_be_bytes(pack[8..12].try_into().expect("a header"));
     check_sent(&mut received, &needed, &held, &request, announced, &all);
     let incomplete = received
-        .find_incomplete(&request.wants, &run)
+        .find_incomplete(&request.wants, &context)
         .expect("an answer");
     assert_eq!(incomplete, []);
 }
@@ -280,7 +281,7 @@ struct Mode {
     is_narrow: bool,
     lenient: bool,
     seed: u8,
-    run: SyncContext,
+    context: SyncContext,
     /// The same in small windows.
     in_windows: SyncContext,
 }
@@ -316,7 +317,7 @@ impl Mode {
             is_narrow,
             lenient,
             seed,
-            run: SyncContext::new(&options),
+            context: SyncContext::new(&options),
             in_windows,
         }
     }
@@ -324,9 +325,13 @@ impl Mode {
     /// In pieces it comes to the same, and so it does in windows but for which of several faults is
     /// told.
     fn receive(&self, store: &Scratch, pack: &[u8]) -> Result<LocalQuarantine, Error> {
-        let whole = receive(store.store(), &mut &*pack, &self.run);
+        let whole = receive(store.store(), &mut &*pack, &self.context);
         if self.in_pieces {
-            let pieces = receive(store.store(), &mut Pieces::new(pack, self.seed), &self.run);
+            let pieces = receive(
+                store.store(),
+                &mut Pieces::new(pack, self.seed),
+                &self.context,
+            );
             let said = |received: &Result<LocalQuarantine, Error>| match received {
                 Err(err) => Err((err.kind(), err.to_string())),
                 Ok(received) => Ok(received.received().0.map(|index| index.pack_checksum())),
@@ -356,13 +361,13 @@ impl Mode {
             assert_eq!(id, entry.oid);
             tips.push(id);
             // What is too large came in, and nothing that needs it is complete.
-            if found.data.len() as u64 <= self.run.limits().object_size {
+            if found.data.len() as u64 <= self.context.limits().object_size {
                 all.insert(id, (found.kind, found.data.to_vec()));
             }
         }
         tips.push(self.hash.null());
         let tips: Vec<_> = tips.into_iter().map(crate::ObjectId).collect();
-        let faults = match received.find_incomplete(&tips, &self.run) {
+        let faults = match received.find_incomplete(&tips, &self.context) {
             Ok(faults) => faults,
             Err(err) => {
                 assert!(!self.lenient, "{err}");
@@ -385,10 +390,10 @@ impl Mode {
 fn receive(
     store: &LocalStore,
     pack: &mut dyn BufRead,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<LocalQuarantine, Error> {
-    let mut quarantine = store.quarantine(run)?;
-    quarantine.receive(pack, run)?;
+    let mut quarantine = store.quarantine(context)?;
+    quarantine.receive(pack, context)?;
     Ok(quarantine)
 }
 
@@ -397,13 +402,13 @@ pub(super) fn store_of(
     objects: &[Object],
     forms: &[Form],
     hash: HashKind,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Scratch {
     let format = ObjectFormat::from_hash_kind(hash).expect("a known one");
     let store = Scratch::create(None, format).expect("a folder");
     let pack = write(objects, &[], forms, hash);
-    let mut received = receive(store.store(), &mut &pack[..], run).expect("a pack");
-    received.apply(&[], run).expect("moved in");
+    let mut received = receive(store.store(), &mut &pack[..], context).expect("a pack");
+    received.apply(&[], context).expect("moved in");
     store
 }
 
@@ -435,8 +440,8 @@ thread_local! {
         }
         assert!(maker.made.iter().all(is_whole));
         let forms = vec![Form::Whole; maker.made.len()];
-        let run = SyncContext::new(&SyncOptions::default());
-        let store = store_of(&maker.made, &forms, HashKind::Sha1, &run);
+        let context = SyncContext::new(&SyncOptions::default());
+        let store = store_of(&maker.made, &forms, HashKind::Sha1, &context);
         (store, maker.made)
     };
 }

@@ -29,7 +29,7 @@ pub fn vouched_pack(data: &[u8]) {
     if is_lenient {
         options.fsck = FsckRules::none();
     }
-    let mut run = SyncContext::new(&options);
+    let mut context = SyncContext::new(&options);
 
     let mut known = make(&[], hash, &mut bytes);
     known.retain(|_| bytes.byte() < 0xf0);
@@ -42,7 +42,7 @@ pub fn vouched_pack(data: &[u8]) {
     let refs = (0..bytes.below(5)).filter_map(|_| vouched.get(bytes.below(vouched.len())));
     let refs: BTreeSet<_> = refs.copied().collect();
     let whole = vec![Form::Whole; known.len()];
-    let store = store_of(&known, &whole, hash, &run);
+    let store = store_of(&known, &whole, hash, &context);
     let names = refs.iter().map(|tip| format!("refs/tags/{tip}"));
     let names: Vec<_> = names.collect();
     let updates = refs.iter().zip(&names).map(|(tip, name)| RefUpdate {
@@ -51,8 +51,8 @@ pub fn vouched_pack(data: &[u8]) {
         new: crate::ObjectId(*tip),
     });
     let updates: Vec<_> = updates.collect();
-    let mut quarantine = store.store().quarantine(&run).expect("a folder");
-    let moved = quarantine.apply(&updates, &run).expect("written");
+    let mut quarantine = store.store().quarantine(&context).expect("a folder");
+    let moved = quarantine.apply(&updates, &context).expect("written");
     assert!(moved.iter().all(Result::is_ok));
 
     // What the sender knows is what the refs lead to, for the most part.
@@ -62,21 +62,21 @@ pub fn vouched_pack(data: &[u8]) {
     let objects = make(&known, hash, &mut bytes);
     let forms = forms(&objects, &known, &mut bytes);
     let pack = write(&objects, &known, &forms, hash);
-    let mut quarantine = store.store().quarantine(&run).expect("a folder");
+    let mut quarantine = store.store().quarantine(&context).expect("a folder");
     if mode & 4 != 0 {
-        run.tuning.window = 1 + u64::from(mode >> 3);
+        context.tuning.window = 1 + u64::from(mode >> 3);
     }
-    let haves = quarantine.haves(&[], 32, &run).expect("an answer");
+    let haves = quarantine.haves(&[], 32, &context).expect("an answer");
     assert!(haves.iter().all(|have| behind.contains(&have.0)));
     // What is taken at all, `thin_pack` tells.
-    if quarantine.receive(&mut &pack[..], &run).is_err() {
+    if quarantine.receive(&mut &pack[..], &context).is_err() {
         return;
     }
 
     all.extend(by_id(&objects));
     let tips = all.keys().copied().chain([hash.null()]);
     let tips: Vec<_> = tips.map(crate::ObjectId).collect();
-    let faults = match quarantine.find_incomplete(&tips, &run) {
+    let faults = match quarantine.find_incomplete(&tips, &context) {
         Ok(faults) => faults,
         Err(err) => {
             assert!(!is_lenient, "{err}");

@@ -15,5 +15,5 @@ pub(crate) trait CompleteHistory {
     fn is_tip(&self, id: &ObjectId) -> bool;
 
     /// Whether `id`, which exists, is a commit, and a ref points to it or to a descendant of it.
-    fn has_commit(&mut self, id: &ObjectId, run: &SyncContext) -> Result<bool, Error>;
+    fn has_commit(&mut self, id: &ObjectId, context: &SyncContext) -> Result<bool, Error>;
 }

@@ -44,7 +44,7 @@ impl ReachableFromRefs {
         &mut self,
         id: &ObjectId,
         commits: &mut StoreCommits<'_>,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<bool, Error> {
         if self.tips.contains(id) || self.seen.contains(id) {
             return Ok(true);
@@ -54,8 +54,8 @@ impl ReachableFromRefs {
             none => {
                 let mut frontier = BinaryHeap::new();
                 for tip in &self.tips {
-                    run.check()?;
-                    let commit = commits.peel(*tip, run)?;
+                    context.check()?;
+                    let commit = commits.peel(*tip, context)?;
                     frontier.extend(commits.explore_once(commit, &mut self.seen));
                 }
                 none.insert(frontier)
@@ -72,7 +72,7 @@ impl ReachableFromRefs {
                 .is_some_and(|highest| highest.generation >= lowest)
             && let Some(next) = frontier.pop()
         {
-            run.check()?;
+            context.check()?;
             for parent in next.parents {
                 frontier.extend(commits.explore_once(parent, &mut self.seen));
             }
@@ -92,10 +92,10 @@ impl CompleteHistory for StoreHistory<'_> {
         self.reachable.tips.contains(id)
     }
 
-    fn has_commit(&mut self, id: &ObjectId, run: &SyncContext) -> Result<bool, Error> {
+    fn has_commit(&mut self, id: &ObjectId, context: &SyncContext) -> Result<bool, Error> {
         // A ref may also point to a tag, and the tag to anything.
         let is_commit = self.commits.kind(id) == Some(Kind::Commit);
-        Ok(is_commit && self.reachable.is_known(id, &mut self.commits, run)?)
+        Ok(is_commit && self.reachable.is_known(id, &mut self.commits, context)?)
     }
 }
 

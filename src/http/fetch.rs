@@ -22,7 +22,7 @@ impl Session {
         prefixes: &[BString],
         attributes: &[&str],
         known: &UploadPackService,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Listing, Error> {
         let dialect = &known.dialect;
         let format = dialect.names_format().then_some(known.format);
@@ -35,7 +35,7 @@ impl Session {
             version: Some("2"),
         };
         let answer = self.client.upload_bytes(&call, &body)?;
-        let listed = ls_refs::listing(answer, known.format, run.limits());
+        let listed = ls_refs::listing(answer, known.format, context.limits());
         listed.map_err(|err| self.client.take_failure().unwrap_or(err))
     }
 
@@ -44,7 +44,7 @@ impl Session {
         known: &UploadPackService,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<PackAnswer, Error> {
         let body = fetch::request(request, &known.dialect, known.format, AGENT)?;
         let call = Call {
@@ -53,7 +53,7 @@ impl Session {
             version: matches!(known.dialect, Dialect::V2(_)).then_some("2"),
         };
         let mut answer = self.client.upload_bytes(&call, &body)?;
-        let mut budget = SidebandBudget::up_to(run.limits().noise);
+        let mut budget = SidebandBudget::up_to(context.limits().noise);
         let preface = fetch::preface(&mut answer, &known.dialect, &mut budget);
         let network_first = |err| self.client.take_failure().unwrap_or(err);
         let begun = match preface.map_err(network_first)? {

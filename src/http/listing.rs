@@ -12,19 +12,21 @@ impl SmartHttp {
         &self,
         prefixes: &[BString],
         attributes: &[&str],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<RefList, Error> {
-        self.in_session(run, |session| {
+        self.in_session(context, |session| {
             let profile = self.profile();
             let empty = match &profile {
-                Some(profile) => match session.list_known(profile, prefixes, attributes, run)? {
-                    Some(listed) if !listed.is_empty() => return Ok(listed),
-                    found => found,
-                },
+                Some(profile) => {
+                    match session.list_known(profile, prefixes, attributes, context)? {
+                        Some(listed) if !listed.is_empty() => return Ok(listed),
+                        found => found,
+                    }
+                }
                 None => None,
             };
             self.remember(None);
-            let (known, advertised) = session.discover_upload_pack(run)?;
+            let (known, advertised) = session.discover_upload_pack(context)?;
             let is_advertisement = advertised.is_some();
             // A redirect is not remembered: a profile is stored only for the given URL.
             let is_known = !is_advertisement && session.base == *self.url();
@@ -37,7 +39,7 @@ impl SmartHttp {
             }
             let listing = match advertised {
                 Some(listing) => listing,
-                None => session.ls_refs(prefixes, attributes, &known, run)?,
+                None => session.ls_refs(prefixes, attributes, &known, context)?,
             };
             self.remember(found);
             Ok(listing.into_list(known.format))
@@ -52,12 +54,12 @@ impl Session {
         profile: &ServerProfile,
         prefixes: &[BString],
         attributes: &[&str],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Option<RefList>, Error> {
         let format = profile.object_format();
         let known = UploadPackService::known(format);
         self.base = profile.url().clone();
-        let listing = match self.ls_refs(prefixes, attributes, &known, run) {
+        let listing = match self.ls_refs(prefixes, attributes, &known, context) {
             Ok(listing) => listing,
             Err(err) if is_surprise(&err) => {
                 tracing::debug!(%err, "the server is not as it was");

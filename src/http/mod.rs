@@ -160,32 +160,32 @@ impl RefSource for SmartHttp {
         &self,
         service: Service,
         prefixes: &[BString],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<RefList, Error> {
         let _span = tracing::debug_span!("list remote", url = %self.url(), ?service).entered();
         if service == Service::ReceivePack {
-            return self.list_for_push(run);
+            return self.list_for_push(context);
         }
         // An empty list of prefixes stands for all refs, HEAD included.
         let head = ["HEAD".into()].into_iter().filter(|_| !prefixes.is_empty());
         let prefixes: Vec<_> = prefixes.iter().cloned().chain(head).collect();
-        self.list_upload_pack(&prefixes, &["peel", "symrefs"], run)
+        self.list_upload_pack(&prefixes, &["peel", "symrefs"], context)
     }
 
     fn list_for_fetch(
         &self,
         prefixes: &[BString],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Option<RefList>, Error> {
         let _span = tracing::debug_span!("list remote for fetch", url = %self.url()).entered();
-        self.list_before_push(prefixes, run)
+        self.list_before_push(prefixes, context)
     }
 
     fn upload_pack(
         &self,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<PackAnswer, Error> {
         let _span = tracing::debug_span!(
             "fetch",
@@ -193,16 +193,16 @@ impl RefSource for SmartHttp {
             haves = request.haves.len()
         )
         .entered();
-        self.in_session(run, |session| {
+        self.in_session(context, |session| {
             let known = match session.upload_pack.clone() {
                 Some(known) if known.suffices_for(request) => known,
-                _ => session.discover_upload_pack(run)?.0,
+                _ => session.discover_upload_pack(context)?.0,
             };
-            session.fetch(&known, request, receive, run)
+            session.fetch(&known, request, receive, context)
         })
     }
 
-    fn receive_pack(&self, _run: &SyncContext) -> Result<ReceivePack<'_>, Error> {
+    fn receive_pack(&self, _context: &SyncContext) -> Result<ReceivePack<'_>, Error> {
         Ok(ReceivePack::Push(Box::new(self)))
     }
 }

@@ -27,9 +27,9 @@ const SERVICE: &str = "git-receive-pack";
 
 impl SmartHttp {
     /// Lists the refs through receive-pack, with further objects that the server has (`.have`, other namespaces).
-    pub(super) fn list_for_push(&self, run: &SyncContext) -> Result<RefList, Error> {
-        self.in_session(run, |session| {
-            let (format, listed) = session.list_for_push(run)?;
+    pub(super) fn list_for_push(&self, context: &SyncContext) -> Result<RefList, Error> {
+        self.in_session(context, |session| {
+            let (format, listed) = session.list_for_push(context)?;
             let (refs, haves) = receive_pack::split_haves(listed.refs);
             let mut list = RefList::of(format, refs);
             list.haves = haves;
@@ -45,7 +45,7 @@ impl SmartHttp {
     pub(super) fn list_before_push(
         &self,
         prefixes: &[BString],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Option<RefList>, Error> {
         let is_whole = |prefix: &BString| Namespace::ALL.iter().any(|all| prefix == all.prefix());
         if self.profile().is_none() && prefixes.iter().any(is_whole) {
@@ -53,7 +53,7 @@ impl SmartHttp {
         }
         // Receive-pack reports neither symbolic refs nor peeled tags. So these attributes are not requested here either: the
         // outcome of a ref must not depend on the service that listed it.
-        match self.list_upload_pack(prefixes, &[], run) {
+        match self.list_upload_pack(prefixes, &[], context) {
             Ok(mut list) => {
                 list.refs.clear_annotated();
                 list.longest_name = receive_pack::longest_name(list.object_format, AGENT);
@@ -104,24 +104,24 @@ impl Push for &SmartHttp {
         &mut self,
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<PushReport, Error> {
         if updates.is_empty() {
             return Ok(PushReport::default());
         }
         let _span = tracing::debug_span!("send", updates = updates.len()).entered();
-        self.in_session(run, |session| {
+        self.in_session(context, |session| {
             if session.receive_pack.is_none() {
-                session.list_for_push(run)?;
+                session.list_for_push(context)?;
             }
-            session.push(updates, pack, run)
+            session.push(updates, pack, context)
         })
     }
 }
 
 impl Session {
-    fn list_for_push(&mut self, run: &SyncContext) -> Result<(ObjectFormat, V0Lines), Error> {
-        let advertisement = self.discover(Service::ReceivePack, run)?;
+    fn list_for_push(&mut self, context: &SyncContext) -> Result<(ObjectFormat, V0Lines), Error> {
+        let advertisement = self.discover(Service::ReceivePack, context)?;
         let format = advertisement.format;
         let capabilities = advertisement.capabilities;
         tracing::debug!(%format, ?capabilities, "receive-pack");
@@ -140,7 +140,7 @@ impl Session {
         &mut self,
         updates: &[RefUpdate],
         pack: &mut dyn BufRead,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<PushReport, Error> {
         let Some(ReceivePackService {
             capabilities,
@@ -170,7 +170,7 @@ impl Session {
                 });
             }
         };
-        let budget = SidebandBudget::up_to(run.limits().noise);
+        let budget = SidebandBudget::up_to(context.limits().noise);
         let mut report = report_status::read(answer.body, capabilities, updates, budget);
         let failure = self.client.take_failure();
         self.is_broken = failure.is_some() || report.trouble.is_some();
@@ -183,7 +183,7 @@ impl Session {
             .flatten()
             .for_each(|answer| self.hide_secret(answer));
         let answers = if answer.is_repeated {
-            self.look_again(updates, answers, run)
+            self.look_again(updates, answers, context)
         } else {
             answers?
         };
@@ -209,14 +209,14 @@ impl Session {
         &mut self,
         updates: &[RefUpdate],
         answers: Result<Vec<PushAnswer>, Error>,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Vec<PushAnswer> {
         let mut answers = answers.unwrap_or_else(|err| all_unclear(&err, updates));
         let is_refused = |answer: &PushAnswer| matches!(answer, PushAnswer::Refused { .. });
         if !answers.iter().any(is_refused) {
             return answers;
         }
-        let now = self.list_for_push(run);
+        let now = self.list_for_push(context);
         let now = now.map(|(format, listed)| RefList::of(format, listed.refs));
         self.is_broken |= now.is_err();
         for (update, answer) in updates.iter().zip(&mut answers) {

@@ -34,13 +34,13 @@ impl SmartHttp {
     /// Calls `work` with the kept session, or with a new one. After an error the session is not kept.
     pub(super) fn in_session<T>(
         &self,
-        run: &SyncContext,
+        context: &SyncContext,
         work: impl FnOnce(&mut Session) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        run.check()?;
+        context.check()?;
         let kept = self.kept_session().take();
         let mut session = kept.map_or_else(|| self.open_session(), Ok)?;
-        session.client.set_run(run.budget().clone());
+        session.client.set_run(context.budget().clone());
         let done = work(&mut session);
         let is_sound = done.is_ok() && !session.is_broken;
         if is_sound {
@@ -71,9 +71,9 @@ impl Session {
     /// Requests the capabilities of upload-pack. Servers older than v2 list all of their refs with them.
     pub(super) fn discover_upload_pack(
         &mut self,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<(UploadPackService, Option<Listing>), Error> {
-        let advertisement = self.discover(Service::UploadPack, run)?;
+        let advertisement = self.discover(Service::UploadPack, context)?;
         let is_shallow = |listed: &V0Lines| !listed.shallow.is_empty();
         if advertisement.listed.as_ref().is_some_and(is_shallow) {
             return Err(shallow_source());
@@ -93,13 +93,13 @@ impl Session {
     pub(super) fn discover(
         &mut self,
         service: Service,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Advertisement, Error> {
-        let first = self.discover_at(self.url.clone(), service, run);
+        let first = self.discover_at(self.url.clone(), service, context);
         match (first, self.client.take_moved()) {
             (Err(err), Some(moved)) if err.kind() == ErrorKind::Redirected => {
                 tracing::debug!(to = %moved, "the repository has moved");
-                self.discover_at(moved, service, run)
+                self.discover_at(moved, service, context)
             }
             (first, _) => first,
         }
@@ -109,7 +109,7 @@ impl Session {
         &mut self,
         base: RemoteUrl,
         service: Service,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Advertisement, Error> {
         // In v2, receive-pack doesn't exist.
         let (service, version) = match service {
@@ -123,7 +123,7 @@ impl Session {
             version,
         };
         let answer = self.client.discover(&call)?;
-        let advertisement = advertisement::read(answer, service, run.limits());
+        let advertisement = advertisement::read(answer, service, context.limits());
         advertisement.map_err(|err| self.client.take_failure().unwrap_or(err))
     }
 }

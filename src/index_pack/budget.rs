@@ -14,7 +14,7 @@ const USUAL_RATIO: u64 = 256;
 pub(super) struct Budget<'a> {
     limits: &'a Limits,
     /// Bytes on disk of packs received earlier in the run.
-    beside: u64,
+    earlier_packs: u64,
     /// The sum of the sizes that entries and deltas declare for their objects.
     declared: AtomicU64,
     /// Bytes of contents on disk beside the pack.
@@ -29,11 +29,11 @@ impl<'a> Budget<'a> {
         Budget::beside(limits, 0)
     }
 
-    /// Makes the budget of a pack; `beside` are the bytes of earlier packs on disk.
-    pub(super) fn beside(limits: &'a Limits, beside: u64) -> Self {
+    /// Makes the budget of a pack; `earlier_packs` are the bytes of earlier packs on disk.
+    pub(super) fn beside(limits: &'a Limits, earlier_packs: u64) -> Self {
         Budget {
             limits,
-            beside,
+            earlier_packs,
             declared: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             inflated: AtomicU64::new(0),
@@ -111,7 +111,7 @@ impl<'a> Budget<'a> {
         within(
             "quarantine_bytes",
             "bytes",
-            pack.saturating_add(self.beside)
+            pack.saturating_add(self.earlier_packs)
                 .saturating_add(self.waiting.load(Relaxed)),
             self.limits.quarantine_bytes,
         )

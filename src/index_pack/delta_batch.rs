@@ -64,7 +64,7 @@ impl DeltaBatch {
                 false => {}
             }
         }
-        let mut entries = way_to(before, table, allowance);
+        let mut entries = path_to(before, table, allowance);
         entries.extend(window.filter(|entry| is_needed[(entry - first) as usize]));
         drop(is_needed);
         let place = |base| entries.binary_search(&base).map_or(NO_BASE, |at| at as u32);
@@ -118,20 +118,20 @@ impl DeltaBatch {
 }
 
 /// The entries `ahead` and their bases, sorted, as far as the allowance permits.
-fn way_to(mut ahead: BTreeSet<u32>, table: &Table, allowance: &mut Allowance) -> Vec<u32> {
-    let mut way = Vec::new();
+fn path_to(mut ahead: BTreeSet<u32>, table: &Table, allowance: &mut Allowance) -> Vec<u32> {
+    let mut path = Vec::new();
     // A base comes before its deltas in the pack, so in this order each entry is met once.
     while let Some(entry) = ahead.pop_last() {
         if !allowance.redo(table.size(entry)) {
             break;
         }
-        way.push(entry);
+        path.push(entry);
         if let Base::Entry(base) = table.base(entry) {
             ahead.insert(base);
         }
     }
-    way.reverse();
-    way
+    path.reverse();
+    path
 }
 
 /// The bound on reconstructing bases of earlier windows again: a share of the cost so far. It depends on the pack

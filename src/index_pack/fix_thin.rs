@@ -69,7 +69,7 @@ fn add_bases(
     let mut deflater = Deflater::quick();
     let (mut added, mut size) = (0, 0);
     for base in absent {
-        pack.run.check()?;
+        pack.context.check()?;
         // The deltas of an earlier base may have reconstructed this object.
         if ref_deltas.are_taken(&base) {
             continue;
@@ -96,7 +96,7 @@ fn add_bases(
         };
         check_base(&base, kind, &content)?;
         let start = pack.table.end();
-        let (length, checksum) = append(&mut file, kind, &content, &mut deflater, pack.run)?;
+        let (length, checksum) = append(&mut file, kind, &content, &mut deflater, pack.context)?;
         pack.budget.check_disk(start + length)?;
         let entry = pack
             .table
@@ -111,7 +111,7 @@ fn add_bases(
             is_given_up: &AtomicBool::new(false),
             inspection: &mut inspection,
         };
-        traversal.descend_from(entry, kind, content, &mut resolver)?;
+        traversal.traverse_from(entry, kind, content, &mut resolver)?;
     }
     inspection.finish()?;
     Ok(added)
@@ -134,7 +134,7 @@ fn append(
     kind: Kind,
     content: &[u8],
     deflater: &mut Deflater,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<(u64, u32), Error> {
     let mut piece = Vec::new();
     header_of(kind)
@@ -143,7 +143,7 @@ fn append(
     let (mut length, mut checksum) = (0, crc32fast::Hasher::new());
     let mut done = 0;
     loop {
-        run.check()?;
+        context.check()?;
         let goes_on = deflater.step(content, &mut done, &mut piece);
         file.write_all(&piece).map_err(completing)?;
         checksum.update(&piece);
@@ -156,7 +156,7 @@ fn append(
 }
 
 /// Writes the trailer that the pack arrived with.
-pub(super) fn seal(path: &Path, checksum: ObjectId) -> Result<ObjectId, Error> {
+pub(super) fn write_trailer(path: &Path, checksum: ObjectId) -> Result<ObjectId, Error> {
     let mut file = File::options()
         .append(true)
         .open(path)
@@ -166,7 +166,11 @@ pub(super) fn seal(path: &Path, checksum: ObjectId) -> Result<ObjectId, Error> {
 }
 
 /// Writes a new count and a new trailer for a pack with appended bases.
-pub(super) fn seal_anew(path: &Path, table: &Table, run: &SyncContext) -> Result<ObjectId, Error> {
+pub(super) fn rewrite_trailer(
+    path: &Path,
+    table: &Table,
+    context: &SyncContext,
+) -> Result<ObjectId, Error> {
     let mut file = File::options()
         .read(true)
         .write(true)
@@ -178,7 +182,7 @@ pub(super) fn seal_anew(path: &Path, table: &Table, run: &SyncContext) -> Result
     let mut hasher = gix::hash::hasher(table.hash);
     let mut chunk = vec![0; 1024 * 1024];
     loop {
-        run.check()?;
+        context.check()?;
         let read = file.read(&mut chunk).map_err(completing)?;
         if read == 0 {
             break;

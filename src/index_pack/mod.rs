@@ -78,7 +78,7 @@ pub(crate) struct IndexPack<'a> {
     /// The objects in which the missing bases of a thin pack are looked up.
     pub(crate) bases: &'a dyn ObjectLookup,
     /// Whether haves were sent, so that objects of the pack may reference objects of the receiver.
-    pub(crate) may_lead_out: bool,
+    pub(crate) sent_haves: bool,
     pub(crate) format: ObjectFormat,
     /// The bytes of packs received earlier in the run, which count against the same limit.
     pub(crate) bytes_beside: u64,
@@ -90,20 +90,20 @@ impl IndexPack<'_> {
     pub(crate) fn receive(
         &self,
         pack: &mut dyn BufRead,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Option<ReceivedPack>, Error> {
         let path = self.folder.join("incoming");
         let create = || File::create(&path).and_then(|file| Ok((file.try_clone()?, file)));
         let (mut file, same_file) = create().map_err(|err| Error::io("creating a pack", err))?;
         let hash = self.format.hash_kind();
-        let budget = Budget::beside(run.limits(), self.bytes_beside);
-        let for_outside = if self.may_lead_out {
-            run.memory_plan().outside
+        let budget = Budget::beside(context.limits(), self.bytes_beside);
+        let outside_memory = if self.sent_haves {
+            context.memory_plan().outside
         } else {
             0
         };
-        let found = SharedFindings::new(run.fsck(), hash, for_outside);
-        let pack_reader = PackReader::begin(pack, &mut file, hash, &budget, run)?;
+        let found = SharedFindings::new(context.fsck(), hash, outside_memory);
+        let pack_reader = PackReader::begin(pack, &mut file, hash, &budget, context)?;
         let announced = pack_reader.count();
         let mut pack = Pack {
             path: &path,
@@ -111,13 +111,17 @@ impl IndexPack<'_> {
             table: Table::new(hash, announced as usize),
             found: &found,
             budget: &budget,
-            run,
+            context,
         };
         let mut inspection = found.inspection();
         inspection.expect(announced as usize);
         let ((arrived, early_sync), _) = pack.resolve_while(|hand_over| {
-            let arrived =
-                pack_reader.receive(&pack.table, &mut inspection, run.tuning.window, hand_over)?;
+            let arrived = pack_reader.receive(
+                &pack.table,
+                &mut inspection,
+                context.tuning.window,
+                hand_over,
+            )?;
             inspection.finish()?;
             let early_sync = EarlySync::begin(same_file, pack.table.end());
             Ok((arrived, early_sync))
@@ -130,13 +134,13 @@ impl IndexPack<'_> {
         let added = fix_thin::resolve_rest(&mut pack, arrived, self.bases)?;
         let table = pack.table;
         let checksum = match added {
-            0 => fix_thin::seal(&path, checksum)?,
-            _ => fix_thin::seal_anew(&path, &table, run)?,
+            0 => fix_thin::write_trailer(&path, checksum)?,
+            _ => fix_thin::rewrite_trailer(&path, &table, context)?,
         };
         let data = self.folder.join(format!("pack-{checksum}.pack"));
         let index = data.with_extension("idx");
         let by_id = ById::new(&table);
-        if !run.fsck().is_none() {
+        if !context.fsck().is_none() {
             by_id.check_that_each_is_there_once()?;
         }
         let outside =
@@ -145,7 +149,7 @@ impl IndexPack<'_> {
         synced.map_err(|err| Error::io("writing the pack", err))?;
         fs::rename(&path, &data).map_err(|err| Error::io("naming a pack", err))?;
         let findings = found.into_findings(outside, |pairs, needed| {
-            nesting::depths(pairs, &table, &by_id, announced, needed, run)
+            nesting::depths(pairs, &table, &by_id, announced, needed, context)
         })?;
         Ok(Some(ReceivedPack {
             objects: announced,
@@ -193,12 +197,12 @@ impl ReceivedPack {
         &mut self,
         objects: &dyn ObjectLookup,
         format: ObjectFormat,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<(), Error> {
-        let fsck = Fsck::new(run.fsck(), format.hash_kind());
+        let fsck = Fsck::new(context.fsck(), format.hash_kind());
         let mut buffer = Vec::new();
         for (id, file) in self.findings.special.drain(..) {
-            run.check()?;
+            context.check()?;
             if let Some(Reason::TooLarge { .. }) = self.findings.faulty.get(&id) {
                 continue;
             }
@@ -225,10 +229,10 @@ fn index_and_find_outside(
     // outside the pack.
     let find = || references.outside(&next, |id| by_id.kind_of(id, announced));
     thread::scope(|scope| {
-        let beside = (announced >= MANY).then(|| scope.spawn(find));
+        let earlier_packs = (announced >= MANY).then(|| scope.spawn(find));
         by_id.write_index(index, checksum)?;
         let found = find();
-        Ok(match beside.map(thread::ScopedJoinHandle::join) {
+        Ok(match earlier_packs.map(thread::ScopedJoinHandle::join) {
             Some(Ok(more)) => found.zip(more).map(|(found, more)| [found, more].concat()),
             Some(Err(panic)) => resume_unwind(panic),
             None => found,

@@ -28,7 +28,7 @@ pub(super) fn depths(
     by_id: &ById<'_>,
     arrived: u32,
     needed: &[(Kind, ObjectId)],
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Option<HashMap<ObjectId, u16>>, Error> {
     let trees = (0..arrived).filter(|entry| table.kind(*entry) == Some(Kind::Tree));
     let outside = needed.iter().filter(|(kind, _)| *kind == Kind::Tree);
@@ -50,7 +50,7 @@ pub(super) fn depths(
     };
     let in_pack = (0..arrived).map(base_of);
     let bases: Vec<_> = in_pack.chain(outside.iter().map(|_| NO_BASE)).collect();
-    let depths = tree_depths(&bases, || pairs.iter().copied(), run)?;
+    let depths = tree_depths(&bases, || pairs.iter().copied(), context)?;
     let are_allowed =
         |depths: &Vec<u16>| depths.iter().all(|depth| usize::from(*depth) < MAX_LEVELS);
     let depths = depths.filter(are_allowed);

@@ -36,7 +36,7 @@ pub(super) const HEADER: usize = 12;
 const MAX_SIZES: usize = 2 * 10;
 
 /// The size of the largest whole object that is kept inflated for its window, in bytes.
-const MAX_AT_HAND: u64 = 64 * 1024;
+const MAX_CACHED: u64 = 64 * 1024;
 
 /// The bytes of a pack that are read before they are hashed, written and counted against the limits.
 const MAX_TAKEN: usize = 64 * 1024;
@@ -63,12 +63,12 @@ impl<'a, 's> PackReader<'a, 's> {
         file: &'a mut File,
         hash: HashKind,
         budget: &'s Budget<'s>,
-        run: &'a SyncContext,
+        context: &'a SyncContext,
     ) -> Result<Self, Error> {
         let reader = HashingReader {
             pack,
             file,
-            run,
+            context,
             hasher: gix::hash::hasher(hash),
             checksum: crc32fast::Hasher::new(),
             taken: 0,
@@ -140,14 +140,14 @@ impl<'a, 's> PackReader<'a, 's> {
         let mut cut = Cut::new(window);
         let mut held_back = Vec::new();
         for entry in 0..self.count {
-            reader.run.check()?;
+            reader.context.check()?;
             let start = reader.offset;
             entries.keeps_objects = cut.has_grown();
             entries.receive(reader)?;
             let (length, size) = (reader.offset - start, entries.table.size(entry));
             let is_whole = !entries.table.is_delta(entry);
             if let Some(window) = cut.after(entry, is_whole, length, size) {
-                reader.settle()?;
+                reader.flush_taken()?;
                 let ended = mem::replace(&mut entries.inflated, InflatedCache::new(reader.budget));
                 let window = Window {
                     entries: window,
@@ -273,8 +273,7 @@ impl Entries<'_, '_, '_> {
     ) -> Result<Option<ObjectId>, ReadError> {
         let excess = reader.budget.excess(kind, size);
         let is_looked_at = excess.is_none();
-        if is_looked_at && self.keeps_objects && size <= MAX_AT_HAND && self.inflated.reserve(size)
-        {
+        if is_looked_at && self.keeps_objects && size <= MAX_CACHED && self.inflated.reserve(size) {
             let stream = self.inflater.read(reader, size);
             each_piece(stream, |piece| self.inflated.extend(piece))?;
             self.inflated.end(self.table.len(), Some(kind));
@@ -321,7 +320,7 @@ fn each_piece(mut stream: impl BufRead, mut take: impl FnMut(&[u8])) -> io::Resu
 struct HashingReader<'a, 's> {
     pack: &'a mut dyn BufRead,
     file: &'a mut File,
-    run: &'a SyncContext,
+    context: &'a SyncContext,
     budget: &'s Budget<'s>,
     hasher: gix::hash::Hasher,
     /// The checksum of the entry that is being read.
@@ -335,18 +334,18 @@ struct HashingReader<'a, 's> {
 
 impl HashingReader<'_, '_> {
     /// Hashes and writes the consumed bytes, and checks the limits.
-    fn settle(&mut self) -> io::Result<()> {
+    fn flush_taken(&mut self) -> io::Result<()> {
         if self.taken == 0 {
             return Ok(());
         }
         // Checked here, because a single entry may be as long as the pack.
-        self.run.check().map_err(|err| self.fail(err))?;
+        self.context.check().map_err(|err| self.fail(err))?;
         let taken = &self.pack.fill_buf()?[..self.taken];
         self.hasher.update(taken);
         let written = self.file.write_all(taken);
         self.pack.consume(self.taken);
         self.taken = 0;
-        self.run.advance(Phase::Receive, self.offset, None);
+        self.context.advance(Phase::Receive, self.offset, None);
         let budget = self.budget.check_disk(self.offset);
         let written = written.map_err(|err| Error::io("writing the pack", err));
         written.and(budget).map_err(|err| self.fail(err))
@@ -360,14 +359,14 @@ impl HashingReader<'_, '_> {
     fn error(&mut self, stop: ReadError) -> Error {
         match (self.failure.take(), stop) {
             (Some(own), _) | (None, ReadError::Failed(own)) => own,
-            (None, ReadError::Damaged(err)) => damaged(err, self.run),
+            (None, ReadError::Damaged(err)) => damaged(err, self.context),
         }
     }
 
     /// Checks the trailer, and that nothing follows it. The trailer is not written: appended bases would make it
     /// wrong.
     fn finish(&mut self, hash: HashKind) -> Result<ObjectId, ReadError> {
-        self.settle()?;
+        self.flush_taken()?;
         let hasher = mem::replace(&mut self.hasher, gix::hash::hasher(hash));
         let computed = hasher.try_finalize().map_err(|_| collision())?;
         let mut trailer = ObjectId::null(hash);
@@ -386,7 +385,7 @@ impl HashingReader<'_, '_> {
 impl BufRead for HashingReader<'_, '_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.taken >= MAX_TAKEN || self.pack.fill_buf()?.len() == self.taken {
-            self.settle()?;
+            self.flush_taken()?;
         }
         let ready = &self.pack.fill_buf()?[self.taken..];
         Ok(&ready[..ready.len().min(MAX_TAKEN)])
@@ -420,8 +419,9 @@ pub(super) fn collision() -> Error {
 }
 
 /// The error for a stream that ended early or cannot be inflated; cancellation and timeout take precedence.
-pub(super) fn damaged(err: io::Error, run: &SyncContext) -> Error {
-    run.check()
+pub(super) fn damaged(err: io::Error, context: &SyncContext) -> Error {
+    context
+        .check()
         .err()
         .unwrap_or_else(|| Error::new(ErrorKind::Protocol, "the pack is damaged").with_source(err))
 }

@@ -36,7 +36,7 @@ pub(super) struct Pack<'a> {
     pub(super) table: Table,
     pub(super) found: &'a SharedFindings<'a>,
     pub(super) budget: &'a Budget<'a>,
-    pub(super) run: &'a SyncContext,
+    pub(super) context: &'a SyncContext,
 }
 
 impl Pack<'_> {
@@ -67,7 +67,7 @@ impl Pack<'_> {
             };
             while let Some(entry) = batch.entries().get(next.fetch_add(1, Relaxed)) {
                 if !self.table.is_delta(*entry) {
-                    let done = traversal.descend(*entry, &mut resolver);
+                    let done = traversal.traverse(*entry, &mut resolver);
                     // After a failure no thread takes another entry.
                     done.inspect_err(|_| next.store(count, Relaxed))?;
                 }
@@ -95,7 +95,7 @@ impl Pack<'_> {
     }
 
     pub(super) fn content_memory(&self, descents: usize) -> ContentMemory {
-        ContentMemory::new(self.run.memory_plan().contents, descents)
+        ContentMemory::new(self.context.memory_plan().contents, descents)
     }
 
     pub(super) fn traversal<'r>(
@@ -138,7 +138,7 @@ impl ObjectVisitor for Resolver<'_, '_> {
         content: &[u8],
         base: Option<&[u8]>,
     ) -> Result<(), Error> {
-        self.pack.run.check()?;
+        self.pack.context.check()?;
         if self.is_given_up.load(Relaxed) {
             return Err(Error::cancelled());
         }
@@ -223,7 +223,7 @@ impl ObjectVisitor for Resolver<'_, '_> {
     }
 
     fn may_go_on(&self) -> bool {
-        self.pack.run.check().is_ok() && !self.is_given_up.load(Relaxed)
+        self.pack.context.check().is_ok() && !self.is_given_up.load(Relaxed)
     }
 
     fn allows_on_disk(&mut self, more: u64) -> Result<(), Error> {
@@ -231,7 +231,7 @@ impl ObjectVisitor for Resolver<'_, '_> {
     }
 
     fn unreadable(&self, _entry: u32, err: io::Error) -> Error {
-        damaged(err, self.pack.run)
+        damaged(err, self.pack.context)
     }
 
     fn failed(&self, err: io::Error) -> Error {

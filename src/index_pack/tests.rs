@@ -120,8 +120,14 @@ impl Store {
         let seen = std::slice::from_ref(&self.objects);
         let dir = QuarantineDir::open(&self.objects, seen, Sharing::Umask)?;
         let pack = entries.pack();
-        let run = SyncContext::new(options);
-        let received = dir.receive(&mut &pack[..], &self.odb(), true, ObjectFormat::Sha1, &run)?;
+        let context = SyncContext::new(options);
+        let received = dir.receive(
+            &mut &pack[..],
+            &self.odb(),
+            true,
+            ObjectFormat::Sha1,
+            &context,
+        )?;
         Ok((received.expect("objects"), dir))
     }
 }

@@ -267,6 +267,6 @@ impl<'w, 'a, 's> Worker<'w, 'a, 's> {
             is_given_up,
             inspection,
         };
-        traversal.descend(entry, &mut resolver)
+        traversal.traverse(entry, &mut resolver)
     }
 }

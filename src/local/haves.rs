@@ -111,18 +111,18 @@ pub(super) fn choose(
     tips: &[RefTip],
     near: &[ObjectId],
     limit: usize,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Vec<ObjectId>, Error> {
     // A ref may point to a lost object. If it is not offered, the source may send it again.
     let is_there = |id: &ObjectId| objects.odb.exists(id);
-    let peel = |tip: ObjectId| objects.commits().peel(tip, run);
+    let peel = |tip: ObjectId| objects.commits().peel(tip, context);
     // A part of the limit is reserved for the others, in case very many refs move.
     let near = first_there(
         near.iter().map(|tip| peel(*tip)),
         limit.saturating_sub(ROOM_FOR_OTHERS),
         is_there,
     )?;
-    let newest = newest(objects.commits(), tips, READ_FOR_EACH * limit, run)?;
+    let newest = newest(objects.commits(), tips, READ_FOR_EACH * limit, context)?;
     // The peeled target in `packed-refs` is not trusted for a commit that is offered.
     let mut newest = newest.into_iter().map(|tip| match tip.peeled {
         Some(_) => peel(tip.id),
@@ -159,11 +159,11 @@ fn newest(
     mut commits: StoreCommits<'_>,
     tips: &[RefTip],
     read: usize,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Vec<RefTip>, Error> {
     let (mut dated, mut unread, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for tip in tips {
-        run.check()?;
+        context.check()?;
         match commits.date_in_graph(&tip.peeled.unwrap_or(tip.id)) {
             Some(date) => dated.push((date, *tip)),
             None if unread.len() < read && seen.insert(tip.id) => unread.push(*tip),
@@ -171,8 +171,8 @@ fn newest(
         }
     }
     for tip in unread {
-        run.check()?;
-        let id = commits.peel(tip.id, run)?;
+        context.check()?;
+        let id = commits.peel(tip.id, context)?;
         if let Ok(read) = commits.commit(&id, &mut Vec::new()) {
             let peeled = None;
             dated.push((read.date, RefTip { id, peeled, ..tip }));

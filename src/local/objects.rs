@@ -75,13 +75,13 @@ impl LocalObjects {
         &self,
         fault: &Fault,
         request: &PackRequest,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Vec<(ObjectId, String)>, Error> {
         let haves = request.haves.iter().map(|have| have.0);
         let mut known =
             ReachableFromRefs::new(haves.filter(|have| self.odb.exists(have)).collect());
         let detail = fault.detail.clone();
-        let bad = HashMap::from_iter([(fault.object, Reason::Incomplete { detail })]);
+        let refused = HashMap::from_iter([(fault.object, Reason::Incomplete { detail })]);
         let objects = connectivity::Objects {
             lookup: &self.odb,
             shallow: &self.shallow,
@@ -91,11 +91,11 @@ impl LocalObjects {
                 reachable: &mut known,
             },
             arrived: None,
-            bad: &bad,
-            met: &mut Vec::new(),
+            refused: &refused,
+            to_freshen: &mut Vec::new(),
             memory: ConnectivityMemory::within(u64::MAX),
         };
-        let faults = connectivity::find_incomplete(objects, &to_gix(&request.wants), run)?;
+        let faults = connectivity::find_incomplete(objects, &to_gix(&request.wants), context)?;
         if faults.is_empty() {
             let text = format!("object {}", fault.detail);
             return Err(Error::new(ErrorKind::Corrupt, text));

@@ -45,7 +45,7 @@ pub(crate) struct LocalQuarantine {
     shallow: Vec<ObjectId>,
     /// The tips of the refs.
     tips: Vec<RefTip>,
-    verified: ReachableFromRefs,
+    reachable_from_refs: ReachableFromRefs,
     sharing: Sharing,
     /// Objects of the store that the tips need and that no ref reaches.
     unreferenced: Vec<gix::ObjectId>,
@@ -64,7 +64,7 @@ impl LocalQuarantine {
             view.read_from(dirs.main())?;
         }
         let tips = ref_tips(&repo, &alternates)?;
-        let verified = ReachableFromRefs::new(tips.iter().map(|tip| tip.id).collect());
+        let reachable_from_refs = ReachableFromRefs::new(tips.iter().map(|tip| tip.id).collect());
         Ok(LocalQuarantine {
             object_format,
             objects,
@@ -74,7 +74,7 @@ impl LocalQuarantine {
             shallow: view.shallow().iter().copied().map(ObjectId).collect(),
             view,
             tips,
-            verified,
+            reachable_from_refs,
             sharing,
             unreferenced: Vec::new(),
             repo,
@@ -99,7 +99,7 @@ impl LocalQuarantine {
     }
 
     /// Whether all objects of the last pack are known to be complete. If not, a walk checks each tip.
-    fn last_is_complete(&mut self, run: &SyncContext) -> Result<bool, Error> {
+    fn last_is_complete(&mut self, context: &SyncContext) -> Result<bool, Error> {
         let Stage::Receiving(_, Some(last)) = &mut self.stage else {
             return Ok(false);
         };
@@ -110,9 +110,9 @@ impl LocalQuarantine {
             Some(outside) => {
                 let complete = &mut StoreHistory {
                     commits: self.view.commits(),
-                    reachable: &mut self.verified,
+                    reachable: &mut self.reachable_from_refs,
                 };
-                connectivity::are_complete(outside, &self.view.odb, complete, run)?
+                connectivity::are_complete(outside, &self.view.odb, complete, context)?
             }
             None => false,
         };
@@ -121,8 +121,8 @@ impl LocalQuarantine {
 
     /// Finds the tips that are incomplete or, if all are complete, the first fault of another object of the last pack:
     /// it must not become part of the store even though no tip needs it.
-    fn walk(&mut self, tips: &[gix::ObjectId], run: &SyncContext) -> Result<Walked, Error> {
-        let all_is_complete = self.last_is_complete(run)?;
+    fn walk(&mut self, tips: &[gix::ObjectId], context: &SyncContext) -> Result<Walked, Error> {
+        let all_is_complete = self.last_is_complete(context)?;
         let last = self.stage.last();
         let complete = last.filter(|_| all_is_complete);
         let is_complete = |tip: &&gix::ObjectId| complete.is_some_and(|last| last.was_sent(tip));
@@ -140,17 +140,17 @@ impl LocalQuarantine {
             largest_pack: Some(SelfContainedPack::new(&self.view.odb)),
             complete: &mut StoreHistory {
                 commits: self.view.commits(),
-                reachable: &mut self.verified,
+                reachable: &mut self.reachable_from_refs,
             },
             arrived: last.map(|last| connectivity::Arrived {
                 index: &last.index,
                 kinds: &last.pack.kinds,
             }),
-            bad: last.map_or(&none, |last| last.pack.faulty()),
-            met: &mut self.unreferenced,
-            memory: run.memory_plan().connectivity,
+            refused: last.map_or(&none, |last| last.pack.faulty()),
+            to_freshen: &mut self.unreferenced,
+            memory: context.memory_plan().connectivity,
         };
-        connectivity::find_incomplete_and_first_beside(objects, &tips, others, run)
+        connectivity::find_incomplete_and_first_beside(objects, &tips, others, context)
     }
 }
 
@@ -168,9 +168,9 @@ impl LocalQuarantine {
     fn faults_of_tips(
         &mut self,
         tips: &[gix::ObjectId],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<connectivity::FaultsOfTips, Error> {
-        let (mut faults, mut beside) = self.walk(tips, run)?;
+        let (mut faults, mut beside) = self.walk(tips, context)?;
         let Some(dir) = self.stage.dir() else {
             return Ok(faults);
         };
@@ -179,7 +179,7 @@ impl LocalQuarantine {
             self.view.read_anew_from(dir.objects())?;
             let faulty: Vec<_> = faults.iter().map(|(tip, _)| *tip).collect();
             let again = if faulty.is_empty() { tips } else { &faulty };
-            (faults, beside) = self.walk(again, run)?;
+            (faults, beside) = self.walk(again, context)?;
         }
         match self.faulty_sent().or(beside.as_ref()) {
             Some(reason) if faults.is_empty() => {
@@ -191,13 +191,13 @@ impl LocalQuarantine {
     }
 
     /// Peels new annotated tags while the run can still be cancelled: `packed-refs` has the peeled targets.
-    fn peel_new(&self, updates: &[RefUpdate], run: &SyncContext) -> Result<(), Error> {
+    fn peel_new(&self, updates: &[RefUpdate], context: &SyncContext) -> Result<(), Error> {
         let mut commits = self.view.commits();
         let mut last = None;
         for update in updates.iter().filter(|update| update.expected.is_none()) {
-            run.check()?;
+            context.check()?;
             if last.replace(update.new) != Some(update.new) {
-                commits.peel(update.new.0, run)?;
+                commits.peel(update.new.0, context)?;
             }
         }
         Ok(())
@@ -208,19 +208,19 @@ impl LocalQuarantine {
         &mut self,
         dir: &QuarantineDir,
         pack: &mut dyn BufRead,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Option<Box<LastPack>>, Error> {
         let format = self.object_format;
         // Opened again, because a `git gc` may have moved the bases since the store was opened.
-        let bases = open_odb(dir.objects(), format, run.memory_plan().thin_bases)?;
-        let received = dir.receive(pack, &bases, self.has_sent_haves, format, run)?;
+        let bases = open_odb(dir.objects(), format, context.memory_plan().thin_bases)?;
+        let received = dir.receive(pack, &bases, self.has_sent_haves, format, context)?;
         drop(bases);
         self.view.read_from(dir.objects())?;
         let Some(mut pack) = received else {
             return Ok(None);
         };
-        pack.look_at_special(&self.view.odb, format, run)?;
-        run.add_faulty_objects(pack.refused_by_rules() as u64);
+        pack.look_at_special(&self.view.odb, format, context)?;
+        context.add_faulty_objects(pack.refused_by_rules() as u64);
         let index = index::File::at(&pack.index, format.hash_kind()).map_err(unreadable_pack)?;
         Ok(Some(Box::new(LastPack {
             pack,
@@ -255,7 +255,7 @@ impl LocalQuarantine {
     fn hold(
         &mut self,
         updates: &[RefUpdate],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<HashMap<gix::ObjectId, Reason>, Error> {
         let mut faults = HashMap::new();
         for _ in 0..MOST_LOOKS {
@@ -271,7 +271,7 @@ impl LocalQuarantine {
             }
             self.read_store()?;
             let tips: Vec<_> = updates.iter().map(|update| update.new.0).collect();
-            faults = self.walk(&tips, run)?.0.into_iter().collect();
+            faults = self.walk(&tips, context)?.0.into_iter().collect();
         }
         Ok(faults)
     }
@@ -302,9 +302,9 @@ impl Quarantine for LocalQuarantine {
         &mut self,
         near: &[ObjectId],
         limit: usize,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Vec<ObjectId>, Error> {
-        let haves = haves::choose(&self.view, &self.tips, &to_gix(near), limit, run)?;
+        let haves = haves::choose(&self.view, &self.tips, &to_gix(near), limit, context)?;
         self.has_sent_haves |= !haves.is_empty();
         Ok(haves.into_iter().map(ObjectId).collect())
     }
@@ -313,9 +313,9 @@ impl Quarantine for LocalQuarantine {
         &self.shallow
     }
 
-    fn receive(&mut self, pack: &mut dyn BufRead, run: &SyncContext) -> Result<Traffic, Error> {
+    fn receive(&mut self, pack: &mut dyn BufRead, context: &SyncContext) -> Result<Traffic, Error> {
         let dir = self.take_dir()?;
-        let received = self.receive_into(&dir, pack, run);
+        let received = self.receive_into(&dir, pack, context);
         let (last, objects) = match received {
             Ok(last) => {
                 let objects = last.as_ref().map_or(0, |last| last.pack.objects);
@@ -333,9 +333,9 @@ impl Quarantine for LocalQuarantine {
 
     fn keep(&mut self, tips: &[ObjectId]) -> Result<bool, Error> {
         self.stage.keep_last();
-        let vouching = self.verified.tips().iter().copied();
+        let vouching = self.reachable_from_refs.tips().iter().copied();
         let vouching = vouching.chain(tips.iter().map(|tip| tip.0));
-        self.verified = ReachableFromRefs::new(vouching.collect());
+        self.reachable_from_refs = ReachableFromRefs::new(vouching.collect());
         self.has_sent_haves |= !tips.is_empty();
         Ok(true)
     }
@@ -348,16 +348,20 @@ impl Quarantine for LocalQuarantine {
     fn find_incomplete(
         &mut self,
         tips: &[ObjectId],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Vec<(ObjectId, Reason)>, Error> {
-        let faults = self.faults_of_tips(&to_gix(tips), run)?;
+        let faults = self.faults_of_tips(&to_gix(tips), context)?;
         let faults = faults.into_iter();
         Ok(faults
             .map(|(tip, reason)| (ObjectId(tip), reason))
             .collect())
     }
 
-    fn is_whole_behind(&mut self, haves: &[ObjectId], run: &SyncContext) -> Result<bool, Error> {
+    fn is_whole_behind(
+        &mut self,
+        haves: &[ObjectId],
+        context: &SyncContext,
+    ) -> Result<bool, Error> {
         let objects = connectivity::Objects {
             lookup: &self.view.odb,
             shallow: self.view.shallow(),
@@ -367,30 +371,30 @@ impl Quarantine for LocalQuarantine {
                 reachable: &mut ReachableFromRefs::new(HashSet::new()),
             },
             arrived: None,
-            bad: &HashMap::new(),
-            met: &mut Vec::new(),
-            memory: ConnectivityMemory::within(run.limits().memory / 4),
+            refused: &HashMap::new(),
+            to_freshen: &mut Vec::new(),
+            memory: ConnectivityMemory::within(context.limits().memory / 4),
         };
-        Ok(connectivity::find_incomplete(objects, &to_gix(haves), run)?.is_empty())
+        Ok(connectivity::find_incomplete(objects, &to_gix(haves), context)?.is_empty())
     }
 
     fn apply(
         &mut self,
         updates: &[RefUpdate],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Vec<Result<(), Reason>>, Error> {
-        self.peel_new(updates, run)?;
+        self.peel_new(updates, context)?;
         if self.stage.dir().is_some() {
             self.migrate()?;
         }
-        let faults = self.hold(updates, run)?;
+        let faults = self.hold(updates, context)?;
         let is_sound = |update: &&RefUpdate| !faults.contains_key(&update.new.0);
         let sound = if faults.is_empty() {
             Cow::Borrowed(updates)
         } else {
             updates.iter().filter(is_sound).cloned().collect()
         };
-        let moved = ref_transaction::apply(&self.repo, &mut self.view.commits(), &sound, run);
+        let moved = ref_transaction::apply(&self.repo, &mut self.view.commits(), &sound, context);
         // Removes the `.keep` files: refs point to the objects now.
         self.stage = Stage::Empty;
         // There may be a million answers: avoid a second list of them.

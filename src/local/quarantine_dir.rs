@@ -74,23 +74,23 @@ impl QuarantineDir {
     }
 
     /// Indexes a pack as it streams in; `None` for a pack without objects. Missing bases of a thin pack are read from
-    /// `bases`. `may_lead_out` is whether haves were sent.
+    /// `bases`. `sent_haves` is whether haves were sent.
     pub(crate) fn receive(
         &self,
         pack: &mut dyn BufRead,
         bases: &Odb,
-        may_lead_out: bool,
+        sent_haves: bool,
         format: ObjectFormat,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Option<ReceivedPack>, Error> {
         let index_pack = IndexPack {
             folder: &self.objects.path().join("pack"),
             bases,
-            may_lead_out,
+            sent_haves,
             format,
             bytes_beside: self.kept.iter().map(|pack| pack.bytes).sum(),
         };
-        index_pack.receive(pack, run)
+        index_pack.receive(pack, context)
     }
 
     /// Keeps a pack that was received here.

@@ -34,8 +34,8 @@ impl Scratch {
         &self.store
     }
 
-    pub(crate) fn objects(&self, run: &SyncContext) -> Result<Box<dyn Objects + '_>, Error> {
-        let memory = run.memory_plan().own_store;
+    pub(crate) fn objects(&self, context: &SyncContext) -> Result<Box<dyn Objects + '_>, Error> {
+        let memory = context.memory_plan().own_store;
         let objects = LocalObjects::open(&self.store.repo.to_thread_local(), memory)?;
         Ok(Box::new(objects))
     }

@@ -112,16 +112,16 @@ impl LocalStore {
     pub(crate) fn outgoing_pack<'a>(
         &self,
         request: &PackRequest,
-        run: &'a SyncContext,
+        context: &'a SyncContext,
     ) -> OutgoingPack<'a> {
         let repo = self.repo.to_thread_local();
-        let objects = LocalObjects::open(&repo, run.memory_plan().own_store).expect("a store");
-        let pack = prepare(&repo, &objects, request, run);
+        let objects = LocalObjects::open(&repo, context.memory_plan().own_store).expect("a store");
+        let pack = prepare(&repo, &objects, request, context);
         pack.unwrap_or_else(|_| panic!("{} is not sound", self.path.display()))
     }
 
-    pub(crate) fn quarantine(&self, run: &SyncContext) -> Result<LocalQuarantine, Error> {
-        LocalQuarantine::open(self.repo.to_thread_local(), run.limits())
+    pub(crate) fn quarantine(&self, context: &SyncContext) -> Result<LocalQuarantine, Error> {
+        LocalQuarantine::open(self.repo.to_thread_local(), context.limits())
     }
 }
 
@@ -138,7 +138,7 @@ impl RefSource for LocalStore {
         &self,
         service: Service,
         prefixes: &[BString],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<RefList, Error> {
         let repo = self.repo.to_thread_local();
         let config = repo.config_snapshot();
@@ -151,7 +151,7 @@ impl RefSource for LocalStore {
         let both = Namespace::ALL.map(|namespace| namespace.prefix().into());
         let prefixes = if folds_case { &both } else { prefixes };
         let prefixes: Vec<_> = listable(prefixes).collect();
-        let mut list = listing::list(&repo, service, &prefixes, run)?;
+        let mut list = listing::list(&repo, service, &prefixes, context)?;
         list.default_branch = head::branch(&repo);
         list.checked_out = CheckedOut::of(&repo).branches;
         list.folds_case = folds_case;
@@ -161,8 +161,8 @@ impl RefSource for LocalStore {
         Ok(list)
     }
 
-    fn objects(&self, run: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
-        let memory = run.memory_plan().own_store;
+    fn objects(&self, context: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+        let memory = context.memory_plan().own_store;
         let objects = LocalObjects::open(&self.repo.to_thread_local(), memory)?;
         Ok(Some(Box::new(objects)))
     }
@@ -171,7 +171,7 @@ impl RefSource for LocalStore {
         &self,
         request: &PackRequest,
         receive: &mut PackReceiver<'_>,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<PackAnswer, Error> {
         let _span = tracing::debug_span!(
             "make pack",
@@ -180,12 +180,12 @@ impl RefSource for LocalStore {
         )
         .entered();
         let repo = self.repo.to_thread_local();
-        let mut objects = LocalObjects::open(&repo, run.memory_plan().own_store)?;
-        let mut pack = prepare(&repo, &objects, request, run);
+        let mut objects = LocalObjects::open(&repo, context.memory_plan().own_store)?;
+        let mut pack = prepare(&repo, &objects, request, context);
         // Objects that seem damaged may have been repacked in the meantime.
         if let Err(NoPack::Fault(_)) = pack {
             objects.refresh()?;
-            pack = prepare(&repo, &objects, request, run);
+            pack = prepare(&repo, &objects, request, context);
         }
         match pack {
             Ok(mut pack) => {
@@ -193,21 +193,21 @@ impl RefSource for LocalStore {
                 Ok(PackAnswer::Sent)
             }
             Err(NoPack::Fault(fault)) => Ok(PackAnswer::Unavailable {
-                tips: objects.broken_tips(&fault, request, run)?,
+                tips: objects.broken_tips(&fault, request, context)?,
             }),
             Err(NoPack::Failed(err)) => Err(err),
         }
     }
 
-    fn receive_pack(&self, run: &SyncContext) -> Result<ReceivePack<'_>, Error> {
-        Ok(ReceivePack::Quarantine(Box::new(self.quarantine(run)?)))
+    fn receive_pack(&self, context: &SyncContext) -> Result<ReceivePack<'_>, Error> {
+        Ok(ReceivePack::Quarantine(Box::new(self.quarantine(context)?)))
     }
 
     fn sweep(&self) {
         stale::sweep(self.repo.to_thread_local().common_dir());
     }
 
-    fn set_unborn_head(&self, branch: &BStr, _run: &SyncContext) -> Result<(), Error> {
+    fn set_unborn_head(&self, branch: &BStr, _context: &SyncContext) -> Result<(), Error> {
         let repo = self.repo.to_thread_local();
         if !is_bare(&repo) {
             return Ok(());
@@ -221,7 +221,7 @@ fn prepare<'a>(
     repo: &gix::Repository,
     objects: &LocalObjects,
     request: &PackRequest,
-    run: &'a SyncContext,
+    context: &'a SyncContext,
 ) -> Result<OutgoingPack<'a>, NoPack> {
     let mut folders = vec![repo.common_dir().join("objects")];
     folders.extend(alternates(repo)?);
@@ -230,7 +230,7 @@ fn prepare<'a>(
         folders,
         peeled: peeled_tags(repo),
     };
-    pack_objects::prepare(source, request, run)
+    pack_objects::prepare(source, request, context)
 }
 
 /// The peeled targets of annotated tags, by `packed-refs`.

@@ -91,7 +91,7 @@ pub(crate) fn search<R>(
     candidates: &[Candidate],
     open: impl Fn() -> R + Sync,
     limits: &SearchLimits,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Vec<Option<Delta>>, Error>
 where
     R: FnMut(&oid, &mut Vec<u8>) -> Result<(), Error>,
@@ -102,7 +102,7 @@ where
     let shared = Shared {
         candidates,
         limits,
-        run,
+        context,
         window_memory: limits.window_memory / threads.max(1),
         delta_memory: AtomicUsize::new(limits.delta_memory),
         next_chunk: AtomicUsize::new(0),

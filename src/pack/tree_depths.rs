@@ -15,11 +15,11 @@ const MAX_PASSES: usize = 64;
 pub(crate) fn tree_depths<P: Iterator<Item = [u32; 2]>>(
     bases: &[u32],
     pairs: impl Fn() -> P,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Option<Vec<u16>>, Error> {
     let mut depths = vec![0_u16; bases.len()];
     for _ in 0..MAX_PASSES {
-        run.check()?;
+        context.check()?;
         for (tree, base) in bases.iter().enumerate().rev() {
             if *base != NO_BASE {
                 depths[*base as usize] = depths[*base as usize].max(depths[tree]);
@@ -42,10 +42,13 @@ mod tests {
     use super::*;
     use crate::SyncOptions;
 
+    /// The bases, the pairs and the depths.
+    type Case = (&'static [u32], &'static [[u32; 2]], Option<&'static [u16]>);
+
     #[test]
     fn a_base_is_as_deep_as_its_deltas_and_each_subtree_is_deeper() {
         const NO: u32 = NO_BASE;
-        let table: [(&[u32], &[[u32; 2]], Option<&[u16]>); 7] = [
+        let table: [Case; 7] = [
             (&[], &[], Some(&[])),
             (&[NO, NO, NO], &[[0, 1], [1, 2]], Some(&[0, 1, 2])),
             (&[NO, NO, NO], &[[2, 1], [1, 0], [2, 0]], Some(&[2, 1, 0])),
@@ -55,9 +58,9 @@ mod tests {
             (&[NO, NO, 0], &[[0, 1], [1, 2]], None),
             (&[NO, 0, 1], &[[2, 0]], Some(&[1, 0, 0])),
         ];
-        let run = SyncContext::new(&SyncOptions::default());
+        let context = SyncContext::new(&SyncOptions::default());
         for (bases, pairs, expected) in table {
-            let found = tree_depths(bases, || pairs.iter().copied(), &run);
+            let found = tree_depths(bases, || pairs.iter().copied(), &context);
             let found = found.expect("not cancelled");
             assert_eq!(found.as_deref(), expected, "{bases:?} {pairs:?}");
         }
@@ -65,11 +68,11 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_the_passes() {
-        let run = SyncContext::new(&SyncOptions::default());
+        let context = SyncContext::new(&SyncOptions::default());
         for (levels, is_known) in [(MAX_PASSES as u32, true), (MAX_PASSES as u32 + 1, false)] {
             let bases = vec![NO_BASE; levels as usize];
             let pairs = || (1..levels).map(|tree| [tree - 1, tree]);
-            let found = tree_depths(&bases, pairs, &run).expect("not cancelled");
+            let found = tree_depths(&bases, pairs, &context).expect("not cancelled");
             assert_eq!(found.is_some(), is_known, "{levels}");
         }
     }

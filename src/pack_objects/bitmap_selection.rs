@@ -40,7 +40,7 @@ pub(super) fn select(
     commits: &mut StoreCommits<'_>,
     packs: &StoredPacks,
     request: &PackRequest,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Option<Selection>, NoPack> {
     let Some((rev_index, file)) = packs.largest_with_bitmap() else {
         return Ok(None);
@@ -51,8 +51,8 @@ pub(super) fn select(
         tracing::warn!(%pack, "a bitmap is damaged, or of another pack");
         return Ok(None);
     };
-    let (wanted, mut roots) = peel_wants(commits, request, run)?;
-    let Some(reached) = reach(commits, rev_index, &bitmaps, &wanted, run)? else {
+    let (wanted, mut roots) = peel_wants(commits, request, context)?;
+    let Some(reached) = reach(commits, rev_index, &bitmaps, &wanted, context)? else {
         return Ok(None);
     };
     for (commit, tree) in &reached.read {
@@ -65,7 +65,7 @@ pub(super) fn select(
         &no_graph,
         reached.in_pack,
         &roots,
-        run,
+        context,
     )?;
     let count = marked.iter().filter(|is_marked| **is_marked).count();
     tracing::debug!(
@@ -76,7 +76,7 @@ pub(super) fn select(
     if count < rev_index.len() / MIN_SHARE {
         return Ok(None);
     }
-    let Some(scan) = packs.scan_largest(run)? else {
+    let Some(scan) = packs.scan_largest(context)? else {
         return Ok(None);
     };
     let (_, kinds) = bases_and_kinds(scan.entries);
@@ -96,7 +96,7 @@ pub(super) fn select(
             .collect(),
         read: reached.read.iter().map(|(commit, _)| *commit).collect(),
     };
-    if !expected.are_behind(&wanted, commits, run)? {
+    if !expected.are_behind(&wanted, commits, context)? {
         let pack = rev_index.index.path().display();
         tracing::warn!(%pack, "a bitmap is of other parents");
         return Ok(None);
@@ -105,7 +105,7 @@ pub(super) fn select(
         return Ok(None);
     };
     objects.extend(found.into_iter().filter(|object| object.pack_pos.is_none()));
-    run.advance(Phase::Count, objects.len() as u64, None);
+    context.advance(Phase::Count, objects.len() as u64, None);
     Ok(Some(Selection {
         objects,
         ..Selection::default()
@@ -118,15 +118,15 @@ type PeeledWants = (Vec<ObjectId>, Vec<(ObjectId, Kind)>);
 fn peel_wants(
     commits: &StoreCommits<'_>,
     request: &PackRequest,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<PeeledWants, NoPack> {
     let mut has = HashSet::new();
     let mut tags = Vec::new();
     let mut wanted = Vec::new();
     let mut others = Vec::new();
     for want in &request.wants {
-        run.check()?;
-        match peel(commits.odb, want.0, &mut has, &mut tags, run)? {
+        context.check()?;
+        match peel(commits.odb, want.0, &mut has, &mut tags, context)? {
             Some((commit, Kind::Commit)) => wanted.push(commit),
             Some(other) => others.push(other),
             None => {}
@@ -180,14 +180,14 @@ impl ExpectedCommits<'_> {
         &self,
         wanted: &[ObjectId],
         commits: &mut StoreCommits<'_>,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<bool, Error> {
         let mut left = self.in_pack.iter().filter(|is_there| **is_there).count();
         let mut seen = vec![false; self.in_pack.len()];
         let mut outside = HashSet::new();
         let mut pending = wanted.to_vec();
         while let Some(commit) = pending.pop() {
-            run.check()?;
+            context.check()?;
             let pack_pos = self
                 .rev_index
                 .find(&commit)
@@ -234,10 +234,10 @@ impl CommitQueue {
         &mut self,
         ids: &[ObjectId],
         commits: &mut StoreCommits<'_>,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<bool, Error> {
         for id in ids.iter().filter(|id| self.queued.insert(**id)) {
-            run.check()?;
+            context.check()?;
             let mut parents = Vec::new();
             let Ok((commit, tree)) = commits.commit_and_tree(id, &mut parents) else {
                 return Ok(false);
@@ -261,26 +261,26 @@ fn reach(
     rev_index: RevIndex<'_>,
     bitmaps: &Bitmaps<'_>,
     wanted: &[ObjectId],
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Option<Reached>, Error> {
     let max_read = MANY_COMMITS.max(rev_index.len() / MIN_SHARE_OF_READ);
     let mut behind = vec![0_u64; rev_index.len().div_ceil(64)];
     let mut decoded = Decoded::new(bitmaps);
     let mut read = Vec::new();
     let mut queue = CommitQueue::default();
-    if !queue.extend(wanted, commits, run)? {
+    if !queue.extend(wanted, commits, context)? {
         return Ok(None);
     }
     while let Some(next) = queue.queue.pop() {
-        run.check()?;
+        context.check()?;
         let index_pos = rev_index.index.lookup(next.id);
         let pack_pos = index_pos.map(|at| rev_index.pack_positions[at as usize]);
         if pack_pos.is_some_and(|pack_pos| has_bit(&behind, pack_pos)) {
             continue;
         }
         if let Some(bitmap) = index_pos.and_then(|at| bitmaps.of(at)) {
-            let Some(words) = decoded.turn_to(bitmap, || run.check().is_ok()) else {
-                run.check()?;
+            let Some(words) = decoded.turn_to(bitmap, || context.check().is_ok()) else {
+                context.check()?;
                 return Ok(None);
             };
             let words = behind.iter_mut().zip(words);
@@ -288,7 +288,7 @@ fn reach(
             continue;
         }
         read.push((next.id, next.tree));
-        if read.len() > max_read || !queue.extend(&next.parents, commits, run)? {
+        if read.len() > max_read || !queue.extend(&next.parents, commits, context)? {
             return Ok(None);
         }
     }

@@ -48,7 +48,7 @@ pub(super) fn find(
     commits: &mut StoreCommits<'_>,
     request: &PackRequest,
     peeled: &HashMap<ObjectId, ObjectId>,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<CommitFrontier, NoPack> {
     let mut frontier = CommitFrontier::default();
     let PackRequest { wants, haves, .. } = request;
@@ -58,12 +58,18 @@ pub(super) fn find(
     }
     let mut walk = FrontierWalk::new(commits, to_gix(&request.shallow));
     for have in haves {
-        run.check()?;
-        walk.paint_have(have.0, peeled.get(&have.0), &mut has, run)?;
+        context.check()?;
+        walk.paint_have(have.0, peeled.get(&have.0), &mut has, context)?;
     }
     let mut wanted = Vec::new();
     for want in wants {
-        match peel(walk.commits.odb, want.0, &mut has, &mut frontier.tags, run)? {
+        match peel(
+            walk.commits.odb,
+            want.0,
+            &mut has,
+            &mut frontier.tags,
+            context,
+        )? {
             Some((commit, Kind::Commit)) => {
                 wanted.push(walk.paint(&commit, Side::Sender));
             }
@@ -72,7 +78,7 @@ pub(super) fn find(
         }
     }
     frontier.known = walk.newest_known();
-    walk.run(&mut frontier, run)?;
+    walk.run(&mut frontier, context)?;
     let FrontierWalk { commits, met, .. } = walk;
     // A hole in the receiver's history only makes the pack larger. In the history to send it makes it incomplete.
     if let Some((id, hole)) = met.hole() {
@@ -93,12 +99,12 @@ pub(super) fn peel(
     want: ObjectId,
     has: &mut HashSet<ObjectId>,
     tags: &mut Vec<ObjectId>,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Option<(ObjectId, Kind)>, NoPack> {
     let mut id = want;
     let mut buffer = Vec::new();
     while has.insert(id) {
-        run.check()?;
+        context.check()?;
         let object = match odb.try_find(&id, &mut buffer) {
             Ok(Some(object)) => object,
             Ok(None) => {
@@ -150,11 +156,11 @@ impl<'a, 'b> FrontierWalk<'a, 'b> {
         }
     }
 
-    fn run(&mut self, frontier: &mut CommitFrontier, run: &SyncContext) -> Result<(), NoPack> {
+    fn run(&mut self, frontier: &mut CommitFrontier, context: &SyncContext) -> Result<(), NoPack> {
         let mut lowest_sent = (u32::MAX, i64::MAX);
         let mut slop = SLOP;
         while let Some(next) = self.queue.pop() {
-            run.check()?;
+            context.check()?;
             let side = self.met.leave_queue(next.number);
             if side == Side::Sender {
                 self.wanted_in_queue -= 1;
@@ -189,7 +195,7 @@ impl<'a, 'b> FrontierWalk<'a, 'b> {
         have: ObjectId,
         peeled: Option<&ObjectId>,
         has: &mut HashSet<ObjectId>,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<(), Error> {
         if let Some(commit) = peeled {
             self.paint(commit, Side::Receiver);
@@ -200,7 +206,7 @@ impl<'a, 'b> FrontierWalk<'a, 'b> {
             return Ok(());
         }
         has.remove(&have);
-        let behind = peel(self.commits.odb, have, has, &mut Vec::new(), run);
+        let behind = peel(self.commits.odb, have, has, &mut Vec::new(), context);
         has.insert(have);
         match behind {
             Ok(Some((commit, Kind::Commit))) => {
@@ -292,8 +298,8 @@ mod tests {
         };
         let none = HashSet::new();
         let mut commits = StoreCommits::new(&odb, None, &none);
-        let run = SyncContext::new(&SyncOptions::default());
-        let found = find(&mut commits, &request, &HashMap::new(), &run);
+        let context = SyncContext::new(&SyncOptions::default());
+        let found = find(&mut commits, &request, &HashMap::new(), &context);
         let others = found.ok().expect("a sound store").others;
         assert_eq!(others, [(blob, Kind::Blob)]);
     }

@@ -31,9 +31,9 @@ pub(super) fn find(
     odb: &Odb,
     scan: &PackScan<'_>,
     roots: &[(ObjectId, Kind)],
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Option<Vec<SelectedObject>>, NoPack> {
-    let plan = run.memory_plan();
+    let plan = context.memory_plan();
     let memory = TreeGraphMemory {
         chains: ChainMemory {
             contents: plan.graph_contents,
@@ -42,11 +42,11 @@ pub(super) fn find(
         },
         edges: plan.graph_edges,
     };
-    let Some(graph) = TreeGraph::read(scan, &memory, Phase::Count, run)? else {
+    let Some(graph) = TreeGraph::read(scan, &memory, Phase::Count, context)? else {
         return Ok(None);
     };
     let none = vec![false; scan.rev_index.len()];
-    let (found, _) = find_beyond(odb, scan.rev_index, &graph, none, roots, run)?;
+    let (found, _) = find_beyond(odb, scan.rev_index, &graph, none, roots, context)?;
     Ok(Some(found))
 }
 
@@ -58,13 +58,13 @@ pub(super) fn find_beyond(
     graph: &TreeGraph,
     marked: Vec<bool>,
     roots: &[(ObjectId, Kind)],
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<(Vec<SelectedObject>, Vec<bool>), NoPack> {
     let mut marking = Marking {
         odb,
         rev_index,
         graph,
-        run,
+        context,
         is_marked: marked,
         marked_outside: HashSet::new(),
         pending: Vec::new(),
@@ -85,7 +85,7 @@ struct Marking<'a> {
     odb: &'a Odb,
     rev_index: RevIndex<'a>,
     graph: &'a TreeGraph,
-    run: &'a SyncContext,
+    context: &'a SyncContext,
     /// By pack position.
     is_marked: Vec<bool>,
     /// Marked objects outside of the pack.
@@ -141,7 +141,7 @@ impl Marking<'_> {
 
     fn follow(&mut self) -> Result<(), NoPack> {
         while let Some((tree, path)) = self.pending.pop() {
-            self.run.check()?;
+            self.context.check()?;
             match tree {
                 MarkedTree::Outside(id) => self.read_in_full(id, path)?,
                 MarkedTree::InPack(pack_pos) => match self.graph.of(pack_pos) {
@@ -241,8 +241,11 @@ mod tests {
         };
         let ([base, version], [bad_base, bad_version]) = (versions("a"), versions(""));
         let (_dir, packs, odb) = store.write();
-        let run = SyncContext::new(&SyncOptions::default());
-        let scan = packs.scan_largest(&run).expect("readable").expect("a pack");
+        let context = SyncContext::new(&SyncOptions::default());
+        let scan = packs
+            .scan_largest(&context)
+            .expect("readable")
+            .expect("a pack");
         let table = [
             (vec![version], Some(3)),
             (vec![base], Some(2)),
@@ -255,7 +258,7 @@ mod tests {
         ];
         for (wanted, expected) in table {
             let roots: Vec<_> = wanted.iter().map(|tree| (*tree, Kind::Tree)).collect();
-            let found = match find(&odb, &scan, &roots, &run) {
+            let found = match find(&odb, &scan, &roots, &context) {
                 Ok(found) => Some(found.expect("read in full").len()),
                 Err(NoPack::Fault(fault)) => {
                     assert!(fault.detail.contains("can't be read"), "{}", fault.detail);

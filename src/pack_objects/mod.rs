@@ -88,7 +88,7 @@ pub(crate) struct Source<'a> {
 pub(crate) fn prepare<'a>(
     source: Source<'_>,
     request: &PackRequest,
-    run: &'a SyncContext,
+    context: &'a SyncContext,
 ) -> Result<OutgoingPack<'a>, NoPack> {
     let Source {
         commits,
@@ -97,8 +97,8 @@ pub(crate) fn prepare<'a>(
     } = source;
     let odb = commits.odb;
     let packs = StoredPacks::at(&folders, odb.store_ref().object_hash())?;
-    let selection = select(commits, &packs, &folders, &peeled, request, run)?;
-    let planned = pack_plan::plan_entries(odb, &packs, &folders, selection, request.thin, run)?;
+    let selection = select(commits, &packs, &folders, &peeled, request, context)?;
+    let planned = pack_plan::plan_entries(odb, &packs, &folders, selection, request.thin, context)?;
     let loose = LooseObjects::at(&folders);
     let odb = odb.clone();
     Ok(OutgoingPack::new(
@@ -107,7 +107,7 @@ pub(crate) fn prepare<'a>(
         packs,
         planned,
         request.ofs_delta,
-        run,
+        context,
     ))
 }
 
@@ -117,15 +117,15 @@ fn select(
     folders: &[PathBuf],
     peeled: &HashMap<ObjectId, ObjectId>,
     request: &PackRequest,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<selection::Selection, NoPack> {
     if request.haves.is_empty()
         && commits.shallow.is_empty()
-        && let Some(selection) = bitmap_selection::select(&mut commits, packs, request, run)?
+        && let Some(selection) = bitmap_selection::select(&mut commits, packs, request, context)?
     {
         return Ok(selection);
     }
     let odb = commits.odb;
-    let frontier = commit_frontier::find(&mut commits, request, peeled, run)?;
-    object_selection::select(odb, packs, folders, &frontier, run)
+    let frontier = commit_frontier::find(&mut commits, request, peeled, context)?;
+    object_selection::select(odb, packs, folders, &frontier, context)
 }

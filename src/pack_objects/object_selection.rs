@@ -38,7 +38,7 @@ pub(super) fn select(
     packs: &StoredPacks,
     folders: &[PathBuf],
     frontier: &CommitFrontier,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Selection, NoPack> {
     let boundary = boundary(frontier);
     let named = frontier.tags.iter().map(|tag| (*tag, Kind::Tag));
@@ -52,7 +52,7 @@ pub(super) fn select(
         .map(|(id, kind)| SelectedObject::new(id, kind, 0))
         .collect();
     if boundary.is_empty()
-        && let Some(found) = read_everything(odb, packs, frontier, run)?
+        && let Some(found) = read_everything(odb, packs, frontier, context)?
     {
         objects.extend(found);
         return Ok(Selection {
@@ -60,7 +60,7 @@ pub(super) fn select(
             ..Selection::default()
         });
     }
-    let (found, trees) = read_trees(odb, folders, frontier, !boundary.is_empty(), run)?;
+    let (found, trees) = read_trees(odb, folders, frontier, !boundary.is_empty(), context)?;
     let mut sent = HashSet::new();
     let mut others = HashMap::new();
     for WalkedObjects {
@@ -71,11 +71,11 @@ pub(super) fn select(
         objects.extend(more.into_iter().filter(|object| sent.insert(object.id)));
         others.extend(more_others);
     }
-    run.advance(Phase::Count, objects.len() as u64, None);
+    context.advance(Phase::Count, objects.len() as u64, None);
 
     let known = boundary.iter().chain(&frontier.known);
     let known = known.filter_map(|commit| frontier.met.tree(*commit));
-    let shared = same_path_reuse::find(odb, known, &objects, &sent, run)?;
+    let shared = same_path_reuse::find(odb, known, &objects, &sent, context)?;
     let (left_out, objects): (Vec<_>, _) = objects
         .into_iter()
         .partition(|object| shared.contains(&object.id));
@@ -107,12 +107,12 @@ fn read_everything(
     odb: &Odb,
     packs: &StoredPacks,
     frontier: &CommitFrontier,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Option<Vec<SelectedObject>>, NoPack> {
     if !is_worth_it(frontier.commits.len(), packs) {
         return Ok(None);
     }
-    let Some(scan) = packs.scan_largest(run)? else {
+    let Some(scan) = packs.scan_largest(context)? else {
         return Ok(None);
     };
     let mut roots = frontier.others.clone();
@@ -122,7 +122,7 @@ fn read_everything(
             roots.push(root);
         }
     }
-    full_clone::find(odb, &scan, &roots, run)
+    full_clone::find(odb, &scan, &roots, context)
 }
 
 fn tree_of(frontier: &CommitFrontier, commit: CommitNumber) -> Result<ObjectId, NoPack> {
@@ -137,10 +137,10 @@ fn read_trees(
     folders: &[PathBuf],
     frontier: &CommitFrontier,
     has_boundary: bool,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<(Vec<WalkedObjects>, TreeCache), NoPack> {
     let threads = (frontier.commits.len() / COMMITS_PER_THREAD).clamp(1, cores());
-    let walk = || TreeWalk::new(odb, folders, has_boundary, threads, run);
+    let walk = || TreeWalk::new(odb, folders, has_boundary, threads, context);
     let mut first = walk();
     for (id, kind) in &frontier.others {
         first.read_wanted(*id, *kind)?;

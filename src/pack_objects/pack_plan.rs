@@ -42,7 +42,7 @@ pub(super) fn plan_entries(
     folders: &[PathBuf],
     selection: Selection,
     thin: bool,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Vec<PlannedObject>, NoPack> {
     let Selection {
         objects,
@@ -56,10 +56,10 @@ pub(super) fn plan_entries(
         folders,
         trees: &trees,
     };
-    let mut planned = planner.stored_encodings(objects, &bases, run)?;
+    let mut planned = planner.stored_encodings(objects, &bases, context)?;
     break_cycles(&mut planned);
-    planner.find_deltas(&mut planned, &bases, run)?;
-    planner.check_readable(&mut planned, run)?;
+    planner.find_deltas(&mut planned, &bases, context)?;
+    planner.check_readable(&mut planned, context)?;
     Ok(order(planned))
 }
 
@@ -120,7 +120,7 @@ impl Planner<'_> {
         &self,
         objects: Vec<SelectedObject>,
         bases: &[SelectedObject],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Vec<PlannedObject>, NoPack> {
         let scanned = ScannedObjects::new(self.packs, &objects);
         let numbers = OnceCell::new();
@@ -136,9 +136,9 @@ impl Planner<'_> {
         let mut loose = LooseObjects::at(self.folders);
         let mut encodings = Vec::with_capacity(objects.len());
         for object in &objects {
-            run.check()?;
+            context.check()?;
             if encodings.len().is_multiple_of(1024) {
-                run.advance(Phase::Count, encodings.len() as u64, total);
+                context.advance(Phase::Count, encodings.len() as u64, total);
             }
             let known = scanned.as_ref().and_then(|scan| scan.encoding(object));
             encodings.push(match known {
@@ -216,14 +216,14 @@ impl Planner<'_> {
         &self,
         planned: &mut [PlannedObject],
         bases: &[SelectedObject],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<(), NoPack> {
         // The objects of one pack were compared with each other when that was written.
         if bases.is_empty() && is_one_pack(planned) {
             return Ok(());
         }
-        let (candidates, refs) = self.candidates(planned, bases, run)?;
-        let deltas = self.search(&candidates, planned, bases, run)?;
+        let (candidates, refs) = self.candidates(planned, bases, context)?;
+        let deltas = self.search(&candidates, planned, bases, context)?;
         for (target, delta) in refs.iter().zip(deltas) {
             if let (BaseRef::Planned(number), Some(delta)) = (target, delta) {
                 let base = refs[delta.base].clone();
@@ -238,13 +238,13 @@ impl Planner<'_> {
         &self,
         planned: &[PlannedObject],
         bases: &[SelectedObject],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<(Vec<Candidate>, Vec<BaseRef>), NoPack> {
         let heights = heights(planned);
         let mut candidates = Vec::new();
         let mut refs = Vec::new();
         for (number, PlannedObject { object, encoding }) in planned.iter().enumerate() {
-            run.check()?;
+            context.check()?;
             let (whole_in, size) = match encoding {
                 Encoding::Whole(size) => (None, size.or_else(|| self.size(&object.id))),
                 Encoding::StoredWhole(location, size) => (Some(location.pack), Some(*size)),
@@ -258,7 +258,7 @@ impl Planner<'_> {
             refs.push(BaseRef::Planned(number as u32));
         }
         for base in bases {
-            run.check()?;
+            context.check()?;
             // The search does without a base that can't be read.
             if let Some(size) = self.size(&base.id) {
                 candidates.push(candidate(base, size, true, None, 0));
@@ -273,7 +273,7 @@ impl Planner<'_> {
         candidates: &[Candidate],
         planned: &[PlannedObject],
         bases: &[SelectedObject],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Vec<Option<delta_search::Delta>>, NoPack> {
         let not_sent: HashSet<ObjectId> = bases.iter().map(|base| base.id).collect();
         let not_packed = planned
@@ -281,7 +281,7 @@ impl Planner<'_> {
             .filter(|planned| planned.encoding.is_not_packed());
         let not_packed: HashSet<ObjectId> = not_packed.map(|planned| planned.object.id).collect();
         let fault = Mutex::new(None);
-        let plan = run.memory_plan();
+        let plan = context.memory_plan();
         let limits = SearchLimits {
             window_memory: plan.delta_windows,
             delta_memory: plan.found_deltas,
@@ -312,7 +312,7 @@ impl Planner<'_> {
                 Err(Error::new(ErrorKind::Corrupt, "an object can't be read"))
             }
         };
-        let found = delta_search::search(candidates, open, &limits, run);
+        let found = delta_search::search(candidates, open, &limits, context);
         match fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(fault) => Err(NoPack::unreadable(fault)),
             None => Ok(found?),
@@ -331,19 +331,19 @@ impl Planner<'_> {
     fn check_readable(
         &self,
         planned: &mut [PlannedObject],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<(), NoPack> {
         let mut loose = LooseObjects::at(self.folders);
         let mut buffer = Vec::new();
         let is_whole =
             |planned: &&mut PlannedObject| matches!(planned.encoding, Encoding::Whole(_));
         for PlannedObject { object, encoding } in planned.iter_mut().filter(is_whole) {
-            run.check()?;
+            context.check()?;
             let id = &object.id;
             if self.trees.get(id).is_some() || loose.read(id, &mut buffer).is_some() {
                 continue;
             }
-            if let Some(size) = streamed_size(&mut loose, object, run)? {
+            if let Some(size) = streamed_size(&mut loose, object, context)? {
                 *encoding = Encoding::LooseWhole(size);
             } else if !matches!(self.odb.try_find(id, &mut buffer), Ok(Some(_))) {
                 return Err(NoPack::unreadable(*id));
@@ -357,7 +357,7 @@ impl Planner<'_> {
 fn streamed_size(
     loose: &mut LooseObjects,
     object: &SelectedObject,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Option<u64>, NoPack> {
     let found = loose.stream(&object.id);
     let Some((kind, size, mut content)) = found.filter(|(kind, ..)| *kind == object.kind) else {
@@ -366,7 +366,7 @@ fn streamed_size(
     let mut hasher = gix::hash::hasher(object.id.kind());
     hasher.update(&loose_header(kind, size));
     loop {
-        run.check()?;
+        context.check()?;
         let ready = match content.fill_buf() {
             Ok([]) => break,
             Ok(ready) => ready,

@@ -45,7 +45,7 @@ pub(crate) struct OutgoingPack<'a> {
     read: usize,
     /// Length of the pack before the buffer.
     length: u64,
-    run: &'a SyncContext,
+    context: &'a SyncContext,
 }
 
 /// The part of the pack that is made next.
@@ -78,7 +78,7 @@ impl<'a> OutgoingPack<'a> {
         packs: StoredPacks,
         planned: Vec<PlannedObject>,
         ofs_delta: bool,
-        run: &'a SyncContext,
+        context: &'a SyncContext,
     ) -> Self {
         let hash = odb.store_ref().object_hash();
         let mut odb = odb;
@@ -100,13 +100,13 @@ impl<'a> OutgoingPack<'a> {
             buffer: Vec::with_capacity(2 * CHUNK),
             read: 0,
             length: 0,
-            run,
+            context,
         }
     }
 
     /// Fills the buffer anew, unless the pack is at its end.
     fn make_more(&mut self) -> io::Result<()> {
-        self.run.check().map_err(io::Error::other)?;
+        self.context.check().map_err(io::Error::other)?;
         self.buffer.clear();
         self.read = 0;
         match self.state {
@@ -149,7 +149,8 @@ impl<'a> OutgoingPack<'a> {
         }
         if number.is_multiple_of(256) {
             let total = self.planned.len() as u64;
-            self.run.advance(Phase::Send, number as u64, Some(total));
+            self.context
+                .advance(Phase::Send, number as u64, Some(total));
         }
         let offset = self.length + self.buffer.len() as u64;
         self.offsets.push(offset);

@@ -25,7 +25,7 @@ pub(super) fn find(
     known: impl Iterator<Item = ObjectId>,
     objects: &[SelectedObject],
     sent: &HashSet<ObjectId>,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<HashSet<ObjectId>, NoPack> {
     let trees = objects.iter().filter(|object| object.kind == Kind::Tree);
     let directories: HashSet<u32> = trees.map(|tree| tree.name_hash).collect();
@@ -35,7 +35,7 @@ pub(super) fn find(
     let mut pending: Vec<_> = known.take(budget).map(|tree| (tree, Vec::new())).collect();
     pending.reverse();
     while let Some((tree, mut path)) = pending.pop() {
-        run.check()?;
+        context.check()?;
         if !seen.insert(tree) {
             continue;
         }

@@ -62,19 +62,19 @@ mod tests {
     fn the_last_ones_are_kept() {
         let id = |number: u8| ObjectId::from_bytes_or_panic(&[number; 20]);
         let text: Arc<[u8]> = vec![0; MEMORY / 3].into();
-        let mut texts = TreeCache::new(MEMORY);
+        let mut contents = TreeCache::new(MEMORY);
         for number in [1, 2, 3, 1, 4] {
-            texts.keep(id(number), &text);
+            contents.keep(id(number), &text);
         }
-        let kept = |texts: &TreeCache| {
+        let kept = |contents: &TreeCache| {
             (1..6)
-                .filter(|number| texts.get(&id(*number)).is_some())
+                .filter(|number| contents.get(&id(*number)).is_some())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(kept(&texts), [2, 3, 4]);
+        assert_eq!(kept(&contents), [2, 3, 4]);
         let mut other = TreeCache::new(MEMORY);
         other.keep(id(5), &text);
-        other.merge(texts);
+        other.merge(contents);
         assert_eq!(kept(&other), [2, 3, 4, 5]);
         other.keep(id(1), &vec![0; MEMORY + 1].into());
         assert_eq!(kept(&other), [2, 3, 4]);

@@ -38,7 +38,7 @@ pub(super) const MAX_LATEST: usize = 4096;
 pub(super) struct TreeWalk<'a> {
     odb: Odb,
     loose: LooseObjects,
-    run: &'a SyncContext,
+    context: &'a SyncContext,
     /// Whether the receiver has anything that a delta could build on.
     has_boundary: bool,
     sent: HashSet<ObjectId>,
@@ -75,13 +75,13 @@ impl<'a> TreeWalk<'a> {
         folders: &[PathBuf],
         has_boundary: bool,
         threads: usize,
-        run: &'a SyncContext,
+        context: &'a SyncContext,
     ) -> Self {
-        let plan = run.memory_plan();
+        let plan = context.memory_plan();
         TreeWalk {
             odb: odb.with_delta_bases(plan.tree_walks / threads),
             loose: LooseObjects::at(folders),
-            run,
+            context,
             has_boundary,
             sent: HashSet::new(),
             read: HashMap::new(),
@@ -115,7 +115,7 @@ impl<'a> TreeWalk<'a> {
         self.send(tree, Kind::Tree, root);
         self.pend(tree, &[], others);
         while let Some(pending) = self.pending.pop() {
-            self.run.check()?;
+            self.context.check()?;
             self.read(pending)?;
         }
         Ok(())
@@ -128,7 +128,7 @@ impl<'a> TreeWalk<'a> {
                 .push(SelectedObject::new(id, kind, name_hash));
             let count = self.found.objects.len() as u64;
             if count.is_multiple_of(1024) {
-                self.run.advance(Phase::Count, count, None);
+                self.context.advance(Phase::Count, count, None);
             }
         }
     }

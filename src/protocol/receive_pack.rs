@@ -105,7 +105,7 @@ mod tests {
         ObjectId::from_hex(hex.as_bytes()).expect("hex")
     }
 
-    fn offered(words: &str) -> Capabilities {
+    fn advertised(words: &str) -> Capabilities {
         Capabilities::of_v0(words)
     }
 
@@ -122,7 +122,7 @@ mod tests {
             ("side-band", ""),
         ];
         for (words, expected) in table {
-            let requested = requested(&offered(words), ObjectFormat::Sha1, "me/1");
+            let requested = requested(&advertised(words), ObjectFormat::Sha1, "me/1");
             assert_eq!(requested, expected, "{words}");
         }
     }
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn what_a_pack_may_have() {
         let features = |words| {
-            let features = pack_features(&offered(words));
+            let features = pack_features(&advertised(words));
             (features.thin, features.ofs_delta)
         };
         assert_eq!(features("report-status"), (true, false));
@@ -152,7 +152,7 @@ mod tests {
             },
         ];
         let request = |words| {
-            let commands = commands(&updates, &offered(words), ObjectFormat::Sha1, "me/1");
+            let commands = commands(&updates, &advertised(words), ObjectFormat::Sha1, "me/1");
             String::from_utf8(commands.expect("names of ordinary length")).expect("ASCII")
         };
         assert_eq!(
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_longest_name_fits_beside_all_that_is_asked_for() {
-        let all = offered("report-status-v2 side-band-64k quiet object-format agent");
+        let all = advertised("report-status-v2 side-band-64k quiet object-format agent");
         let request = |length| {
             let name = vec![b'x'; length];
             let update = RefUpdate {
@@ -193,7 +193,7 @@ mod tests {
             expected: None,
             new: id(A),
         };
-        let err = commands(&[update], &offered(""), ObjectFormat::Sha1, "me/1");
+        let err = commands(&[update], &advertised(""), ObjectFormat::Sha1, "me/1");
         assert_eq!(err.expect_err("too long").kind(), ErrorKind::Unsupported);
     }
 
@@ -209,7 +209,7 @@ mod tests {
             let line = line.as_bstr().expect("text");
             let (line, words) = line.split_once_str("\0").unwrap_or((line, b""));
             if !words.is_empty() {
-                capabilities = offered(&words.to_str_lossy());
+                capabilities = advertised(&words.to_str_lossy());
             }
             lines
                 .push(line.as_bstr(), ObjectFormat::Sha1)

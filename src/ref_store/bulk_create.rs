@@ -38,7 +38,7 @@ pub(crate) fn create(
     logs: &Reflogs<'_>,
     updates: &[RefUpdate],
     wait: Duration,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Vec<Answer> {
     // Usually a no-op: a run plans refs in the order of their names.
     if !updates.is_sorted_by_key(|update| update.name) {
@@ -58,7 +58,7 @@ pub(crate) fn create(
         tracing::warn!(%err, "the new refs may not outlive a power failure");
     }
     let added = answers.iter().filter(|answer| is_done(answer)).count();
-    run.advance(Phase::Apply, added as u64, Some(updates.len() as u64));
+    context.advance(Phase::Apply, added as u64, Some(updates.len() as u64));
     if let Err(err) = look_again(repo, commits, locks, updates, &mut answers, wait) {
         tracing::warn!(%err, "a new ref may be in conflict with another one");
     }

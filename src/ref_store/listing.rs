@@ -24,14 +24,14 @@ pub(crate) fn list(
     repo: &gix::Repository,
     service: Service,
     prefixes: &[&RelativePath],
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<RefList, Error> {
     let prefixes = Prefixes::new(prefixes.iter().map(|prefix| prefix.as_ref()));
     let mut listing = Listing {
         repo,
         format: object_format(repo),
         refs: RefTable::default(),
-        run,
+        context,
     };
     // Loose refs first, as git does: a ref that is being packed is then found twice, never missed.
     listing.add_loose(&prefixes)?;
@@ -63,7 +63,7 @@ struct Listing<'a> {
     repo: &'a gix::Repository,
     format: ObjectFormat,
     refs: RefTable,
-    run: &'a SyncContext,
+    context: &'a SyncContext,
 }
 
 impl Listing<'_> {
@@ -71,7 +71,7 @@ impl Listing<'_> {
         let git_dir = self.repo.common_dir();
         for prefix in &prefixes.0 {
             let mut visit = |name: BString| {
-                self.run.check().map_err(std::io::Error::other)?;
+                self.context.check().map_err(std::io::Error::other)?;
                 if loose_refs::is_ref_file(name.as_bstr()) {
                     self.add_loose_ref(name.as_bstr());
                 }
@@ -137,7 +137,7 @@ impl Listing<'_> {
         let records = Records::of_file(&file, self.format).map_err(refused)?;
         for (at, found) in records.enumerate() {
             if at % REFS_PER_CHECK == 0 {
-                self.run.check()?;
+                self.context.check()?;
             }
             let found = found.map_err(refused)?;
             if prefixes.has(found.name) {
@@ -164,7 +164,7 @@ impl Listing<'_> {
         let sound = Records::sound(&file, self.format);
         for (at, found) in sound.filter(|found| prefixes.has(found.name)).enumerate() {
             if at % REFS_PER_CHECK == 0 {
-                self.run.check()?;
+                self.context.check()?;
             }
             self.refs.push(advertised(&found));
         }
@@ -179,7 +179,7 @@ impl Listing<'_> {
             };
             for (at, found) in Records::of_lines(&lines[start..], self.format).enumerate() {
                 if at % REFS_PER_CHECK == 0 {
-                    self.run.check()?;
+                    self.context.check()?;
                 }
                 match found {
                     Ok(found) if !found.name.starts_with(prefix) => break,

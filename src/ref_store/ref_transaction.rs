@@ -34,7 +34,7 @@ pub(crate) fn apply(
     repo: &gix::Repository,
     commits: &mut StoreCommits<'_>,
     updates: &[RefUpdate],
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Vec<Result<(), Reason>> {
     // A scratch store receives objects without refs.
     if updates.is_empty() {
@@ -49,7 +49,9 @@ pub(crate) fn apply(
     let logs = Reflogs::of(repo, sharing);
     let new = updates.iter().filter(|update| update.is_creation()).count();
     let created = if new >= PACKED_FROM {
-        bulk_create::create(repo, commits, &mut locks, &logs, updates, LOCK_WAIT, run)
+        bulk_create::create(
+            repo, commits, &mut locks, &logs, updates, LOCK_WAIT, context,
+        )
     } else {
         vec![None; updates.len()]
     };
@@ -59,7 +61,7 @@ pub(crate) fn apply(
     let answers = created.into_iter().zip(updates).zip(0..);
     // Mapped in place, because there may be a million answers.
     let answers = answers.map(|((created, update), done)| {
-        run.advance(Phase::Apply, done, total);
+        context.advance(Phase::Apply, done, total);
         created.unwrap_or_else(|| {
             move_one(repo, &mut locks, &logs, update, &mut patience)
                 .inspect(|()| moved.push(update.name.as_bstr()))
@@ -67,7 +69,7 @@ pub(crate) fn apply(
     });
     let answers = answers.collect();
     make_durable(repo, moved.into_iter());
-    run.advance(Phase::Apply, updates.len() as u64, total);
+    context.advance(Phase::Apply, updates.len() as u64, total);
     answers
 }
 

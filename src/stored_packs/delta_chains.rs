@@ -21,7 +21,7 @@ pub(crate) struct DeltaChains<'a> {
     pub(crate) bases: &'a [u32],
     pub(crate) kinds: &'a [Option<Kind>],
     pub(crate) deltas: Deltas,
-    pub(crate) run: &'a SyncContext,
+    pub(crate) context: &'a SyncContext,
 }
 
 /// A visitor of the objects of a pack.
@@ -83,7 +83,7 @@ impl DeltaChains<'_> {
                     return Ok(adapter.visitor);
                 };
                 if *found == Some(kind) && self.bases[root] == NO_BASE {
-                    let done = traversal.descend(root as u32, &mut adapter);
+                    let done = traversal.traverse(root as u32, &mut adapter);
                     // No thread takes another root after an error.
                     done.inspect_err(|_| next.store(self.kinds.len(), Relaxed))?;
                 }
@@ -113,7 +113,7 @@ impl<V: ChainVisitor> ObjectVisitor for VisitorAdapter<'_, V> {
         content: &[u8],
         base: Option<&[u8]>,
     ) -> Result<(), ChainError> {
-        self.chains.run.check().map_err(ChainError::Stopped)?;
+        self.chains.context.check().map_err(ChainError::Stopped)?;
         self.visitor.visit(entry, content, base)
     }
 
@@ -148,11 +148,11 @@ impl<V: ChainVisitor> ObjectVisitor for VisitorAdapter<'_, V> {
     }
 
     fn may_go_on(&self) -> bool {
-        self.chains.run.check().is_ok()
+        self.chains.context.check().is_ok()
     }
 
     fn unreadable(&self, _entry: u32, _err: io::Error) -> ChainError {
-        let stopped = self.chains.run.check().err().map(ChainError::Stopped);
+        let stopped = self.chains.context.check().err().map(ChainError::Stopped);
         stopped.unwrap_or(ChainError::Unreadable)
     }
 

@@ -101,15 +101,18 @@ impl StoredPacks {
     }
 
     /// Reads all entries of the pack with the most objects. `None` if the pack can't be read to its end.
-    pub(crate) fn scan_largest(&self, run: &SyncContext) -> Result<Option<PackScan<'_>>, Error> {
+    pub(crate) fn scan_largest(
+        &self,
+        context: &SyncContext,
+    ) -> Result<Option<PackScan<'_>>, Error> {
         let Some(pack) = self.largest() else {
             return Ok(None);
         };
         if pack.scanned.get().is_some() {
             return Ok(self.scanned());
         }
-        let scanned = pack.scan(run);
-        run.check()?;
+        let scanned = pack.scan(context);
+        context.check()?;
         let Ok(scanned) = scanned else {
             return Ok(None);
         };

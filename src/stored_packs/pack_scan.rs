@@ -81,12 +81,12 @@ pub(crate) fn scan_entries(
     entries: &[IndexedEntry],
     end: data::Offset,
     hash: HashKind,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> io::Result<Vec<ScannedEntry>> {
     let threads = cores().min(entries.len().div_ceil(ENTRIES_PER_THREAD));
     let shares = shares(entries, end, threads.max(1));
     let scanned = run_workers(shares, |share| {
-        scan_share(pack, entries, share, end, hash, run)
+        scan_share(pack, entries, share, end, hash, context)
     })?;
     Ok(scanned.concat())
 }
@@ -97,7 +97,7 @@ fn scan_share(
     share: Range<usize>,
     end: data::Offset,
     hash: HashKind,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> io::Result<Vec<ScannedEntry>> {
     let Some(first) = entries.get(share.start).filter(|_| !share.is_empty()) else {
         return Ok(Vec::new());
@@ -110,7 +110,7 @@ fn scan_share(
     };
     let mut scanned = Vec::with_capacity(share.len());
     for at in share {
-        run.check().map_err(io::Error::other)?;
+        context.check().map_err(io::Error::other)?;
         let end = entries.get(at + 1).map_or(end, |next| next.offset);
         scanned.push(scan_entry(&mut reader, entries, at, end, hash)?);
     }

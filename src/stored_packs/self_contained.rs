@@ -68,7 +68,7 @@ impl<'a> SelfContainedPack<'a> {
         &mut self,
         id: &oid,
         demand: ScanDemand,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Option<Kind>, Error> {
         if demand.commits < MANY_COMMITS || (self.was_read && self.found.kinds.is_empty()) {
             return Ok(None);
@@ -93,7 +93,7 @@ impl<'a> SelfContainedPack<'a> {
                 },
                 edges,
             };
-            self.found = read(packs, demand.levels, &memory, run)?;
+            self.found = read(packs, demand.levels, &memory, context)?;
         }
         let scan = packs.scanned();
         let pack_pos = scan.and_then(|scan| scan.rev_index.find(id));
@@ -110,18 +110,18 @@ fn read(
     packs: &StoredPacks,
     levels: u16,
     memory: &TreeGraphMemory,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<SelfContained, Error> {
-    let Some(scan) = packs.scan_largest(run)? else {
+    let Some(scan) = packs.scan_largest(context)? else {
         return Ok(SelfContained::default());
     };
-    let Some(trees) = TreeGraph::read(&scan, memory, Phase::Verify, run)? else {
+    let Some(trees) = TreeGraph::read(&scan, memory, Phase::Verify, context)? else {
         return Ok(SelfContained::default());
     };
-    let are_self_contained = trees.is_self_contained(levels, run)?;
+    let are_self_contained = trees.is_self_contained(levels, context)?;
     let TreeGraph { bases, kinds, .. } = trees;
     let has_commits =
-        are_self_contained && are_commits_self_contained(&scan, &bases, &kinds, memory, run)?;
+        are_self_contained && are_commits_self_contained(&scan, &bases, &kinds, memory, context)?;
     tracing::debug!(
         objects = scan.rev_index.len(),
         are_self_contained,
@@ -141,14 +141,14 @@ fn are_commits_self_contained(
     bases: &[u32],
     kinds: &[Option<Kind>],
     memory: &TreeGraphMemory,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<bool, Error> {
     let chains = DeltaChains {
         scan,
         bases,
         kinds,
         deltas: Deltas::of_bases(bases),
-        run,
+        context,
     };
     let checker = |_| CommitChecker {
         rev_index: scan.rev_index,
@@ -222,8 +222,8 @@ mod tests {
         let second = store.add_on(first, Kind::Commit, &commit(new, &[first]));
         add(&mut store, [one, two, new, second]);
         let (_dir, packs, _) = store.write();
-        let run = SyncContext::new(&SyncOptions::default());
-        let found = read(&packs, 3, &MEMORY, &run).expect("readable");
+        let context = SyncContext::new(&SyncOptions::default());
+        let found = read(&packs, 3, &MEMORY, &context).expect("readable");
         (!found.kinds.is_empty(), found.has_commits)
     }
 
@@ -303,8 +303,8 @@ mod tests {
         std::fs::write(&reverse, lie).expect("written");
         let folders = [dir.path().join("objects")];
         let packs = StoredPacks::at(&folders, gix::hash::Kind::Sha1).expect("a pack");
-        let run = SyncContext::new(&SyncOptions::default());
-        let found = read(&packs, 3, &MEMORY, &run).expect("no failure");
+        let context = SyncContext::new(&SyncOptions::default());
+        let found = read(&packs, 3, &MEMORY, &context).expect("no failure");
         assert!(found.kinds.is_empty());
         assert!(packs.scanned().is_none());
     }

@@ -87,7 +87,7 @@ impl StoredPack {
         Ok(end == self.index.pack_checksum().as_slice())
     }
 
-    pub(crate) fn scan(&self, run: &SyncContext) -> io::Result<ScannedPack> {
+    pub(crate) fn scan(&self, context: &SyncContext) -> io::Result<ScannedPack> {
         let by_offset = self.by_offset();
         let indexed = by_offset.iter().map(|entry| IndexedEntry {
             offset: self.index.pack_offset_at_index(*entry),
@@ -99,7 +99,7 @@ impl StoredPack {
             &indexed,
             self.end,
             self.index.object_hash(),
-            run,
+            context,
         )?;
         Ok(ScannedPack {
             entries,

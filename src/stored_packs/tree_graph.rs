@@ -91,7 +91,7 @@ impl TreeGraph {
         scan: &PackScan<'_>,
         memory: &TreeGraphMemory,
         phase: Phase,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Option<Self>, Error> {
         let (bases, kinds) = bases_and_kinds(scan.entries);
         let read: Vec<_> = (0..scan.rev_index.len()).map(|_| OnceLock::new()).collect();
@@ -107,14 +107,14 @@ impl TreeGraph {
             list,
             found: EdgeList::default(),
             phase,
-            run,
+            context,
         };
         let chains = DeltaChains {
             scan,
             bases: &bases,
             kinds: &kinds,
             deltas: Deltas::of_bases(&bases),
-            run,
+            context,
         };
         match chains.visit_all(Kind::Tree, memory.chains, collector) {
             Ok(collectors) => Ok(Some(TreeGraph {
@@ -140,7 +140,11 @@ impl TreeGraph {
 
     /// Whether every tree leads only to objects of the pack, of the kind that the tree says, and trees are
     /// nested at most `levels` deep.
-    pub(crate) fn is_self_contained(&self, levels: u16, run: &SyncContext) -> Result<bool, Error> {
+    pub(crate) fn is_self_contained(
+        &self,
+        levels: u16,
+        context: &SyncContext,
+    ) -> Result<bool, Error> {
         let is_in_pack = |edge: &TreeEdge| match edge.to {
             EdgeTarget::InPack(pack_pos) => self.kinds[pack_pos as usize] == Some(edge.kind),
             EdgeTarget::Outside(_) => false,
@@ -152,7 +156,7 @@ impl TreeGraph {
         if !all_are_read || !edges.all(is_in_pack) {
             return Ok(false);
         }
-        let depths = tree_depths(&self.bases, || self.subtrees(), run)?;
+        let depths = tree_depths(&self.bases, || self.subtrees(), context)?;
         Ok(depths.is_some_and(|depths| depths.iter().all(|depth| *depth < levels)))
     }
 
@@ -181,7 +185,7 @@ struct EdgeCollector<'a> {
     list: u32,
     found: EdgeList,
     phase: Phase,
-    run: &'a SyncContext,
+    context: &'a SyncContext,
 }
 
 impl EdgeCollector<'_> {
@@ -209,7 +213,7 @@ impl ChainVisitor for EdgeCollector<'_> {
     fn visit(&mut self, entry: u32, content: &[u8], base: Option<&[u8]>) -> Result<(), ChainError> {
         let count = self.count.fetch_add(1, Relaxed) as u64;
         if count.is_multiple_of(1024) {
-            self.run.advance(self.phase, count, None);
+            self.context.advance(self.phase, count, None);
         }
         let first = self.found.edges.len() as u32;
         let first_outside = self.found.outside.len();

@@ -14,13 +14,13 @@ pub(crate) fn compare(
     planned: &mut [PlannedRef<'_>],
     absent: &Reason,
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<(), Error> {
     let _span = tracing::debug_span!("compare").entered();
-    let kinds = kinds(objects, planned, run)?;
-    run.advance(Phase::Compare, 0, Some(kinds.len() as u64));
-    let relations = relations(objects, planned, &kinds, run)?;
-    run.advance(Phase::Compare, kinds.len() as u64, Some(kinds.len() as u64));
+    let kinds = kinds(objects, planned, context)?;
+    context.advance(Phase::Compare, 0, Some(kinds.len() as u64));
+    let relations = relations(objects, planned, &kinds, context)?;
+    context.advance(Phase::Compare, kinds.len() as u64, Some(kinds.len() as u64));
 
     let mut relations = relations.into_iter();
     let open = planned.iter_mut().filter(|planned| planned.is_open());
@@ -69,12 +69,12 @@ fn unavailable(tip: ObjectId) -> Reason {
 fn kinds(
     objects: &mut dyn Objects,
     planned: &[PlannedRef<'_>],
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Vec<Kinds>, Error> {
     let look = |objects: &mut dyn Objects| -> Result<Vec<Kinds>, Error> {
         let open = planned.iter().filter(|planned| planned.is_open());
         open.map(|planned| {
-            run.check()?;
+            context.check()?;
             let source = objects.kind(&planned.source())?;
             let before = planned.before().map(|before| objects.kind(&before));
             Ok((source, before.transpose()?))
@@ -99,7 +99,7 @@ fn relations(
     objects: &mut dyn Objects,
     planned: &[PlannedRef<'_>],
     kinds: &[Kinds],
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Vec<Relation>, Error> {
     let open = planned.iter().filter(|planned| planned.is_open());
     let (mut pairs, mut has_both) = (Vec::new(), Vec::new());
@@ -107,7 +107,7 @@ fn relations(
         pairs.extend(planned.before().map(|before| (before, planned.source())));
         has_both.extend(planned.before().map(|_| !lacks_one(kinds)));
     }
-    let has_to_end = || run.check().is_err();
+    let has_to_end = || context.check().is_err();
     let mut relations = objects.relate(&pairs, &has_to_end);
     let seems_cut_off = |relations: &Vec<Relation>| {
         let mut both = relations.iter().zip(&has_both);
@@ -117,7 +117,7 @@ fn relations(
         objects.refresh()?;
         relations = objects.relate(&pairs, &has_to_end);
     }
-    relations.map_err(|err| run.check().err().unwrap_or(err))
+    relations.map_err(|err| context.check().err().unwrap_or(err))
 }
 
 #[cfg(test)]
@@ -191,15 +191,15 @@ mod tests {
         };
         let (source, destination) = (list(1), list(2));
         let planned = plan(&source, &destination, options, || Ok(()));
-        let run = SyncContext::new(options);
+        let context = SyncContext::new(options);
         let looked_up = Cell::new(0);
         let mut objects = TwoLines {
             looked_up: &looked_up,
-            at_the_hundredth: &|| at_the_hundredth(&run),
+            at_the_hundredth: &|| at_the_hundredth(&context),
         };
         let mut planned = planned.expect("nothing stops it");
         let absent = &Reason::HistoryUnknown;
-        let ended = compare(&mut objects, &mut planned, absent, options, &run);
+        let ended = compare(&mut objects, &mut planned, absent, options, &context);
         (ended.err(), looked_up.get())
     }
 
@@ -210,14 +210,14 @@ mod tests {
         assert!(err.is_none());
         assert!(looked_up > LENGTH as usize);
 
-        let cancel = |run: &SyncContext| run.cancel_flag().store(true, Ordering::Relaxed);
+        let cancel = |context: &SyncContext| context.cancel_flag().store(true, Ordering::Relaxed);
         let (err, looked_up) = compared(&options, cancel);
         assert_eq!(err.expect("cancelled").kind(), ErrorKind::Cancelled);
         assert!(looked_up < 300, "{looked_up}");
 
         options.limits.total_time = Some(Duration::from_millis(300));
-        let wait = |run: &SyncContext| {
-            while run.check().is_ok() {
+        let wait = |context: &SyncContext| {
+            while context.check().is_ok() {
                 thread::sleep(Duration::from_millis(1));
             }
         };

@@ -23,30 +23,30 @@ pub(super) struct Listed {
 pub(super) fn list(
     (source, destination): (&dyn RefSource, &dyn RefSource),
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Listed, Error> {
     let _span = tracing::debug_span!("list").entered();
-    run.advance(Phase::List, 0, None);
+    context.advance(Phase::List, 0, None);
     // Both ends at the same time, because one of them usually waits for a network.
     let span = tracing::Span::current();
     let (of_destination, of_source) = thread::scope(|scope| {
         let of_destination = scope.spawn(|| {
             let _entered = span.enter();
-            list_destination(destination, options, run)
+            list_destination(destination, options, context)
         });
         let of_source = source.list(
             Service::UploadPack,
             &prefixes(options, RefGlobs::prefixes),
-            run,
+            context,
         );
         let of_destination = of_destination.join();
         let of_destination = of_destination.unwrap_or_else(|panic| resume_unwind(panic));
         (of_destination, of_source)
     });
     let ((destination, is_for_fetch), mut source) = (of_destination?, of_source?);
-    run.check()?;
+    context.check()?;
     let count = source.len() as u64;
-    run.advance(Phase::List, count, Some(count));
+    context.advance(Phase::List, count, Some(count));
     check_formats(&source, &destination)?;
     let is_branch = |name: &BString| refs::is_branch(name.as_bstr());
     source.default_branch = source.default_branch.filter(is_branch);
@@ -62,18 +62,18 @@ pub(super) fn list(
 fn list_destination(
     destination: &dyn RefSource,
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<(RefList, bool), Error> {
     if !options.dry_run {
         destination.sweep();
     }
     let prefixes = prefixes(options, RefGlobs::prefixes_with_parents);
     if !options.expects_changes
-        && let Some(list) = destination.list_for_fetch(&prefixes, run)?
+        && let Some(list) = destination.list_for_fetch(&prefixes, context)?
     {
         return Ok((list, true));
     }
-    let list = destination.list(Service::ReceivePack, &prefixes, run)?;
+    let list = destination.list(Service::ReceivePack, &prefixes, context)?;
     Ok((list, false))
 }
 
@@ -83,10 +83,10 @@ impl Listed {
         &mut self,
         destination: &dyn RefSource,
         options: &SyncOptions,
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<(), Error> {
         let prefixes = prefixes(options, RefGlobs::prefixes_with_parents);
-        self.destination = destination.list(Service::ReceivePack, &prefixes, run)?;
+        self.destination = destination.list(Service::ReceivePack, &prefixes, context)?;
         self.is_for_fetch = false;
         check_formats(&self.source, &self.destination)
     }
@@ -96,9 +96,9 @@ impl Listed {
 pub(super) fn list_again(
     destination: &dyn RefSource,
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<RefList, Error> {
-    destination.list(Service::ReceivePack, &options.globs.prefixes(), run)
+    destination.list(Service::ReceivePack, &options.globs.prefixes(), context)
 }
 
 /// The prefixes to list: `of_globs`, or all of both namespaces if excluded refs are listed, too.

@@ -39,36 +39,36 @@ pub fn sync(
 ) -> Result<SyncRunStats, Error> {
     let span = tracing::info_span!("sync", dry_run = options.dry_run);
     let _entered = span.enter();
-    let run = &SyncContext::new(options);
+    let context = &SyncContext::new(options);
     let rules = options.rules()?;
     let ends = (source, destination);
 
-    let mut listed = listing::list(ends, options, run)?;
-    let mut planned = plan(&listed, options, run)?;
+    let mut listed = listing::list(ends, options, context)?;
+    let mut planned = plan(&listed, options, context)?;
     if listed.is_for_fetch && has_open(&planned) {
         drop(planned);
-        listed.list_for_push(destination, options, run)?;
-        planned = plan(&listed, options, run)?;
+        listed.list_for_push(destination, options, context)?;
+        planned = plan(&listed, options, context)?;
     }
     let settled = if has_open(&planned) {
-        pull_or_push(ends, &listed, &mut planned, options, run)?
+        pull_or_push(ends, &listed, &mut planned, options, context)?
     } else {
         Settled::default()
     };
     let default_branch = listed.source.default_branch.as_ref();
-    set_head(destination, default_branch, options, run);
+    set_head(destination, default_branch, options, context);
     let outcomes = planned.into_iter().map(outcome).collect();
-    stats(listed, outcomes, rules, settled, run)
+    stats(listed, outcomes, rules, settled, context)
 }
 
 /// Plans the refs from the two listings and the refusals of the previous run.
 fn plan<'a>(
     listed: &'a Listed,
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Vec<PlannedRef<'a>>, Error> {
     let (source, destination) = (&listed.source, &listed.destination);
-    let mut planned = plan::plan(source, destination, options, || run.check())?;
+    let mut planned = plan::plan(source, destination, options, || context.check())?;
     push::recall(&mut planned, options, SystemTime::now());
     Ok(planned)
 }
@@ -83,15 +83,17 @@ fn pull_or_push(
     listed: &Listed,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Settled, Error> {
     let (_, destination) = ends;
-    match destination.receive_pack(run)? {
+    match destination.receive_pack(context)? {
         ReceivePack::Quarantine(mut quarantine) => {
-            pull::pull(ends, &mut *quarantine, planned, options, run)?;
+            pull::pull(ends, &mut *quarantine, planned, options, context)?;
             Ok(Settled::default())
         }
-        ReceivePack::Push(mut push) => push::push(ends, &mut *push, listed, planned, options, run),
+        ReceivePack::Push(mut push) => {
+            push::push(ends, &mut *push, listed, planned, options, context)
+        }
     }
 }
 
@@ -101,15 +103,15 @@ fn stats(
     outcomes: Vec<RefOutcome>,
     rules: String,
     settled: Settled,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<SyncRunStats, Error> {
     let stats = SyncRunStats {
         refs: SyncRunRefs::new(listed.source.refs, outcomes),
         default_branch: listed.source.default_branch,
-        faulty_objects: run.faulty_objects(),
-        destination_in_doubt: run.doubts_destination(),
+        faulty_objects: context.faulty_objects(),
+        destination_in_doubt: context.doubts_destination(),
         rules,
-        traffic: run.traffic(),
+        traffic: context.traffic(),
         remote_messages: settled.messages,
         retry_after: settled.retry_after,
     };
@@ -125,12 +127,12 @@ fn set_head(
     destination: &dyn RefSource,
     branch: Option<&BString>,
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) {
     let Some(branch) = branch.filter(|_| options.set_head && !options.dry_run) else {
         return;
     };
-    if let Err(err) = destination.set_unborn_head(branch.as_bstr(), run) {
+    if let Err(err) = destination.set_unborn_head(branch.as_bstr(), context) {
         tracing::warn!(%err, %branch, "HEAD stays as it was");
     }
 }

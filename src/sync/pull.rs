@@ -30,15 +30,21 @@ pub(super) fn pull(
     quarantine: &mut dyn Quarantine,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<(), Error> {
-    move_objects(source, quarantine, planned, options, run)?;
-    compare(quarantine, planned, &Reason::HistoryUnknown, options, run)?;
+    move_objects(source, quarantine, planned, options, context)?;
+    compare(
+        quarantine,
+        planned,
+        &Reason::HistoryUnknown,
+        options,
+        context,
+    )?;
     if options.dry_run {
         return Ok(());
     }
-    apply(quarantine, planned, run)?;
-    look_again(destination, planned, options, run);
+    apply(quarantine, planned, context)?;
+    look_again(destination, planned, options, context);
     Ok(())
 }
 
@@ -49,10 +55,10 @@ fn move_objects(
     quarantine: &mut dyn Quarantine,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<(), Error> {
     let _span = tracing::debug_span!("move objects").entered();
-    let wants = missing(quarantine, planned, run)?;
+    let wants = missing(quarantine, planned, context)?;
     if wants.is_empty() {
         return Ok(());
     }
@@ -66,15 +72,15 @@ fn move_objects(
     } else {
         OTHER_HAVES
     };
-    let haves = quarantine.haves(&near, MAX_HAVES.min(near.len() + others), run)?;
-    Fetch::new(source, quarantine, planned, haves, options, run).all(wants)
+    let haves = quarantine.haves(&near, MAX_HAVES.min(near.len() + others), context)?;
+    Fetch::new(source, quarantine, planned, haves, options, context).all(wants)
 }
 
 /// The tips to request, each once, in the order of the refs.
 fn missing(
     quarantine: &mut dyn Quarantine,
     planned: &[PlannedRef<'_>],
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Vec<ObjectId>, Error> {
     let mut seen = HashSet::new();
     let open = planned.iter().filter(|planned| planned.is_open());
@@ -82,7 +88,7 @@ fn missing(
         .map(|planned| planned.source())
         .filter(|tip| seen.insert(*tip))
         .collect();
-    let faults = quarantine.find_incomplete(&tips, run)?;
+    let faults = quarantine.find_incomplete(&tips, context)?;
     Ok(faults.into_iter().map(|(tip, _)| tip).collect())
 }
 
@@ -99,11 +105,11 @@ pub(super) fn into_scratch(
     scratch: &LocalStore,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<(), Error> {
-    let mut quarantine = scratch.quarantine(run)?;
-    move_objects(source, &mut quarantine, planned, options, run)?;
-    quarantine.apply(&[], run)?;
+    let mut quarantine = scratch.quarantine(context)?;
+    move_objects(source, &mut quarantine, planned, options, context)?;
+    quarantine.apply(&[], context)?;
     Ok(())
 }
 
@@ -111,7 +117,7 @@ pub(super) fn into_scratch(
 fn apply(
     quarantine: &mut dyn Quarantine,
     planned: &mut [PlannedRef<'_>],
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<(), Error> {
     let _span = tracing::debug_span!("apply").entered();
     let open = planned.iter().filter(|planned| planned.is_open());
@@ -120,15 +126,15 @@ fn apply(
         return Ok(());
     }
     // The last chance to cancel: a run that has begun to move refs moves them all.
-    run.advance(Phase::Apply, 0, Some(updates.len() as u64));
-    run.check()?;
-    let answers = quarantine.apply(&updates, run)?;
+    context.advance(Phase::Apply, 0, Some(updates.len() as u64));
+    context.check()?;
+    let answers = quarantine.apply(&updates, context)?;
     let open = planned.iter_mut().filter(|planned| planned.is_open());
     for (planned, answer) in open.zip(answers) {
         if let Err(reason) = answer {
             if matches!(reason, Reason::Incomplete { .. }) {
                 // The tip was complete before, so the store has lost an object in the meantime.
-                run.doubt_destination();
+                context.doubt_destination();
             }
             planned.reject(reason);
         }
@@ -141,14 +147,14 @@ fn look_again(
     destination: &dyn RefSource,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) {
     let is_raced = |planned: &PlannedRef<'_>| planned.rejection() == Some(&Reason::Raced);
     if !planned.iter().any(is_raced) {
         return;
     }
     // Refs have moved by now, so a failure of this listing does not fail the run.
-    let Ok(now) = list_again(destination, options, run) else {
+    let Ok(now) = list_again(destination, options, context) else {
         return;
     };
     for planned in planned.iter_mut().filter(|planned| is_raced(planned)) {
@@ -314,9 +320,9 @@ mod tests {
             is_empty: true,
             ..Noting::default()
         };
-        let run = SyncContext::new(&options);
+        let context = SyncContext::new(&options);
         let giving = Giving(source.clone());
-        move_objects(&giving, &mut quarantine, &mut planned, &options, &run).expect("a pack");
+        move_objects(&giving, &mut quarantine, &mut planned, &options, &context).expect("a pack");
         assert_eq!(quarantine.packs, 1);
         let open: Vec<_> = planned.iter().map(PlannedRef::is_open).collect();
         assert_eq!(open, [true, false]);
@@ -333,14 +339,14 @@ mod tests {
             (None, false),
         ] {
             let options = SyncOptions::default();
-            let run = SyncContext::new(&options);
+            let context = SyncContext::new(&options);
             let mut quarantine = Noting {
                 lost,
                 ..Noting::default()
             };
             let mut planned = planned(&source, &destination, &options);
-            apply(&mut quarantine, &mut planned, &run).expect("an answer");
-            assert_eq!(run.doubts_destination(), is_in_doubt);
+            apply(&mut quarantine, &mut planned, &context).expect("an answer");
+            assert_eq!(context.doubts_destination(), is_in_doubt);
         }
     }
 

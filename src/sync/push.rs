@@ -42,26 +42,26 @@ pub(super) fn push(
     listed: &Listed,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Settled, Error> {
     let scratch;
-    let (source, mut objects) = match source.objects(run)? {
+    let (source, mut objects) = match source.objects(context)? {
         Some(objects) => (source, objects),
         None => {
             let format = listed.destination.object_format;
             scratch = Scratch::create(options.scratch.as_deref(), format)?;
-            pull::into_scratch(source, scratch.store(), planned, options, run)?;
-            (scratch.store() as &dyn RefSource, scratch.objects(run)?)
+            pull::into_scratch(source, scratch.store(), planned, options, context)?;
+            (scratch.store() as &dyn RefSource, scratch.objects(context)?)
         }
     };
     let absent = &Reason::DestinationUnknown;
-    compare(&mut *objects, planned, absent, options, run)?;
+    compare(&mut *objects, planned, absent, options, context)?;
     if options.dry_run {
         return Ok(Settled::default());
     }
     let ends = (source, destination);
-    let sent = send(ends, push, listed, planned, options, run)?;
-    Ok(settle(destination, sent, planned, options, run))
+    let sent = send(ends, push, listed, planned, options, context)?;
+    Ok(settle(destination, sent, planned, options, context))
 }
 
 /// The answers of the destination to all pushes of a run.
@@ -89,7 +89,7 @@ fn send(
     listed: &Listed,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Result<Sent, Error> {
     let _span = tracing::debug_span!("push").entered();
     let default_branch = position(planned, listed.source.default_branch.as_ref());
@@ -105,14 +105,14 @@ fn send(
         shallow: &listed.destination.shallow,
         planned,
         options,
-        run,
+        context,
     };
     while budget.allows_another()
-        && (budget.is_untouched() || !run.is_out_of_time())
+        && (budget.is_untouched() || !context.is_out_of_time())
         && let Some(batch) = batches.next()
     {
         let is_first = budget.is_untouched();
-        let sent_before = run.traffic().bytes_sent;
+        let sent_before = context.traffic().bytes_sent;
         let pushed = match sender.send(&batch) {
             Ok(pushed) => pushed,
             Err(err) if is_first && !is_overloaded(&err) => return Err(err),
@@ -122,10 +122,10 @@ fn send(
                 break;
             }
         };
-        if !pushed.places.is_empty() {
-            budget.take(run.traffic().bytes_sent - sent_before);
+        if !pushed.positions.is_empty() {
+            budget.take(context.traffic().bytes_sent - sent_before);
         }
-        let verdict = sent.take_in(pushed);
+        let verdict = sent.record(pushed);
         if sent.failure.is_some() {
             break;
         }
@@ -163,17 +163,17 @@ fn is_overloaded(err: &Error) -> bool {
 
 impl Sent {
     /// Records the answers to a push, and returns the verdict for the next batch.
-    fn take_in(&mut self, pushed: Pushed) -> Verdict {
+    fn record(&mut self, pushed: Pushed) -> Verdict {
         let Pushed {
-            places,
+            positions,
             report,
             is_judged,
         } = pushed;
         let is_done = |answer: &PushAnswer| *answer == PushAnswer::Done;
-        let left = places.iter().zip(&report.answers);
+        let left = positions.iter().zip(&report.answers);
         let left = left.filter(|(_, answer)| !is_done(answer));
         let left: Vec<_> = left.map(|(at, _)| *at).collect();
-        let (company, verdict) = match places.len() {
+        let (company, verdict) = match positions.len() {
             _ if is_judged || left.is_empty() => (Company::Each, Verdict::Judged),
             1 => (Company::Alone, Verdict::RefusedAlone),
             group => (
@@ -187,7 +187,7 @@ impl Sent {
         }
         let judged = report.answers.into_iter();
         let judged = judged.map(|answer| RefAnswer { answer, company });
-        self.answers.extend(places.into_iter().zip(judged));
+        self.answers.extend(positions.into_iter().zip(judged));
         self.failure = report.failure;
         verdict
     }
@@ -203,7 +203,7 @@ impl Sent {
 #[derive(Default)]
 struct Pushed {
     /// The positions of the refs in the push.
-    places: Vec<usize>,
+    positions: Vec<usize>,
     report: PushReport,
     /// Whether each answer is about its own ref. That is not so if no ref has moved: the destination refused all refs,
     /// or it answered and reported no ref as moved, for example because it died over one of them.
@@ -218,7 +218,7 @@ struct Sender<'a, 'p> {
     shallow: &'a [ObjectId],
     planned: &'a mut [PlannedRef<'p>],
     options: &'a SyncOptions,
-    run: &'a SyncContext,
+    context: &'a SyncContext,
 }
 
 impl Sender<'_, '_> {
@@ -232,14 +232,15 @@ impl Sender<'_, '_> {
             }
             let updates: Vec<_> = batch.iter().map(|at| self.planned[*at].update()).collect();
             let total = Some(updates.len() as u64);
-            self.run.advance(Phase::Apply, 0, total);
+            self.context.advance(Phase::Apply, 0, total);
             let said_length = self.push.says_length();
             let mut report = self.try_send(&updates);
             if report.is_err() && self.push.says_length() && !said_length {
                 report = self.try_send(&updates);
             }
             let report = report?;
-            self.run.advance(Phase::Apply, updates.len() as u64, total);
+            self.context
+                .advance(Phase::Apply, updates.len() as u64, total);
             if let Some(mut report) = report {
                 let is_judged =
                     report.failure.is_some() || report.answers.contains(&PushAnswer::Done);
@@ -250,7 +251,7 @@ impl Sender<'_, '_> {
                 let done = done.filter(|(_, answer)| **answer == PushAnswer::Done);
                 self.haves.extend(done.map(|(update, _)| update.new));
                 return Ok(Pushed {
-                    places: batch,
+                    positions: batch,
                     report,
                     is_judged,
                 });
@@ -270,7 +271,7 @@ impl Sender<'_, '_> {
         if !report.answers.iter().any(settle::is_unclear) {
             return;
         }
-        let now = match list_again(self.destination, self.options, self.run) {
+        let now = match list_again(self.destination, self.options, self.context) {
             Ok(now) => now,
             Err(err) => {
                 report.failure = Some(err);
@@ -311,13 +312,13 @@ impl Sender<'_, '_> {
             ofs_delta: takes.ofs_delta,
         };
         let mut report = None;
-        let (push, run) = (&mut *self.push, self.run);
+        let (push, context) = (&mut *self.push, self.context);
         let mut receive = |pack: &mut dyn BufRead| {
-            run.add_traffic(counted(pack)?);
-            report = Some(push.push(updates, pack, run)?);
+            context.add_traffic(counted(pack)?);
+            report = Some(push.push(updates, pack, context)?);
             Ok(())
         };
-        let given = self.source.upload_pack(&request, &mut receive, run);
+        let given = self.source.upload_pack(&request, &mut receive, context);
         // Once the destination has answered, refs may have moved, even if the source reports an error afterwards.
         if let Some(mut report) = report {
             let detail = "the destination did not answer for each update".to_owned();

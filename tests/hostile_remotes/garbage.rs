@@ -79,9 +79,9 @@ fn nothing_panics() {
     proptest!(|(listing in listing, result in parts())| {
         *talk.lock().unwrap() = (listing, result);
         let remote = remote(&server.url());
-        let run = SyncContext::new(&SyncOptions::default());
-        let _ = remote.list(Service::UploadPack, &[], &run);
-        let _ = remote.list(Service::ReceivePack, &[], &run);
-        let _ = fetch(&remote, &run);
+        let context = SyncContext::new(&SyncOptions::default());
+        let _ = remote.list(Service::UploadPack, &[], &context);
+        let _ = remote.list(Service::ReceivePack, &[], &context);
+        let _ = fetch(&remote, &context);
     });
 }

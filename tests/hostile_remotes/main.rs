@@ -31,17 +31,17 @@ fn remote(url: &str) -> SmartHttp {
 /// Gives the run's error, and how many bytes it received until then.
 #[track_caller]
 fn fails(remote: &SmartHttp, ask: Ask, options: &SyncOptions) -> (Error, u64) {
-    let run = SyncContext::new(options);
+    let context = SyncContext::new(options);
     let done = match ask {
-        Ask::Listing => remote.list(Service::UploadPack, &[], &run).map(drop),
-        Ask::ListingForPush => remote.list(Service::ReceivePack, &[], &run).map(drop),
-        Ask::Pack => fetch(remote, &run),
+        Ask::Listing => remote.list(Service::UploadPack, &[], &context).map(drop),
+        Ask::ListingForPush => remote.list(Service::ReceivePack, &[], &context).map(drop),
+        Ask::Pack => fetch(remote, &context),
     };
     let err = done.expect_err("a hostile remote");
-    (err, run.traffic().bytes_received)
+    (err, context.traffic().bytes_received)
 }
 
-fn fetch(remote: &SmartHttp, run: &SyncContext) -> Result<(), Error> {
+fn fetch(remote: &SmartHttp, context: &SyncContext) -> Result<(), Error> {
     let mut request = PackRequest::default();
     let tip = raw::ID.as_bytes();
     request.wants = vec![refsync::ObjectId::from_hex(tip).expect("hex")];
@@ -52,7 +52,7 @@ fn fetch(remote: &SmartHttp, run: &SyncContext) -> Result<(), Error> {
             Err(err) => Err(Error::new(refsync::ErrorKind::Protocol, err.to_string())),
         }
     };
-    match remote.upload_pack(&request, &mut receive, run)? {
+    match remote.upload_pack(&request, &mut receive, context)? {
         // A run that gets nothing at all fails in these words.
         PackAnswer::GaveUp { detail, .. } => Err(Error::new(refsync::ErrorKind::Remote, detail)),
         _ => Ok(()),

@@ -99,8 +99,8 @@ fn measure(
     answer: fn(&Request, &mut std::net::TcpStream) -> io::Result<()>,
 ) {
     if let Ok(url) = std::env::var(CHILD) {
-        let run = SyncContext::new(&SyncOptions::default());
-        let list = quiet(&url).list(service, &[], &run);
+        let context = SyncContext::new(&SyncOptions::default());
+        let list = quiet(&url).list(service, &[], &context);
         let list = list.expect("a list");
         assert!(list.iter().is_sorted_by(|a, b| a.name < b.name));
         let is_long = |name: &[u8]| name.len() == 40;

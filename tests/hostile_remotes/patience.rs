@@ -166,8 +166,8 @@ fn fetched(request: &Request, section: &[u8]) -> Vec<u8> {
     [head(request, "").into_bytes(), packet(section)].concat()
 }
 
-fn list(remote: &SmartHttp, run: &SyncContext) -> Result<(), Error> {
-    remote.list(Service::UploadPack, &[], run).map(drop)
+fn list(remote: &SmartHttp, context: &SyncContext) -> Result<(), Error> {
+    remote.list(Service::UploadPack, &[], context).map(drop)
 }
 
 #[test]
@@ -178,9 +178,9 @@ fn the_deadline_holds_at_every_stage() {
                 let (url, _alive) = (stage.start)();
                 let mut options = SyncOptions::default();
                 options.limits.total_time = Some(PATIENCE);
-                let (remote, run) = (remote(&url), SyncContext::new(&options));
+                let (remote, context) = (remote(&url), SyncContext::new(&options));
                 let begun = Instant::now();
-                let err = (stage.work)(&remote, &run).expect_err(stage.name);
+                let err = (stage.work)(&remote, &context).expect_err(stage.name);
                 let took = begun.elapsed();
                 assert_eq!(
                     err.kind(),
@@ -206,13 +206,13 @@ fn cancellation_holds_at_every_stage() {
                 let flag = Arc::new(AtomicBool::new(false));
                 let mut options = SyncOptions::default();
                 options.cancel = Some(flag.clone());
-                let (remote, run) = (remote(&url), SyncContext::new(&options));
+                let (remote, context) = (remote(&url), SyncContext::new(&options));
                 let raised = scope.spawn(move || {
                     sleep(PATIENCE);
                     flag.store(true, Ordering::Relaxed);
                     Instant::now()
                 });
-                let err = (stage.work)(&remote, &run).expect_err(stage.name);
+                let err = (stage.work)(&remote, &context).expect_err(stage.name);
                 let done = Instant::now();
                 assert_eq!(err.kind(), ErrorKind::Cancelled, "{}: {err:?}", stage.name);
                 let raised = raised.join().expect("a raised flag");

@@ -102,10 +102,12 @@ fn what_follows_goes_to_where_the_first_request_was_led() {
             }
         });
         let remote = with_canary(&server.url()).with_redirects(Redirects::SameOrigin);
-        let run = SyncContext::new(&SyncOptions::default());
-        let list = remote.list(Service::UploadPack, &[], &run).expect("a list");
+        let context = SyncContext::new(&SyncOptions::default());
+        let list = remote
+            .list(Service::UploadPack, &[], &context)
+            .expect("a list");
         assert!(list.is_empty());
-        fetch(&remote, &run).expect_err("no pack");
+        fetch(&remote, &context).expect_err("no pack");
         let asked: Vec<_> = server.requests();
         let asked: Vec<_> = asked.iter().map(Request::target).collect();
         assert_eq!(
@@ -125,7 +127,7 @@ fn what_follows_goes_to_where_the_first_request_was_led() {
                 "{status}"
             );
         }
-        assert_eq!(run.traffic().requests, 4);
+        assert_eq!(context.traffic().requests, 4);
         assert_eq!(server.connections(), 1);
     }
 }

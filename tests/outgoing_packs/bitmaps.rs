@@ -127,8 +127,8 @@ fn stream(source: &Repo, request: &PackRequest) -> (Vec<u8>, io::Result<()>) {
         end = stream.read_to_end(&mut sent).map(drop);
         Ok(())
     };
-    let run = SyncContext::new(&SyncOptions::default());
-    let answer = store.upload_pack(request, &mut receive, &run);
+    let context = SyncContext::new(&SyncOptions::default());
+    let answer = store.upload_pack(request, &mut receive, &context);
     answer.expect("a store that can be read");
     (sent, end)
 }
@@ -188,9 +188,9 @@ fn what_is_damaged_in_a_pack_that_is_wanted_as_a_whole_is_told() {
         damaged[at] ^= 1;
         overwrite(&path, &damaged);
         let store = LocalStore::open(&source.path).expect("a repository");
-        let run = SyncContext::new(&SyncOptions::default());
+        let context = SyncContext::new(&SyncOptions::default());
         let mut receive = |_: &mut dyn io::BufRead| panic!("a damaged pack is sent");
-        let answer = store.upload_pack(&wants(&source, &ALL), &mut receive, &run);
+        let answer = store.upload_pack(&wants(&source, &ALL), &mut receive, &context);
         match answer.expect("a store that can be read") {
             PackAnswer::Unavailable { tips } => {
                 let is_named = |(_, detail): &(_, String)| detail.contains(&id);

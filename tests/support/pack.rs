@@ -25,9 +25,9 @@ pub fn try_make(repo: &Repo, wants: &[&str], haves: &[&str], pack: &mut Vec<u8>)
         stream.read_to_end(pack).expect("a pack that can be read");
         Ok(())
     };
-    let run = SyncContext::new(&SyncOptions::default());
+    let context = SyncContext::new(&SyncOptions::default());
     store
-        .upload_pack(&request, &mut receive, &run)
+        .upload_pack(&request, &mut receive, &context)
         .expect("a store that can be read")
 }
 

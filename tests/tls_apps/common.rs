@@ -32,8 +32,8 @@ pub fn both_work(ours: CryptoProvider, settings: impl Fn(SmartHttp) -> SmartHttp
             .unwrap()
             .with_network_policy(NetworkPolicy::any())
             .with_root_certificate(certificate.to_vec());
-        let run = SyncContext::new(&SyncOptions::default());
-        let err = settings(remote).list(Service::UploadPack, &[], &run);
+        let context = SyncContext::new(&SyncOptions::default());
+        let err = settings(remote).list(Service::UploadPack, &[], &context);
         let err = err.expect_err("there are no repositories");
         // An answer to a request, so the handshake went well.
         assert_eq!(err.kind(), ErrorKind::NotFound, "{err:?}");

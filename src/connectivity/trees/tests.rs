@@ -10,7 +10,7 @@ struct Forest {
     reads: usize,
     done: Vec<u8>,
     levels: HashMap<u8, Levels>,
-    met: Vec<u8>,
+    to_freshen: Vec<u8>,
 }
 
 fn id(number: u8) -> ObjectId {
@@ -36,7 +36,7 @@ impl Forest {
             reads: 0,
             done: Vec::new(),
             levels: HashMap::new(),
-            met: Vec::new(),
+            to_freshen: Vec::new(),
         }
     }
 
@@ -48,12 +48,12 @@ impl Forest {
 }
 
 impl TreeVisitor for Forest {
-    fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
+    fn read(&mut self, tree: &ObjectId, content: &mut Vec<u8>) -> Result<(), Fault> {
         self.reads += 1;
         let missing = || Reason::Incomplete {
             detail: format!("{} is missing", tree.as_bytes()[0]),
         };
-        text.clone_from(self.contents.get(tree).ok_or_else(missing)?);
+        content.clone_from(self.contents.get(tree).ok_or_else(missing)?);
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl TreeVisitor for Forest {
 
     fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Link, Fault>, Error> {
         let number = id.as_bytes()[0];
-        self.met.push(number);
+        self.to_freshen.push(number);
         Ok(Ok(match self.levels.get(&number) {
             _ if kind != Kind::Tree => Link::Done,
             Some(levels) => Link::Complete(number.into(), *levels),
@@ -90,9 +90,9 @@ fn memory_changes_nothing_but_how_often_is_read() {
         let mut trees = Trees::new(memory);
         assert_eq!(forest.walk(&mut trees, 1, &[]), None);
         assert_eq!(forest.done, [5, 4, 2, 3, 1], "from the bottom up");
-        assert_eq!(forest.met, [2, 4, 5, 204, 203, 201, 3, 202, 200]);
+        assert_eq!(forest.to_freshen, [2, 4, 5, 204, 203, 201, 3, 202, 200]);
         assert_eq!(forest.reads, reads);
-        assert_eq!((trees.held, trees.way.len()), (0, 0));
+        assert_eq!((trees.held, trees.path.len()), (0, 0));
     }
 }
 
@@ -102,10 +102,10 @@ fn what_others_have_is_not_met() {
     all.extend([(11, &[2, 3, 205][..]), (12, &[4, 205])]);
     let mut forest = Forest::new(&all);
     assert_eq!(forest.walk(&mut Trees::new(1 << 20), 11, &[1, 99]), None);
-    assert_eq!(forest.met, [205]);
+    assert_eq!(forest.to_freshen, [205]);
     assert_eq!(forest.walk(&mut Trees::new(0), 11, &[1]), None);
     assert_eq!(
-        forest.met[1..6],
+        forest.to_freshen[1..6],
         [2, 4, 5, 204, 203],
         "no memory to compare in"
     );
@@ -127,8 +127,8 @@ fn there_is_an_end_to_nesting() {
     /// Each tree has one in it, without an end.
     struct Down(u32);
     impl TreeVisitor for Down {
-        fn read(&mut self, _: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
-            *text = [b"40000 a\0", id(1).as_bytes()].concat();
+        fn read(&mut self, _: &ObjectId, content: &mut Vec<u8>) -> Result<(), Fault> {
+            *content = [b"40000 a\0", id(1).as_bytes()].concat();
             Ok(())
         }
         fn entered(&mut self, _: Node) {}

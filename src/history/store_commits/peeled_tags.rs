@@ -27,7 +27,7 @@ impl StoreCommits<'_> {
     }
 
     /// Follows tags to their target, as far as they can be read.
-    pub(crate) fn peel(&mut self, id: ObjectId, run: &SyncContext) -> Result<ObjectId, Error> {
+    pub(crate) fn peel(&mut self, id: ObjectId, context: &SyncContext) -> Result<ObjectId, Error> {
         let mut peeled = id;
         let mut tags = Vec::new();
         loop {
@@ -36,7 +36,7 @@ impl StoreCommits<'_> {
                 break;
             }
             match self.kind(&peeled) {
-                Some(Kind::Tag) => run.check()?,
+                Some(Kind::Tag) => context.check()?,
                 Some(_) => break,
                 // Not remembered: a second look may find the object.
                 None => return Ok(peeled),
@@ -103,7 +103,7 @@ mod tests {
         over.cancel_flag().store(true, Ordering::Relaxed);
         let (none, peeled) = (HashSet::new(), PeeledTags::default());
         let commits = || StoreCommits::new(&odb, None, &none).with_peeled(&peeled);
-        let peel = |tip: usize, run| commits().peel(objects[tip].id, run);
+        let peel = |tip: usize, context| commits().peel(objects[tip].id, context);
         assert_eq!(peel(0, &over).ok(), Some(blob));
         let err = peel(1, &over).expect_err("cancelled");
         assert_eq!(err.kind(), ErrorKind::Cancelled);

@@ -15,7 +15,7 @@ fn what_receive_pack_lists() {
     let alternates = ends.destination.path.join("objects/info/alternates");
     std::fs::write(alternates, format!("{}\n", lender.display())).expect("written");
 
-    let list = ends.remote.list_for_push(&run()).expect("a list");
+    let list = ends.remote.list_for_push(&context()).expect("a list");
     assert_eq!(list.object_format, ObjectFormat::Sha1);
     let listed: Vec<_> = list
         .iter()
@@ -42,7 +42,7 @@ fn an_empty_repository_lists_nothing() {
         let ends = ends_of(format);
         ends.destination.delete_ref(MAIN);
         assert_eq!(takes(&ends.remote), (false, false));
-        let list = ends.remote.list_for_push(&run()).expect("a list");
+        let list = ends.remote.list_for_push(&context()).expect("a list");
         assert_eq!((list.len(), list.haves), (0, vec![]));
         assert_eq!(list.object_format, expected);
         assert_eq!(takes(&ends.remote), (true, true));
@@ -55,14 +55,14 @@ fn who_may_not_push_learns_it_from_the_list() {
     let anonymous = SmartHttp::new(ends.remote.url().as_str())
         .expect("a valid URL")
         .with_network_policy(NetworkPolicy::any());
-    let err = anonymous.list_for_push(&run()).expect_err("refused");
+    let err = anonymous.list_for_push(&context()).expect_err("refused");
     assert_eq!(err.kind(), ErrorKind::Authentication);
 
     let read_only = GitServer::builder(ends.sandbox.path()).start();
     let remote = SmartHttp::new(&read_only.url("destination.git"))
         .expect("a valid URL")
         .with_network_policy(NetworkPolicy::any());
-    let err = remote.list_for_push(&run()).expect_err("refused");
+    let err = remote.list_for_push(&context()).expect_err("refused");
     assert_eq!(err.kind(), ErrorKind::PermissionDenied);
 }
 
@@ -75,7 +75,7 @@ fn a_server_may_answer_in_protocol_v1() {
         let version = b"000eversion 1\n".iter().copied();
         listing.splice(announced.len()..announced.len(), version);
     });
-    let list = ends.remote.list_for_push(&run()).expect("a list");
+    let list = ends.remote.list_for_push(&context()).expect("a list");
     assert_eq!(list.len(), 1);
     let answers = ends.push(&[update(MAIN, Some(&ends.old), &ends.new)]);
     assert_eq!(answers.expect("an answer"), [PushAnswer::Done]);
@@ -118,7 +118,7 @@ fn a_server_without_refs_and_capabilities_has_nothing_to_offer() {
     ends.garble("GET", |listing| {
         *listing = b"001f# service=git-receive-pack\n00000000".to_vec();
     });
-    let list = ends.remote.list_for_push(&run()).expect("a list");
+    let list = ends.remote.list_for_push(&context()).expect("a list");
     assert_eq!((list.len(), list.haves), (0, vec![]));
     assert_eq!(takes(&ends.remote), (true, false));
 }

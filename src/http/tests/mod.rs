@@ -84,7 +84,7 @@ fn send(from: &Repo, to: &Repo, refspec: &str) {
     from.git(&["push", "--quiet", to, refspec]);
 }
 
-fn run() -> SyncContext {
+fn context() -> SyncContext {
     SyncContext::new(&SyncOptions::default())
 }
 
@@ -125,12 +125,16 @@ fn takes(remote: &SmartHttp) -> (bool, bool) {
 impl Ends {
     /// Pushes with what is missing for `new`.
     fn push(&self, updates: &[RefUpdate]) -> Result<Vec<PushAnswer>, Error> {
-        self.push_in(&run(), updates)
+        self.push_in(&context(), updates)
     }
 
-    fn push_in(&self, run: &SyncContext, updates: &[RefUpdate]) -> Result<Vec<PushAnswer>, Error> {
+    fn push_in(
+        &self,
+        context: &SyncContext,
+        updates: &[RefUpdate],
+    ) -> Result<Vec<PushAnswer>, Error> {
         let pack = pack(&self.source, &format!("{}\n^{}", self.new, self.old));
-        self.push_pack(updates, &pack, run)
+        self.push_pack(updates, &pack, context)
     }
 
     /// From now on answers to requests of this method are changed by this.
@@ -143,9 +147,9 @@ impl Ends {
         &self,
         updates: &[RefUpdate],
         pack: &[u8],
-        run: &SyncContext,
+        context: &SyncContext,
     ) -> Result<Vec<PushAnswer>, Error> {
-        let report = (&self.remote).push(updates, &mut Cursor::new(pack), run)?;
+        let report = (&self.remote).push(updates, &mut Cursor::new(pack), context)?;
         Ok(report.answers)
     }
 

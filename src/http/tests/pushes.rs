@@ -6,13 +6,13 @@ use super::*;
 fn refs_are_created_and_moved_over_one_connection() {
     for format in [git::ObjectFormat::Sha1, git::ObjectFormat::Sha256] {
         let ends = ends_of(format);
-        let run = run();
-        ends.remote.list_for_push(&run).expect("a list");
+        let context = context();
+        ends.remote.list_for_push(&context).expect("a list");
         let updates = [
             update(MAIN, Some(&ends.old), &ends.new),
             update(OTHER, None, &ends.new),
         ];
-        let answers = ends.push_in(&run, &updates).expect("an answer");
+        let answers = ends.push_in(&context, &updates).expect("an answer");
         assert_eq!(answers, [PushAnswer::Done, PushAnswer::Done]);
         assert_eq!(ends.tip(MAIN).as_ref(), Some(&ends.new));
         assert_eq!(ends.tip(OTHER).as_ref(), Some(&ends.new));
@@ -21,14 +21,14 @@ fn refs_are_created_and_moved_over_one_connection() {
         // The objects are there already.
         let again = [update("refs/tags/v1", None, &ends.new)];
         let answers = ends
-            .push_pack(&again, &ends.no_objects(), &run)
+            .push_pack(&again, &ends.no_objects(), &context)
             .expect("an answer");
         assert_eq!(answers, [PushAnswer::Done]);
         assert_eq!(ends.tip("refs/tags/v1").as_ref(), Some(&ends.new));
 
         assert_eq!(ends.requests(), [GET, POST, POST]);
         let (received, sent) = ends.server.wire_bytes();
-        let traffic = run.traffic();
+        let traffic = context.traffic();
         assert_eq!(traffic.requests, 3);
         assert_eq!(
             (traffic.bytes_sent, traffic.bytes_received),
@@ -57,7 +57,7 @@ fn a_pack_of_many_megabytes_is_streamed_after_a_probe() {
     let pack = pack(&ends.source, &format!("{big}\n^{}", ends.old));
     assert!(pack.len() > 1_100_000, "{}", pack.len());
     let answers = ends
-        .push_pack(&[update(MAIN, Some(&ends.old), &big)], &pack, &run())
+        .push_pack(&[update(MAIN, Some(&ends.old), &big)], &pack, &context())
         .expect("an answer");
     assert_eq!(answers, [PushAnswer::Done]);
     assert_eq!(ends.tip(MAIN), Some(big));
@@ -113,11 +113,11 @@ fn a_hook_that_prints_the_credentials_is_not_quoted() {
     let (first, rest) = CANARY.split_at(CANARY.len() / 2);
     let prints = format!("printf '%s%s\\n' '{first}' '{rest}' >&2; echo why >&2; exit 1");
     update_hook(&ends, &prints);
-    let run = run();
-    ends.remote.list_for_push(&run).expect("a list");
+    let context = context();
+    ends.remote.list_for_push(&context).expect("a list");
     let updates = [update(MAIN, Some(&ends.old), &ends.new)];
     let pack = pack(&ends.source, &format!("{}\n^{}", ends.new, ends.old));
-    let report = (&ends.remote).push(&updates, &mut &pack[..], &run);
+    let report = (&ends.remote).push(&updates, &mut &pack[..], &context);
     let report = report.expect("an answer");
     assert_eq!(report.messages[0], "why");
     assert!(!format!("{report:?}").contains(CANARY), "{report:?}");
@@ -127,7 +127,7 @@ fn a_hook_that_prints_the_credentials_is_not_quoted() {
 fn what_the_server_says_of_a_bad_pack_is_passed_on() {
     let ends = ends();
     let updates = [update(MAIN, Some(&ends.old), &ends.new)];
-    let answers = ends.push_pack(&updates, b"nonsense", &run());
+    let answers = ends.push_pack(&updates, b"nonsense", &context());
     let answers = answers.expect("an answer");
     let [PushAnswer::Refused { text }] = &answers[..] else {
         panic!("{answers:?}");
@@ -162,7 +162,7 @@ fn an_answer_that_is_lost_is_unclear_and_its_connection_is_not_used_again() {
         let answers = ends.push_pack(
             &[update(OTHER, None, &ends.old)],
             &ends.no_objects(),
-            &run(),
+            &context(),
         );
         assert_eq!(answers.expect("an answer"), [PushAnswer::Done]);
         assert_eq!(ends.requests(), [GET, POST, GET, POST], "{found:?}");
@@ -241,7 +241,7 @@ fn a_request_that_is_refused_as_a_whole_is_an_error() {
 fn nothing_to_push_is_no_request() {
     let ends = ends();
     let answers = ends
-        .push_pack(&[], &ends.no_objects(), &run())
+        .push_pack(&[], &ends.no_objects(), &context())
         .expect("no answers");
     assert_eq!(answers, []);
     assert_eq!(ends.requests(), [""; 0]);
@@ -251,14 +251,18 @@ fn nothing_to_push_is_no_request() {
 fn fetching_and_pushing_share_a_session() {
     use crate::RefSource as _;
     let ends = ends();
-    let run = run();
+    let context = context();
     for _ in 0..2 {
         ends.remote
-            .list(Service::UploadPack, &[], &run)
+            .list(Service::UploadPack, &[], &context)
             .expect("a list");
-        ends.remote.list_for_push(&run).expect("a list");
+        ends.remote.list_for_push(&context).expect("a list");
         let name = format!("refs/heads/{}", ends.requests().len());
-        let answers = ends.push_pack(&[update(&name, None, &ends.old)], &ends.no_objects(), &run);
+        let answers = ends.push_pack(
+            &[update(&name, None, &ends.old)],
+            &ends.no_objects(),
+            &context,
+        );
         assert_eq!(answers.expect("an answer"), [PushAnswer::Done]);
     }
     let connections = ends.server.requests().into_iter().map(|r| r.connection);

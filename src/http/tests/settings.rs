@@ -15,7 +15,7 @@ fn used(ends: &Ends) -> SmartHttp {
 }
 
 fn list(remote: &SmartHttp) -> Result<crate::RefList, Error> {
-    remote.list(Service::UploadPack, &[], &run())
+    remote.list(Service::UploadPack, &[], &context())
 }
 
 fn kind_of_list(remote: &SmartHttp) -> ErrorKind {

@@ -20,11 +20,11 @@ fn very_much_is_summed_before_any_of_it_is_made() {
     for (limit, is_enough) in [(300 << 20, true), (200 << 20, false)] {
         let mut options = SyncOptions::default();
         options.limits.inflated_bytes = limit;
-        let run = SyncContext::new(&options);
-        let budget = Budget::new(run.limits());
-        let found = SharedFindings::new(run.fsck(), HashKind::Sha1, 0);
+        let context = SyncContext::new(&options);
+        let budget = Budget::new(context.limits());
+        let found = SharedFindings::new(context.fsck(), HashKind::Sha1, 0);
         let (mut file, mut reader) = (tempfile::tempfile().expect("a file"), &bytes[..]);
-        let begun = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &run);
+        let begun = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &context);
         let pack_reader = begun.expect("a header");
         let count = pack_reader.count();
         let table = Table::new(HashKind::Sha1, count as usize);

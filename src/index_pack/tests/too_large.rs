@@ -14,15 +14,21 @@ fn received(
     let mut options = SyncOptions::default();
     options.limits.object_size = MOST;
     change(&mut options);
-    let mut run = SyncContext::new(&options);
-    run.tuning.window = window;
+    let mut context = SyncContext::new(&options);
+    context.tuning.window = window;
     let seen = std::slice::from_ref(&store.objects);
     let dir = QuarantineDir::open(&store.objects, seen, Sharing::Umask)?;
     let pack = entries.pack();
-    let received = dir.receive(&mut &pack[..], &store.odb(), true, ObjectFormat::Sha1, &run)?;
+    let received = dir.receive(
+        &mut &pack[..],
+        &store.odb(),
+        true,
+        ObjectFormat::Sha1,
+        &context,
+    )?;
     let mut received = received.expect("objects");
     let odb = Odb::at(dir.objects(), HashKind::Sha1).expect("an object database");
-    received.look_at_special(&odb, ObjectFormat::Sha1, &run)?;
+    received.look_at_special(&odb, ObjectFormat::Sha1, &context)?;
     let mut reasons: Vec<_> = received.faulty().values().map(Reason::to_string).collect();
     reasons.sort();
     assert_eq!(received.refused_by_rules(), 0, "{reasons:?}");

@@ -30,9 +30,9 @@ fn add_delta(entries: &mut Entries, base: &[u8], tree: &[u8]) -> u64 {
 /// The faulty objects, and whether nothing leads out of the pack.
 fn received(store: &Store, entries: &Entries, options: &SyncOptions) -> (Vec<String>, bool) {
     let (mut received, dir) = store.receive(entries, options).expect("a pack");
-    let run = SyncContext::new(options);
+    let context = SyncContext::new(options);
     let odb = Odb::at(dir.objects(), HashKind::Sha1).expect("the quarantine");
-    let looked = received.look_at_special(&odb, ObjectFormat::Sha1, &run);
+    let looked = received.look_at_special(&odb, ObjectFormat::Sha1, &context);
     looked.expect("readable");
     let outside = received.outside();
     let is_self_contained = outside.is_some_and(|outside| outside.needed.is_empty());

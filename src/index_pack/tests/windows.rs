@@ -107,9 +107,9 @@ fn received(
     let store = Store::with(&[]);
     let seen = std::slice::from_ref(&store.objects);
     let dir = QuarantineDir::open(&store.objects, seen, Sharing::Umask).expect("a quarantine");
-    let mut run = SyncContext::new(options);
-    run.tuning.window = window;
-    let received = dir.receive(pack, &store.odb(), true, ObjectFormat::Sha1, &run);
+    let mut context = SyncContext::new(options);
+    context.tuning.window = window;
+    let received = dir.receive(pack, &store.odb(), true, ObjectFormat::Sha1, &context);
     let index = |pack: ReceivedPack| fs::read(pack.index).expect("an index");
     let received = received.map(|pack| pack.map(index));
     drop(dir);
@@ -141,20 +141,20 @@ fn early(entries: &Entries, window: u64, piece: usize) -> Early {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pack");
     let mut file = File::create(&path).expect("a file");
-    let run = SyncContext::new(&SyncOptions::default());
-    let budget = Budget::new(run.limits());
-    let found = SharedFindings::new(run.fsck(), HashKind::Sha1, 0);
+    let context = SyncContext::new(&SyncOptions::default());
+    let budget = Budget::new(context.limits());
+    let found = SharedFindings::new(context.fsck(), HashKind::Sha1, 0);
     let bytes = entries.pack();
     let mut reader = io::BufReader::with_capacity(piece, &bytes[..]);
-    let pack_reader =
-        PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &run).expect("a header");
+    let pack_reader = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &context)
+        .expect("a header");
     let pack = Pack {
         path: &path,
         folder: folder.path(),
         table: Table::new(HashKind::Sha1, pack_reader.count() as usize),
         found: &found,
         budget: &budget,
-        run: &run,
+        context: &context,
     };
     let mut inspection = found.inspection();
     let mut windows = Vec::new();

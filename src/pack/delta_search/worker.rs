@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct Shared<'a> {
     pub(super) candidates: &'a [Candidate],
     pub(super) limits: &'a SearchLimits,
-    pub(super) run: &'a SyncContext,
+    pub(super) context: &'a SyncContext,
     /// Bytes for the window of one worker.
     pub(super) window_memory: usize,
     /// Bytes that are left for the deltas of all workers.
@@ -146,7 +146,7 @@ where
         let mut slot = 0;
         // Invariant: reading may drop the end of the window, but never `slot` or what is before it.
         while slot < self.window.len() {
-            self.shared.run.check()?;
+            self.shared.context.check()?;
             if let Some(better) = self.compare(slot, target, best.as_ref())? {
                 let size = self.shared.candidates[target.candidate].size;
                 let is_good_enough = is_good_enough(better.delta.len() as u64, size);

@@ -113,18 +113,18 @@ impl<'a> DeltaTraversal<'a> {
     }
 
     /// Visits the whole object `root` and all direct and indirect deltas of it.
-    pub(crate) fn descend<W: ObjectVisitor>(
+    pub(crate) fn traverse<W: ObjectVisitor>(
         &mut self,
         root: u32,
         work: &mut W,
     ) -> Result<(), W::Error> {
         self.begin();
         let whole = self.whole(root, work)?;
-        self.go_down(root, whole, work)
+        self.walk_down(root, whole, work)
     }
 
-    /// The same as [`descend`](Self::descend), for a root whose content is given.
-    pub(crate) fn descend_from<W: ObjectVisitor>(
+    /// The same as [`traverse`](Self::traverse), for a root whose content is given.
+    pub(crate) fn traverse_from<W: ObjectVisitor>(
         &mut self,
         root: u32,
         kind: Kind,
@@ -135,7 +135,7 @@ impl<'a> DeltaTraversal<'a> {
         let permit = self.memory.permit_for(content.len() as u64);
         work.visit(root, kind, &content, None)?;
         let whole = Reconstructed::in_memory(kind, content, permit);
-        self.go_down(root, whole, work)
+        self.walk_down(root, whole, work)
     }
 
     fn begin(&mut self) {
@@ -144,7 +144,7 @@ impl<'a> DeltaTraversal<'a> {
         (self.in_memory, self.disk.held) = (0, 0);
     }
 
-    fn go_down<W: ObjectVisitor>(
+    fn walk_down<W: ObjectVisitor>(
         &mut self,
         root: u32,
         whole: Reconstructed<'a>,
@@ -230,7 +230,7 @@ impl<'a> DeltaTraversal<'a> {
     ) -> Result<Reconstructed<'a>, W::Error> {
         let unreadable = |work: &W, err| work.unreadable(entry, err);
         let place = work.place(entry);
-        let large_one = self
+        let large_delta = self
             .delta(entry, &place, work)
             .map_err(|err| unreadable(work, err))?;
         let read_back = self
@@ -257,7 +257,7 @@ impl<'a> DeltaTraversal<'a> {
             None => base.content.as_base(),
         };
         let (mut small, mut large);
-        let instructions: &mut dyn BufRead = match &large_one {
+        let instructions: &mut dyn BufRead = match &large_delta {
             None => {
                 small = &delta[..];
                 &mut small
@@ -280,7 +280,7 @@ impl<'a> DeltaTraversal<'a> {
         let may_go_on = || work.may_go_on();
         let applied = match base_content {
             // The usual case. With base and delta known to be slices, applying takes a third of the time.
-            Some(mut base) if large_one.is_none() => {
+            Some(mut base) if large_delta.is_none() => {
                 let mut rest = instructions.fill_buf().unwrap_or_default();
                 let mut paced = Interruptible::new(&mut rest, may_go_on);
                 apply(&mut paced, &mut base, size as usize, &mut content)

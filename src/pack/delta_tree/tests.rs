@@ -230,14 +230,14 @@ fn check_with(
         on_disk: 0,
         goes_on: Cell::new(u32::MAX),
     };
-    let mut descent =
+    let mut traversal =
         DeltaTraversal::new(&path, gix::hash::Kind::Sha1, memory, folder.path()).expect("a pack");
     for root in 0..plan.len() as u32 {
         if plan[root as usize].0.is_none() {
-            descent.descend(root, &mut work).expect("a sound pack");
-            assert_eq!((descent.in_memory, descent.disk.held), (0, 0));
+            traversal.traverse(root, &mut work).expect("a sound pack");
+            assert_eq!((traversal.in_memory, traversal.disk.held), (0, 0));
             // One byte more shows that a delta has ended.
-            assert!(descent.delta.len() <= memory.large + 1);
+            assert!(traversal.delta.len() <= memory.large + 1);
         }
     }
     assert!(work.seen.iter().all(|seen| *seen == 1), "{:?}", work.seen);
@@ -296,17 +296,17 @@ fn what_waits_has_no_buffer_of_something_larger() {
         goes_on: Cell::new(u32::MAX),
     };
     let memory = memory(30_000, 100_000);
-    let mut descent =
+    let mut traversal =
         DeltaTraversal::new(&path, gix::hash::Kind::Sha1, &memory, folder.path()).expect("a pack");
-    descent.descend(0, &mut work).expect_err("the last one");
-    let buffers = descent.path.iter().map(|waiting| match &waiting.content {
+    traversal.traverse(0, &mut work).expect_err("the last one");
+    let buffers = traversal.path.iter().map(|waiting| match &waiting.content {
         Content::InMemory(buffer) => buffer.capacity(),
         Content::OnDisk { .. } => panic!("there is room in memory"),
     });
-    assert!(descent.path.len() > 50, "{}", descent.path.len());
+    assert!(traversal.path.len() > 50, "{}", traversal.path.len());
     let held: usize = buffers.sum();
     // One more is being worked on.
-    assert!(held <= descent.in_memory);
+    assert!(held <= traversal.in_memory);
     assert!(held < 10_000, "{held}");
 }
 
@@ -340,8 +340,8 @@ fn what_is_too_large_is_made_in_pieces() {
             on_disk: 0,
             goes_on: Cell::new(goes_on),
         };
-        let descent = DeltaTraversal::new(&path, gix::hash::Kind::Sha1, &memory, folder.path());
-        let done = descent.expect("a pack").descend(0, &mut work);
+        let traversal = DeltaTraversal::new(&path, gix::hash::Kind::Sha1, &memory, folder.path());
+        let done = traversal.expect("a pack").traverse(0, &mut work);
         assert_eq!(done.err().unwrap_or_default(), said);
         assert_eq!(work.seen.iter().sum::<usize>(), seen);
         if said.is_empty() {

@@ -24,9 +24,9 @@ fn listed(files: &[(&str, String)], prefixes: &[&str]) -> [Vec<String>; 2] {
         .iter()
         .map(|prefix| prefix.as_bstr().try_into().expect("a path"))
         .collect();
-    let run = SyncContext::new(&Default::default());
+    let context = SyncContext::new(&Default::default());
     [Service::UploadPack, Service::ReceivePack].map(|service| {
-        let listed = match list(&repo, service, &prefixes, &run) {
+        let listed = match list(&repo, service, &prefixes, &context) {
             Ok(listed) => listed,
             Err(err) => return vec![format!("{:?}", err.kind())],
         };
@@ -208,9 +208,9 @@ fn links_are_symbolic_refs_or_files_elsewhere_as_git_has_it() {
     ] {
         symlink(to, heads.join(link)).expect("a link");
     }
-    let run = SyncContext::new(&Default::default());
+    let context = SyncContext::new(&Default::default());
     let prefix: &RelativePath = BStr::new("refs/heads/").try_into().expect("a path");
-    let found = list(&repo, Service::UploadPack, &[prefix], &run).expect("a listing");
+    let found = list(&repo, Service::UploadPack, &[prefix], &context).expect("a listing");
     let found = found.iter().map(|found| {
         let digit = found.target.to_string().remove(0);
         (found.name.to_string(), digit, found.symbolic)

@@ -55,14 +55,14 @@ impl TipBisection {
         }
     }
 
-    /// Records that these tips were received; with `some`, that a part of them was and the others were at fault.
-    pub(super) fn arrived(&mut self, tips: &Range<usize>, some: bool) {
+    /// Records that these tips were received; with `is_partial`, that a part of them was and the others were at fault.
+    pub(super) fn arrived(&mut self, tips: &Range<usize>, is_partial: bool) {
         let family = self.take(tips);
         self.tips[tips.clone()].fill(Tip::Sound);
         for part in &mut self.parts {
             if family.is_some() && part.family == family {
                 part.family = None;
-                part.is_faulty = !some;
+                part.is_faulty = !is_partial;
             }
         }
     }

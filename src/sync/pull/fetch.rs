@@ -22,7 +22,7 @@ pub(super) struct Fetch<'a, 'p> {
     quarantine: &'a mut dyn Quarantine,
     planned: &'a mut [PlannedRef<'p>],
     options: &'a SyncOptions,
-    run: &'a SyncContext,
+    context: &'a SyncContext,
     haves: Vec<ObjectId>,
     /// Whether thin packs are requested.
     thin: bool,
@@ -37,7 +37,7 @@ pub(super) struct Fetch<'a, 'p> {
     refusals: usize,
     /// The first failure of a source that gave up.
     gave_up: Option<GaveUp>,
-    lost_bytes: u64,
+    bytes_in_vain: u64,
 }
 
 /// A source's failure to make a pack.
@@ -50,9 +50,9 @@ struct GaveUp {
 
 /// The result of a request.
 enum Fetched {
-    /// The requested tips were received; with `some`, only a part of them, and the others were rejected.
+    /// The requested tips were received; with `is_partial`, only a part of them, and the others were rejected.
     Arrived {
-        some: bool,
+        is_partial: bool,
     },
     GaveUp,
 }
@@ -64,14 +64,14 @@ impl<'a, 'p> Fetch<'a, 'p> {
         planned: &'a mut [PlannedRef<'p>],
         haves: Vec<ObjectId>,
         options: &'a SyncOptions,
-        run: &'a SyncContext,
+        context: &'a SyncContext,
     ) -> Self {
         Fetch {
             source,
             quarantine,
             planned,
             options,
-            run,
+            context,
             haves,
             thin: true,
             is_whole_behind: false,
@@ -81,7 +81,7 @@ impl<'a, 'p> Fetch<'a, 'p> {
             faulty_packs: 0,
             refusals: 0,
             gave_up: None,
-            lost_bytes: 0,
+            bytes_in_vain: 0,
         }
     }
 
@@ -117,9 +117,9 @@ impl<'a, 'p> Fetch<'a, 'p> {
             && let Some(part) = bisection.next()
         {
             match self.fetch(wants[part.clone()].to_vec())? {
-                Fetched::Arrived { some } => {
+                Fetched::Arrived { is_partial } => {
                     is_any_here = true;
-                    bisection.arrived(&part, some);
+                    bisection.arrived(&part, is_partial);
                 }
                 Fetched::GaveUp => bisection.gave_up(&part),
             }
@@ -145,12 +145,12 @@ impl<'a, 'p> Fetch<'a, 'p> {
             return true;
         };
         self.requests < self.options.max_pack_requests
-            && self.lost_bytes <= MOST_LOST_BYTES.max(first.bytes.saturating_mul(2))
+            && self.bytes_in_vain <= MOST_LOST_BYTES.max(first.bytes.saturating_mul(2))
     }
 
     /// Requests these tips, and again without those that turn out to be at fault.
     fn fetch(&mut self, mut wants: Vec<ObjectId>) -> Result<Fetched, Error> {
-        let mut some = false;
+        let mut is_partial = false;
         while !wants.is_empty() && self.faulty_packs < MAX_PACKS && self.refusals < MAX_UNAVAILABLE
         {
             self.keep_what_arrived()?;
@@ -182,10 +182,10 @@ impl<'a, 'p> Fetch<'a, 'p> {
             wants = request.wants;
             if faults.is_empty() {
                 self.arrived = wants;
-                return Ok(Fetched::Arrived { some });
+                return Ok(Fetched::Arrived { is_partial });
             }
             // A pack with an incomplete tip is dropped: none of its objects is part of the store yet.
-            some = true;
+            is_partial = true;
             self.quarantine.discard()?;
             self.look_for_doubt(&faults)?;
             reject_tips(self.planned, &faults);
@@ -201,23 +201,23 @@ impl<'a, 'p> Fetch<'a, 'p> {
             (want, Reason::Unavailable { detail })
         };
         reject_tips(self.planned, &wants.into_iter().map(given_up).collect());
-        Ok(Fetched::Arrived { some: true })
+        Ok(Fetched::Arrived { is_partial: true })
     }
 
     /// Requests a pack, and returns the tips at fault with their reasons; `None` if the source gave up.
     fn ask(&mut self, request: &PackRequest) -> Result<Option<HashMap<ObjectId, Reason>>, Error> {
-        let (quarantine, run) = (&mut *self.quarantine, self.run);
-        let received_before = run.traffic().bytes_received;
+        let (quarantine, context) = (&mut *self.quarantine, self.context);
+        let received_before = context.traffic().bytes_received;
         self.requests += 1;
         let mut receive = |pack: &mut dyn BufRead| {
-            run.add_traffic(quarantine.receive(pack, run)?);
+            context.add_traffic(quarantine.receive(pack, context)?);
             Ok(())
         };
-        let answer = self.source.upload_pack(request, &mut receive, run)?;
-        run.check()?;
+        let answer = self.source.upload_pack(request, &mut receive, context)?;
+        context.check()?;
         match answer {
             PackAnswer::Sent => {
-                let faults = self.quarantine.find_incomplete(&request.wants, run)?;
+                let faults = self.quarantine.find_incomplete(&request.wants, context)?;
                 self.faulty_packs += usize::from(!faults.is_empty());
                 Ok(Some(faults.into_iter().collect()))
             }
@@ -232,8 +232,8 @@ impl<'a, 'p> Fetch<'a, 'p> {
                 blames_objects,
             } => {
                 tracing::debug!(wants = request.wants.len(), detail, "the source gave up");
-                let bytes = run.traffic().bytes_received - received_before;
-                self.lost_bytes += bytes;
+                let bytes = context.traffic().bytes_received - received_before;
+                self.bytes_in_vain += bytes;
                 self.gave_up.get_or_insert(GaveUp {
                     detail,
                     blames_objects,
@@ -251,13 +251,13 @@ impl<'a, 'p> Fetch<'a, 'p> {
         let is_incomplete = |reason| matches!(reason, &Reason::Incomplete { .. });
         if !self.haves.is_empty()
             && faults.values().any(is_incomplete)
-            && !self.run.doubts_destination()
+            && !self.context.doubts_destination()
             && !self.is_whole_behind
         {
             // Checked once: haves that are added later were verified in this run.
-            self.is_whole_behind = self.quarantine.is_whole_behind(&self.haves, self.run)?;
+            self.is_whole_behind = self.quarantine.is_whole_behind(&self.haves, self.context)?;
             if !self.is_whole_behind {
-                self.run.doubt_destination();
+                self.context.doubt_destination();
             }
         }
         Ok(())

@@ -35,7 +35,7 @@ pub(super) fn settle(
     sent: Sent,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
-    run: &SyncContext,
+    context: &SyncContext,
 ) -> Settled {
     let Sent {
         answers,
@@ -51,7 +51,7 @@ pub(super) fn settle(
     let unclear = unclear.count();
     let mut now = None;
     if unclear > 0 || answers.values().any(reads_like_a_lost_race) {
-        match list_again(destination, options, run) {
+        match list_again(destination, options, context) {
             Ok(list) => now = Some(list),
             Err(err) if unclear > 0 => {
                 settled.failure = Some(lost(unclear, err, overloaded.as_ref()));

@@ -52,20 +52,20 @@ fn what_breaks_off_is_not_worked_on_any_longer() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pack");
     let mut file = File::create(&path).expect("a file");
-    let run = SyncContext::new(&SyncOptions::default());
-    let budget = Budget::new(run.limits());
-    let found = SharedFindings::new(run.fsck(), HashKind::Sha1, 0);
+    let context = SyncContext::new(&SyncOptions::default());
+    let budget = Budget::new(context.limits());
+    let found = SharedFindings::new(context.fsck(), HashKind::Sha1, 0);
     let bytes = versions.entries.pack();
     let mut reader = &bytes[..];
-    let pack_reader =
-        PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &run).expect("a header");
+    let pack_reader = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &context)
+        .expect("a header");
     let pack = Pack {
         path: &path,
         folder: folder.path(),
         table: Table::new(HashKind::Sha1, pack_reader.count() as usize),
         found: &found,
         budget: &budget,
-        run: &run,
+        context: &context,
     };
     let mut inspection = found.inspection();
     let given_up: Result<((), _), _> = pack.resolve_while(|hand_over| {

@@ -67,9 +67,9 @@ impl Objects {
     }
 
     fn search(&self, limits: &SearchLimits) -> Result<Vec<Option<Delta>>, Error> {
-        let run = SyncContext::new(&SyncOptions::default());
+        let context = SyncContext::new(&SyncOptions::default());
         let open = || |id: &oid, buffer: &mut Vec<u8>| self.read(id, buffer);
-        search(&self.candidates, open, limits, &run)
+        search(&self.candidates, open, limits, &context)
     }
 
     fn deltas(&self, limits: &SearchLimits) -> Vec<Option<Delta>> {
