@@ -117,7 +117,21 @@ fn relations(
         objects.refresh()?;
         relations = objects.relate(&pairs, &has_to_end);
     }
-    relations.map_err(|err| context.check().err().unwrap_or(err))
+    let relations = relations.map_err(|err| context.check().err().unwrap_or(err))?;
+    Ok(answers(relations, &pairs))
+}
+
+/// The relation of each pair. An application's own objects may answer, so an answer that can't be one is
+/// [`Relation::Unknown`], which moves no ref.
+fn answers(relations: Vec<Relation>, pairs: &[(ObjectId, ObjectId)]) -> Vec<Relation> {
+    if relations.len() != pairs.len() {
+        return vec![Relation::Unknown; pairs.len()];
+    }
+    let answer = |(relation, (old, new)): (Relation, &(ObjectId, ObjectId))| match relation {
+        Relation::Same if old != new => Relation::Unknown,
+        relation => relation,
+    };
+    relations.into_iter().zip(pairs).map(answer).collect()
 }
 
 #[cfg(test)]
@@ -201,6 +215,24 @@ mod tests {
         let absent = &Reason::HistoryUnknown;
         let ended = compare(&mut objects, &mut planned, absent, options, &context);
         (ended.err(), looked_up.get())
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_one_is_unknown() {
+        use Relation::{Diverged, FastForward, Same, Unknown};
+        let (a, b) = (id(1, 0), id(2, 0));
+        let pairs = [(a, b), (a, a)];
+        let table: [(&[Relation], [Relation; 2]); 5] = [
+            (&[FastForward, Same], [FastForward, Same]),
+            (&[Diverged, Unknown], [Diverged, Unknown]),
+            (&[Same, Same], [Unknown, Same]),
+            // Whose answer is missing?
+            (&[FastForward], [Unknown, Unknown]),
+            (&[FastForward, Same, Same], [Unknown, Unknown]),
+        ];
+        for (given, taken) in table {
+            assert_eq!(answers(given.to_vec(), &pairs), taken, "{given:?}");
+        }
     }
 
     #[test]
