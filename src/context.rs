@@ -139,6 +139,8 @@ pub(crate) struct RunBudget {
     /// The time at which the last push was sent.
     settling: Mutex<Option<Instant>>,
     traffic: Mutex<Traffic>,
+    /// The bytes that sockets received, for the limit. The traffic has those of an application's own ends, too.
+    received: AtomicU64,
 }
 
 #[cfg_attr(
@@ -154,6 +156,7 @@ impl RunBudget {
             start: Instant::now(),
             settling: Mutex::default(),
             traffic: Mutex::default(),
+            received: AtomicU64::default(),
         }
     }
 
@@ -223,9 +226,9 @@ impl RunBudget {
     /// Counts received bytes, and fails if they exceed the limit.
     pub(crate) fn received(&self, bytes: usize) -> Result<(), Error> {
         let limit = self.limits.received_bytes;
-        let mut traffic = lock(&self.traffic);
-        traffic.bytes_received += bytes as u64;
-        if traffic.bytes_received <= limit {
+        let bytes = bytes as u64;
+        lock(&self.traffic).bytes_received += bytes;
+        if self.received.fetch_add(bytes, Ordering::Relaxed) + bytes <= limit {
             return Ok(());
         }
         Err(Error::over_budget(
