@@ -1,12 +1,21 @@
 //! The capabilities that a server advertises (gitprotocol-capabilities(5)).
 
+use std::fmt;
+
 use bstr::{BStr, BString, ByteSlice as _};
 
 /// The capabilities of a server, each `<name>[=<value>]`.
-#[derive(Debug, Default, Clone)]
+#[derive(Default, Clone)]
 pub(crate) struct Capabilities {
     text: BString,
     separator: u8,
+}
+
+/// Without the text: a server may repeat a credential in it.
+impl fmt::Debug for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.text.len())
+    }
 }
 
 impl Capabilities {
