@@ -100,7 +100,7 @@ impl LocalQuarantine {
 
     /// Whether all objects of the last pack are known to be complete. If not, a walk checks each tip.
     fn last_is_complete(&mut self, context: &SyncContext) -> Result<bool, Error> {
-        let Stage::Receiving(_, Some(last)) = &mut self.stage else {
+        let Stage::Receiving(Some(last), _) = &mut self.stage else {
             return Ok(false);
         };
         if let Some(known) = last.is_complete {
@@ -324,7 +324,7 @@ impl Quarantine for LocalQuarantine {
             Err(err) => (None, Err(err)),
         };
         // The packs that were kept stay, whatever has become of this one.
-        self.stage = Stage::Receiving(dir, last);
+        self.stage = Stage::Receiving(last, dir);
         Ok(Traffic {
             objects: objects?.into(),
             ..Traffic::default()

@@ -12,7 +12,9 @@ pub(super) enum Stage {
     #[default]
     Empty,
     /// The folder has the packs that were kept and, until it is kept or discarded, the last one.
-    Receiving(QuarantineDir, Option<Box<LastPack>>),
+    /// The pack comes first: its index is unmapped before the folder is removed, because some systems do not
+    /// remove a mapped file.
+    Receiving(Option<Box<LastPack>>, QuarantineDir),
     /// The packs are part of the store. The run's `.keep` files protect the objects until the refs have moved.
     Applying(QuarantineDir),
 }
@@ -21,7 +23,7 @@ impl Stage {
     pub(super) fn dir(&self) -> Option<&QuarantineDir> {
         match self {
             Stage::Empty => None,
-            Stage::Receiving(dir, _) | Stage::Applying(dir) => Some(dir),
+            Stage::Receiving(_, dir) | Stage::Applying(dir) => Some(dir),
         }
     }
 
@@ -32,20 +34,20 @@ impl Stage {
     ) -> Result<QuarantineDir, Error> {
         match std::mem::take(self) {
             Stage::Empty => open(),
-            Stage::Receiving(dir, _) | Stage::Applying(dir) => Ok(dir),
+            Stage::Receiving(_, dir) | Stage::Applying(dir) => Ok(dir),
         }
     }
 
     pub(super) fn last(&self) -> Option<&LastPack> {
         match self {
-            Stage::Receiving(_, last) => last.as_deref(),
+            Stage::Receiving(last, _) => last.as_deref(),
             Stage::Empty | Stage::Applying(_) => None,
         }
     }
 
     /// Keeps the last pack, so that another one can be received.
     pub(super) fn keep_last(&mut self) {
-        if let Stage::Receiving(dir, last) = self
+        if let Stage::Receiving(last, dir) = self
             && let Some(last) = last.take()
         {
             dir.keep(last.pack);
@@ -54,11 +56,10 @@ impl Stage {
 
     /// Removes the last pack.
     pub(super) fn discard_last(&mut self) -> Result<(), Error> {
-        if let Stage::Receiving(dir, last) = self
+        if let Stage::Receiving(last, dir) = self
             && let Some(last) = last.take()
         {
             let LastPack { pack, index, .. } = *last;
-            // The index is unmapped first, because some systems do not remove a mapped file.
             drop(index);
             dir.discard(&pack)?;
         }
