@@ -224,14 +224,21 @@ impl Entries<'_, '_, '_> {
                 let kind = kind.ok_or_else(|| invalid("has an entry of an unknown type"))?;
                 reader.budget.declare(size)?;
                 let id = self.whole(reader, kind, size)?;
-                (Base::None, size, id.map(|id| (kind, id)))
+                (
+                    Base::None,
+                    size,
+                    id.map(|(id, is_sound)| (kind, id, is_sound)),
+                )
             }
         };
         let checksum = mem::take(&mut reader.checksum).finalize();
         let place = start..reader.offset;
         let entry = self.table.push(place, checksum, base, size);
-        if let Some((kind, id)) = whole {
+        if let Some((kind, id, is_sound)) = whole {
             self.table.resolve(entry, kind, &id);
+            if is_sound {
+                self.table.mark_sound(entry);
+            }
         }
         if let Header::RefDelta { base_id } = header {
             self.ref_deltas.push(entry, base_id);
@@ -263,14 +270,14 @@ impl Entries<'_, '_, '_> {
         Ok(result)
     }
 
-    /// Reads a whole object and returns its id; `None` for an object that is left to its window. An object over
-    /// a limit is hashed as a stream and not held in memory.
+    /// Reads a whole object and returns its id, and whether nothing is wrong with it; `None` for an object that is left
+    /// to its window. An object over a limit is hashed as a stream and not held in memory.
     fn whole(
         &mut self,
         reader: &mut HashingReader<'_, '_>,
         kind: Kind,
         size: u64,
-    ) -> Result<Option<ObjectId>, ReadError> {
+    ) -> Result<Option<(ObjectId, bool)>, ReadError> {
         let excess = reader.budget.excess(kind, size);
         let is_looked_at = excess.is_none();
         if is_looked_at && self.keeps_objects && size <= MAX_CACHED && self.inflated.reserve(size) {
@@ -290,17 +297,18 @@ impl Entries<'_, '_, '_> {
             }
         })?;
         let id = hasher.try_finalize().map_err(|_| collision())?;
-        match excess {
-            None => drop(self.inspection.look_at(kind, id, &self.content, None)?),
+        let is_sound = match excess {
+            None => self.inspection.look_at(kind, id, &self.content, None)?,
             Some(excess) => {
                 let reason = excess.reason(&id, kind, size);
                 self.inspection.leave_out(id, reason)?;
+                false
             }
-        }
+        };
         if self.content.capacity() > 1024 * 1024 {
             self.content = Vec::new();
         }
-        Ok(Some(id))
+        Ok(Some((id, is_sound)))
     }
 }
 

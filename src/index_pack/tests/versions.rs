@@ -7,15 +7,31 @@ const NULL: [u8; 20] = [0; 20];
 /// No `.gitmodules` that git takes.
 const BAD_MODULES: &[u8] = b"[submodule \"..\"]\n\turl = a\n";
 
-/// The trees, each the delta of the one before, or all of them whole. The blob comes with them, and an empty one.
-fn pack(trees: &[Vec<u8>], blob: &[u8], are_deltas: bool) -> Entries {
+#[derive(Debug, Clone, Copy)]
+enum Stored {
+    Whole,
+    /// As a delta of the one before, which it names by id.
+    RefDelta,
+    /// As a delta of the one before, which it names by its distance.
+    OfsDelta,
+}
+
+/// The trees, the first one whole. The blob comes with them, and an empty one.
+fn pack(trees: &[Vec<u8>], blob: &[u8], stored: Stored) -> Entries {
     let mut entries = Entries::default();
     entries.add(Header::Blob, blob);
     entries.add(Header::Blob, b"");
-    for (at, tree) in trees.iter().enumerate() {
-        match at.checked_sub(1) {
-            Some(base) if are_deltas => add_delta(&mut entries, &trees[base], tree),
-            _ => entries.add(Header::Tree, tree),
+    let mut start = entries.add(Header::Tree, &trees[0]);
+    for (base, tree) in trees.iter().zip(&trees[1..]) {
+        let base_distance = entries.bytes.len() as u64 - start;
+        start = match stored {
+            Stored::Whole => entries.add(Header::Tree, tree),
+            Stored::RefDelta => add_delta(&mut entries, base, tree),
+            Stored::OfsDelta => {
+                let delta = DeltaBase::new(base.clone()).encode(tree, usize::MAX);
+                let header = Header::OfsDelta { base_distance };
+                entries.add(header, &delta.expect("a delta"))
+            }
         };
     }
     entries
@@ -95,14 +111,14 @@ fn a_delta_has_the_faults_that_the_whole_tree_has() {
             fsck: FsckRules::strict(),
             ..SyncOptions::default()
         };
-        let [whole, deltas] = [false, true].map(|are_deltas| {
-            let entries = pack(&trees, blob, are_deltas);
-            received(&store, &entries, &options)
-        });
-        let (found, was_closed) = &deltas;
+        let received = |stored| received(&store, &pack(&trees, blob, stored), &options);
+        let whole = received(Stored::Whole);
+        let (found, was_closed) = &whole;
         assert_eq!(found.len(), faulty, "{at}: {found:?}");
         assert_eq!(*was_closed, is_closed, "{at}");
-        assert_eq!(deltas, whole, "{at}");
+        for stored in [Stored::RefDelta, Stored::OfsDelta] {
+            assert_eq!(received(stored), whole, "{at} {stored:?}");
+        }
     }
 }
 
@@ -115,7 +131,7 @@ fn what_is_said_of_one_object_is_not_said_of_the_next() {
         .fsck
         .skip
         .insert(crate::ObjectId(id(Kind::Tree, &skipped)));
-    let entries = pack(&[skipped, other.clone()], b"content", true);
+    let entries = pack(&[skipped, other.clone()], b"content", Stored::OfsDelta);
     let (faulty, _) = received(&Store::with(&[]), &entries, &options);
     assert_eq!(faulty.len(), 1, "{faulty:?}");
     assert!(faulty[0].starts_with(&id(Kind::Tree, &other).to_string()));
