@@ -129,7 +129,7 @@ impl Versions {
 
 /// Returns how many are worth sending as a delta.
 pub fn delta_search(versions: &Versions, context: &SyncContext) -> usize {
-    let open = || {
+    let open = |_| {
         |id: &gix::oid, buffer: &mut Vec<u8>| {
             buffer.clear();
             buffer.extend_from_slice(&versions.contents[id]);

@@ -86,10 +86,11 @@ const MIN_SIZE: u64 = 50;
 
 /// The delta to send for each candidate, if one pays off.
 ///
-/// Each thread opens a reader of its own, which puts the content of an object into the buffer.
+/// Each thread opens a reader of its own, which puts the content of an object into the buffer. `open` is given the
+/// number of threads, which share the memory for reading.
 pub(crate) fn search<R>(
     candidates: &[Candidate],
-    open: impl Fn() -> R + Sync,
+    open: impl Fn(usize) -> R + Sync,
     limits: &SearchLimits,
     context: &SyncContext,
 ) -> Result<Vec<Option<Delta>>, Error>
@@ -108,7 +109,8 @@ where
         next_chunk: AtomicUsize::new(0),
         has_failed: AtomicBool::new(false),
     };
-    let found = run_workers(0..threads, |_| Worker::new(&shared, open()).work(&chunks))?;
+    let work = |_| Worker::new(&shared, open(threads)).work(&chunks);
+    let found = run_workers(0..threads, work)?;
     let mut deltas = vec![None; candidates.len()];
     for (target, delta) in found.into_iter().flatten() {
         deltas[target] = Some(delta);

@@ -288,13 +288,11 @@ impl Planner<'_> {
             ..SearchLimits::default()
         };
         // A handle can move to another thread, but threads can't share one.
-        let odb = Mutex::new(
-            self.odb
-                .with_delta_bases(plan.delta_readers / limits.threads),
-        );
+        let odb = Mutex::new(self.odb.clone());
         let trees = self.trees;
-        let open = || {
-            let odb = odb.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let open = |threads| {
+            let odb = odb.lock().unwrap_or_else(PoisonError::into_inner);
+            let odb = odb.with_delta_bases(plan.delta_readers / threads);
             let mut loose = LooseObjects::at(self.folders);
             let (fault, not_sent, not_packed) = (&fault, &not_sent, &not_packed);
             move |id: &oid, content: &mut Vec<u8>| {

@@ -68,7 +68,7 @@ impl Objects {
 
     fn search(&self, limits: &SearchLimits) -> Result<Vec<Option<Delta>>, Error> {
         let context = SyncContext::new(&SyncOptions::default());
-        let open = || |id: &oid, buffer: &mut Vec<u8>| self.read(id, buffer);
+        let open = |_| |id: &oid, buffer: &mut Vec<u8>| self.read(id, buffer);
         search(&self.candidates, open, limits, &context)
     }
 
@@ -360,7 +360,7 @@ fn a_cancelled_search_stops() {
             cancel: Some(Arc::clone(&cancel)),
             ..SyncOptions::default()
         };
-        let open = || {
+        let open = |_| {
             |id: &oid, buffer: &mut Vec<u8>| {
                 cancel.store(true, Ordering::Relaxed);
                 objects.read(id, buffer)
