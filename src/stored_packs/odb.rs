@@ -67,6 +67,8 @@ impl Odb {
     /// A reader of the same objects that has so many bytes for delta bases, as has each clone of it.
     pub(crate) fn with_delta_bases(&self, memory: usize) -> Self {
         let mut odb = self.clone();
+        // gix panics for a cache of no size.
+        let memory = memory.max(1);
         odb.set_pack_cache(move || Box::new(lru::MemoryCappedHashmap::new(memory)));
         odb
     }

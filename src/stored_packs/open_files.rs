@@ -62,8 +62,9 @@ impl OpenFiles {
             return Ok(());
         };
         // A file that can't be read as it should stays closed: its position is unknown.
-        file.reader
-            .seek_relative(start as i64 - file.offset as i64)?;
+        // An index may claim any offset; one that is out of reach can't be sought.
+        let distance = start.wrapping_sub(file.offset).cast_signed();
+        file.reader.seek_relative(distance)?;
         let before = to.len();
         to.resize(before + size, 0);
         let read = file.reader.read_exact(&mut to[before..]);
