@@ -40,12 +40,12 @@ pub(crate) struct MemoryPlan {
     pub(crate) most_inflated: usize,
     pub(crate) contents: usize,
     pub(crate) outside: usize,
-    /// For trees, commits and tags of a store with objects that a remote has sent, now or in an earlier run.
+    /// The memory for trees, commits and tags of a store with objects that a remote has sent, now or in an earlier run.
     pub(crate) received_store: ReadMemory,
-    /// For the bases of a thin pack, which may be blobs.
+    /// The memory for the bases of a thin pack, which may be blobs.
     pub(crate) thin_bases: ReadMemory,
     pub(crate) connectivity: ConnectivityMemory,
-    /// For a store whose objects come from trusted users.
+    /// The memory for a store whose objects come from trusted users.
     pub(crate) own_store: ReadMemory,
     pub(crate) tree_walks: usize,
     pub(crate) recent_trees: usize,
@@ -121,7 +121,7 @@ impl ConnectivityMemory {
     }
 }
 
-/// So many 32nds of the memory, rounded down.
+/// `parts` 32nds of the memory, rounded down.
 fn share(memory: u64, parts: u64) -> usize {
     bytes(memory / 32 * parts + memory % 32 * parts / 32)
 }

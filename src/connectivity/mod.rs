@@ -69,7 +69,7 @@ pub(crate) struct Objects<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Arrived<'a> {
     pub index: &'a index::File,
-    /// In the order of the index.
+    /// The kind of each object, in the order of the index.
     pub kinds: &'a [Kind],
 }
 

@@ -26,8 +26,8 @@ pub(crate) struct Outside {
     pub(crate) needed: Vec<(Kind, ObjectId)>,
     /// Trees that a tree of the pack replaces by another one: the changed subtrees of older commits.
     pub(crate) replaced: HashSet<ObjectId>,
-    /// The depth below a root tree of each object that trees of the pack reference; root trees are left out. `None` if
-    /// the pack's trees may be nested deeper than git reads.
+    /// A bound of the depth below a root tree of each tree in `needed`: it is no deeper. `None` if the pack's trees may
+    /// be nested deeper than git reads.
     pub(crate) depths: Option<HashMap<ObjectId, u16>>,
 }
 

@@ -62,7 +62,7 @@ impl<'a> StoreCommits<'a> {
         found.ok_or(Hole::Unreadable)
     }
 
-    /// The same without the tree.
+    /// The commit with this id, without its tree.
     pub(crate) fn commit(&mut self, id: &oid, parents: &mut Vec<ObjectId>) -> Result<Commit, Hole> {
         self.commit_and_tree(id, parents).map(|(commit, _)| commit)
     }

@@ -10,7 +10,7 @@ use crate::pack::delta_tree::{Deltas, NO_BASE};
 
 /// Entries to resolve, with the bases on the way to them.
 pub(super) struct DeltaBatch {
-    /// Sorted.
+    /// The numbers of the entries, in ascending order.
     entries: Vec<u32>,
     /// The deltas of each entry, as positions in `entries`.
     deltas: Deltas,

@@ -229,10 +229,10 @@ fn index_and_find_outside(
     // outside the pack.
     let find = || references.outside(&next, |id| by_id.kind_of(id, announced));
     thread::scope(|scope| {
-        let earlier_packs = (announced >= MANY).then(|| scope.spawn(find));
+        let helper = (announced >= MANY).then(|| scope.spawn(find));
         by_id.write_index(index, checksum)?;
         let found = find();
-        Ok(match earlier_packs.map(thread::ScopedJoinHandle::join) {
+        Ok(match helper.map(thread::ScopedJoinHandle::join) {
             Some(Ok(more)) => found.zip(more).map(|(found, more)| [found, more].concat()),
             Some(Err(panic)) => resume_unwind(panic),
             None => found,

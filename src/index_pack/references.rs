@@ -34,13 +34,13 @@ use crate::{
     pack::fan_out::prefix,
 };
 
-/// The depth of each object below the root trees of a pack.
+/// A bound of the depth of each tree outside of a pack, below the root trees of the pack.
 pub(super) type Depths = HashMap<ObjectId, u16>;
 
 /// The objects that a pack's objects reference, shared by the threads that inspect them.
 pub(super) struct References {
     needed: [Mutex<Needed>; SHARDS],
-    /// See [`Outside`]. Empty for a pack that must not reference objects outside of it.
+    /// The trees that others replace ([`Outside::replaced`]). Empty for a pack that must not reference objects outside of it.
     replaced: Mutex<HashSet<ObjectId>>,
     /// The number of both.
     count: AtomicUsize,

@@ -25,7 +25,7 @@ pub(super) struct Table {
     sizes: Vec<AtomicU32>,
     /// The base of each entry: an earlier entry, [`WHOLE`] or [`NAMED`].
     bases: Vec<AtomicU32>,
-    /// The kind of each entry plus one; 0 while the entry is not resolved.
+    /// The kind of each entry plus one, with [`SOUND`]; 0 while the entry is not resolved.
     kinds: Vec<AtomicU8>,
     ids: Vec<AtomicU32>,
 }
@@ -40,10 +40,10 @@ pub(super) enum Base {
     Named,
 }
 
-/// These numbers are no entries: at 40 bytes each, no table has so many.
 /// Marks, beside its kind, an object in which the inspection found nothing wrong.
 const SOUND: u8 = 1 << 7;
 
+// These numbers are no entries: at 40 bytes each, no table has so many.
 const WHOLE: u32 = NO_BASE;
 const NAMED: u32 = NO_BASE - 1;
 
@@ -185,7 +185,7 @@ impl Table {
         id
     }
 
-    /// See [`prefix()`](crate::pack::fan_out::prefix).
+    /// The first 64 bits of the entry's id ([`prefix()`](crate::pack::fan_out::prefix)).
     pub(super) fn id_prefix(&self, entry: u32) -> u64 {
         let [high, low] = [0, 1].map(|word| self.id_words(entry)[word].load(Relaxed));
         u64::from(high) << u32::BITS | u64::from(low)

@@ -50,7 +50,7 @@ impl TreePairs {
         }
     }
 
-    /// Does so if they are many.
+    /// Takes the pairs over if they are many.
     pub(super) fn take_if_many(&self, pairs: &mut Vec<Pair>) {
         if pairs.len() >= MANY {
             self.take(pairs);

@@ -123,7 +123,7 @@ impl<'a> DeltaTraversal<'a> {
         self.walk_down(root, whole, work)
     }
 
-    /// The same as [`traverse`](Self::traverse), for a root whose content is given.
+    /// Walks the deltas of a root as [`traverse`](Self::traverse) does; the content of the root is given.
     pub(crate) fn traverse_from<W: ObjectVisitor>(
         &mut self,
         root: u32,
