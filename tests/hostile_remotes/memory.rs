@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::process::Command;
 
 const REFS: usize = 1_000_000;
-/// Of the listing that is one over its limit.
+/// The number of refs in the listing that is over the limit.
 const FEW: usize = 1_000;
 const MOST: u64 = 128 * 1024 * 1024;
 
@@ -121,7 +121,7 @@ fn measure(
     in_a_child(test, &server.url());
 }
 
-/// Nobody listens to what this one logs: a dump of all that it receives.
+/// A remote whose log, a dump of all that it receives, is not searched for secrets.
 fn quiet(url: &str) -> SmartHttp {
     let remote = SmartHttp::new(url).expect("a URL");
     remote.with_network_policy(NetworkPolicy::any())

@@ -1,7 +1,7 @@
 //! Every row of the outcome table, between real repositories. In each run a second branch goes through,
 //! whatever becomes of the one in question.
 //!
-//! Rows that hold of every pair of ends are in `matrix`. What only a push meets is in `push`: a remote with
+//! Rows that hold of every pair of ends are in `matrix`. Outcomes of a push alone are in `push`: a remote with
 //! settings of its own, and the objects of a source on this machine. The others are about pulls: the files of
 //! a destination on this machine, and what arrives there.
 #![cfg(feature = "http")]

@@ -50,7 +50,7 @@ pub struct Commit {
     ///
     /// `None` for a commit that isn't in one. Like the file itself, generations must be closed
     /// under ancestry: a commit that has one has them in all its history, and no hole there.
-    /// See `gitformat-commit-graph(5)`.
+    /// The format of generations is in gitformat-commit-graph(5).
     pub generation: Option<u32>,
     /// The committer date in seconds since the epoch. A hint that no answer depends on.
     pub date: i64,

@@ -16,6 +16,6 @@ pub(super) enum Company {
     Alone,
     /// Others, and each has an answer of its own.
     Each,
-    /// So many others, and all of them were declined.
+    /// The ref was declined together with `others`, all of them declined.
     Declined { others: usize },
 }

@@ -1,4 +1,4 @@
-//! What only a push meets.
+//! Outcomes of a push alone: settings of the remote, and objects of a source on this machine.
 
 mod branches;
 mod checked_out;

@@ -84,7 +84,7 @@ fn a_name_that_fits_into_no_command_keeps_the_others_from_nothing() {
     assert_eq!(pushed.names(), [BYSTANDER]);
 }
 
-/// What it does not list can only be found out by asking.
+/// A hidden ref is in no listing, so only the answer to the push tells of it.
 #[test]
 fn a_ref_that_the_remote_hides_is_in_the_way_all_the_same() {
     let pair = Pair::in_step();
