@@ -1,0 +1,6 @@
+//! Upstream syncs as a service around refsync: an upstream per repository, syncs as records that workers carry
+//! through, webhooks, and REST. The program is `refsyncd`.
+//!
+//! `records` has the data and the rules, and needs none of the rest.
+
+pub mod records;

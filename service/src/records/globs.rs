@@ -1,0 +1,46 @@
+//! [`Globs`], the globs of a run as its record has them.
+
+use refsync::RefGlobs;
+use serde::{Deserialize, Serialize};
+
+/// The globs of a run. An empty glob matches nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Globs {
+    /// The glob of the branches.
+    pub branches: String,
+    /// The glob of the tags.
+    pub tags: String,
+}
+
+impl Default for Globs {
+    /// All branches and tags.
+    fn default() -> Self {
+        Globs {
+            branches: "*".into(),
+            tags: "*".into(),
+        }
+    }
+}
+
+impl Globs {
+    /// The globs of a request that has at least one of them; one that is left out matches nothing.
+    ///
+    /// # Errors
+    /// Both are left out, or one is no glob.
+    pub fn of_request(branches: Option<String>, tags: Option<String>) -> Result<Self, String> {
+        if branches.is_none() && tags.is_none() {
+            return Err("ref_globs has at least one of branches and tags".into());
+        }
+        let globs = Globs {
+            branches: branches.unwrap_or_default(),
+            tags: tags.unwrap_or_default(),
+        };
+        globs.compiled().map_err(|err| err.to_string())?;
+        Ok(globs)
+    }
+
+    /// The globs as the engine takes them.
+    pub fn compiled(&self) -> Result<RefGlobs, refsync::Error> {
+        RefGlobs::new(Some(&self.branches), Some(&self.tags))
+    }
+}

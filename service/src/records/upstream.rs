@@ -1,0 +1,168 @@
+//! The upstream of a repository, its credential and the change of both.
+
+use serde::{Deserialize, Serialize};
+
+use super::Change;
+
+/// The kind of a credential, the only thing of it that is ever shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthKind {
+    /// A single token, with or without a user name.
+    Token,
+    /// A user name and a password.
+    UsernamePassword,
+}
+
+impl AuthKind {
+    /// The name in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AuthKind::Token => "token",
+            AuthKind::UsernamePassword => "username_password",
+        }
+    }
+}
+
+/// A credential for an upstream. Its `Debug` has the kind alone.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Auth {
+    /// A single token.
+    Token {
+        /// The token.
+        token: String,
+        /// The user name beside it. Most servers take any; Bitbucket wants the token owner's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token_username: Option<String>,
+    },
+    /// A user name and a password.
+    UsernamePassword {
+        /// The user name.
+        username: String,
+        /// The password.
+        password: String,
+    },
+}
+
+impl Auth {
+    /// The kind of the credential.
+    pub fn kind(&self) -> AuthKind {
+        match self {
+            Auth::Token { .. } => AuthKind::Token,
+            Auth::UsernamePassword { .. } => AuthKind::UsernamePassword,
+        }
+    }
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Auth({})", self.kind().as_str())
+    }
+}
+
+/// The upstream of a repository as it can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// The address, without a credential.
+    pub url: String,
+    /// The scheme, host and port of the address.
+    pub origin: String,
+    /// The kind of the stored credential; `None` for a public upstream.
+    pub auth_kind: Option<AuthKind>,
+}
+
+/// A wanted upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamChange {
+    /// The address.
+    pub url: String,
+    /// The scheme, host and port of the address.
+    pub origin: String,
+    /// The change of the credential.
+    pub auth: Change<Auth>,
+}
+
+/// The address leads to another origin, and the stored credential was neither replaced nor cleared: it would be
+/// sent to a host that it was not given for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OriginChanged;
+
+impl UpstreamChange {
+    /// Whether the change may be made to the stored upstream.
+    ///
+    /// # Errors
+    /// [`OriginChanged`] where the credential would follow the address to another origin.
+    pub fn check(&self, stored: Option<&Upstream>) -> Result<(), OriginChanged> {
+        let Some(stored) = stored else { return Ok(()) };
+        let keeps_credential = stored.auth_kind.is_some() && self.auth == Change::Keep;
+        if keeps_credential && stored.origin != self.origin {
+            return Err(OriginChanged);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_stays_at_its_origin() {
+        let stored = |auth_kind| Upstream {
+            url: "https://a.example/r".into(),
+            origin: "https://a.example:443".into(),
+            auth_kind,
+        };
+        let change = |origin: &str, auth| UpstreamChange {
+            url: format!("{origin}/x"),
+            origin: origin.into(),
+            auth,
+        };
+        let other = "https://b.example:443";
+        let new = Change::Set(Auth::Token {
+            token: "t".into(),
+            token_username: None,
+        });
+        let had = stored(Some(AuthKind::Token));
+        for (stored, change, answer) in [
+            (Some(&had), change(other, Change::Keep), Err(OriginChanged)),
+            (
+                Some(&had),
+                change("http://a.example:80", Change::Keep),
+                Err(OriginChanged),
+            ),
+            (
+                Some(&had),
+                change("https://a.example:443", Change::Keep),
+                Ok(()),
+            ),
+            (Some(&had), change(other, Change::Clear), Ok(())),
+            (Some(&had), change(other, new), Ok(())),
+            (Some(&stored(None)), change(other, Change::Keep), Ok(())),
+            (None, change(other, Change::Keep), Ok(())),
+        ] {
+            assert_eq!(change.check(stored), answer, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn a_credential_is_never_printed() {
+        let auth = Auth::UsernamePassword {
+            username: "user".into(),
+            password: "secret".into(),
+        };
+        assert_eq!(format!("{auth:?}"), "Auth(username_password)");
+    }
+
+    #[test]
+    fn unknown_keys_of_a_credential_are_refused() {
+        for body in [
+            r#"{"kind":"token","token":"t","x":1}"#,
+            r#"{"kind":"other"}"#,
+            r#"{"kind":"token"}"#,
+        ] {
+            assert!(serde_json::from_str::<Auth>(body).is_err(), "{body}");
+        }
+    }
+}
