@@ -3,4 +3,8 @@
 //!
 //! `records` has the data and the rules, and needs none of the rest.
 
+#[cfg(feature = "server")]
+pub mod hooks;
 pub mod records;
+#[cfg(feature = "server")]
+pub mod secrets;

@@ -1,0 +1,4 @@
+//! Deliveries to webhook targets, over real sockets.
+
+mod attempts;
+mod listener;
