@@ -2,6 +2,7 @@
 //! without async and without a clock. A service with its own database can take these alone
 //! (`default-features = false`).
 
+mod branch;
 mod capped_stats;
 mod change;
 mod delivery;
@@ -18,6 +19,7 @@ mod time;
 mod transition;
 mod upstream;
 
+pub use branch::is_branch_name;
 pub use capped_stats::{CappedStats, Counts};
 pub use change::Change;
 pub use delivery::{Delivery, DeliveryState, next_delivery};

@@ -21,6 +21,8 @@ pub struct Target {
     pub enabled: bool,
     /// The time of its making.
     pub created_at: Time,
+    /// The time of its last change.
+    pub updated_at: Time,
 }
 
 impl Target {
@@ -62,6 +64,7 @@ mod tests {
             repo_ids,
             enabled: true,
             created_at: Time(0),
+            updated_at: Time(0),
         };
         let (one, two) = (RepoId::from_bits(1), RepoId::from_bits(2));
         for (events, kind, name) in [

@@ -79,6 +79,8 @@ pub struct UpstreamChange {
     pub url: String,
     /// The scheme, host and port of the address.
     pub origin: String,
+    /// The host of the address, in lower case.
+    pub host: String,
     /// The change of the credential.
     pub auth: Change<Auth>,
 }
@@ -117,6 +119,7 @@ mod tests {
         let change = |origin: &str, auth| UpstreamChange {
             url: format!("{origin}/x"),
             origin: origin.into(),
+            host: String::new(),
             auth,
         };
         let other = "https://b.example:443";
