@@ -4,7 +4,16 @@
 //! `records` has the data and the rules, and needs none of the rest.
 
 #[cfg(feature = "server")]
+pub mod config;
+#[cfg(feature = "server")]
 pub mod hooks;
+#[cfg(feature = "server")]
+pub mod metrics;
 pub mod records;
 #[cfg(feature = "server")]
 pub mod secrets;
+#[cfg(feature = "server")]
+mod service;
+
+#[cfg(feature = "server")]
+pub use service::Service;

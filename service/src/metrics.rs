@@ -1,0 +1,243 @@
+//! [`Metrics`], the numbers of a process for `/metrics`. No label names a repository or an organization.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+use crate::records::Direction;
+
+/// The numbers of a process. Clones count together.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    queued: Gauge,
+    running: Gauge,
+    runs: Family<Run, Counter>,
+    run_seconds: Family<RunTime, Histogram, fn() -> Histogram>,
+    retries: Family<Code, Counter>,
+    leases_lost: Counter,
+    deliveries: Family<Outcome, Counter>,
+    git_requests: Family<GitRequest, Counter>,
+    git_processes: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Run {
+    direction: &'static str,
+    status: &'static str,
+    /// `none` for a completed run.
+    error_code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunTime {
+    direction: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    error_code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GitRequest {
+    service: &'static str,
+    status: u16,
+}
+
+/// Five milliseconds to some three hours.
+fn run_buckets() -> Histogram {
+    Histogram::new(exponential_buckets(0.005, 4.0, 11))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("refsyncd");
+        let mut metrics = Metrics {
+            registry: Arc::default(),
+            queued: Gauge::default(),
+            running: Gauge::default(),
+            runs: Family::default(),
+            run_seconds: Family::new_with_constructor(run_buckets as fn() -> Histogram),
+            retries: Family::default(),
+            leases_lost: Counter::default(),
+            deliveries: Family::default(),
+            git_requests: Family::default(),
+            git_processes: Gauge::default(),
+        };
+        registry.register(
+            "queue_length",
+            "Runs that wait for an attempt",
+            metrics.queued.clone(),
+        );
+        registry.register(
+            "runs_running",
+            "Runs of this process under way",
+            metrics.running.clone(),
+        );
+        registry.register("runs", "Runs that have ended", metrics.runs.clone());
+        registry.register(
+            "run_seconds",
+            "Time of the last attempt of a run",
+            metrics.run_seconds.clone(),
+        );
+        registry.register(
+            "run_retries",
+            "Attempts after which another one follows",
+            metrics.retries.clone(),
+        );
+        registry.register(
+            "leases_lost",
+            "Attempts that had lost their lease at their end",
+            metrics.leases_lost.clone(),
+        );
+        registry.register(
+            "deliveries",
+            "Attempts to deliver an event",
+            metrics.deliveries.clone(),
+        );
+        registry.register(
+            "git_requests",
+            "Requests of git clients",
+            metrics.git_requests.clone(),
+        );
+        registry.register(
+            "git_processes",
+            "Git processes under way",
+            metrics.git_processes.clone(),
+        );
+        metrics.registry = Arc::new(registry);
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Sets the number of runs that wait for an attempt.
+    pub fn queue_length(&self, runs: u64) {
+        self.queued.set(i64::try_from(runs).unwrap_or(i64::MAX));
+    }
+
+    /// Counts an attempt as under way until the guard is dropped.
+    pub fn attempt(&self) -> InProgress {
+        InProgress::new(&self.running)
+    }
+
+    /// Counts a run that has ended, with the code of its failure.
+    pub fn run_ended(&self, direction: Direction, error_code: Option<&str>, time: Duration) {
+        let direction = direction.as_str();
+        let run = Run {
+            direction,
+            status: if error_code.is_some() {
+                "failed"
+            } else {
+                "completed"
+            },
+            error_code: error_code.unwrap_or("none").to_owned(),
+        };
+        self.runs.get_or_create(&run).inc();
+        self.run_seconds
+            .get_or_create(&RunTime { direction })
+            .observe(time.as_secs_f64());
+    }
+
+    /// Counts an attempt after which another one follows.
+    pub fn run_retried(&self, error_code: &str) {
+        let code = Code {
+            error_code: error_code.to_owned(),
+        };
+        self.retries.get_or_create(&code).inc();
+    }
+
+    /// Counts an attempt that had lost its lease when it ended.
+    pub fn lease_lost(&self) {
+        self.leases_lost.inc();
+    }
+
+    /// Counts an attempt to deliver an event.
+    pub fn delivery(&self, was_accepted: bool) {
+        let outcome = if was_accepted { "delivered" } else { "failed" };
+        self.deliveries.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Counts a request of a git client.
+    pub fn git_request(&self, service: &'static str, status: u16) {
+        self.git_requests
+            .get_or_create(&GitRequest { service, status })
+            .inc();
+    }
+
+    /// Counts a git process as under way until the guard is dropped.
+    pub fn git_process(&self) -> InProgress {
+        InProgress::new(&self.git_processes)
+    }
+
+    /// The numbers in the text format of OpenMetrics.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        encode(&mut text, &self.registry).ok();
+        text
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// One more in a gauge for as long as it lives.
+#[derive(Debug)]
+pub struct InProgress(Gauge);
+
+impl InProgress {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        InProgress(gauge.clone())
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_count_together() {
+        let metrics = Metrics::default();
+        let other = metrics.clone();
+        other.run_ended(Direction::Pull, Some("network"), Duration::from_millis(3));
+        other.git_request("git-upload-pack", 200);
+        let attempt = other.attempt();
+        let text = metrics.text();
+        for line in [
+            r#"refsyncd_runs_total{direction="pull",status="failed",error_code="network"} 1"#,
+            r#"refsyncd_git_requests_total{service="git-upload-pack",status="200"} 1"#,
+            r#"refsyncd_run_seconds_bucket{le="0.005",direction="pull"} 1"#,
+            "refsyncd_runs_running 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+        drop(attempt);
+        assert!(metrics.text().contains("refsyncd_runs_running 0"));
+    }
+}
