@@ -1,0 +1,12 @@
+//! The work on the runs: workers claim them, let the engine sync, and write their ends. Beside them run the reaper of
+//! lost leases, retention, and the upkeep of repositories with many packs.
+
+mod decisions;
+mod engine;
+mod folders;
+mod journal;
+mod task;
+
+pub use engine::Refsync;
+pub use folders::{PushInProgress, RepoFolders, RepoLock};
+pub use task::{Engine, Report, Task};
