@@ -14,6 +14,8 @@ pub mod records;
 pub mod secrets;
 #[cfg(feature = "server")]
 mod service;
+#[cfg(feature = "server")]
+pub mod work;
 
 #[cfg(feature = "server")]
 pub use service::Service;

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::{config::Config, metrics::Metrics, secrets::Sealer};
+use crate::{config::Config, metrics::Metrics, secrets::Sealer, work::RepoFolders};
 
 /// The parts of a process that requests, workers and deliveries share.
 #[derive(Debug, Clone)]
 pub struct Service {
     /// The master keys.
     pub sealer: Arc<Sealer>,
+    /// The folders of the repositories.
+    pub repos: RepoFolders,
     /// The configuration.
     pub config: Arc<Config>,
     /// The numbers for `/metrics`.
