@@ -19,7 +19,7 @@ use gix::{
 
 use super::{
     NoPack,
-    planned_objects::{BaseRef, Encoding, PlannedObject, break_cycles, heights, order},
+    planned_objects::{BaseRef, Encoding, PlannedObjects, break_cycles, heights, order},
     selection::{SelectedObject, Selection},
     tree_cache::TreeCache,
 };
@@ -43,7 +43,7 @@ pub(super) fn plan_entries(
     selection: Selection,
     thin: bool,
     context: &SyncContext,
-) -> Result<Vec<PlannedObject>, NoPack> {
+) -> Result<PlannedObjects, NoPack> {
     let Selection {
         objects,
         bases,
@@ -56,8 +56,9 @@ pub(super) fn plan_entries(
         folders,
         trees: &trees,
     };
-    let mut planned = planner.stored_encodings(objects, &bases, context)?;
-    break_cycles(&mut planned);
+    let encodings = planner.stored_encodings(&objects, &bases, context)?;
+    let mut planned = PlannedObjects { objects, encodings };
+    break_cycles(&mut planned.encodings);
     planner.find_deltas(&mut planned, &bases, context)?;
     planner.check_readable(&mut planned, context)?;
     Ok(order(planned))
@@ -118,11 +119,11 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn stored_encodings(
         &self,
-        objects: Vec<SelectedObject>,
+        objects: &[SelectedObject],
         bases: &[SelectedObject],
         context: &SyncContext,
-    ) -> Result<Vec<PlannedObject>, NoPack> {
-        let scanned = ScannedObjects::new(self.packs, &objects);
+    ) -> Result<Vec<Encoding>, NoPack> {
+        let scanned = ScannedObjects::new(self.packs, objects);
         let numbers = OnceCell::new();
         let numbers = || -> &HashMap<ObjectId, u32> {
             numbers.get_or_init(|| objects.iter().map(|object| object.id).zip(0..).collect())
@@ -135,7 +136,7 @@ impl Planner<'_> {
         let total = Some(objects.len() as u64);
         let mut loose = LooseObjects::at(self.folders);
         let mut encodings = Vec::with_capacity(objects.len());
-        for object in &objects {
+        for object in objects {
             context.check()?;
             if encodings.len().is_multiple_of(1024) {
                 context.advance(Phase::Count, encodings.len() as u64, total);
@@ -146,9 +147,7 @@ impl Planner<'_> {
                 None => self.stored_encoding(object, &mut loose, base_of)?,
             });
         }
-        let planned = objects.into_iter().zip(encodings);
-        let planned = planned.map(|(object, encoding)| PlannedObject { object, encoding });
-        Ok(planned.collect())
+        Ok(encodings)
     }
 
     /// The best stored copy of an object. A reusable delta is preferred to a whole copy.
@@ -214,12 +213,12 @@ impl Planner<'_> {
     /// Searches a delta for every object that isn't planned as one.
     fn find_deltas(
         &self,
-        planned: &mut [PlannedObject],
+        planned: &mut PlannedObjects,
         bases: &[SelectedObject],
         context: &SyncContext,
     ) -> Result<(), NoPack> {
         // The objects of one pack were compared with each other when that was written.
-        if bases.is_empty() && is_one_pack(planned) {
+        if bases.is_empty() && is_one_pack(&planned.encodings) {
             return Ok(());
         }
         let (candidates, refs) = self.candidates(planned, bases, context)?;
@@ -227,7 +226,7 @@ impl Planner<'_> {
         for (target, delta) in refs.iter().zip(deltas) {
             if let (BaseRef::Planned(number), Some(delta)) = (target, delta) {
                 let base = refs[delta.base].clone();
-                planned[*number as usize].encoding = Encoding::Delta(delta.into(), base);
+                planned.encodings[*number as usize] = Encoding::Delta(delta.into(), base);
             }
         }
         Ok(())
@@ -236,14 +235,14 @@ impl Planner<'_> {
     /// The candidates for deltas and their bases, each with a reference to its object.
     fn candidates(
         &self,
-        planned: &[PlannedObject],
+        planned: &PlannedObjects,
         bases: &[SelectedObject],
         context: &SyncContext,
     ) -> Result<(Vec<Candidate>, Vec<BaseRef>), NoPack> {
-        let heights = heights(planned);
+        let heights = heights(&planned.encodings);
         let mut candidates = Vec::new();
         let mut refs = Vec::new();
-        for (number, PlannedObject { object, encoding }) in planned.iter().enumerate() {
+        for (number, (object, encoding)) in planned.iter().enumerate() {
             context.check()?;
             let (whole_in, size) = match encoding {
                 Encoding::Whole(size) => (None, size.or_else(|| self.size(&object.id))),
@@ -271,15 +270,15 @@ impl Planner<'_> {
     fn search(
         &self,
         candidates: &[Candidate],
-        planned: &[PlannedObject],
+        planned: &PlannedObjects,
         bases: &[SelectedObject],
         context: &SyncContext,
     ) -> Result<Vec<Option<delta_search::Delta>>, NoPack> {
         let not_sent: HashSet<ObjectId> = bases.iter().map(|base| base.id).collect();
         let not_packed = planned
             .iter()
-            .filter(|planned| planned.encoding.is_not_packed());
-        let not_packed: HashSet<ObjectId> = not_packed.map(|planned| planned.object.id).collect();
+            .filter(|(_, encoding)| encoding.is_not_packed());
+        let not_packed: HashSet<ObjectId> = not_packed.map(|(object, _)| object.id).collect();
         let fault = Mutex::new(None);
         let plan = context.memory_plan();
         let limits = SearchLimits {
@@ -328,14 +327,15 @@ impl Planner<'_> {
     /// only be broken off.
     fn check_readable(
         &self,
-        planned: &mut [PlannedObject],
+        planned: &mut PlannedObjects,
         context: &SyncContext,
     ) -> Result<(), NoPack> {
         let mut loose = LooseObjects::at(self.folders);
         let mut buffer = Vec::new();
-        let is_whole =
-            |planned: &&mut PlannedObject| matches!(planned.encoding, Encoding::Whole(_));
-        for PlannedObject { object, encoding } in planned.iter_mut().filter(is_whole) {
+        for (object, encoding) in planned.objects.iter().zip(&mut planned.encodings) {
+            if !matches!(encoding, Encoding::Whole(_)) {
+                continue;
+            }
             context.check()?;
             let id = &object.id;
             if self.trees.get(id).is_some() || loose.read(id, &mut buffer).is_some() {
@@ -379,8 +379,8 @@ fn streamed_size(
 }
 
 /// Whether all objects that are sent whole are in one and the same pack.
-fn is_one_pack(planned: &[PlannedObject]) -> bool {
-    let mut packs = planned.iter().filter_map(|planned| match planned.encoding {
+fn is_one_pack(encodings: &[Encoding]) -> bool {
+    let mut packs = encodings.iter().filter_map(|encoding| match encoding {
         Encoding::StoredWhole(location, _) => Some(Some(location.pack)),
         Encoding::Whole(_) | Encoding::LooseWhole(_) => Some(None),
         Encoding::StoredDelta(..) | Encoding::Delta(..) => None,

@@ -9,7 +9,7 @@ use gix::{ObjectId, hash::Hasher, objs::Find};
 use gix_pack::data::{self, entry::Header};
 
 use super::{
-    planned_objects::{BaseRef, Encoding, PlannedObject},
+    planned_objects::{BaseRef, Encoding, PlannedObjects},
     selection::SelectedObject,
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(crate) struct OutgoingPack<'a> {
     odb: Odb,
     loose: RefCell<LooseObjects>,
     packs: StoredPacks,
-    planned: Vec<PlannedObject>,
+    planned: PlannedObjects,
     /// The offset of each object that was begun.
     offsets: Vec<u64>,
     ofs_delta: bool,
@@ -76,7 +76,7 @@ impl<'a> OutgoingPack<'a> {
         odb: Odb,
         loose: LooseObjects,
         packs: StoredPacks,
-        planned: Vec<PlannedObject>,
+        planned: PlannedObjects,
         ofs_delta: bool,
         context: &'a SyncContext,
     ) -> Self {
@@ -90,7 +90,7 @@ impl<'a> OutgoingPack<'a> {
             odb,
             loose: RefCell::new(loose),
             packs,
-            offsets: Vec::with_capacity(planned.len()),
+            offsets: Vec::with_capacity(planned.objects.len()),
             planned,
             ofs_delta,
             hasher: gix::hash::hasher(hash),
@@ -111,7 +111,7 @@ impl<'a> OutgoingPack<'a> {
         self.read = 0;
         match self.state {
             WriterState::Header => {
-                let count = u32::try_from(self.planned.len()).map_err(io::Error::other)?;
+                let count = u32::try_from(self.planned.objects.len()).map_err(io::Error::other)?;
                 self.buffer
                     .extend(data::header::encode(data::Version::V2, count));
                 self.state = WriterState::Objects;
@@ -143,24 +143,24 @@ impl<'a> OutgoingPack<'a> {
             return self.go_on(unfinished);
         }
         let number = self.offsets.len();
-        if number == self.planned.len() {
+        if number == self.planned.objects.len() {
             self.state = WriterState::Checksum;
             return Ok(());
         }
         if number.is_multiple_of(256) {
-            let total = self.planned.len() as u64;
+            let total = self.planned.objects.len() as u64;
             self.context
                 .advance(Phase::Send, number as u64, Some(total));
         }
         let offset = self.length + self.buffer.len() as u64;
         self.offsets.push(offset);
-        let PlannedObject { object, encoding } = &self.planned[number];
+        let object = &self.planned.objects[number];
         let stored = |location| {
             self.packs
                 .open(location)
                 .ok_or_else(|| unreadable(&object.id))
         };
-        let (header, size, unfinished) = match encoding {
+        let (header, size, unfinished) = match &self.planned.encodings[number] {
             Encoding::Whole(_) => {
                 let (size, unfinished) = self.whole(&object.id)?;
                 (header_of(object.kind), size, unfinished)
@@ -253,7 +253,7 @@ impl<'a> OutgoingPack<'a> {
 
     fn id_of(&self, base: &BaseRef) -> ObjectId {
         match base {
-            BaseRef::Planned(base) => self.planned[*base as usize].object.id,
+            BaseRef::Planned(base) => self.planned.objects[*base as usize].id,
             BaseRef::AtReceiver(id) => **id,
         }
     }

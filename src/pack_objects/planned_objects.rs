@@ -5,13 +5,22 @@ use gix::ObjectId;
 use super::selection::SelectedObject;
 use crate::{pack::delta_search::Delta, stored_packs::pack_location::PackLocation};
 
-/// An object and its encoding. A pack has very many of them, so rare data is boxed.
-pub(super) struct PlannedObject {
-    pub(super) object: SelectedObject,
-    pub(super) encoding: Encoding,
+/// The objects of a pack, each with the encoding of the same number.
+///
+/// A pack can have millions of them. Two lists, because the objects are there first: joined with the encodings, they
+/// would be in memory twice.
+pub(super) struct PlannedObjects {
+    pub(super) objects: Vec<SelectedObject>,
+    pub(super) encodings: Vec<Encoding>,
 }
 
-/// The encoding of an object in the pack to send.
+impl PlannedObjects {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&SelectedObject, &Encoding)> {
+        self.objects.iter().zip(&self.encodings)
+    }
+}
+
+/// The encoding of an object in the pack to send. Rare data is boxed.
 pub(super) enum Encoding {
     /// Whole, deflated when its turn comes. The size is known unless a pack holds the object as a delta.
     Whole(Option<u64>),
@@ -51,23 +60,23 @@ impl Encoding {
 }
 
 /// Sends one object of each circle of deltas whole. Deltas of one pack form no circle, those of several can.
-pub(super) fn break_cycles(planned: &mut [PlannedObject]) {
+pub(super) fn break_cycles(encodings: &mut [Encoding]) {
     #[derive(Clone, Copy, PartialEq)]
     enum Visit {
         New,
         OnPath,
         Done,
     }
-    let mut states = vec![Visit::New; planned.len()];
+    let mut states = vec![Visit::New; encodings.len()];
     let mut path = Vec::new();
-    for start in 0..planned.len() {
+    for start in 0..encodings.len() {
         let mut next = Some(start);
         while let Some(at) = next.filter(|at| states[*at] == Visit::New) {
             states[at] = Visit::OnPath;
             path.push(at);
-            next = planned[at].encoding.base();
+            next = encodings[at].base();
             if next.is_some_and(|next| states[next] == Visit::OnPath) {
-                planned[at].encoding = Encoding::Whole(None);
+                encodings[at] = Encoding::Whole(None);
             }
         }
         for at in path.drain(..) {
@@ -77,16 +86,16 @@ pub(super) fn break_cycles(planned: &mut [PlannedObject]) {
 }
 
 /// The height of the chains of deltas on top of each object.
-pub(super) fn heights(planned: &[PlannedObject]) -> Vec<u32> {
-    let mut children = vec![0_u32; planned.len()];
-    for base in planned.iter().filter_map(|object| object.encoding.base()) {
+pub(super) fn heights(encodings: &[Encoding]) -> Vec<u32> {
+    let mut children = vec![0_u32; encodings.len()];
+    for base in encodings.iter().filter_map(Encoding::base) {
         children[base] += 1;
     }
-    let mut heights = vec![0; planned.len()];
-    let leaves = (0..planned.len()).filter(|at| children[*at] == 0);
+    let mut heights = vec![0; encodings.len()];
+    let leaves = (0..encodings.len()).filter(|at| children[*at] == 0);
     let mut done: Vec<usize> = leaves.collect();
     while let Some(at) = done.pop() {
-        if let Some(base) = planned[at].encoding.base() {
+        if let Some(base) = encodings[at].base() {
             heights[base] = heights[base].max(heights[at] + 1);
             children[base] -= 1;
             if children[base] == 0 {
@@ -99,41 +108,55 @@ pub(super) fn heights(planned: &[PlannedObject]) -> Vec<u32> {
 
 /// The order of the pack: each base before its deltas, apart from that first the objects that no pack has, then
 /// the objects of each pack by offset, so that the pack is read from start to end.
-pub(super) fn order(mut planned: Vec<PlannedObject>) -> Vec<PlannedObject> {
-    let mut sorted: Vec<usize> = (0..planned.len()).collect();
-    sorted.sort_by_cached_key(|at| match planned[*at].encoding {
+pub(super) fn order(mut planned: PlannedObjects) -> PlannedObjects {
+    let PlannedObjects { objects, encodings } = &mut planned;
+    let mut sorted: Vec<u32> = (0..encodings.len() as u32).collect();
+    sorted.sort_by_cached_key(|at| match encodings[*at as usize] {
         Encoding::StoredWhole(location, _) | Encoding::StoredDelta(location, _) => {
             Some((location.pack, location.offset))
         }
         Encoding::Whole(_) | Encoding::LooseWhole(_) | Encoding::Delta(..) => None,
     });
-    let mut positions = vec![u32::MAX; planned.len()];
+    let mut positions = vec![u32::MAX; encodings.len()];
     let mut written = 0;
     let mut chain = Vec::new();
     for start in sorted {
-        let mut next = Some(start);
+        let mut next = Some(start as usize);
         while let Some(at) = next.filter(|at| positions[*at] == u32::MAX) {
             chain.push(at);
-            next = planned[at].encoding.base();
+            next = encodings[at].base();
         }
         for at in chain.drain(..).rev() {
             positions[at] = written;
             written += 1;
         }
     }
-    for object in &mut planned {
+    for encoding in encodings.iter_mut() {
         if let Encoding::StoredDelta(_, BaseRef::Planned(base))
-        | Encoding::Delta(_, BaseRef::Planned(base)) = &mut object.encoding
+        | Encoding::Delta(_, BaseRef::Planned(base)) = encoding
         {
             *base = positions[*base as usize];
         }
     }
-    for at in 0..planned.len() {
+    for at in 0..positions.len() {
         while positions[at] as usize != at {
             let to = positions[at] as usize;
-            planned.swap(at, to);
+            objects.swap(at, to);
+            encodings.swap(at, to);
             positions.swap(at, to);
         }
     }
     planned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A history of a million commits is planned in less memory than `git pack-objects` takes.
+    #[test]
+    fn an_object_takes_few_bytes() {
+        assert!(size_of::<SelectedObject>() <= 48);
+        assert!(size_of::<Encoding>() <= 32);
+    }
 }
