@@ -1,11 +1,12 @@
 //! The commits that a walk has met, by number: a history can have millions of them.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    hash::{BuildHasher as _, RandomState},
     ops::Range,
 };
 
 use gix::ObjectId;
+use hashbrown::{HashTable, hash_table::Entry};
 
 use crate::history::ancestry::Hole;
 
@@ -23,8 +24,10 @@ pub(super) enum Side {
 /// The commits that a walk has met.
 #[derive(Default)]
 pub(super) struct CommitTable {
-    /// Empty once the walk is over.
-    numbers: HashMap<ObjectId, CommitNumber>,
+    /// By the hash of the id. Empty once the walk is over.
+    numbers: HashTable<CommitNumber>,
+    /// Keyed: a remote may list a million ids that begin alike.
+    hasher: RandomState,
     commits: Vec<MetCommit>,
     /// The trees of the commits, of which neighbours often have the same.
     trees: Vec<ObjectId>,
@@ -61,7 +64,13 @@ impl CommitTable {
     /// Paints a commit. A commit of the receiver's stays that.
     pub(super) fn repaint(&mut self, id: &ObjectId, side: Side) -> Painted {
         let next = self.commits.len() as CommitNumber;
-        let number = match self.numbers.entry(*id) {
+        let id_of = |number: &CommitNumber| &self.commits[*number as usize].id;
+        let hash = |id: &ObjectId| self.hasher.hash_one(id);
+        let is_it = |number: &CommitNumber| id_of(number) == id;
+        let found = self
+            .numbers
+            .entry(hash(id), is_it, |number| hash(id_of(number)));
+        let number = match found {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
                 new.insert(next);
@@ -123,10 +132,10 @@ impl CommitTable {
             .min_by_key(|(id, _)| *id)
     }
 
-    /// Drops the map from ids to numbers, which takes most of the memory.
+    /// Drops the numbers by id, which only the walk needs.
     pub(super) fn into_numbered(self) -> Self {
         CommitTable {
-            numbers: HashMap::new(),
+            numbers: HashTable::new(),
             ..self
         }
     }

@@ -54,6 +54,7 @@ pub(super) fn select(
     if boundary.is_empty()
         && let Some(found) = read_everything(odb, packs, frontier, context)?
     {
+        objects.reserve_exact(found.len());
         objects.extend(found);
         return Ok(Selection {
             objects,

@@ -101,10 +101,10 @@ impl StoredPack {
             self.index.object_hash(),
             context,
         )?;
-        Ok(ScannedPack {
-            entries,
-            offsets: indexed.into_iter().map(|entry| entry.offset).collect(),
-        })
+        let mut offsets: Vec<_> = indexed.into_iter().map(|entry| entry.offset).collect();
+        // They were collected in place, where entries of twice the size were.
+        offsets.shrink_to_fit();
+        Ok(ScannedPack { entries, offsets })
     }
 
     /// The encoding of an entry if the pack was scanned; `Some(None)` for a damaged entry.
