@@ -116,7 +116,13 @@ impl LocalObjects {
         Ok(())
     }
 
-    /// The same after an object seems to be missing. The commit-graph may be wrong, so commits are read from then on.
+    /// Opens the same objects anew, which ends the mapping of the packs that were read.
+    pub(super) fn reopen(&mut self) -> Result<(), Error> {
+        let folder = self.folder.clone();
+        self.read_from(&folder)
+    }
+
+    /// Opens the objects of `folder` anew after an object seems to be missing. The commit-graph may be wrong, so commits are read from then on.
     pub(super) fn read_anew_from(&mut self, folder: &Path) -> Result<(), Error> {
         self.graph = None;
         self.read_from(folder)

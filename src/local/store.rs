@@ -115,8 +115,9 @@ impl LocalStore {
         context: &'a SyncContext,
     ) -> OutgoingPack<'a> {
         let repo = self.repo.to_thread_local();
-        let objects = LocalObjects::open(&repo, context.memory_plan().own_store).expect("a store");
-        let pack = prepare(&repo, &objects, request, context);
+        let mut objects =
+            LocalObjects::open(&repo, context.memory_plan().own_store).expect("a store");
+        let pack = prepare(&repo, &mut objects, request, context);
         pack.unwrap_or_else(|_| panic!("{} is not sound", self.path.display()))
     }
 
@@ -181,11 +182,11 @@ impl RefSource for LocalStore {
         .entered();
         let repo = self.repo.to_thread_local();
         let mut objects = LocalObjects::open(&repo, context.memory_plan().own_store)?;
-        let mut pack = prepare(&repo, &objects, request, context);
+        let mut pack = prepare(&repo, &mut objects, request, context);
         // Objects that seem damaged may have been repacked in the meantime.
         if let Err(NoPack::Fault(_)) = pack {
             objects.refresh()?;
-            pack = prepare(&repo, &objects, request, context);
+            pack = prepare(&repo, &mut objects, request, context);
         }
         match pack {
             Ok(mut pack) => {
@@ -219,7 +220,7 @@ impl RefSource for LocalStore {
 
 fn prepare<'a>(
     repo: &gix::Repository,
-    objects: &LocalObjects,
+    objects: &mut LocalObjects,
     request: &PackRequest,
     context: &'a SyncContext,
 ) -> Result<OutgoingPack<'a>, NoPack> {
@@ -230,7 +231,10 @@ fn prepare<'a>(
         folders,
         peeled: peeled_tags(repo),
     };
-    pack_objects::prepare(source, request, context)
+    let history = pack_objects::walk_history(source, request, context)?;
+    // The walk leaves packs mapped as far as they were read, which is all of them for a long history.
+    objects.reopen()?;
+    pack_objects::prepare(history, &objects.odb, request, context)
 }
 
 /// The peeled targets of annotated tags, by `packed-refs`.

@@ -20,7 +20,7 @@ use super::{
     selection::{SelectedObject, Selection},
 };
 use crate::{
-    Error, PackRequest, Phase, SyncContext,
+    Error, ErrorKind, PackRequest, Phase, SyncContext,
     history::store_commits::StoreCommits,
     pack::bitmap::{Bitmaps, Decoded},
     stored_packs::{
@@ -35,13 +35,51 @@ use crate::{
 /// about as long as ten in a pass over the pack, and about one object in five is a commit.
 const MIN_SHARE_OF_READ: usize = 50;
 
+/// The objects behind the wants. Those of the pack are still without their ids, which take most of the memory.
+pub(super) struct BitmapSelection {
+    in_pack: Vec<PackObject>,
+    outside: Vec<SelectedObject>,
+}
+
+struct PackObject {
+    pack_pos: u32,
+    kind: Kind,
+    name_hash: u32,
+}
+
+impl BitmapSelection {
+    pub(super) fn into_selection(
+        self,
+        packs: &StoredPacks,
+        context: &SyncContext,
+    ) -> Result<Selection, NoPack> {
+        let scan = packs.scan_largest(context)?;
+        let unreadable = || Error::new(ErrorKind::Corrupt, "the pack can't be read any more");
+        let rev_index = scan.ok_or_else(unreadable)?.rev_index;
+        let with_id = |object: &PackObject| SelectedObject {
+            id: rev_index.id(object.pack_pos),
+            kind: object.kind,
+            name_hash: object.name_hash,
+            pack_pos: Some(object.pack_pos),
+        };
+        let mut objects = Vec::with_capacity(self.in_pack.len() + self.outside.len());
+        objects.extend(self.in_pack.iter().map(with_id));
+        objects.extend(self.outside);
+        context.advance(Phase::Count, objects.len() as u64, None);
+        Ok(Selection {
+            objects,
+            ..Selection::default()
+        })
+    }
+}
+
 /// Selects the objects behind the wants. `None` if the bitmaps can't tell them, or if other ways are as fast.
 pub(super) fn select(
     commits: &mut StoreCommits<'_>,
     packs: &StoredPacks,
     request: &PackRequest,
     context: &SyncContext,
-) -> Result<Option<Selection>, NoPack> {
+) -> Result<Option<BitmapSelection>, NoPack> {
     let Some((rev_index, file)) = packs.largest_with_bitmap() else {
         return Ok(None);
     };
@@ -101,14 +139,11 @@ pub(super) fn select(
         tracing::warn!(%pack, "a bitmap is of other parents");
         return Ok(None);
     }
-    let Some(mut objects) = objects_in_pack(rev_index, &bitmaps, &marked, &kinds, count) else {
-        return Ok(None);
-    };
-    objects.extend(found.into_iter().filter(|object| object.pack_pos.is_none()));
-    context.advance(Phase::Count, objects.len() as u64, None);
-    Ok(Some(Selection {
-        objects,
-        ..Selection::default()
+    let in_pack = objects_in_pack(rev_index, &bitmaps, &marked, &kinds, count);
+    let outside = found.into_iter().filter(|object| object.pack_pos.is_none());
+    Ok(in_pack.map(|in_pack| BitmapSelection {
+        in_pack,
+        outside: outside.collect(),
     }))
 }
 
@@ -144,14 +179,13 @@ fn objects_in_pack(
     marked: &[bool],
     kinds: &[Option<Kind>],
     count: usize,
-) -> Option<Vec<SelectedObject>> {
+) -> Option<Vec<PackObject>> {
     let mut objects = Vec::with_capacity(count);
     for (pack_pos, _) in (0..).zip(marked).filter(|(_, is_marked)| **is_marked) {
-        objects.push(SelectedObject {
-            id: rev_index.id(pack_pos),
+        objects.push(PackObject {
+            pack_pos,
             kind: kinds[pack_pos as usize]?,
             name_hash: bitmaps.name_hash(rev_index.by_offset[pack_pos as usize]),
-            pack_pos: Some(pack_pos),
         });
     }
     Some(objects)

@@ -18,7 +18,7 @@ use gix::ObjectId;
 use crate::{
     Error, PackRequest, SyncContext,
     history::store_commits::StoreCommits,
-    stored_packs::{StoredPacks, loose_objects::LooseObjects},
+    stored_packs::{StoredPacks, loose_objects::LooseObjects, odb::Odb},
 };
 
 mod bitmap_selection;
@@ -34,6 +34,8 @@ mod selection;
 mod tree_cache;
 mod tree_walk;
 
+use bitmap_selection::BitmapSelection;
+use commit_frontier::CommitFrontier;
 pub(crate) use pack_writer::OutgoingPack;
 
 /// The reason why there is no pack.
@@ -84,20 +86,70 @@ pub(crate) struct Source<'a> {
     pub(crate) peeled: HashMap<ObjectId, ObjectId>,
 }
 
-/// Prepares the pack that `request` asks for.
-pub(crate) fn prepare<'a>(
+/// The history that a pack is about, and the places where the store has its objects.
+pub(crate) struct History {
+    walked: WalkedHistory,
+    packs: StoredPacks,
+    folders: Vec<PathBuf>,
+}
+
+enum WalkedHistory {
+    /// The commits that the receiver lacks.
+    Commits(CommitFrontier),
+    /// All objects that the receiver lacks, of which bitmaps told most.
+    Bitmaps(BitmapSelection),
+}
+
+/// Walks over the history that `request` asks for.
+pub(crate) fn walk_history(
     source: Source<'_>,
     request: &PackRequest,
-    context: &'a SyncContext,
-) -> Result<OutgoingPack<'a>, NoPack> {
+    context: &SyncContext,
+) -> Result<History, NoPack> {
     let Source {
-        commits,
+        mut commits,
         folders,
         peeled,
     } = source;
-    let odb = commits.odb;
-    let packs = StoredPacks::at(&folders, odb.store_ref().object_hash())?;
-    let selection = select(commits, &packs, &folders, &peeled, request, context)?;
+    let packs = StoredPacks::at(&folders, commits.odb.store_ref().object_hash())?;
+    let may_use_bitmaps = request.haves.is_empty() && commits.shallow.is_empty();
+    let walked = if may_use_bitmaps
+        && let Some(selection) = bitmap_selection::select(&mut commits, &packs, request, context)?
+    {
+        WalkedHistory::Bitmaps(selection)
+    } else {
+        WalkedHistory::Commits(commit_frontier::find(
+            &mut commits,
+            request,
+            &peeled,
+            context,
+        )?)
+    };
+    Ok(History {
+        walked,
+        packs,
+        folders,
+    })
+}
+
+/// Prepares the pack that `request` asks for.
+pub(crate) fn prepare<'a>(
+    history: History,
+    odb: &Odb,
+    request: &PackRequest,
+    context: &'a SyncContext,
+) -> Result<OutgoingPack<'a>, NoPack> {
+    let History {
+        walked,
+        packs,
+        folders,
+    } = history;
+    let selection = match walked {
+        WalkedHistory::Commits(frontier) => {
+            object_selection::select(odb, &packs, &folders, &frontier, context)?
+        }
+        WalkedHistory::Bitmaps(found) => found.into_selection(&packs, context)?,
+    };
     let planned = pack_plan::plan_entries(odb, &packs, &folders, selection, request.thin, context)?;
     let loose = LooseObjects::at(&folders);
     let odb = odb.clone();
@@ -109,23 +161,4 @@ pub(crate) fn prepare<'a>(
         request.ofs_delta,
         context,
     ))
-}
-
-fn select(
-    mut commits: StoreCommits<'_>,
-    packs: &StoredPacks,
-    folders: &[PathBuf],
-    peeled: &HashMap<ObjectId, ObjectId>,
-    request: &PackRequest,
-    context: &SyncContext,
-) -> Result<selection::Selection, NoPack> {
-    if request.haves.is_empty()
-        && commits.shallow.is_empty()
-        && let Some(selection) = bitmap_selection::select(&mut commits, packs, request, context)?
-    {
-        return Ok(selection);
-    }
-    let odb = commits.odb;
-    let frontier = commit_frontier::find(&mut commits, request, peeled, context)?;
-    object_selection::select(odb, packs, folders, &frontier, context)
 }

@@ -56,6 +56,8 @@ pub(super) fn push(
     };
     let absent = &Reason::DestinationUnknown;
     compare(&mut *objects, planned, absent, options, context)?;
+    // With them goes the mapping of all packs that the comparison has read.
+    drop(objects);
     if options.dry_run {
         return Ok(Settled::default());
     }

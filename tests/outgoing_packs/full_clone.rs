@@ -72,6 +72,41 @@ fn an_old_part_of_a_pack() {
     send(&sandbox, &source, &["main~200"]);
 }
 
+/// A mapped pack counts as memory of the process. The walk over the history maps it.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_pack_is_not_mapped_while_it_is_sent() {
+    use refsync::{LocalStore, ObjectId, PackRequest, RefSource as _, SyncContext, SyncOptions};
+    use std::{fs, io::BufRead};
+
+    for bitmaps in ["false", "true"] {
+        let sandbox = Sandbox::new();
+        let source = source(&sandbox, ObjectFormat::Sha1);
+        let config = format!("repack.writeBitmaps={bitmaps}");
+        source.git(&["-c", &config, "repack", "-adfq"]);
+        let packs = fs::canonicalize(&source.path).unwrap();
+        let packs = packs.join("objects/pack").display().to_string();
+        let mapped = || -> Vec<String> {
+            let maps = fs::read_to_string("/proc/self/maps").unwrap();
+            let of_pack = |line: &&str| line.contains(&packs) && line.ends_with(".pack");
+            maps.lines().filter(of_pack).map(str::to_owned).collect()
+        };
+        let mut request = PackRequest::default();
+        request.wants = vec![ObjectId::from_hex(tip(&source, "main").as_bytes()).unwrap()];
+        let mut receive = |pack: &mut dyn BufRead| {
+            pack.fill_buf().unwrap();
+            assert_eq!(mapped(), [""; 0], "writeBitmaps={bitmaps}");
+            pack.read_to_end(&mut Vec::new()).unwrap();
+            assert_eq!(mapped(), [""; 0], "writeBitmaps={bitmaps}");
+            Ok(())
+        };
+        let context = SyncContext::new(&SyncOptions::default());
+        let store = LocalStore::open(&source.path).unwrap();
+        let answer = store.upload_pack(&request, &mut receive, &context);
+        assert_eq!(answer.unwrap(), PackAnswer::Sent);
+    }
+}
+
 #[test]
 fn with_newer_objects_beside_the_pack() {
     let sandbox = Sandbox::new();
