@@ -4,9 +4,15 @@
 //! `records` has the data and the rules, and needs none of the rest.
 
 #[cfg(feature = "server")]
+pub mod clock;
+#[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]
+mod error;
+#[cfg(feature = "server")]
 pub mod hooks;
+#[cfg(feature = "server")]
+pub mod ids;
 #[cfg(feature = "server")]
 pub mod metrics;
 pub mod records;
@@ -15,7 +21,11 @@ pub mod secrets;
 #[cfg(feature = "server")]
 mod service;
 #[cfg(feature = "server")]
+pub mod store;
+#[cfg(feature = "server")]
 pub mod work;
 
+#[cfg(feature = "server")]
+pub use error::{Error, ErrorKind};
 #[cfg(feature = "server")]
 pub use service::Service;

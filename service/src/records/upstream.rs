@@ -22,6 +22,13 @@ impl AuthKind {
             AuthKind::UsernamePassword => "username_password",
         }
     }
+
+    /// The kind with this name.
+    pub fn of_word(word: &str) -> Option<Self> {
+        [AuthKind::Token, AuthKind::UsernamePassword]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
 }
 
 /// A credential for an upstream. Its `Debug` has the kind alone.

@@ -1,0 +1,38 @@
+//! The values of single columns: lists as JSON, identifiers and words as text.
+
+use std::str::FromStr;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Error, ErrorKind};
+
+fn wrong(what: &str) -> Error {
+    let message = format!("the database has a value that is no {what}");
+    Error::new(ErrorKind::DatabaseCorrupt, message)
+}
+
+/// The identifier or name in a column.
+pub(super) fn parsed<T: FromStr>(text: &str, what: &str) -> Result<T, Error> {
+    text.parse().map_err(|_| wrong(what))
+}
+
+/// The word in a column.
+pub(super) fn word<T>(value: Option<T>, what: &str) -> Result<T, Error> {
+    value.ok_or_else(|| wrong(what))
+}
+
+/// The JSON text of a value.
+pub(super) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
+    let failed = |err| Error::new(ErrorKind::Database, "a value has no JSON").because(err);
+    serde_json::to_string(value).map_err(failed)
+}
+
+/// The value of a JSON text.
+pub(super) fn of_json<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|err| wrong("JSON of its column").because(err))
+}
+
+/// The value of a JSON text that may be missing.
+pub(super) fn of_optional<T: DeserializeOwned>(text: Option<&str>) -> Result<Option<T>, Error> {
+    text.map(of_json).transpose()
+}

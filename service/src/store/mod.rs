@@ -1,0 +1,164 @@
+//! The database: organizations, keys, repositories, runs, events and deliveries. `sync_runs` is the queue, and each
+//! transition of a run is one transaction with its events and deliveries.
+//!
+//! The SQL is one text for SQLite and for a second database (see [`tx`]); no type of a driver is public.
+
+mod cells;
+mod keys;
+mod migrate;
+mod orgs;
+mod page;
+mod repos;
+mod sync_runs;
+mod tx;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::{
+    Sqlite, SqlitePool,
+    pool::PoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use tokio::sync::{Notify, broadcast};
+
+use crate::{Error, records::SyncId};
+use tx::Tx;
+
+pub use keys::NewKey;
+pub use page::{Page, Rows};
+pub use repos::{Changed, NewRepo, NewUpstream, RepoChange, Sealed, Taken};
+
+/// The database. Clones share its connections.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// One connection: SQLite has one writer, and waiting for it here is fair.
+    writer: SqlitePool,
+    reader: SqlitePool,
+    public_url: String,
+    ended: broadcast::Sender<SyncId>,
+    queue: Arc<Notify>,
+    deliveries: Arc<Notify>,
+    commits: AtomicU64,
+    statements: AtomicU64,
+}
+
+/// The numbers of what a [`Store`] has done since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Transactions that were committed.
+    pub commits: u64,
+    /// Statements in committed transactions.
+    pub statements: u64,
+}
+
+/// The number of connections that read.
+const READERS: u32 = 4;
+
+/// The time that a connection waits for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The number of ends of runs that a slow receiver of [`Store::ended`] may be behind.
+const ENDED_KEPT: usize = 1024;
+
+impl Store {
+    /// Opens the database in the file `path`; makes it, or brings it to this version, where needed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DatabaseNewer`](crate::ErrorKind) if a newer version of the program has written it, and all
+    /// kinds of failures of the file.
+    pub async fn open(path: &Path) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true);
+        let writer = pool(1).connect_with(options.clone()).await?;
+        migrate::run(&writer).await?;
+        let reader = pool(READERS).connect_with(options.read_only(true)).await?;
+        Ok(Store {
+            inner: Arc::new(Inner {
+                writer,
+                reader,
+                public_url: String::new(),
+                ended: broadcast::Sender::new(ENDED_KEPT),
+                queue: Arc::default(),
+                deliveries: Arc::default(),
+                commits: AtomicU64::new(0),
+                statements: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    /// The same store, whose events have `url` before the path of a repository. To be called before the store is
+    /// cloned; a clone keeps what it had.
+    #[must_use]
+    pub fn with_public_url(mut self, url: &str) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            url.trim_end_matches('/').clone_into(&mut inner.public_url);
+        }
+        self
+    }
+
+    /// Ends all connections, after the writes that are under way.
+    pub async fn close(&self) {
+        self.inner.reader.close().await;
+        self.inner.writer.close().await;
+    }
+
+    /// Reads from the database, to see that it answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.has_orgs().await.map(|_| ())
+    }
+
+    /// The ids of runs that have ended, from now on.
+    pub fn ended(&self) -> broadcast::Receiver<SyncId> {
+        self.inner.ended.subscribe()
+    }
+
+    /// Notified whenever there may be a run to claim.
+    pub fn queue_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.inner.queue)
+    }
+
+    /// Notified whenever there may be a delivery to make.
+    pub fn deliveries_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.inner.deliveries)
+    }
+
+    /// The numbers of what this store has done.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            commits: self.inner.commits.load(Ordering::Relaxed),
+            statements: self.inner.statements.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+fn pool(connections: u32) -> PoolOptions<Sqlite> {
+    PoolOptions::new()
+        .min_connections(1)
+        .max_connections(connections)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .test_before_acquire(false)
+        .acquire_timeout(Duration::from_secs(30))
+}

@@ -1,0 +1,343 @@
+//! Repositories and their upstreams.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    Page, Rows, Store, Tx, cells,
+    page::List,
+    sync_runs::{RunRow, run_columns, run_tables},
+    tx::{execute, on, read},
+};
+use crate::{
+    Error,
+    records::{AuthKind, Change, Name, OrgId, Repo, RepoId, SyncRun, Time, Upstream},
+};
+
+/// A credential that was sealed for the table `upstreams`, the row of the repository's id and the column `auth`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The kind of the credential.
+    pub kind: AuthKind,
+    /// The sealed text.
+    pub text: String,
+}
+
+/// An upstream to store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUpstream {
+    /// The address, without a credential.
+    pub url: String,
+    /// The scheme, host and port of the address.
+    pub origin: String,
+    /// The host, by which runs are throttled.
+    pub host: String,
+    /// The change of the credential.
+    pub auth: Change<Sealed>,
+}
+
+/// A repository to store.
+#[derive(Debug, Clone)]
+pub struct NewRepo {
+    /// The identifier.
+    pub id: RepoId,
+    /// The organization.
+    pub org: OrgId,
+    /// The name.
+    pub name: Name,
+    /// The branch that HEAD names.
+    pub default_bookmark: String,
+    /// Whether a caller chose that branch.
+    pub default_given: bool,
+    /// Labels of the caller.
+    pub tags: BTreeMap<String, String>,
+    /// The node whose disk has the repository.
+    pub home: String,
+    /// The upstream.
+    pub upstream: Option<NewUpstream>,
+}
+
+/// The organization has another repository with the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken;
+
+/// A change of a repository. Values that are left out stay.
+#[derive(Debug, Clone, Default)]
+pub struct RepoChange {
+    /// The new name.
+    pub name: Option<Name>,
+    /// The branch that HEAD names, chosen by a caller.
+    pub default_bookmark: Option<String>,
+    /// All labels, not only those that change.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// The change of the upstream.
+    pub upstream: Change<NewUpstream>,
+}
+
+/// The answer to a [`RepoChange`].
+#[derive(Debug, Clone)]
+pub enum Changed {
+    /// The repository after the change.
+    Done(Box<Repo>),
+    /// The organization has another repository with the name; nothing was changed.
+    NameTaken,
+    /// The credential would follow the address to another origin; nothing was changed.
+    OriginChanged,
+    /// There is no such repository.
+    Unknown,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct RepoRow {
+    repo_id: String,
+    repo_org: String,
+    repo_name: String,
+    default_bookmark: String,
+    default_given: bool,
+    repo_tags: String,
+    head: Option<String>,
+    home: String,
+    repo_created_at: i64,
+    upstream_url: Option<String>,
+    upstream_origin: Option<String>,
+    auth_kind: Option<String>,
+}
+
+/// The columns of a [`RepoRow`], of the tables `p` and `u`.
+macro_rules! repo_columns {
+    () => {
+        "p.id as repo_id, p.org as repo_org, p.name as repo_name, p.default_bookmark, p.default_given, \
+         p.tags as repo_tags, p.head, p.home, p.created_at as repo_created_at, \
+         u.url as upstream_url, u.origin as upstream_origin, u.auth_kind"
+    };
+}
+/// The tables of [`repo_columns!`].
+macro_rules! repo_tables {
+    () => {
+        "repos p left join upstreams u on u.repo = p.id"
+    };
+}
+pub(super) use repo_columns;
+
+/// The id of the last run of the repository `p` that was not a dry run.
+macro_rules! latest_sync {
+    () => {
+        "(select s.id from sync_runs s where s.repo = p.id and not s.dry_run order by s.id desc limit 1)"
+    };
+}
+
+impl RepoRow {
+    pub(super) fn record(self, latest_sync: Option<SyncRun>) -> Result<Repo, Error> {
+        let upstream = self.upstream_url.zip(self.upstream_origin);
+        let auth_kind = self.auth_kind.as_deref().map(AuthKind::of_word);
+        let auth_kind = auth_kind.map(|kind| cells::word(kind, "kind of a credential"));
+        let auth_kind = auth_kind.transpose()?;
+        Ok(Repo {
+            id: cells::parsed(&self.repo_id, "id of a repository")?,
+            org: cells::parsed(&self.repo_org, "id of an organization")?,
+            name: cells::word(Name::new(self.repo_name).ok(), "name")?,
+            default_bookmark: self.default_bookmark,
+            default_given: self.default_given,
+            tags: cells::of_json(&self.repo_tags)?,
+            head: self.head,
+            home: self.home,
+            upstream: upstream.map(|(url, origin)| Upstream {
+                url,
+                origin,
+                auth_kind,
+            }),
+            latest_sync,
+            created_at: Time(self.repo_created_at),
+        })
+    }
+}
+
+impl Store {
+    /// Stores a repository, with its upstream.
+    pub async fn create_repo(&self, new: NewRepo, now: Time) -> Result<Result<Repo, Taken>, Error> {
+        let mut tx = self.begin().await?;
+        let sql = "insert into repos (id, org, name, folded, default_bookmark, default_given, tags, home, created_at)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            on conflict (org, folded) where removed_at is null do nothing";
+        let query = sqlx::query(sql)
+            .bind(new.id.as_str())
+            .bind(new.org.as_str());
+        let query = query.bind(new.name.as_str()).bind(new.name.folded());
+        let query = query.bind(&new.default_bookmark).bind(new.default_given);
+        let query = query
+            .bind(cells::to_json(&new.tags)?)
+            .bind(&new.home)
+            .bind(now.0);
+        if execute!(tx, query)? == 0 {
+            return Ok(Err(Taken));
+        }
+        let stored = new.upstream.as_ref().map(|upstream| Upstream {
+            url: upstream.url.clone(),
+            origin: upstream.origin.clone(),
+            auth_kind: upstream.auth_kind(),
+        });
+        if let Some(upstream) = &new.upstream {
+            tx.put_upstream(&new.id, upstream).await?;
+        }
+        tx.commit().await?;
+        Ok(Ok(Repo {
+            id: new.id,
+            org: new.org,
+            name: new.name,
+            default_bookmark: new.default_bookmark,
+            default_given: new.default_given,
+            tags: new.tags,
+            head: None,
+            home: new.home,
+            upstream: stored,
+            latest_sync: None,
+            created_at: now,
+        }))
+    }
+
+    /// The repository with this name, without regard to case.
+    pub async fn repo_by_name(&self, org: &OrgId, name: &str) -> Result<Option<Repo>, Error> {
+        let sql = concat!(
+            "select ",
+            repo_columns!(),
+            " from ",
+            repo_tables!(),
+            " where p.org = $1 and p.folded = $2 and p.removed_at is null"
+        );
+        let query = sqlx::query_as(sql)
+            .bind(org.as_str())
+            .bind(name.to_ascii_lowercase());
+        let row = read!(self, c => query.fetch_optional(c))?;
+        self.with_latest(row).await
+    }
+
+    /// The repository.
+    pub async fn repo(&self, id: &RepoId) -> Result<Option<Repo>, Error> {
+        let sql = concat!(
+            "select ",
+            repo_columns!(),
+            " from ",
+            repo_tables!(),
+            " where p.id = $1 and p.removed_at is null"
+        );
+        let row = read!(self, c => sqlx::query_as(sql).bind(id.as_str()).fetch_optional(c))?;
+        self.with_latest(row).await
+    }
+
+    async fn with_latest(&self, row: Option<RepoRow>) -> Result<Option<Repo>, Error> {
+        let Some(row) = row else { return Ok(None) };
+        let sql = concat!(
+            "select ",
+            run_columns!(),
+            " from ",
+            run_tables!(),
+            " where r.repo = $1 and not r.dry_run order by r.id desc limit 1"
+        );
+        let query = sqlx::query_as(sql).bind(&row.repo_id);
+        let latest: Option<RunRow> = read!(self, c => query.fetch_optional(c))?;
+        let latest = latest.map(RunRow::record).transpose()?;
+        row.record(latest).map(Some)
+    }
+
+    /// The repositories of the organization, the oldest first; only those in `only`, if that is given.
+    pub async fn repos(
+        &self,
+        org: &OrgId,
+        only: Option<&[RepoId]>,
+        page: Page,
+    ) -> Result<Rows<Repo>, Error> {
+        let last = page.last::<RepoId>(List::Repos)?;
+        let after = last.as_ref().map_or("", RepoId::as_str);
+        // A list of ids in one parameter, which both databases can search; `null` stands for all.
+        let only = only.map(|ids| ids.iter().map(RepoId::as_str).collect::<String>());
+        let sql = concat!(
+            "select ",
+            repo_columns!(),
+            " from ",
+            repo_tables!(),
+            " where p.org = $1 and p.id > $2 and p.removed_at is null
+                and ($3 is null or $3 like '%' || p.id || '%') order by p.id limit $4"
+        );
+        let query = sqlx::query_as(sql)
+            .bind(org.as_str())
+            .bind(after)
+            .bind(&only);
+        let query = query.bind(page.fetched());
+        let rows: Vec<RepoRow> = read!(self, c => query.fetch_all(c))?;
+        let sql = concat!(
+            "select ",
+            run_columns!(),
+            " from repos p join ",
+            run_tables!(),
+            " where r.id = ",
+            latest_sync!(),
+            " and p.org = $1 and p.id > $2 and p.id <= $3 and p.removed_at is null
+                and ($4 is null or $4 like '%' || p.id || '%')"
+        );
+        let query = sqlx::query_as(sql).bind(org.as_str()).bind(after);
+        let query = query
+            .bind(rows.last().map_or("", |row| row.repo_id.as_str()))
+            .bind(&only);
+        let runs: Vec<RunRow> = read!(self, c => query.fetch_all(c))?;
+        let mut runs: HashMap<String, RunRow> = runs
+            .into_iter()
+            .map(|run| (run.repo.clone(), run))
+            .collect();
+        let mut record = |row: RepoRow| {
+            let latest = runs.remove(&row.repo_id).map(RunRow::record).transpose()?;
+            row.record(latest)
+        };
+        let repos: Vec<Repo> = rows
+            .into_iter()
+            .map(&mut record)
+            .collect::<Result<_, Error>>()?;
+        Ok(Rows::of(repos, &page, List::Repos, |repo| repo.id.as_str()))
+    }
+
+    /// Records the tip of the default branch.
+    pub async fn set_head(&self, id: &RepoId, head: Option<&str>) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        tx.put_head(id, head).await?;
+        tx.commit().await
+    }
+}
+
+impl NewUpstream {
+    fn auth_kind(&self) -> Option<AuthKind> {
+        if let Change::Set(sealed) = &self.auth {
+            Some(sealed.kind)
+        } else {
+            None
+        }
+    }
+}
+
+impl Tx {
+    /// Records the tip of the default branch, if it is another one.
+    pub(super) async fn put_head(&mut self, id: &RepoId, head: Option<&str>) -> Result<(), Error> {
+        let sql =
+            "update repos set head = $2 where id = $1 and coalesce(head, '') <> coalesce($2, '')";
+        execute!(self, sqlx::query(sql).bind(id.as_str()).bind(head))?;
+        Ok(())
+    }
+
+    /// Stores a new upstream.
+    pub(super) async fn put_upstream(
+        &mut self,
+        id: &RepoId,
+        new: &NewUpstream,
+    ) -> Result<(), Error> {
+        let sealed = if let Change::Set(sealed) = &new.auth {
+            Some(sealed)
+        } else {
+            None
+        };
+        let sql = "insert into upstreams (repo, url, origin, host, version, auth_kind, auth)
+            values ($1, $2, $3, $4, 1, $5, $6)";
+        let query = sqlx::query(sql).bind(id.as_str()).bind(&new.url);
+        let query = query.bind(&new.origin).bind(&new.host);
+        let query = query.bind(sealed.map(|sealed| sealed.kind.as_str()));
+        let query = query.bind(sealed.map(|sealed| &sealed.text));
+        execute!(self, query)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! [`Tx`], a transaction on whichever database it is, and the way from a driver's error to ours.
+//!
+//! Rules of the SQL: all numbers are `bigint`, parameters are `$1`, no function that only one database has, no `sum`
+//! without a cast, `on conflict` with the index's predicate. Another database is another arm of [`On`] and of the
+//! macros, and another word in the statements that skip locked rows.
+
+use std::sync::atomic::Ordering;
+
+use sqlx::{Sqlite, Transaction};
+
+use super::Store;
+use crate::{Error, ErrorKind, records::SyncId};
+
+/// The connection of a transaction.
+pub(super) enum On {
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+/// A transaction. Dropped without [`Tx::commit`] it changes nothing.
+pub(super) struct Tx {
+    pub(super) on: On,
+    pub(super) statements: u64,
+    store: Store,
+    after: After,
+}
+
+/// The effects of a transaction outside of the database, once it is committed.
+#[derive(Default)]
+struct After {
+    ended: Vec<SyncId>,
+    queue: Wake,
+    deliveries: bool,
+}
+
+/// The workers to wake. Each of them knows the next time at which a run is due, so all have to hear of another time.
+#[derive(Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wake {
+    #[default]
+    None,
+    /// A run is due now, or a repository is free.
+    One,
+    /// A run is due at a later time.
+    All,
+}
+
+/// Runs one expression in a transaction: the driver's types are inferred in each arm.
+macro_rules! on {
+    ($tx:expr, $c:ident => $e:expr) => {{
+        $tx.statements += 1;
+        match &mut $tx.on {
+            crate::store::tx::On::Sqlite(tx) => {
+                let $c = &mut **tx;
+                $e.await
+            }
+        }
+    }};
+}
+
+/// Runs one statement in a transaction; the number of rows that it has changed.
+macro_rules! execute {
+    ($tx:expr, $e:expr) => {
+        crate::store::tx::on!($tx, c => $e.execute(c)).map(|done| done.rows_affected())
+    };
+}
+
+/// Runs one expression outside of a transaction; it must not write.
+macro_rules! read {
+    ($store:expr, $c:ident => $e:expr) => {{
+        let $c = &$store.inner.reader;
+        $e.await
+    }};
+}
+
+pub(super) use {execute, on, read};
+
+impl Store {
+    /// Begins a transaction that will write.
+    pub(super) async fn begin(&self) -> Result<Tx, Error> {
+        let tx = self.inner.writer.begin_with("begin immediate").await?;
+        Ok(Tx {
+            on: On::Sqlite(tx),
+            statements: 0,
+            store: self.clone(),
+            after: After::default(),
+        })
+    }
+}
+
+impl Tx {
+    /// Says that a run will have ended.
+    pub(super) fn run_ends(&mut self, id: &SyncId) {
+        self.after.ended.push(id.clone());
+        self.wake(Wake::One);
+    }
+
+    /// Says that there will be something to claim.
+    pub(super) fn wake(&mut self, workers: Wake) {
+        self.after.queue = self.after.queue.max(workers);
+    }
+
+    /// Says that there will be something to deliver.
+    pub(super) fn deliveries_change(&mut self) {
+        self.after.deliveries = true;
+    }
+
+    /// Commits, and only then tells others.
+    pub(super) async fn commit(self) -> Result<(), Error> {
+        match self.on {
+            On::Sqlite(tx) => tx.commit().await?,
+        }
+        let inner = &self.store.inner;
+        inner.commits.fetch_add(1, Ordering::Relaxed);
+        inner
+            .statements
+            .fetch_add(self.statements, Ordering::Relaxed);
+        for id in self.after.ended {
+            // Nobody may be waiting.
+            inner.ended.send(id).ok();
+        }
+        match self.after.queue {
+            Wake::None => {}
+            Wake::One => inner.queue.notify_one(),
+            Wake::All => {
+                inner.queue.notify_waiters();
+                inner.queue.notify_one();
+            }
+        }
+        if self.after.deliveries {
+            inner.deliveries.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(err: sqlx::Error) -> Self {
+        let (kind, message) = describe(&err);
+        Error::new(kind, message).because(err)
+    }
+}
+
+fn describe(err: &sqlx::Error) -> (ErrorKind, &'static str) {
+    let code = match err {
+        sqlx::Error::PoolTimedOut => return (ErrorKind::DatabaseBusy, "the database is busy"),
+        sqlx::Error::Io(_) => return (ErrorKind::DatabaseIo, "the database cannot be reached"),
+        sqlx::Error::Database(err) => err.code().and_then(|code| code.parse::<u32>().ok()),
+        _ => None,
+    };
+    // The lower byte is SQLite's primary code, the rest says more.
+    match code.map(|code| code & 0xff) {
+        Some(5 | 6) => (ErrorKind::DatabaseBusy, "the database is locked"),
+        Some(13) => (
+            ErrorKind::DatabaseFull,
+            "the disk with the database is full",
+        ),
+        Some(8 | 10 | 14 | 23) => (
+            ErrorKind::DatabaseIo,
+            "the database cannot be read or written",
+        ),
+        Some(11 | 26) => (
+            ErrorKind::DatabaseCorrupt,
+            "the file is no database, or it is damaged",
+        ),
+        _ => (ErrorKind::Database, "the database failed"),
+    }
+}
