@@ -144,7 +144,8 @@ create table targets (
     old_secret text,
     old_until bigint,
     failing_since bigint,
-    created_at bigint not null
+    created_at bigint not null,
+    updated_at bigint not null
 );
 create index targets_of_org on targets (org, id);
 

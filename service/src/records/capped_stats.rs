@@ -48,6 +48,11 @@ pub struct CappedStats {
 }
 
 impl CappedStats {
+    /// The largest number of refs in lists of runs.
+    pub const IN_LISTS: usize = 100;
+    /// The largest number of refs in an event.
+    pub const IN_EVENTS: usize = 1_000;
+
     /// `stats` with at most `most` refs.
     pub fn of(stats: &SyncRunStats, most: usize) -> Self {
         let counts = Counts::of(stats);

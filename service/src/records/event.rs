@@ -90,3 +90,46 @@ pub struct Reconciliation {
     pub invalid_change_id_header_count: u64,
     pub dirty_change_skip_count: u64,
 }
+
+/// The numbers of changes in a `push`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct PushCounts {
+    /// New refs.
+    pub created: u64,
+    /// Refs that moved.
+    pub updated: u64,
+    /// Refs that are gone.
+    pub deleted: u64,
+}
+
+/// The data of a `push`, with a bounded number of changes.
+#[derive(Debug, Clone, Serialize)]
+pub struct PushData<'a> {
+    updates: &'a [PushUpdate],
+    reconciliation: Reconciliation,
+    counts: PushCounts,
+    truncated: bool,
+}
+
+impl<'a> PushData<'a> {
+    /// The largest number of changes in an event.
+    pub const MOST: usize = 1_000;
+
+    /// The data of these changes.
+    pub fn of(updates: &'a [PushUpdate]) -> Self {
+        let mut counts = PushCounts::default();
+        for update in updates {
+            match update.action {
+                RefAction::Created => counts.created += 1,
+                RefAction::Updated => counts.updated += 1,
+                RefAction::Deleted => counts.deleted += 1,
+            }
+        }
+        PushData {
+            updates: &updates[..updates.len().min(Self::MOST)],
+            reconciliation: Reconciliation::default(),
+            counts,
+            truncated: updates.len() > Self::MOST,
+        }
+    }
+}

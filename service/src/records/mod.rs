@@ -23,7 +23,9 @@ pub use branch::is_branch_name;
 pub use capped_stats::{CappedStats, Counts};
 pub use change::Change;
 pub use delivery::{Delivery, DeliveryState, next_delivery};
-pub use event::{Event, EventRepo, EventType, PushUpdate, Reconciliation, RefAction};
+pub use event::{
+    Event, EventRepo, EventType, PushCounts, PushData, PushUpdate, Reconciliation, RefAction,
+};
 pub use globs::Globs;
 pub use id::{DeliveryId, EventId, InvalidId, KeyId, OrgId, RepoId, SyncId, TargetId};
 pub use key::{Key, Org, Scope};
@@ -31,7 +33,7 @@ pub use name::{InvalidName, Name};
 pub use repo::{EMPTY_CHANGE_ID, Repo, change_id};
 pub use retry::{Next, RetryPolicy};
 pub use sync_run::{Direction, Priority, Status, SyncRun};
-pub use target::Target;
+pub use target::{Target, name_asked_for};
 pub use time::Time;
 pub use transition::{Action, State};
 pub use upstream::{Auth, AuthKind, OriginChanged, Upstream, UpstreamChange};

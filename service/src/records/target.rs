@@ -27,27 +27,29 @@ pub struct Target {
 
 impl Target {
     /// The name under which the target asked for events of this type about this repository, or `None` if it did
-    /// not. A target that asked for both names of `push` gets it once, as `push`.
+    /// not.
     pub fn asked_for(&self, kind: EventType, repo: Option<&RepoId>) -> Option<&'static str> {
-        let sees = match (&self.repo_ids, repo) {
-            (Some(ids), Some(repo)) => ids.contains(repo),
-            (Some(_), None) => false,
-            (None, _) => true,
-        };
-        if !self.enabled || !sees {
-            return None;
-        }
-        let names = [kind.as_str(), "repo.push"];
-        let names = if kind == EventType::Push {
-            &names[..]
-        } else {
-            &names[..1]
-        };
-        names
-            .iter()
-            .copied()
-            .find(|name| self.events.iter().any(|asked| asked == name))
+        let asked = || name_asked_for(&self.events, self.repo_ids.as_deref(), kind, repo);
+        self.enabled.then(asked).flatten()
     }
+}
+
+/// The name under which a target with these `events` and `repo_ids` asked for events of a type. One that asked for
+/// both names of `push` gets it once, as `push`.
+pub fn name_asked_for(
+    events: &[String],
+    repo_ids: Option<&[RepoId]>,
+    kind: EventType,
+    repo: Option<&RepoId>,
+) -> Option<&'static str> {
+    let sees = repo_ids.is_none_or(|ids| repo.is_some_and(|repo| ids.contains(repo)));
+    if !sees {
+        return None;
+    }
+    let names = [kind.as_str(), "repo.push"];
+    let number = if kind == EventType::Push { 2 } else { 1 };
+    let is_asked = |name: &&str| events.iter().any(|asked| asked == name);
+    names.into_iter().take(number).find(is_asked)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! The SQL is one text for SQLite and for a second database (see [`tx`]); no type of a driver is public.
 
 mod cells;
+mod change_repo;
+mod events;
 mod keys;
 mod migrate;
 mod orgs;
@@ -31,9 +33,14 @@ use tokio::sync::{Notify, broadcast};
 use crate::{Error, records::SyncId};
 use tx::Tx;
 
+pub use change_repo::{Changed, MOST_TAGS, RepoChange};
 pub use keys::NewKey;
 pub use page::{Page, Rows};
-pub use repos::{Changed, NewRepo, NewUpstream, RepoChange, Sealed, Taken};
+pub use repos::{NewRepo, NewUpstream, Sealed, Taken};
+pub use sync_runs::{
+    Cancel, Claimed, Claimer, Completed, Failure, Fence, Job, Lease, NewRun, QueueLength, Refused,
+    RunLimits, StoredUpstream,
+};
 
 /// The database. Clones share its connections.
 #[derive(Clone)]
@@ -47,6 +54,7 @@ struct Inner {
     reader: SqlitePool,
     public_url: String,
     ended: broadcast::Sender<SyncId>,
+    to_stop: broadcast::Sender<SyncId>,
     queue: Arc<Notify>,
     deliveries: Arc<Notify>,
     commits: AtomicU64,
@@ -68,7 +76,7 @@ const READERS: u32 = 4;
 /// The time that a connection waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The number of ends of runs that a slow receiver of [`Store::ended`] may be behind.
+/// The number of ends of runs that a slow receiver of [`Store::ended`] or [`Store::cancels`] may be behind.
 const ENDED_KEPT: usize = 1024;
 
 impl Store {
@@ -94,6 +102,7 @@ impl Store {
                 reader,
                 public_url: String::new(),
                 ended: broadcast::Sender::new(ENDED_KEPT),
+                to_stop: broadcast::Sender::new(ENDED_KEPT),
                 queue: Arc::default(),
                 deliveries: Arc::default(),
                 commits: AtomicU64::new(0),
@@ -126,6 +135,11 @@ impl Store {
     /// The ids of runs that have ended, from now on.
     pub fn ended(&self) -> broadcast::Receiver<SyncId> {
         self.inner.ended.subscribe()
+    }
+
+    /// The ids of running runs that this process was asked to cancel, from now on. [`Store::renew`] says the same.
+    pub fn cancels(&self) -> broadcast::Receiver<SyncId> {
+        self.inner.to_stop.subscribe()
     }
 
     /// Notified whenever there may be a run to claim.

@@ -6,7 +6,7 @@ use super::{
     Page, Rows, Store, Tx, cells,
     page::List,
     sync_runs::{RunRow, run_columns, run_tables},
-    tx::{execute, on, read},
+    tx::{execute, read},
 };
 use crate::{
     Error,
@@ -60,32 +60,6 @@ pub struct NewRepo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken;
 
-/// A change of a repository. Values that are left out stay.
-#[derive(Debug, Clone, Default)]
-pub struct RepoChange {
-    /// The new name.
-    pub name: Option<Name>,
-    /// The branch that HEAD names, chosen by a caller.
-    pub default_bookmark: Option<String>,
-    /// All labels, not only those that change.
-    pub tags: Option<BTreeMap<String, String>>,
-    /// The change of the upstream.
-    pub upstream: Change<NewUpstream>,
-}
-
-/// The answer to a [`RepoChange`].
-#[derive(Debug, Clone)]
-pub enum Changed {
-    /// The repository after the change.
-    Done(Box<Repo>),
-    /// The organization has another repository with the name; nothing was changed.
-    NameTaken,
-    /// The credential would follow the address to another origin; nothing was changed.
-    OriginChanged,
-    /// There is no such repository.
-    Unknown,
-}
-
 #[derive(sqlx::FromRow)]
 pub(super) struct RepoRow {
     repo_id: String,
@@ -116,7 +90,7 @@ macro_rules! repo_tables {
         "repos p left join upstreams u on u.repo = p.id"
     };
 }
-pub(super) use repo_columns;
+pub(super) use {repo_columns, repo_tables};
 
 /// The id of the last run of the repository `p` that was not a dry run.
 macro_rules! latest_sync {

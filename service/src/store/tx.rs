@@ -28,6 +28,7 @@ pub(super) struct Tx {
 #[derive(Default)]
 struct After {
     ended: Vec<SyncId>,
+    to_stop: Vec<SyncId>,
     queue: Wake,
     deliveries: bool,
 }
@@ -93,6 +94,11 @@ impl Tx {
         self.wake(Wake::One);
     }
 
+    /// Says that a run's worker will be asked to stop.
+    pub(super) fn run_is_to_stop(&mut self, id: &SyncId) {
+        self.after.to_stop.push(id.clone());
+    }
+
     /// Says that there will be something to claim.
     pub(super) fn wake(&mut self, workers: Wake) {
         self.after.queue = self.after.queue.max(workers);
@@ -117,6 +123,9 @@ impl Tx {
             // Nobody may be waiting.
             inner.ended.send(id).ok();
         }
+        for id in self.after.to_stop {
+            inner.to_stop.send(id).ok();
+        }
         match self.after.queue {
             Wake::None => {}
             Wake::One => inner.queue.notify_one(),
@@ -130,6 +139,12 @@ impl Tx {
         }
         Ok(())
     }
+}
+
+/// Whether a statement would have made two rows equal that a unique index keeps apart.
+pub(super) fn is_unique_violation(err: &sqlx::Error) -> bool {
+    err.as_database_error()
+        .is_some_and(|err| err.is_unique_violation())
 }
 
 impl From<sqlx::Error> for Error {

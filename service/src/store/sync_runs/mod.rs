@@ -1,5 +1,19 @@
 //! Runs, which are the queue. Each transition is one transaction with its events and deliveries.
 
+mod cancel;
+mod claim;
+mod enqueue;
+mod finish;
+mod open;
+mod reads;
+mod reap;
 mod row;
+mod stats;
+
+pub use cancel::Cancel;
+pub use claim::{Claimed, Claimer, Fence, Job, StoredUpstream};
+pub use enqueue::{NewRun, Refused, RunLimits};
+pub use finish::{Completed, Failure, Lease};
+pub use reads::QueueLength;
 
 pub(in crate::store) use row::{RunRow, run_columns, run_tables};

@@ -64,6 +64,10 @@ pub(in crate::store) struct RunRow {
 }
 
 impl RunRow {
+    pub(in crate::store) fn take_stats(&mut self) -> Option<String> {
+        self.stats.take()
+    }
+
     pub(in crate::store) fn record(self) -> Result<SyncRun, Error> {
         let status = cells::word(Status::of_word(&self.status), "status")?;
         let priority = cells::word(Priority::of_number(self.priority), "priority")?;

@@ -1,0 +1,177 @@
+//! Changes and removal of repositories. Runs of an upstream that is removed are cancelled in the same transaction.
+
+use std::collections::BTreeMap;
+
+use super::{
+    NewUpstream, Store, Tx, cells,
+    repos::{RepoRow, repo_columns, repo_tables},
+    tx::{execute, is_unique_violation, on},
+};
+use crate::{
+    Error,
+    records::{Change, Name, Repo, RepoId, Time},
+};
+
+/// A change of a repository. Values that are left out stay.
+#[derive(Debug, Clone, Default)]
+pub struct RepoChange {
+    /// The new name.
+    pub name: Option<Name>,
+    /// The branch that HEAD names, chosen by a caller.
+    pub default_bookmark: Option<String>,
+    /// The labels to set; `None` removes one.
+    pub tags: BTreeMap<String, Option<String>>,
+    /// The change of the upstream.
+    pub upstream: Change<NewUpstream>,
+}
+
+/// The answer to a [`RepoChange`]. Nothing was changed unless it is [`Changed::Done`].
+#[derive(Debug, Clone)]
+pub enum Changed {
+    /// The repository after the change.
+    Done(Box<Repo>),
+    /// The organization has another repository with the name.
+    Taken,
+    /// The credential would follow the address to another origin.
+    OriginChanged,
+    /// The repository would have too many labels.
+    TooManyTags,
+    /// There is no such repository.
+    Gone,
+}
+
+/// The largest number of labels of a repository.
+pub const MOST_TAGS: usize = 50;
+
+impl Store {
+    /// Changes a repository.
+    pub async fn change_repo(
+        &self,
+        id: &RepoId,
+        change: RepoChange,
+        now: Time,
+    ) -> Result<Changed, Error> {
+        let mut tx = self.begin().await?;
+        let Some(mut repo) = tx.repo_to_change(id).await? else {
+            return Ok(Changed::Gone);
+        };
+        for (label, value) in change.tags {
+            match value {
+                Some(value) => repo.tags.insert(label, value),
+                None => repo.tags.remove(&label),
+            };
+        }
+        if repo.tags.len() > MOST_TAGS {
+            return Ok(Changed::TooManyTags);
+        }
+        if let Change::Set(new) = &change.upstream
+            && new.carries_credential_away(&repo)
+        {
+            return Ok(Changed::OriginChanged);
+        }
+        repo.name = change.name.unwrap_or(repo.name);
+        if let Some(branch) = change.default_bookmark {
+            repo.default_bookmark = branch;
+            repo.default_given = true;
+        }
+        if !tx.put_repo(&repo).await? {
+            return Ok(Changed::Taken);
+        }
+        match &change.upstream {
+            Change::Keep => {}
+            Change::Clear => tx.remove_upstream(id, now).await?,
+            Change::Set(new) if repo.upstream.is_some() => tx.replace_upstream(id, new).await?,
+            Change::Set(new) => tx.put_upstream(id, new).await?,
+        }
+        tx.commit().await?;
+        let changed = self.repo(id).await?;
+        Ok(changed.map_or(Changed::Gone, |repo| Changed::Done(Box::new(repo))))
+    }
+
+    /// Removes a repository: its name is free at once, its credential is gone, its runs are cancelled. False if there
+    /// is none. [`Store::removed_repos`] has it until [`Store::forget_repo`].
+    pub async fn delete_repo(&self, id: &RepoId, now: Time) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        let sql = "update repos set removed_at = $2 where id = $1 and removed_at is null";
+        let query = sqlx::query(sql).bind(id.as_str()).bind(now.0);
+        if execute!(tx, query)? == 0 {
+            return Ok(false);
+        }
+        tx.remove_upstream(id, now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+impl NewUpstream {
+    fn carries_credential_away(&self, repo: &Repo) -> bool {
+        let keeps = matches!(self.auth, Change::Keep);
+        let has_moved = |origin: &str| origin != self.origin;
+        let stored = repo.upstream.as_ref();
+        let stored = stored.filter(|stored| stored.auth_kind.is_some());
+        keeps && stored.is_some_and(|stored| has_moved(&stored.origin))
+    }
+}
+
+impl Tx {
+    async fn repo_to_change(&mut self, id: &RepoId) -> Result<Option<Repo>, Error> {
+        let sql = concat!(
+            "select ",
+            repo_columns!(),
+            " from ",
+            repo_tables!(),
+            " where p.id = $1 and p.removed_at is null"
+        );
+        let query = sqlx::query_as(sql).bind(id.as_str());
+        let row: Option<RepoRow> = on!(self, c => query.fetch_optional(c))?;
+        row.map(|row| row.record(None)).transpose()
+    }
+
+    /// Writes the values of a repository; false if its name is taken.
+    async fn put_repo(&mut self, repo: &Repo) -> Result<bool, Error> {
+        let sql = "update repos set name = $2, folded = $3, default_bookmark = $4, default_given = $5, tags = $6
+            where id = $1";
+        let query = sqlx::query(sql)
+            .bind(repo.id.as_str())
+            .bind(repo.name.as_str());
+        let query = query.bind(repo.name.folded()).bind(&repo.default_bookmark);
+        let query = query
+            .bind(repo.default_given)
+            .bind(cells::to_json(&repo.tags)?);
+        match execute!(self, query) {
+            Err(err) if is_unique_violation(&err) => Ok(false),
+            done => Ok(done? > 0),
+        }
+    }
+
+    async fn remove_upstream(&mut self, id: &RepoId, now: Time) -> Result<(), Error> {
+        self.cancel_all(id, now).await?;
+        let sql = "delete from upstreams where repo = $1";
+        execute!(self, sqlx::query(sql).bind(id.as_str()))?;
+        Ok(())
+    }
+
+    /// Writes another upstream. What was learned about the one before is forgotten if the address is another one.
+    async fn replace_upstream(&mut self, id: &RepoId, new: &NewUpstream) -> Result<(), Error> {
+        let sql = "update upstreams set origin = $3, host = $4, url = $2,
+                version = case when url = $2 then version else version + 1 end,
+                profile = case when url = $2 then profile else null end,
+                last_pull = case when url = $2 then last_pull else null end,
+                last_push = case when url = $2 then last_push else null end
+            where repo = $1";
+        let query = sqlx::query(sql).bind(id.as_str()).bind(&new.url);
+        execute!(self, query.bind(&new.origin).bind(&new.host))?;
+        let sql = "update sync_runs set host = $2 where repo = $1 and run_at is not null";
+        execute!(self, sqlx::query(sql).bind(id.as_str()).bind(&new.host))?;
+        let sealed = match &new.auth {
+            Change::Keep => return Ok(()),
+            Change::Clear => None,
+            Change::Set(sealed) => Some(sealed),
+        };
+        let sql = "update upstreams set auth_kind = $2, auth = $3 where repo = $1";
+        let query = sqlx::query(sql).bind(id.as_str());
+        let query = query.bind(sealed.map(|sealed| sealed.kind.as_str()));
+        execute!(self, query.bind(sealed.map(|sealed| &sealed.text)))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,329 @@
+//! The claim of a run by a worker.
+
+use std::{io, time::Duration};
+
+use refsync::SyncRunStats;
+
+use super::{RunRow, open::More, open::OpenRun, run_columns, run_tables, stats};
+use crate::{
+    Error,
+    records::{AuthKind, EventType, Org, Repo, RepoId, Status, SyncId, SyncRun, Time},
+    store::{
+        Store, Tx, cells,
+        events::has_targets,
+        orgs::{OrgRow, org_columns},
+        repos::{RepoRow, repo_columns},
+        tx::{execute, is_unique_violation, on},
+    },
+};
+
+/// A worker that claims runs.
+#[derive(Debug, Clone)]
+pub struct Claimer {
+    /// The node whose repositories it works on.
+    pub node: String,
+    /// The name of the worker.
+    pub worker: String,
+    /// The number of runs of one host at a time.
+    pub per_host: i64,
+}
+
+/// The proof of a claim. A transition with the fence of a lost lease writes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// The run.
+    pub id: SyncId,
+    /// The number of the claim.
+    pub claim: i64,
+    /// The version of the upstream that the run works with.
+    pub(super) upstream: i64,
+}
+
+/// The upstream of a claimed run.
+#[derive(Debug, Clone)]
+pub struct StoredUpstream {
+    /// The address, without a credential.
+    pub url: String,
+    /// The scheme, host and port of the address.
+    pub origin: String,
+    /// The host, by which runs are throttled.
+    pub host: String,
+    /// The kind of the credential.
+    pub auth_kind: Option<AuthKind>,
+    /// The sealed credential.
+    pub sealed: Option<String>,
+    /// The server's profile, as its last run has left it.
+    pub profile: Option<String>,
+}
+
+/// A claimed run and what it needs.
+#[derive(Debug)]
+pub struct Job {
+    /// The run, in progress.
+    pub run: SyncRun,
+    /// The proof of the claim.
+    pub fence: Fence,
+    /// The number of attempts that have failed.
+    pub tries: i64,
+    /// The organization.
+    pub org: Org,
+    /// The repository, without its last run.
+    pub repo: Repo,
+    /// The upstream.
+    pub upstream: StoredUpstream,
+    /// The stats of the last completed run of the same direction.
+    pub previous: Option<SyncRunStats>,
+}
+
+/// The answer to a claim.
+#[derive(Debug)]
+pub enum Claimed<G> {
+    /// A run, and the guard of its repository's lock.
+    Run(Box<Job>, G),
+    /// There is nothing to do.
+    Nothing {
+        /// The time at which there may be something, if it is known.
+        next_at: Option<Time>,
+    },
+}
+
+/// The time by which a run is moved whose repository's lock is taken.
+const TAKEN_WAIT: Duration = Duration::from_secs(1);
+/// The time by which a run is moved whose repository cannot be locked.
+const BROKEN_WAIT: Duration = Duration::from_secs(10);
+/// The number of runs that one claim may move.
+const MOST_MOVED: usize = 16;
+
+/// The first due run of the organization `w` with one priority: the host neither throttled nor busy, the repository
+/// free. The last word is `""`, or `"for update skip locked"` for a database with many writers.
+macro_rules! first_due {
+    ($priority:literal, $skip:literal) => {
+        concat!(
+            "(select d.id from sync_runs d
+                where d.home = w.home and d.org = w.org and d.priority = ",
+            $priority,
+            " and d.run_at is not null and d.run_at <= $2
+                and not exists (select 1 from sync_runs l where l.repo = d.repo and l.lease_until is not null)
+                and not exists (select 1 from hosts t where t.host = d.host and t.not_before > $2)
+                and (select count(*) from sync_runs b where b.host = d.host and b.lease_until is not null) < $3
+                order by d.run_at, d.id limit 1 ",
+            $skip,
+            ")"
+        )
+    };
+}
+
+/// The run to claim: of the organization with the fewest running ones, then of the one served longest ago.
+macro_rules! candidate {
+    ($skip:literal) => {
+        concat!(
+            "select c.id from (select coalesce(",
+            first_due!("0", $skip),
+            ", ",
+            first_due!("1", $skip),
+            ", ",
+            first_due!("2", $skip),
+            ") as id, w.running, w.served_at, w.org from work w where w.home = $1 and w.queued > 0) c
+             where c.id is not null order by c.running, c.served_at, c.org limit 1"
+        )
+    };
+}
+
+/// The claim's search, of the table that its plan is tested with.
+pub(super) const FIND: &str = concat!(
+    "select ",
+    run_columns!(),
+    ", r.org, r.home as run_home, r.host as run_host, r.tries, r.claim, r.cancelled,
+     r.lease_until, r.lease_until is not null as is_leased, p.name as open_repo_name, p.head as open_head,
+     u.version, u.profile as open_profile, v.id as last_id, v.digest as last_digest, ",
+    has_targets!("r.org"),
+    ", ",
+    repo_columns!(),
+    ", ",
+    org_columns!(),
+    ", u.host as upstream_host, u.auth as sealed,
+     v.stats as previous_stats, v.full_stats as previous_full
+     from ",
+    run_tables!(),
+    " join repos p on p.id = r.repo join orgs o on o.id = r.org join upstreams u on u.repo = r.repo
+      left join sync_runs v on v.id = case r.direction when 'pull' then u.last_pull else u.last_push end
+      where r.id = (",
+    candidate!(""),
+    ")"
+);
+
+#[derive(sqlx::FromRow)]
+struct JobRow {
+    #[sqlx(flatten)]
+    run: RunRow,
+    #[sqlx(flatten)]
+    more: More,
+    #[sqlx(flatten)]
+    repo: RepoRow,
+    #[sqlx(flatten)]
+    org: OrgRow,
+    upstream_host: String,
+    sealed: Option<String>,
+    previous_stats: Option<String>,
+    previous_full: Option<Vec<u8>>,
+}
+
+impl Store {
+    /// Claims the next run of the node's repositories, and the lock of its repository, which `lock` takes without
+    /// waiting. A run whose lock is taken is moved a little, as one is whose lock cannot be taken at all: a caller who
+    /// wants such a run to fail returns a guard that says so.
+    pub async fn claim<G>(
+        &self,
+        claimer: &Claimer,
+        now: Time,
+        lease_until: Time,
+        mut lock: impl FnMut(&RepoId) -> io::Result<Option<G>>,
+    ) -> Result<Claimed<G>, Error> {
+        let mut tx = self.begin().await?;
+        let mut moved = 0;
+        loop {
+            let row = match tx.find_job(claimer, now).await? {
+                Some(row) if moved < MOST_MOVED => row,
+                _ => break,
+            };
+            let repo: RepoId = cells::parsed(&row.run.repo, "id of a repository")?;
+            let guard = match lock(&repo) {
+                Ok(Some(guard)) => guard,
+                Ok(None) => {
+                    tx.move_run(&row.run.id, now.plus(TAKEN_WAIT)).await?;
+                    moved += 1;
+                    continue;
+                }
+                Err(err) => {
+                    tracing::warn!(repo = repo.as_str(), %err, "the repository cannot be locked");
+                    tx.move_run(&row.run.id, now.plus(BROKEN_WAIT)).await?;
+                    moved += 1;
+                    continue;
+                }
+            };
+            if let Some(job) = tx.start(claimer, row, now, lease_until).await? {
+                tx.commit().await?;
+                return Ok(Claimed::Run(Box::new(job.finish().await?), guard));
+            }
+            // Another node has taken the repository: everything is looked up again.
+            tx = self.begin().await?;
+        }
+        let next_at = tx.next_at(claimer, now).await?;
+        if moved > 0 {
+            tx.commit().await?;
+        }
+        Ok(Claimed::Nothing { next_at })
+    }
+}
+
+/// A job whose previous stats are still packed.
+struct Started {
+    job: Job,
+    stats: Option<String>,
+    full: Option<Vec<u8>>,
+}
+
+impl Started {
+    async fn finish(mut self) -> Result<Job, Error> {
+        // Damaged stats only cost the work that they would have saved.
+        self.job.previous = stats::read(self.stats, self.full).await.ok().flatten();
+        Ok(self.job)
+    }
+}
+
+impl Tx {
+    async fn find_job(&mut self, claimer: &Claimer, now: Time) -> Result<Option<JobRow>, Error> {
+        let query = sqlx::query_as(FIND).bind(&claimer.node).bind(now.0);
+        let query = query.bind(claimer.per_host);
+        Ok(on!(self, c => query.fetch_optional(c))?)
+    }
+
+    async fn move_run(&mut self, id: &str, run_at: Time) -> Result<(), Error> {
+        let sql = "update sync_runs set run_at = $2 where id = $1 and run_at is not null";
+        execute!(self, sqlx::query(sql).bind(id).bind(run_at.0))?;
+        Ok(())
+    }
+
+    /// Starts an attempt; `None` if another worker has a lease of the repository or has taken the run.
+    async fn start(
+        &mut self,
+        claimer: &Claimer,
+        row: JobRow,
+        now: Time,
+        lease_until: Time,
+    ) -> Result<Option<Started>, Error> {
+        let sql = "update sync_runs set status = 'in_progress', attempt = attempt + 1, claim = claim + 1,
+                run_at = null, lease_until = $3, node = $4, worker = $5, started_at = coalesce(started_at, $6)
+            where id = $1 and claim = $2 and run_at is not null";
+        let query = sqlx::query(sql).bind(&row.run.id).bind(row.more.claim);
+        let query = query.bind(lease_until.0).bind(&claimer.node);
+        let query = query.bind(&claimer.worker).bind(now.0);
+        match execute!(self, query) {
+            Ok(0) => return Ok(None),
+            Err(err) if is_unique_violation(&err) => return Ok(None),
+            done => done?,
+        };
+        let sql = "update work set queued = queued - 1, running = running + 1, served_at = $3
+            where home = $1 and org = $2";
+        let query = sqlx::query(sql).bind(&row.more.home).bind(&row.more.org);
+        execute!(self, query.bind(now.0))?;
+
+        let mut open = OpenRun {
+            run: row.run.record()?,
+            more: row.more,
+        };
+        let is_first = open.run.status == Status::Queued;
+        open.run.status = Status::InProgress;
+        open.run.attempt += 1;
+        open.run.next_attempt_at = None;
+        open.run.started_at = open.run.started_at.or(Some(now));
+        if is_first {
+            self.emit_run(&open, EventType::SyncInProgress, None, now)
+                .await?;
+        }
+        let repo = row.repo.record(None)?;
+        let upstream = cells::word(repo.upstream.clone(), "upstream")?;
+        let job = Job {
+            fence: Fence {
+                id: open.run.id.clone(),
+                claim: open.more.claim + 1,
+                upstream: open.more.version.unwrap_or(0),
+            },
+            run: open.run,
+            tries: open.more.tries,
+            org: row.org.record()?,
+            upstream: StoredUpstream {
+                url: upstream.url,
+                origin: upstream.origin,
+                host: row.upstream_host,
+                auth_kind: upstream.auth_kind,
+                sealed: row.sealed,
+                profile: open.more.profile,
+            },
+            repo,
+            previous: None,
+        };
+        Ok(Some(Started {
+            job,
+            stats: row.previous_stats,
+            full: row.previous_full,
+        }))
+    }
+
+    /// The next time at which a run becomes due or a host has waited for long enough.
+    async fn next_at(&mut self, claimer: &Claimer, now: Time) -> Result<Option<Time>, Error> {
+        let sql = "select min(n.at) from (
+                select min(run_at) as at from sync_runs where home = $1 and run_at is not null and run_at > $2
+                union all select min(not_before) as at from hosts where not_before > $2) n";
+        let query = sqlx::query_scalar(sql).bind(&claimer.node).bind(now.0);
+        let next_at: Option<i64> = on!(self, c => query.fetch_one(c))?;
+        Ok(next_at.map(Time))
+    }
+}
+
+impl Fence {
+    /// The direction's column of the upstream is written by a run of this version alone.
+    pub(super) fn is_of(&self, version: Option<i64>) -> bool {
+        version == Some(self.upstream)
+    }
+}

@@ -1,0 +1,207 @@
+//! Queueing of runs.
+
+use super::open::sync_data;
+use crate::{
+    Error, ids,
+    records::{Direction, EventType, Globs, Priority, Repo, Status, SyncId, SyncRun, Time},
+    store::{
+        Store, Tx,
+        events::{NewEvent, has_targets},
+        tx::{Wake, execute, on},
+    },
+};
+
+/// A wanted run.
+#[derive(Debug, Clone)]
+pub struct NewRun<'a> {
+    /// The repository.
+    pub repo: &'a Repo,
+    /// The direction.
+    pub direction: Direction,
+    /// The globs.
+    pub globs: Globs,
+    /// Whether the run shows what it would do.
+    pub dry_run: bool,
+    /// What triggers the run.
+    pub priority: Priority,
+}
+
+/// The limits on runs that wait for a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunLimits {
+    /// The runs of one repository. 16 by default.
+    pub per_repo: i64,
+    /// The runs of one organization. 1,000 by default.
+    pub per_org: i64,
+}
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        RunLimits {
+            per_repo: 16,
+            per_org: 1_000,
+        }
+    }
+}
+
+/// The reason why a run is not queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The repository has no upstream, or is gone.
+    NoUpstream,
+    /// Too many runs of the repository wait.
+    RepoFull,
+    /// Too many runs of the organization wait.
+    OrgFull,
+}
+
+/// The state that a request for a run finds.
+#[derive(sqlx::FromRow)]
+struct Found {
+    host: String,
+    home: String,
+    repo_name: String,
+    equal: Option<String>,
+    of_repo: i64,
+    of_org: i64,
+    has_targets: bool,
+}
+
+const FIND: &str = concat!(
+    "select u.host, p.home, p.name as repo_name,
+        (select e.id from sync_runs e where e.repo = p.id and e.status = 'queued' and e.direction = $2
+            and e.branches = $3 and e.tags = $4 and e.dry_run = $5) as equal,
+        (select count(*) from sync_runs q where q.repo = p.id and q.run_at is not null) as of_repo,
+        (select cast(coalesce(sum(w.queued), 0) as bigint) from work w where w.org = p.org) as of_org, ",
+    has_targets!("p.org"),
+    " from repos p join upstreams u on u.repo = p.id where p.id = $1 and p.removed_at is null"
+);
+
+impl Store {
+    /// Queues a run. An equal run that is still queued is returned instead; it takes the higher priority of the two
+    /// and is due at once.
+    pub async fn enqueue(
+        &self,
+        new: NewRun<'_>,
+        limits: RunLimits,
+        now: Time,
+    ) -> Result<Result<SyncRun, Refused>, Error> {
+        loop {
+            let mut tx = self.begin().await?;
+            let query = sqlx::query_as(FIND).bind(new.repo.id.as_str());
+            let query = query.bind(new.direction.as_str()).bind(&new.globs.branches);
+            let query = query.bind(&new.globs.tags).bind(new.dry_run);
+            let found: Option<Found> = on!(tx, c => query.fetch_optional(c))?;
+            let Some(found) = found else {
+                return Ok(Err(Refused::NoUpstream));
+            };
+            let run = if let Some(equal) = &found.equal {
+                tx.raise(equal, new.priority, now).await?
+            } else if found.of_repo >= limits.per_repo {
+                return Ok(Err(Refused::RepoFull));
+            } else if found.of_org >= limits.per_org {
+                return Ok(Err(Refused::OrgFull));
+            } else {
+                tx.insert_run(&new, &found, now).await?
+            };
+            // Somebody else may have queued or started the equal run since; then everything is looked up again.
+            if let Some(run) = run {
+                tx.wake(Wake::One);
+                tx.commit().await?;
+                return Ok(Ok(run));
+            }
+        }
+    }
+}
+
+impl Tx {
+    async fn raise(
+        &mut self,
+        id: &str,
+        priority: Priority,
+        now: Time,
+    ) -> Result<Option<SyncRun>, Error> {
+        let sql =
+            "update sync_runs set priority = case when priority > $2 then $2 else priority end,
+                run_at = case when run_at > $3 then $3 else run_at end
+            where id = $1 and status = 'queued' and run_at is not null";
+        let query = sqlx::query(sql)
+            .bind(id)
+            .bind(priority.number())
+            .bind(now.0);
+        if execute!(self, query)? == 0 {
+            return Ok(None);
+        }
+        Ok(self.open_run(id).await?.map(|open| open.run))
+    }
+
+    async fn insert_run(
+        &mut self,
+        new: &NewRun<'_>,
+        found: &Found,
+        now: Time,
+    ) -> Result<Option<SyncRun>, Error> {
+        let id: SyncId = ids::new();
+        let sql = "insert into sync_runs (id, repo, org, home, host, direction, branches, tags, dry_run, priority,
+                status, attempt, tries, claim, cancelled, run_at, created_at)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, 0, 0, false, $11, $11)
+            on conflict (repo, direction, branches, tags, dry_run) where status = 'queued' do nothing";
+        let query = sqlx::query(sql)
+            .bind(id.as_str())
+            .bind(new.repo.id.as_str());
+        let query = query
+            .bind(new.repo.org.as_str())
+            .bind(&found.home)
+            .bind(&found.host);
+        let query = query.bind(new.direction.as_str()).bind(&new.globs.branches);
+        let query = query.bind(&new.globs.tags).bind(new.dry_run);
+        let query = query.bind(new.priority.number()).bind(now.0);
+        if execute!(self, query)? == 0 {
+            return Ok(None);
+        }
+        let sql =
+            "insert into work (home, org, queued, running, served_at) values ($1, $2, 1, 0, 0)
+            on conflict (home, org) do update set queued = work.queued + 1";
+        execute!(
+            self,
+            sqlx::query(sql)
+                .bind(&found.home)
+                .bind(new.repo.org.as_str())
+        )?;
+        let run = queued(id, new, now);
+        if !run.dry_run {
+            let event = NewEvent {
+                id: ids::new(),
+                kind: EventType::SyncQueued,
+                org: new.repo.org.as_str(),
+                repo: &run.repo_id,
+                repo_name: &found.repo_name,
+                subject: run.id.as_str(),
+                has_targets: found.has_targets,
+            };
+            self.emit(event, || sync_data(&run, None), now).await?;
+        }
+        Ok(Some(run))
+    }
+}
+
+fn queued(id: SyncId, new: &NewRun<'_>, now: Time) -> SyncRun {
+    SyncRun {
+        id,
+        repo_id: new.repo.id.clone(),
+        direction: new.direction,
+        status: Status::Queued,
+        attempt: 0,
+        ref_globs: new.globs.clone(),
+        stats: None,
+        error: None,
+        error_code: None,
+        dry_run: new.dry_run,
+        source: new.priority.as_str(),
+        next_attempt_at: None,
+        messages: Vec::new(),
+        created_at: now,
+        started_at: None,
+        finished_at: None,
+    }
+}
