@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::{config::Config, metrics::Metrics, secrets::Sealer, work::RepoFolders};
+use crate::{config::Config, metrics::Metrics, secrets::Sealer, store::Store, work::RepoFolders};
 
 /// The parts of a process that requests, workers and deliveries share.
 #[derive(Debug, Clone)]
 pub struct Service {
+    /// The database.
+    pub store: Store,
     /// The master keys.
     pub sealer: Arc<Sealer>,
     /// The folders of the repositories.

@@ -27,6 +27,8 @@ pub(crate) struct Fault {
     pub(crate) text: String,
     pub(crate) is_retryable: bool,
     pub(crate) retry_after: Option<Duration>,
+    /// The outcomes, where the attempt has any: they say which refs are uncertain.
+    pub(crate) stats: Option<Box<SyncRunStats>>,
 }
 
 /// The codes of failures that are not the engine's.
@@ -52,16 +54,26 @@ impl Fault {
             text: shortened(&text.replace(folder, "the repository")),
             is_retryable: err.is_retryable(),
             retry_after: err.retry_after(),
+            stats: err.stats().cloned().map(Box::new),
         }
     }
 
     /// The panic of an engine, which says nothing about the next attempt.
     pub(crate) fn panic() -> Self {
         Fault {
-            code: code::INTERNAL,
-            text: "an internal error ended the attempt".into(),
             is_retryable: true,
+            ..Fault::lasting(code::INTERNAL, "an internal error ended the attempt")
+        }
+    }
+
+    /// A failure that another attempt would meet again.
+    pub(crate) fn lasting(code: &'static str, text: &str) -> Self {
+        Fault {
+            code,
+            text: text.to_owned(),
+            is_retryable: false,
             retry_after: None,
+            stats: None,
         }
     }
 
@@ -91,8 +103,6 @@ pub(crate) enum Ending {
     Retry(Time),
     /// The run is given back, and the attempt does not count.
     GiveBack,
-    /// Somebody else has the run: nothing is written.
-    Nothing,
 }
 
 /// The ending of an attempt that has failed with `fault`, after `tries` attempts that count, this one included.
@@ -105,14 +115,16 @@ pub(crate) fn ending(
     random: f64,
 ) -> Ending {
     match stop {
-        Some(Stop::LeaseLost) => return Ending::Nothing,
         Some(Stop::Cancelled) => return Ending::Fail,
         Some(Stop::Shutdown) if fault.is_cancelled() || fault.is_retryable => {
             return Ending::GiveBack;
         }
         _ => {}
     }
-    match policy.after_failure(tries, fault.is_retryable, fault.retry_after, now, random) {
+    // A worker that could not renew its lease is as good as lost; if it is, the fence keeps it from writing.
+    let was_stopped = stop == Some(Stop::LeaseLost) && fault.is_cancelled();
+    let is_retryable = fault.is_retryable || was_stopped;
+    match policy.after_failure(tries, is_retryable, fault.retry_after, now, random) {
         Next::Attempt(at) => Ending::Retry(at),
         Next::Fail => Ending::Fail,
     }

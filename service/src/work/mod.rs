@@ -1,12 +1,18 @@
 //! The work on the runs: workers claim them, let the engine sync, and write their ends. Beside them run the reaper of
 //! lost leases, retention, and the upkeep of repositories with many packs.
 
+mod attempt;
 mod decisions;
 mod engine;
 mod folders;
 mod journal;
+mod lease;
+mod maintenance;
 mod task;
+mod upkeep;
+mod workers;
 
 pub use engine::Refsync;
 pub use folders::{PushInProgress, RepoFolders, RepoLock};
 pub use task::{Engine, Report, Task};
+pub use workers::{Workers, start, start_with};

@@ -17,10 +17,8 @@ fn stats(json: serde_json::Value) -> SyncRunStats {
 
 fn fault(is_retryable: bool) -> Fault {
     Fault {
-        code: "network",
-        text: String::new(),
         is_retryable,
-        retry_after: None,
+        ..Fault::lasting("network", "")
     }
 }
 
@@ -45,8 +43,9 @@ fn an_attempt_ends_by_its_fault_and_by_who_stopped_it() {
         (cancelled.clone(), Some(Stop::Shutdown), 5, Ending::GiveBack),
         (fault(true), Some(Stop::Shutdown), 1, Ending::GiveBack),
         (fault(false), Some(Stop::Shutdown), 1, Ending::Fail),
-        (cancelled.clone(), Some(Stop::LeaseLost), 1, Ending::Nothing),
-        (fault(false), Some(Stop::LeaseLost), 1, Ending::Nothing),
+        (cancelled.clone(), Some(Stop::LeaseLost), 1, at(10_000)),
+        (cancelled.clone(), Some(Stop::LeaseLost), 5, Ending::Fail),
+        (fault(false), Some(Stop::LeaseLost), 1, Ending::Fail),
     ] {
         let policy = RetryPolicy::default();
         let found = ending(&fault, stop, tries, &policy, Time(0), 0.5);
