@@ -6,18 +6,28 @@
 #[cfg(feature = "server")]
 pub mod clock;
 #[cfg(feature = "server")]
+pub mod commands;
+#[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]
+mod data_folder;
+#[cfg(feature = "server")]
 mod error;
+#[cfg(feature = "server")]
+pub mod git;
 #[cfg(feature = "server")]
 pub mod hooks;
 #[cfg(feature = "server")]
 pub mod ids;
 #[cfg(feature = "server")]
+pub mod log;
+#[cfg(feature = "server")]
 pub mod metrics;
 pub mod records;
 #[cfg(feature = "server")]
 pub mod secrets;
+#[cfg(feature = "server")]
+pub mod server;
 #[cfg(feature = "server")]
 mod service;
 #[cfg(feature = "server")]
@@ -27,5 +37,7 @@ pub mod work;
 
 #[cfg(feature = "server")]
 pub use error::{Error, ErrorKind};
+#[cfg(feature = "server")]
+pub use log::chain;
 #[cfg(feature = "server")]
 pub use service::Service;

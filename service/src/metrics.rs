@@ -127,8 +127,8 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Sets the number of runs that wait for an attempt.
-    pub fn queue_length(&self, runs: u64) {
-        self.queued.set(i64::try_from(runs).unwrap_or(i64::MAX));
+    pub fn queue_length(&self, runs: i64) {
+        self.queued.set(runs);
     }
 
     /// Counts an attempt as under way until the guard is dropped.

@@ -11,6 +11,7 @@ mod migrate;
 mod orgs;
 mod page;
 mod repos;
+mod reseal;
 mod sync_runs;
 mod tx;
 

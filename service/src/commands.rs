@@ -1,0 +1,143 @@
+//! The commands beside `serve`: organizations, keys, and new master keys.
+
+use zeroize::Zeroizing;
+
+use crate::{
+    Error, ErrorKind, clock,
+    config::Config,
+    data_folder::{self, DataFolder},
+    ids,
+    records::{Key, KeyId, Name, Org, Scope},
+    secrets::{MasterKey, SecretError, api_key, key_file},
+    store::{NewKey, Store},
+};
+
+/// Makes an organization in the database of `config` and returns its first key, which has all scopes.
+///
+/// # Errors
+/// The name is taken, or the database can't be used.
+pub async fn org_create(config: &Config, slug: &Name) -> Result<String, Error> {
+    let store = open(config).await?;
+    let key = create_org(&store, slug).await;
+    store.close().await;
+    key
+}
+
+/// Makes a key of the organization `org`, and returns its record and the key.
+///
+/// # Errors
+/// There is no such organization, or the database can't be used.
+pub async fn key_create(
+    config: &Config,
+    org: &str,
+    name: Option<String>,
+    scopes: Vec<Scope>,
+) -> Result<(Key, String), Error> {
+    let store = open(config).await?;
+    let key = async { create_key(&store, &org_of(&store, org).await?, name, scopes).await };
+    let key = key.await;
+    store.close().await;
+    key
+}
+
+/// Removes a key of the organization `org`.
+///
+/// # Errors
+/// There is no such organization or key, or the database can't be used.
+pub async fn key_revoke(config: &Config, org: &str, id: &KeyId) -> Result<(), Error> {
+    let store = open(config).await?;
+    let done = async {
+        let org = org_of(&store, org).await?;
+        if store.delete_key(&org.id, id).await? {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Config,
+            format!("{} has no key {id}", org.slug),
+        ))
+    };
+    let done = done.await;
+    store.close().await;
+    done
+}
+
+/// Replaces the master key: all secrets are sealed anew with a new one, and the old ones are forgotten. A process
+/// that dies in between leaves both, and the command can be repeated.
+///
+/// # Errors
+/// The folder is in use, or a secret can't be opened; then the old keys stay.
+pub async fn rekey(config: &Config) -> Result<u64, Error> {
+    let folder = DataFolder::alone(&config.data)?;
+    let mut keys = folder.master_keys(&existing(config)?.database)?;
+    keys.insert(0, MasterKey::generate().map_err(key_failed)?);
+    key_file::replace(&folder.key_file(), &keys).map_err(key_failed)?;
+    let sealer = data_folder::sealer(&keys)?;
+    let store = Store::open(&config.database).await?;
+    let resealed = store.reseal(&sealer).await;
+    store.close().await;
+    let resealed = resealed?;
+    keys.truncate(1);
+    key_file::replace(&folder.key_file(), &keys).map_err(key_failed)?;
+    Ok(resealed)
+}
+
+/// Makes an organization and returns its first key, which has all scopes.
+pub(crate) async fn create_org(store: &Store, slug: &Name) -> Result<String, Error> {
+    let org = store.create_org(slug, slug.as_str(), clock::now()).await?;
+    let taken = || {
+        Error::new(
+            ErrorKind::Config,
+            format!("there is an organization {slug} already"),
+        )
+    };
+    let org = org.ok_or_else(taken)?;
+    let (_, key) = create_key(store, &org, Some("admin".into()), vec![Scope::Admin]).await?;
+    Ok(key)
+}
+
+async fn create_key(
+    store: &Store,
+    org: &Org,
+    name: Option<String>,
+    scopes: Vec<Scope>,
+) -> Result<(Key, String), Error> {
+    let secret: Zeroizing<String> = api_key::generate().map_err(key_failed)?;
+    let new = NewKey {
+        id: ids::new(),
+        name,
+        hash: api_key::hash(&secret),
+        scopes,
+        repo_ids: None,
+        expires_at: None,
+    };
+    let key = store.create_key(&org.id, new, clock::now()).await?;
+    Ok((key, secret.to_string()))
+}
+
+/// The store of an existing data folder, also of one that is served.
+async fn open(config: &Config) -> Result<Store, Error> {
+    DataFolder::shared(&config.data)?;
+    Store::open(&existing(config)?.database).await
+}
+
+fn existing(config: &Config) -> Result<&Config, Error> {
+    if config.database.exists() {
+        return Ok(config);
+    }
+    let text = format!("there is no database {}", config.database.display());
+    Err(Error::new(ErrorKind::Io, text))
+}
+
+async fn org_of(store: &Store, slug: &str) -> Result<Org, Error> {
+    let missing = || {
+        Error::new(
+            ErrorKind::Config,
+            format!("there is no organization {slug}"),
+        )
+    };
+    store.org_by_slug(slug).await?.ok_or_else(missing)
+}
+
+fn key_failed(err: SecretError) -> Error {
+    Error::new(ErrorKind::Key, "the key can't be made or written").because(err)
+}

@@ -1,0 +1,160 @@
+//! [`DataFolder`], the folder of the database, the keys and the repositories.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Error, ErrorKind,
+    secrets::{MasterKey, Sealer, key_file},
+};
+
+/// The folder of the data, which one process serves at a time.
+#[derive(Debug)]
+pub(crate) struct DataFolder {
+    path: PathBuf,
+    /// Locked for as long as this lives. The file is never deleted.
+    _lock: Option<File>,
+}
+
+impl DataFolder {
+    /// The folder for a process that serves it. It is made, for its owner alone, where its parent is there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InUse`] if another process serves it, [`ErrorKind::Io`] if it can't be made or written.
+    pub(crate) fn serve(path: &Path) -> Result<Self, Error> {
+        create(path).map_err(|err| failed("making", path, err))?;
+        DataFolder::alone(path)
+    }
+
+    /// The existing folder for a process that needs it for itself.
+    ///
+    /// # Errors
+    /// Those of [`serve`](DataFolder::serve), and [`ErrorKind::Io`] if it is not there.
+    pub(crate) fn alone(path: &Path) -> Result<Self, Error> {
+        let mut folder = DataFolder::shared(path)?;
+        let lock = try_lock(&folder.path.join("refsyncd.lock"))
+            .map_err(|err| failed("locking", path, err))?;
+        let text = format!(
+            "the data folder {} is in use by another process",
+            path.display()
+        );
+        folder._lock = Some(lock.ok_or_else(|| Error::new(ErrorKind::InUse, text))?);
+        Ok(folder)
+    }
+
+    /// The existing folder beside a process that may serve it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if it is not there.
+    pub(crate) fn shared(path: &Path) -> Result<Self, Error> {
+        let path = path
+            .canonicalize()
+            .map_err(|err| failed("opening", path, err))?;
+        Ok(DataFolder { path, _lock: None })
+    }
+
+    /// The absolute path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of the master keys.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.path.join("master.key")
+    }
+
+    /// The master keys. They are made together with the database: a database without keys has lost them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Key`] if the file can't be used.
+    pub(crate) fn master_keys(&self, database: &Path) -> Result<Vec<MasterKey>, Error> {
+        let file = self.key_file();
+        let keys = if database.exists() {
+            key_file::open(&file)
+        } else {
+            key_file::open_or_create(&file)
+        };
+        keys.map_err(|err| Error::new(ErrorKind::Key, "the master key can't be used").because(err))
+    }
+}
+
+/// What seals with the first of the keys.
+///
+/// # Errors
+/// There is no key.
+pub(crate) fn sealer(keys: &[MasterKey]) -> Result<Sealer, Error> {
+    let (first, others) = keys
+        .split_first()
+        .ok_or_else(|| Error::new(ErrorKind::Key, "there is no master key"))?;
+    Ok(Sealer::new(first, others))
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done,
+    }
+}
+
+fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(err)) => Err(err),
+    }
+}
+
+fn failed(what: &str, path: &Path, err: io::Error) -> Error {
+    Error::new(
+        ErrorKind::Io,
+        format!("{what} the data folder {} failed", path.display()),
+    )
+    .because(err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_served_once_and_its_parent_is_not_made() {
+        let place = tempfile::tempdir().expect("a folder");
+        let path = place.path().join("data");
+        assert!(DataFolder::shared(&path).is_err());
+        let first = DataFolder::serve(&path).expect("a folder");
+        let kind = |folder: Result<DataFolder, Error>| folder.err().map(|err| err.kind());
+        assert_eq!(kind(DataFolder::serve(&path)), Some(ErrorKind::InUse));
+        assert_eq!(kind(DataFolder::shared(&path)), None);
+        drop(first);
+        assert_eq!(kind(DataFolder::serve(&path)), None);
+        assert_eq!(
+            kind(DataFolder::serve(&place.path().join("no/data"))),
+            Some(ErrorKind::Io)
+        );
+    }
+
+    #[test]
+    fn no_key_is_made_beside_a_database() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = DataFolder::serve(place.path()).expect("a folder");
+        let database = place.path().join("db");
+        assert_eq!(folder.master_keys(&database).expect("a new key").len(), 1);
+        fs::write(&database, "").expect("a file");
+        assert_eq!(folder.master_keys(&database).expect("the key").len(), 1);
+        fs::remove_file(folder.key_file()).expect("removed");
+        let err = folder.master_keys(&database).expect_err("the key is gone");
+        assert_eq!(err.kind(), ErrorKind::Key);
+        assert!(!folder.key_file().exists());
+    }
+}

@@ -1,0 +1,93 @@
+//! The right of a client to one repository: a key as the password of Basic authentication.
+
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::answer::Refusal;
+use crate::{
+    Service, clock,
+    records::{Key, Org, Repo, Scope},
+    secrets::api_key,
+};
+
+/// The repository that the path names, if the key in `headers` has `scope` on it.
+///
+/// # Errors
+/// 401 without a valid key, whatever the path; 404 for a repository that is not there or not the key's; 403 for a
+/// missing scope.
+pub(super) async fn repo(
+    service: &Service,
+    headers: &HeaderMap,
+    (org, folder): (&str, &str),
+    scope: Scope,
+) -> Result<Repo, Refusal> {
+    let (owner, key) = authenticated(service, headers).await?;
+    let not_found = || Refusal::new(StatusCode::NOT_FOUND, "there is no such repository");
+    let name = folder.strip_suffix(".git").ok_or_else(not_found)?;
+    if !owner.slug.eq_ignore_ascii_case(org) {
+        return Err(not_found());
+    }
+    let repo = service
+        .store
+        .repo_by_name(&owner.id, name)
+        .await?
+        .ok_or_else(not_found)?;
+    if !key.sees(&repo.id) {
+        return Err(not_found());
+    }
+    if !key.may(scope) {
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "the key lacks the scope for this",
+        ));
+    }
+    Ok(repo)
+}
+
+async fn authenticated(service: &Service, headers: &HeaderMap) -> Result<(Org, Key), Refusal> {
+    let unauthorized = || {
+        Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "an API key is needed as the password",
+        )
+    };
+    let password = password(headers).ok_or_else(unauthorized)?;
+    let found = service.store.key_by_hash(&api_key::hash(&password)).await?;
+    let (org, key) = found.ok_or_else(unauthorized)?;
+    if key.has_expired(clock::now()) {
+        return Err(unauthorized());
+    }
+    Ok((org, key))
+}
+
+fn password(headers: &HeaderMap) -> Option<zeroize::Zeroizing<String>> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credentials) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let plain = zeroize::Zeroizing::new(STANDARD.decode(credentials.trim()).ok()?);
+    let plain = std::str::from_utf8(&plain).ok()?;
+    let (_user, password) = plain.split_once(':')?;
+    Some(password.to_owned().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_of_basic_authentication() {
+        let found = |value: &str| {
+            let headers = [(header::AUTHORIZATION, value.parse().expect("a value"))];
+            password(&HeaderMap::from_iter(headers)).map(|password| password.to_string())
+        };
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        assert_eq!(found(&basic("user:rsk_a:b")).as_deref(), Some("rsk_a:b"));
+        assert_eq!(found(&basic(":rsk_a")).as_deref(), Some("rsk_a"));
+        assert_eq!(found(&basic("user")), None);
+        assert_eq!(found("Bearer rsk_a"), None);
+        assert_eq!(found("Basic %"), None);
+        assert_eq!(found("Basic"), None);
+    }
+}

@@ -1,0 +1,264 @@
+//! A running service: the data folder is opened, connections are accepted, workers and deliveries run.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, extract::State, http::header, response::IntoResponse, routing::get};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinHandle,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::timeout::RequestBodyTimeoutLayer;
+
+use crate::{
+    Error, ErrorKind, Service, clock, commands,
+    config::Config,
+    data_folder::{self, DataFolder},
+    git::GitHttp,
+    metrics::Metrics,
+    records::Name,
+    store::Store,
+    work::{self, RepoFolders, Workers},
+};
+
+/// The time in which the head of a request has to come.
+const HEADER_TIME: Duration = Duration::from_secs(10);
+/// The time in which the next part of a request's body has to come.
+const BODY_TIME: Duration = Duration::from_secs(30);
+/// The most bytes of a request's head.
+const HEAD_BYTES: usize = 64 << 10;
+/// The organization that every new database has.
+const FIRST_ORG: &str = "default";
+
+/// A running service.
+#[derive(Debug)]
+pub struct Running {
+    /// The address that it listens on.
+    pub address: SocketAddr,
+    /// The first key of a new database, with all scopes. It can't be read again.
+    pub admin_key: Option<String>,
+    /// What the parts share.
+    pub service: Service,
+    accepting: JoinHandle<Connections>,
+    stop: CancellationToken,
+    git: Option<GitHttp>,
+    workers: Workers,
+    folder: DataFolder,
+}
+
+/// Starts a service.
+///
+/// # Errors
+/// The data folder, the master key or the database can't be used, or the address can't be listened on.
+pub async fn start(mut config: Config) -> Result<Running, Error> {
+    let folder = DataFolder::serve(&config.data)?;
+    folder.path().clone_into(&mut config.data);
+    let listener = listen(config.listen).await?;
+    let address = listener
+        .local_addr()
+        .map_err(|err| not_listening(config.listen, err))?;
+    let config = config.bound_to(address);
+    let keys = folder.master_keys(&config.database)?;
+    let store = Store::open(&config.database)
+        .await?
+        .with_public_url(&config.public_url);
+    let admin_key = first_key(&store).await?;
+    store
+        .end_leases_of(&config.node, &config.retry, clock::now())
+        .await?;
+    let repos = RepoFolders::open(config.data.join("repos")).map_err(|err| {
+        Error::new(
+            ErrorKind::Io,
+            "making the folder of the repositories failed",
+        )
+        .because(err)
+    })?;
+    let service = Service {
+        store,
+        sealer: Arc::new(data_folder::sealer(&keys)?),
+        repos,
+        config: Arc::new(config),
+        metrics: Metrics::default(),
+    };
+    let git = start_git(&service).await?;
+    let stop = CancellationToken::new();
+    let accepting = Accepting {
+        listener,
+        router: router(&service, git.as_ref()),
+        places: Arc::new(Semaphore::new(service.config.connections)),
+        stop: stop.clone(),
+    };
+    Ok(Running {
+        address,
+        admin_key,
+        accepting: tokio::spawn(accepting.run()),
+        stop,
+        git,
+        workers: work::start(service.clone()),
+        service,
+        folder,
+    })
+}
+
+impl Running {
+    /// Stops: nothing new is accepted, requests under way have the time of `Config::drain` to end, and runs and
+    /// deliveries under way are given back.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let requests = async {
+            if let Ok(connections) = self.accepting.await {
+                connections.end(self.service.config.drain).await;
+            }
+        };
+        tokio::join!(requests, self.workers.stop());
+        if let Some(git) = self.git {
+            git.stop().await;
+        }
+        self.service.store.close().await;
+        drop(self.folder);
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|err| not_listening(address, err))
+}
+
+fn not_listening(address: SocketAddr, err: std::io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("listening on {address} failed")).because(err)
+}
+
+/// Makes the first organization of a new database, and returns the key that may do everything there.
+async fn first_key(store: &Store) -> Result<Option<String>, Error> {
+    if store.has_orgs().await? {
+        return Ok(None);
+    }
+    let slug =
+        Name::new(FIRST_ORG).map_err(|err| Error::new(ErrorKind::Config, err.to_string()))?;
+    commands::create_org(store, &slug).await.map(Some)
+}
+
+/// Git over HTTP, where it is wanted and git is installed.
+async fn start_git(service: &Service) -> Result<Option<GitHttp>, Error> {
+    if !service.config.git.http {
+        return Ok(None);
+    }
+    match GitHttp::start(service.clone()).await {
+        Ok(git) => Ok(Some(git)),
+        Err(err) if err.kind() == ErrorKind::Git => {
+            tracing::warn!(error = crate::chain(&err), "git over HTTP is not served");
+            Ok(None)
+        }
+        Err(err) => Err(err),
+    }
+}
+
+fn router(service: &Service, git: Option<&GitHttp>) -> Router {
+    let metrics = Router::new()
+        .route("/metrics", get(metrics))
+        .with_state(service.clone());
+    let router = Router::new().merge(metrics);
+    let router = match git {
+        Some(git) => router.merge(git.router()),
+        None => router,
+    };
+    router.layer(RequestBodyTimeoutLayer::new(BODY_TIME))
+}
+
+async fn metrics(State(service): State<Service>) -> impl IntoResponse {
+    // A database that does not answer is told by /readyz; the other numbers are worth having even so.
+    if let Ok(length) = service.store.queue_length().await {
+        service.metrics.queue_length(length.queued);
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], service.metrics.text())
+}
+
+/// The loop that accepts connections.
+struct Accepting {
+    listener: TcpListener,
+    router: Router,
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+/// The connections that are open when no more are accepted.
+#[derive(Debug)]
+struct Connections {
+    graceful: GracefulShutdown,
+    tasks: TaskTracker,
+    abort: CancellationToken,
+}
+
+impl Accepting {
+    async fn run(self) -> Connections {
+        let connections = Connections {
+            graceful: GracefulShutdown::new(),
+            tasks: TaskTracker::new(),
+            abort: CancellationToken::new(),
+        };
+        while let Some((tcp, place)) = self.next().await {
+            tcp.set_nodelay(true).ok();
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIME)
+                .max_buf_size(HEAD_BYTES)
+                .serve_connection(
+                    TokioIo::new(tcp),
+                    TowerToHyperService::new(self.router.clone()),
+                );
+            let connection = connections.graceful.watch(connection);
+            let abort = connections.abort.clone();
+            connections.tasks.spawn(async move {
+                tokio::select! {
+                    // What breaks a connection has been told to its client, as far as possible.
+                    _ = connection => {}
+                    () = abort.cancelled() => {}
+                }
+                drop(place);
+            });
+        }
+        connections
+    }
+
+    async fn next(&self) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+        let accepted = async {
+            let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+            loop {
+                match self.listener.accept().await {
+                    Ok((tcp, _)) => return Some((tcp, place)),
+                    // Too many open files, for example.
+                    Err(err) => {
+                        tracing::warn!(error = crate::chain(&err), "a connection was not accepted");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            accepted = accepted => accepted,
+            () = self.stop.cancelled() => None,
+        }
+    }
+}
+
+impl Connections {
+    async fn end(self, time: Duration) {
+        if tokio::time::timeout(time, self.graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests were ended that had not ended in time");
+            self.abort.cancel();
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
