@@ -149,7 +149,7 @@ create table targets (
 );
 create index targets_of_org on targets (org, id);
 
--- A delivery that is being made has next_at in the future, so that it is due again if its process dies.
+-- A delivery that is being made has node, and next_at in the future, so that it is due again if its process dies.
 create table deliveries (
     id text primary key,
     event text not null,
@@ -160,6 +160,7 @@ create table deliveries (
     state text not null,
     attempt bigint not null,
     next_at bigint,
+    node text,
     last_status bigint,
     last_error text,
     last_body text,

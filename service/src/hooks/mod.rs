@@ -3,7 +3,7 @@
 pub mod client;
 mod connector;
 pub mod signature;
-mod target_url;
+pub mod target_url;
 
 pub use connector::{LookUp, system_look_up};
 pub use target_url::TargetUrl;

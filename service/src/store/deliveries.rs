@@ -172,7 +172,9 @@ impl Store {
             repository: repository.transpose()?,
             data: cells::word(data, "JSON of an event")?,
         };
-        let old = row.old_secret.filter(|_| row.old_until.is_some_and(|end| end > now.0));
+        let old = row
+            .old_secret
+            .filter(|_| row.old_until.is_some_and(|end| end > now.0));
         Ok(DueDelivery {
             id: delivery.id,
             event_id: delivery.event_id,
@@ -194,7 +196,8 @@ impl Store {
     /// Makes the deliveries due that a process of `node` had under way when it ended.
     pub async fn end_delivery_leases(&self, node: &str, now: Time) -> Result<u64, Error> {
         let mut tx = self.begin().await?;
-        let sql = "update deliveries set next_at = $2, node = null where node = $1 and state = 'pending'";
+        let sql =
+            "update deliveries set next_at = $2, node = null where node = $1 and state = 'pending'";
         let ended = execute!(tx, sqlx::query(sql).bind(node).bind(now.0))?;
         tx.deliveries_change();
         tx.commit().await?;
@@ -217,7 +220,8 @@ impl Store {
         let query = query.bind(status).bind(body);
         let place: Option<Place> = on!(tx, c => query.fetch_optional(c))?;
         let Some(place) = place else { return Ok(()) };
-        let sql = "update targets set failing_since = null where id = $1 and failing_since is not null";
+        let sql =
+            "update targets set failing_since = null where id = $1 and failing_since is not null";
         execute!(tx, sqlx::query(sql).bind(&place.target))?;
         tx.successors_due(&place, now).await?;
         tx.commit().await

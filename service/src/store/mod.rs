@@ -5,6 +5,7 @@
 
 mod cells;
 mod change_repo;
+mod deliveries;
 mod events;
 mod keys;
 mod migrate;
@@ -13,6 +14,7 @@ mod page;
 mod repos;
 mod reseal;
 mod sync_runs;
+mod targets;
 mod tx;
 
 use std::{
@@ -35,6 +37,7 @@ use crate::{Error, records::SyncId};
 use tx::Tx;
 
 pub use change_repo::{Changed, MOST_TAGS, RepoChange};
+pub use deliveries::{Attempted, DueDelivery};
 pub use keys::NewKey;
 pub use page::{Page, Rows};
 pub use repos::{NewRepo, NewUpstream, Sealed, Taken};
@@ -42,6 +45,7 @@ pub use sync_runs::{
     Cancel, Claimed, Claimer, Completed, Failure, Fence, Job, Lease, NewRun, QueueLength, Refused,
     RunLimits, StoredUpstream,
 };
+pub use targets::{NewTarget, TargetChange};
 
 /// The database. Clones share its connections.
 #[derive(Clone)]

@@ -92,7 +92,9 @@ impl Store {
         let mut tx = self.begin().await?;
         let sql = "insert into targets (id, org, url, name, events, repo_ids, enabled, secret, created_at, updated_at)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
-        let query = sqlx::query(sql).bind(new.id.as_str()).bind(new.org.as_str());
+        let query = sqlx::query(sql)
+            .bind(new.id.as_str())
+            .bind(new.org.as_str());
         let query = query.bind(&new.url).bind(&new.name);
         let query = query.bind(cells::to_json(&new.events)?);
         let repo_ids = new.repo_ids.as_ref().map(cells::to_json).transpose()?;
@@ -225,15 +227,25 @@ impl Store {
 
 impl Tx {
     async fn target(&mut self, id: &TargetId) -> Result<Option<Target>, Error> {
-        let sql = concat!("select ", target_columns!(), " from targets t where t.id = $1");
+        let sql = concat!(
+            "select ",
+            target_columns!(),
+            " from targets t where t.id = $1"
+        );
         let query = sqlx::query_as(sql).bind(id.as_str());
         let row: Option<TargetRow> = on!(self, c => query.fetch_optional(c))?;
         row.map(TargetRow::record).transpose()
     }
 
     /// Ends all deliveries to the target that are still to be made.
-    async fn end_deliveries(&mut self, id: &TargetId, reason: &str, now: Time) -> Result<(), Error> {
-        let sql = "update deliveries set state = 'failed', next_at = null, node = null, finished_at = $2,
+    async fn end_deliveries(
+        &mut self,
+        id: &TargetId,
+        reason: &str,
+        now: Time,
+    ) -> Result<(), Error> {
+        let sql =
+            "update deliveries set state = 'failed', next_at = null, node = null, finished_at = $2,
             last_error = coalesce(last_error, $3) where target = $1 and state = 'pending'";
         let query = sqlx::query(sql).bind(id.as_str()).bind(now.0);
         execute!(self, query.bind(reason))?;
