@@ -86,3 +86,19 @@ impl StdError for Error {
         self.source.as_deref().map(|err| err as _)
     }
 }
+
+impl From<crate::secrets::SecretError> for Error {
+    fn from(err: crate::secrets::SecretError) -> Self {
+        use crate::secrets::SecretError;
+        let (kind, message) = match &err {
+            SecretError::KeyFile { .. }
+            | SecretError::InvalidKeyFile { .. }
+            | SecretError::OpenKeyFile { .. } => (ErrorKind::Key, "the master key can't be used"),
+            SecretError::UnknownKey | SecretError::Unopenable => {
+                (ErrorKind::Secret, "a stored secret can't be opened")
+            }
+            SecretError::NoRandomness => (ErrorKind::Io, "making a secret failed"),
+        };
+        Error::new(kind, message).because(err)
+    }
+}

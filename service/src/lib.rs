@@ -4,6 +4,8 @@
 //! `records` has the data and the rules, and needs none of the rest.
 
 #[cfg(feature = "server")]
+pub mod api;
+#[cfg(feature = "server")]
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod commands;

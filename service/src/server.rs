@@ -17,10 +17,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::{
-    Error, ErrorKind, Service, clock, commands,
+    Error, ErrorKind, Service, api, clock, commands,
     config::Config,
     data_folder::{self, DataFolder},
     git::GitHttp,
+    hooks::{self, Deliveries},
     metrics::Metrics,
     records::Name,
     store::Store,
@@ -49,6 +50,7 @@ pub struct Running {
     stop: CancellationToken,
     git: Option<GitHttp>,
     workers: Workers,
+    deliveries: Option<Deliveries>,
     folder: DataFolder,
 }
 
@@ -101,6 +103,7 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         stop,
         git,
         workers: work::start(service.clone()),
+        deliveries: start_deliveries(&service)?,
         service,
         folder,
     })
@@ -116,7 +119,12 @@ impl Running {
                 connections.end(self.service.config.drain).await;
             }
         };
-        tokio::join!(requests, self.workers.stop());
+        let deliveries = async {
+            if let Some(deliveries) = self.deliveries {
+                deliveries.stop().await;
+            }
+        };
+        tokio::join!(requests, self.workers.stop(), deliveries);
         if let Some(git) = self.git {
             git.stop().await;
         }
@@ -160,11 +168,19 @@ async fn start_git(service: &Service) -> Result<Option<GitHttp>, Error> {
     }
 }
 
+/// Deliveries to webhook targets, unless they are turned off.
+fn start_deliveries(service: &Service) -> Result<Option<Deliveries>, Error> {
+    if !service.config.deliveries {
+        return Ok(None);
+    }
+    hooks::start(service).map(Some)
+}
+
 fn router(service: &Service, git: Option<&GitHttp>) -> Router {
     let metrics = Router::new()
         .route("/metrics", get(metrics))
         .with_state(service.clone());
-    let router = Router::new().merge(metrics);
+    let router = api::router(service.clone()).merge(metrics);
     let router = match git {
         Some(git) => router.merge(git.router()),
         None => router,

@@ -200,6 +200,7 @@ impl Courier {
 }
 
 /// The deliveries of this process, until they are stopped.
+#[derive(Debug)]
 pub struct Deliveries {
     stop: CancellationToken,
     task: JoinHandle<()>,

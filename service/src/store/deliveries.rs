@@ -295,17 +295,23 @@ impl Store {
         if execute!(tx, query.bind(new.as_str()).bind(now.0))? == 0 {
             return Ok(None);
         }
-        let sql = concat!(
-            "select ",
-            delivery_columns!(),
-            " from deliveries d where d.id = $1"
-        );
-        let query = sqlx::query_as(sql).bind(new.as_str());
-        let row: DeliveryRow = on!(tx, c => query.fetch_one(c))?;
+        let delivery = delivery_record(&mut tx, &new).await?;
         tx.deliveries_change();
         tx.commit().await?;
-        row.record().map(Some)
+        Ok(Some(delivery))
     }
+}
+
+/// The delivery with this id, which the transaction has just written.
+pub(super) async fn delivery_record(tx: &mut Tx, id: &DeliveryId) -> Result<Delivery, Error> {
+    let sql = concat!(
+        "select ",
+        delivery_columns!(),
+        " from deliveries d where d.id = $1"
+    );
+    let query = sqlx::query_as(sql).bind(id.as_str());
+    let row: DeliveryRow = on!(tx, c => query.fetch_one(c))?;
+    row.record()
 }
 
 /// The place of a delivery in the order of its subject's.

@@ -104,6 +104,18 @@ impl Store {
         row.map(records).transpose()
     }
 
+    /// The key of the organization with this id.
+    pub async fn key(&self, org: &OrgId, id: &KeyId) -> Result<Option<Key>, Error> {
+        let sql = concat!(
+            "select ",
+            key_columns!(),
+            " from keys k where k.org = $1 and k.id = $2"
+        );
+        let query = sqlx::query_as(sql).bind(org.as_str()).bind(id.as_str());
+        let row: Option<KeyRow> = read!(self, c => query.fetch_optional(c))?;
+        row.map(KeyRow::record).transpose()
+    }
+
     /// The keys of the organization, the oldest first.
     pub async fn keys(&self, org: &OrgId, page: Page) -> Result<Rows<Key>, Error> {
         let last = page.last::<KeyId>(List::Keys)?;

@@ -15,6 +15,7 @@ mod repos;
 mod reseal;
 mod sync_runs;
 mod targets;
+mod test_event;
 mod tx;
 
 use std::{

@@ -1,0 +1,187 @@
+//! The key behind a request, and the things that the path names: all of one organization.
+
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use hyper::header;
+use hyper::http::request::Parts;
+
+use super::error::ApiError;
+use crate::Service;
+use crate::records::{Key, Org, Repo, RepoId, Scope};
+
+/// The scope that a handler needs, as a type.
+pub(super) trait Needs {
+    const SCOPE: Scope;
+}
+
+/// [`Scope::Read`].
+pub(super) struct Read;
+
+/// [`Scope::Write`].
+pub(super) struct Write;
+
+/// [`Scope::Admin`].
+pub(super) struct Admin;
+
+impl Needs for Read {
+    const SCOPE: Scope = Scope::Read;
+}
+
+impl Needs for Write {
+    const SCOPE: Scope = Scope::Write;
+}
+
+impl Needs for Admin {
+    const SCOPE: Scope = Scope::Admin;
+}
+
+/// The valid key of a request. It has the scope `S`, and the organization in the path, if there is one, is its own.
+pub(super) struct Caller<S> {
+    pub(super) org: Org,
+    pub(super) key: Key,
+    scope: PhantomData<fn() -> S>,
+}
+
+impl<S> Caller<S> {
+    /// The repositories that something made by this caller is limited to, if `wanted` is asked for: never more than
+    /// the caller's own.
+    pub(super) async fn limited_to(
+        &self,
+        service: &Service,
+        wanted: Option<Vec<RepoId>>,
+    ) -> Result<Option<Vec<RepoId>>, ApiError> {
+        let Some(mut ids) = wanted else {
+            return Ok(self.key.repo_ids.clone());
+        };
+        ids.sort();
+        ids.dedup();
+        if ids.is_empty() || ids.len() > 100 {
+            return Err(ApiError::body("repo_ids has 1 to 100 ids"));
+        }
+        for id in &ids {
+            let repo = service.store.repo(id).await?;
+            let is_ours = repo.is_some_and(|repo| repo.org == self.org.id);
+            if !is_ours || !self.key.sees(id) {
+                return Err(ApiError::body(format!(
+                    "repo_ids: there is no repository {id}, or the key may not see it"
+                )));
+            }
+        }
+        Ok(Some(ids))
+    }
+
+    /// Whether something with this limit is within the caller's own.
+    pub(super) fn covers(&self, limit: Option<&Vec<RepoId>>) -> bool {
+        match (&self.key.repo_ids, limit) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(limit)) => limit.iter().all(|id| own.contains(id)),
+        }
+    }
+}
+
+impl<S: Needs> FromRequestParts<Service> for Caller<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ApiError> {
+        let (org, key) = authenticated(parts, service).await?;
+        if let Some(slug) = path_value(parts, "org").await? {
+            if !slug.eq_ignore_ascii_case(&org.slug) {
+                return Err(ApiError::not_found("organization"));
+            }
+        }
+        if !key.may(S::SCOPE) {
+            return Err(ApiError::forbidden(match S::SCOPE {
+                Scope::Read => "this needs a key with the scope read",
+                Scope::Write => "this needs a key with the scope write",
+                Scope::Admin => "this needs a key with the scope admin",
+            }));
+        }
+        Ok(Caller {
+            org,
+            key,
+            scope: PhantomData,
+        })
+    }
+}
+
+/// The valid key of a request, and the repository in its path, which the key may see.
+pub(super) struct OfRepo<S> {
+    pub(super) caller: Caller<S>,
+    pub(super) repo: Repo,
+}
+
+impl<S: Needs> FromRequestParts<Service> for OfRepo<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ApiError> {
+        let caller = Caller::<S>::from_request_parts(parts, service).await?;
+        let name = path_value(parts, "repo").await?.unwrap_or_default();
+        let repo = service.store.repo_by_name(&caller.org.id, &name).await?;
+        match repo {
+            Some(repo) if caller.key.sees(&repo.id) => Ok(OfRepo { caller, repo }),
+            _ => Err(ApiError::not_found("repository")),
+        }
+    }
+}
+
+/// The identifier in a path. One that can't be is the identifier of nothing.
+pub(super) struct Id<T>(pub(super) T);
+
+impl<T: FromStr> FromRequestParts<Service> for Id<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Service) -> Result<Self, ApiError> {
+        id_in_path(parts, "id").await.map(Id)
+    }
+}
+
+/// The second identifier in a path.
+pub(super) struct SubId<T>(pub(super) T);
+
+impl<T: FromStr> FromRequestParts<Service> for SubId<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Service) -> Result<Self, ApiError> {
+        id_in_path(parts, "sub_id").await.map(SubId)
+    }
+}
+
+async fn id_in_path<T: FromStr>(parts: &mut Parts, name: &str) -> Result<T, ApiError> {
+    let text = path_value(parts, name).await?.unwrap_or_default();
+    text.parse().map_err(|_| ApiError::not_found("id"))
+}
+
+/// The decoded segment of the path that the route calls `name`.
+async fn path_value(parts: &mut Parts, name: &str) -> Result<Option<String>, ApiError> {
+    let params = RawPathParams::from_request_parts(parts, &()).await;
+    let params = params.map_err(|err| ApiError::bad("INVALID_PATH", err.body_text()))?;
+    let value = params.iter().find(|(key, _)| *key == name);
+    Ok(value.map(|(_, value)| value.to_owned()))
+}
+
+async fn authenticated(parts: &Parts, service: &Service) -> Result<(Org, Key), ApiError> {
+    let Some(header) = parts.headers.get(header::AUTHORIZATION) else {
+        return Err(ApiError::unauthorized(
+            "this needs the header Authorization: Bearer KEY",
+        ));
+    };
+    let invalid = || ApiError::unauthorized("the key is not valid, or it has expired");
+    let text = header.to_str().map_err(|_| invalid())?;
+    let (scheme, secret) = text.split_once(' ').ok_or_else(invalid)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(invalid());
+    }
+    let hash = crate::secrets::api_key::hash(secret.trim());
+    let (org, key) = service
+        .store
+        .key_by_hash(&hash)
+        .await?
+        .ok_or_else(invalid)?;
+    if key.has_expired(crate::clock::now()) {
+        return Err(invalid());
+    }
+    Ok((org, key))
+}

@@ -1,0 +1,162 @@
+//! Runs of upstreams.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use serde::Deserialize;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+
+use super::answer::{Answer, created, ok, page, spliced};
+use super::body::{Body, NoBody, Object, present};
+use super::caller::{Id, OfRepo, Read, Write};
+use super::error::ApiError;
+use super::query::{PageQuery, Query};
+use crate::records::{Direction, Globs, Priority, Repo, SyncId};
+use crate::store::{Cancel, NewRun, Refused, RunLimits};
+use crate::{Service, clock};
+
+/// The longest time that an answer waits for the end of a run, in seconds.
+const MAX_WAIT: u64 = 60;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SyncBody {
+    direction: Direction,
+    #[serde(default, deserialize_with = "present")]
+    ref_globs: Option<Object<GlobsBody>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GlobsBody {
+    #[serde(default, deserialize_with = "present")]
+    branches: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    tags: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateQuery {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// POST `/{org}/{repo}/upstream/syncs`
+pub(super) async fn create(
+    State(service): State<Service>,
+    of: OfRepo<Write>,
+    Query(query): Query<CreateQuery>,
+    Body(body): Body<SyncBody>,
+) -> Answer {
+    let globs = match body.ref_globs {
+        Some(Object(wanted)) => Globs::of_request(wanted.branches, wanted.tags),
+        None => Ok(Globs::default()),
+    };
+    let new = NewRun {
+        repo: &of.repo,
+        direction: body.direction,
+        globs: globs.map_err(|message| ApiError::bad("INVALID_GLOB", message))?,
+        dry_run: query.dry_run,
+        priority: Priority::Api,
+    };
+    let queue = &service.config.queue;
+    let limits = RunLimits {
+        per_repo: queue.per_repo.into(),
+        per_org: queue.per_org.into(),
+    };
+    match service.store.enqueue(new, limits, clock::now()).await? {
+        Ok(run) => created(&run),
+        Err(refused) => Err(refusal(refused)),
+    }
+}
+
+fn refusal(refused: Refused) -> ApiError {
+    match refused {
+        Refused::NoUpstream => ApiError::conflict(
+            "NO_UPSTREAM",
+            "the repository has no upstream; PATCH it with one first",
+        ),
+        Refused::RepoFull => ApiError::queue_full("the repository has too many queued syncs"),
+        Refused::OrgFull => ApiError::queue_full("the organization has too many queued syncs"),
+    }
+}
+
+/// GET `/{org}/{repo}/upstream/syncs`
+pub(super) async fn list(
+    State(service): State<Service>,
+    of: OfRepo<Read>,
+    Query(query): Query<PageQuery>,
+) -> Answer {
+    let rows = service.store.sync_runs(&of.repo.id, query.page()?).await?;
+    page("syncs", &rows, Clone::clone)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GetQuery {
+    #[serde(default)]
+    wait: u64,
+}
+
+/// GET `/{org}/{repo}/upstream/syncs/{id}`
+pub(super) async fn get(
+    State(service): State<Service>,
+    of: OfRepo<Read>,
+    Id(id): Id<SyncId>,
+    Query(query): Query<GetQuery>,
+) -> Answer {
+    if query.wait > MAX_WAIT {
+        return Err(ApiError::bad("INVALID_QUERY", "wait is 0 to 60 seconds"));
+    }
+    if query.wait > 0 {
+        let until = Instant::now() + Duration::from_secs(query.wait);
+        wait_for_end(&service, &of.repo, &id, until).await?;
+    }
+    let found = service.store.sync_run_full(&of.repo.id, &id).await?;
+    let (run, stats) = found.ok_or_else(|| ApiError::not_found("sync"))?;
+    match stats {
+        Some(stats) => spliced(&run, "stats", stats),
+        None => ok(&run),
+    }
+}
+
+/// Returns when the run has ended, or at `until`.
+async fn wait_for_end(
+    service: &Service,
+    repo: &Repo,
+    id: &SyncId,
+    until: Instant,
+) -> Result<(), ApiError> {
+    // Before the row is read, or an end in between would be missed.
+    let mut ended = service.store.ended();
+    loop {
+        let run = service.store.sync_run(&repo.id, id).await?;
+        let run = run.ok_or_else(|| ApiError::not_found("sync"))?;
+        if run.status.is_end() {
+            return Ok(());
+        }
+        loop {
+            match tokio::time::timeout_at(until, ended.recv()).await {
+                Ok(Ok(other)) if other != *id => {}
+                Ok(Ok(_) | Err(RecvError::Lagged(_))) => break,
+                Ok(Err(RecvError::Closed)) | Err(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+/// POST `/{org}/{repo}/upstream/syncs/{id}/cancel`
+pub(super) async fn cancel(
+    State(service): State<Service>,
+    of: OfRepo<Write>,
+    Id(id): Id<SyncId>,
+    _: NoBody,
+) -> Answer {
+    match service.store.cancel(&of.repo.id, &id, clock::now()).await? {
+        Cancel::Done(run) | Cancel::Requested(run) => ok(&run),
+        Cancel::Ended(_) => Err(ApiError::conflict("SYNC_ENDED", "the sync has ended")),
+        Cancel::Unknown => Err(ApiError::not_found("sync")),
+    }
+}
