@@ -45,7 +45,11 @@ pub fn check(method: &str, address: &str, body: Option<&[u8]>, answer: &Answer) 
     let kind = answer.headers.get("content-type");
     let kind = kind.and_then(|kind| kind.to_str().ok());
     assert_eq!(kind, Some("application/json"), "{what}");
-    assert_eq!(answer.status >= 500, answer.json["error"]["trace_id"].is_string(), "{what}");
+    assert_eq!(
+        answer.status >= 500,
+        answer.json["error"]["trace_id"].is_string(),
+        "{what}"
+    );
     if method == "HEAD" {
         return;
     }
@@ -62,8 +66,16 @@ pub fn check(method: &str, address: &str, body: Option<&[u8]>, answer: &Answer) 
         response = DOCUMENT.pointer(&name[1..]).expect("a response");
     }
     let schema = &response["content"]["application/json"]["schema"];
-    assert!(schema.is_object(), "a status that openapi.json lacks: {what}");
-    validate(&format!("{method} {template} {status}"), schema, &answer.json, &what);
+    assert!(
+        schema.is_object(),
+        "a status that openapi.json lacks: {what}"
+    );
+    validate(
+        &format!("{method} {template} {status}"),
+        schema,
+        &answer.json,
+        &what,
+    );
     let body = body.filter(|_| answer.status < 300 && operation["requestBody"].is_object());
     if let Some(body) = body {
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
@@ -107,5 +119,8 @@ fn validate(name: &str, schema: &Value, value: &Value, what: &str) {
         .iter_errors(value)
         .map(|err| format!("{}: {err}", err.instance_path()))
         .collect();
-    assert!(errors.is_empty(), "{what}\nis not {name} of openapi.json: {errors:#?}");
+    assert!(
+        errors.is_empty(),
+        "{what}\nis not {name} of openapi.json: {errors:#?}"
+    );
 }

@@ -1,6 +1,6 @@
 //! [`Receiver`], a server that takes webhooks.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -92,7 +92,9 @@ impl Receiver {
 }
 
 fn serve(shared: &Shared, connection: TcpStream) {
-    let Ok(copy) = connection.try_clone() else { return };
+    let Ok(copy) = connection.try_clone() else {
+        return;
+    };
     let (mut from, mut to) = (BufReader::new(copy), connection);
     while let Some(received) = read(&mut from) {
         let status = (shared.script)(&received);
