@@ -5,6 +5,7 @@
 
 mod cells;
 mod change_repo;
+mod crash;
 mod deliveries;
 mod events;
 mod keys;

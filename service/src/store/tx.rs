@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use sqlx::{Sqlite, Transaction};
 
-use super::Store;
+use super::{Store, crash};
 use crate::{Error, ErrorKind, records::SyncId};
 
 /// The connection of a transaction.
@@ -48,6 +48,7 @@ pub(super) enum Wake {
 macro_rules! on {
     ($tx:expr, $c:ident => $e:expr) => {{
         $tx.statements += 1;
+        crate::store::crash::point();
         match &mut $tx.on {
             crate::store::tx::On::Sqlite(tx) => {
                 let $c = &mut **tx;
@@ -111,9 +112,11 @@ impl Tx {
 
     /// Commits, and only then tells others.
     pub(super) async fn commit(self) -> Result<(), Error> {
+        crash::point();
         match self.on {
             On::Sqlite(tx) => tx.commit().await?,
         }
+        crash::point();
         let inner = &self.store.inner;
         inner.commits.fetch_add(1, Ordering::Relaxed);
         inner

@@ -348,7 +348,7 @@ async fn a_folder_that_is_gone_or_damaged_fails_its_runs_alone() {
                 completed(&world.sync(repo, Direction::Pull).await);
             }
             fs::remove_dir_all(world.local(&gone).path).expect("removed");
-            fs::write(world.local(&damaged).path.join("HEAD"), "x").expect("written");
+            fs::write(world.local(&damaged).path.join("config"), "[[[").expect("written");
             for direction in [Direction::Pull, Direction::Push] {
                 failed(&world.sync(&gone, direction).await, "not_a_repository");
                 failed(&world.sync(&damaged, direction).await, "not_a_repository");

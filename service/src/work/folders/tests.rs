@@ -72,11 +72,16 @@ fn a_damaged_folder_is_an_error() {
     let (_data, folders) = folders();
     let repo = repo(None);
     folders.open_or_init(&repo).expect("made");
-    for file in ["config", "HEAD"] {
-        fs::write(folders.path(&repo.id).join(file), "[[[").expect("written");
-        let err = folders.open_or_init(&repo).expect_err(file);
-        assert_eq!(err.kind(), ErrorKind::NotARepository, "{file}");
-    }
+    // HEAD is the default branch, whatever somebody has made of it.
+    fs::write(folders.path(&repo.id).join("HEAD"), "x").expect("written");
+    folders.open_or_init(&repo).expect("opened");
+    assert_eq!(head(&folders, &repo), "ref: refs/heads/main\n");
+    let config = folders.path(&repo.id).join("config");
+    let sound = fs::read(&config).expect("read");
+    fs::write(&config, "[[[").expect("written");
+    let err = folders.open_or_init(&repo).expect_err("config");
+    assert_eq!(err.kind(), ErrorKind::NotARepository);
+    fs::write(&config, sound).expect("written");
     fs::remove_file(folders.path(&repo.id).join("HEAD")).expect("removed");
     let err = folders.open_or_init(&repo).expect_err("no HEAD");
     assert_eq!(err.kind(), ErrorKind::NotARepository);
