@@ -241,17 +241,6 @@ async fn template() -> (Scene, (Repo, SyncRun)) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_some_statements_of_a_run() {
-    let (scene, run) = template().await;
-    let mut died = 0;
-    for at in [1, 3, 5, 8, 12, 16, 20] {
-        died += u32::from(kill_at(&scene, scene.data.path(), &run, at).await);
-    }
-    assert!(died >= 5, "{died} of them were within the run");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "minutes: one process for each statement of a run"]
 async fn killed_at_every_statement_of_a_run() {
     let (scene, run) = template().await;
     let mut at = 1;
@@ -259,7 +248,6 @@ async fn killed_at_every_statement_of_a_run() {
         at += 1;
     }
     assert!(at > 10, "{at}");
-    println!("{} statements and commits", at - 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
