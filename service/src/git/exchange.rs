@@ -110,11 +110,12 @@ async fn drain(
         let is_end = length == 0;
         if let Some(sender) = head.take() {
             match cgi::head(&read) {
-                Ok(Some((found, length))) => {
+                // Not before the body begins: until then the exchange may end with another status.
+                Ok(Some((found, length))) if is_end || read.len() > length => {
                     sender.send(Ok(found)).ok();
                     drop(read.split_to(length));
                 }
-                Ok(None) if !is_end => *head = Some(sender),
+                Ok(_) if !is_end => *head = Some(sender),
                 _ => {
                     *head = Some(sender);
                     return Err(Refusal::internal(&io::Error::other(

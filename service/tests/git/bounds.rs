@@ -1,0 +1,144 @@
+//! Bounds on bodies, processes and time, and clients that go.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use base64::Engine as _;
+
+use crate::host::{Clone, Host, wait_until};
+
+/// A request for a listing of protocol version 2.
+const LS_REFS: &[u8] = b"0014command=ls-refs\n0015object-format=sha10000";
+
+fn head(host: &Host, service: &str, headers: &str) -> String {
+    let key = base64::engine::general_purpose::STANDARD.encode(format!("x:{}", host.key));
+    format!(
+        "POST /default/app.git/{service} HTTP/1.1\r\nhost: a\r\nauthorization: Basic {key}\r\n\
+         content-type: application/x-{service}-request\r\ngit-protocol: version=2\r\n{headers}\r\n"
+    )
+}
+
+/// A request whose body does not come.
+fn stalled(host: &Host, service: &str) -> TcpStream {
+    let mut tcp = TcpStream::connect(host.address()).expect("a connection");
+    let head = head(host, service, "content-length: 1000\r\n");
+    tcp.write_all(head.as_bytes()).expect("written");
+    // The commands of a push are read before git is started.
+    let null = "0".repeat(40);
+    let line = format!("{null} {} refs/heads/x\0report-status", "1".repeat(40));
+    let line = format!("{:04x}{line}0000PACK", line.len() + 4);
+    tcp.write_all(line.as_bytes()).expect("written");
+    tcp
+}
+
+#[test]
+fn a_client_that_goes_leaves_no_process() {
+    let host = Host::start(|_| ());
+    host.new_repo("app", "main");
+    for service in ["git-upload-pack", "git-receive-pack"] {
+        let tcp = stalled(&host, service);
+        wait_until("git runs", || {
+            host.git_processes() == 1 && host.children() > 0
+        });
+        drop(tcp);
+        wait_until("git has ended", || {
+            host.git_processes() == 0 && host.children() == 0
+        });
+    }
+    let pushes = std::fs::read_dir(host.folder.path().join("data/pushes")).expect("a folder");
+    assert_eq!(pushes.count(), 0);
+}
+
+#[test]
+fn processes_and_time_are_bounded() {
+    let host = Host::start(|config| {
+        config.git.processes = 1;
+        config.git.time = Duration::from_secs(2);
+    });
+    host.new_repo("app", "main");
+    let mut tcp = stalled(&host, "git-receive-pack");
+    wait_until("git runs", || host.git_processes() == 1);
+    let second = format!(
+        "{}{}",
+        head(
+            &host,
+            "git-upload-pack",
+            "content-length: 0\r\nconnection: close\r\n"
+        ),
+        ""
+    );
+    let answer = host.raw(&second);
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.to_lowercase().contains("retry-after"),
+        "{answer}"
+    );
+    wait_until("git has ended", || host.children() == 0);
+    let mut answer = [0; 12];
+    tcp.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 503");
+}
+
+#[test]
+fn a_large_push_is_streamed_up_to_the_limit() {
+    let host = Host::start(|config| config.git.body = 12 << 20);
+    let repo = host.new_repo("app", "main");
+    let clone = Clone::of(&host, &host.url("app", &host.key), "one", 2);
+    clone.git(&["checkout", "-q", "-B", "main"]);
+    let mut noise = 1_u64;
+    let mut content = |bytes: usize| -> Vec<u8> {
+        let mut next = || {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            noise.to_le_bytes()
+        };
+        (0..bytes / 8).flat_map(|_| next()).collect()
+    };
+    std::fs::write(clone.path.join("large"), content(8 << 20)).expect("a file");
+    clone.git(&["add", "large"]);
+    let first = clone.commit("first");
+    clone.git(&["push", "-q", "origin", "main"]);
+    assert_eq!(host.head(&repo.id).as_ref(), Some(&first));
+    std::fs::write(clone.path.join("large"), content(16 << 20)).expect("a file");
+    clone.git(&["add", "large"]);
+    clone.commit("second");
+    clone.refused(&["push", "origin", "main"]);
+    assert_eq!(host.head(&repo.id), Some(first));
+    assert_eq!(host.pushes(&repo).len(), 1);
+    wait_until("git has ended", || host.children() == 0);
+}
+
+#[test]
+fn bodies_may_be_compressed() {
+    let host = Host::start(|_| ());
+    host.new_repo("app", "main");
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(LS_REFS).expect("memory");
+    let body = encoder.finish().expect("memory");
+    let ask = |encoding: &str, body: &[u8]| {
+        let length = format!(
+            "{encoding}content-length: {}\r\nconnection: close\r\n",
+            body.len()
+        );
+        let mut tcp = TcpStream::connect(host.address()).expect("a connection");
+        tcp.write_all(head(&host, "git-upload-pack", &length).as_bytes())
+            .expect("written");
+        tcp.write_all(body).expect("written");
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    let plain = ask("", LS_REFS);
+    assert!(
+        plain.starts_with("HTTP/1.1 200") && plain.contains("x-git-upload-pack-result"),
+        "{plain}"
+    );
+    let inflated = ask("content-encoding: gzip\r\n", &body);
+    let end = |answer: &str| answer.split("\r\n\r\n").nth(1).map(str::to_owned);
+    assert_eq!(end(&inflated), end(&plain));
+    assert!(ask("content-encoding: br\r\n", &body).starts_with("HTTP/1.1 415"));
+    assert!(ask("content-encoding: gzip\r\n", LS_REFS).starts_with("HTTP/1.1 400"));
+}

@@ -1,0 +1,6 @@
+//! Git over HTTP, with real git as the client.
+
+mod access;
+mod bounds;
+mod host;
+mod pushes;
