@@ -14,6 +14,7 @@ mod orgs;
 mod page;
 mod repos;
 mod reseal;
+mod retention;
 mod sync_runs;
 mod targets;
 mod test_event;

@@ -1,12 +1,16 @@
-//! The upkeep beside the workers: leases that are lost.
+//! The upkeep beside the workers: leases that are lost, repositories that were removed, old history.
 
 use std::time::Duration;
 
 use super::workers::Shared;
-use crate::{Error, clock};
+use crate::{Error, clock, records::RepoId};
 
 /// The time between two searches for lost leases.
 const REAP_EVERY: Duration = Duration::from_secs(5);
+/// The time between two searches for removed repositories.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// The number of those searches from one removal of old history to the next.
+const TIDIES_PER_RETENTION: u32 = 60;
 /// The wait after a failure of the database.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -57,5 +61,54 @@ pub(super) async fn reap(shared: Shared) {
             Err(err) => tracing::error!(err = text(&err), "lost runs can't be looked for"),
         }
         shared.pause(every).await;
+    }
+}
+
+/// Removes what is no longer needed: the folders of removed repositories, and old history.
+pub(super) async fn tidy(shared: Shared) {
+    let service = &shared.service;
+    for count in 0_u32.. {
+        if shared.is_stopping() {
+            return;
+        }
+        if let Err(err) = remove_repos(&shared).await {
+            tracing::error!(err = text(&err), "removed repositories can't be tidied up");
+        }
+        if count % TIDIES_PER_RETENTION == 0 {
+            let keep = &service.config.retention;
+            match service.store.retain(keep, clock::now()).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "old history was removed"),
+                Err(err) => tracing::error!(err = text(&err), "old history can't be removed"),
+            }
+        }
+        shared.pause(TIDY_EVERY).await;
+    }
+}
+
+async fn remove_repos(shared: &Shared) -> Result<(), Error> {
+    let service = &shared.service;
+    for id in service.store.removed_repos(&service.config.node).await? {
+        if shared.is_stopping() {
+            return Ok(());
+        }
+        if remove_folder(shared, &id).await {
+            service.store.forget_repo(&id).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the folder of a removed repository; false if it has to wait for another time.
+async fn remove_folder(shared: &Shared, id: &RepoId) -> bool {
+    let (repos, repo) = (shared.service.repos.clone(), id.clone());
+    let removed = tokio::task::spawn_blocking(move || repos.remove(&repo)).await;
+    match removed {
+        Ok(Ok(removed)) => removed,
+        Ok(Err(err)) => {
+            tracing::warn!(repo = id.as_str(), %err, "the folder can't be removed");
+            false
+        }
+        Err(_) => false,
     }
 }

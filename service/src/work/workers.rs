@@ -93,6 +93,7 @@ pub fn start_with(service: Service, engine: Arc<dyn Engine>) -> Workers {
         upkeep::end_own_leases(&shared).await;
         let mut tasks = JoinSet::new();
         tasks.spawn(upkeep::reap(shared.clone()));
+        tasks.spawn(upkeep::tidy(shared.clone()));
         tasks.spawn(maintenance::maintain(shared.clone(), asked));
         for number in 1..=shared.service.config.workers {
             tasks.spawn(work(shared.clone(), number));
