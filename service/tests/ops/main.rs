@@ -2,5 +2,10 @@
 
 mod commands;
 mod daemon;
+mod readme;
 mod starts;
 mod stops;
+
+#[allow(unused_imports, reason = "only the upstream is used here")]
+#[path = "../support/mod.rs"]
+mod support;

@@ -182,9 +182,7 @@ fn damaged_and_missing_files_are_told_and_nothing_is_made_anew() {
     assert_eq!(daemon.line(), "", "there is a new key");
     daemon.child.wait().expect("an end");
 
-    let newer =
-        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
-        values (9999, 'later', true, x'00', 0)";
+    let newer = "insert into refsync_schema (version) values (9999)";
     tokio::runtime::Runtime::new()
         .expect("a runtime")
         .block_on(async {
@@ -195,7 +193,7 @@ fn damaged_and_missing_files_are_told_and_nothing_is_made_anew() {
             sqlx::query(newer).execute(&pool).await.expect("a row");
             pool.close().await;
         });
-    refused("newer version");
+    refused("newer program");
 }
 
 #[test]
