@@ -87,10 +87,10 @@ impl<S: Needs> FromRequestParts<Service> for Caller<S> {
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ApiError> {
         let (org, key) = authenticated(parts, service).await?;
-        if let Some(slug) = path_value(parts, "org").await? {
-            if !slug.eq_ignore_ascii_case(&org.slug) {
-                return Err(ApiError::not_found("organization"));
-            }
+        if let Some(slug) = path_value(parts, "org").await?
+            && !slug.eq_ignore_ascii_case(&org.slug)
+        {
+            return Err(ApiError::not_found("organization"));
         }
         if !key.may(S::SCOPE) {
             return Err(ApiError::forbidden(match S::SCOPE {

@@ -74,7 +74,7 @@ impl Input {
                         continue;
                     }
                     Some(part) => part,
-                    None => return Ok(self.rest()?),
+                    None => return self.rest(),
                 },
             };
             let Some(part) = self.counted(part)? else {
