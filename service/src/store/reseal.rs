@@ -69,3 +69,99 @@ impl Store {
         Ok(resealed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock, ids,
+        records::{AuthKind, Change, Name, RepoId, TargetId},
+        secrets::MasterKey,
+        store::{NewRepo, NewTarget, NewUpstream, Sealed},
+    };
+
+    /// A database with one secret of each kind, sealed by `sealer`.
+    async fn filled(folder: &std::path::Path, sealer: &Sealer) -> (Store, RepoId, TargetId) {
+        let store = Store::open(&folder.join("db")).await.expect("a store");
+        let (repo, target): (RepoId, TargetId) = (ids::new(), ids::new());
+        let seal = |table, row, column| {
+            let place = Place { table, row, column };
+            sealer.seal(place, b"plain").expect("sealed")
+        };
+        let slug = Name::new("a").expect("a name");
+        let org = store.create_org(&slug, "a", clock::now()).await;
+        let org = org.expect("an answer").expect("a new one").id;
+        let upstream = NewUpstream {
+            url: "https://a.example/r".into(),
+            origin: "https://a.example:443".into(),
+            host: "a.example".into(),
+            auth: Change::Set(Sealed {
+                kind: AuthKind::Token,
+                text: seal("upstreams", repo.as_str(), "auth"),
+            }),
+        };
+        let new = NewRepo {
+            id: repo.clone(),
+            org: org.clone(),
+            name: slug,
+            default_bookmark: "main".into(),
+            default_given: false,
+            tags: Default::default(),
+            home: "local".into(),
+            upstream: Some(upstream),
+        };
+        let made = store.create_repo(new, clock::now()).await;
+        made.expect("an answer").expect("a new name");
+        let new = NewTarget {
+            id: target.clone(),
+            org,
+            url: "https://a.example/".into(),
+            name: None,
+            events: vec!["push".into()],
+            repo_ids: None,
+            secret: seal("targets", target.as_str(), "secret"),
+        };
+        store
+            .create_target(new, clock::now())
+            .await
+            .expect("a target");
+        (store, repo, target)
+    }
+
+    #[tokio::test]
+    async fn all_secrets_are_sealed_with_the_new_key() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (old, new) = (
+            MasterKey::generate().expect("a key"),
+            MasterKey::generate().expect("a key"),
+        );
+        let (store, repo, target) = filled(folder.path(), &Sealer::new(&old, &[])).await;
+        let other = store.reseal(&Sealer::new(&new, &[])).await;
+        assert_eq!(other.map_err(|err| err.kind()), Err(ErrorKind::Secret));
+        let both = Sealer::new(&new, &[old]);
+        assert_eq!(store.reseal(&both).await.expect("resealed"), 2);
+        assert_eq!(store.reseal(&both).await.expect("resealed"), 0);
+
+        let alone = Sealer::new(&new, &[]);
+        for (sql, table, row, column) in [
+            (
+                "select auth from upstreams",
+                "upstreams",
+                repo.as_str(),
+                "auth",
+            ),
+            (
+                "select secret from targets",
+                "targets",
+                target.as_str(),
+                "secret",
+            ),
+        ] {
+            let text: Result<String, sqlx::Error> =
+                read!(store, c => sqlx::query_scalar(sql).fetch_one(c));
+            let place = Place { table, row, column };
+            let plain = alone.open(place, &text.expect("a secret")).expect("opened");
+            assert_eq!(&plain[..], b"plain");
+        }
+    }
+}
