@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use refsync::{Error, ErrorKind};
@@ -19,15 +19,25 @@ use refsync_service::{
 
 use crate::{
     engine::server::Answer,
-    world::{Overlaps, Scripted, World, completed, failed},
+    world::{Overlaps, SOON, Scripted, World, completed, failed},
 };
 
 /// Waits as an engine does: until it is told to stop.
 fn wait_for_cancel(task: &Task) -> Result<Report, Error> {
-    while !task.cancel.load(Ordering::Relaxed) {
+    let began = Instant::now();
+    while !task.cancel.load(Ordering::Relaxed) && began.elapsed() < SOON {
         std::thread::sleep(Duration::from_millis(1));
     }
     Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"))
+}
+
+/// Lets an engine go on at the end of a test, also of one that fails: a runtime waits for its threads.
+struct GoOn(Arc<AtomicBool>);
+
+impl Drop for GoOn {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,6 +169,7 @@ async fn a_worker_without_its_lease_writes_nothing() {
     let repo = world.repo("app").await;
     let (overlaps, calls) = (Arc::new(Overlaps::default()), Arc::new(AtomicUsize::new(0)));
     let go_on = Arc::new(AtomicBool::new(false));
+    let _go_on = GoOn(Arc::clone(&go_on));
     let engine = {
         let (overlaps, calls, go_on) = (
             Arc::clone(&overlaps),
@@ -238,14 +249,17 @@ async fn a_worker_that_cannot_renew_stops_its_engine() {
     .await;
     let repo = world.repo("app").await;
     let calls = Arc::new(AtomicUsize::new(0));
+    let was_told = Arc::new(AtomicBool::new(false));
     let engine = {
-        let calls = Arc::clone(&calls);
-        Scripted(
-            move |task: &Task| match calls.fetch_add(1, Ordering::Relaxed) {
-                0 => wait_for_cancel(task),
-                _ => Ok(Report::default()),
-            },
-        )
+        let (calls, was_told) = (Arc::clone(&calls), Arc::clone(&was_told));
+        Scripted(move |task: &Task| {
+            if calls.fetch_add(1, Ordering::Relaxed) > 0 {
+                return Ok(Report::default());
+            }
+            let stopped = wait_for_cancel(task);
+            was_told.store(true, Ordering::Relaxed);
+            stopped
+        })
     };
     world
         .with_workers(engine, async {
@@ -253,14 +267,21 @@ async fn a_worker_that_cannot_renew_stops_its_engine() {
             while calls.load(Ordering::Relaxed) == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            // Another process holds the database for longer than two thirds of the lease.
+            // Another process holds the database until the engine has stopped.
             let options =
                 sqlx::sqlite::SqliteConnectOptions::new().filename(&world.service.config.database);
             let pool = sqlx::SqlitePool::connect_with(options)
                 .await
                 .expect("the database");
             let held = pool.begin_with("begin immediate").await.expect("the lock");
-            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            let began = Instant::now();
+            while !was_told.load(Ordering::Relaxed) {
+                assert!(
+                    began.elapsed() < SOON / 4,
+                    "nobody but the worker itself can tell it"
+                );
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             drop(held);
             pool.close().await;
             let run = world.ended(&repo, &run.id).await;
@@ -385,6 +406,7 @@ async fn leases_of_an_earlier_process_end_at_the_start() {
         Arc::new(AtomicUsize::new(0)),
         Arc::new(AtomicBool::new(false)),
     );
+    let _go_on = GoOn(Arc::clone(&is_free));
     let stuck = {
         let (calls, is_free) = (Arc::clone(&calls), Arc::clone(&is_free));
         Scripted(move |_: &Task| {
