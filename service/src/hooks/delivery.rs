@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Error,
+    metrics::Metrics,
     records::{TargetId, Time, next_delivery},
     secrets::{Sealer, webhook_secret},
     store::{Attempted, DueDelivery, Store},
@@ -48,6 +49,8 @@ pub struct Courier {
     pub sealer: Arc<Sealer>,
     /// The client.
     pub client: Client,
+    /// The numbers for `/metrics`.
+    pub metrics: Metrics,
     /// The name of this node.
     pub node: String,
     /// The clock.
@@ -128,6 +131,8 @@ impl Courier {
             Ok((url, message)) => self.client.post(&url, &message).await,
             Err(fault) => Err(fault),
         };
+        self.metrics
+            .delivery(answer.as_ref().is_ok_and(Answer::is_accepted));
         if let Err(err) = self.record(due, answer).await {
             // The delivery is due again after its lease: a target may get an event twice, never not at all.
             tracing::warn!(delivery = %due.id, error = cause(&err), "the end of a delivery is not recorded");

@@ -31,6 +31,7 @@ pub fn start(service: &Service) -> Result<Deliveries, Error> {
         store: service.store.clone(),
         sealer: Arc::clone(&service.sealer),
         client,
+        metrics: service.metrics.clone(),
         node: service.config.node.clone(),
         clock: Arc::new(clock::now),
     }))

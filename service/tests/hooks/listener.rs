@@ -18,6 +18,8 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) enum Behaviour {
     /// Reads the request and sends these bytes, then closes.
     Answer(String),
+    /// Answers with this status and the number of requests so far.
+    Counted(&'static str),
     /// Never reads or sends anything.
     Stall,
     /// Sends its head one byte at a time, and never ends it.
@@ -134,11 +136,24 @@ async fn serve(
         _ => {}
     }
     let request = read(&mut stream).await?;
-    seen.lock().expect("no panic").requests.push(request);
+    let count = {
+        let mut seen = seen.lock().expect("no panic");
+        seen.requests.push(request);
+        seen.requests.len()
+    };
     let head = "HTTP/1.1 200 OK\r\n";
     match how {
         Behaviour::Answer(answer) => {
             stream.write_all(answer.as_bytes()).await.ok()?;
+            stream.shutdown().await.ok()?;
+        }
+        Behaviour::Counted(status) => {
+            let body = count.to_string();
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all((head + &body).as_bytes()).await.ok()?;
             stream.shutdown().await.ok()?;
         }
         Behaviour::DripHead => {

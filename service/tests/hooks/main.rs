@@ -1,4 +1,5 @@
 //! Deliveries to webhook targets, over real sockets.
 
 mod attempts;
+mod deliveries;
 mod listener;
