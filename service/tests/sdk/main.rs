@@ -1,0 +1,150 @@
+//! The published clients against the program: every call of the reference, and their judgement of every delivery.
+
+#![cfg(feature = "server")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::json;
+use support::{Receiver, Upstream};
+use tempfile::TempDir;
+
+/// The program as the README starts it, but for its port, its folder and the upstream on this machine.
+struct Program {
+    child: Child,
+    url: String,
+    key: String,
+    _folder: TempDir,
+}
+
+impl Program {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_refsyncd"))
+            .args(["--listen", "127.0.0.1:0", "--network", "any", "--data"])
+            .arg(folder.path().join("data"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a program");
+        let (mut url, mut key) = (None, None);
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        while url.is_none() || key.is_none() {
+            let line = lines.next().expect("another line").expect("a line");
+            let after = |start| line.strip_prefix(start).map(str::to_owned);
+            url = url.or_else(|| after("listening on "));
+            key = key.or_else(|| after("admin key: "));
+        }
+        let (url, key) = (url.expect("an address"), key.expect("a key"));
+        Program {
+            child,
+            url,
+            key,
+            _folder: folder,
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Runs `command` with what a script of calls needs, and writes down what the receiver gets for it to judge.
+fn run_calls(mut command: Command) {
+    let (program, upstream) = (Program::start(), Upstream::start());
+    upstream.repo("up.git");
+    upstream.empty("other.git");
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    let path = scratch.path().join("deliveries");
+    let file = std::sync::Mutex::new(File::create(&path).expect("a file"));
+    let receiver = Receiver::answering(move |received| {
+        let headers: serde_json::Map<_, _> = received
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect();
+        let line = json!({ "body": received.body, "headers": headers });
+        writeln!(file.lock().expect("a file"), "{line}").expect("a line");
+        204
+    });
+    let output = command
+        .arg(format!("{}/v1", program.url))
+        .arg(&program.key)
+        .args([
+            receiver.url(),
+            upstream.url("up.git"),
+            upstream.url("other.git"),
+        ])
+        .arg(&path)
+        .output()
+        .expect("an interpreter");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Runs a command that fetches packages; false where that is impossible.
+fn fetched(command: &mut Command) -> bool {
+    let output = command.stdin(Stdio::null()).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/sdk")
+        .join(name)
+}
+
+#[test]
+fn python() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let python = folder.path().join("bin/python");
+    let packages = ["mesa-sdk==0.44.1", "mesa-rest==0.44.1"];
+    let there = fetched(
+        Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(folder.path()),
+    ) && fetched(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "-q"])
+            .args(packages),
+    );
+    if !there {
+        eprintln!("skipped: {packages:?} can't be installed by pip");
+        return;
+    }
+    let mut command = Command::new(&python);
+    command.arg(script("calls.py"));
+    run_calls(command);
+}
+
+#[test]
+fn typescript() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let package = "@mesadev/sdk@0.38.0";
+    std::fs::write(folder.path().join("package.json"), "{}").expect("a file");
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--silent", "--no-audit", "--no-fund", package]);
+    if !fetched(npm.current_dir(folder.path())) {
+        eprintln!("skipped: {package} can't be installed by npm");
+        return;
+    }
+    // A module finds packages beside itself.
+    let calls = folder.path().join("calls.mjs");
+    std::fs::copy(script("calls.mjs"), &calls).expect("a copy");
+    let mut command = Command::new("node");
+    command.arg(calls);
+    run_calls(command);
+}
