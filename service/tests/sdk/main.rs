@@ -1,6 +1,7 @@
 //! The published clients against the program: every call of the reference, and their judgement of every delivery.
 
 #![cfg(feature = "server")]
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
 #[path = "../support/mod.rs"]
 mod support;
