@@ -6,6 +6,5 @@ mod readme;
 mod starts;
 mod stops;
 
-#[allow(unused_imports, reason = "only the upstream is used here")]
 #[path = "../support/mod.rs"]
 mod support;
