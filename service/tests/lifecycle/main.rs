@@ -2,6 +2,7 @@
 
 #![cfg(feature = "server")]
 
+mod canary;
 #[path = "../support/mod.rs"]
 mod support;
 
