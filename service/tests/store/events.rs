@@ -1,0 +1,174 @@
+//! Events and deliveries, which are written with what they tell.
+
+use refsync_service::{
+    ids,
+    records::{Direction, EventId, PushUpdate, RefAction},
+    store::{Attempted, Completed, DueDelivery},
+};
+use serde_json::Value;
+
+use crate::database::{Database, at, completed, on_each_database, page, stats};
+
+fn update() -> PushUpdate {
+    PushUpdate {
+        name: "refs/heads/main".into(),
+        bookmark: "main".into(),
+        before: "0".repeat(40),
+        after: "1".repeat(40),
+        action: RefAction::Created,
+    }
+}
+
+async fn due(db: &Database, seconds: i64) -> Vec<DueDelivery> {
+    let (now, until) = (at(seconds), at(seconds + 60));
+    let due = db.store.due_deliveries("one", now, until, 10, &[]).await;
+    due.expect("read")
+}
+
+fn kind(due: &DueDelivery) -> String {
+    let body: Value = serde_json::from_str(&due.body).expect("JSON");
+    body["type"].as_str().expect("a type").to_owned()
+}
+
+#[test]
+fn a_transition_that_is_not_committed_has_no_event_and_no_delivery() {
+    on_each_database(async |db| {
+        db.target(&["sync.queued", "sync.in_progress", "sync.completed"])
+            .await;
+        let repo = db.repo("r").await;
+        db.queue(&repo, Direction::Pull, at(0)).await;
+        let job = db.claim(at(0)).await.expect("the run");
+        // The delivery is what fails, so that the transition and the event are written before.
+        db.execute(
+            "create trigger full before insert on deliveries begin select raise(abort, 'full'); end",
+        )
+        .await;
+        let ended = db
+            .store
+            .complete(&job.fence, completed(stats(1, "updated")), at(1))
+            .await;
+        assert!(ended.is_err());
+        assert!(db.read(&job.run).await.finished_at.is_none());
+        let events = db.events(job.run.id.as_str()).await;
+        assert_eq!(events, ["sync.queued", "sync.in_progress"]);
+        db.assert_counted().await;
+        db.execute("drop trigger full").await;
+        assert!(
+            db.complete(&job, completed(stats(1, "updated")), at(2))
+                .await
+        );
+        assert_eq!(db.number("select count(*) from deliveries").await, 3);
+    });
+}
+
+#[test]
+fn the_events_of_a_run_reach_a_target_in_order() {
+    on_each_database(async |db| {
+        db.target(&["sync.queued", "sync.completed"]).await;
+        let repo = db.repo("r").await;
+        db.pull(&repo, stats(1, "updated"), at(0)).await;
+        let first = due(&db, 1).await;
+        assert_eq!(first.iter().map(kind).collect::<Vec<_>>(), ["sync.queued"]);
+        assert!(due(&db, 2).await.is_empty(), "it is under way");
+        let refused = Attempted {
+            status: Some(500),
+            error: "refused".into(),
+            body: None,
+        };
+        let failed = db
+            .store
+            .delivery_failed(&first[0].id, refused, Some(at(20)), at(3));
+        assert_eq!(failed.await.expect("written"), Some(at(3)));
+        assert!(due(&db, 19).await.is_empty(), "the later event waits");
+        assert_eq!(
+            db.store.next_due_delivery(at(4)).await.expect("read"),
+            Some(at(20))
+        );
+        let again = due(&db, 20).await.remove(0);
+        assert_eq!((&again.id, again.attempt), (&first[0].id, 2));
+        assert_eq!(again.event_id, first[0].event_id);
+        db.store
+            .delivered(&again.id, 200, "", at(21))
+            .await
+            .expect("written");
+        let last = due(&db, 21).await;
+        assert_eq!(
+            last.iter().map(kind).collect::<Vec<_>>(),
+            ["sync.completed"]
+        );
+    });
+}
+
+#[test]
+fn a_process_that_died_leaves_its_deliveries_due() {
+    on_each_database(async |db| {
+        db.target(&["push"]).await;
+        let repo = db.repo("r").await;
+        let emitted = db
+            .store
+            .emit_push(ids::new(), &repo, &[update()], None, at(0))
+            .await;
+        assert!(emitted.expect("written"));
+        assert_eq!(due(&db, 0).await.len(), 1);
+        assert!(due(&db, 1).await.is_empty());
+        let ended = db.store.end_delivery_leases("one", at(2)).await;
+        assert_eq!(ended.expect("ended"), 1);
+        assert_eq!(due(&db, 2).await.len(), 1);
+        assert_eq!(due(&db, 62).await.len(), 1, "or when its lease has ended");
+    });
+}
+
+#[test]
+fn a_push_is_told_once() {
+    on_each_database(async |db| {
+        db.target(&["push", "repo.push"]).await;
+        let repo = db.repo("r").await;
+        let id: EventId = ids::new();
+        for expected in [true, false] {
+            let head = expected.then_some("1");
+            let emitted = db
+                .store
+                .emit_push(id.clone(), &repo, &[update()], head, at(0))
+                .await;
+            assert_eq!(emitted.expect("asked"), expected);
+        }
+        assert_eq!(db.events(repo.id.as_str()).await, ["push"]);
+        assert_eq!(due(&db, 1).await.len(), 1);
+        let read = db.store.repo(&repo.id).await.expect("read");
+        assert_eq!(read.expect("there").head.as_deref(), Some("1"));
+
+        // A pull that moves refs tells it together with its end.
+        db.queue(&repo, Direction::Pull, at(2)).await;
+        let job = db.claim(at(2)).await.expect("the run");
+        let done = Completed {
+            push: Some(vec![update()]),
+            head: Some("2".into()),
+            ..completed(stats(1, "updated"))
+        };
+        assert!(db.complete(&job, done, at(3)).await);
+        assert_eq!(db.events(repo.id.as_str()).await, ["push", "push"]);
+        // One that moves none does not.
+        db.pull(&repo, stats(1, "unchanged"), at(4)).await;
+        assert_eq!(db.events(repo.id.as_str()).await, ["push", "push"]);
+    });
+}
+
+#[test]
+fn a_disabled_target_gets_nothing_and_the_audit_says_why() {
+    on_each_database(async |db| {
+        let target = db.target(&["sync.queued"]).await;
+        let repo = db.repo("r").await;
+        db.queue(&repo, Direction::Pull, at(0)).await;
+        let disabled = db.store.disable_target(&target.id, "410", at(1)).await;
+        disabled.expect("written");
+        db.queue(&repo, Direction::Push, at(2)).await;
+        assert!(due(&db, 3).await.is_empty());
+        let deliveries = db.store.deliveries(&target.id, page(None, 10)).await;
+        assert_eq!(deliveries.expect("read").rows.len(), 1);
+        let audit = "select action || ' ' || detail from audit where subject = $1";
+        assert_eq!(
+            db.texts(audit, target.id.as_str()).await,
+            ["target.disabled 410"]
+        );
+    });
+}

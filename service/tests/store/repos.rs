@@ -1,0 +1,154 @@
+//! Removal of upstreams and repositories, and pages.
+
+use refsync_service::{
+    ErrorKind,
+    records::{Change, Direction, Repo, Status},
+    store::{Changed, Lease, RepoChange},
+};
+
+use crate::database::{
+    Database, NODE, at, completed, failure, on_each_database, page, stats, upstream,
+};
+
+async fn set_upstream(db: &Database, repo: &Repo, change: Change<&str>) {
+    let change = RepoChange {
+        upstream: match change {
+            Change::Set(host) => Change::Set(upstream(host)),
+            _ => Change::Clear,
+        },
+        ..RepoChange::default()
+    };
+    let changed = db.store.change_repo(&repo.id, change, at(1)).await;
+    assert!(matches!(changed, Ok(Changed::Done(_))), "{changed:?}");
+}
+
+#[test]
+fn runs_of_a_removed_upstream_are_cancelled() {
+    on_each_database(async |db| {
+        let repo = db.repo("r").await;
+        db.queue(&repo, Direction::Pull, at(0)).await;
+        let job = db.claim(at(0)).await.expect("a run");
+        let queued = db.queue(&repo, Direction::Push, at(0)).await;
+        set_upstream(&db, &repo, Change::Clear).await;
+        let ended = db.read(&queued).await;
+        assert_eq!(ended.status, Status::Failed);
+        assert_eq!(ended.error_code.as_deref(), Some("cancelled"));
+        let asked = db.store.renew(&job.fence, at(60)).await.expect("asked");
+        assert_eq!(asked, Lease::Held { cancelled: true });
+        let failed = db.store.fail(&job.fence, failure("cancelled"), at(2)).await;
+        assert!(failed.expect("written"));
+        assert!(db.claim(at(100)).await.is_none());
+        db.assert_counted().await;
+    });
+}
+
+#[test]
+fn a_run_of_the_upstream_before_writes_no_profile_and_no_base() {
+    on_each_database(async |db| {
+        let repo = db.repo("r").await;
+        db.queue(&repo, Direction::Pull, at(0)).await;
+        let job = db.claim(at(0)).await.expect("a run");
+        set_upstream(&db, &repo, Change::Set("elsewhere")).await;
+        let mut done = completed(stats(1, "updated"));
+        done.profile = Some("of the upstream before".into());
+        assert!(db.complete(&job, done, at(2)).await);
+        db.queue(&repo, Direction::Pull, at(3)).await;
+        let next = db.claim(at(3)).await.expect("a run");
+        assert_eq!(next.upstream.host, "elsewhere");
+        assert!(next.upstream.profile.is_none() && next.previous.is_none());
+    });
+}
+
+#[test]
+fn a_removed_repository_is_forgotten_after_its_runs() {
+    on_each_database(async |db| {
+        let repo = db.repo("r").await;
+        db.pull(&repo, stats(1, "updated"), at(0)).await;
+        db.queue(&repo, Direction::Pull, at(1)).await;
+        let job = db.claim(at(1)).await.expect("a run");
+        assert!(
+            !db.store.forget_repo(&repo.id).await.expect("asked"),
+            "it is there"
+        );
+        assert!(
+            db.store
+                .delete_repo(&repo.id, at(2))
+                .await
+                .expect("removed")
+        );
+        assert!(!db.store.delete_repo(&repo.id, at(2)).await.expect("asked"));
+        assert!(db.store.repo(&repo.id).await.expect("read").is_none());
+        let again = db.repo("r").await;
+        assert_ne!(again.id, repo.id, "the name is free at once");
+
+        let removed = async || db.store.removed_repos(NODE).await.expect("read");
+        assert!(removed().await.is_empty(), "a run has not ended");
+        assert!(!db.store.forget_repo(&repo.id).await.expect("asked"));
+        let failed = db.store.fail(&job.fence, failure("cancelled"), at(3)).await;
+        assert!(failed.expect("written"));
+        assert_eq!(removed().await, std::slice::from_ref(&repo.id));
+        assert!(
+            db.store
+                .removed_repos("two")
+                .await
+                .expect("read")
+                .is_empty()
+        );
+        assert!(db.store.forget_repo(&repo.id).await.expect("forgotten"));
+        assert!(removed().await.is_empty());
+        assert_eq!(db.number("select count(*) from sync_runs").await, 0);
+        assert_eq!(db.number("select count(*) from repos").await, 1);
+    });
+}
+
+#[test]
+fn pages_have_each_row_once() {
+    on_each_database(async |db| {
+        let mut made = Vec::new();
+        for number in 0..5 {
+            made.push(db.repo(&format!("r{number}")).await.id);
+        }
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let rows = db.store.repos(&db.org.id, None, page(after, 2)).await;
+            let rows = rows.expect("read");
+            seen.extend(rows.rows.into_iter().map(|repo| repo.id));
+            assert_eq!(rows.has_more, seen.len() < 5);
+            if !rows.has_more {
+                break;
+            }
+            after = rows.next;
+        }
+        assert_eq!(seen, made);
+
+        let repo = db.repo("runs").await;
+        let mut ids = Vec::new();
+        for seconds in 0..3 {
+            ids.push(db.pull(&repo, stats(1, "updated"), at(seconds)).await);
+        }
+        ids.reverse();
+        let first = db
+            .store
+            .sync_runs(&repo.id, page(None, 2))
+            .await
+            .expect("read");
+        // A run that is added meanwhile moves nothing.
+        db.pull(&repo, stats(1, "updated"), at(9)).await;
+        let rest = db.store.sync_runs(&repo.id, page(first.next.clone(), 2));
+        let rest = rest.await.expect("read");
+        let seen = first.rows.into_iter().chain(rest.rows);
+        let seen: Vec<_> = seen.map(|run| run.id).collect();
+        assert_eq!(seen, ids);
+        let foreign = db.store.repos(&db.org.id, None, page(first.next, 2)).await;
+        assert_eq!(
+            foreign.expect_err("refused").kind(),
+            ErrorKind::InvalidCursor
+        );
+        let exact = db
+            .store
+            .sync_runs(&repo.id, page(None, 4))
+            .await
+            .expect("read");
+        assert!(!exact.has_more && exact.rows.len() == 4);
+    });
+}
