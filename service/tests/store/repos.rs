@@ -60,6 +60,23 @@ fn a_run_of_the_upstream_before_writes_no_profile_and_no_base() {
 }
 
 #[test]
+fn the_upstream_removed_and_set_again_is_another_one() {
+    on_each_database(async |db| {
+        let repo = db.repo("r").await;
+        db.queue(&repo, Direction::Pull, at(0)).await;
+        let job = db.claim(at(0)).await.expect("a run");
+        set_upstream(&db, &repo, Change::Clear).await;
+        set_upstream(&db, &repo, Change::Set("elsewhere")).await;
+        let mut done = completed(stats(1, "updated"));
+        done.profile = Some("of the upstream before".into());
+        assert!(db.complete(&job, done, at(2)).await);
+        db.queue(&repo, Direction::Pull, at(3)).await;
+        let next = db.claim(at(3)).await.expect("a run");
+        assert!(next.upstream.profile.is_none() && next.previous.is_none());
+    });
+}
+
+#[test]
 fn a_removed_repository_is_forgotten_after_its_runs() {
     on_each_database(async |db| {
         let repo = db.repo("r").await;

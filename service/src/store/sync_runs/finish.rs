@@ -97,7 +97,9 @@ impl Store {
             return Ok(false);
         }
         let is_new = open.more.last_digest.as_ref() != Some(&packed.digest);
-        if fence.is_of(open.more.version) && !open.run.dry_run {
+        // A cancelled run may be of an upstream that was removed, and set again since, with the same version.
+        let is_of_upstream = fence.is_of(open.more.version) && !open.more.cancelled;
+        if is_of_upstream && !open.run.dry_run {
             tx.put_profile(&open, done.profile.as_deref(), is_new)
                 .await?;
         }
