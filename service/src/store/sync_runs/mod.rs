@@ -5,6 +5,8 @@ mod claim;
 mod enqueue;
 mod finish;
 mod open;
+#[cfg(test)]
+mod plans;
 mod reads;
 mod reap;
 mod row;
