@@ -47,6 +47,9 @@ pub(super) async fn create(
     let name = body.name.unwrap_or_else(|| name_of(&id));
     let default_bookmark = body.default_bookmark.map(checked_branch).transpose()?;
     let tags = body.tags.map(|tags| tags.0).unwrap_or_default();
+    if tags.len() > MAX_TAGS {
+        return Err(too_many_tags());
+    }
     check_tags(tags.iter().map(|(key, value)| (key, Some(value))))?;
     let upstream = match body.upstream {
         Some(Object(wanted)) => {

@@ -1,7 +1,7 @@
 //! The database: organizations, keys, repositories, runs, events and deliveries. `sync_runs` is the queue, and each
 //! transition of a run is one transaction with its events and deliveries.
 //!
-//! The SQL is one text for SQLite and for a second database (see [`tx`]); no type of a driver is public.
+//! The SQL is one text for SQLite and for a second database (see `tx.rs`); no type of a driver is public.
 
 mod cells;
 mod change_repo;
