@@ -1,11 +1,19 @@
-//! The API as a client meets it: who may do what, and what is refused.
+//! The REST API as its clients see it. Each answer of each test is checked against `openapi.json` by the client.
 
 #![cfg(feature = "server")]
 
-mod bad_inputs;
-mod keys_and_scopes;
-mod reference;
-mod repos;
-
 #[path = "../support/mod.rs"]
 mod support;
+
+mod authorization;
+mod bad_input;
+mod bad_inputs;
+mod keys;
+mod keys_and_scopes;
+mod openapi;
+mod reference;
+mod repos;
+mod repositories;
+mod syncs;
+mod targets;
+mod upstreams;
