@@ -187,3 +187,42 @@ pub(super) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     ))
     .into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+    use axum::routing::get;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+
+    async fn panics() -> Response {
+        panic!("canary")
+    }
+
+    async fn fails() -> ApiError {
+        ApiError::internal(&"canary")
+    }
+
+    #[tokio::test]
+    async fn a_failure_says_nothing_of_its_reason() {
+        let router = axum::Router::new()
+            .route("/panics", get(panics))
+            .route("/fails", get(fails))
+            .layer(CatchPanicLayer::custom(panicked));
+        for path in ["/panics", "/fails"] {
+            let request = Request::get(path).body(Body::empty()).expect("a request");
+            let response = router.clone().oneshot(request).await.expect("an answer");
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let body = response.into_body().collect().await.expect("a body");
+            let body = String::from_utf8(body.to_bytes().into()).expect("text");
+            assert!(!body.contains("canary"), "{body}");
+            let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            assert_eq!(body["error"]["code"], "INTERNAL");
+            assert!(body["error"]["trace_id"].is_string(), "{body}");
+        }
+    }
+}

@@ -17,7 +17,7 @@ struct Operation {
     scope: &'static str,
 }
 
-const fn operation(
+fn operation(
     method: &'static str,
     template: &'static str,
     scope: &'static str,
@@ -44,17 +44,47 @@ fn operations() -> Vec<Operation> {
         operation("GET", "/{org}/{repo}", "read", None),
         operation("PATCH", "/{org}/{repo}", "write", Some(|| json!({}))),
         operation("GET", SYNCS, "read", None),
-        operation("POST", SYNCS, "write", Some(|| json!({ "direction": "push" }))),
+        operation(
+            "POST",
+            SYNCS,
+            "write",
+            Some(|| json!({ "direction": "push" })),
+        ),
         operation("GET", "/{org}/{repo}/upstream/syncs/{id}", "read", None),
-        operation("POST", "/{org}/{repo}/upstream/syncs/{id}/cancel", "write", None),
+        operation(
+            "POST",
+            "/{org}/{repo}/upstream/syncs/{id}/cancel",
+            "write",
+            None,
+        ),
         operation("GET", TARGETS, "admin", None),
-        operation("POST", TARGETS, "admin", Some(|| json!({ "url": "https://hooks.example.com/" }))),
+        operation(
+            "POST",
+            TARGETS,
+            "admin",
+            Some(|| json!({ "url": "https://hooks.example.com/" })),
+        ),
         operation("GET", target, "admin", None),
         operation("PATCH", target, "admin", Some(|| json!({}))),
-        operation("GET", "/{org}/webhook-targets/{id}/deliveries", "admin", None),
-        operation("POST", "/{org}/webhook-targets/{id}/deliveries/{sub_id}/redeliver", "admin", None),
+        operation(
+            "GET",
+            "/{org}/webhook-targets/{id}/deliveries",
+            "admin",
+            None,
+        ),
+        operation(
+            "POST",
+            "/{org}/webhook-targets/{id}/deliveries/{sub_id}/redeliver",
+            "admin",
+            None,
+        ),
         operation("POST", "/{org}/webhook-targets/{id}/test", "admin", None),
-        operation("POST", "/{org}/webhook-targets/{id}/rotate-secret", "admin", None),
+        operation(
+            "POST",
+            "/{org}/webhook-targets/{id}/rotate-secret",
+            "admin",
+            None,
+        ),
         operation("GET", "/{org}/api-keys", "admin", None),
         operation("POST", "/{org}/api-keys", "admin", Some(|| json!({}))),
         operation("DELETE", "/{org}/api-keys/{id}", "admin", None),
@@ -215,14 +245,16 @@ fn without_a_valid_key_nothing_opens() {
 fn the_organization_in_the_path_is_the_keys() {
     let server = idle_server();
     let slug = refsync_service::records::Name::new("other").expect("a slug");
-    let made = server.service().store.create_org(
-        &slug,
-        "Other",
-        refsync_service::records::Time(0),
-    );
+    let made = server
+        .service()
+        .store
+        .create_org(&slug, "Other", refsync_service::records::Time(0));
     server.block_on(made).expect("stored").expect("a new slug");
     let things = Things::made(&server.client());
-    for operation in operations().iter().filter(|it| it.template.contains("{org}")) {
+    for operation in operations()
+        .iter()
+        .filter(|it| it.template.contains("{org}"))
+    {
         for org in ["other", "unknown"] {
             let path = things.path(operation, org);
             let status = operation.call(&server.client(), &path);
@@ -261,7 +293,9 @@ fn lists_have_only_what_a_limited_key_may_see() {
     let (own, other) = (Things::made(&admin), Things::made(&admin));
     let client = server.client_of(&["admin"], &[&own.repo_id]);
     let everywhere = json!({ "url": "https://hooks.example.com/all" });
-    admin.post("/v1/default/webhook-targets", everywhere).ok(201);
+    admin
+        .post("/v1/default/webhook-targets", everywhere)
+        .ok(201);
     let ids = |path: &str, key: &str| -> Vec<String> {
         let rows = client.all(path, key, 1);
         let id = |row: &Value| row["id"].as_str().expect("an id").to_owned();
@@ -271,7 +305,10 @@ fn lists_have_only_what_a_limited_key_may_see() {
     let targets = ids("/v1/default/webhook-targets", "webhook_targets");
     assert_eq!(targets, [own.target.as_str()]);
     let keys = ids("/v1/default/api-keys", "api_keys");
-    assert!(keys.contains(&own.key) && !keys.contains(&other.key), "{keys:?}");
+    assert!(
+        keys.contains(&own.key) && !keys.contains(&other.key),
+        "{keys:?}"
+    );
     // What it makes is limited as it is itself.
     let body = json!({ "url": "https://hooks.example.com/mine" });
     let made = client.post("/v1/default/webhook-targets", body).ok(201);

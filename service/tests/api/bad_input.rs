@@ -91,30 +91,90 @@ fn values_of_a_wrong_type_and_null_where_it_has_no_meaning() {
         ("POST", REPOS, json!({ "upstream": [url] })),
         ("POST", REPOS, json!({ "upstream": {} })),
         ("POST", REPOS, json!({ "upstream": { "url": null } })),
-        ("POST", REPOS, json!({ "upstream": { "url": url, "more": 1 } })),
-        ("POST", REPOS, json!({ "upstream": { "url": url, "schedule": null } })),
-        ("POST", REPOS, json!({ "upstream": { "url": url, "auth": [] } })),
-        ("POST", REPOS, json!({ "upstream": { "url": url, "auth": {} } })),
-        ("POST", REPOS, json!({ "upstream": { "url": url, "auth": { "kind": "token" } } })),
-        ("POST", REPOS, json!({ "upstream": { "url": url, "auth": { "kind": "token", "token": null } } })),
-        ("POST", REPOS, json!({ "upstream": { "url": url, "auth": { "kind": "token", "token": "" } } })),
-        ("POST", REPOS, json!({ "upstream": { "url": url, "auth": { "kind": "none" } } })),
+        (
+            "POST",
+            REPOS,
+            json!({ "upstream": { "url": url, "more": 1 } }),
+        ),
+        (
+            "POST",
+            REPOS,
+            json!({ "upstream": { "url": url, "schedule": null } }),
+        ),
+        (
+            "POST",
+            REPOS,
+            json!({ "upstream": { "url": url, "auth": [] } }),
+        ),
+        (
+            "POST",
+            REPOS,
+            json!({ "upstream": { "url": url, "auth": {} } }),
+        ),
+        (
+            "POST",
+            REPOS,
+            json!({ "upstream": { "url": url, "auth": { "kind": "token" } } }),
+        ),
+        (
+            "POST",
+            REPOS,
+            json!({ "upstream": { "url": url, "auth": { "kind": "token", "token": null } } }),
+        ),
+        (
+            "POST",
+            REPOS,
+            json!({ "upstream": { "url": url, "auth": { "kind": "token", "token": "" } } }),
+        ),
+        (
+            "POST",
+            REPOS,
+            json!({ "upstream": { "url": url, "auth": { "kind": "none" } } }),
+        ),
         ("PATCH", REPO, json!({ "name": null })),
         ("PATCH", REPO, json!({ "default_bookmark": null })),
         ("PATCH", REPO, json!({ "tags": null })),
         ("PATCH", REPO, json!({ "tags": { "a": 1 } })),
         ("PATCH", REPO, json!({ "upstream": { "auth": null } })),
         ("PATCH", REPO, json!({ "upstream": [] })),
-        ("PATCH", REPO, json!({ "id": "repo_00000000000000000000000000000000" })),
+        (
+            "PATCH",
+            REPO,
+            json!({ "id": "repo_00000000000000000000000000000000" }),
+        ),
         ("POST", SYNCS, json!({})),
         ("POST", SYNCS, json!({ "direction": null })),
         ("POST", SYNCS, json!({ "direction": "Pull" })),
-        ("POST", SYNCS, json!({ "direction": "pull", "dry_run": true })),
-        ("POST", SYNCS, json!({ "direction": "pull", "ref_globs": null })),
-        ("POST", SYNCS, json!({ "direction": "pull", "ref_globs": [] })),
-        ("POST", SYNCS, json!({ "direction": "pull", "ref_globs": "*" })),
-        ("POST", SYNCS, json!({ "direction": "pull", "ref_globs": { "branches": null } })),
-        ("POST", SYNCS, json!({ "direction": "pull", "ref_globs": { "branches": "*", "x": "" } })),
+        (
+            "POST",
+            SYNCS,
+            json!({ "direction": "pull", "dry_run": true }),
+        ),
+        (
+            "POST",
+            SYNCS,
+            json!({ "direction": "pull", "ref_globs": null }),
+        ),
+        (
+            "POST",
+            SYNCS,
+            json!({ "direction": "pull", "ref_globs": [] }),
+        ),
+        (
+            "POST",
+            SYNCS,
+            json!({ "direction": "pull", "ref_globs": "*" }),
+        ),
+        (
+            "POST",
+            SYNCS,
+            json!({ "direction": "pull", "ref_globs": { "branches": null } }),
+        ),
+        (
+            "POST",
+            SYNCS,
+            json!({ "direction": "pull", "ref_globs": { "branches": "*", "x": "" } }),
+        ),
         ("POST", KEYS, json!({ "name": "" })),
         ("POST", KEYS, json!({ "name": "x".repeat(101) })),
         ("POST", KEYS, json!({ "scopes": [] })),
@@ -130,10 +190,26 @@ fn values_of_a_wrong_type_and_null_where_it_has_no_meaning() {
         ("POST", KEYS, json!({ "public_key": "x" })),
         ("POST", TARGETS, json!({})),
         ("POST", TARGETS, json!({ "url": null })),
-        ("POST", TARGETS, json!({ "url": "https://a.example/", "enabled": true })),
-        ("POST", TARGETS, json!({ "url": "https://a.example/", "events": null })),
-        ("POST", TARGETS, json!({ "url": "https://a.example/", "repo_ids": null })),
-        ("POST", TARGETS, json!({ "url": "https://a.example/", "secret": "mine" })),
+        (
+            "POST",
+            TARGETS,
+            json!({ "url": "https://a.example/", "enabled": true }),
+        ),
+        (
+            "POST",
+            TARGETS,
+            json!({ "url": "https://a.example/", "events": null }),
+        ),
+        (
+            "POST",
+            TARGETS,
+            json!({ "url": "https://a.example/", "repo_ids": null }),
+        ),
+        (
+            "POST",
+            TARGETS,
+            json!({ "url": "https://a.example/", "secret": "mine" }),
+        ),
     ] {
         client
             .with_text(method, path, &body.to_string())
@@ -179,13 +255,27 @@ fn queries_that_are_refused() {
     client.delete("/v1/default/other").ok(200);
 
     let pull = json!({ "direction": "pull" });
-    for query in ["dry_run=1", "dry_run=", "dry_run=TRUE", "dryrun=true", "dry_run=true&dry_run=true"] {
+    for query in [
+        "dry_run=1",
+        "dry_run=",
+        "dry_run=TRUE",
+        "dryrun=true",
+        "dry_run=true&dry_run=true",
+    ] {
         let refused = client.post(&format!("{SYNCS}?{query}"), pull.clone());
         refused.refused(400, "INVALID_QUERY");
     }
     let sync = format!("{SYNCS}/sync_00000000000000000000000000000000");
-    for query in ["wait=-1", "wait=61", "wait=a", "wait=1.5", "wait=99999999999999999999"] {
-        client.get(&format!("{sync}?{query}")).refused(400, "INVALID_QUERY");
+    for query in [
+        "wait=-1",
+        "wait=61",
+        "wait=a",
+        "wait=1.5",
+        "wait=99999999999999999999",
+    ] {
+        client
+            .get(&format!("{sync}?{query}"))
+            .refused(400, "INVALID_QUERY");
     }
     assert_eq!(state(&client), before);
 }
@@ -215,13 +305,23 @@ fn addresses_that_lead_nowhere() {
     ] {
         client.get(path).refused(404, "NOT_FOUND");
     }
-    client.delete(&format!("{KEYS}/1")).refused(404, "NOT_FOUND");
-    for path in ["/v1/default/a%00b", "/v1/%00/repos", "/%00", "/v1/default/%ff", "/v1/%ff/repos"] {
+    client
+        .delete(&format!("{KEYS}/1"))
+        .refused(404, "NOT_FOUND");
+    for path in [
+        "/v1/default/a%00b",
+        "/v1/%00/repos",
+        "/%00",
+        "/v1/default/%ff",
+        "/v1/%ff/repos",
+    ] {
         client.get(path).refused(400, "INVALID_PATH");
     }
     let long = format!("/v1/default/{}", "a".repeat(3_000));
     client.get(&long).refused(414, "URI_TOO_LONG");
-    client.get(&format!("{REPOS}?cursor={}", "a".repeat(3_000))).refused(414, "URI_TOO_LONG");
+    client
+        .get(&format!("{REPOS}?cursor={}", "a".repeat(3_000)))
+        .refused(414, "URI_TOO_LONG");
 }
 
 #[test]
@@ -237,14 +337,20 @@ fn methods_that_an_address_does_not_take() {
         ("PATCH", SYNCS),
         ("POST", "/v1/whoami"),
         ("DELETE", "/v1/openapi.json"),
-        ("GET", "/v1/default/api-keys/key_00000000000000000000000000000000"),
+        (
+            "GET",
+            "/v1/default/api-keys/key_00000000000000000000000000000000",
+        ),
         ("POST", "/healthz"),
         ("BREW", REPO),
     ] {
         let answer = client.call(method, path, None, &[]);
         let allow = answer.headers.get("allow").cloned();
         answer.refused(405, "METHOD_NOT_ALLOWED");
-        assert!(allow.is_some_and(|allow| !allow.is_empty()), "{method} {path}");
+        assert!(
+            allow.is_some_and(|allow| !allow.is_empty()),
+            "{method} {path}"
+        );
     }
     let head = client.call("HEAD", REPO, None, &[]);
     assert_eq!((head.status, head.text.as_str()), (200, ""));
@@ -257,11 +363,21 @@ fn headers_that_are_refused() {
     let client = server.client();
     let before = state(&client);
     let body = Some(&b"{\"name\":\"new\"}"[..]);
-    for kind in ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"] {
+    for kind in [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+    ] {
         let answer = client.call("POST", REPOS, body, &[("content-type", kind)]);
         answer.refused(415, "UNSUPPORTED_MEDIA_TYPE");
     }
-    for accept in ["text/html", "application/xml, text/*", "application/json;q=0", "x"] {
+    for accept in [
+        "text/html",
+        "application/xml, text/*",
+        "application/json;q=0",
+        "x",
+    ] {
         let json = ("content-type", "application/json");
         let answer = client.call("POST", REPOS, body, &[json, ("accept", accept)]);
         answer.refused(406, "NOT_ACCEPTABLE");
@@ -269,7 +385,9 @@ fn headers_that_are_refused() {
         answer.refused(406, "NOT_ACCEPTABLE");
     }
     for accept in ["*/*", "application/*", "text/html, application/json;q=0.1"] {
-        client.call("GET", REPOS, None, &[("accept", accept)]).ok(200);
+        client
+            .call("GET", REPOS, None, &[("accept", accept)])
+            .ok(200);
     }
     let kind = ("content-type", "Application/JSON; charset=utf-8");
     let patch = client.call("PATCH", REPO, Some(b"{}"), &[kind]);
@@ -288,7 +406,9 @@ fn bodies_have_a_limit() {
     more.refused(413, "PAYLOAD_TOO_LARGE");
     let run = client.post(SYNCS, json!({ "direction": "pull" })).ok(201);
     let cancel = format!("{SYNCS}/{}/cancel", run["id"].as_str().expect("an id"));
-    client.with_text("POST", &cancel, "{\"x\":1}").refused(400, "INVALID_BODY");
+    client
+        .with_text("POST", &cancel, "{\"x\":1}")
+        .refused(400, "INVALID_BODY");
     let large = client.with_text("POST", &cancel, &padded((64 << 10) + 1));
     large.refused(413, "PAYLOAD_TOO_LARGE");
     client.with_text("POST", &cancel, "{}").ok(200);
@@ -301,5 +421,8 @@ fn health_needs_no_key() {
     let server = server();
     let stranger = server.stranger();
     assert_eq!(stranger.get("/healthz").ok(200), json!({ "status": "ok" }));
-    assert_eq!(stranger.get("/readyz").ok(200), json!({ "status": "ready" }));
+    assert_eq!(
+        stranger.get("/readyz").ok(200),
+        json!({ "status": "ready" })
+    );
 }

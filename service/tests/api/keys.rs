@@ -49,7 +49,9 @@ fn a_revoked_key_opens_nothing() {
 fn an_expired_key_opens_nothing() {
     let server = Server::start();
     let client = server.client();
-    let made = client.post(KEYS, json!({ "expires_in_seconds": 100 })).ok(201);
+    let made = client
+        .post(KEYS, json!({ "expires_in_seconds": 100 }))
+        .ok(201);
     assert!(made["expires_at"].is_string());
     let me = client.get("/v1/whoami").ok(200);
     let org = me["org"]["id"].as_str().expect("an id");
@@ -77,7 +79,11 @@ fn a_key_gives_no_more_than_it_has() {
     let two = id(server.repo(json!({ "name": "two" })));
     let limited = server.client_of(&["admin"], &[&one]);
     let made = limited.post(KEYS, json!({ "scopes": ["admin"] })).ok(201);
-    assert_eq!(made["repo_ids"], json!([one]), "the maker's limit is the key's");
+    assert_eq!(
+        made["repo_ids"],
+        json!([one]),
+        "the maker's limit is the key's"
+    );
     for ids in [json!([two]), json!([one, two]), json!([])] {
         let refused = limited.post(KEYS, json!({ "repo_ids": ids }));
         refused.refused(400, "INVALID_BODY");
@@ -85,7 +91,10 @@ fn a_key_gives_no_more_than_it_has() {
     // It neither sees nor revokes a key that has more than it has itself.
     let rows = limited.get(KEYS).ok(200)["api_keys"].take();
     let rows = rows.as_array().expect("rows");
-    assert!(rows.iter().all(|key| key["repo_ids"] == json!([one])), "{rows:?}");
+    assert!(
+        rows.iter().all(|key| key["repo_ids"] == json!([one])),
+        "{rows:?}"
+    );
     let all = server.client().get(KEYS).ok(200)["api_keys"].take();
     let mut all = all.as_array().expect("rows").iter();
     let first = all.find(|key| key["repo_ids"].is_null()).expect("a key");
@@ -93,5 +102,8 @@ fn a_key_gives_no_more_than_it_has() {
     limited.delete(&path).refused(404, "NOT_FOUND");
     server.client().get("/v1/whoami").ok(200);
     let unknown = json!({ "repo_ids": ["repo_00000000000000000000000000000000"] });
-    server.client().post(KEYS, unknown).refused(400, "INVALID_BODY");
+    server
+        .client()
+        .post(KEYS, unknown)
+        .refused(400, "INVALID_BODY");
 }

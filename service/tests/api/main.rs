@@ -14,6 +14,7 @@ mod openapi;
 mod reference;
 mod repos;
 mod repositories;
+mod schemathesis;
 mod syncs;
 mod targets;
 mod upstreams;

@@ -25,7 +25,8 @@ fn the_operation_of_the_reference_is_a_part_of_ours() {
     assert_eq!(faults, [""; 0]);
 
     // Differences are seen.
-    let schema = "/paths/~1{org}~1{repo}~1upstream~1syncs/post/requestBody/content/application~1json/schema";
+    let schema =
+        "/paths/~1{org}~1{repo}~1upstream~1syncs/post/requestBody/content/application~1json/schema";
     for (key, value) in [
         ("required", json!(["direction", "more"])),
         ("additionalProperties", json!(true)),
@@ -90,7 +91,10 @@ fn every_reference_leads_somewhere_and_every_component_is_used() {
     let mut used = BTreeSet::new();
     collect(&DOCUMENT, &mut used);
     for name in &used {
-        assert!(DOCUMENT.pointer(&name[1..]).is_some(), "{name} is not there");
+        assert!(
+            DOCUMENT.pointer(&name[1..]).is_some(),
+            "{name} is not there"
+        );
     }
     for kind in ["parameters", "responses", "schemas"] {
         let components = DOCUMENT["components"][kind].as_object();

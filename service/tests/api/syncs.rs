@@ -15,13 +15,23 @@ fn idle_server() -> Server {
 #[test]
 fn a_queued_run_has_every_key_of_the_contract() {
     let server = idle_server();
-    let run = server.client().post(SYNCS, json!({ "direction": "pull" })).ok(201);
+    let run = server
+        .client()
+        .post(SYNCS, json!({ "direction": "pull" }))
+        .ok(201);
     assert_eq!(run["ref_globs"], json!({ "branches": "*", "tags": "*" }));
     assert_eq!(run["status"], "queued");
     assert_eq!(run["attempt"], 0);
     assert_eq!(run["source"], "api");
     assert_eq!(run["dry_run"], false);
-    for key in ["stats", "error", "error_code", "started_at", "finished_at", "next_attempt_at"] {
+    for key in [
+        "stats",
+        "error",
+        "error_code",
+        "started_at",
+        "finished_at",
+        "next_attempt_at",
+    ] {
         assert_eq!(run.get(key), Some(&Value::Null), "{key}");
     }
     let repo = server.client().get("/v1/default/app").ok(200);
@@ -34,13 +44,33 @@ fn a_queued_run_has_every_key_of_the_contract() {
 fn a_glob_that_is_left_out_matches_nothing() {
     let server = idle_server();
     for (given, kept) in [
-        (json!({ "branches": "main" }), json!({ "branches": "main", "tags": "" })),
-        (json!({ "tags": "v*" }), json!({ "branches": "", "tags": "v*" })),
-        (json!({ "branches": "", "tags": "" }), json!({ "branches": "", "tags": "" })),
+        (
+            json!({ "branches": "main" }),
+            json!({ "branches": "main", "tags": "" }),
+        ),
+        (
+            json!({ "tags": "v*" }),
+            json!({ "branches": "", "tags": "v*" }),
+        ),
+        (
+            json!({ "branches": "main", "tags": "" }),
+            json!({ "branches": "main", "tags": "" }),
+        ),
     ] {
         let body = json!({ "direction": "push", "ref_globs": given });
         let run = server.client().post(SYNCS, body).ok(201);
         assert_eq!(run["ref_globs"], kept);
+    }
+    for nothing in [
+        json!({}),
+        json!({ "branches": "" }),
+        json!({ "branches": "", "tags": "" }),
+    ] {
+        let body = json!({ "direction": "push", "ref_globs": nothing });
+        server
+            .client()
+            .post(SYNCS, body)
+            .refused(400, "INVALID_GLOB");
     }
 }
 
@@ -87,7 +117,9 @@ fn a_repository_without_an_upstream_has_no_runs() {
     let body = json!({ "direction": "pull" });
     client.post(SYNCS, body.clone()).refused(409, "NO_UPSTREAM");
     assert_eq!(client.get(SYNCS).ok(200)["syncs"], json!([]));
-    client.patch("/v1/default/app", json!({ "upstream": null })).ok(200);
+    client
+        .patch("/v1/default/app", json!({ "upstream": null }))
+        .ok(200);
     client.post(SYNCS, body).refused(409, "NO_UPSTREAM");
 }
 
@@ -113,7 +145,11 @@ fn full_queues_are_refused() {
     ask("app", "2").ok(201);
     ask("other", "1").ok(201);
     ask("other", "2").refused(429, "QUEUE_FULL");
-    assert_eq!(client.all(SYNCS, "syncs", 100).len(), 2, "nothing more was queued");
+    assert_eq!(
+        client.all(SYNCS, "syncs", 100).len(),
+        2,
+        "nothing more was queued"
+    );
 }
 
 #[test]
@@ -128,9 +164,13 @@ fn a_run_is_cancelled_once() {
     assert_eq!(cancelled["error_code"], "cancelled");
     assert!(cancelled["error"].is_string() && cancelled["finished_at"].is_string());
     assert_eq!(client.get(&path).ok(200), cancelled);
-    client.call("POST", &cancel, None, &[]).refused(409, "SYNC_ENDED");
+    client
+        .call("POST", &cancel, None, &[])
+        .refused(409, "SYNC_ENDED");
     let unknown = format!("{SYNCS}/sync_00000000000000000000000000000000/cancel");
-    client.call("POST", &unknown, None, &[]).refused(404, "NOT_FOUND");
+    client
+        .call("POST", &unknown, None, &[])
+        .refused(404, "NOT_FOUND");
 }
 
 #[test]
@@ -138,10 +178,15 @@ fn removing_an_upstream_ends_its_runs() {
     let server = idle_server();
     let client = server.client();
     let run = client.post(SYNCS, json!({ "direction": "pull" })).ok(201);
-    client.patch("/v1/default/app", json!({ "upstream": null })).ok(200);
+    client
+        .patch("/v1/default/app", json!({ "upstream": null }))
+        .ok(200);
     let path = format!("{SYNCS}/{}", run["id"].as_str().expect("an id"));
     let ended = client.get(&path).ok(200);
-    assert_eq!((&ended["status"], &ended["error_code"]), (&json!("failed"), &json!("cancelled")));
+    assert_eq!(
+        (&ended["status"], &ended["error_code"]),
+        (&json!("failed"), &json!("cancelled"))
+    );
 }
 
 #[test]
@@ -154,12 +199,19 @@ fn a_wait_ends_with_the_run() {
         let (client, path) = (client.clone(), format!("{path}?wait=60"));
         std::thread::spawn(move || client.get(&path).ok(200))
     };
-    client.call("POST", &format!("{path}/cancel"), None, &[]).ok(200);
+    client
+        .call("POST", &format!("{path}/cancel"), None, &[])
+        .ok(200);
     // A wait that goes on to its own end fails by the 120 s of the client, together with a machine that is slow.
     assert_eq!(waiting.join().expect("an answer")["status"], "failed");
     let ended = client.get(&format!("{path}?wait=60")).ok(200);
-    assert_eq!(ended["status"], "failed", "a run that has ended is not waited for");
-    client.get(&format!("{path}?wait=61")).refused(400, "INVALID_QUERY");
+    assert_eq!(
+        ended["status"], "failed",
+        "a run that has ended is not waited for"
+    );
+    client
+        .get(&format!("{path}?wait=61"))
+        .refused(400, "INVALID_QUERY");
     let unknown = format!("{SYNCS}/sync_00000000000000000000000000000000?wait=60");
     client.get(&unknown).refused(404, "NOT_FOUND");
 }

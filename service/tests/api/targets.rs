@@ -14,10 +14,15 @@ fn text(value: &Value) -> &str {
 fn a_target_is_made_read_changed_and_removed() {
     let server = Server::start();
     let client = server.client();
-    let made = client.post(TARGETS, json!({ "url": "https://hooks.example.com/x?y=z" })).ok(201);
+    let made = client
+        .post(TARGETS, json!({ "url": "https://hooks.example.com/x?y=z" }))
+        .ok(201);
     assert!(text(&made["secret"]).starts_with("whsec_"));
     assert_eq!(made["events"], json!(["push"]), "the default");
-    assert_eq!((&made["name"], &made["repo_ids"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&made["name"], &made["repo_ids"]),
+        (&Value::Null, &Value::Null)
+    );
     let path = format!("{TARGETS}/{}", text(&made["id"]));
     let mut read = client.get(&path).ok(200);
     assert_eq!(read.get("secret"), None);
@@ -35,11 +40,18 @@ fn a_target_is_made_read_changed_and_removed() {
     assert_eq!(changed["enabled"], false);
     assert_eq!(changed["events"], json!(["repo.push", "sync.failed"]));
     assert_eq!(changed["repo_ids"], json!([repo["id"]]));
-    let cleared = client.patch(&path, json!({ "name": null, "repo_ids": null })).ok(200);
-    assert_eq!((&cleared["name"], &cleared["repo_ids"]), (&Value::Null, &Value::Null));
+    let cleared = client
+        .patch(&path, json!({ "name": null, "repo_ids": null }))
+        .ok(200);
+    assert_eq!(
+        (&cleared["name"], &cleared["repo_ids"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(cleared["events"], changed["events"]);
 
-    client.post(TARGETS, json!({ "url": "https://hooks.example.com/2" })).ok(201);
+    client
+        .post(TARGETS, json!({ "url": "https://hooks.example.com/2" }))
+        .ok(201);
     assert_eq!(client.all(TARGETS, "webhook_targets", 1).len(), 2);
     client.delete(&path).ok(200);
     client.delete(&path).refused(404, "NOT_FOUND");
@@ -59,9 +71,15 @@ fn addresses_and_events_that_no_target_can_have() {
         ("ftp://hooks.example.com/", "INVALID_URL"),
         ("", "INVALID_URL"),
     ] {
-        client.post(TARGETS, json!({ "url": url })).refused(400, code);
+        client
+            .post(TARGETS, json!({ "url": url }))
+            .refused(400, code);
     }
-    for events in [json!([]), json!(["unknown"]), json!(["push", "repo.created"])] {
+    for events in [
+        json!([]),
+        json!(["unknown"]),
+        json!(["push", "repo.created"]),
+    ] {
         let body = json!({ "url": "https://hooks.example.com/", "events": events });
         client.post(TARGETS, body).refused(400, "INVALID_BODY");
     }
@@ -75,8 +93,13 @@ fn a_test_event_is_delivered_and_can_be_delivered_again() {
     let body = json!({ "url": receiver.url(), "events": ["sync.completed"] });
     let target = client.post(TARGETS, body).ok(201);
     let path = format!("{TARGETS}/{}", text(&target["id"]));
-    let delivery = client.call("POST", &format!("{path}/test"), None, &[]).ok(201);
-    assert_eq!(delivery["type"], "sync.completed", "a type that was asked for");
+    let delivery = client
+        .call("POST", &format!("{path}/test"), None, &[])
+        .ok(201);
+    assert_eq!(
+        delivery["type"], "sync.completed",
+        "a type that was asked for"
+    );
     let first = receiver.wait_for(1)[0].json();
     assert_eq!(first["id"], delivery["event_id"]);
     assert_eq!(first["type"], "sync.completed");
@@ -87,30 +110,45 @@ fn a_test_event_is_delivered_and_can_be_delivered_again() {
     let received = receiver.wait_for(2);
     assert_eq!(received[1].json(), first, "the same event with the same id");
     let unknown = format!("{path}/deliveries/whd_00000000000000000000000000000000/redeliver");
-    client.call("POST", &unknown, None, &[]).refused(404, "NOT_FOUND");
+    client
+        .call("POST", &unknown, None, &[])
+        .refused(404, "NOT_FOUND");
     let rows = client.all(&format!("{path}/deliveries"), "deliveries", 1);
-    assert!(rows.iter().all(|row| row["event_id"] == delivery["event_id"]), "{rows:?}");
+    assert!(
+        rows.iter()
+            .all(|row| row["event_id"] == delivery["event_id"]),
+        "{rows:?}"
+    );
 }
 
 #[test]
 fn a_disabled_target_gets_nothing() {
     let server = Server::start();
     let client = server.client();
-    let made = client.post(TARGETS, json!({ "url": "https://hooks.example.com/" })).ok(201);
+    let made = client
+        .post(TARGETS, json!({ "url": "https://hooks.example.com/" }))
+        .ok(201);
     let path = format!("{TARGETS}/{}", text(&made["id"]));
     client.patch(&path, json!({ "enabled": false })).ok(200);
     let test = client.call("POST", &format!("{path}/test"), None, &[]);
     test.refused(409, "TARGET_DISABLED");
-    assert_eq!(client.get(&format!("{path}/deliveries")).ok(200)["deliveries"], json!([]));
+    assert_eq!(
+        client.get(&format!("{path}/deliveries")).ok(200)["deliveries"],
+        json!([])
+    );
 }
 
 #[test]
 fn a_new_secret_is_shown_once() {
     let server = Server::start();
     let client = server.client();
-    let made = client.post(TARGETS, json!({ "url": "https://hooks.example.com/" })).ok(201);
+    let made = client
+        .post(TARGETS, json!({ "url": "https://hooks.example.com/" }))
+        .ok(201);
     let path = format!("{TARGETS}/{}", text(&made["id"]));
-    let rotated = client.call("POST", &format!("{path}/rotate-secret"), None, &[]).ok(200);
+    let rotated = client
+        .call("POST", &format!("{path}/rotate-secret"), None, &[])
+        .ok(200);
     let secret = text(&rotated["secret"]);
     assert!(secret.starts_with("whsec_") && rotated["secret"] != made["secret"]);
     for path in [TARGETS, &path] {

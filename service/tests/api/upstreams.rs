@@ -67,7 +67,11 @@ fn auth_has_three_values() {
     change(json!({ "url": URL }));
     assert_eq!(kind(), Value::Null, "left out, it stays cleared");
     client.patch(PATH, json!({ "tags": { "a": "b" } })).ok(200);
-    assert_eq!(upstream(&client)["url"], URL, "an upstream that is left out stays");
+    assert_eq!(
+        upstream(&client)["url"],
+        URL,
+        "an upstream that is left out stays"
+    );
     client.patch(PATH, json!({ "upstream": null })).ok(200);
     assert_eq!(upstream(&client), Value::Null);
 }
