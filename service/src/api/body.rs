@@ -81,28 +81,21 @@ fn refusal(err: &serde_json::Error) -> ApiError {
     ApiError::bad(code, without_values(&err.to_string()))
 }
 
-/// serde's words without the value at fault, which may be a credential. The name of an unknown field or variant
-/// stays if it is a plain word.
+/// serde's words without the value at fault, which may be a credential. The name of an unknown field stays if it is
+/// a plain word.
 fn without_values(words: &str) -> String {
-    for unknown in ["unknown field", "unknown variant"] {
-        let Some(rest) = words.strip_prefix(unknown) else {
-            continue;
-        };
-        // The last one: the name may have anything in it, the words after it are serde's.
-        let Some((name, expected)) = rest.rsplit_once("`, expected ") else {
-            return unknown.to_owned();
-        };
-        let name = name.trim_start_matches([' ', '`']);
-        let is_word = |b: u8| b.is_ascii_lowercase() || b == b'_';
-        if name.len() > 24 || !name.bytes().all(is_word) {
-            return format!("{unknown}, expected {expected}");
-        }
+    // The last one: a value may have anything in it, the words after it are serde's.
+    let Some((fault, expected)) = words.rsplit_once(", expected ") else {
         return words.to_owned();
+    };
+    let is_word = |b: u8| b.is_ascii_lowercase() || b == b'_';
+    let field = fault.strip_prefix("unknown field `");
+    if let Some(name) = field.and_then(|field| field.strip_suffix('`')) {
+        let is_plain = name.len() <= 24 && name.bytes().all(is_word);
+        let shown = if is_plain { fault } else { "unknown field" };
+        return format!("{shown}, expected {expected}");
     }
-    match words.rsplit_once(", expected ") {
-        Some((fault, expected)) if fault.starts_with("invalid ") => format!("expected {expected}"),
-        _ => words.to_owned(),
-    }
+    format!("expected {expected}")
 }
 
 /// A JSON object that is read as `T`. A derived `Deserialize` would take an array as well.

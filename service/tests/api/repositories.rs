@@ -37,7 +37,9 @@ fn names_are_compared_without_case() {
     let renamed = client.patch("/v1/default/other", json!({ "name": "APP" }));
     renamed.refused(409, "NAME_TAKEN");
     assert_eq!(client.get("/v1/default/other").ok(200), other);
-    client.patch("/v1/default/app", json!({ "name": "aPP" })).ok(200);
+    client
+        .patch("/v1/default/app", json!({ "name": "aPP" }))
+        .ok(200);
 }
 
 #[test]
@@ -45,7 +47,16 @@ fn a_name_that_would_shadow_a_route_is_refused() {
     let server = Server::start();
     let client = server.client();
     let names = [
-        "repos", "Webhook-Targets", "api-keys", ".", "..", "a.git", "a b", "a/b", "ä", "",
+        "repos",
+        "Webhook-Targets",
+        "api-keys",
+        ".",
+        "..",
+        "a.git",
+        "a b",
+        "a/b",
+        "ä",
+        "",
     ];
     for name in names {
         let made = client.post("/v1/default/repos", json!({ "name": name }));
@@ -86,10 +97,15 @@ fn tags_have_a_limit_that_holds_for_their_sum() {
     body["name"] = json!("app");
     server.repo(body);
     let path = "/v1/default/app";
-    client.patch(path, tags(50, 51)).refused(400, "INVALID_BODY");
+    client
+        .patch(path, tags(50, 51))
+        .refused(400, "INVALID_BODY");
     let swap = json!({ "tags": { "k0": null, "k50": "v" } });
     let swapped = client.patch(path, swap).ok(200);
-    assert_eq!(swapped["tags"].as_object().map(serde_json::Map::len), Some(50));
+    assert_eq!(
+        swapped["tags"].as_object().map(serde_json::Map::len),
+        Some(50)
+    );
 }
 
 #[test]

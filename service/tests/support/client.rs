@@ -33,6 +33,8 @@ impl Client {
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
             .max_redirects(0)
+            // The service closes a connection whose request has a body that it did not read.
+            .max_idle_connections(0)
             .timeout_global(Some(Duration::from_secs(120)))
             .build();
         Client {

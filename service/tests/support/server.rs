@@ -37,6 +37,8 @@ impl Server {
     ) -> Self {
         let mut config = Config {
             listen: ([127, 0, 0, 1], 0).into(),
+            // That of `listen`, so that it becomes that of the port that is taken.
+            public_url: "http://127.0.0.1:0".into(),
             data: folder.path().to_owned(),
             database: folder.path().join("refsyncd.db"),
             network: NetworkPolicy::any(),
