@@ -7,12 +7,8 @@ mod support;
 
 mod authorization;
 mod bad_input;
-mod bad_inputs;
 mod keys;
-mod keys_and_scopes;
 mod openapi;
-mod reference;
-mod repos;
 mod repositories;
 mod schemathesis;
 mod syncs;
