@@ -8,6 +8,8 @@ mod change_repo;
 mod crash;
 mod deliveries;
 mod events;
+#[cfg(test)]
+mod full_disk;
 mod keys;
 mod migrate;
 mod orgs;
@@ -182,5 +184,10 @@ fn pool(connections: u32) -> PoolOptions<Sqlite> {
         .max_lifetime(None)
         .idle_timeout(None)
         .test_before_acquire(false)
+        // SQLite rolls back by itself when the disk is full or fails, which the driver does not notice: it would
+        // refuse to begin a transaction on this connection for ever.
+        .before_acquire(|connection, _| {
+            Box::pin(async move { Ok(!sqlx::Connection::is_in_transaction(connection)) })
+        })
         .acquire_timeout(Duration::from_secs(30))
 }
