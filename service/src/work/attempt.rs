@@ -150,11 +150,18 @@ async fn recovers(shared: &Shared, job: &Job) -> Result<bool, Fault> {
         }
     })?;
     // A run that is no longer in the history has ended long ago.
-    if run.is_some_and(|run| run.status != Status::Completed) {
-        return Ok(true);
-    }
-    Journal::remove(&path).map_err(io)?;
-    Ok(false)
+    let is_told = run.is_none_or(|run| run.status == Status::Completed);
+    let id = job.run.id.to_string();
+    let settle = move || {
+        if is_told {
+            return Journal::remove(&path);
+        }
+        // This run tells it, and once it has completed nobody tells it again.
+        journal.hand_over(id, &path)
+    };
+    let settled = spawn_blocking(settle).await.map_err(io::Error::other);
+    settled.flatten().map_err(io)?;
+    Ok(!is_told)
 }
 
 /// The end of an attempt, to be written.

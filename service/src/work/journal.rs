@@ -75,6 +75,17 @@ impl Journal {
         File::open(folder)?.sync_all()
     }
 
+    /// Makes it the journal of `run`, which will tell its changes.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub(crate) fn hand_over(self, run: String, path: &Path) -> io::Result<()> {
+        if self.run == run {
+            return Ok(());
+        }
+        Journal { run, ..self }.write(path)
+    }
+
     /// Removes the journal: its changes have been told.
     ///
     /// # Errors
