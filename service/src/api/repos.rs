@@ -150,7 +150,11 @@ async fn point_head(service: &Service, repo: &Repo) -> Result<Option<String>, Ap
     let head = pointed
         .map_err(|err| ApiError::internal(&err))?
         .map_err(|err| ApiError::internal(&err))?;
-    service.store.set_head(&repo.id, head.as_deref()).await?;
+    let branch = &repo.default_bookmark;
+    service
+        .store
+        .set_head(&repo.id, branch, head.as_deref())
+        .await?;
     Ok(head)
 }
 

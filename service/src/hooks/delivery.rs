@@ -200,7 +200,10 @@ impl Courier {
         } else {
             return Ok(());
         };
-        self.store.disable_target(&due.target.id, reason, now).await
+        let target = &due.target;
+        self.store
+            .disable_target(&target.id, &target.url, reason, now)
+            .await
     }
 }
 

@@ -277,7 +277,7 @@ impl Store {
         }))
     }
 
-    /// Makes a new delivery of the same event; `None` if there is no such delivery, or its event is gone, or its
+    /// Makes a new delivery of the same event, in no order with others; `None` if there is no such delivery, or its event is gone, or its
     /// target is disabled.
     pub async fn redeliver(
         &self,
@@ -288,7 +288,7 @@ impl Store {
         let new: DeliveryId = ids::new();
         let mut tx = self.begin().await?;
         let sql = "insert into deliveries (id, event, sequence, target, subject, type, state, attempt, next_at, created_at)
-            select $3, d.event, d.sequence, d.target, d.subject, d.type, 'pending', 0, $4, $4
+            select $3, d.event, d.sequence, d.target, $3, d.type, 'pending', 0, $4, $4
             from deliveries d join events e on e.sequence = d.sequence join targets t on t.id = d.target
             where d.target = $1 and d.id = $2 and e.data is not null and t.enabled";
         let query = sqlx::query(sql).bind(target.as_str()).bind(id.as_str());

@@ -156,7 +156,7 @@ impl Store {
                 return Ok(false);
             }
         }
-        tx.put_head(&repo.id, head).await?;
+        tx.put_head(&repo.id, &repo.default_bookmark, head).await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -267,10 +267,15 @@ impl Store {
         Ok(Rows::of(repos, &page, List::Repos, |repo| repo.id.as_str()))
     }
 
-    /// Records the tip of the default branch.
-    pub async fn set_head(&self, id: &RepoId, head: Option<&str>) -> Result<(), Error> {
+    /// Records `head` as the tip of `branch`, if that is still the default branch.
+    pub async fn set_head(
+        &self,
+        id: &RepoId,
+        branch: &str,
+        head: Option<&str>,
+    ) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        tx.put_head(id, head).await?;
+        tx.put_head(id, branch, head).await?;
         tx.commit().await
     }
 }
@@ -286,11 +291,17 @@ impl NewUpstream {
 }
 
 impl Tx {
-    /// Records the tip of the default branch, if it is another one.
-    pub(super) async fn put_head(&mut self, id: &RepoId, head: Option<&str>) -> Result<(), Error> {
-        let sql =
-            "update repos set head = $2 where id = $1 and coalesce(head, '') <> coalesce($2, '')";
-        execute!(self, sqlx::query(sql).bind(id.as_str()).bind(head))?;
+    /// Records `head` as the tip of `branch`, if that is still the default branch and its tip another one.
+    pub(super) async fn put_head(
+        &mut self,
+        id: &RepoId,
+        branch: &str,
+        head: Option<&str>,
+    ) -> Result<(), Error> {
+        let sql = "update repos set head = $2
+            where id = $1 and default_bookmark = $3 and coalesce(head, '') <> coalesce($2, '')";
+        let query = sqlx::query(sql).bind(id.as_str()).bind(head);
+        execute!(self, query.bind(branch))?;
         Ok(())
     }
 

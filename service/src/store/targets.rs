@@ -144,7 +144,8 @@ impl Store {
         }))
     }
 
-    /// Changes a target; `None` if there is none with this id. One that is enabled again starts without failures.
+    /// Changes a target; `None` if there is none with this id. One that is enabled again or gets another address starts
+    /// without failures. One that gets other repositories forgets its deliveries about all but these.
     pub async fn change_target(
         &self,
         id: &TargetId,
@@ -155,7 +156,10 @@ impl Store {
         let Some(mut target) = tx.target(id).await? else {
             return Ok(None);
         };
-        let is_enabled_again = change.enabled == Some(true) && !target.enabled;
+        // The failures of the address before say nothing of a new one.
+        let begins_anew = (change.enabled == Some(true) && !target.enabled)
+            || change.url.as_ref().is_some_and(|url| *url != target.url);
+        let is_narrowed = matches!(change.repo_ids, Change::Set(_));
         target.url = change.url.unwrap_or(target.url);
         target.name = changed(target.name, change.name);
         target.events = change.events.unwrap_or(target.events);
@@ -168,10 +172,13 @@ impl Store {
         let query = query.bind(&target.name);
         let query = query.bind(cells::to_json(&target.events)?);
         let repo_ids = target.repo_ids.as_ref().map(cells::to_json).transpose()?;
-        let query = query.bind(repo_ids).bind(target.enabled);
-        execute!(tx, query.bind(now.0).bind(is_enabled_again))?;
+        let query = query.bind(&repo_ids).bind(target.enabled);
+        execute!(tx, query.bind(now.0).bind(begins_anew))?;
         if !target.enabled {
             tx.end_deliveries(id, "the target is disabled", now).await?;
+        }
+        if let Some(repo_ids) = repo_ids.filter(|_| is_narrowed) {
+            tx.forget_deliveries(id, &repo_ids).await?;
         }
         tx.commit().await?;
         Ok(Some(target))
@@ -203,17 +210,19 @@ impl Store {
         Ok(was_there)
     }
 
-    /// Disables a target that can't be delivered to, ends its deliveries, and says so in the audit.
+    /// Disables a target that can't be delivered to at `url`, ends its deliveries, and says so in the audit. A target
+    /// that has another address by now stays as it is.
     pub async fn disable_target(
         &self,
         id: &TargetId,
+        url: &str,
         reason: &str,
         now: Time,
     ) -> Result<(), Error> {
         let mut tx = self.begin().await?;
-        let sql = "update targets set enabled = $2, updated_at = $3 where id = $1 and enabled returning org";
+        let sql = "update targets set enabled = $2, updated_at = $3 where id = $1 and enabled and url = $4 returning org";
         let query = sqlx::query_scalar(sql).bind(id.as_str()).bind(false);
-        let query = query.bind(now.0);
+        let query = query.bind(now.0).bind(url);
         let org: Option<String> = on!(tx, c => query.fetch_optional(c))?;
         let Some(org) = org else { return Ok(()) };
         let sql = "insert into audit (at, org, actor, action, subject, detail) values ($1, $2, $3, $4, $5, $6)";
@@ -235,6 +244,15 @@ impl Tx {
         let query = sqlx::query_as(sql).bind(id.as_str());
         let row: Option<TargetRow> = on!(self, c => query.fetch_optional(c))?;
         row.map(TargetRow::record).transpose()
+    }
+
+    /// Removes the deliveries to the target but for those about repositories in `repo_ids`, a list in JSON, or about
+    /// none. Nobody who sees only these can read the others or have them sent again.
+    async fn forget_deliveries(&mut self, id: &TargetId, repo_ids: &str) -> Result<(), Error> {
+        let sql = "delete from deliveries where target = $1 and not exists (select 1 from events e
+            where e.sequence = deliveries.sequence and (e.repo is null or $2 like '%\"' || e.repo || '\"%'))";
+        execute!(self, sqlx::query(sql).bind(id.as_str()).bind(repo_ids))?;
+        Ok(())
     }
 
     /// Ends all deliveries to the target that are still to be made.

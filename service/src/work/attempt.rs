@@ -179,7 +179,10 @@ fn completed(job: &Job, report: Report) -> Completed {
         stats: report.stats,
         profile: report.profile,
         head: report.head,
-        default_bookmark: report.default_bookmark,
+        found_branch: report.default_bookmark.is_some(),
+        branch: report
+            .default_bookmark
+            .unwrap_or_else(|| job.repo.default_bookmark.clone()),
         push: pulls.then_some(report.moved),
         host_not_before: wait.map(|wait| clock::now().plus(wait)),
     }

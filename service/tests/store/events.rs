@@ -2,8 +2,8 @@
 
 use refsync_service::{
     ids,
-    records::{Direction, EventId, PushUpdate, RefAction},
-    store::{Attempted, Completed, DueDelivery},
+    records::{Change, Direction, EventId, PushUpdate, RefAction},
+    store::{Attempted, Completed, DueDelivery, RepoChange, TargetChange},
 };
 use serde_json::Value;
 
@@ -143,6 +143,7 @@ fn a_push_is_told_once() {
         let done = Completed {
             push: Some(vec![update()]),
             head: Some("2".into()),
+            branch: "main".into(),
             ..completed(stats(1, "updated"))
         };
         assert!(db.complete(&job, done, at(3)).await);
@@ -159,7 +160,10 @@ fn a_disabled_target_gets_nothing_and_the_audit_says_why() {
         let target = db.target(&["sync.queued"]).await;
         let repo = db.repo("r").await;
         db.queue(&repo, Direction::Pull, at(0)).await;
-        let disabled = db.store.disable_target(&target.id, "410", at(1)).await;
+        let disabled = db
+            .store
+            .disable_target(&target.id, &target.url, "410", at(1))
+            .await;
         disabled.expect("written");
         db.queue(&repo, Direction::Push, at(2)).await;
         assert!(due(&db, 3).await.is_empty());
@@ -170,5 +174,117 @@ fn a_disabled_target_gets_nothing_and_the_audit_says_why() {
             db.texts(audit, target.id.as_str()).await,
             ["target.disabled 410"]
         );
+    });
+}
+
+#[test]
+fn a_target_that_is_narrowed_forgets_what_it_may_not_see() {
+    on_each_database(async |db| {
+        let target = db.target(&["sync.queued"]).await;
+        let (seen, hidden) = (db.repo("seen").await, db.repo("hidden").await);
+        for repo in [&seen, &hidden] {
+            db.queue(repo, Direction::Pull, at(0)).await;
+        }
+        let change = TargetChange {
+            repo_ids: Change::Set(vec![seen.id.clone()]),
+            ..TargetChange::default()
+        };
+        let changed = db.store.change_target(&target.id, change, at(1)).await;
+        changed.expect("written").expect("there");
+        let listed = db.store.deliveries(&target.id, page(None, 10)).await;
+        assert_eq!(listed.expect("read").rows.len(), 1);
+        let due = due(&db, 2).await;
+        assert_eq!(due.len(), 1);
+        let body: Value = serde_json::from_str(&due[0].body).expect("JSON");
+        assert_eq!(body["repository"]["id"], seen.id.as_str());
+    });
+}
+
+#[test]
+fn failures_of_another_address_do_not_count() {
+    on_each_database(async |db| {
+        let target = db.target(&["sync.queued"]).await;
+        let repo = db.repo("r").await;
+        db.queue(&repo, Direction::Pull, at(0)).await;
+        let first = due(&db, 0).await.remove(0);
+        let failed = Attempted::default();
+        let since = db
+            .store
+            .delivery_failed(&first.id, failed.clone(), Some(at(5)), at(1));
+        assert_eq!(since.await.expect("written"), Some(at(1)));
+        let change = TargetChange {
+            url: Some("https://new.example/".into()),
+            ..TargetChange::default()
+        };
+        let changed = db.store.change_target(&target.id, change, at(2)).await;
+        changed.expect("written").expect("there");
+        let again = due(&db, 6).await.remove(0);
+        let since = db
+            .store
+            .delivery_failed(&again.id, failed, Some(at(60)), at(7));
+        assert_eq!(since.await.expect("written"), Some(at(7)));
+        // An answer of the address before says nothing of this one.
+        let old = &first.target.url;
+        let disabled = db.store.disable_target(&target.id, old, "410", at(8)).await;
+        disabled.expect("written");
+        let read = db.store.target(&db.org.id, &target.id).await;
+        assert!(read.expect("read").expect("there").enabled);
+    });
+}
+
+#[test]
+fn a_redelivery_holds_up_no_newer_event() {
+    on_each_database(async |db| {
+        let target = db.target(&["push"]).await;
+        let repo = db.repo("r").await;
+        let push = async |second| {
+            let id = ids::new();
+            let updates = [update()];
+            let told = db.store.emit_push(id, &repo, &updates, None, at(second));
+            assert!(told.await.expect("written"));
+        };
+        push(0).await;
+        let first = due(&db, 0).await.remove(0);
+        let told = db.store.delivered(&first.id, 204, "", at(1)).await;
+        told.expect("written");
+        let again = db.store.redeliver(&target.id, &first.id, at(2)).await;
+        let again = again.expect("written").expect("a delivery");
+        assert_eq!(due(&db, 3).await.remove(0).id, again.id);
+        let refused =
+            db.store
+                .delivery_failed(&again.id, Attempted::default(), Some(at(900)), at(4));
+        refused.await.expect("written");
+        push(5).await;
+        assert_eq!(due(&db, 6).await.len(), 1);
+    });
+}
+
+#[test]
+fn the_tip_of_a_branch_that_is_no_longer_the_default_is_not_the_head() {
+    on_each_database(async |db| {
+        let repo = db.repo("r").await;
+        let change = RepoChange {
+            default_bookmark: Some("trunk".into()),
+            ..RepoChange::default()
+        };
+        db.queue(&repo, Direction::Pull, at(0)).await;
+        let job = db.claim(at(0)).await.expect("the run");
+        let changed = db.store.change_repo(&repo.id, change, at(1)).await;
+        changed.expect("written");
+        let done = Completed {
+            head: Some("1".into()),
+            branch: "main".into(),
+            found_branch: true,
+            ..completed(stats(1, "updated"))
+        };
+        assert!(db.complete(&job, done, at(2)).await);
+        // The same of a push that began before the change.
+        let told = db
+            .store
+            .emit_push(ids::new(), &repo, &[update()], Some("2"), at(3))
+            .await;
+        assert!(told.expect("written"));
+        let read = db.store.repo(&repo.id).await.expect("read").expect("there");
+        assert_eq!((read.default_bookmark.as_str(), read.head), ("trunk", None));
     });
 }

@@ -158,6 +158,16 @@ fn a_cancel_ends_what_waits_and_asks_what_runs() {
         assert_eq!(run.status, Status::Failed);
         assert_eq!(run.error_code.as_deref(), Some("cancelled"));
 
+        // One that fails for good has been cancelled all the same.
+        let again = db.queue(&job.repo, Direction::Pull, at(2)).await;
+        let job = db.claim(at(2)).await.expect("the run");
+        let asked = store.cancel(&job.repo.id, &again.id, at(2)).await;
+        assert!(matches!(asked, Ok(Cancel::Requested(_))));
+        let failed = store.fail(&job.fence, failure("network"), at(2));
+        assert!(failed.await.expect("written"));
+        let run = db.read(&again).await;
+        assert_eq!(run.error_code.as_deref(), Some("cancelled"));
+
         let waits = db.queue(&job.repo, Direction::Pull, at(3)).await;
         let job = db.claim(at(3)).await.expect("the run");
         let retried = store.retry(&job.fence, failure("network"), at(100), at(4));

@@ -36,10 +36,12 @@ pub struct Completed {
     pub stats: SyncRunStats,
     /// The server's profile for the next run.
     pub profile: Option<String>,
-    /// The tip of the default branch; `None` leaves what is stored.
+    /// The tip of `branch`; `None` leaves what is stored.
     pub head: Option<String>,
-    /// The default branch that the first pull has found; `None` leaves what is stored.
-    pub default_bookmark: Option<String>,
+    /// The default branch as the worker knew it, or as the first pull has found it.
+    pub branch: String,
+    /// Whether the first pull has found `branch`; it becomes the default branch unless a caller has chosen one.
+    pub found_branch: bool,
     /// The refs of the repository that moved.
     pub push: Option<Vec<PushUpdate>>,
     /// The time before which no run of the host may start.
@@ -103,14 +105,15 @@ impl Store {
             tx.put_profile(&open, done.profile.as_deref(), is_new)
                 .await?;
         }
-        if let Some(head) = done
-            .head
-            .filter(|head| Some(head) != open.more.head.as_ref())
-        {
-            tx.put_head(&open.run.repo_id, Some(&head)).await?;
+        if done.found_branch {
+            tx.put_default_bookmark(&open, &done.branch).await?;
         }
-        if let Some(branch) = &done.default_bookmark {
-            tx.put_default_bookmark(&open, branch).await?;
+        let head = done
+            .head
+            .filter(|head| Some(head) != open.more.head.as_ref());
+        if let Some(head) = head {
+            let repo = &open.run.repo_id;
+            tx.put_head(repo, &done.branch, Some(&head)).await?;
         }
         tx.throttle(&open, done.host_not_before).await?;
         if let Some(updates) = done.push.filter(|updates| !updates.is_empty()) {
@@ -132,7 +135,11 @@ impl Store {
         };
         let end = End {
             error: Some(&failure.error),
-            error_code: Some(&failure.code),
+            error_code: Some(if open.more.cancelled {
+                CANCELLED
+            } else {
+                &failure.code
+            }),
             messages: &failure.messages,
             stats: packed.as_ref(),
         };
