@@ -22,7 +22,7 @@ pub(super) struct Input {
     /// Compressed bytes that are not inflated yet.
     compressed: Bytes,
     left: u64,
-    /// What was read and given back.
+    /// The bytes that were read and given back.
     first: Bytes,
 }
 
@@ -113,7 +113,7 @@ impl Input {
         Ok(None)
     }
 
-    /// What the end of the compressed bytes gives.
+    /// The bytes that the end of the compressed ones gives.
     fn rest(&mut self) -> Result<Option<Bytes>, Refusal> {
         let Some(mut inflate) = self.inflate.take() else {
             return Ok(None);

@@ -39,7 +39,7 @@ use crate::{
     records::{Repo, Scope},
 };
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     /// The listing of a service's refs.
@@ -271,12 +271,13 @@ impl GitHttp {
         let exchange = carry(self.clone(), client);
         self.tasks.spawn(async move {
             let (mut client, end) = exchange.await;
+            // The program has ended. A client that does not read what is left keeps nobody from the next one.
+            drop((place, process));
             match end {
                 End::Done(status) => tracing::debug!(%status, "a git request has ended"),
                 End::Gone => tracing::debug!("a git client has gone"),
                 End::Refused(refusal) => client.refuse(refusal).await,
             }
-            drop((place, process));
         });
         let gone = |_| {
             Refusal::new(

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use crate::host::{Clone, Host, wait_until};
 
 /// A request for a listing of protocol version 2.
-const LS_REFS: &[u8] = b"0014command=ls-refs\n0015object-format=sha10000";
+const LS_REFS: &[u8] = b"0014command=ls-refs\n0016object-format=sha10000";
 
 fn head(host: &Host, service: &str, headers: &str) -> String {
     let key = base64::engine::general_purpose::STANDARD.encode(format!("x:{}", host.key));
@@ -81,28 +81,56 @@ fn processes_and_time_are_bounded() {
     assert_eq!(&answer, b"HTTP/1.1 503");
 }
 
+/// Bytes that can't be compressed.
+fn noise(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..bytes / 8).flat_map(|_| next()).collect()
+}
+
+#[test]
+fn a_client_that_does_not_read_keeps_no_place() {
+    let host = Host::start(|config| {
+        config.git.processes = 1;
+        config.git.time = Duration::from_secs(2);
+    });
+    host.new_repo("app", "main");
+    let clone = Clone::of(&host, &host.url("app", &host.key), "one", 2);
+    clone.git(&["checkout", "-q", "-B", "main"]);
+    // More than the buffers on the way hold.
+    std::fs::write(clone.path.join("large"), noise(32 << 20, 1)).expect("a file");
+    clone.git(&["add", "large"]);
+    let tip = clone.commit("first");
+    clone.git(&["push", "-q", "origin", "main"]);
+    wait_until("the push has ended", || host.git_processes() == 0);
+    let body = format!("0011command=fetch0016object-format=sha100010032want {tip}\n0009done\n0000");
+    let length = format!("content-length: {}\r\n", body.len());
+    let mut tcp = TcpStream::connect(host.address()).expect("a connection");
+    let head = head(&host, "git-upload-pack", &length);
+    tcp.write_all(head.as_bytes()).expect("written");
+    tcp.write_all(body.as_bytes()).expect("written");
+    wait_until("git runs", || host.git_processes() == 1);
+    wait_until("the place is free", || host.git_processes() == 0);
+    drop(tcp);
+}
+
 #[test]
 fn a_large_push_is_streamed_up_to_the_limit() {
     let host = Host::start(|config| config.git.body = 12 << 20);
     let repo = host.new_repo("app", "main");
     let clone = Clone::of(&host, &host.url("app", &host.key), "one", 2);
     clone.git(&["checkout", "-q", "-B", "main"]);
-    let mut noise = 1_u64;
-    let mut content = |bytes: usize| -> Vec<u8> {
-        let mut next = || {
-            noise ^= noise << 13;
-            noise ^= noise >> 7;
-            noise ^= noise << 17;
-            noise.to_le_bytes()
-        };
-        (0..bytes / 8).flat_map(|_| next()).collect()
-    };
-    std::fs::write(clone.path.join("large"), content(8 << 20)).expect("a file");
+    std::fs::write(clone.path.join("large"), noise(8 << 20, 1)).expect("a file");
     clone.git(&["add", "large"]);
     let first = clone.commit("first");
     clone.git(&["push", "-q", "origin", "main"]);
     assert_eq!(host.head(&repo.id).as_ref(), Some(&first));
-    std::fs::write(clone.path.join("large"), content(16 << 20)).expect("a file");
+    std::fs::write(clone.path.join("large"), noise(16 << 20, 2)).expect("a file");
     clone.git(&["add", "large"]);
     clone.commit("second");
     clone.refused(&["push", "origin", "main"]);
@@ -131,9 +159,10 @@ fn bodies_may_be_compressed() {
         tcp.read_to_string(&mut answer).expect("an answer");
         answer
     };
+    // The end of the listing of a repository without refs.
     let plain = ask("", LS_REFS);
     assert!(
-        plain.starts_with("HTTP/1.1 200") && plain.contains("x-git-upload-pack-result"),
+        plain.starts_with("HTTP/1.1 200") && plain.contains("\r\n0000\r\n"),
         "{plain}"
     );
     let inflated = ask("content-encoding: gzip\r\n", &body);
