@@ -86,7 +86,8 @@ impl LeaseWatch {
     /// One heartbeat; the time of the next one.
     async fn beat(&self, shared: &Shared, fence: &Fence, third: Duration) -> Instant {
         let began = Instant::now();
-        let deadline = self.renewed() + third * 2;
+        // After a missed deadline as well, a renewal gets the time to succeed.
+        let deadline = (self.renewed() + third * 2).max(began + third / 2);
         let until = clock::now().plus(shared.service.config.lease);
         let renewed = timeout_at(deadline, shared.service.store.renew(fence, until)).await;
         match renewed {
