@@ -81,7 +81,7 @@ impl DataFolder {
     }
 }
 
-/// What seals with the first of the keys.
+/// The sealer that seals with the first of the keys.
 ///
 /// # Errors
 /// There is no key.

@@ -44,7 +44,7 @@ pub struct Running {
     pub address: SocketAddr,
     /// The first key of a new database, with all scopes. It can't be read again.
     pub admin_key: Option<String>,
-    /// What the parts share.
+    /// The parts that others share.
     pub service: Service,
     accepting: JoinHandle<Connections>,
     stop: CancellationToken,

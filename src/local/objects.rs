@@ -122,7 +122,8 @@ impl LocalObjects {
         self.read_from(&folder)
     }
 
-    /// Opens the objects of `folder` anew after an object seems to be missing. The commit-graph may be wrong, so commits are read from then on.
+    /// Opens the objects of `folder` anew after an object seems to be missing. The commit-graph may be wrong, so commits
+    /// are read from then on.
     pub(super) fn read_anew_from(&mut self, folder: &Path) -> Result<(), Error> {
         self.graph = None;
         self.read_from(folder)

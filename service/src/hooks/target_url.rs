@@ -20,7 +20,7 @@ impl TargetUrl {
     /// Parses the address.
     ///
     /// # Errors
-    /// What is wrong with it. The text repeats no part of it.
+    /// The fault of the address, in a text that repeats no part of it.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.len() > MOST_BYTES {
             return Err("the URL has more than 2048 bytes".into());

@@ -133,7 +133,7 @@ pub struct SyncRun {
     pub error_code: Option<String>,
     /// Whether the run shows what it would do.
     pub dry_run: bool,
-    /// What triggered the run.
+    /// The source of the run: `hook`, `api` or `schedule`.
     pub source: &'static str,
     /// The time of the next attempt of a run that waits for one.
     pub next_attempt_at: Option<Time>,

@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_secs(5);
 /// The wait after a failure of the database.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// What the tasks share.
+/// The parts that the tasks share.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) service: Service,

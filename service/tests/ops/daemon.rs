@@ -54,7 +54,7 @@ pub(crate) fn refusal(output: &Output) -> String {
     text
 }
 
-/// What a successful command has printed.
+/// The output of a successful command.
 #[track_caller]
 pub(crate) fn printed(output: &Output) -> String {
     assert!(

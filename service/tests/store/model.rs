@@ -234,7 +234,7 @@ impl Model {
         self.fences.push((number, job.fence));
     }
 
-    /// What a worker does with its fence, which may be an old one.
+    /// The action of a worker with its fence, which may be an old one.
     async fn work(&mut self, fence: usize, act: &Act) {
         if self.fences.is_empty() {
             return;

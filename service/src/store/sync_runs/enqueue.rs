@@ -22,7 +22,7 @@ pub struct NewRun<'a> {
     pub globs: Globs,
     /// Whether the run shows what it would do.
     pub dry_run: bool,
-    /// What triggers the run.
+    /// The source of the run.
     pub priority: Priority,
 }
 
