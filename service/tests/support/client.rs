@@ -84,6 +84,19 @@ impl Client {
         body: Option<&[u8]>,
         headers: &[(&str, &str)],
     ) -> Answer {
+        let answer = self.try_call(method, path, body, headers);
+        answer.unwrap_or_else(|err| panic!("{method} {path}: {err}"))
+    }
+
+    /// Sends anything to a service that may die of it.
+    #[track_caller]
+    pub fn try_call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&[u8]>,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, ureq::Error> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base));
@@ -97,13 +110,12 @@ impl Client {
             Some(body) => self.agent.run(request.body(body).expect("a request")),
             None => self.agent.run(request.body(()).expect("a request")),
         };
-        let mut answer = sent.unwrap_or_else(|err| panic!("{method} {path}: {err}"));
+        let mut answer = sent?;
         let text = answer
             .body_mut()
             .with_config()
             .limit(1 << 30)
-            .read_to_string()
-            .unwrap_or_else(|err| panic!("{method} {path}: {err}"));
+            .read_to_string()?;
         let answer = Answer {
             request: format!("{method} {path}"),
             status: answer.status().as_u16(),
@@ -112,7 +124,7 @@ impl Client {
             text,
         };
         openapi::check(method, path, body, &answer);
-        answer
+        Ok(answer)
     }
 
     /// All rows of a list, in pages of `limit`.

@@ -2,11 +2,15 @@
 
 #![allow(missing_docs, unreachable_pub)]
 
-#[path = "../support/engine.rs"]
-mod engine;
+#[path = "../support/mod.rs"]
+mod support;
 
+mod crash_points;
+mod daemon;
 mod faults;
 mod journal;
 mod kills;
 mod runs;
 mod world;
+
+use support::engine;
