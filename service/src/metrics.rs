@@ -1,6 +1,9 @@
 //! [`Metrics`], the numbers of a process for `/metrics`. No label names a repository or an organization.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -20,11 +23,16 @@ use crate::records::Direction;
 pub struct Metrics {
     registry: Arc<Registry>,
     queued: Gauge,
+    queue_age: Gauge<f64, AtomicU64>,
+    deliveries_pending: Gauge,
+    hosts_throttled: Gauge,
     running: Gauge,
     runs: Family<Run, Counter>,
     run_seconds: Family<RunTime, Histogram, fn() -> Histogram>,
     retries: Family<Code, Counter>,
     leases_lost: Counter,
+    workers_lost: Counter,
+    host_waits: Counter,
     deliveries: Family<Outcome, Counter>,
     git_requests: Family<GitRequest, Counter>,
     git_processes: Gauge,
@@ -70,65 +78,61 @@ impl Default for Metrics {
         let mut metrics = Metrics {
             registry: Arc::default(),
             queued: Gauge::default(),
+            queue_age: Gauge::default(),
+            deliveries_pending: Gauge::default(),
+            hosts_throttled: Gauge::default(),
             running: Gauge::default(),
             runs: Family::default(),
             run_seconds: Family::new_with_constructor(run_buckets as fn() -> Histogram),
             retries: Family::default(),
             leases_lost: Counter::default(),
+            workers_lost: Counter::default(),
+            host_waits: Counter::default(),
             deliveries: Family::default(),
             git_requests: Family::default(),
             git_processes: Gauge::default(),
         };
-        registry.register(
-            "queue_length",
-            "Runs that wait for an attempt",
-            metrics.queued.clone(),
-        );
-        registry.register(
-            "runs_running",
-            "Runs of this process under way",
-            metrics.running.clone(),
-        );
-        registry.register("runs", "Runs that have ended", metrics.runs.clone());
-        registry.register(
-            "run_seconds",
-            "Time of the last attempt of a run",
-            metrics.run_seconds.clone(),
-        );
-        registry.register(
-            "run_retries",
-            "Attempts after which another one follows",
-            metrics.retries.clone(),
-        );
-        registry.register(
-            "leases_lost",
-            "Attempts that had lost their lease at their end",
-            metrics.leases_lost.clone(),
-        );
-        registry.register(
-            "deliveries",
-            "Attempts to deliver an event",
-            metrics.deliveries.clone(),
-        );
-        registry.register(
-            "git_requests",
-            "Requests of git clients",
-            metrics.git_requests.clone(),
-        );
-        registry.register(
-            "git_processes",
-            "Git processes under way",
-            metrics.git_processes.clone(),
-        );
+        metrics.register(&mut registry);
         metrics.registry = Arc::new(registry);
         metrics
     }
 }
 
 impl Metrics {
-    /// Sets the number of runs that wait for an attempt.
-    pub fn queue_length(&self, runs: i64) {
+    fn register(&self, registry: &mut Registry) {
+        macro_rules! register {
+            ($($field:ident $name:literal $help:literal;)*) => {
+                $(registry.register($name, $help, self.$field.clone());)*
+            };
+        }
+        register! {
+            queued "queue_length" "Runs of all nodes that wait for an attempt";
+            queue_age "queue_age_seconds" "Time for which the first due run has waited";
+            running "runs_running" "Runs of this process under way";
+            runs "runs" "Runs that this process has ended, in whatever way";
+            run_seconds "run_seconds" "Time of the last attempt of a run";
+            retries "run_retries" "Attempts after which another one follows";
+            leases_lost "leases_lost" "Attempts of this process that had lost their lease at their end";
+            workers_lost "workers_lost" "Leases that this process has ended because their worker was lost";
+            host_waits "host_waits" "Answers of hosts that asked to wait";
+            hosts_throttled "hosts_throttled" "Hosts that no node asks for now, since they asked to wait";
+            deliveries "deliveries" "Attempts to deliver an event";
+            deliveries_pending "deliveries_pending" "Deliveries of all nodes that are still to be made";
+            git_requests "git_requests" "Requests of git clients";
+            git_processes "git_processes" "Git processes under way";
+        }
+    }
+
+    /// Sets the number of runs that wait for an attempt, and the time for which the first due one has waited.
+    pub fn queue(&self, runs: i64, age: Duration) {
         self.queued.set(runs);
+        self.queue_age.set(age.as_secs_f64());
+    }
+
+    /// Sets the numbers of deliveries to be made and of hosts that have asked to wait.
+    pub fn backlog(&self, deliveries: i64, hosts: i64) {
+        self.deliveries_pending.set(deliveries);
+        self.hosts_throttled.set(hosts);
     }
 
     /// Counts an attempt as under way until the guard is dropped.
@@ -137,10 +141,9 @@ impl Metrics {
     }
 
     /// Counts a run that has ended, with the code of its failure.
-    pub fn run_ended(&self, direction: Direction, error_code: Option<&str>, time: Duration) {
-        let direction = direction.as_str();
+    pub fn run_ended(&self, direction: Direction, error_code: Option<&str>) {
         let run = Run {
-            direction,
+            direction: direction.as_str(),
             status: if error_code.is_some() {
                 "failed"
             } else {
@@ -149,6 +152,11 @@ impl Metrics {
             error_code: error_code.unwrap_or("none").to_owned(),
         };
         self.runs.get_or_create(&run).inc();
+    }
+
+    /// Records the time of the attempt with which a run has ended.
+    pub fn last_attempt(&self, direction: Direction, time: Duration) {
+        let direction = direction.as_str();
         self.run_seconds
             .get_or_create(&RunTime { direction })
             .observe(time.as_secs_f64());
@@ -165,6 +173,16 @@ impl Metrics {
     /// Counts an attempt that had lost its lease when it ended.
     pub fn lease_lost(&self) {
         self.leases_lost.inc();
+    }
+
+    /// Counts a lease that was ended because its worker was lost.
+    pub fn worker_lost(&self) {
+        self.workers_lost.inc();
+    }
+
+    /// Counts answers of hosts that asked to wait.
+    pub fn hosts_wait(&self, answers: u64) {
+        self.host_waits.inc_by(answers);
     }
 
     /// Counts an attempt to deliver an event.
@@ -225,7 +243,8 @@ mod tests {
     fn clones_count_together() {
         let metrics = Metrics::default();
         let other = metrics.clone();
-        other.run_ended(Direction::Pull, Some("network"), Duration::from_millis(3));
+        other.run_ended(Direction::Pull, Some("network"));
+        other.last_attempt(Direction::Pull, Duration::from_millis(3));
         other.git_request("git-upload-pack", 200);
         let attempt = other.attempt();
         let text = metrics.text();

@@ -22,7 +22,6 @@ use crate::{
     data_folder::{self, DataFolder},
     git::GitHttp,
     hooks::{self, Deliveries},
-    metrics::Metrics,
     records::Name,
     store::Store,
     work::{self, RepoFolders, Workers},
@@ -82,11 +81,11 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         .because(err)
     })?;
     let service = Service {
+        metrics: store.metrics().clone(),
         store,
         sealer: Arc::new(data_folder::sealer(&keys)?),
         repos,
         config: Arc::new(config),
-        metrics: Metrics::default(),
     };
     let git = start_git(&service).await?;
     let stop = CancellationToken::new();
@@ -189,9 +188,15 @@ fn router(service: &Service, git: Option<&GitHttp>) -> Router {
 }
 
 async fn metrics(State(service): State<Service>) -> impl IntoResponse {
+    let now = clock::now();
     // A database that does not answer is told by /readyz; the other numbers are worth having even so.
     if let Ok(length) = service.store.queue_length().await {
-        service.metrics.queue_length(length.queued);
+        let age = length.due_since.map_or(0, |since| now.0 - since.0);
+        let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+        service.metrics.queue(length.queued, age);
+    }
+    if let Ok(backlog) = service.store.backlog(now).await {
+        service.metrics.backlog(backlog.deliveries, backlog.hosts);
     }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], service.metrics.text())

@@ -3,6 +3,7 @@
 //!
 //! The SQL is one text for SQLite and for a second database (see `tx.rs`); no type of a driver is public.
 
+mod backlog;
 mod cells;
 mod change_repo;
 mod crash;
@@ -38,9 +39,10 @@ use sqlx::{
 };
 use tokio::sync::{Notify, broadcast};
 
-use crate::{Error, records::SyncId};
+use crate::{Error, metrics::Metrics, records::SyncId};
 use tx::Tx;
 
+pub use backlog::Backlog;
 pub use change_repo::{Changed, MOST_TAGS, RepoChange};
 pub use deliveries::{Attempted, DueDelivery};
 pub use keys::NewKey;
@@ -69,6 +71,7 @@ struct Inner {
     deliveries: Arc<Notify>,
     commits: AtomicU64,
     statements: AtomicU64,
+    metrics: Metrics,
 }
 
 /// The numbers of what a [`Store`] has done since it was opened.
@@ -117,6 +120,7 @@ impl Store {
                 deliveries: Arc::default(),
                 commits: AtomicU64::new(0),
                 statements: AtomicU64::new(0),
+                metrics: Metrics::default(),
             }),
         })
     }

@@ -9,7 +9,10 @@ use std::sync::atomic::Ordering;
 use sqlx::{Sqlite, Transaction};
 
 use super::{Store, crash};
-use crate::{Error, ErrorKind, records::SyncId};
+use crate::{
+    Error, ErrorKind,
+    records::{Direction, SyncId, SyncRun},
+};
 
 /// The connection of a transaction.
 pub(super) enum On {
@@ -27,10 +30,18 @@ pub(super) struct Tx {
 /// The effects of a transaction outside of the database, once it is committed.
 #[derive(Default)]
 struct After {
-    ended: Vec<SyncId>,
+    ended: Vec<Ended>,
+    host_waits: u64,
     to_stop: Vec<SyncId>,
     queue: Wake,
     deliveries: bool,
+}
+
+/// A run that has ended, with the code of its failure.
+struct Ended {
+    id: SyncId,
+    direction: Direction,
+    error_code: Option<String>,
 }
 
 /// The workers to wake. Each of them knows the next time at which a run is due, so all have to hear of another time.
@@ -89,15 +100,24 @@ impl Store {
 }
 
 impl Tx {
-    /// Says that a run will have ended.
-    pub(super) fn run_ends(&mut self, id: &SyncId) {
-        self.after.ended.push(id.clone());
+    /// Says that a run will have ended, as it is now.
+    pub(super) fn run_ends(&mut self, run: &SyncRun) {
+        self.after.ended.push(Ended {
+            id: run.id.clone(),
+            direction: run.direction,
+            error_code: run.error_code.clone(),
+        });
         self.wake(Wake::One);
     }
 
     /// Says that a run's worker will be asked to stop.
     pub(super) fn run_is_to_stop(&mut self, id: &SyncId) {
         self.after.to_stop.push(id.clone());
+    }
+
+    /// Says that a host will have been heard that wants to wait.
+    pub(super) fn host_waits(&mut self) {
+        self.after.host_waits += 1;
     }
 
     /// Says that there will be something to claim.
@@ -122,9 +142,12 @@ impl Tx {
         inner
             .statements
             .fetch_add(self.statements, Ordering::Relaxed);
-        for id in self.after.ended {
+        inner.metrics.hosts_wait(self.after.host_waits);
+        for ended in self.after.ended {
+            let code = ended.error_code.as_deref();
+            inner.metrics.run_ended(ended.direction, code);
             // Nobody may be waiting.
-            inner.ended.send(id).ok();
+            inner.ended.send(ended.id).ok();
         }
         for id in self.after.to_stop {
             inner.to_stop.send(id).ok();

@@ -251,11 +251,11 @@ fn count(shared: &Shared, job: &Job, end: &End, time: Duration) {
     match end {
         End::Complete(_) => {
             tracing::info!(run, "completed");
-            metrics.run_ended(direction, None, time);
+            metrics.last_attempt(direction, time);
         }
         End::Fail(failure) => {
             tracing::info!(run, code = failure.code, error = failure.error, "failed");
-            metrics.run_ended(direction, Some(&failure.code), time);
+            metrics.last_attempt(direction, time);
         }
         End::Retry(failure, at) => {
             tracing::info!(run, code = failure.code, error = failure.error, %at, "waits");

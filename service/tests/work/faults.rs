@@ -218,6 +218,15 @@ async fn a_worker_without_its_lease_writes_nothing() {
         })
         .await;
     assert_eq!((overlaps.most(), calls.load(Ordering::Relaxed)), (1, 2));
+    let metrics = world.service.metrics.text();
+    assert!(
+        metrics.contains("refsyncd_leases_lost_total 1"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("refsyncd_workers_lost_total 1"),
+        "{metrics}"
+    );
     assert_eq!(world.read(&repo).await.head, Some(format!("{:040}", 2)));
     assert_eq!(
         world.kinds().await,

@@ -13,7 +13,6 @@ use refsync_service::{
     Service, clock,
     config::Config,
     ids,
-    metrics::Metrics,
     records::{Change, Direction, Globs, Name, Org, Priority, Repo, Status, SyncId, SyncRun},
     secrets::{MasterKey, Sealer},
     store::{NewRepo, NewRun, NewUpstream, RunLimits, Store},
@@ -209,11 +208,11 @@ pub async fn open(config: Config) -> Service {
     let store = Store::open(&config.database).await.expect("a database");
     let key = MasterKey::generate().expect("a key");
     Service {
+        metrics: store.metrics().clone(),
         store,
         sealer: Arc::new(Sealer::new(&key, &[])),
         repos: RepoFolders::open(config.data.join("repos")).expect("a folder"),
         config: Arc::new(config),
-        metrics: Metrics::default(),
     }
 }
 

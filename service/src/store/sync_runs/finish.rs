@@ -263,6 +263,7 @@ impl Tx {
         let Some(not_before) = not_before else {
             return Ok(());
         };
+        self.host_waits();
         let sql = "insert into hosts (host, not_before) values ($1, $2) on conflict (host) do update set not_before =
             case when excluded.not_before > hosts.not_before then excluded.not_before else hosts.not_before end";
         execute!(

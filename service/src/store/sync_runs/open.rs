@@ -143,12 +143,12 @@ impl Tx {
         }
         let (queued, running) = if more.is_leased { (0, -1) } else { (-1, 0) };
         self.count_work(more, queued, running).await?;
-        self.run_ends(&run.id);
         run.error = end.error.map(str::to_owned);
         run.error_code = end.error_code.map(str::to_owned);
         run.messages = end.messages.to_vec();
         run.next_attempt_at = None;
         run.finished_at = Some(now);
+        self.run_ends(run);
         let kind = if is_failure {
             EventType::SyncFailed
         } else {

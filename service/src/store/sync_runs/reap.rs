@@ -70,6 +70,7 @@ impl Store {
             };
             if tx.lose_worker(&mut open, now, &next).await? {
                 tx.commit().await?;
+                self.metrics().worker_lost();
                 done += 1;
             }
         }
