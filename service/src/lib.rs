@@ -35,6 +35,8 @@ mod service;
 #[cfg(feature = "server")]
 pub mod store;
 #[cfg(feature = "server")]
+mod tasks;
+#[cfg(feature = "server")]
 pub mod work;
 
 #[cfg(feature = "server")]

@@ -36,6 +36,7 @@ pub struct Metrics {
     deliveries: Family<Outcome, Counter>,
     git_requests: Family<GitRequest, Counter>,
     git_processes: Gauge,
+    panics: Family<Part, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,6 +68,11 @@ struct GitRequest {
     status: u16,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Part {
+    part: &'static str,
+}
+
 /// Five milliseconds to some three hours.
 fn run_buckets() -> Histogram {
     Histogram::new(exponential_buckets(0.005, 4.0, 11))
@@ -91,6 +97,7 @@ impl Default for Metrics {
             deliveries: Family::default(),
             git_requests: Family::default(),
             git_processes: Gauge::default(),
+            panics: Family::default(),
         };
         metrics.register(&mut registry);
         metrics.registry = Arc::new(registry);
@@ -120,6 +127,7 @@ impl Metrics {
             deliveries_pending "deliveries_pending" "Deliveries of all nodes that are still to be made";
             git_requests "git_requests" "Requests of git clients";
             git_processes "git_processes" "Git processes under way";
+            panics "panics" "Tasks that have panicked; each one is a fault of the program";
         }
     }
 
@@ -196,6 +204,11 @@ impl Metrics {
         self.git_requests
             .get_or_create(&GitRequest { service, status })
             .inc();
+    }
+
+    /// Counts the panic of a part of the process.
+    pub fn panicked(&self, part: &'static str) {
+        self.panics.get_or_create(&Part { part }).inc();
     }
 
     /// Counts a git process as under way until the guard is dropped.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -20,6 +20,7 @@ use crate::{
     records::{TargetId, Time, next_delivery},
     secrets::{Sealer, webhook_secret},
     store::{Attempted, DueDelivery, Store},
+    tasks,
 };
 
 /// The number of deliveries that are made at once.
@@ -87,17 +88,32 @@ impl Courier {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = notice => {}
-                Some(_) = under_way.join_next() => {}
+                Some(ended) = under_way.join_next() => self.ended(ended),
                 () = tokio::time::sleep(sleep) => {}
             }
         }
-        while under_way.join_next().await.is_some() {}
+        while let Some(ended) = under_way.join_next().await {
+            self.ended(ended);
+        }
+    }
+
+    fn end_some(&self, under_way: &mut JoinSet<()>) {
+        while let Some(ended) = under_way.try_join_next() {
+            self.ended(ended);
+        }
+    }
+
+    /// One that has panicked is due again after its lease.
+    fn ended(&self, ended: Result<(), JoinError>) {
+        if let Err(err) = ended {
+            tasks::panicked("delivery", &self.metrics, &err);
+        }
     }
 
     /// Starts what is due while there is room, and returns the time until more will be.
     async fn start_due(&self, under_way: &mut JoinSet<()>, busy: &Busy) -> Result<Duration, Error> {
         loop {
-            while under_way.try_join_next().is_some() {}
+            self.end_some(under_way);
             let free = PLACES - under_way.len();
             if free == 0 {
                 return Ok(LONGEST_SLEEP);
@@ -218,7 +234,11 @@ impl Deliveries {
     /// Starts to make deliveries, first those that a process before had under way.
     pub fn start(courier: Courier) -> Self {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(courier.run(stop.clone()));
+        let token = stop.clone();
+        let task = tokio::spawn(async move {
+            let run = || courier.clone().run(token.clone());
+            tasks::kept("deliveries", &courier.metrics, run).await;
+        });
         Deliveries { stop, task }
     }
 

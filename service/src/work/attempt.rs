@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use tokio::{
     sync::broadcast,
-    task::{JoinError, spawn_blocking},
+    task::spawn_blocking,
     time::{Instant, sleep},
 };
 
@@ -21,6 +21,7 @@ use crate::{
     records::{Direction, Status, SyncId},
     secrets,
     store::{Completed, Failure, Job},
+    tasks,
 };
 
 /// The wait before an end that could not be written is written again.
@@ -76,13 +77,11 @@ async fn run(
     let folder = shared.service.repos.path(&job.repo.id);
     match done.await {
         Ok(done) => done.map_err(|err| Fault::of(&err, &folder.to_string_lossy())),
-        Err(err) => Err(panicked(job, &err)),
+        Err(err) => {
+            tasks::panicked("engine", &shared.service.metrics, &err);
+            Err(Fault::panic())
+        }
     }
-}
-
-fn panicked(job: &Job, err: &JoinError) -> Fault {
-    tracing::error!(run = job.run.id.as_str(), %err, "the engine has panicked");
-    Fault::panic()
 }
 
 async fn prepare(shared: &Shared, job: &Job, watch: &LeaseWatch) -> Result<Task, Fault> {

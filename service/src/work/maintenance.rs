@@ -10,7 +10,10 @@ use std::{
     },
 };
 
-use tokio::{process::Command, sync::mpsc};
+use tokio::{
+    process::Command,
+    sync::{Mutex, mpsc},
+};
 
 use super::{engine::packs, workers::Shared};
 use crate::records::RepoId;
@@ -46,7 +49,8 @@ impl Maintenance {
 }
 
 /// Maintains one repository after the other until the service stops.
-pub(super) async fn maintain(shared: Shared, mut asked: mpsc::Receiver<RepoId>) {
+pub(super) async fn maintain(shared: Shared, asked: Arc<Mutex<mpsc::Receiver<RepoId>>>) {
+    let mut asked = asked.lock().await;
     loop {
         let id = tokio::select! {
             Some(id) = asked.recv() => id,

@@ -27,7 +27,7 @@ pub(super) fn text(err: &Error) -> String {
 }
 
 /// Ends the leases that an earlier process of this node has left: nobody works on those runs.
-pub(super) async fn end_own_leases(shared: &Shared) {
+pub(super) async fn end_own_leases(shared: Shared) {
     let service = &shared.service;
     let config = &service.config;
     while !shared.is_stopping() {

@@ -1,9 +1,9 @@
 //! [`Workers`], the tasks that carry runs through.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::watch,
+    sync::{Mutex, watch},
     task::{JoinHandle, JoinSet},
     time::sleep,
 };
@@ -18,6 +18,7 @@ use crate::{
     Service, clock,
     records::Time,
     store::{Claimed, Claimer},
+    tasks,
 };
 
 /// The longest sleep of an idle worker, in case that nobody wakes it.
@@ -47,6 +48,14 @@ impl Shared {
     pub(super) async fn stopped(&self) {
         // Workers that were dropped without a word stop, too.
         self.stop.clone().wait_for(|stop| *stop).await.ok();
+    }
+
+    /// Lets a task run, with these parts, until it ends by itself.
+    async fn keep<F>(self, part: &'static str, task: impl Fn(Shared) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        tasks::kept(part, &self.service.metrics, || task(self.clone())).await;
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -90,15 +99,18 @@ pub fn start_with(service: Service, engine: Arc<dyn Engine>) -> Workers {
         maintenance,
     };
     let task = tokio::spawn(async move {
-        upkeep::end_own_leases(&shared).await;
+        shared.clone().keep("start", upkeep::end_own_leases).await;
         let mut tasks = JoinSet::new();
-        tasks.spawn(upkeep::reap(shared.clone()));
-        tasks.spawn(upkeep::tidy(shared.clone()));
-        tasks.spawn(maintenance::maintain(shared.clone(), asked));
+        tasks.spawn(shared.clone().keep("reaper", upkeep::reap));
+        tasks.spawn(shared.clone().keep("tidying", upkeep::tidy));
+        let asked = Arc::new(Mutex::new(asked));
+        let maintain = move |shared| maintenance::maintain(shared, Arc::clone(&asked));
+        tasks.spawn(shared.clone().keep("maintenance", maintain));
         for number in 1..=shared.service.config.workers {
-            tasks.spawn(work(shared.clone(), number));
+            let worker = move |shared| work(shared, number);
+            tasks.spawn(shared.clone().keep("worker", worker));
         }
-        tasks.join_all().await;
+        while tasks.join_next().await.is_some() {}
     });
     Workers {
         stop: sender,

@@ -1,181 +1,18 @@
 //! The loop of deliveries over a real database. Time moves only when a test moves it; attempts are counted.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use refsync::NetworkPolicy;
 use refsync_service::{
-    hooks::{Courier, Deliveries, client::Client, signature, system_look_up},
-    ids,
-    metrics::Metrics,
-    records::{Delivery, DeliveryState, Name, Org, PushUpdate, RefAction, Repo, TargetId, Time},
-    secrets::{MasterKey, Sealer, webhook_secret},
-    store::{NewRepo, NewTarget, Page, Store, TargetChange},
+    hooks::signature,
+    records::{DeliveryState, Time},
+    secrets::webhook_secret,
+    store::TargetChange,
 };
 
-use crate::listener::{Behaviour, Listener};
-
-const START: i64 = 1_700_000_000_000;
-const HOUR: i64 = 3_600_000;
-
-struct Fixture {
-    _folder: tempfile::TempDir,
-    store: Store,
-    sealer: Arc<Sealer>,
-    org: Org,
-    now: Arc<AtomicI64>,
-}
-
-impl Fixture {
-    async fn new() -> Self {
-        let memory = std::path::Path::new("/dev/shm");
-        let folder = if memory.is_dir() {
-            tempfile::tempdir_in(memory)
-        } else {
-            tempfile::tempdir()
-        };
-        let folder = folder.expect("a folder");
-        let store = Store::open(&folder.path().join("db"))
-            .await
-            .expect("a store");
-        let slug = Name::new("acme").expect("a name");
-        let org = store.create_org(&slug, "Acme", Time(START)).await;
-        Fixture {
-            store,
-            sealer: Arc::new(Sealer::new(&MasterKey::generate().expect("a key"), &[])),
-            org: org.expect("stored").expect("a new one"),
-            now: Arc::new(AtomicI64::new(START)),
-            _folder: folder,
-        }
-    }
-
-    fn now(&self) -> Time {
-        Time(self.now.load(Ordering::SeqCst))
-    }
-
-    /// Moves the clock and has the loop look at it.
-    fn set(&self, now: Time) {
-        self.now.store(now.0, Ordering::SeqCst);
-        self.store.deliveries_changed().notify_one();
-    }
-
-    fn start(&self, attempt_time: Duration) -> Deliveries {
-        let policy = NetworkPolicy::any();
-        let client = Client::new(policy, attempt_time, system_look_up(), Vec::new());
-        let now = self.now.clone();
-        Deliveries::start(Courier {
-            store: self.store.clone(),
-            sealer: self.sealer.clone(),
-            client: client.expect("a client"),
-            metrics: Metrics::default(),
-            node: "node".into(),
-            clock: Arc::new(move || Time(now.load(Ordering::SeqCst))),
-        })
-    }
-
-    async fn target(&self, listener: &Listener) -> (TargetId, String) {
-        let id: TargetId = ids::new();
-        let secret = webhook_secret::generate().expect("a secret");
-        let new = NewTarget {
-            id: id.clone(),
-            org: self.org.id.clone(),
-            url: listener.url(),
-            name: None,
-            events: vec!["push".into()],
-            repo_ids: None,
-            secret: webhook_secret::seal(&self.sealer, &id, &secret).expect("sealed"),
-        };
-        self.store
-            .create_target(new, self.now())
-            .await
-            .expect("stored");
-        (id, secret.to_string())
-    }
-
-    async fn repo(&self, name: &str) -> Repo {
-        let new = NewRepo {
-            id: ids::new(),
-            org: self.org.id.clone(),
-            name: Name::new(name).expect("a name"),
-            default_bookmark: "main".into(),
-            default_given: true,
-            tags: BTreeMap::new(),
-            home: "node".into(),
-            upstream: None,
-        };
-        let made = self.store.create_repo(new, self.now()).await;
-        made.expect("stored").expect("a new name")
-    }
-
-    async fn push(&self, repo: &Repo) {
-        let update = PushUpdate {
-            name: "refs/heads/main".into(),
-            bookmark: "main".into(),
-            before: "0".repeat(40),
-            after: "1".repeat(40),
-            action: RefAction::Created,
-        };
-        let written = self
-            .store
-            .emit_push(ids::new(), repo, &[update], None, self.now())
-            .await;
-        assert!(written.expect("stored"));
-    }
-
-    /// The deliveries to the target, the oldest first.
-    async fn deliveries(&self, target: &TargetId) -> Vec<Delivery> {
-        let page = Page {
-            after: None,
-            limit: 100,
-        };
-        let mut rows = self
-            .store
-            .deliveries(target, page)
-            .await
-            .expect("read")
-            .rows;
-        rows.reverse();
-        rows
-    }
-
-    /// The first delivery to the target, once `attempt` attempts have ended, each of which was
-    /// [`Behaviour::Counted`].
-    async fn after_attempt(&self, target: &TargetId, attempt: i64) -> Delivery {
-        for _ in 0..3000 {
-            let first = self.deliveries(target).await.remove(0);
-            if first.last_body == Some(attempt.to_string()) {
-                assert_eq!(first.attempt, attempt);
-                return first;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!(
-            "attempt {attempt} never ended: {:?}",
-            self.deliveries(target).await
-        );
-    }
-
-    async fn is_enabled(&self, target: &TargetId) -> bool {
-        let target = self.store.target(&self.org.id, target).await;
-        target.expect("read").expect("a target").enabled
-    }
-}
-
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never: {what}");
-}
+use crate::{
+    fixture::{Fixture, HOUR, START, until},
+    listener::{Behaviour, Listener},
+};
 
 const TIME: Duration = Duration::from_secs(20);
 
@@ -426,4 +263,20 @@ async fn both_secrets_sign_while_one_is_rotated() {
             signature::mesa(&new, seconds, body)
         );
     }
+}
+
+#[tokio::test]
+async fn deliveries_go_on_after_a_panic() {
+    let f = Fixture::new().await;
+    let listener = Listener::start(Behaviour::status("204 No Content")).await;
+    f.target(&listener).await;
+    let repo = f.repo("app").await;
+    f.breaks.store(true, std::sync::atomic::Ordering::SeqCst);
+    let deliveries = f.start(TIME);
+    f.push(&repo).await;
+    until("the delivery comes", || listener.requests().len() == 1).await;
+    deliveries.stop().await;
+    let metrics = f.store.metrics().text();
+    let line = r#"refsyncd_panics_total{part="deliveries"} 1"#;
+    assert!(metrics.contains(line), "{metrics}");
 }

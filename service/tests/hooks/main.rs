@@ -2,4 +2,5 @@
 
 mod attempts;
 mod deliveries;
+mod fixture;
 mod listener;

@@ -301,30 +301,6 @@ async fn a_worker_that_cannot_renew_stops_its_engine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_is_a_failed_attempt() {
-    let world = World::with(|config| config.retry.first_wait = Duration::from_millis(1)).await;
-    let repo = world.repo("app").await;
-    let calls = Arc::new(AtomicUsize::new(0));
-    let engine = {
-        let calls = Arc::clone(&calls);
-        Scripted(move |_: &Task| {
-            assert!(
-                calls.fetch_add(1, Ordering::Relaxed) > 0,
-                "the first attempt panics"
-            );
-            Ok(Report::default())
-        })
-    };
-    world
-        .with_workers(engine, async {
-            let run = world.sync(&repo, Direction::Pull).await;
-            completed(&run);
-            assert_eq!(run.attempt, 2);
-        })
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_gives_back_what_is_under_way() {
     let world = World::with(|config| config.drain = Duration::from_secs(60)).await;
     let repo = world.repo("app").await;

@@ -10,6 +10,7 @@ mod daemon;
 mod faults;
 mod journal;
 mod kills;
+mod panics;
 mod runs;
 mod world;
 
