@@ -6,6 +6,8 @@
 #[cfg(feature = "server")]
 pub mod api;
 #[cfg(feature = "server")]
+mod authentication;
+#[cfg(feature = "server")]
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod commands;
@@ -21,6 +23,8 @@ pub mod git;
 pub mod hooks;
 #[cfg(feature = "server")]
 pub mod ids;
+#[cfg(feature = "server")]
+mod json;
 #[cfg(feature = "server")]
 pub mod log;
 #[cfg(feature = "server")]

@@ -1,16 +1,14 @@
 //! Bodies of requests: JSON objects, without NUL characters and without a key twice.
 
-use std::collections::HashSet;
-use std::marker::PhantomData;
-
 use axum::extract::{FromRequest, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{StatusCode, header};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use crate::json::Sound;
+pub(super) use crate::json::{Object, present};
 
 /// The largest body, in bytes.
 const MAX_BODY: usize = 64 << 10;
@@ -39,13 +37,17 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Body<T> {
 /// The body of a request that has nothing to say: none, or an empty object.
 pub(super) struct NoBody;
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
 impl<S: Sync> FromRequest<S> for NoBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let text = read(request).await?;
-        let text = text.trim_ascii();
-        if text.is_empty() || text == b"{}" {
+        let is_nothing = text.trim_ascii().is_empty();
+        if is_nothing || serde_json::from_slice::<Object<Nothing>>(&text).is_ok() {
             return Ok(NoBody);
         }
         Err(ApiError::body("this request takes no body"))
@@ -96,100 +98,6 @@ fn without_values(words: &str) -> String {
         return format!("{shown}, expected {expected}");
     }
     format!("expected {expected}")
-}
-
-/// A JSON object that is read as `T`. A derived `Deserialize` would take an array as well.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Object<T>(pub(super) T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Map<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Map<T> {
-            type Value = T;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map))
-            }
-        }
-        from.deserialize_map(Map(PhantomData)).map(Object)
-    }
-}
-
-/// Reads a value that may be left out but is not null. The field needs `#[serde(default)]`.
-pub(super) fn present<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(from).map(Some)
-}
-
-/// JSON whose strings have no NUL character and whose objects have no key twice.
-struct Sound;
-
-impl<'de> Deserialize<'de> for Sound {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(SoundVisitor)
-    }
-}
-
-struct SoundVisitor;
-
-impl<'de> Visitor<'de> for SoundVisitor {
-    type Value = Sound;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Sound, E> {
-        Ok(Sound)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Sound, E> {
-        Ok(Sound)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Sound, E> {
-        Ok(Sound)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Sound, E> {
-        Ok(Sound)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Sound, E> {
-        Ok(Sound)
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Sound, E> {
-        if text.contains('\0') {
-            return Err(E::custom("a string has a NUL character"));
-        }
-        Ok(Sound)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Sound, A::Error> {
-        while seq.next_element::<Sound>()?.is_some() {}
-        Ok(Sound)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sound, A::Error> {
-        let mut keys = HashSet::new();
-        while let Some(key) = map.next_key::<String>()? {
-            SoundVisitor.visit_str(&key)?;
-            map.next_value::<Sound>()?;
-            if !keys.insert(key) {
-                return Err(A::Error::custom("an object has the same key twice"));
-            }
-        }
-        Ok(Sound)
-    }
 }
 
 #[cfg(test)]
@@ -247,18 +155,5 @@ mod tests {
             assert!(err.contains(words), "{text}: {err}");
             assert!(!err.to_lowercase().contains("canary"), "{text}: {err}");
         }
-    }
-
-    #[test]
-    fn an_array_is_no_object() {
-        #[derive(Deserialize)]
-        struct Empty {}
-        assert!(
-            serde_json::from_str::<Empty>("[]").is_ok(),
-            "no need for Object any more"
-        );
-        assert!(serde_json::from_str::<Object<Empty>>("[]").is_err());
-        assert!(serde_json::from_str::<Object<Empty>>("null").is_err());
-        assert!(serde_json::from_str::<Object<Empty>>("{}").is_ok());
     }
 }

@@ -411,7 +411,13 @@ fn bodies_have_a_limit() {
         .refused(400, "INVALID_BODY");
     let large = client.with_text("POST", &cancel, &padded((64 << 10) + 1));
     large.refused(413, "PAYLOAD_TOO_LARGE");
+    client
+        .with_text("POST", &cancel, "{ \"a\": 1 }")
+        .refused(400, "INVALID_BODY");
     client.with_text("POST", &cancel, "{}").ok(200);
+    client
+        .with_text("POST", &cancel, "{ }")
+        .refused(409, "SYNC_ENDED");
     let after = state(&client);
     assert_eq!(after[2..], before[2..]);
 }
