@@ -9,17 +9,20 @@ create table orgs (
     created_at bigint not null
 );
 
+-- Of an API key there is the hash of its secret, of a key that signs tokens its public half; never both.
 create table keys (
     id text primary key,
     org text not null references orgs (id),
     name text,
-    hash {bytes} not null unique,
+    hash {bytes} unique,
+    public_key {bytes},
     scopes text not null,
     repo_ids text,
     created_at bigint not null,
     expires_at bigint
 );
 create index keys_of_org on keys (org, id);
+create unique index keys_public on keys (org, public_key) where public_key is not null;
 
 -- A removed repository keeps its row until its runs have ended and its folder is gone.
 create table repos (

@@ -9,7 +9,7 @@ use crate::{
     ids,
     records::{Key, KeyId, Name, Org, Scope},
     secrets::{MasterKey, SecretError, api_key, key_file},
-    store::{NewKey, Store},
+    store::{NewKey, Proof, Store},
 };
 
 /// Makes an organization in the database of `config` and returns its first key, which has all scopes.
@@ -105,12 +105,13 @@ async fn create_key(
     let new = NewKey {
         id: ids::new(),
         name,
-        hash: api_key::hash(&secret),
+        proof: Proof::Hash(api_key::hash(&secret)),
         scopes,
         repo_ids: None,
         expires_at: None,
     };
     let key = store.create_key(&org.id, new, clock::now()).await?;
+    let key = key.ok_or_else(|| Error::new(ErrorKind::Database, "a new key was not stored"))?;
     Ok((key, secret.to_string()))
 }
 

@@ -8,8 +8,8 @@ use hyper::header;
 use hyper::http::request::Parts;
 
 use super::error::ApiError;
-use crate::Service;
 use crate::records::{Key, Org, Repo, RepoId, Scope};
+use crate::{Service, authentication};
 
 /// The scope that a handler needs, as a type.
 pub(super) trait Needs {
@@ -93,11 +93,7 @@ impl<S: Needs> FromRequestParts<Service> for Caller<S> {
             return Err(ApiError::not_found("organization"));
         }
         if !key.may(S::SCOPE) {
-            return Err(ApiError::forbidden(match S::SCOPE {
-                Scope::Read => "this needs a key with the scope read",
-                Scope::Write => "this needs a key with the scope write",
-                Scope::Admin => "this needs a key with the scope admin",
-            }));
+            return Err(lacks(S::SCOPE));
         }
         Ok(Caller {
             org,
@@ -121,10 +117,20 @@ impl<S: Needs> FromRequestParts<Service> for OfRepo<S> {
         let name = path_value(parts, "repo").await?.unwrap_or_default();
         let repo = service.store.repo_by_name(&caller.org.id, &name).await?;
         match repo {
-            Some(repo) if caller.key.sees(&repo.id) => Ok(OfRepo { caller, repo }),
-            _ => Err(ApiError::not_found("repository")),
+            Some(repo) if !caller.key.sees(&repo.id) => Err(ApiError::not_found("repository")),
+            Some(repo) if caller.key.may_on(&repo.id, S::SCOPE) => Ok(OfRepo { caller, repo }),
+            Some(_) => Err(lacks(S::SCOPE)),
+            None => Err(ApiError::not_found("repository")),
         }
     }
+}
+
+fn lacks(scope: Scope) -> ApiError {
+    ApiError::forbidden(match scope {
+        Scope::Read => "this needs a key with the scope read",
+        Scope::Write => "this needs a key with the scope write",
+        Scope::Admin => "this needs a key with the scope admin",
+    })
 }
 
 /// The identifier in a path. One that can't be is the identifier of nothing.
@@ -168,20 +174,12 @@ async fn authenticated(parts: &Parts, service: &Service) -> Result<(Org, Key), A
             "this needs the header Authorization: Bearer KEY",
         ));
     };
-    let invalid = || ApiError::unauthorized("the key is not valid, or it has expired");
+    let invalid = || ApiError::unauthorized("the header Authorization is not Bearer KEY");
     let text = header.to_str().map_err(|_| invalid())?;
     let (scheme, secret) = text.split_once(' ').ok_or_else(invalid)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(invalid());
     }
-    let hash = crate::secrets::api_key::hash(secret.trim());
-    let (org, key) = service
-        .store
-        .key_by_hash(&hash)
-        .await?
-        .ok_or_else(invalid)?;
-    if key.has_expired(crate::clock::now()) {
-        return Err(invalid());
-    }
-    Ok((org, key))
+    let found = authentication::key_of(service, secret.trim()).await?;
+    found.map_err(ApiError::unauthorized)
 }

@@ -1,4 +1,4 @@
-//! API keys.
+//! API keys, and the public keys of clients that sign their own tokens.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,13 +12,16 @@ use super::caller::{Admin, Caller, Id};
 use super::error::ApiError;
 use super::query::{PageQuery, Query};
 use crate::records::{Key, KeyId, RepoId, Scope, Time};
-use crate::secrets::api_key;
-use crate::store::NewKey;
+use crate::secrets::jwt::PublicKey;
+use crate::secrets::{api_key, public_key};
+use crate::store::{NewKey, Proof};
 use crate::{Service, clock, ids};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateBody {
+    #[serde(default, deserialize_with = "present")]
+    public_key: Option<String>,
     #[serde(default, deserialize_with = "present")]
     name: Option<String>,
     #[serde(default, deserialize_with = "present")]
@@ -66,27 +69,80 @@ pub(super) async fn create(
     let scopes = checked_scopes(&caller.key, body.scopes)?;
     let expires_at = expiry(&caller.key, body.expires_in_seconds, clock::now())?;
     let repo_ids = caller.limited_to(&service, body.repo_ids).await?;
-    let secret = api_key::generate().map_err(crate::Error::from)?;
+    let (proof, secret) = match body.public_key {
+        Some(text) => (Proof::PublicKey(checked_public_key(&text)?), None),
+        None => {
+            let secret = api_key::generate().map_err(crate::Error::from)?;
+            (Proof::Hash(api_key::hash(&secret)), Some(secret))
+        }
+    };
     let new = NewKey {
         id: ids::new(),
         name: body.name,
-        hash: api_key::hash(&secret),
+        proof,
         scopes,
         repo_ids,
         expires_at,
     };
     let key = service.store.create_key(&caller.org.id, new, clock::now());
-    created(&KeyView::of(&key.await?, Some(&secret)))
+    let key = key.await?.ok_or_else(|| {
+        ApiError::conflict("KEY_TAKEN", "the organization has this public key already")
+    })?;
+    let secret = secret.as_ref().map(|secret| secret.as_str());
+    created(&KeyView::of(&key, secret))
+}
+
+fn checked_public_key(text: &str) -> Result<PublicKey, ApiError> {
+    let key = public_key::parse(text);
+    key.ok_or_else(|| {
+        ApiError::body(
+            "public_key is a public key of Ed25519: as PEM, or as base64 of its 32 bytes or of its DER",
+        )
+    })
+}
+
+/// The keys to list. All members are those of the published clients.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    cursor: Option<String>,
+    limit: Option<u32>,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    #[default]
+    All,
+    Active,
+    Expired,
+    /// None: a revoked key is gone.
+    Revoked,
+}
+
+impl Status {
+    fn is_of(self, key: &Key, now: Time) -> bool {
+        match self {
+            Status::All => true,
+            Status::Active => !key.has_expired(now),
+            Status::Expired => key.has_expired(now),
+            Status::Revoked => false,
+        }
+    }
 }
 
 /// GET `/{org}/api-keys`
 pub(super) async fn list(
     State(service): State<Service>,
     caller: Caller<Admin>,
-    Query(query): Query<PageQuery>,
+    Query(query): Query<ListQuery>,
 ) -> Answer {
-    let mut keys = service.store.keys(&caller.org.id, query.page()?).await?;
-    keys.rows.retain(|key| caller.covers(key.repo_ids.as_ref()));
+    let now = clock::now();
+    let wanted = |key: &Key| query.status.is_of(key, now) && caller.covers(key.repo_ids.as_ref());
+    let part = PageQuery::new(query.cursor, query.limit).page()?;
+    let keys = service.store.keys(&caller.org.id, part, wanted).await?;
     page("api_keys", &keys, |key| KeyView::of(key, None))
 }
 
@@ -146,8 +202,10 @@ mod tests {
         Key {
             id: KeyId::from_bits(1),
             name: None,
+            public_key: None,
             scopes: scopes.to_vec(),
             repo_ids: None,
+            read_only: Vec::new(),
             created_at: Time(0),
             expires_at,
         }

@@ -30,6 +30,10 @@ pub(super) struct PageQuery {
 }
 
 impl PageQuery {
+    pub(super) fn new(cursor: Option<String>, limit: Option<u32>) -> Self {
+        PageQuery { cursor, limit }
+    }
+
     /// The page as the store takes it.
     pub(super) fn page(self) -> Result<Page, ApiError> {
         let limit = self.limit.unwrap_or(50);

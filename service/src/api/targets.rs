@@ -67,10 +67,9 @@ pub(super) async fn list(
     caller: Caller<Admin>,
     Query(query): Query<PageQuery>,
 ) -> Answer {
-    let mut targets = service.store.targets(&caller.org.id, query.page()?).await?;
     let sees = |target: &Target| caller.covers(target.repo_ids.as_ref());
-    targets.rows.retain(sees);
-    page("webhook_targets", &targets, Clone::clone)
+    let targets = service.store.targets(&caller.org.id, query.page()?, sees);
+    page("webhook_targets", &targets.await?, Clone::clone)
 }
 
 /// GET `/{org}/webhook-targets/{id}`

@@ -1,13 +1,12 @@
-//! The right of a client to one repository: a key as the password of Basic authentication.
+//! The right of a client to one repository: a key or a token as the password of Basic authentication.
 
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::answer::Refusal;
 use crate::{
-    Service, clock,
+    Service, authentication,
     records::{Key, Org, Repo, Scope},
-    secrets::api_key,
 };
 
 /// The repository that the path names, if the key in `headers` has `scope` on it.
@@ -35,7 +34,7 @@ pub(super) async fn repo(
     if !key.sees(&repo.id) {
         return Err(not_found());
     }
-    if !key.may(scope) {
+    if !key.may_on(&repo.id, scope) {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "the key lacks the scope for this",
@@ -52,12 +51,8 @@ async fn authenticated(service: &Service, headers: &HeaderMap) -> Result<(Org, K
         )
     };
     let password = password(headers).ok_or_else(unauthorized)?;
-    let found = service.store.key_by_hash(&api_key::hash(&password)).await?;
-    let (org, key) = found.ok_or_else(unauthorized)?;
-    if key.has_expired(clock::now()) {
-        return Err(unauthorized());
-    }
-    Ok((org, key))
+    let found = authentication::key_of(service, &password).await?;
+    found.map_err(|_| unauthorized())
 }
 
 fn password(headers: &HeaderMap) -> Option<zeroize::Zeroizing<String>> {

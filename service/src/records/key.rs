@@ -27,17 +27,22 @@ pub enum Scope {
     Admin,
 }
 
-/// An API key, without its secret.
+/// An API key, without its secret; or a public key, whose holder signs tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Key {
     /// The identifier.
     pub id: KeyId,
     /// The name that its maker gave it.
     pub name: Option<String>,
+    /// The public key in base64url, if it is one.
+    pub public_key: Option<String>,
     /// The scopes that were given.
     pub scopes: Vec<Scope>,
     /// The repositories that the key is limited to; `None` for all of the organization.
     pub repo_ids: Option<Vec<RepoId>>,
+    /// The repositories of `repo_ids` that can only be read, whatever the scopes: a token says that of each.
+    #[serde(skip)]
+    pub read_only: Vec<RepoId>,
     /// The time of its making.
     pub created_at: Time,
     /// The time from which it is refused.
@@ -53,6 +58,11 @@ impl Key {
     /// Whether the key may know of the repository.
     pub fn sees(&self, repo: &RepoId) -> bool {
         self.repo_ids.as_ref().is_none_or(|ids| ids.contains(repo))
+    }
+
+    /// Whether the key has `scope` on a repository that it sees.
+    pub fn may_on(&self, repo: &RepoId, scope: Scope) -> bool {
+        self.may(scope) && (scope == Scope::Read || !self.read_only.contains(repo))
     }
 
     /// Whether the key is refused at `now`.

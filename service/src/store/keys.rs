@@ -1,4 +1,4 @@
-//! API keys, which are looked up by the hash of their secret.
+//! API keys, which are looked up by the hash of their secret, and public keys, which are looked up by themselves.
 
 use super::{
     Page, Rows, Store, cells,
@@ -9,7 +9,18 @@ use super::{
 use crate::{
     Error,
     records::{Key, KeyId, Org, OrgId, RepoId, Scope, Time},
+    secrets::{jwt::PublicKey, public_key},
 };
+
+/// The proof that its holder brings of a key. Kept in two columns: the bytes of a public key are no secret, and must
+/// never pass for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A secret with this SHA-256.
+    Hash([u8; 32]),
+    /// Signatures that this public key verifies.
+    PublicKey(PublicKey),
+}
 
 /// A key to store.
 #[derive(Debug, Clone)]
@@ -18,8 +29,8 @@ pub struct NewKey {
     pub id: KeyId,
     /// The name that its maker gave it.
     pub name: Option<String>,
-    /// The SHA-256 of the secret.
-    pub hash: [u8; 32],
+    /// The proof that its holder will bring.
+    pub proof: Proof,
     /// The scopes.
     pub scopes: Vec<Scope>,
     /// The repositories that the key is limited to.
@@ -32,6 +43,7 @@ pub struct NewKey {
 struct KeyRow {
     id: String,
     name: Option<String>,
+    public_key: Option<Vec<u8>>,
     scopes: String,
     repo_ids: Option<String>,
     created_at: i64,
@@ -48,15 +60,19 @@ struct KeyOfOrg {
 
 macro_rules! key_columns {
     () => {
-        "k.id, k.name, k.scopes, k.repo_ids, k.created_at, k.expires_at"
+        "k.id, k.name, k.public_key, k.scopes, k.repo_ids, k.created_at, k.expires_at"
     };
 }
 
 impl KeyRow {
     fn record(self) -> Result<Key, Error> {
+        let bytes = self.public_key.map(PublicKey::try_from).transpose();
+        let public_key = cells::word(bytes.ok(), "public key")?;
         Ok(Key {
             id: cells::parsed(&self.id, "id of a key")?,
             name: self.name,
+            public_key: public_key.as_ref().map(public_key::to_text),
+            read_only: Vec::new(),
             scopes: cells::of_json(&self.scopes)?,
             repo_ids: cells::of_optional(self.repo_ids.as_deref())?,
             created_at: Time(self.created_at),
@@ -66,27 +82,42 @@ impl KeyRow {
 }
 
 impl Store {
-    /// Stores a key of the organization.
-    pub async fn create_key(&self, org: &OrgId, new: NewKey, now: Time) -> Result<Key, Error> {
+    /// Stores a key of the organization; `None` if it is a public key that the organization has already.
+    pub async fn create_key(
+        &self,
+        org: &OrgId,
+        new: NewKey,
+        now: Time,
+    ) -> Result<Option<Key>, Error> {
         let scopes = cells::to_json(&new.scopes)?;
         let repo_ids = new.repo_ids.as_ref().map(cells::to_json).transpose()?;
+        let (hash, public) = match &new.proof {
+            Proof::Hash(hash) => (Some(&hash[..]), None),
+            Proof::PublicKey(key) => (None, Some(key)),
+        };
         let mut tx = self.begin().await?;
-        let sql = "insert into keys (id, org, name, hash, scopes, repo_ids, created_at, expires_at)
-            values ($1, $2, $3, $4, $5, $6, $7, $8)";
+        let sql = "insert into keys (id, org, name, hash, public_key, scopes, repo_ids, created_at, expires_at)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            on conflict (org, public_key) where public_key is not null do nothing";
         let query = sqlx::query(sql).bind(new.id.as_str()).bind(org.as_str());
-        let query = query.bind(&new.name).bind(&new.hash[..]);
+        let query = query.bind(&new.name).bind(hash);
+        let query = query.bind(public.map(|key| &key[..]));
         let query = query.bind(scopes).bind(repo_ids);
         let query = query.bind(now.0).bind(new.expires_at.map(|at| at.0));
-        execute!(tx, query)?;
+        if execute!(tx, query)? == 0 {
+            return Ok(None);
+        }
         tx.commit().await?;
-        Ok(Key {
+        Ok(Some(Key {
             id: new.id,
             name: new.name,
+            public_key: public.map(public_key::to_text),
             scopes: new.scopes,
             repo_ids: new.repo_ids,
+            read_only: Vec::new(),
             created_at: now,
             expires_at: new.expires_at,
-        })
+        }))
     }
 
     /// The key whose secret has this SHA-256, and its organization. A key that has expired is found, too.
@@ -104,6 +135,25 @@ impl Store {
         row.map(records).transpose()
     }
 
+    /// The public key of the organization with this slug, and the organization. A key that has expired is found, too.
+    pub async fn key_by_public_key(
+        &self,
+        slug: &str,
+        key: &PublicKey,
+    ) -> Result<Option<(Org, Key)>, Error> {
+        let sql = concat!(
+            "select ",
+            key_columns!(),
+            ", ",
+            org_columns!(),
+            " from keys k join orgs o on o.id = k.org where o.folded = $1 and k.public_key = $2"
+        );
+        let query = sqlx::query_as(sql).bind(slug.to_ascii_lowercase());
+        let row: Option<KeyOfOrg> = read!(self, c => query.bind(&key[..]).fetch_optional(c))?;
+        let records = |row: KeyOfOrg| Ok((row.org.record()?, row.key.record()?));
+        row.map(records).transpose()
+    }
+
     /// The key of the organization with this id.
     pub async fn key(&self, org: &OrgId, id: &KeyId) -> Result<Option<Key>, Error> {
         let sql = concat!(
@@ -116,24 +166,34 @@ impl Store {
         row.map(KeyRow::record).transpose()
     }
 
-    /// The keys of the organization, the oldest first.
-    pub async fn keys(&self, org: &OrgId, page: Page) -> Result<Rows<Key>, Error> {
-        let last = page.last::<KeyId>(List::Keys)?;
+    /// The keys of the organization that are `wanted`, the oldest first.
+    pub async fn keys(
+        &self,
+        org: &OrgId,
+        page: Page,
+        wanted: impl Fn(&Key) -> bool,
+    ) -> Result<Rows<Key>, Error> {
+        let mut after = page.last::<KeyId>(List::Keys)?;
         let sql = concat!(
             "select ",
             key_columns!(),
             " from keys k where k.org = $1 and k.id > $2 order by k.id limit $3"
         );
-        let query = sqlx::query_as(sql).bind(org.as_str());
-        let query = query
-            .bind(last.as_ref().map_or("", KeyId::as_str))
-            .bind(page.fetched());
-        let rows: Vec<KeyRow> = read!(self, c => query.fetch_all(c))?;
-        let keys: Vec<Key> = rows
-            .into_iter()
-            .map(KeyRow::record)
-            .collect::<Result<_, _>>()?;
-        Ok(Rows::of(keys, &page, List::Keys, |key| key.id.as_str()))
+        let mut keys: Vec<Key> = Vec::new();
+        loop {
+            let query = sqlx::query_as(sql).bind(org.as_str());
+            let query = query.bind(after.as_ref().map_or("", KeyId::as_str));
+            let query = query.bind(page.fetched());
+            let rows: Vec<KeyRow> = read!(self, c => query.fetch_all(c))?;
+            let rows = rows.into_iter().map(KeyRow::record);
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            let is_end = page.is_end(rows.len());
+            after = rows.last().map(|key| key.id.clone());
+            keys.extend(rows.into_iter().filter(&wanted));
+            if is_end || page.is_full(keys.len()) {
+                return Ok(Rows::of(keys, &page, List::Keys, |key| key.id.as_str()));
+            }
+        }
     }
 
     /// Removes a key of the organization; false if there is none with this id.

@@ -45,7 +45,7 @@ use tx::Tx;
 pub use backlog::Backlog;
 pub use change_repo::{Changed, MOST_TAGS, RepoChange};
 pub use deliveries::{Attempted, DueDelivery};
-pub use keys::NewKey;
+pub use keys::{NewKey, Proof};
 pub use page::{Page, Rows};
 pub use repos::{NewRepo, NewUpstream, Sealed, Taken};
 pub use sync_runs::{

@@ -66,6 +66,18 @@ impl Page {
     }
 }
 
+impl Page {
+    /// Whether so many rows, read with the limit of [`Page::fetched`], are the last ones.
+    pub(super) fn is_end(&self, rows: usize) -> bool {
+        rows <= self.limit as usize
+    }
+
+    /// Whether so many rows are enough for the page and for whether there are more.
+    pub(super) fn is_full(&self, rows: usize) -> bool {
+        !self.is_end(rows)
+    }
+}
+
 impl<T> Rows<T> {
     /// The page of `fetched` rows, which are one more than wanted if there are more.
     pub(super) fn of(

@@ -184,6 +184,24 @@ impl Store {
         self.with_latest(row).await
     }
 
+    /// Those of the names, in lower case, that are repositories of the organization, and their ids.
+    pub async fn repo_ids_of(
+        &self,
+        org: &OrgId,
+        names: impl Iterator<Item = &str>,
+    ) -> Result<Vec<(String, RepoId)>, Error> {
+        let sql = "select id from repos where org = $1 and folded = $2 and removed_at is null";
+        let mut found = Vec::new();
+        for name in names {
+            let query = sqlx::query_scalar(sql).bind(org.as_str()).bind(name);
+            let id: Option<String> = read!(self, c => query.fetch_optional(c))?;
+            if let Some(id) = id {
+                found.push((name.to_owned(), cells::parsed(&id, "id of a repository")?));
+            }
+        }
+        Ok(found)
+    }
+
     /// The repository.
     pub async fn repo(&self, id: &RepoId) -> Result<Option<Repo>, Error> {
         let sql = concat!(

@@ -125,23 +125,36 @@ impl Store {
         row.map(TargetRow::record).transpose()
     }
 
-    /// The targets of the organization, the oldest first.
-    pub async fn targets(&self, org: &OrgId, page: Page) -> Result<Rows<Target>, Error> {
-        let last = page.last::<TargetId>(List::Targets)?;
+    /// The targets of the organization that are `wanted`, the oldest first.
+    pub async fn targets(
+        &self,
+        org: &OrgId,
+        page: Page,
+        wanted: impl Fn(&Target) -> bool,
+    ) -> Result<Rows<Target>, Error> {
+        let mut after = page.last::<TargetId>(List::Targets)?;
         let sql = concat!(
             "select ",
             target_columns!(),
             " from targets t where t.org = $1 and t.id > $2 order by t.id limit $3"
         );
-        let query = sqlx::query_as(sql).bind(org.as_str());
-        let query = query.bind(last.as_ref().map_or("", TargetId::as_str));
-        let query = query.bind(page.fetched());
-        let rows: Vec<TargetRow> = read!(self, c => query.fetch_all(c))?;
-        let targets = rows.into_iter().map(TargetRow::record);
-        let targets: Vec<Target> = targets.collect::<Result<_, _>>()?;
-        Ok(Rows::of(targets, &page, List::Targets, |target| {
-            target.id.as_str()
-        }))
+        let mut targets: Vec<Target> = Vec::new();
+        loop {
+            let query = sqlx::query_as(sql).bind(org.as_str());
+            let query = query.bind(after.as_ref().map_or("", TargetId::as_str));
+            let query = query.bind(page.fetched());
+            let rows: Vec<TargetRow> = read!(self, c => query.fetch_all(c))?;
+            let rows = rows.into_iter().map(TargetRow::record);
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            let is_end = page.is_end(rows.len());
+            after = rows.last().map(|target| target.id.clone());
+            targets.extend(rows.into_iter().filter(&wanted));
+            if is_end || page.is_full(targets.len()) {
+                return Ok(Rows::of(targets, &page, List::Targets, |target| {
+                    target.id.as_str()
+                }));
+            }
+        }
     }
 
     /// Changes a target; `None` if there is none with this id. One that is enabled again or gets another address starts

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::support::openapi::DOCUMENT;
-use crate::support::{Client, Server};
+use crate::support::{Client, Server, Signer};
 
 const UPSTREAM: &str = "https://git.example.com/app.git";
 
@@ -213,13 +213,61 @@ fn every_scope_opens_its_operations_and_no_others() {
     }
 }
 
+/// The same as with keys, by tokens; one with rights on repositories is a key that is limited to them.
+#[test]
+fn every_token_opens_its_operations_and_no_others() {
+    let server = idle_server();
+    let (admin, signer) = (server.client(), Signer::new(1));
+    signer.register(&admin, &["admin"]);
+    let rank = |scope: &str| {
+        ["read", "write", "admin"]
+            .iter()
+            .position(|it| *it == scope)
+    };
+    for operation in operations() {
+        for level in ["read-repo", "write-repo", "admin"] {
+            let (things, other) = (Things::made(&admin), Things::made(&admin));
+            // The other repository has the other level, so that no level passes for that of both.
+            let opposite = if level == "read-repo" {
+                "write-repo"
+            } else {
+                "read-repo"
+            };
+            let claims = match level {
+                "admin" => json!({ "admin": true }),
+                level => json!({ "access": { &things.repo: level, &other.repo: opposite } }),
+            };
+            let client = signer.client(&server, &claims);
+            let status = operation.call(&client, &things.path(&operation, "default"));
+            let name = format!("{} with {level}", operation.name());
+            let scope = level.strip_suffix("-repo").unwrap_or(level);
+            let makes_a_repo = operation.name() == "POST /{org}/repos" && scope != "admin";
+            if rank(scope) >= rank(operation.scope) && !makes_a_repo {
+                assert!((200..300).contains(&status), "{name}: {status}");
+            } else {
+                assert_eq!(status, 403, "{name}");
+            }
+            if scope != "admin" && operation.template.contains("{repo}") {
+                let hidden = Things::made(&admin);
+                let status = operation.call(&client, &hidden.path(&operation, "default"));
+                // The scope comes first where a token has it on no repository.
+                assert!(matches!(status, 403 | 404), "{name} of another: {status}");
+                admin.delete(&format!("/v1/default/{}", hidden.repo));
+            }
+            admin.delete(&format!("/v1/default/{}", things.repo));
+            admin.delete(&format!("/v1/default/{}", other.repo));
+        }
+    }
+}
+
 #[test]
 fn without_a_valid_key_nothing_opens() {
     let server = idle_server();
     let things = Things::made(&server.client());
     for operation in operations() {
         let path = things.path(&operation, "default");
-        for client in [server.stranger(), server.client_with("rsk_unknown")] {
+        let token = Signer::new(1).client(&server, &json!({ "admin": true }));
+        for client in [server.stranger(), server.client_with("rsk_unknown"), token] {
             assert_eq!(operation.call(&client, &path), 401, "{}", operation.name());
         }
     }
@@ -290,7 +338,7 @@ fn a_key_that_is_limited_to_repositories_sees_no_others() {
 fn lists_have_only_what_a_limited_key_may_see() {
     let server = idle_server();
     let admin = server.client();
-    let (own, other) = (Things::made(&admin), Things::made(&admin));
+    let (other, own) = (Things::made(&admin), Things::made(&admin));
     let client = server.client_of(&["admin"], &[&own.repo_id]);
     let everywhere = json!({ "url": "https://hooks.example.com/all" });
     admin
@@ -309,6 +357,14 @@ fn lists_have_only_what_a_limited_key_may_see() {
         keys.contains(&own.key) && !keys.contains(&other.key),
         "{keys:?}"
     );
+    // Rows that it may not see make no page shorter.
+    let page = client.get("/v1/default/webhook-targets?limit=1").ok(200);
+    assert_eq!(
+        page["webhook_targets"][0]["id"],
+        json!(own.target),
+        "{page}"
+    );
+    assert_eq!(page["has_more"], json!(false), "{page}");
     // What it makes is limited as it is itself.
     let body = json!({ "url": "https://hooks.example.com/mine" });
     let made = client.post("/v1/default/webhook-targets", body).ok(201);

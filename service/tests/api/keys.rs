@@ -59,16 +59,27 @@ fn an_expired_key_opens_nothing() {
     let new = refsync_service::store::NewKey {
         id: KeyId::from_bits(7),
         name: None,
-        hash: refsync_service::secrets::api_key::hash(secret),
+        proof: refsync_service::store::Proof::Hash(refsync_service::secrets::api_key::hash(secret)),
         scopes: vec![Scope::Admin],
         repo_ids: None,
         expires_at: Some(Time(1)),
     };
     let org = org.parse().expect("an id");
     let made = server.service().store.create_key(&org, new, Time(0));
-    server.block_on(made).expect("a key");
+    server.block_on(made).expect("stored").expect("a key");
     let ended = server.client_with(secret).get("/v1/whoami");
     ended.refused(401, "UNAUTHORIZED");
+    for (status, rows) in [("all", 3), ("active", 2), ("expired", 1), ("revoked", 0)] {
+        let list = client.get(&format!("{KEYS}?status={status}")).ok(200);
+        assert_eq!(
+            list["api_keys"].as_array().map(Vec::len),
+            Some(rows),
+            "{status}"
+        );
+    }
+    client
+        .get(&format!("{KEYS}?status=gone"))
+        .refused(400, "INVALID_QUERY");
 }
 
 #[test]

@@ -13,4 +13,5 @@ mod repositories;
 mod schemathesis;
 mod syncs;
 mod targets;
+mod tokens;
 mod upstreams;

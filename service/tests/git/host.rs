@@ -15,7 +15,7 @@ use refsync_service::{
     records::{Name, Repo, RepoId, Scope},
     secrets::{api_key, webhook_secret},
     server::{self, Running},
-    store::{NewKey, NewRepo, NewTarget, Store},
+    store::{NewKey, NewRepo, NewTarget, Proof, Store},
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -135,7 +135,7 @@ impl Host {
         let new = NewKey {
             id: ids::new(),
             name: None,
-            hash: api_key::hash(&secret),
+            proof: Proof::Hash(api_key::hash(&secret)),
             scopes: vec![scope],
             repo_ids,
             expires_at: None,
@@ -148,7 +148,7 @@ impl Host {
                 .expect("the organization");
             self.store().create_key(&org.id, new, clock::now()).await
         });
-        made.expect("a key");
+        made.expect("an answer").expect("a key");
         secret.to_string()
     }
 

@@ -12,6 +12,8 @@ from mesa_sdk import Mesa
 from mesa_sdk.types import TokenAuth, UpstreamConfig, UsernamePasswordAuth
 
 API, KEY, HOOK, UPSTREAM, OTHER, DELIVERIES = sys.argv[1:]
+# From 0.45 on, a private key that signs tokens.
+SECRET = {"private_key": KEY} if KEY.startswith("mesa_private_key_") else {"api_key": KEY}
 EVENTS = ["push", "sync.queued", "sync.in_progress", "sync.completed", "sync.failed"]
 
 
@@ -31,7 +33,7 @@ async def ended(mesa, sync):
 async def receive_all(secret, count):
     """Waits for the deliveries, and lets the SDK judge each of them."""
     seen = []
-    async with Mesa(api_key=KEY, api_url=API, webhook_secret=secret) as mesa:
+    async with Mesa(**SECRET, api_url=API, webhook_secret=secret) as mesa:
         mesa.webhooks.on(EVENTS, lambda event: seen.append(event["type"]))
         for _ in range(600):
             lines = pathlib.Path(DELIVERIES).read_text().splitlines()
@@ -46,7 +48,14 @@ async def receive_all(secret, count):
 
 
 async def main():
-    async with Mesa(api_key=KEY, api_url=API) as mesa:
+    async with Mesa(**SECRET, api_url=API) as mesa:
+        assert "admin" in (await mesa.whoami()).to_dict()["scopes"]
+        if hasattr(mesa, "api_keys"):
+            made = await mesa.api_keys.create(name="py", scopes=["read"])
+            listed = await mesa.api_keys.list()
+            assert made.id in [one.id for one in listed.api_keys]
+            await mesa.api_keys.revoke(key_id=made.id)
+
         target = await mesa.webhook_targets.create(url=HOOK, name="py", events=EVENTS)
         secret = target.to_dict()["secret"]
         listed = await mesa.webhook_targets.list()

@@ -14,7 +14,7 @@ use std::{
 };
 
 use serde_json::json;
-use support::{Receiver, Upstream};
+use support::{Client, Receiver, Signer, Upstream};
 use tempfile::TempDir;
 
 /// The program as the README starts it, but for its port, its folder and the upstream on this machine.
@@ -59,9 +59,11 @@ impl Drop for Program {
     }
 }
 
-/// Runs `command` with what a script of calls needs, and writes down what the receiver gets for it to judge.
-fn run_calls(mut command: Command) {
+/// Runs `command` with what a script of calls needs, and writes down what the receiver gets for it to judge. The
+/// script gets the key that `key` makes of the admin's client.
+fn run_calls(mut command: Command, key: impl FnOnce(&Client) -> String) {
     let (program, upstream) = (Program::start(), Upstream::start());
+    let key = key(&Client::new(&program.url, Some(&program.key)));
     upstream.repo("up.git");
     upstream.empty("other.git");
     let scratch = tempfile::tempdir().expect("a temporary folder");
@@ -79,7 +81,7 @@ fn run_calls(mut command: Command) {
     });
     let output = command
         .arg(format!("{}/v1", program.url))
-        .arg(&program.key)
+        .arg(&key)
         .args([
             receiver.url(),
             upstream.url("up.git"),
@@ -108,11 +110,15 @@ fn script(name: &str) -> PathBuf {
         .join(name)
 }
 
-#[test]
-fn python() {
+fn admin_key(admin: &Client) -> String {
+    admin.key().to_owned()
+}
+
+/// The calls by this version of the packages.
+fn python_calls(version: &str, key: impl FnOnce(&Client) -> String) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let python = folder.path().join("bin/python");
-    let packages = ["mesa-sdk==0.44.1", "mesa-rest==0.44.1"];
+    let packages = ["mesa-sdk", "mesa-rest"].map(|name| format!("{name}=={version}"));
     let there = fetched(
         Command::new("python3")
             .args(["-m", "venv"])
@@ -120,7 +126,7 @@ fn python() {
     ) && fetched(
         Command::new(&python)
             .args(["-m", "pip", "install", "-q"])
-            .args(packages),
+            .args(&packages),
     );
     if !there {
         eprintln!("skipped: {packages:?} can't be installed by pip");
@@ -128,7 +134,22 @@ fn python() {
     }
     let mut command = Command::new(&python);
     command.arg(script("calls.py"));
-    run_calls(command);
+    run_calls(command, key);
+}
+
+#[test]
+fn python() {
+    python_calls("0.44.1", admin_key);
+}
+
+/// Versions from 0.45 on have a private key, and send a token that they sign anew for each request.
+#[test]
+fn python_with_tokens() {
+    python_calls("0.49.1", |admin| {
+        let signer = Signer::new(1);
+        signer.register(admin, &["admin"]);
+        signer.private("default")
+    });
 }
 
 #[test]
@@ -147,5 +168,5 @@ fn typescript() {
     std::fs::copy(script("calls.mjs"), &calls).expect("a copy");
     let mut command = Command::new("node");
     command.arg(calls);
-    run_calls(command);
+    run_calls(command, admin_key);
 }

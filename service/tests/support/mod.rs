@@ -14,9 +14,11 @@ pub mod engine;
 pub mod openapi;
 pub mod receiver;
 pub mod server;
+pub mod signer;
 pub mod upstream;
 
 pub use client::{Answer, Client};
 pub use receiver::{Received, Receiver};
 pub use server::Server;
+pub use signer::Signer;
 pub use upstream::Upstream;
