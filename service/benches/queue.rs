@@ -156,7 +156,7 @@ async fn fill(store: &Store, repos: &[Repo]) {
 async fn open(data: &Path) -> Service {
     let mut config = Config {
         data: data.to_owned(),
-        database: data.join("refsyncd.db"),
+        database: data.join("refsyncd.db").into(),
         workers: 4,
         ..Config::default()
     };

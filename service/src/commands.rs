@@ -20,7 +20,10 @@ pub async fn org_create(config: &Config, slug: &Name) -> Result<String, Error> {
     let store = open(config).await?;
     let key = create_org(&store, slug).await;
     store.close().await;
-    key
+    key?.ok_or_else(|| {
+        let text = format!("there is an organization {slug} already");
+        Error::new(ErrorKind::Config, text)
+    })
 }
 
 /// Makes a key of the organization `org`, and returns its record and the key.
@@ -68,11 +71,11 @@ pub async fn key_revoke(config: &Config, org: &str, id: &KeyId) -> Result<(), Er
 /// The folder is in use, or a secret can't be opened; then the old keys stay.
 pub async fn rekey(config: &Config) -> Result<u64, Error> {
     let folder = DataFolder::alone(&config.data)?;
-    let mut keys = folder.master_keys(&existing(config)?.database)?;
+    let mut keys = folder.master_keys(false)?;
+    let store = open(config).await?;
     keys.insert(0, MasterKey::generate().map_err(key_failed)?);
     key_file::replace(&folder.key_file(), &keys).map_err(key_failed)?;
     let sealer = data_folder::sealer(&keys)?;
-    let store = Store::open(&config.database).await?;
     let resealed = store.reseal(&sealer).await;
     store.close().await;
     let resealed = resealed?;
@@ -81,18 +84,12 @@ pub async fn rekey(config: &Config) -> Result<u64, Error> {
     Ok(resealed)
 }
 
-/// Makes an organization and returns its first key, which has all scopes.
-pub(crate) async fn create_org(store: &Store, slug: &Name) -> Result<String, Error> {
+/// Makes an organization and returns its first key, which has all scopes; `None` if there is one with this name.
+pub(crate) async fn create_org(store: &Store, slug: &Name) -> Result<Option<String>, Error> {
     let org = store.create_org(slug, slug.as_str(), clock::now()).await?;
-    let taken = || {
-        Error::new(
-            ErrorKind::Config,
-            format!("there is an organization {slug} already"),
-        )
-    };
-    let org = org.ok_or_else(taken)?;
+    let Some(org) = org else { return Ok(None) };
     let (_, key) = create_key(store, &org, Some("admin".into()), vec![Scope::Admin]).await?;
-    Ok(key)
+    Ok(Some(key))
 }
 
 async fn create_key(
@@ -115,18 +112,16 @@ async fn create_key(
     Ok((key, secret.to_string()))
 }
 
-/// The store of an existing data folder, also of one that is served.
+/// The existing database, also of a data folder that is served.
 async fn open(config: &Config) -> Result<Store, Error> {
-    DataFolder::shared(&config.data)?;
-    Store::open(&existing(config)?.database).await
-}
-
-fn existing(config: &Config) -> Result<&Config, Error> {
-    if config.database.exists() {
-        return Ok(config);
+    if let Some(file) = config.database.file() {
+        DataFolder::shared(&config.data)?;
+        if !file.exists() {
+            let text = format!("there is no database {}", file.display());
+            return Err(Error::new(ErrorKind::Io, text));
+        }
     }
-    let text = format!("there is no database {}", config.database.display());
-    Err(Error::new(ErrorKind::Io, text))
+    Store::open(&config.database).await
 }
 
 async fn org_of(store: &Store, slug: &str) -> Result<Org, Error> {

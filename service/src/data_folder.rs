@@ -70,12 +70,12 @@ impl DataFolder {
     ///
     /// # Errors
     /// [`ErrorKind::Key`] if the file can't be used.
-    pub(crate) fn master_keys(&self, database: &Path) -> Result<Vec<MasterKey>, Error> {
+    pub(crate) fn master_keys(&self, database_is_new: bool) -> Result<Vec<MasterKey>, Error> {
         let file = self.key_file();
-        let keys = if database.exists() {
-            key_file::open(&file)
-        } else {
+        let keys = if database_is_new {
             key_file::open_or_create(&file)
+        } else {
+            key_file::open(&file)
         };
         keys.map_err(|err| Error::new(ErrorKind::Key, "the master key can't be used").because(err))
     }
@@ -148,12 +148,10 @@ mod tests {
     fn no_key_is_made_beside_a_database() {
         let place = tempfile::tempdir().expect("a folder");
         let folder = DataFolder::serve(place.path()).expect("a folder");
-        let database = place.path().join("db");
-        assert_eq!(folder.master_keys(&database).expect("a new key").len(), 1);
-        fs::write(&database, "").expect("a file");
-        assert_eq!(folder.master_keys(&database).expect("the key").len(), 1);
+        assert_eq!(folder.master_keys(true).expect("a new key").len(), 1);
+        assert_eq!(folder.master_keys(false).expect("the key").len(), 1);
         fs::remove_file(folder.key_file()).expect("removed");
-        let err = folder.master_keys(&database).expect_err("the key is gone");
+        let err = folder.master_keys(false).expect_err("the key is gone");
         assert_eq!(err.kind(), ErrorKind::Key);
         assert!(!folder.key_file().exists());
     }

@@ -65,10 +65,10 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         .local_addr()
         .map_err(|err| not_listening(config.listen, err))?;
     let config = config.bound_to(address);
-    let keys = folder.master_keys(&config.database)?;
     let store = Store::open(&config.database)
         .await?
         .with_public_url(&config.public_url);
+    let keys = folder.master_keys(!store.has_orgs().await?)?;
     let admin_key = first_key(&store).await?;
     store
         .end_leases_of(&config.node, &config.retry, clock::now())
@@ -142,14 +142,15 @@ fn not_listening(address: SocketAddr, err: std::io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("listening on {address} failed")).because(err)
 }
 
-/// Makes the first organization of a new database, and returns the key that may do everything there.
+/// Makes the first organization of a new database, and returns the key that may do everything there. Of several nodes
+/// one makes it.
 async fn first_key(store: &Store) -> Result<Option<String>, Error> {
     if store.has_orgs().await? {
         return Ok(None);
     }
     let slug =
         Name::new(FIRST_ORG).map_err(|err| Error::new(ErrorKind::Config, err.to_string()))?;
-    commands::create_org(store, &slug).await.map(Some)
+    commands::create_org(store, &slug).await
 }
 
 /// Git over HTTP, where it is wanted and git is installed.

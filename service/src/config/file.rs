@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::Deserialize;
 
 use super::{LogFormat, flags::Network};
+use crate::store::AddressText;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -12,7 +13,7 @@ pub(super) struct File {
     pub(super) listen: Option<SocketAddr>,
     pub(super) behind_proxy: Option<bool>,
     pub(super) data: Option<PathBuf>,
-    pub(super) database: Option<String>,
+    pub(super) database: Option<AddressText>,
     pub(super) node: Option<String>,
     pub(super) public_url: Option<String>,
     pub(super) workers: Option<usize>,

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, builder::BoolishValueParser};
 
 use super::LogFormat;
+use crate::store::AddressText;
 
 /// The place of the data: all that the commands beside `serve` need.
 #[derive(Debug, Clone, Default, Args)]
@@ -15,9 +16,17 @@ pub struct Place {
     /// Folder of the database, the keys and the repositories [default: ./refsyncd-data]
     #[arg(long, value_name = "DIR", env = "REFSYNCD_DATA")]
     pub data: Option<PathBuf>,
-    /// Database, as sqlite:PATH [default: refsyncd.db in the data folder]
-    #[arg(long, value_name = "URL", env = "REFSYNCD_DATABASE")]
-    pub database: Option<String>,
+    /// Database, as sqlite:PATH or postgres://USER@HOST/NAME [default: refsyncd.db in the data folder]
+    ///
+    /// Other users of the machine see a command line: an address with a password belongs into the environment or the
+    /// file.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "REFSYNCD_DATABASE",
+        hide_env_values = true
+    )]
+    pub database: Option<AddressText>,
 }
 
 /// The configuration on the command line and in the environment. What is given here comes before the file.

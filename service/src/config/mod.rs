@@ -11,7 +11,7 @@ use refsync::{Limits, NetworkPolicy};
 
 pub use flags::{Flags, Network, Place};
 
-use crate::records::RetryPolicy;
+use crate::{records::RetryPolicy, store::DatabaseAddress};
 
 /// The configuration of a process: plain data, valid as a whole if [`Config::of`] made it.
 #[derive(Debug, Clone)]
@@ -22,8 +22,8 @@ pub struct Config {
     pub behind_proxy: bool,
     /// The folder of the database, the keys and the repositories. `refsyncd-data` by default.
     pub data: PathBuf,
-    /// The file of the SQLite database. `refsyncd.db` in the data folder by default.
-    pub database: PathBuf,
+    /// The database. The file `refsyncd.db` in the data folder by default.
+    pub database: DatabaseAddress,
     /// The name of this node, the home of the repositories made here. `local` by default.
     pub node: String,
     /// The address under which clients reach the service, without a slash at its end. `http://` and the address
@@ -150,7 +150,7 @@ impl Default for Config {
         Config {
             listen,
             behind_proxy: false,
-            database: data.join(DATABASE_FILE),
+            database: DatabaseAddress::Sqlite(data.join(DATABASE_FILE)),
             data,
             node: "local".into(),
             public_url: url_of(listen),

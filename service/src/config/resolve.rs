@@ -1,12 +1,6 @@
 //! One configuration of all sources.
 
-use std::{
-    fmt::Display,
-    fs,
-    ops::RangeInclusive,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt::Display, fs, ops::RangeInclusive, path::Path, time::Duration};
 
 use refsync::{Limits, NetworkPolicy, RemoteUrl};
 
@@ -16,7 +10,10 @@ use super::{
     flags::Network,
     url_of,
 };
-use crate::records::{Name, RetryPolicy};
+use crate::{
+    records::{Name, RetryPolicy},
+    store::{AddressText, DatabaseAddress},
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const YEAR: u64 = 365 * 24 * 60 * 60;
@@ -39,7 +36,12 @@ fn read(path: &Path) -> Result<File, InvalidConfig> {
     let invalid =
         |err| InvalidConfig::new(format!("the configuration file {}: {err}", path.display()));
     let text = fs::read_to_string(path).map_err(|err| invalid(err.to_string()))?;
-    toml::from_str(&text).map_err(|err| invalid(err.to_string()))
+    // The whole text of the error repeats the line, which may hold the password of a database.
+    toml::from_str(&text).map_err(|err| {
+        let place = err.span().and_then(|span| text.get(..span.start));
+        let line = place.map_or(1, |before| before.matches('\n').count() + 1);
+        invalid(format!("line {line}: {}", err.message()))
+    })
 }
 
 fn resolve(flags: Flags, file: File) -> Result<Config, InvalidConfig> {
@@ -54,8 +56,8 @@ fn resolve(flags: Flags, file: File) -> Result<Config, InvalidConfig> {
     }
     let data = flags.place.data.or(file.data).unwrap_or(default.data);
     let database = match flags.place.database.or(file.database) {
-        Some(url) => database(&url)?,
-        None => data.join(DATABASE_FILE),
+        Some(address) => database(&address)?,
+        None => DatabaseAddress::Sqlite(data.join(DATABASE_FILE)),
     };
     let public_url = match flags.public_url.or(file.public_url) {
         Some(url) => public_url(&url)?,
@@ -134,17 +136,9 @@ fn positive<T: PartialOrd + From<u8>>(key: &str, value: T) -> Result<T, InvalidC
     )))
 }
 
-fn database(url: &str) -> Result<PathBuf, InvalidConfig> {
-    let path = url
-        .strip_prefix("sqlite:")
-        .map(|path| path.strip_prefix("//").unwrap_or(path));
-    match path {
-        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
-        // The address may hold a password.
-        _ => Err(InvalidConfig::new(
-            "database is expected to be sqlite: and the path of a file",
-        )),
-    }
+fn database(text: &AddressText) -> Result<DatabaseAddress, InvalidConfig> {
+    let invalid = |err| InvalidConfig::new(format!("database: {err}"));
+    text.read().map_err(invalid)
 }
 
 fn public_url(url: &str) -> Result<String, InvalidConfig> {

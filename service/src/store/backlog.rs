@@ -1,6 +1,6 @@
 //! [`Backlog`], what waits beside the runs.
 
-use super::{Store, tx::read};
+use super::{Store, db, tx::read};
 use crate::{Error, metrics::Metrics, records::Time};
 
 /// What waits beside the runs, on all nodes.
@@ -22,7 +22,7 @@ impl Store {
     pub async fn backlog(&self, now: Time) -> Result<Backlog, Error> {
         let sql = "select (select count(*) from deliveries where state = 'pending'),
             (select count(*) from hosts where not_before > $1)";
-        let (deliveries, hosts) = read!(self, c => sqlx::query_as(sql).bind(now.0).fetch_one(c))?;
+        let (deliveries, hosts) = read!(self, c => db::query_as(sql).bind(now.0).fetch_one(c))?;
         Ok(Backlog { deliveries, hosts })
     }
 }

@@ -1,6 +1,6 @@
 //! The values of single columns: lists as JSON, identifiers and words as text.
 
-use std::str::FromStr;
+use std::{borrow::Cow, str::FromStr};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -19,6 +19,14 @@ pub(super) fn parsed<T: FromStr>(text: &str, what: &str) -> Result<T, Error> {
 /// The word in a column.
 pub(super) fn word<T>(value: Option<T>, what: &str) -> Result<T, Error> {
     value.ok_or_else(|| wrong(what))
+}
+
+/// The text without NUL, which PostgreSQL does not store: what a server has said may hold any character.
+pub(super) fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        return Cow::Owned(text.replace('\0', "\u{fffd}"));
+    }
+    Cow::Borrowed(text)
 }
 
 /// The JSON text of a value.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    NewUpstream, Store, Tx, cells,
+    NewUpstream, Store, Tx, cells, db,
     repos::{RepoRow, repo_columns, repo_tables},
     tx::{execute, is_unique_violation, on},
 };
@@ -52,6 +52,7 @@ impl Store {
         now: Time,
     ) -> Result<Changed, Error> {
         let mut tx = self.begin().await?;
+        tx.lock_repo(id.as_str()).await?;
         let Some(mut repo) = tx.repo_to_change(id).await? else {
             return Ok(Changed::Gone);
         };
@@ -93,7 +94,7 @@ impl Store {
     pub async fn delete_repo(&self, id: &RepoId, now: Time) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
         let sql = "update repos set removed_at = $2 where id = $1 and removed_at is null";
-        let query = sqlx::query(sql).bind(id.as_str()).bind(now.0);
+        let query = db::query(sql).bind(id.as_str()).bind(now.0);
         if execute!(tx, query)? == 0 {
             return Ok(false);
         }
@@ -122,7 +123,7 @@ impl Tx {
             repo_tables!(),
             " where p.id = $1 and p.removed_at is null"
         );
-        let query = sqlx::query_as(sql).bind(id.as_str());
+        let query = db::query_as(sql).bind(id.as_str());
         let row: Option<RepoRow> = on!(self, c => query.fetch_optional(c))?;
         row.map(|row| row.record(None)).transpose()
     }
@@ -131,7 +132,7 @@ impl Tx {
     async fn put_repo(&mut self, repo: &Repo) -> Result<bool, Error> {
         let sql = "update repos set name = $2, folded = $3, default_bookmark = $4, default_given = $5, tags = $6
             where id = $1";
-        let query = sqlx::query(sql)
+        let query = db::query(sql)
             .bind(repo.id.as_str())
             .bind(repo.name.as_str());
         let query = query.bind(repo.name.folded()).bind(&repo.default_bookmark);
@@ -147,7 +148,7 @@ impl Tx {
     async fn remove_upstream(&mut self, id: &RepoId, now: Time) -> Result<(), Error> {
         self.cancel_all(id, now).await?;
         let sql = "delete from upstreams where repo = $1";
-        execute!(self, sqlx::query(sql).bind(id.as_str()))?;
+        execute!(self, db::query(sql).bind(id.as_str()))?;
         Ok(())
     }
 
@@ -159,17 +160,17 @@ impl Tx {
                 last_pull = case when url = $2 then last_pull else null end,
                 last_push = case when url = $2 then last_push else null end
             where repo = $1";
-        let query = sqlx::query(sql).bind(id.as_str()).bind(&new.url);
+        let query = db::query(sql).bind(id.as_str()).bind(&new.url);
         execute!(self, query.bind(&new.origin).bind(&new.host))?;
         let sql = "update sync_runs set host = $2 where repo = $1 and run_at is not null";
-        execute!(self, sqlx::query(sql).bind(id.as_str()).bind(&new.host))?;
+        execute!(self, db::query(sql).bind(id.as_str()).bind(&new.host))?;
         let sealed = match &new.auth {
             Change::Keep => return Ok(()),
             Change::Clear => None,
             Change::Set(sealed) => Some(sealed),
         };
         let sql = "update upstreams set auth_kind = $2, auth = $3 where repo = $1";
-        let query = sqlx::query(sql).bind(id.as_str());
+        let query = db::query(sql).bind(id.as_str());
         let query = query.bind(sealed.map(|sealed| sealed.kind.as_str()));
         execute!(self, query.bind(sealed.map(|sealed| &sealed.text)))?;
         Ok(())

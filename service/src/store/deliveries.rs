@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{
-    Page, Rows, Store, cells,
+    Page, Rows, Store, cells, db,
     orgs::{OrgRow, org_columns},
     page::List,
     targets::{TargetRow, target_columns},
@@ -128,7 +128,7 @@ impl Store {
                         and p.subject = d.subject and p.sequence < d.sequence)
             ) first where place = 1 order by sequence limit $3";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let query = sqlx::query_scalar(sql).bind(now.0).bind(&busy);
+        let query = db::query_scalar(sql).bind(now.0).bind(&busy);
         let query = query.bind(limit);
         let found: Vec<String> = read!(self, c => query.fetch_all(c))?;
         if found.is_empty() {
@@ -140,7 +140,7 @@ impl Store {
             // Another node may have been faster.
             let sql = "update deliveries set attempt = attempt + 1, next_at = $3, node = $4
                 where id = $1 and state = 'pending' and next_at <= $2";
-            let query = sqlx::query(sql).bind(&id).bind(now.0);
+            let query = db::query(sql).bind(&id).bind(now.0);
             let leased = execute!(tx, query.bind(lease_until.0).bind(node))? > 0;
             if leased && let Some(row) = tx.due_row(&id).await? {
                 due.push(row);
@@ -188,7 +188,7 @@ impl Store {
     /// The earliest time after `now` at which a delivery is due.
     pub async fn next_due_delivery(&self, now: Time) -> Result<Option<Time>, Error> {
         let sql = "select next_at from deliveries where state = 'pending' and next_at > $1 order by next_at limit 1";
-        let query = sqlx::query_scalar(sql).bind(now.0);
+        let query = db::query_scalar(sql).bind(now.0);
         let next: Option<i64> = read!(self, c => query.fetch_optional(c))?;
         Ok(next.map(Time))
     }
@@ -198,7 +198,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let sql =
             "update deliveries set next_at = $2, node = null where node = $1 and state = 'pending'";
-        let ended = execute!(tx, sqlx::query(sql).bind(node).bind(now.0))?;
+        let ended = execute!(tx, db::query(sql).bind(node).bind(now.0))?;
         tx.deliveries_change();
         tx.commit().await?;
         Ok(ended)
@@ -213,16 +213,17 @@ impl Store {
         now: Time,
     ) -> Result<(), Error> {
         let mut tx = self.begin().await?;
+        tx.lock_target_of(id.as_str()).await?;
         let sql = "update deliveries set state = 'delivered', next_at = null, node = null, finished_at = $2,
             last_status = $3, last_error = null, last_body = $4 where id = $1 and state = 'pending'
             returning target, subject, sequence";
-        let query = sqlx::query_as(sql).bind(id.as_str()).bind(now.0);
-        let query = query.bind(status).bind(body);
+        let query = db::query_as(sql).bind(id.as_str()).bind(now.0);
+        let query = query.bind(status).bind(cells::storable(body));
         let place: Option<Place> = on!(tx, c => query.fetch_optional(c))?;
         let Some(place) = place else { return Ok(()) };
         let sql =
             "update targets set failing_since = null where id = $1 and failing_since is not null";
-        execute!(tx, sqlx::query(sql).bind(&place.target))?;
+        execute!(tx, db::query(sql).bind(&place.target))?;
         tx.successors_due(&place, now).await?;
         tx.commit().await
     }
@@ -237,21 +238,23 @@ impl Store {
         now: Time,
     ) -> Result<Option<Time>, Error> {
         let mut tx = self.begin().await?;
+        tx.lock_target_of(id.as_str()).await?;
         let (state, finished_at) = match next {
             Some(_) => (DeliveryState::Pending, None),
             None => (DeliveryState::Failed, Some(now.0)),
         };
         let sql = "update deliveries set state = $2, next_at = $3, node = null, finished_at = $4, last_status = $5,
             last_error = $6, last_body = $7 where id = $1 and state = 'pending' returning target, subject, sequence";
-        let query = sqlx::query_as(sql).bind(id.as_str()).bind(state.as_str());
+        let query = db::query_as(sql).bind(id.as_str()).bind(state.as_str());
         let query = query.bind(next.map(|at| at.0)).bind(finished_at);
-        let query = query.bind(attempted.status).bind(&attempted.error);
-        let query = query.bind(&attempted.body);
+        let query = query.bind(attempted.status);
+        let query = query.bind(cells::storable(&attempted.error));
+        let query = query.bind(attempted.body.as_deref().map(cells::storable));
         let place: Option<Place> = on!(tx, c => query.fetch_optional(c))?;
         let Some(place) = place else { return Ok(None) };
         tx.successors_due(&place, next.unwrap_or(now)).await?;
         let sql = "update targets set failing_since = coalesce(failing_since, $2) where id = $1 returning failing_since";
-        let query = sqlx::query_scalar(sql).bind(&place.target).bind(now.0);
+        let query = db::query_scalar(sql).bind(&place.target).bind(now.0);
         let since: Option<i64> = on!(tx, c => query.fetch_optional(c))?;
         tx.commit().await?;
         Ok(since.map(Time))
@@ -267,7 +270,7 @@ impl Store {
             delivery_columns!(),
             " from deliveries d where d.target = $1 and d.id < $2 order by d.id desc limit $3"
         );
-        let query = sqlx::query_as(sql).bind(target.as_str()).bind(before);
+        let query = db::query_as(sql).bind(target.as_str()).bind(before);
         let query = query.bind(page.fetched());
         let rows: Vec<DeliveryRow> = read!(self, c => query.fetch_all(c))?;
         let records = rows.into_iter().map(DeliveryRow::record);
@@ -287,11 +290,12 @@ impl Store {
     ) -> Result<Option<Delivery>, Error> {
         let new: DeliveryId = ids::new();
         let mut tx = self.begin().await?;
+        tx.lock_target(target.as_str()).await?;
         let sql = "insert into deliveries (id, event, sequence, target, subject, type, state, attempt, next_at, created_at)
             select $3, d.event, d.sequence, d.target, $3, d.type, 'pending', 0, $4, $4
             from deliveries d join events e on e.sequence = d.sequence join targets t on t.id = d.target
             where d.target = $1 and d.id = $2 and e.data is not null and t.enabled";
-        let query = sqlx::query(sql).bind(target.as_str()).bind(id.as_str());
+        let query = db::query(sql).bind(target.as_str()).bind(id.as_str());
         if execute!(tx, query.bind(new.as_str()).bind(now.0))? == 0 {
             return Ok(None);
         }
@@ -309,7 +313,7 @@ pub(super) async fn delivery_record(tx: &mut Tx, id: &DeliveryId) -> Result<Deli
         delivery_columns!(),
         " from deliveries d where d.id = $1"
     );
-    let query = sqlx::query_as(sql).bind(id.as_str());
+    let query = db::query_as(sql).bind(id.as_str());
     let row: DeliveryRow = on!(tx, c => query.fetch_one(c))?;
     row.record()
 }
@@ -327,7 +331,7 @@ impl Tx {
     async fn successors_due(&mut self, place: &Place, at: Time) -> Result<(), Error> {
         let sql = "update deliveries set next_at = $4 where target = $1 and subject = $2 and sequence > $3
             and state = 'pending' and node is null";
-        let query = sqlx::query(sql).bind(&place.target).bind(&place.subject);
+        let query = db::query(sql).bind(&place.target).bind(&place.subject);
         if execute!(self, query.bind(place.sequence).bind(at.0))? > 0 {
             self.deliveries_change();
         }
@@ -347,7 +351,7 @@ impl Tx {
             from deliveries d join targets t on t.id = d.target join events e on e.sequence = d.sequence
                 join orgs o on o.id = e.org where d.id = $1"
         );
-        let query = sqlx::query_as(sql).bind(id);
+        let query = db::query_as(sql).bind(id);
         Ok(on!(self, c => query.fetch_optional(c))?)
     }
 }

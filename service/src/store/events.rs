@@ -1,7 +1,7 @@
 //! Events and the deliveries that they lead to, written in the transaction of what happened.
 
 use super::{
-    Store, Tx, cells,
+    Store, Tx, cells, db,
     tx::{execute, on},
 };
 use crate::{
@@ -67,9 +67,10 @@ impl Tx {
     ) -> Result<bool, Error> {
         let mut asked = Vec::new();
         if event.has_targets {
+            self.lock_targets_of(event.org).await?;
             let sql =
                 "select id, events, repo_ids from targets where org = $1 and enabled order by id";
-            let query = sqlx::query_as(sql).bind(event.org);
+            let query = db::query_as(sql).bind(event.org);
             let subscribers: Vec<Subscriber> = on!(self, c => query.fetch_all(c))?;
             for subscriber in subscribers {
                 if let Some(name) = subscriber.name_of(event.kind, event.repo)? {
@@ -84,7 +85,7 @@ impl Tx {
         };
         let sql = "insert into events (id, org, repo, repo_name, subject, type, data, at)
             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (id) do nothing returning sequence";
-        let query = sqlx::query_scalar(sql)
+        let query = db::query_scalar(sql)
             .bind(event.id.as_str())
             .bind(event.org);
         let query = query.bind(event.repo.as_str()).bind(event.repo_name);
@@ -113,7 +114,7 @@ impl Tx {
         let sql = "insert into deliveries
             (id, event, sequence, target, subject, type, state, attempt, next_at, created_at)
             values ($1, $2, $3, $4, $5, $6, 'pending', 0, $7, $7)";
-        let query = sqlx::query(sql).bind(id.as_str()).bind(event.id.as_str());
+        let query = db::query(sql).bind(id.as_str()).bind(event.id.as_str());
         let query = query.bind(sequence).bind(target).bind(event.subject);
         let query = query.bind(name).bind(now.0);
         execute!(self, query)?;
@@ -139,9 +140,10 @@ impl Store {
         now: Time,
     ) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
+        tx.lock_repo(repo.id.as_str()).await?;
         if !updates.is_empty() {
             let sql = concat!("select ", has_targets!("$1"));
-            let query = sqlx::query_scalar(sql).bind(repo.org.as_str());
+            let query = db::query_scalar(sql).bind(repo.org.as_str());
             let has_targets: bool = on!(tx, c => query.fetch_one(c))?;
             let event = NewEvent {
                 id,

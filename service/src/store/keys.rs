@@ -1,7 +1,7 @@
 //! API keys, which are looked up by the hash of their secret, and public keys, which are looked up by themselves.
 
 use super::{
-    Page, Rows, Store, cells,
+    Page, Rows, Store, cells, db,
     orgs::{OrgRow, org_columns},
     page::List,
     tx::{execute, read},
@@ -99,7 +99,7 @@ impl Store {
         let sql = "insert into keys (id, org, name, hash, public_key, scopes, repo_ids, created_at, expires_at)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
             on conflict (org, public_key) where public_key is not null do nothing";
-        let query = sqlx::query(sql).bind(new.id.as_str()).bind(org.as_str());
+        let query = db::query(sql).bind(new.id.as_str()).bind(org.as_str());
         let query = query.bind(&new.name).bind(hash);
         let query = query.bind(public.map(|key| &key[..]));
         let query = query.bind(scopes).bind(repo_ids);
@@ -130,7 +130,7 @@ impl Store {
             " from keys k join orgs o on o.id = k.org where k.hash = $1"
         );
         let row: Option<KeyOfOrg> =
-            read!(self, c => sqlx::query_as(sql).bind(&hash[..]).fetch_optional(c))?;
+            read!(self, c => db::query_as(sql).bind(&hash[..]).fetch_optional(c))?;
         let records = |row: KeyOfOrg| Ok((row.org.record()?, row.key.record()?));
         row.map(records).transpose()
     }
@@ -148,7 +148,7 @@ impl Store {
             org_columns!(),
             " from keys k join orgs o on o.id = k.org where o.folded = $1 and k.public_key = $2"
         );
-        let query = sqlx::query_as(sql).bind(slug.to_ascii_lowercase());
+        let query = db::query_as(sql).bind(slug.to_ascii_lowercase());
         let row: Option<KeyOfOrg> = read!(self, c => query.bind(&key[..]).fetch_optional(c))?;
         let records = |row: KeyOfOrg| Ok((row.org.record()?, row.key.record()?));
         row.map(records).transpose()
@@ -161,7 +161,7 @@ impl Store {
             key_columns!(),
             " from keys k where k.org = $1 and k.id = $2"
         );
-        let query = sqlx::query_as(sql).bind(org.as_str()).bind(id.as_str());
+        let query = db::query_as(sql).bind(org.as_str()).bind(id.as_str());
         let row: Option<KeyRow> = read!(self, c => query.fetch_optional(c))?;
         row.map(KeyRow::record).transpose()
     }
@@ -181,7 +181,7 @@ impl Store {
         );
         let mut keys: Vec<Key> = Vec::new();
         loop {
-            let query = sqlx::query_as(sql).bind(org.as_str());
+            let query = db::query_as(sql).bind(org.as_str());
             let query = query.bind(after.as_ref().map_or("", KeyId::as_str));
             let query = query.bind(page.fetched());
             let rows: Vec<KeyRow> = read!(self, c => query.fetch_all(c))?;
@@ -200,7 +200,7 @@ impl Store {
     pub async fn delete_key(&self, org: &OrgId, id: &KeyId) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
         let sql = "delete from keys where org = $1 and id = $2";
-        let gone = execute!(tx, sqlx::query(sql).bind(org.as_str()).bind(id.as_str()))? > 0;
+        let gone = execute!(tx, db::query(sql).bind(org.as_str()).bind(id.as_str()))? > 0;
         tx.commit().await?;
         Ok(gone)
     }

@@ -1,7 +1,11 @@
 //! The versions of the schema. A database is brought to the newest one when it is opened.
 
-use sqlx::{AssertSqlSafe, SqlitePool};
+use sqlx::AssertSqlSafe;
 
+use super::{
+    Store, Tx, db,
+    tx::{On, execute, on},
+};
 use crate::{Error, ErrorKind};
 
 /// The texts of the migrations; the first one leads to version 1.
@@ -9,34 +13,46 @@ const MIGRATIONS: &[&str] = &[include_str!("../../migrations/1.sql")];
 
 /// Brings the database to the newest version, all steps in one transaction: of several processes that open it at
 /// once, the first one does the work.
-pub(super) async fn run(writer: &SqlitePool) -> Result<(), Error> {
-    let mut tx = writer.begin_with("begin immediate").await?;
+pub(super) async fn run(store: &Store) -> Result<(), Error> {
+    let mut tx = store.begin().await?;
+    tx.lock_schema().await?;
     let table = "create table if not exists refsync_schema (version bigint primary key)";
-    sqlx::query(table).execute(&mut *tx).await?;
+    execute!(tx, db::query(table))?;
     let version = "select coalesce(max(version), 0) from refsync_schema";
-    let version: i64 = sqlx::query_scalar(version).fetch_one(&mut *tx).await?;
+    let version: i64 = on!(tx, c => db::query_scalar(version).fetch_one(c))?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     if version > known {
         return Err(newer(version, known));
     }
-    for (number, text) in (1..)
+    if version == known {
+        return Ok(());
+    }
+    for (number, text) in (1_i64..)
         .zip(MIGRATIONS)
         .filter(|(number, _)| *number > version)
     {
-        sqlx::raw_sql(AssertSqlSafe(for_sqlite(text)))
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query("insert into refsync_schema (version) values ($1)")
-            .bind::<i64>(number)
-            .execute(&mut *tx)
-            .await?;
+        let text = text_for(&tx, text);
+        execute!(tx, sqlx::raw_sql(AssertSqlSafe(text)))?;
+        let sql = "insert into refsync_schema (version) values ($1)";
+        execute!(tx, db::query(sql).bind(number))?;
     }
-    Ok(tx.commit().await?)
+    tx.commit().await
 }
 
-fn for_sqlite(text: &str) -> String {
-    text.replace("{bytes}", "blob")
-        .replace("{serial}", "integer primary key autoincrement")
+fn text_for(tx: &Tx, text: &str) -> String {
+    match &tx.on {
+        On::Sqlite(_) => text
+            .replace("{bytes}", "blob")
+            .replace("{serial}", "integer primary key autoincrement"),
+        // Texts are ordered by their bytes, whatever the language of the database: cursors and ids rely on it.
+        On::Postgres(_) => text
+            .replace("{bytes}", "bytea")
+            .replace(
+                "{serial}",
+                "bigint generated always as identity primary key",
+            )
+            .replace(" text", " text collate \"C\""),
+    }
 }
 
 fn newer(version: i64, known: i64) -> Error {

@@ -1,17 +1,21 @@
 //! The database: organizations, keys, repositories, runs, events and deliveries. `sync_runs` is the queue, and each
 //! transition of a run is one transaction with its events and deliveries.
 //!
-//! The SQL is one text for SQLite and for a second database (see `tx.rs`); no type of a driver is public.
+//! The SQL is one text for SQLite and for PostgreSQL (see `tx.rs` and `locks.rs`); no type of a driver is public.
 
+mod address;
 mod backlog;
 mod cells;
 mod change_repo;
 mod crash;
+mod db;
 mod deliveries;
 mod events;
+mod failure;
 #[cfg(test)]
 mod full_disk;
 mod keys;
+mod locks;
 mod migrate;
 mod orgs;
 mod page;
@@ -24,7 +28,6 @@ mod test_event;
 mod tx;
 
 use std::{
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -33,15 +36,16 @@ use std::{
 };
 
 use sqlx::{
-    Sqlite, SqlitePool,
-    pool::PoolOptions,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    PgPool, SqlitePool,
+    postgres::PgPoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{Notify, broadcast};
 
 use crate::{Error, metrics::Metrics, records::SyncId};
 use tx::Tx;
 
+pub use address::{AddressText, DatabaseAddress, InvalidAddress, PostgresUrl};
 pub use backlog::Backlog;
 pub use change_repo::{Changed, MOST_TAGS, RepoChange};
 pub use deliveries::{Attempted, DueDelivery};
@@ -60,10 +64,18 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
+/// The connections.
+enum Pools {
+    Sqlite {
+        /// One connection: SQLite has one writer, and waiting for it here is fair.
+        writer: SqlitePool,
+        reader: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
 struct Inner {
-    /// One connection: SQLite has one writer, and waiting for it here is fair.
-    writer: SqlitePool,
-    reader: SqlitePool,
+    pools: Pools,
     public_url: String,
     ended: broadcast::Sender<SyncId>,
     to_stop: broadcast::Sender<SyncId>,
@@ -83,36 +95,35 @@ pub struct Counters {
     pub statements: u64,
 }
 
-/// The number of connections that read.
+/// The number of connections that read from SQLite.
 const READERS: u32 = 4;
 
-/// The time that a connection waits for another process that writes.
+/// The number of connections of a process to PostgreSQL, whose servers allow 100 by default.
+const CONNECTIONS: u32 = 16;
+
+/// The time that a connection waits for another process that writes to SQLite.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The time that a statement waits for a free connection. PostgreSQL may be away, which should not look like a hang.
+const SQLITE_WAIT: Duration = Duration::from_secs(30);
+const POSTGRES_WAIT: Duration = Duration::from_secs(10);
+
+/// The idle time after which a connection to PostgreSQL is tried before it is used: the server may have gone.
+const TRIED_AFTER: Duration = Duration::from_millis(50);
 
 /// The number of ends of runs that a slow receiver of [`Store::ended`] or [`Store::cancels`] may be behind.
 const ENDED_KEPT: usize = 1024;
 
 impl Store {
-    /// Opens the database in the file `path`; makes it, or brings it to this version, where needed.
+    /// Opens the database; makes its file, or brings it to this version, where needed.
     ///
     /// # Errors
     /// [`ErrorKind::DatabaseNewer`](crate::ErrorKind) if a newer version of the program has written it, and all
-    /// kinds of failures of the file.
-    pub async fn open(path: &Path) -> Result<Self, Error> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(true);
-        let writer = pool(1).connect_with(options.clone()).await?;
-        migrate::run(&writer).await?;
-        let reader = pool(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Store {
+    /// kinds of failures of the file or the server.
+    pub async fn open(address: impl Into<DatabaseAddress>) -> Result<Self, Error> {
+        let store = Store {
             inner: Arc::new(Inner {
-                writer,
-                reader,
+                pools: Pools::open(&address.into()).await?,
                 public_url: String::new(),
                 ended: broadcast::Sender::new(ENDED_KEPT),
                 to_stop: broadcast::Sender::new(ENDED_KEPT),
@@ -122,7 +133,9 @@ impl Store {
                 statements: AtomicU64::new(0),
                 metrics: Metrics::default(),
             }),
-        })
+        };
+        migrate::run(&store).await?;
+        Ok(store)
     }
 
     /// The same store, whose events have `url` before the path of a repository. To be called before the store is
@@ -137,8 +150,21 @@ impl Store {
 
     /// Ends all connections, after the writes that are under way.
     pub async fn close(&self) {
-        self.inner.reader.close().await;
-        self.inner.writer.close().await;
+        match &self.inner.pools {
+            Pools::Sqlite { writer, reader } => {
+                reader.close().await;
+                writer.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    #[cfg(test)]
+    fn sqlite_writer(&self) -> &SqlitePool {
+        match &self.inner.pools {
+            Pools::Sqlite { writer, .. } => writer,
+            Pools::Postgres(_) => panic!("the database is no SQLite"),
+        }
     }
 
     /// Reads from the database, to see that it answers.
@@ -181,8 +207,31 @@ impl std::fmt::Debug for Store {
     }
 }
 
-fn pool(connections: u32) -> PoolOptions<Sqlite> {
-    PoolOptions::new()
+impl Pools {
+    async fn open(address: &DatabaseAddress) -> Result<Self, Error> {
+        match address {
+            DatabaseAddress::Sqlite(path) => {
+                let options = SqliteConnectOptions::new()
+                    .filename(path)
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(BUSY_TIMEOUT)
+                    .foreign_keys(true);
+                let writer = sqlite_pool(1).connect_with(options.clone()).await?;
+                let reader = sqlite_pool(READERS).connect_lazy_with(options.read_only(true));
+                Ok(Pools::Sqlite { writer, reader })
+            }
+            DatabaseAddress::Postgres(url) => {
+                let pool = postgres_pool().connect_with(url.options()?).await?;
+                Ok(Pools::Postgres(pool))
+            }
+        }
+    }
+}
+
+fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
         .min_connections(1)
         .max_connections(connections)
         .max_lifetime(None)
@@ -193,5 +242,20 @@ fn pool(connections: u32) -> PoolOptions<Sqlite> {
         .before_acquire(|connection, _| {
             Box::pin(async move { Ok(!sqlx::Connection::is_in_transaction(connection)) })
         })
-        .acquire_timeout(Duration::from_secs(30))
+        .acquire_timeout(SQLITE_WAIT)
+}
+
+fn postgres_pool() -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= TRIED_AFTER {
+                    sqlx::Connection::ping(connection).await?;
+                }
+                Ok(true)
+            })
+        })
+        .acquire_timeout(POSTGRES_WAIT)
 }

@@ -1,7 +1,7 @@
 //! Organizations.
 
 use super::{
-    Store, cells,
+    Store, cells, db,
     tx::{execute, read},
 };
 use crate::{
@@ -50,7 +50,7 @@ impl Store {
         let sql =
             "insert into orgs (id, slug, folded, name, created_at) values ($1, $2, $3, $4, $5)
             on conflict (folded) do nothing";
-        let query = sqlx::query(sql).bind(id.as_str()).bind(slug.as_str());
+        let query = db::query(sql).bind(id.as_str()).bind(slug.as_str());
         let query = query.bind(slug.folded()).bind(name).bind(now.0);
         if execute!(tx, query)? == 0 {
             return Ok(None);
@@ -72,13 +72,13 @@ impl Store {
         );
         let folded = slug.to_ascii_lowercase();
         let row: Option<OrgRow> =
-            read!(self, c => sqlx::query_as(sql).bind(folded).fetch_optional(c))?;
+            read!(self, c => db::query_as(sql).bind(folded).fetch_optional(c))?;
         row.map(OrgRow::record).transpose()
     }
 
     /// Whether there is an organization.
     pub async fn has_orgs(&self) -> Result<bool, Error> {
         let sql = "select exists (select 1 from orgs)";
-        Ok(read!(self, c => sqlx::query_scalar(sql).fetch_one(c))?)
+        Ok(read!(self, c => db::query_scalar(sql).fetch_one(c))?)
     }
 }

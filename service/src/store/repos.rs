@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    Page, Rows, Store, Tx, cells,
+    Page, Rows, Store, Tx, cells, db,
     page::List,
     sync_runs::{RunRow, run_columns, run_tables},
     tx::{execute, read},
@@ -132,9 +132,7 @@ impl Store {
         let sql = "insert into repos (id, org, name, folded, default_bookmark, default_given, tags, home, created_at)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
             on conflict (org, folded) where removed_at is null do nothing";
-        let query = sqlx::query(sql)
-            .bind(new.id.as_str())
-            .bind(new.org.as_str());
+        let query = db::query(sql).bind(new.id.as_str()).bind(new.org.as_str());
         let query = query.bind(new.name.as_str()).bind(new.name.folded());
         let query = query.bind(&new.default_bookmark).bind(new.default_given);
         let query = query
@@ -177,7 +175,7 @@ impl Store {
             repo_tables!(),
             " where p.org = $1 and p.folded = $2 and p.removed_at is null"
         );
-        let query = sqlx::query_as(sql)
+        let query = db::query_as(sql)
             .bind(org.as_str())
             .bind(name.to_ascii_lowercase());
         let row = read!(self, c => query.fetch_optional(c))?;
@@ -193,7 +191,7 @@ impl Store {
         let sql = "select id from repos where org = $1 and folded = $2 and removed_at is null";
         let mut found = Vec::new();
         for name in names {
-            let query = sqlx::query_scalar(sql).bind(org.as_str()).bind(name);
+            let query = db::query_scalar(sql).bind(org.as_str()).bind(name);
             let id: Option<String> = read!(self, c => query.fetch_optional(c))?;
             if let Some(id) = id {
                 found.push((name.to_owned(), cells::parsed(&id, "id of a repository")?));
@@ -211,7 +209,7 @@ impl Store {
             repo_tables!(),
             " where p.id = $1 and p.removed_at is null"
         );
-        let row = read!(self, c => sqlx::query_as(sql).bind(id.as_str()).fetch_optional(c))?;
+        let row = read!(self, c => db::query_as(sql).bind(id.as_str()).fetch_optional(c))?;
         self.with_latest(row).await
     }
 
@@ -224,7 +222,7 @@ impl Store {
             run_tables!(),
             " where r.repo = $1 and not r.dry_run order by r.id desc limit 1"
         );
-        let query = sqlx::query_as(sql).bind(&row.repo_id);
+        let query = db::query_as(sql).bind(&row.repo_id);
         let latest: Option<RunRow> = read!(self, c => query.fetch_optional(c))?;
         let latest = latest.map(RunRow::record).transpose()?;
         row.record(latest).map(Some)
@@ -249,10 +247,7 @@ impl Store {
             " where p.org = $1 and p.id > $2 and p.removed_at is null
                 and ($3 is null or $3 like '%' || p.id || '%') order by p.id limit $4"
         );
-        let query = sqlx::query_as(sql)
-            .bind(org.as_str())
-            .bind(after)
-            .bind(&only);
+        let query = db::query_as(sql).bind(org.as_str()).bind(after).bind(&only);
         let query = query.bind(page.fetched());
         let rows: Vec<RepoRow> = read!(self, c => query.fetch_all(c))?;
         let sql = concat!(
@@ -265,7 +260,7 @@ impl Store {
             " and p.org = $1 and p.id > $2 and p.id <= $3 and p.removed_at is null
                 and ($4 is null or $4 like '%' || p.id || '%')"
         );
-        let query = sqlx::query_as(sql).bind(org.as_str()).bind(after);
+        let query = db::query_as(sql).bind(org.as_str()).bind(after);
         let query = query
             .bind(rows.last().map_or("", |row| row.repo_id.as_str()))
             .bind(&only);
@@ -318,7 +313,7 @@ impl Tx {
     ) -> Result<(), Error> {
         let sql = "update repos set head = $2
             where id = $1 and default_bookmark = $3 and coalesce(head, '') <> coalesce($2, '')";
-        let query = sqlx::query(sql).bind(id.as_str()).bind(head);
+        let query = db::query(sql).bind(id.as_str()).bind(head);
         execute!(self, query.bind(branch))?;
         Ok(())
     }
@@ -336,7 +331,7 @@ impl Tx {
         };
         let sql = "insert into upstreams (repo, url, origin, host, version, auth_kind, auth)
             values ($1, $2, $3, $4, 1, $5, $6)";
-        let query = sqlx::query(sql).bind(id.as_str()).bind(&new.url);
+        let query = db::query(sql).bind(id.as_str()).bind(&new.url);
         let query = query.bind(&new.origin).bind(&new.host);
         let query = query.bind(sealed.map(|sealed| sealed.kind.as_str()));
         let query = query.bind(sealed.map(|sealed| &sealed.text));

@@ -1,7 +1,7 @@
 //! Sealing all secrets anew, for a new master key.
 
 use super::{
-    Store,
+    Store, db,
     tx::{execute, read},
 };
 use crate::{
@@ -45,7 +45,7 @@ impl Store {
         for (select, update, table, column) in COLUMNS {
             let mut after = String::new();
             loop {
-                let query = sqlx::query_as(select).bind(&after).bind(BATCH);
+                let query = db::query_as(select).bind(&after).bind(BATCH);
                 let rows: Vec<(String, String)> = read!(self, c => query.fetch_all(c))?;
                 let Some((last, _)) = rows.last() else { break };
                 after.clone_from(last);
@@ -60,7 +60,7 @@ impl Store {
                         .because(err)
                     })?;
                     let Some(new) = new else { continue };
-                    let query = sqlx::query(update).bind(new).bind(row).bind(old);
+                    let query = db::query(update).bind(new).bind(row).bind(old);
                     resealed += execute!(tx, query)?;
                 }
                 tx.commit().await?;
@@ -158,7 +158,7 @@ mod tests {
             ),
         ] {
             let text: Result<String, sqlx::Error> =
-                read!(store, c => sqlx::query_scalar(sql).fetch_one(c));
+                read!(store, c => db::query_scalar(sql).fetch_one(c));
             let place = Place { table, row, column };
             let plain = alone.open(place, &text.expect("a secret")).expect("opened");
             assert_eq!(&plain[..], b"plain");

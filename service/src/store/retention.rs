@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Store, Tx, cells,
+    Store, Tx, cells, db,
     tx::{execute, on, read},
 };
 use crate::{
@@ -51,7 +51,7 @@ impl Store {
         let mut last = String::new();
         loop {
             let sql = "select id from repos where id > $1 order by id limit $2";
-            let query = sqlx::query_scalar(sql).bind(&last).bind(BATCH);
+            let query = db::query_scalar(sql).bind(&last).bind(BATCH);
             let repos: Vec<String> = read!(self, c => query.fetch_all(c))?;
             for repo in &repos {
                 removed += self.remove_runs(repo, keep, now).await?;
@@ -78,15 +78,16 @@ impl Store {
         let mut removed = 0;
         loop {
             // Most repositories have nothing to remove, which must not take the writer.
-            let query = sqlx::query_scalar(old_runs!()).bind(repo).bind(runs);
+            let query = db::query_scalar(old_runs!()).bind(repo).bind(runs);
             let query = query.bind(since.0).bind(most).bind(1_i64);
             let first: Option<String> = read!(self, c => query.fetch_optional(c))?;
             if first.is_none() {
                 return Ok(removed);
             }
             let mut tx = self.begin().await?;
+            tx.lock_repo(repo).await?;
             let sql = concat!("delete from sync_runs where id in (", old_runs!(), ")");
-            let query = sqlx::query(sql).bind(repo).bind(runs);
+            let query = db::query(sql).bind(repo).bind(runs);
             let query = query.bind(since.0).bind(most).bind(BATCH);
             let done = execute!(tx, query)?;
             tx.commit().await?;
@@ -101,7 +102,7 @@ impl Store {
         let mut removed = 0;
         loop {
             let mut tx = self.begin().await?;
-            let done = execute!(tx, sqlx::query(sql).bind(before.0).bind(BATCH))?;
+            let done = execute!(tx, db::query(sql).bind(before.0).bind(BATCH))?;
             tx.commit().await?;
             removed += done;
             if done < BATCH.unsigned_abs() {
@@ -116,7 +117,7 @@ impl Store {
                 and not exists (select 1 from sync_runs r where r.repo = p.id and r.run_at is not null)
                 and not exists (select 1 from sync_runs r where r.repo = p.id and r.lease_until is not null)
             order by p.id limit $2";
-        let query = sqlx::query_scalar(sql).bind(node).bind(BATCH);
+        let query = db::query_scalar(sql).bind(node).bind(BATCH);
         let ids: Vec<String> = read!(self, c => query.fetch_all(c))?;
         let parsed = |id: &String| cells::parsed(id, "id of a repository");
         ids.iter().map(parsed).collect()
@@ -127,16 +128,17 @@ impl Store {
     pub async fn forget_repo(&self, id: &RepoId) -> Result<bool, Error> {
         loop {
             let mut tx = self.begin().await?;
+            tx.lock_repo(id.as_str()).await?;
             if !tx.is_forgettable(id).await? {
                 return Ok(false);
             }
             let sql = "delete from sync_runs where id in (
                 select r.id from sync_runs r where r.repo = $1 order by r.id desc limit $2)";
-            let query = sqlx::query(sql).bind(id.as_str()).bind(BATCH);
+            let query = db::query(sql).bind(id.as_str()).bind(BATCH);
             let is_last = execute!(tx, query)? < BATCH.unsigned_abs();
             if is_last {
                 let sql = "delete from repos where id = $1";
-                execute!(tx, sqlx::query(sql).bind(id.as_str()))?;
+                execute!(tx, db::query(sql).bind(id.as_str()))?;
             }
             tx.commit().await?;
             if is_last {
@@ -151,7 +153,7 @@ impl Tx {
         let sql =
             "select exists (select 1 from repos p where p.id = $1 and p.removed_at is not null)
             and not exists (select 1 from sync_runs r where r.repo = $1 and r.finished_at is null)";
-        let query = sqlx::query_scalar(sql).bind(id.as_str());
+        let query = db::query_scalar(sql).bind(id.as_str());
         Ok(on!(self, c => query.fetch_one(c))?)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Page, Rows, Store, Tx, cells,
+    Page, Rows, Store, Tx, cells, db,
     page::List,
     tx::{execute, on, read},
 };
@@ -92,9 +92,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let sql = "insert into targets (id, org, url, name, events, repo_ids, enabled, secret, created_at, updated_at)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
-        let query = sqlx::query(sql)
-            .bind(new.id.as_str())
-            .bind(new.org.as_str());
+        let query = db::query(sql).bind(new.id.as_str()).bind(new.org.as_str());
         let query = query.bind(&new.url).bind(&new.name);
         let query = query.bind(cells::to_json(&new.events)?);
         let repo_ids = new.repo_ids.as_ref().map(cells::to_json).transpose()?;
@@ -120,7 +118,7 @@ impl Store {
             target_columns!(),
             " from targets t where t.org = $1 and t.id = $2"
         );
-        let query = sqlx::query_as(sql).bind(org.as_str()).bind(id.as_str());
+        let query = db::query_as(sql).bind(org.as_str()).bind(id.as_str());
         let row: Option<TargetRow> = read!(self, c => query.fetch_optional(c))?;
         row.map(TargetRow::record).transpose()
     }
@@ -140,7 +138,7 @@ impl Store {
         );
         let mut targets: Vec<Target> = Vec::new();
         loop {
-            let query = sqlx::query_as(sql).bind(org.as_str());
+            let query = db::query_as(sql).bind(org.as_str());
             let query = query.bind(after.as_ref().map_or("", TargetId::as_str));
             let query = query.bind(page.fetched());
             let rows: Vec<TargetRow> = read!(self, c => query.fetch_all(c))?;
@@ -166,6 +164,7 @@ impl Store {
         now: Time,
     ) -> Result<Option<Target>, Error> {
         let mut tx = self.begin().await?;
+        tx.lock_target(id.as_str()).await?;
         let Some(mut target) = tx.target(id).await? else {
             return Ok(None);
         };
@@ -181,7 +180,7 @@ impl Store {
         target.updated_at = now;
         let sql = "update targets set url = $2, name = $3, events = $4, repo_ids = $5, enabled = $6, updated_at = $7,
             failing_since = case when $8 then null else failing_since end where id = $1";
-        let query = sqlx::query(sql).bind(id.as_str()).bind(&target.url);
+        let query = db::query(sql).bind(id.as_str()).bind(&target.url);
         let query = query.bind(&target.name);
         let query = query.bind(cells::to_json(&target.events)?);
         let repo_ids = target.repo_ids.as_ref().map(cells::to_json).transpose()?;
@@ -201,7 +200,7 @@ impl Store {
     pub async fn delete_target(&self, id: &TargetId, now: Time) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
         let sql = "delete from targets where id = $1";
-        let gone = execute!(tx, sqlx::query(sql).bind(id.as_str()))? > 0;
+        let gone = execute!(tx, db::query(sql).bind(id.as_str()))? > 0;
         tx.end_deliveries(id, "the target was removed", now).await?;
         tx.commit().await?;
         Ok(gone)
@@ -216,7 +215,7 @@ impl Store {
     ) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
         let sql = "update targets set old_secret = secret, old_until = $2, secret = $3, updated_at = $4 where id = $1";
-        let query = sqlx::query(sql).bind(id.as_str());
+        let query = db::query(sql).bind(id.as_str());
         let query = query.bind(now.plus(OLD_SECRET_TIME).0).bind(sealed);
         let was_there = execute!(tx, query.bind(now.0))? > 0;
         tx.commit().await?;
@@ -234,12 +233,12 @@ impl Store {
     ) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         let sql = "update targets set enabled = $2, updated_at = $3 where id = $1 and enabled and url = $4 returning org";
-        let query = sqlx::query_scalar(sql).bind(id.as_str()).bind(false);
+        let query = db::query_scalar(sql).bind(id.as_str()).bind(false);
         let query = query.bind(now.0).bind(url);
         let org: Option<String> = on!(tx, c => query.fetch_optional(c))?;
         let Some(org) = org else { return Ok(()) };
         let sql = "insert into audit (at, org, actor, action, subject, detail) values ($1, $2, $3, $4, $5, $6)";
-        let query = sqlx::query(sql).bind(now.0).bind(org);
+        let query = db::query(sql).bind(now.0).bind(org);
         let query = query.bind("refsyncd").bind("target.disabled");
         execute!(tx, query.bind(id.as_str()).bind(reason))?;
         tx.end_deliveries(id, reason, now).await?;
@@ -254,7 +253,7 @@ impl Tx {
             target_columns!(),
             " from targets t where t.id = $1"
         );
-        let query = sqlx::query_as(sql).bind(id.as_str());
+        let query = db::query_as(sql).bind(id.as_str());
         let row: Option<TargetRow> = on!(self, c => query.fetch_optional(c))?;
         row.map(TargetRow::record).transpose()
     }
@@ -264,7 +263,7 @@ impl Tx {
     async fn forget_deliveries(&mut self, id: &TargetId, repo_ids: &str) -> Result<(), Error> {
         let sql = "delete from deliveries where target = $1 and not exists (select 1 from events e
             where e.sequence = deliveries.sequence and (e.repo is null or $2 like '%\"' || e.repo || '\"%'))";
-        execute!(self, sqlx::query(sql).bind(id.as_str()).bind(repo_ids))?;
+        execute!(self, db::query(sql).bind(id.as_str()).bind(repo_ids))?;
         Ok(())
     }
 
@@ -278,7 +277,7 @@ impl Tx {
         let sql =
             "update deliveries set state = 'failed', next_at = null, node = null, finished_at = $2,
             last_error = coalesce(last_error, $3) where target = $1 and state = 'pending'";
-        let query = sqlx::query(sql).bind(id.as_str()).bind(now.0);
+        let query = db::query(sql).bind(id.as_str()).bind(now.0);
         execute!(self, query.bind(reason))?;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Events that show a target's owner what an event looks like.
 
 use super::{
-    Store, cells,
+    Store, cells, db,
     deliveries::delivery_record,
     events::push_data,
     tx::{execute, on},
@@ -19,8 +19,9 @@ impl Store {
     /// `None` if the target is gone or disabled.
     pub async fn emit_test(&self, target: &TargetId, now: Time) -> Result<Option<Delivery>, Error> {
         let mut tx = self.begin().await?;
+        tx.lock_target(target.as_str()).await?;
         let sql = "select org, events from targets where id = $1 and enabled";
-        let query = sqlx::query_as(sql).bind(target.as_str());
+        let query = db::query_as(sql).bind(target.as_str());
         let found: Option<(String, String)> = on!(tx, c => query.fetch_optional(c))?;
         let Some((org, events)) = found else {
             return Ok(None);
@@ -32,14 +33,14 @@ impl Store {
         let event: EventId = ids::new();
         let sql = "insert into events (id, org, subject, type, data, at)
             values ($1, $2, $1, $3, $4, $5) returning sequence";
-        let query = sqlx::query_scalar(sql).bind(event.as_str()).bind(org);
+        let query = db::query_scalar(sql).bind(event.as_str()).bind(org);
         let query = query.bind(kind.as_str()).bind(made_up(kind, now)?);
         let sequence: i64 = on!(tx, c => query.bind(now.0).fetch_one(c))?;
         let id: DeliveryId = ids::new();
         let sql = "insert into deliveries
             (id, event, sequence, target, subject, type, state, attempt, next_at, created_at)
             values ($1, $2, $3, $4, $2, $5, 'pending', 0, $6, $6)";
-        let query = sqlx::query(sql).bind(id.as_str()).bind(event.as_str());
+        let query = db::query(sql).bind(id.as_str()).bind(event.as_str());
         let query = query.bind(sequence).bind(target.as_str()).bind(name);
         execute!(tx, query.bind(now.0))?;
         let delivery = delivery_record(&mut tx, &id).await?;

@@ -1,22 +1,24 @@
 //! [`Tx`], a transaction on whichever database it is, and the way from a driver's error to ours.
 //!
 //! Rules of the SQL: all numbers are `bigint`, parameters are `$1`, no function that only one database has, no `sum`
-//! without a cast, `on conflict` with the index's predicate. Another database is another arm of [`On`] and of the
-//! macros, and another word in the statements that skip locked rows.
+//! without a cast, `on conflict` with the index's predicate. A statement that fails ends a transaction on PostgreSQL:
+//! after a unique violation it is dropped and another one begun. SQLite has one writer at a time; what PostgreSQL
+//! needs in its place is in `locks.rs`.
 
 use std::sync::atomic::Ordering;
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Postgres, Sqlite, Transaction};
 
-use super::{Store, crash};
+use super::{Pools, Store, crash};
 use crate::{
-    Error, ErrorKind,
+    Error,
     records::{Direction, SyncId, SyncRun},
 };
 
 /// The connection of a transaction.
 pub(super) enum On {
     Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
 }
 
 /// A transaction. Dropped without [`Tx::commit`] it changes nothing.
@@ -65,23 +67,47 @@ macro_rules! on {
                 let $c = &mut **tx;
                 $e.await
             }
+            crate::store::tx::On::Postgres(tx) => {
+                let $c = &mut **tx;
+                $e.await
+            }
         }
     }};
 }
 
 /// Runs one statement in a transaction; the number of rows that it has changed.
 macro_rules! execute {
-    ($tx:expr, $e:expr) => {
-        crate::store::tx::on!($tx, c => $e.execute(c)).map(|done| done.rows_affected())
-    };
+    ($tx:expr, $e:expr) => {{
+        $tx.statements += 1;
+        crate::store::crash::point();
+        // The two results have no trait in common.
+        match &mut $tx.on {
+            crate::store::tx::On::Sqlite(tx) => {
+                let done = $e.execute(&mut **tx).await;
+                done.map(|done| done.rows_affected())
+            }
+            crate::store::tx::On::Postgres(tx) => {
+                let done = $e.execute(&mut **tx).await;
+                done.map(|done| done.rows_affected())
+            }
+        }
+    }};
 }
 
 /// Runs one expression outside of a transaction; it must not write.
 macro_rules! read {
-    ($store:expr, $c:ident => $e:expr) => {{
-        let $c = &$store.inner.reader;
-        $e.await
-    }};
+    ($store:expr, $c:ident => $e:expr) => {
+        match &$store.inner.pools {
+            crate::store::Pools::Sqlite { reader, .. } => {
+                let $c = reader;
+                $e.await
+            }
+            crate::store::Pools::Postgres(pool) => {
+                let $c = pool;
+                $e.await
+            }
+        }
+    };
 }
 
 pub(super) use {execute, on, read};
@@ -89,9 +115,16 @@ pub(super) use {execute, on, read};
 impl Store {
     /// Begins a transaction that will write.
     pub(super) async fn begin(&self) -> Result<Tx, Error> {
-        let tx = self.inner.writer.begin_with("begin immediate").await?;
+        let on = match &self.inner.pools {
+            Pools::Sqlite { writer, .. } => On::Sqlite(writer.begin_with("begin immediate").await?),
+            // Each statement sees what was committed before it. An operator may have another default.
+            Pools::Postgres(pool) => {
+                let begin = "begin isolation level read committed";
+                On::Postgres(pool.begin_with(begin).await?)
+            }
+        };
         Ok(Tx {
-            on: On::Sqlite(tx),
+            on,
             statements: 0,
             store: self.clone(),
             after: After::default(),
@@ -135,6 +168,7 @@ impl Tx {
         crash::point();
         match self.on {
             On::Sqlite(tx) => tx.commit().await?,
+            On::Postgres(tx) => tx.commit().await?,
         }
         crash::point();
         let inner = &self.store.inner;
@@ -171,37 +205,4 @@ impl Tx {
 pub(super) fn is_unique_violation(err: &sqlx::Error) -> bool {
     err.as_database_error()
         .is_some_and(|err| err.is_unique_violation())
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(err: sqlx::Error) -> Self {
-        let (kind, message) = describe(&err);
-        Error::new(kind, message).because(err)
-    }
-}
-
-fn describe(err: &sqlx::Error) -> (ErrorKind, &'static str) {
-    let code = match err {
-        sqlx::Error::PoolTimedOut => return (ErrorKind::DatabaseBusy, "the database is busy"),
-        sqlx::Error::Io(_) => return (ErrorKind::DatabaseIo, "the database cannot be reached"),
-        sqlx::Error::Database(err) => err.code().and_then(|code| code.parse::<u32>().ok()),
-        _ => None,
-    };
-    // The lower byte is SQLite's primary code, the rest says more.
-    match code.map(|code| code & 0xff) {
-        Some(5 | 6) => (ErrorKind::DatabaseBusy, "the database is locked"),
-        Some(13) => (
-            ErrorKind::DatabaseFull,
-            "the disk with the database is full",
-        ),
-        Some(8 | 10 | 14 | 23) => (
-            ErrorKind::DatabaseIo,
-            "the database cannot be read or written",
-        ),
-        Some(11 | 26) => (
-            ErrorKind::DatabaseCorrupt,
-            "the file is no database, or it is damaged",
-        ),
-        _ => (ErrorKind::Database, "the database failed"),
-    }
 }

@@ -51,7 +51,7 @@ impl Host {
         let mut config = Config {
             listen: ([127, 0, 0, 1], 0).into(),
             data: self.folder.path().join("data"),
-            database: self.folder.path().join("data/refsyncd.db"),
+            database: self.folder.path().join("data/refsyncd.db").into(),
             workers: 0,
             deliveries: false,
             drain: Duration::from_secs(1),

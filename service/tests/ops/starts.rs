@@ -68,7 +68,7 @@ fn a_configuration_that_cannot_be_used() {
         (&["--public-url", "ftp://a"], "public_url: "),
         (
             &["--database", "mysql://user:hunter2@a/b"],
-            "database is expected to be sqlite:",
+            "database: sqlite: and the path of a file",
         ),
         (&["--config", "none.toml"], "none.toml"),
         (&["--data", "none/data"], "none/data"),

@@ -40,7 +40,7 @@ impl Server {
             // That of `listen`, so that it becomes that of the port that is taken.
             public_url: "http://127.0.0.1:0".into(),
             data: folder.path().to_owned(),
-            database: folder.path().join("refsyncd.db"),
+            database: folder.path().join("refsyncd.db").into(),
             network: NetworkPolicy::any(),
             workers: 2,
             ..Config::default()

@@ -237,7 +237,7 @@ async fn a_worker_without_its_lease_writes_nothing() {
 /// Lets all waiting runs be due.
 async fn make_due(world: &World) {
     let options = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(&world.service.config.database)
+        .filename(world.file())
         .busy_timeout(Duration::from_secs(10));
     let pool = sqlx::SqlitePool::connect_with(options)
         .await
@@ -277,8 +277,7 @@ async fn a_worker_that_cannot_renew_stops_its_engine() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             // Another process holds the database until the engine has stopped.
-            let options =
-                sqlx::sqlite::SqliteConnectOptions::new().filename(&world.service.config.database);
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(world.file());
             let pool = sqlx::SqlitePool::connect_with(options)
                 .await
                 .expect("the database");

@@ -55,7 +55,7 @@ impl World {
         let data = memory_folder();
         let mut config = Config {
             data: data.path().to_owned(),
-            database: data.path().join("refsyncd.db"),
+            database: data.path().join("refsyncd.db").into(),
             network: NetworkPolicy::any(),
             workers: 2,
             ..Config::default()
@@ -182,9 +182,14 @@ impl World {
         self.ended(repo, &run.id).await
     }
 
+    /// The file of the database.
+    pub fn file(&self) -> &Path {
+        self.service.config.database.file().expect("a file")
+    }
+
     /// The types of the events, in their order.
     pub async fn kinds(&self) -> Vec<String> {
-        events_of(&self.service.config.database, "%").await
+        events_of(self.file(), "%").await
     }
 
     /// Lets workers with `engine` do something until `then` is over.

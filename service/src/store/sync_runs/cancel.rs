@@ -3,7 +3,7 @@
 use crate::{
     Error,
     records::{RepoId, SyncId, SyncRun, Time},
-    store::{Store, Tx, tx::execute},
+    store::{Store, Tx, db, tx::execute},
 };
 
 /// The answer to a request to cancel.
@@ -54,7 +54,7 @@ impl Store {
 impl Tx {
     async fn ask_to_stop(&mut self, id: &SyncId) -> Result<bool, Error> {
         let sql = "update sync_runs set cancelled = true where id = $1 and lease_until is not null";
-        let asked = execute!(self, sqlx::query(sql).bind(id.as_str()))? > 0;
+        let asked = execute!(self, db::query(sql).bind(id.as_str()))? > 0;
         if asked {
             self.run_is_to_stop(id);
         }

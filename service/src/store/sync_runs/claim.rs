@@ -9,7 +9,7 @@ use crate::{
     Error,
     records::{AuthKind, EventType, Org, Repo, RepoId, Status, SyncId, SyncRun, Time},
     store::{
-        Store, Tx, cells,
+        Store, Tx, cells, db,
         events::has_targets,
         orgs::{OrgRow, org_columns},
         repos::{RepoRow, repo_columns},
@@ -95,9 +95,9 @@ const BROKEN_WAIT: Duration = Duration::from_secs(10);
 const MOST_MOVED: usize = 16;
 
 /// The first due run of the organization `w` with one priority: the host neither throttled nor busy, the repository
-/// free. The last word is `""`, or `"for update skip locked"` for a database with many writers.
+/// free.
 macro_rules! first_due {
-    ($priority:literal, $skip:literal) => {
+    ($priority:literal) => {
         concat!(
             "(select d.id from sync_runs d
                 where d.home = w.home and d.org = w.org and d.priority = ",
@@ -106,23 +106,21 @@ macro_rules! first_due {
                 and not exists (select 1 from sync_runs l where l.repo = d.repo and l.lease_until is not null)
                 and not exists (select 1 from hosts t where t.host = d.host and t.not_before > $2)
                 and (select count(*) from sync_runs b where b.host = d.host and b.lease_until is not null) < $3
-                order by d.run_at, d.id limit 1 ",
-            $skip,
-            ")"
+                order by d.run_at, d.id limit 1)"
         )
     };
 }
 
 /// The run to claim: of the organization with the fewest running ones, then of the one served longest ago.
 macro_rules! candidate {
-    ($skip:literal) => {
+    () => {
         concat!(
             "select c.id from (select coalesce(",
-            first_due!("0", $skip),
+            first_due!("0"),
             ", ",
-            first_due!("1", $skip),
+            first_due!("1"),
             ", ",
-            first_due!("2", $skip),
+            first_due!("2"),
             ") as id, w.running, w.served_at, w.org from work w where w.home = $1 and w.queued > 0) c
              where c.id is not null order by c.running, c.served_at, c.org limit 1"
         )
@@ -148,7 +146,14 @@ pub(super) const FIND: &str = concat!(
     " join repos p on p.id = r.repo join orgs o on o.id = r.org join upstreams u on u.repo = r.repo
       left join sync_runs v on v.id = case r.direction when 'pull' then u.last_pull else u.last_push end
       where r.id = (",
-    candidate!(""),
+    candidate!(),
+    ")"
+);
+
+/// The repository and the host of the run that [`FIND`] finds.
+const CANDIDATE: &str = concat!(
+    "select r.repo, r.host from sync_runs r where r.id = (",
+    candidate!(),
     ")"
 );
 
@@ -182,21 +187,25 @@ impl Store {
         let mut tx = self.begin().await?;
         let mut moved = 0;
         loop {
-            let row = match tx.find_job(claimer, now).await? {
-                Some(row) if moved < MOST_MOVED => row,
-                _ => break,
+            if moved >= MOST_MOVED {
+                break;
+            }
+            let Some(row) = tx.find_job(claimer, now).await? else {
+                break;
             };
             let repo: RepoId = cells::parsed(&row.run.repo, "id of a repository")?;
             let guard = match lock(&repo) {
                 Ok(Some(guard)) => guard,
                 Ok(None) => {
                     tx.move_run(&row.run.id, now.plus(TAKEN_WAIT)).await?;
+                    tx = self.after_move(tx).await?;
                     moved += 1;
                     continue;
                 }
                 Err(err) => {
                     tracing::warn!(repo = repo.as_str(), %err, "the repository cannot be locked");
                     tx.move_run(&row.run.id, now.plus(BROKEN_WAIT)).await?;
+                    tx = self.after_move(tx).await?;
                     moved += 1;
                     continue;
                 }
@@ -209,10 +218,13 @@ impl Store {
             tx = self.begin().await?;
         }
         let next_at = tx.next_at(claimer, now).await?;
-        if moved > 0 {
-            tx.commit().await?;
-        }
         Ok(Claimed::Nothing { next_at })
+    }
+
+    /// Another transaction: one that kept the locks of several repositories could wait in a circle.
+    async fn after_move(&self, tx: Tx) -> Result<Tx, Error> {
+        tx.commit().await?;
+        self.begin().await
     }
 }
 
@@ -233,14 +245,49 @@ impl Started {
 
 impl Tx {
     async fn find_job(&mut self, claimer: &Claimer, now: Time) -> Result<Option<JobRow>, Error> {
-        let query = sqlx::query_as(FIND).bind(&claimer.node).bind(now.0);
+        self.lock_claims(&claimer.node).await?;
+        loop {
+            let locked = if self.has_many_writers() {
+                let Some(locked) = self.lock_candidate(claimer, now).await? else {
+                    return Ok(None);
+                };
+                Some(locked)
+            } else {
+                None
+            };
+            let query = db::query_as(FIND).bind(&claimer.node).bind(now.0);
+            let query = query.bind(claimer.per_host);
+            let row: Option<JobRow> = on!(self, c => query.fetch_optional(c))?;
+            // What was locked may have changed before it was, and another run be the next one.
+            let is_locked = |row: &JobRow| {
+                let is = |(repo, host): &_| *repo == row.run.repo && *host == row.more.host;
+                locked.as_ref().is_none_or(is)
+            };
+            if row.as_ref().is_none_or(is_locked) {
+                return Ok(row);
+            }
+        }
+    }
+
+    /// Locks the repository and the host of the next run.
+    async fn lock_candidate(
+        &mut self,
+        claimer: &Claimer,
+        now: Time,
+    ) -> Result<Option<(String, String)>, Error> {
+        let query = db::query_as(CANDIDATE).bind(&claimer.node).bind(now.0);
         let query = query.bind(claimer.per_host);
-        Ok(on!(self, c => query.fetch_optional(c))?)
+        let candidate: Option<(String, String)> = on!(self, c => query.fetch_optional(c))?;
+        if let Some((repo, host)) = &candidate {
+            self.lock_repo(repo).await?;
+            self.lock_host(host).await?;
+        }
+        Ok(candidate)
     }
 
     async fn move_run(&mut self, id: &str, run_at: Time) -> Result<(), Error> {
         let sql = "update sync_runs set run_at = $2 where id = $1 and run_at is not null";
-        execute!(self, sqlx::query(sql).bind(id).bind(run_at.0))?;
+        execute!(self, db::query(sql).bind(id).bind(run_at.0))?;
         Ok(())
     }
 
@@ -255,7 +302,7 @@ impl Tx {
         let sql = "update sync_runs set status = 'in_progress', attempt = attempt + 1, claim = claim + 1,
                 run_at = null, lease_until = $3, node = $4, worker = $5, started_at = coalesce(started_at, $6)
             where id = $1 and claim = $2 and run_at is not null";
-        let query = sqlx::query(sql).bind(&row.run.id).bind(row.more.claim);
+        let query = db::query(sql).bind(&row.run.id).bind(row.more.claim);
         let query = query.bind(lease_until.0).bind(&claimer.node);
         let query = query.bind(&claimer.worker).bind(now.0);
         match execute!(self, query) {
@@ -265,7 +312,7 @@ impl Tx {
         };
         let sql = "update work set queued = queued - 1, running = running + 1, served_at = $3
             where home = $1 and org = $2";
-        let query = sqlx::query(sql).bind(&row.more.home).bind(&row.more.org);
+        let query = db::query(sql).bind(&row.more.home).bind(&row.more.org);
         execute!(self, query.bind(now.0))?;
 
         let mut open = OpenRun {
@@ -315,7 +362,7 @@ impl Tx {
         let sql = "select min(n.at) from (
                 select min(run_at) as at from sync_runs where home = $1 and run_at is not null and run_at > $2
                 union all select min(not_before) as at from hosts where not_before > $2) n";
-        let query = sqlx::query_scalar(sql).bind(&claimer.node).bind(now.0);
+        let query = db::query_scalar(sql).bind(&claimer.node).bind(now.0);
         let next_at: Option<i64> = on!(self, c => query.fetch_one(c))?;
         Ok(next_at.map(Time))
     }

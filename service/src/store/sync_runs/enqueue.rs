@@ -5,7 +5,7 @@ use crate::{
     Error, ids,
     records::{Direction, EventType, Globs, Priority, Repo, Status, SyncId, SyncRun, Time},
     store::{
-        Store, Tx,
+        Store, Tx, db,
         events::{NewEvent, has_targets},
         tx::{Wake, execute, on},
     },
@@ -79,7 +79,8 @@ const FIND: &str = concat!(
 
 impl Store {
     /// Queues a run. An equal run that is still queued is returned instead; it takes the higher priority of the two
-    /// and is due at once.
+    /// and is due at once. On a database with many writers the limit of an organization may be exceeded by those that
+    /// ask in the same moment, that of a repository is exact.
     pub async fn enqueue(
         &self,
         new: NewRun<'_>,
@@ -88,7 +89,8 @@ impl Store {
     ) -> Result<Result<SyncRun, Refused>, Error> {
         loop {
             let mut tx = self.begin().await?;
-            let query = sqlx::query_as(FIND).bind(new.repo.id.as_str());
+            tx.lock_repo(new.repo.id.as_str()).await?;
+            let query = db::query_as(FIND).bind(new.repo.id.as_str());
             let query = query.bind(new.direction.as_str()).bind(&new.globs.branches);
             let query = query.bind(&new.globs.tags).bind(new.dry_run);
             let found: Option<Found> = on!(tx, c => query.fetch_optional(c))?;
@@ -125,10 +127,7 @@ impl Tx {
             "update sync_runs set priority = case when priority > $2 then $2 else priority end,
                 run_at = case when run_at > $3 then $3 else run_at end
             where id = $1 and status = 'queued' and run_at is not null";
-        let query = sqlx::query(sql)
-            .bind(id)
-            .bind(priority.number())
-            .bind(now.0);
+        let query = db::query(sql).bind(id).bind(priority.number()).bind(now.0);
         if execute!(self, query)? == 0 {
             return Ok(None);
         }
@@ -146,9 +145,7 @@ impl Tx {
                 status, attempt, tries, claim, cancelled, run_at, created_at)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, 0, 0, false, $11, $11)
             on conflict (repo, direction, branches, tags, dry_run) where status = 'queued' do nothing";
-        let query = sqlx::query(sql)
-            .bind(id.as_str())
-            .bind(new.repo.id.as_str());
+        let query = db::query(sql).bind(id.as_str()).bind(new.repo.id.as_str());
         let query = query
             .bind(new.repo.org.as_str())
             .bind(&found.home)
@@ -164,9 +161,7 @@ impl Tx {
             on conflict (home, org) do update set queued = work.queued + 1";
         execute!(
             self,
-            sqlx::query(sql)
-                .bind(&found.home)
-                .bind(new.repo.org.as_str())
+            db::query(sql).bind(&found.home).bind(new.repo.org.as_str())
         )?;
         let run = queued(id, new, now);
         if !run.dry_run {

@@ -11,7 +11,7 @@ use crate::{
     Error, ids,
     records::{Direction, EventType, PushUpdate, Time},
     store::{
-        Store, Tx,
+        Store, Tx, db,
         events::{NewEvent, push_data},
         tx::{execute, on},
     },
@@ -72,7 +72,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let sql = "update sync_runs set lease_until = $3 where id = $1 and claim = $2 and lease_until is not null
             returning cancelled";
-        let query = sqlx::query_scalar(sql).bind(fence.id.as_str());
+        let query = db::query_scalar(sql).bind(fence.id.as_str());
         let query = query.bind(fence.claim).bind(lease_until.0);
         let cancelled: Option<bool> = on!(tx, c => query.fetch_optional(c))?;
         let Some(cancelled) = cancelled else {
@@ -240,9 +240,7 @@ impl Tx {
         let sql = "update upstreams set profile = $2, last_pull = coalesce($3, last_pull),
                 last_push = coalesce($4, last_push)
             where repo = $1 and version = $5";
-        let query = sqlx::query(sql)
-            .bind(open.run.repo_id.as_str())
-            .bind(profile);
+        let query = db::query(sql).bind(open.run.repo_id.as_str()).bind(profile);
         let query = query.bind(pull).bind(push).bind(open.more.version);
         execute!(self, query)?;
         Ok(())
@@ -251,9 +249,7 @@ impl Tx {
     /// Records the default branch that a pull has found, unless a caller chose one.
     async fn put_default_bookmark(&mut self, open: &OpenRun, branch: &str) -> Result<(), Error> {
         let sql = "update repos set default_bookmark = $2, default_given = true where id = $1 and not default_given";
-        let query = sqlx::query(sql)
-            .bind(open.run.repo_id.as_str())
-            .bind(branch);
+        let query = db::query(sql).bind(open.run.repo_id.as_str()).bind(branch);
         execute!(self, query)?;
         Ok(())
     }
@@ -268,7 +264,7 @@ impl Tx {
             case when excluded.not_before > hosts.not_before then excluded.not_before else hosts.not_before end";
         execute!(
             self,
-            sqlx::query(sql).bind(&open.more.host).bind(not_before.0)
+            db::query(sql).bind(&open.more.host).bind(not_before.0)
         )?;
         Ok(())
     }

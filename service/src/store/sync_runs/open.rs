@@ -5,7 +5,7 @@ use crate::{
     Error, ids,
     records::{EventType, Status, SyncRun, Time},
     store::{
-        Tx, cells,
+        Tx, cells, db,
         events::{NewEvent, has_targets},
         tx::{Wake, execute, on},
     },
@@ -90,16 +90,17 @@ impl OpenRow {
 }
 
 impl Tx {
-    /// The run with this id, whatever its status.
+    /// The run with this id, whatever its status, for a transition: its repository is locked.
     pub(super) async fn open_run(&mut self, id: &str) -> Result<Option<OpenRun>, Error> {
-        let query = sqlx::query_as(open_run!("r.id = $1")).bind(id);
+        self.lock_repo_of(id).await?;
+        let query = db::query_as(open_run!("r.id = $1")).bind(id);
         let row: Option<OpenRow> = on!(self, c => query.fetch_optional(c))?;
         row.map(OpenRow::open).transpose()
     }
 
-    /// The runs of the repository that have not ended.
+    /// The runs of the repository that have not ended. The repository is locked by the caller.
     pub(super) async fn open_runs(&mut self, repo: &str) -> Result<Vec<OpenRun>, Error> {
-        let query = sqlx::query_as(open_run!(
+        let query = db::query_as(open_run!(
             "r.repo = $1 and (r.run_at is not null or r.lease_until is not null) order by r.id"
         ));
         let rows: Vec<OpenRow> = on!(self, c => query.bind(repo).fetch_all(c))?;
@@ -131,12 +132,12 @@ impl Tx {
                 stats = $5, full_stats = $6, stats_of = $7, digest = $8, messages = $9, error = $10,
                 error_code = $11, finished_at = $12
             where id = $1 and claim = $2 and (lease_until is not null) = $3 and finished_at is null";
-        let query = sqlx::query(sql).bind(run.id.as_str()).bind(more.claim);
+        let query = db::query(sql).bind(run.id.as_str()).bind(more.claim);
         let query = query.bind(more.is_leased).bind(run.status.as_str());
         let query = query.bind(own.map(|stats| &stats.capped));
         let query = query.bind(own.and_then(|stats| stats.full.as_ref()));
         let query = query.bind(holder).bind(own.map(|stats| &stats.digest));
-        let query = query.bind(messages).bind(end.error);
+        let query = query.bind(messages).bind(end.error.map(cells::storable));
         let query = query.bind(end.error_code).bind(now.0);
         if execute!(self, query)? == 0 {
             return Ok(false);
@@ -173,7 +174,7 @@ impl Tx {
     ) -> Result<bool, Error> {
         let sql = "update sync_runs set lease_until = null, node = null, worker = null, run_at = $3, tries = $4
             where id = $1 and claim = $2 and lease_until is not null";
-        let query = sqlx::query(sql).bind(open.run.id.as_str());
+        let query = db::query(sql).bind(open.run.id.as_str());
         let query = query.bind(open.more.claim).bind(run_at.0).bind(tries);
         if execute!(self, query)? == 0 {
             return Ok(false);
@@ -185,7 +186,7 @@ impl Tx {
 
     async fn count_work(&mut self, more: &More, queued: i64, running: i64) -> Result<(), Error> {
         let sql = "update work set queued = queued + $3, running = running + $4 where home = $1 and org = $2";
-        let query = sqlx::query(sql).bind(&more.home).bind(&more.org);
+        let query = db::query(sql).bind(&more.home).bind(&more.org);
         execute!(self, query.bind(queued).bind(running))?;
         Ok(())
     }

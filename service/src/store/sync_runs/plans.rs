@@ -22,7 +22,9 @@ const QUEUE: &str = "
 
 async fn plan(store: &Store, sql: &'static str) -> Vec<String> {
     let explained = sqlx::AssertSqlSafe(format!("explain query plan {sql}"));
-    let rows = sqlx::query(explained).fetch_all(&store.inner.writer).await;
+    let rows = sqlx::query(explained)
+        .fetch_all(store.sqlite_writer())
+        .await;
     let rows = rows.expect("a plan");
     rows.iter().map(|row| row.get("detail")).collect()
 }
@@ -33,7 +35,7 @@ async fn the_claim_and_the_list_of_runs_search_by_indices() {
     let store = Store::open(&folder.path().join("db"))
         .await
         .expect("a store");
-    let writer = &store.inner.writer;
+    let writer = store.sqlite_writer();
     sqlx::raw_sql(QUEUE).execute(writer).await.expect("filled");
     // The program never gathers statistics, so the plan depends on the schema alone.
     for (name, sql) in [("claim", claim::FIND), ("list", reads::LIST)] {

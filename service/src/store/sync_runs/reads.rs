@@ -4,7 +4,7 @@ use super::{RunRow, run_columns, run_tables, stats};
 use crate::{
     Error,
     records::{RepoId, SyncId, SyncRun, Time},
-    store::{Page, Rows, Store, page::List, tx::read},
+    store::{Page, Rows, Store, db, page::List, tx::read},
 };
 
 /// The length of the queue.
@@ -47,7 +47,7 @@ impl Store {
             run_tables!(),
             " where r.id = $1 and r.repo = $2"
         );
-        let query = sqlx::query_as(sql).bind(id.as_str()).bind(repo.as_str());
+        let query = db::query_as(sql).bind(id.as_str()).bind(repo.as_str());
         let row: Option<RunRow> = read!(self, c => query.fetch_optional(c))?;
         row.map(RunRow::record).transpose()
     }
@@ -65,7 +65,7 @@ impl Store {
             run_tables!(),
             " where r.id = $1 and r.repo = $2"
         );
-        let query = sqlx::query_as(sql).bind(id.as_str()).bind(repo.as_str());
+        let query = db::query_as(sql).bind(id.as_str()).bind(repo.as_str());
         let row: Option<FullRow> = read!(self, c => query.fetch_optional(c))?;
         let Some(mut row) = row else { return Ok(None) };
         let full = stats::unpack(row.run.take_stats(), row.full_stats).await?;
@@ -76,7 +76,7 @@ impl Store {
     pub async fn sync_runs(&self, repo: &RepoId, page: Page) -> Result<Rows<SyncRun>, Error> {
         let last = page.last::<SyncId>(List::SyncRuns)?;
         let before = last.as_ref().map_or(AFTER_ALL, SyncId::as_str);
-        let query = sqlx::query_as(LIST).bind(repo.as_str()).bind(before);
+        let query = db::query_as(LIST).bind(repo.as_str()).bind(before);
         let query = query.bind(page.fetched());
         let rows: Vec<RunRow> = read!(self, c => query.fetch_all(c))?;
         let runs: Vec<SyncRun> = rows
@@ -91,7 +91,7 @@ impl Store {
         let sql = "select cast(coalesce(sum(queued), 0) as bigint), cast(coalesce(sum(running), 0) as bigint),
             (select min(run_at) from sync_runs where run_at is not null) from work";
         let (queued, running, due_since): (i64, i64, Option<i64>) =
-            read!(self, c => sqlx::query_as(sql).fetch_one(c))?;
+            read!(self, c => db::query_as(sql).fetch_one(c))?;
         Ok(QueueLength {
             queued,
             running,

@@ -4,7 +4,7 @@ use super::open::{End, OpenRun};
 use crate::{
     Error,
     records::{Next, RetryPolicy, Time},
-    store::{Store, Tx, tx::read},
+    store::{Store, Tx, db, tx::read},
 };
 
 /// The number of runs that are looked up at a time.
@@ -20,7 +20,7 @@ impl Store {
         let next = |tries| policy.after_failure(tries, true, None, now, random);
         let mut reaped = 0;
         loop {
-            let query = sqlx::query_as(sql).bind(now.0).bind(BATCH);
+            let query = db::query_as(sql).bind(now.0).bind(BATCH);
             let lost: Vec<(String, i64)> = read!(self, c => query.fetch_all(c))?;
             let done = self.lose_workers(&lost, Some(now), now, next).await?;
             reaped += done;
@@ -39,7 +39,7 @@ impl Store {
         now: Time,
     ) -> Result<u64, Error> {
         let sql = "select id, claim from sync_runs where lease_until is not null and node = $1 order by id";
-        let query = sqlx::query_as(sql).bind(node);
+        let query = db::query_as(sql).bind(node);
         let lost: Vec<(String, i64)> = read!(self, c => query.fetch_all(c))?;
         // The wait is for the sake of hosts that fail; here it was the node.
         let next = |tries| match policy.after_failure(tries, true, None, now, 0.5) {
