@@ -93,9 +93,12 @@ create table sync_runs (
 );
 create unique index sync_runs_leased on sync_runs (repo) where lease_until is not null;
 create unique index sync_runs_queued on sync_runs (repo, direction, branches, tags, dry_run) where status = 'queued';
-create index sync_runs_due on sync_runs (home, org, priority, run_at, id) where run_at is not null;
+-- The words about the lease, which say nothing new, keep SQLite from a search of one host's runs in sync_runs_due.
+create index sync_runs_due on sync_runs (home, org, priority, run_at, id)
+    where run_at is not null and lease_until is null;
+create index sync_runs_by_host on sync_runs (home, org, priority, host, run_at, id) where run_at is not null;
 create index sync_runs_next on sync_runs (home, run_at) where run_at is not null;
-create index sync_runs_open on sync_runs (repo) where run_at is not null;
+create index sync_runs_open on sync_runs (repo, run_at) where run_at is not null;
 create index sync_runs_leases on sync_runs (lease_until) where lease_until is not null;
 create index sync_runs_of_host on sync_runs (host) where lease_until is not null;
 create index sync_runs_of_repo on sync_runs (repo, id);
@@ -112,6 +115,7 @@ create table work (
     primary key (home, org)
 );
 create unique index work_order on work (home, running, served_at, org) where queued > 0;
+create index work_of_org on work (org);
 
 -- Hosts that have asked to wait.
 create table hosts (
@@ -171,6 +175,7 @@ create table deliveries (
     finished_at bigint
 );
 create index deliveries_due on deliveries (next_at, sequence) where state = 'pending';
+create index deliveries_of_target_due on deliveries (target, next_at, sequence) where state = 'pending';
 create index deliveries_pending on deliveries (target, subject, sequence) where state = 'pending';
 create index deliveries_of_target on deliveries (target, id);
 create index deliveries_of_event on deliveries (event) where state = 'pending';

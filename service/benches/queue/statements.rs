@@ -38,7 +38,7 @@ pub fn bench() {
         let filled = Filled::open(folder.path(), REPOS).await;
         // Each repository gets the first of its runs, which stores more than the later ones.
         filled.worked(REPOS).await;
-        let mut tight = TightLoop::open(&filled.service.config.database).await;
+        let mut tight = TightLoop::open(filled.service.config.database.file().expect("a file")).await;
         println!("{RUNS} runs of {REPOS} repositories, an engine that does nothing\n");
         println!("| tight loop, runs/s | {WORKERS} workers, runs/s | part | fsync, ms |\n|---|---|---|---|");
         let mut parts = Vec::new();
@@ -77,7 +77,7 @@ impl Filled {
     pub async fn open(folder: &Path, repos: usize) -> Self {
         let mut config = Config {
             data: folder.to_owned(),
-            database: folder.join("refsyncd.db"),
+            database: folder.join("refsyncd.db").into(),
             workers: WORKERS,
             ..Config::default()
         };

@@ -1,5 +1,7 @@
 //! Deliveries: what is due, and the ends of attempts.
 
+use std::collections::HashSet;
+
 use serde_json::value::RawValue;
 
 use super::{
@@ -107,6 +109,43 @@ struct DueRow {
     old_until: Option<i64>,
 }
 
+/// Whether no earlier delivery of the same target and subject is to be made.
+macro_rules! is_first {
+    ($row:literal) => {
+        concat!(
+            "not exists (select 1 from deliveries p where p.state = 'pending' and p.target = ",
+            $row,
+            ".target and p.subject = ",
+            $row,
+            ".subject and p.sequence < ",
+            $row,
+            ".sequence)"
+        )
+    };
+}
+
+/// Those of the earliest 64 due deliveries that may be made, but for the targets in `$2`.
+pub(super) const NEAR: &str = concat!(
+    "select d.id, d.target from (select f.id, f.target, f.subject, f.sequence from deliveries f
+        where f.state = 'pending' and f.next_at <= $1 order by f.next_at, f.sequence limit 64) d
+     where $2 not like '%' || d.target || '%' and ",
+    is_first!("d")
+);
+
+/// The first due delivery of each target, but for those in `$2`, looked up target by target: what a slow target has yet
+/// to get costs one step.
+pub(super) const FAR: &str = concat!(
+    "with recursive t (target) as (
+        select (select f.target from deliveries f where f.state = 'pending' order by f.target limit 1)
+        union all select (select f.target from deliveries f where f.state = 'pending' and f.target > t.target
+            order by f.target limit 1) from t where t.target is not null)
+     select e.id, e.target from t join deliveries e on e.id = (select f.id from deliveries f
+            where f.state = 'pending' and f.target = t.target and f.next_at <= $1 and ",
+    is_first!("f"),
+    " order by f.next_at, f.sequence limit 1)
+        where $2 not like '%' || t.target || '%' order by e.next_at, e.sequence limit $3"
+);
+
 impl Store {
     /// The deliveries that may be made now, at most one for each target and none for those in `busy`. They are due
     /// again at `lease_until`, unless their ends are recorded before. The events of one subject reach a target in
@@ -120,23 +159,22 @@ impl Store {
         busy: &[TargetId],
     ) -> Result<Vec<DueDelivery>, Error> {
         let busy: String = busy.iter().map(TargetId::as_str).collect();
-        let sql = "select id from (
-                select d.id, d.sequence, row_number() over (partition by d.target order by d.next_at, d.sequence) as place
-                from deliveries d
-                where d.state = 'pending' and d.next_at <= $1 and $2 not like '%' || d.target || '%'
-                    and not exists (select 1 from deliveries p where p.state = 'pending' and p.target = d.target
-                        and p.subject = d.subject and p.sequence < d.sequence)
-            ) first where place = 1 order by sequence limit $3";
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let query = db::query_scalar(sql).bind(now.0).bind(&busy);
-        let query = query.bind(limit);
-        let found: Vec<String> = read!(self, c => query.fetch_all(c))?;
+        let query = db::query_as(NEAR).bind(now.0).bind(&busy);
+        let mut found: Vec<(String, String)> = read!(self, c => query.fetch_all(c))?;
+        if found.is_empty() {
+            let query = db::query_as(FAR).bind(now.0).bind(&busy);
+            found = read!(self, c => query.bind(limit).fetch_all(c))?;
+        }
+        let mut targets = HashSet::new();
+        found.retain(|(_, target)| targets.insert(target.clone()));
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         if found.is_empty() {
             return Ok(Vec::new());
         }
         let mut tx = self.begin().await?;
         let mut due = Vec::with_capacity(found.len());
-        for id in found {
+        for (id, _) in found {
             // Another node may have been faster.
             let sql = "update deliveries set attempt = attempt + 1, next_at = $3, node = $4
                 where id = $1 and state = 'pending' and next_at <= $2";

@@ -19,6 +19,8 @@ mod locks;
 mod migrate;
 mod orgs;
 mod page;
+#[cfg(test)]
+mod plans;
 mod repos;
 mod reseal;
 mod retention;

@@ -99,6 +99,48 @@ macro_rules! latest_sync {
     };
 }
 
+/// The list `ids`, of the ids of repositories that stand one behind the other in the parameter `$1`: a list in one
+/// parameter that both databases search by.
+macro_rules! with_ids {
+    () => {
+        "with recursive ids (id, rest) as (
+            select substr(cast($1 as text), 1, 37), substr(cast($1 as text), 38)
+            union all select substr(ids.rest, 1, 37), substr(ids.rest, 38) from ids where ids.rest <> '') "
+    };
+}
+
+fn joined<'a>(ids: impl Iterator<Item = &'a str>) -> String {
+    ids.collect()
+}
+
+pub(super) const ALL_REPOS: &str = concat!(
+    "select ",
+    repo_columns!(),
+    " from ",
+    repo_tables!(),
+    " where p.org = $1 and p.id > $2 and p.removed_at is null order by p.id limit $3"
+);
+
+/// A cross join keeps its order in SQLite, which would go through all of the organization's repositories otherwise.
+pub(super) const SOME_REPOS: &str = concat!(
+    with_ids!(),
+    "select ",
+    repo_columns!(),
+    " from ids cross join ",
+    repo_tables!(),
+    " where p.id = ids.id and p.org = $2 and p.id > $3 and p.removed_at is null order by p.id limit $4"
+);
+
+pub(super) const LATEST_SYNCS: &str = concat!(
+    with_ids!(),
+    "select ",
+    run_columns!(),
+    " from ids cross join repos p join ",
+    run_tables!(),
+    " where p.id = ids.id and r.id = ",
+    latest_sync!()
+);
+
 impl RepoRow {
     pub(super) fn record(self, latest_sync: Option<SyncRun>) -> Result<Repo, Error> {
         let upstream = self.upstream_url.zip(self.upstream_origin);
@@ -237,34 +279,18 @@ impl Store {
     ) -> Result<Rows<Repo>, Error> {
         let last = page.last::<RepoId>(List::Repos)?;
         let after = last.as_ref().map_or("", RepoId::as_str);
-        // A list of ids in one parameter, which both databases can search; `null` stands for all.
-        let only = only.map(|ids| ids.iter().map(RepoId::as_str).collect::<String>());
-        let sql = concat!(
-            "select ",
-            repo_columns!(),
-            " from ",
-            repo_tables!(),
-            " where p.org = $1 and p.id > $2 and p.removed_at is null
-                and ($3 is null or $3 like '%' || p.id || '%') order by p.id limit $4"
-        );
-        let query = db::query_as(sql).bind(org.as_str()).bind(after).bind(&only);
-        let query = query.bind(page.fetched());
-        let rows: Vec<RepoRow> = read!(self, c => query.fetch_all(c))?;
-        let sql = concat!(
-            "select ",
-            run_columns!(),
-            " from repos p join ",
-            run_tables!(),
-            " where r.id = ",
-            latest_sync!(),
-            " and p.org = $1 and p.id > $2 and p.id <= $3 and p.removed_at is null
-                and ($4 is null or $4 like '%' || p.id || '%')"
-        );
-        let query = db::query_as(sql).bind(org.as_str()).bind(after);
-        let query = query
-            .bind(rows.last().map_or("", |row| row.repo_id.as_str()))
-            .bind(&only);
-        let runs: Vec<RunRow> = read!(self, c => query.fetch_all(c))?;
+        let rows: Vec<RepoRow> = if let Some(only) = only {
+            let query = db::query_as(SOME_REPOS)
+                .bind(joined(only.iter().map(RepoId::as_str)))
+                .bind(org.as_str());
+            read!(self, c => query.bind(after).bind(page.fetched()).fetch_all(c))?
+        } else {
+            let query = db::query_as(ALL_REPOS).bind(org.as_str());
+            read!(self, c => query.bind(after).bind(page.fetched()).fetch_all(c))?
+        };
+        let ids = joined(rows.iter().map(|row| row.repo_id.as_str()));
+        let runs: Vec<RunRow> =
+            read!(self, c => db::query_as(LATEST_SYNCS).bind(ids).fetch_all(c))?;
         let mut runs: HashMap<String, RunRow> = runs
             .into_iter()
             .map(|run| (run.repo.clone(), run))

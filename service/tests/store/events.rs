@@ -233,6 +233,36 @@ fn failures_of_another_address_do_not_count() {
 }
 
 #[test]
+fn what_a_busy_target_has_yet_to_get_hides_nothing() {
+    on_each_database(async |db| {
+        let busy = db.target(&["push"]).await;
+        let repo = db.repo("r").await;
+        let push = async |second| {
+            let updates = [update()];
+            let told = db
+                .store
+                .emit_push(ids::new(), &repo, &updates, None, at(second));
+            assert!(told.await.expect("written"));
+        };
+        for _ in 0..100 {
+            push(0).await;
+        }
+        let free = db.target(&["push"]).await;
+        push(1).await;
+        for (busy, expected) in [
+            (&[][..], vec![&busy.id]),
+            (&[busy.id.clone()][..], vec![&free.id]),
+            (&[busy.id.clone(), free.id.clone()][..], vec![]),
+        ] {
+            let due = db.store.due_deliveries("one", at(2), at(60), 10, busy);
+            let due = due.await.expect("read");
+            let targets: Vec<_> = due.iter().map(|due| &due.target.id).collect();
+            assert_eq!(targets, expected);
+        }
+    });
+}
+
+#[test]
 fn a_redelivery_holds_up_no_newer_event() {
     on_each_database(async |db| {
         let target = db.target(&["push"]).await;

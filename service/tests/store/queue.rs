@@ -146,6 +146,61 @@ fn a_throttled_host_is_waited_for_and_others_are_not() {
     });
 }
 
+/// More runs than the claim looks at one by one wait in front: of a host that has asked to wait, of one that has all the
+/// runs it may have, or of a repository that is worked on.
+#[test]
+fn many_runs_that_cannot_start_hide_none_that_can() {
+    on_each_database(async |db| {
+        let (hub, free) = (
+            db.repo_of(&db.org, "hub", "hub").await,
+            db.repo_of(&db.org, "free", "a-free-one").await,
+        );
+        let many = RunLimits {
+            per_repo: 1_000,
+            per_org: 1_000,
+        };
+        for number in 0..100 {
+            let new = NewRun {
+                repo: &hub,
+                direction: Direction::Pull,
+                globs: Globs::of_request(Some(format!("b{number}")), None).expect("globs"),
+                dry_run: false,
+                priority: Priority::Api,
+            };
+            let queued = db.store.enqueue(new, many, at(0)).await.expect("stored");
+            queued.expect("not refused");
+        }
+        let one = Claimer {
+            per_host: 1,
+            ..claimer("a")
+        };
+        let working = db.claim_as(&one, at(1)).await.expect("a run");
+        assert_eq!(working.repo.id, hub.id);
+        for per_host in [1, 4] {
+            let claimer = Claimer {
+                per_host,
+                ..claimer("b")
+            };
+            assert!(db.claim_as(&claimer, at(2)).await.is_none(), "{per_host}");
+            let waits = db.queue(&free, Direction::Pull, at(2)).await;
+            let job = db.claim_as(&claimer, at(2)).await.expect("a run");
+            assert_eq!(job.run.id, waits.id, "{per_host}");
+            assert!(db.complete(&job, Completed::default(), at(2)).await);
+        }
+        let throttled = Completed {
+            host_not_before: Some(at(100)),
+            ..Completed::default()
+        };
+        assert!(db.complete(&working, throttled, at(3)).await);
+        assert!(db.claim(at(4)).await.is_none());
+        let waits = db.queue(&free, Direction::Pull, at(4)).await;
+        assert_eq!(db.claim(at(4)).await.expect("a run").run.id, waits.id);
+        let next = db.claim(at(100)).await.expect("a run");
+        assert_eq!(next.repo.id, hub.id);
+        db.assert_counted().await;
+    });
+}
+
 #[test]
 fn a_failed_attempt_throttles_its_host_and_a_shorter_wait_shortens_nothing() {
     on_each_database(async |db| {

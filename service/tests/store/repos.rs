@@ -138,6 +138,26 @@ fn pages_have_each_row_once() {
         }
         assert_eq!(seen, made);
 
+        // A limited key sees its own ones, with their last runs, in whatever order it names them.
+        let other = db.repo("other").await;
+        let run = db.pull(&other, stats(1, "updated"), at(0)).await;
+        let foreign = db.another_org("foreign").await;
+        let foreign = db.repo_of(&foreign, "foreign", "host").await;
+        let only = [&other.id, &made[3], &foreign.id, &made[1]].map(Clone::clone);
+        let rows = async |after, limit| {
+            let rows = db.store.repos(&db.org.id, Some(&only), page(after, limit));
+            rows.await.expect("read")
+        };
+        let first = rows(None, 2).await;
+        let seen: Vec<_> = first.rows.iter().map(|repo| &repo.id).collect();
+        assert_eq!((seen, first.has_more), (vec![&made[1], &made[3]], true));
+        let second = rows(first.next, 2).await;
+        let latest = second.rows[0].latest_sync.as_ref().map(|run| &run.id);
+        assert_eq!((&second.rows[0].id, latest), (&other.id, Some(&run)));
+        assert!(!second.has_more && second.rows.len() == 1);
+        let none = db.store.repos(&db.org.id, Some(&[]), page(None, 2)).await;
+        assert!(none.expect("read").rows.is_empty());
+
         let repo = db.repo("runs").await;
         let mut ids = Vec::new();
         for seconds in 0..3 {

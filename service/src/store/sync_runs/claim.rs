@@ -94,33 +94,96 @@ const BROKEN_WAIT: Duration = Duration::from_secs(10);
 /// The number of runs that one claim may move.
 const MOST_MOVED: usize = 16;
 
-/// The first due run of the organization `w` with one priority: the host neither throttled nor busy, the repository
-/// free.
-macro_rules! first_due {
+/// The runs of the organization `w` with one priority that wait, of the table `f`.
+macro_rules! waiting {
     ($priority:literal) => {
         concat!(
-            "(select d.id from sync_runs d
-                where d.home = w.home and d.org = w.org and d.priority = ",
+            "sync_runs f where f.home = w.home and f.org = w.org and f.priority = ",
             $priority,
-            " and d.run_at is not null and d.run_at <= $2
-                and not exists (select 1 from sync_runs l where l.repo = d.repo and l.lease_until is not null)
-                and not exists (select 1 from hosts t where t.host = d.host and t.not_before > $2)
-                and (select count(*) from sync_runs b where b.host = d.host and b.lease_until is not null) < $3
-                order by d.run_at, d.id limit 1)"
+            " and f.run_at is not null"
         )
     };
 }
 
-/// The run to claim: of the organization with the fewest running ones, then of the one served longest ago.
+/// Whether no other run of the same repository is worked on.
+macro_rules! has_free_repo {
+    ($run:literal) => {
+        concat!(
+            "not exists (select 1 from sync_runs l where l.repo = ",
+            $run,
+            ".repo and l.lease_until is not null)"
+        )
+    };
+}
+
+/// Whether the host of a row has not asked to wait, and has fewer than `$3` runs that are worked on.
+macro_rules! has_free_host {
+    ($row:literal) => {
+        concat!(
+            "not exists (select 1 from hosts t where t.host = ",
+            $row,
+            ".host and t.not_before > $2)
+             and (select count(*) from sync_runs b where b.host = ",
+            $row,
+            ".host and b.lease_until is not null) < $3"
+        )
+    };
+}
+
+/// The first of the organization's earliest 64 due runs that may start. An inner order is kept by both databases.
+macro_rules! near {
+    ($priority:literal) => {
+        concat!(
+            "(select d.id from (select f.id, f.repo, f.host from ",
+            waiting!($priority),
+            " and f.lease_until is null and f.run_at <= $2 order by f.run_at, f.id limit 64) d where ",
+            has_free_repo!("d"),
+            " and ",
+            has_free_host!("d"),
+            " limit 1)"
+        )
+    };
+}
+
+/// The first due run that may start, looked up host by host: a hundred thousand runs of a host that has asked to wait
+/// cost one step.
+macro_rules! far {
+    ($priority:literal) => {
+        concat!(
+            "(with recursive h (host) as (select (select f.host from ",
+            waiting!($priority),
+            " order by f.host limit 1)
+                union all select (select f.host from ",
+            waiting!($priority),
+            " and f.host > h.host order by f.host limit 1) from h where h.host is not null)
+              select e.id from h join sync_runs e on e.id = (select f.id from ",
+            waiting!($priority),
+            " and f.host = h.host and f.run_at <= $2 and ",
+            has_free_repo!("f"),
+            " order by f.run_at, f.id limit 1) where ",
+            has_free_host!("h"),
+            " order by e.run_at, e.id limit 1)"
+        )
+    };
+}
+
+/// The run to claim: of the organization with the fewest running ones, then of the one served longest ago; in there by
+/// priority.
 macro_rules! candidate {
     () => {
         concat!(
             "select c.id from (select coalesce(",
-            first_due!("0"),
+            near!("0"),
             ", ",
-            first_due!("1"),
+            far!("0"),
             ", ",
-            first_due!("2"),
+            near!("1"),
+            ", ",
+            far!("1"),
+            ", ",
+            near!("2"),
+            ", ",
+            far!("2"),
             ") as id, w.running, w.served_at, w.org from work w where w.home = $1 and w.queued > 0) c
              where c.id is not null order by c.running, c.served_at, c.org limit 1"
         )
@@ -128,7 +191,7 @@ macro_rules! candidate {
 }
 
 /// The claim's search, of the table that its plan is tested with.
-pub(super) const FIND: &str = concat!(
+pub(in crate::store) const FIND: &str = concat!(
     "select ",
     run_columns!(),
     ", r.org, r.home as run_home, r.host as run_host, r.tries, r.claim, r.cancelled,

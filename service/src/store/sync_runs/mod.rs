@@ -5,8 +5,6 @@ mod claim;
 mod enqueue;
 mod finish;
 mod open;
-#[cfg(test)]
-mod plans;
 mod reads;
 mod reap;
 mod row;
@@ -19,3 +17,7 @@ pub use finish::{Completed, Failure, Lease};
 pub use reads::QueueLength;
 
 pub(in crate::store) use row::{RunRow, run_columns, run_tables};
+#[cfg(test)]
+pub(in crate::store) use {
+    claim::FIND as CLAIM, enqueue::FIND as QUEUE, reads::LIST, reap::LEASES_OF_NODE,
+};

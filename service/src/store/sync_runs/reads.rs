@@ -19,7 +19,7 @@ pub struct QueueLength {
 }
 
 /// The page of a repository's runs.
-pub(super) const LIST: &str = concat!(
+pub(in crate::store) const LIST: &str = concat!(
     "select ",
     run_columns!(),
     " from ",

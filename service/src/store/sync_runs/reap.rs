@@ -10,6 +10,10 @@ use crate::{
 /// The number of runs that are looked up at a time.
 const BATCH: i64 = 100;
 
+/// The order makes both databases search the leases in place of all runs.
+pub(in crate::store) const LEASES_OF_NODE: &str = "select id, claim from sync_runs
+    where lease_until is not null and node = $1 order by lease_until";
+
 impl Store {
     /// Lets the runs wait for another attempt whose lease has ended, or ends them where attempts are used up. The
     /// number of them.
@@ -38,8 +42,7 @@ impl Store {
         policy: &RetryPolicy,
         now: Time,
     ) -> Result<u64, Error> {
-        let sql = "select id, claim from sync_runs where lease_until is not null and node = $1 order by id";
-        let query = db::query_as(sql).bind(node);
+        let query = db::query_as(LEASES_OF_NODE).bind(node);
         let lost: Vec<(String, i64)> = read!(self, c => query.fetch_all(c))?;
         // The wait is for the sake of hosts that fail; here it was the node.
         let next = |tries| match policy.after_failure(tries, true, None, now, 0.5) {
