@@ -14,6 +14,7 @@ use super::{
     journal::Journal,
     lease::LeaseWatch,
     maintenance::MOST_PACKS,
+    scrub::Scrub,
     workers::{Guard, Shared},
 };
 use crate::{
@@ -68,7 +69,7 @@ async fn run(
             return Err(Fault::lasting(refsync::ErrorKind::LocalIo.as_str(), text));
         }
     };
-    let task = prepare(shared, job, watch).await?;
+    let (task, scrub) = prepare(shared, job, watch).await?;
     let engine = shared.engine.clone();
     let done = spawn_blocking(move || {
         let _lock = lock;
@@ -76,7 +77,8 @@ async fn run(
     });
     let folder = shared.service.repos.path(&job.repo.id);
     match done.await {
-        Ok(done) => done.map_err(|err| Fault::of(&err, &folder.to_string_lossy())),
+        Ok(Ok(report)) => Ok(scrubbed(report, &scrub)),
+        Ok(Err(err)) => Err(Fault::of(&err, &folder.to_string_lossy(), &scrub)),
         Err(err) => {
             tasks::panicked("engine", &shared.service.metrics, &err);
             Err(Fault::panic())
@@ -84,8 +86,18 @@ async fn run(
     }
 }
 
-async fn prepare(shared: &Shared, job: &Job, watch: &LeaseWatch) -> Result<Task, Fault> {
+/// The report without the run's credential, which a hostile server may repeat in whatever it says.
+fn scrubbed(report: Report, scrub: &Scrub) -> Report {
+    Report {
+        stats: scrub.stats(report.stats),
+        profile: report.profile.filter(|profile| !scrub.is_in(profile)),
+        ..report
+    }
+}
+
+async fn prepare(shared: &Shared, job: &Job, watch: &LeaseWatch) -> Result<(Task, Scrub), Fault> {
     let service = &shared.service;
+    let mut scrub = Scrub::default();
     let credentials = match &job.upstream.sealed {
         None => None,
         Some(sealed) => {
@@ -94,11 +106,12 @@ async fn prepare(shared: &Shared, job: &Job, watch: &LeaseWatch) -> Result<Task,
                 tracing::error!(repo = job.repo.id.as_str(), %err, "a credential can't be opened");
                 Fault::lasting(code::SECRET, "the stored credential can't be opened")
             })?;
+            scrub = Scrub::of(&auth);
             Some(secrets::auth::credentials(auth))
         }
     };
     let moves_refs = job.run.direction == Direction::Pull && !job.run.dry_run;
-    Ok(Task {
+    let task = Task {
         repo: job.repo.clone(),
         direction: job.run.direction,
         globs: job.run.ref_globs.clone(),
@@ -110,7 +123,8 @@ async fn prepare(shared: &Shared, job: &Job, watch: &LeaseWatch) -> Result<Task,
         recovers: moves_refs && recovers(shared, job).await?,
         run: job.run.id.to_string(),
         cancel: watch.cancel(),
-    })
+    };
+    Ok((task, scrub))
 }
 
 /// Whether an earlier attempt has left a journal of which nobody was told. One of a run that has completed is removed:

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use refsync::{BStr, ErrorKind, RefGlobs, SyncRunStats};
 
+use super::scrub::Scrub;
 use crate::records::{Direction, Next, PushUpdate, RefAction, RetryPolicy, Time};
 
 /// The longest text of an error that is stored, in characters.
@@ -41,7 +42,7 @@ pub(crate) mod code {
 
 impl Fault {
     /// The failure that the engine returned. `folder` is the path of the repository, which is nobody's business.
-    pub(crate) fn of(err: &refsync::Error, folder: &str) -> Self {
+    pub(crate) fn of(err: &refsync::Error, folder: &str, scrub: &Scrub) -> Self {
         let mut text = err.to_string();
         let mut source = std::error::Error::source(err);
         while let Some(cause) = source {
@@ -51,10 +52,13 @@ impl Fault {
         }
         Fault {
             code: err.kind().as_str(),
-            text: shortened(&text.replace(folder, "the repository")),
+            text: shortened(&scrub.text(text.replace(folder, "the repository"))),
             is_retryable: err.is_retryable(),
             retry_after: err.retry_after(),
-            stats: err.stats().cloned().map(Box::new),
+            stats: err
+                .stats()
+                .cloned()
+                .map(|stats| Box::new(scrub.stats(stats))),
         }
     }
 

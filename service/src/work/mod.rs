@@ -8,6 +8,7 @@ mod folders;
 mod journal;
 mod lease;
 mod maintenance;
+mod scrub;
 mod task;
 mod upkeep;
 mod workers;

@@ -3,6 +3,7 @@
 #![cfg(feature = "server")]
 
 mod canary;
+mod echo;
 #[path = "../support/mod.rs"]
 mod support;
 

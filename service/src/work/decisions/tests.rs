@@ -2,7 +2,7 @@
 
 use refsync::{BString, ObjectId};
 
-use super::*;
+use super::{super::scrub::Scrub, *};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -61,12 +61,18 @@ fn a_fault_has_its_causes_and_no_path() {
     let err = refsync::Error::new(ErrorKind::LocalIo, "writing /srv/r.git/x failed")
         .with_source(cause)
         .with_retry_after(Some(SECOND));
-    let fault = Fault::of(&err, "/srv/r.git");
+    let fault = Fault::of(&err, "/srv/r.git", &Scrub::default());
     let text = "writing the repository/x failed: the repository/objects: no space";
     assert_eq!((fault.code, fault.text.as_str()), ("local_io", text));
     assert_eq!(fault.retry_after, Some(SECOND));
     let long = refsync::Error::new(ErrorKind::Remote, "ä".repeat(5_000));
-    assert_eq!(Fault::of(&long, "x").text.chars().count(), LONGEST_TEXT + 3);
+    assert_eq!(
+        Fault::of(&long, "x", &Scrub::default())
+            .text
+            .chars()
+            .count(),
+        LONGEST_TEXT + 3
+    );
 }
 
 #[test]
