@@ -101,7 +101,7 @@ impl ApiError {
     }
 
     /// The answer to a method that the route doesn't have.
-    pub(super) async fn method_not_allowed() -> ApiError {
+    pub(crate) async fn method_not_allowed() -> ApiError {
         ApiError::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "METHOD_NOT_ALLOWED",
@@ -162,11 +162,13 @@ impl IntoResponse for ApiError {
             },
         };
         let mut response = answer::json(self.status, &body);
+        let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = header::HeaderValue::from_static("Bearer");
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, challenge);
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
         }
         response
     }
@@ -178,7 +180,7 @@ fn trace_id() -> String {
 
 /// The answer in place of a handler that panicked.
 #[allow(clippy::needless_pass_by_value, reason = "the layer's signature")]
-pub(super) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+pub(crate) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let words = panic.downcast_ref::<&str>().copied();
     let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     ApiError::internal(&format_args!(

@@ -5,7 +5,7 @@ mod answer;
 mod body;
 mod caller;
 mod checks;
-mod error;
+pub(crate) mod error;
 mod health;
 mod keys;
 mod query;

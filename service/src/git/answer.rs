@@ -1,4 +1,4 @@
-//! Answers to git clients: refusals as text, which git prints, and the streamed answers of git's programs.
+//! Answers to git clients: refusals as text, since git prints that and nothing else, and the streamed answers of git's programs.
 
 use std::{
     io,
@@ -39,6 +39,14 @@ impl Refusal {
 
 impl From<crate::Error> for Refusal {
     fn from(err: crate::Error) -> Self {
+        if err.is_retryable() {
+            tracing::warn!(
+                error = crate::chain(&err),
+                "a git request can't be served now"
+            );
+            let text = "the service can't do this now";
+            return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text);
+        }
         Refusal::internal(&err)
     }
 }
@@ -78,5 +86,25 @@ impl hyper::body::Body for Streamed {
 impl From<Streamed> for Body {
     fn from(streamed: Streamed) -> Body {
         Body::new(streamed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Error, ErrorKind};
+
+    #[test]
+    fn a_busy_database_asks_to_come_again() {
+        for (kind, status, wait) in [
+            (ErrorKind::DatabaseBusy, 503, Some("5")),
+            (ErrorKind::DatabaseCorrupt, 500, None),
+        ] {
+            let refusal = Refusal::from(Error::new(kind, "canary"));
+            let response = refusal.into_response();
+            assert_eq!(response.status(), status);
+            let found = response.headers().get(header::RETRY_AFTER);
+            assert_eq!(found.map(HeaderValue::as_bytes), wait.map(str::as_bytes));
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::pkt_line::{self, Malformed, Packet};
 use crate::records::{PushUpdate, RefAction};
 
-/// The most bytes of all commands of a push, some 400,000 of them.
-const MOST_BYTES: usize = 64 << 20;
+/// The most bytes of all commands of a push, which are kept in memory: those of some 100,000 refs. Git sends 87 bytes
+/// and the name for each (151 with SHA-256), so 50,000 refs of 40 bytes are 6 MiB.
+const MOST_BYTES: usize = 16 << 20;
 
 /// The commands of a push, in their order.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -36,7 +36,9 @@ use self::{
 };
 use crate::{
     Error, ErrorKind, Service,
+    api::error::ApiError,
     records::{Repo, Scope},
+    tasks,
 };
 
 /// The purpose of a request.
@@ -116,9 +118,8 @@ impl GitHttp {
     /// Git for the repositories of `service`. Pushes that a dead process has left get their events.
     ///
     /// # Errors
-    /// There is no git, or the data folder can't be written.
+    /// The data folder can't be written.
     pub async fn start(service: Service) -> Result<Self, Error> {
-        check_git().await?;
         let folder = |name: &str| -> PathBuf { service.config.data.join(name) };
         let failed = |err: io::Error| {
             Error::new(ErrorKind::Io, "preparing git over HTTP failed").because(err)
@@ -127,14 +128,24 @@ impl GitHttp {
         std::fs::create_dir_all(&home).map_err(failed)?;
         let journal = Journal::open(folder("pushes")).map_err(failed)?;
         push::settle_left(&service, &journal).await;
-        Ok(GitHttp {
+        let git = GitHttp {
             places: Arc::new(Semaphore::new(service.config.git.processes)),
             service,
             journal,
             home: home.into(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-        })
+        };
+        git.tasks.spawn(git.clone().settle());
+        Ok(git)
+    }
+
+    async fn settle(self) {
+        let begin = || {
+            let (service, journal) = (self.service.clone(), self.journal.clone());
+            push::settle_again(service, journal, self.stop.clone())
+        };
+        tasks::kept("pushes", &self.service.metrics, begin).await;
     }
 
     /// The routes.
@@ -154,12 +165,8 @@ impl GitHttp {
             .route("/{org}/{repo}/info/refs", get(list))
             .route("/{org}/{repo}/git-upload-pack", upload_pack)
             .route("/{org}/{repo}/git-receive-pack", receive_pack)
-            .method_not_allowed_fallback(|| async {
-                Refusal::new(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "git uses another method here",
-                )
-            })
+            // No git client gets this one, so it has the form of the API.
+            .method_not_allowed_fallback(ApiError::method_not_allowed)
             .with_state(self.clone())
     }
 
@@ -311,8 +318,11 @@ async fn list(
     }
 }
 
-/// Whether git is there, with http-backend.
-async fn check_git() -> Result<(), Error> {
+/// Looks for git, with http-backend.
+///
+/// # Errors
+/// [`ErrorKind::Git`] if one of them is missing.
+pub(crate) async fn check() -> Result<(), Error> {
     let mut command = tokio::process::Command::new("git");
     let output = command.arg("--exec-path").output().await;
     let missing = |text: &str| {

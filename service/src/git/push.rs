@@ -6,8 +6,10 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
+use bytes::Bytes;
 use refsync::{LocalStore, RefSource as _, SyncContext, SyncOptions};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     GitHttp, GitService, Wanted,
@@ -21,6 +23,8 @@ use crate::{Error, ErrorKind, Service, chain, clock, records::Repo};
 
 /// The time that a start waits for git's programs of a process that died.
 const ORPHANS: Duration = Duration::from_secs(10);
+/// The time between two looks for pushes without their event.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// Answers a push.
 pub(super) async fn receive(
@@ -30,10 +34,8 @@ pub(super) async fn receive(
     headers: &HeaderMap,
     mut input: Input,
 ) -> Result<Response, Refusal> {
-    let mut end = CommandsEnd::default();
-    let read = input
-        .read_until(|read| end.is_in(read).map_err(unreadable))
-        .await?;
+    let began = Instant::now();
+    let read = read_commands(&git, &mut input).await?;
     let commands = Commands::of(&read);
     if !commands.is_empty() {
         settle(&git.service, &git.journal, Some(&repo)).await;
@@ -51,7 +53,8 @@ pub(super) async fn receive(
         input,
         async move |git: GitHttp, mut client: Client| {
             let mut answer = Vec::new();
-            let time = git.service.config.git.time;
+            // The bound is that of the whole request.
+            let time = git.service.config.git.time.saturating_sub(began.elapsed());
             let end = exchange::carry(
                 &mut backend,
                 &mut client,
@@ -66,8 +69,8 @@ pub(super) async fn receive(
             {
                 tracing::debug!(%status, "git receive-pack has failed");
             }
-            if let Err(err) = announce(&git.service, &repo, &entry, &commands, &report).await {
-                // The file stays, and the next push or start tries again.
+            if let Err(err) = settle_one(&git.service, &entry, &commands, &report).await {
+                // The file stays, and is looked at again.
                 tracing::error!(
                     error = chain(&err),
                     "the event of a push is not written yet"
@@ -78,6 +81,19 @@ pub(super) async fn receive(
         },
     )
     .await
+}
+
+/// Reads the commands, in the time of a request.
+async fn read_commands(git: &GitHttp, input: &mut Input) -> Result<Bytes, Refusal> {
+    let mut end = CommandsEnd::default();
+    let unavailable = |text| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text);
+    tokio::select! {
+        read = input.read_until(|read| end.is_in(read).map_err(unreadable)) => read,
+        () = tokio::time::sleep(git.service.config.git.time) => {
+            Err(unavailable("the request has taken too long"))
+        }
+        () = git.stop.cancelled() => Err(unavailable("the service stops")),
+    }
 }
 
 fn unreadable(fault: Unreadable) -> Refusal {
@@ -115,9 +131,7 @@ async fn announce(
             .emit_push(event, repo, &updates, head.as_deref(), clock::now())
             .await?;
     }
-    entry
-        .end()
-        .map_err(|err| Error::new(ErrorKind::Io, "forgetting a push failed").because(err))
+    forget(entry)
 }
 
 async fn tip(service: &Service, repo: &Repo) -> Result<Option<String>, Error> {
@@ -156,13 +170,23 @@ async fn blocking<T: Send + 'static>(
 
 /// Writes the events of the pushes that a dead process has left, once git's programs of them have ended.
 pub(super) async fn settle_left(service: &Service, journal: &Journal) {
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     loop {
         settle(service, journal, None).await;
         if journal.is_empty().unwrap_or(true) || start.elapsed() > ORPHANS {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Looks every now and then for pushes that have ended without their event: the database may have failed at their end.
+pub(super) async fn settle_again(service: Service, journal: Journal, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => settle(&service, &journal, None).await,
+            () = stop.cancelled() => return,
+        }
     }
 }
 
@@ -176,17 +200,32 @@ async fn settle(service: &Service, journal: &Journal, repo: Option<&Repo>) {
         }
     };
     for entry in left {
-        if let Err(err) = settle_one(service, &entry).await {
+        if let Err(err) = settle_left_one(service, &entry).await {
             tracing::error!(repo = %entry.repo, error = chain(&err), "the event of a push is not written yet");
         }
     }
 }
 
-async fn settle_one(service: &Service, entry: &Entry) -> Result<(), Error> {
+async fn settle_left_one(service: &Service, entry: &Entry) -> Result<(), Error> {
     let failed = |err| Error::new(ErrorKind::Io, "reading a push failed").because(err);
     let commands = Commands::of(&entry.content().map_err(failed)?);
+    settle_one(service, entry, &commands, &Report::default()).await
+}
+
+/// Writes the event of a push that has ended. A repository that was removed meanwhile has none.
+async fn settle_one(
+    service: &Service,
+    entry: &Entry,
+    commands: &Commands,
+    report: &Report,
+) -> Result<(), Error> {
     match service.store.repo(&entry.repo).await? {
-        Some(repo) => announce(service, &repo, entry, &commands, &Report::default()).await,
-        None => entry.end().map_err(failed),
+        Some(repo) => announce(service, &repo, entry, commands, report).await,
+        None => forget(entry),
     }
+}
+
+fn forget(entry: &Entry) -> Result<(), Error> {
+    let ended = entry.end();
+    ended.map_err(|err| Error::new(ErrorKind::Io, "forgetting a push failed").because(err))
 }

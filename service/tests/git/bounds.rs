@@ -48,8 +48,7 @@ fn a_client_that_goes_leaves_no_process() {
             host.git_processes() == 0 && host.children() == 0
         });
     }
-    let pushes = std::fs::read_dir(host.folder.path().join("data/pushes")).expect("a folder");
-    assert_eq!(pushes.count(), 0);
+    assert_eq!(host.unsettled(), 0);
 }
 
 #[test]
@@ -170,4 +169,31 @@ fn bodies_may_be_compressed() {
     assert_eq!(end(&inflated), end(&plain));
     assert!(ask("content-encoding: br\r\n", &body).starts_with("HTTP/1.1 415"));
     assert!(ask("content-encoding: gzip\r\n", LS_REFS).starts_with("HTTP/1.1 400"));
+}
+
+#[test]
+fn commands_come_in_the_time_of_a_request() {
+    let host = Host::start(|config| config.git.time = Duration::from_secs(1));
+    host.new_repo("app", "main");
+    let mut tcp = TcpStream::connect(host.address()).expect("a connection");
+    let head = head(&host, "git-receive-pack", "content-length: 1000\r\n");
+    tcp.write_all(head.as_bytes()).expect("written");
+    tcp.write_all(b"00").expect("written");
+    let mut answer = [0; 12];
+    tcp.read_exact(&mut answer).expect("an answer");
+    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 503");
+    assert_eq!(host.git_processes(), 0);
+}
+
+#[test]
+fn a_push_into_a_repository_that_is_removed_leaves_nothing() {
+    let host = Host::start(|_| ());
+    let repo = host.new_repo("app", "main");
+    let tcp = stalled(&host, "git-receive-pack");
+    wait_until("git runs", || host.git_processes() == 1);
+    assert_eq!(host.unsettled(), 1);
+    host.remove(&repo);
+    drop(tcp);
+    wait_until("git has ended", || host.git_processes() == 0);
+    assert_eq!(host.unsettled(), 0);
 }

@@ -124,6 +124,21 @@ impl Host {
         made.expect("a target");
     }
 
+    /// Removes a repository and its folder, as the API and the upkeep do.
+    pub(crate) fn remove(&self, repo: &Repo) {
+        let removed = self
+            .runtime
+            .block_on(self.store().delete_repo(&repo.id, clock::now()));
+        assert!(removed.expect("an answer"));
+        std::fs::remove_dir_all(self.repo_path(repo)).expect("removed");
+    }
+
+    /// The number of pushes without their event.
+    pub(crate) fn unsettled(&self) -> usize {
+        let pushes = self.folder.path().join("data/pushes");
+        std::fs::read_dir(pushes).expect("a folder").count()
+    }
+
     pub(crate) fn head(&self, id: &RepoId) -> Option<String> {
         let repo = self.runtime.block_on(self.store().repo(id));
         repo.expect("an answer").expect("the repository").head
