@@ -37,6 +37,8 @@ pub mod server;
 #[cfg(feature = "server")]
 mod service;
 #[cfg(feature = "server")]
+mod stalling;
+#[cfg(feature = "server")]
 pub mod store;
 #[cfg(feature = "server")]
 mod tasks;

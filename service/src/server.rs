@@ -14,15 +14,21 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower_http::timeout::RequestBodyTimeoutLayer;
+use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 
 use crate::{
-    Error, ErrorKind, Service, api, clock, commands,
+    Error, ErrorKind, Service,
+    api::{
+        self,
+        error::{ApiError, panicked},
+    },
+    clock, commands,
     config::Config,
     data_folder::{self, DataFolder},
-    git::GitHttp,
+    git::{self, GitHttp},
     hooks::{self, Deliveries},
     records::Name,
+    stalling::Unstalled,
     store::Store,
     work::{self, RepoFolders, Workers},
 };
@@ -64,7 +70,8 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
     let address = listener
         .local_addr()
         .map_err(|err| not_listening(config.listen, err))?;
-    let config = config.bound_to(address);
+    let mut config = config.bound_to(address);
+    config.git.http = config.git.http && git_is_there().await?;
     let store = Store::open(&config.database)
         .await?
         .with_public_url(&config.public_url);
@@ -87,13 +94,18 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         repos,
         config: Arc::new(config),
     };
-    let git = start_git(&service).await?;
+    let git = if service.config.git.http {
+        Some(GitHttp::start(service.clone()).await?)
+    } else {
+        None
+    };
     let stop = CancellationToken::new();
     let accepting = Accepting {
         listener,
         router: router(&service, git.as_ref()),
         places: Arc::new(Semaphore::new(service.config.connections)),
         stop: stop.clone(),
+        stall: service.config.stall,
     };
     Ok(Running {
         address,
@@ -153,16 +165,13 @@ async fn first_key(store: &Store) -> Result<Option<String>, Error> {
     commands::create_org(store, &slug).await
 }
 
-/// Git over HTTP, where it is wanted and git is installed.
-async fn start_git(service: &Service) -> Result<Option<GitHttp>, Error> {
-    if !service.config.git.http {
-        return Ok(None);
-    }
-    match GitHttp::start(service.clone()).await {
-        Ok(git) => Ok(Some(git)),
+/// Whether git can serve repositories. Without it nothing says that it would: no `clone_url` either.
+async fn git_is_there() -> Result<bool, Error> {
+    match git::check().await {
+        Ok(()) => Ok(true),
         Err(err) if err.kind() == ErrorKind::Git => {
             tracing::warn!(error = crate::chain(&err), "git over HTTP is not served");
-            Ok(None)
+            Ok(false)
         }
         Err(err) => Err(err),
     }
@@ -179,13 +188,16 @@ fn start_deliveries(service: &Service) -> Result<Option<Deliveries>, Error> {
 fn router(service: &Service, git: Option<&GitHttp>) -> Router {
     let metrics = Router::new()
         .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(ApiError::method_not_allowed)
         .with_state(service.clone());
     let router = api::router(service.clone()).merge(metrics);
     let router = match git {
         Some(git) => router.merge(git.router()),
         None => router,
     };
-    router.layer(RequestBodyTimeoutLayer::new(BODY_TIME))
+    router
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(RequestBodyTimeoutLayer::new(BODY_TIME))
 }
 
 async fn metrics(State(service): State<Service>) -> impl IntoResponse {
@@ -209,6 +221,7 @@ struct Accepting {
     router: Router,
     places: Arc<Semaphore>,
     stop: CancellationToken,
+    stall: Duration,
 }
 
 /// The connections that are open when no more are accepted.
@@ -233,7 +246,7 @@ impl Accepting {
                 .header_read_timeout(HEADER_TIME)
                 .max_buf_size(HEAD_BYTES)
                 .serve_connection(
-                    TokioIo::new(tcp),
+                    TokioIo::new(Unstalled::new(tcp, self.stall)),
                     TowerToHyperService::new(self.router.clone()),
                 );
             let connection = connections.graceful.watch(connection);

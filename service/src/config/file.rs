@@ -20,6 +20,7 @@ pub(super) struct File {
     pub(super) lease_seconds: Option<u64>,
     pub(super) drain_seconds: Option<u64>,
     pub(super) connections: Option<usize>,
+    pub(super) stall_seconds: Option<u64>,
     pub(super) park_after: Option<u32>,
     pub(super) deliveries: Option<bool>,
     pub(super) log: Option<LogFormat>,

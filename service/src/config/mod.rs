@@ -37,6 +37,8 @@ pub struct Config {
     pub drain: Duration,
     /// The connections at once; more wait to be accepted. 1024 by default.
     pub connections: usize,
+    /// The time in which a client has to take a part of an answer, after which its connection ends. 2 min by default.
+    pub stall: Duration,
     /// The addresses of upstreams and of webhook targets. The public internet over https by default.
     pub network: NetworkPolicy,
     /// The rule for the next attempt of a run.
@@ -158,6 +160,7 @@ impl Default for Config {
             lease: Duration::from_secs(60),
             drain: Duration::from_secs(10),
             connections: 1024,
+            stall: Duration::from_secs(120),
             network: NetworkPolicy::public(),
             retry: RetryPolicy::default(),
             park_after: 5,

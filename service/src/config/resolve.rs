@@ -96,6 +96,7 @@ fn resolve(flags: Flags, file: File) -> Result<Config, InvalidConfig> {
             file.connections.unwrap_or(default.connections),
             1..=1_000_000,
         )?,
+        stall: seconds("stall", file.stall_seconds, default.stall, 1..=86_400)?,
         network: network(flags.network, &file.network)?,
         retry: retry(&file.retry)?,
         park_after: within(

@@ -197,3 +197,33 @@ fn a_push_into_a_repository_that_is_removed_leaves_nothing() {
     wait_until("git has ended", || host.git_processes() == 0);
     assert_eq!(host.unsettled(), 0);
 }
+
+#[test]
+fn clients_that_do_not_read_leave_places_for_others() {
+    let host = Host::start(|config| {
+        config.connections = 2;
+        config.stall = Duration::from_millis(300);
+    });
+    let request = "GET /v1/openapi.json HTTP/1.1\r\nhost: a\r\n\r\n";
+    // More than what the buffers of two sockets take.
+    let requests = request.repeat(600);
+    let deaf: Vec<TcpStream> = (0..2)
+        .map(|_| {
+            let mut tcp = TcpStream::connect(host.address()).expect("a connection");
+            tcp.write_all(requests.as_bytes()).expect("written");
+            tcp
+        })
+        .collect();
+    let (sender, answer) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let host = &host;
+        scope.spawn(move || {
+            let request = "GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+            sender.send(host.raw(request)).ok();
+        });
+        let answer = answer.recv_timeout(Duration::from_secs(30));
+        drop(deaf);
+        let answer = answer.expect("nobody is served");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    });
+}

@@ -13,6 +13,8 @@ use nix::{
 };
 use tempfile::TempDir;
 
+use crate::support::Client;
+
 /// A temporary folder, in memory where there is a place for that.
 pub(crate) fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
@@ -74,7 +76,10 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut command = program(folder);
+        Self::of(program(folder), arguments)
+    }
+
+    pub(crate) fn of(mut command: Command, arguments: &[&str]) -> Self {
         command
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments);
@@ -109,6 +114,11 @@ impl Daemon {
         let mut answer = String::new();
         tcp.read_to_string(&mut answer).expect("an answer");
         answer
+    }
+
+    /// A client with this key.
+    pub(crate) fn client(&self, key: &str) -> Client {
+        Client::new(&format!("http://{}", self.address), Some(key))
     }
 
     /// Whether the key is known: a repository that is not there is 404 with it, and 401 without.

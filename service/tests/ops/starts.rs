@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
+use serde_json::{Value, json};
+
 use crate::daemon::{Daemon, folder, printed, program, refusal, run};
 
 fn mode(path: &Path) -> u32 {
@@ -216,4 +218,31 @@ fn help_and_version_are_no_errors() {
     let place = folder();
     assert!(printed(&run(place.path(), &["--help"])).contains("--behind-proxy"));
     assert!(printed(&run(place.path(), &["--version"])).starts_with("refsync-service "));
+}
+
+#[test]
+fn without_git_nothing_says_that_it_is_served() {
+    let place = folder();
+    let mut command = program(place.path());
+    command.env("PATH", place.path());
+    let mut daemon = Daemon::of(command, &[]);
+    let line = daemon.line();
+    let client = daemon.client(line.strip_prefix("admin key: ").expect("the key"));
+    let repo = json!({ "name": "app" });
+    let repo = client.post("/v1/default/repos", repo).ok(201);
+    assert_eq!(repo["clone_url"], Value::Null);
+    let answer = client.get("/default/app.git/info/refs?service=git-upload-pack");
+    answer.refused(404, "NOT_FOUND");
+}
+
+#[test]
+fn what_is_beside_the_api_refuses_as_the_api_does() {
+    let place = folder();
+    let mut daemon = Daemon::start(place.path(), &[]);
+    let line = daemon.line();
+    let client = daemon.client(line.strip_prefix("admin key: ").expect("the key"));
+    for path in ["/metrics", "/default/app.git/info/refs", "/healthz"] {
+        let answer = client.call("DELETE", path, None, &[]);
+        answer.refused(405, "METHOD_NOT_ALLOWED");
+    }
 }
