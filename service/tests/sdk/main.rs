@@ -98,6 +98,38 @@ fn run_calls(mut command: Command, key: impl FnOnce(&Client) -> String) {
     );
 }
 
+/// The block of the README in `language`, for this program and an upstream on this machine.
+fn readme(language: &str, program: &Program, upstream: &str) -> String {
+    let readme = include_str!("../../README.md");
+    let start = format!("```{language}\n");
+    let block = readme.split(&start).nth(1).expect("the block");
+    let block = block.split("```").next().expect("its end");
+    let (url, theirs) = (
+        "http://127.0.0.1:8080",
+        "https://github.com/octocat/Hello-World.git",
+    );
+    assert!(block.contains(url) && block.contains(theirs), "{block}");
+    block.replace(url, &program.url).replace(theirs, upstream)
+}
+
+/// Runs the block of the README as it stands, which prints the outcome of each ref.
+fn run_readme(mut command: Command, language: &str, file: &Path) {
+    let (program, upstream) = (Program::start(), Upstream::start());
+    upstream.repo("up.git");
+    let text = readme(language, &program, &upstream.url("up.git"));
+    std::fs::write(file, text).expect("a file");
+    let output = command.arg(file).env("KEY", &program.key).output();
+    let output = output.expect("an interpreter");
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{out}{err}");
+    for word in ["completed", "refs/heads/main", "updated"] {
+        assert!(out.contains(word), "{word} in {out}");
+    }
+}
+
 /// Runs a command that fetches packages; false where that is impossible.
 fn fetched(command: &mut Command) -> bool {
     let output = command.stdin(Stdio::null()).output();
@@ -114,8 +146,8 @@ fn admin_key(admin: &Client) -> String {
     admin.key().to_owned()
 }
 
-/// The calls by this version of the packages.
-fn python_calls(version: &str, key: impl FnOnce(&Client) -> String) {
+/// The calls by this version of the packages; the interpreter that has them, and its folder.
+fn python_calls(version: &str, key: impl FnOnce(&Client) -> String) -> Option<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let python = folder.path().join("bin/python");
     let packages = ["mesa-sdk", "mesa-rest"].map(|name| format!("{name}=={version}"));
@@ -130,16 +162,20 @@ fn python_calls(version: &str, key: impl FnOnce(&Client) -> String) {
     );
     if !there {
         eprintln!("skipped: {packages:?} can't be installed by pip");
-        return;
+        return None;
     }
     let mut command = Command::new(&python);
     command.arg(script("calls.py"));
     run_calls(command, key);
+    Some((folder, python))
 }
 
 #[test]
 fn python() {
-    python_calls("0.44.1", admin_key);
+    if let Some((folder, python)) = python_calls("0.44.1", admin_key) {
+        let file = folder.path().join("readme.py");
+        run_readme(Command::new(python), "python", &file);
+    }
 }
 
 /// Versions from 0.45 on have a private key, and send a token that they sign anew for each request.
@@ -169,4 +205,6 @@ fn typescript() {
     let mut command = Command::new("node");
     command.arg(calls);
     run_calls(command, admin_key);
+    let file = folder.path().join("readme.mjs");
+    run_readme(Command::new("node"), "ts", &file);
 }
