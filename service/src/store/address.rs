@@ -49,9 +49,10 @@ const PARAMETERS: &[&str] = &[
 ];
 
 /// The limits of every session, in milliseconds. A process that stands still in a transaction must not keep its locks
-/// for as long as its lease; one that waits for a lock asks again.
-const LIMITS: [(&str, &str); 3] = [
+/// for as long as its lease; one that waits for a lock asks again. No statement is worth being compiled.
+const LIMITS: [(&str, &str); 4] = [
     ("idle_in_transaction_session_timeout", "10000"),
+    ("jit", "off"),
     ("lock_timeout", "15000"),
     ("statement_timeout", "60000"),
 ];

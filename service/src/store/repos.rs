@@ -135,7 +135,7 @@ pub(super) const LATEST_SYNCS: &str = concat!(
     with_ids!(),
     "select ",
     run_columns!(),
-    " from ids cross join repos p join ",
+    " from ids cross join repos p cross join ",
     run_tables!(),
     " where p.id = ids.id and r.id = ",
     latest_sync!()

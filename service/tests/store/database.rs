@@ -1,18 +1,24 @@
 //! [`Database`], a new store with an organization, and the shortest forms of its actions.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use refsync::SyncRunStats;
 use refsync_service::{
     ids,
     records::{Change, Direction, Globs, Name, Org, Priority, Repo, SyncId, SyncRun, Target, Time},
     store::{
-        Claimed, Claimer, Completed, Failure, Job, NewRepo, NewRun, NewTarget, NewUpstream, Page,
-        Refused, RunLimits, Store,
+        Claimed, Claimer, Completed, DatabaseAddress, Failure, Job, NewRepo, NewRun, NewTarget,
+        NewUpstream, Page, Refused, RunLimits, Store,
     },
 };
-use sqlx::SqlitePool;
+use sqlx::{PgPool, SqlitePool};
 use tempfile::TempDir;
+
+use crate::postgres;
 
 /// The time at which the cases begin.
 pub(crate) const START: Time = Time(1_700_000_000_000);
@@ -22,15 +28,54 @@ pub(crate) const NODE: &str = "one";
 pub(crate) struct Database {
     pub(crate) store: Store,
     pub(crate) org: Org,
-    raw: SqlitePool,
-    pub(crate) folder: TempDir,
+    pub(crate) address: DatabaseAddress,
+    raw: Raw,
+    folder: TempDir,
+}
+
+/// A connection past the store.
+enum Raw {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+macro_rules! raw {
+    ($db:expr, $c:ident => $e:expr) => {
+        match &$db.raw {
+            Raw::Sqlite($c) => $e.await,
+            Raw::Postgres($c) => $e.await,
+        }
+    };
 }
 
 /// Runs a case on each database that the service has.
 pub(crate) fn on_each_database(case: impl AsyncFn(Database)) {
+    on_sqlite(&case);
+    let Some(address) = postgres::database() else {
+        return;
+    };
+    run(async {
+        let raw = PgPool::connect(&address).await.expect("a connection");
+        let address: DatabaseAddress = address.parse().expect("an address");
+        case(Database::new(memory_folder(), address, Raw::Postgres(raw)).await).await;
+    });
+}
+
+/// Runs a case on a file of SQLite.
+pub(crate) fn on_sqlite(case: impl AsyncFn(Database)) {
+    run(async {
+        let folder = memory_folder();
+        let file = folder.path().join("refsyncd.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
+        let raw = sqlx::sqlite::SqlitePoolOptions::new().connect_lazy_with(options);
+        case(Database::new(folder, file.into(), Raw::Sqlite(raw)).await).await;
+    });
+}
+
+fn run(case: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build().expect("a runtime");
-    runtime.block_on(async { case(Database::sqlite().await).await });
+    runtime.block_on(case);
 }
 
 /// A folder in memory where there is one: the cases are not about durability.
@@ -103,17 +148,31 @@ pub(crate) fn completed(stats: SyncRunStats) -> Completed {
 }
 
 impl Database {
-    async fn sqlite() -> Self {
-        let folder = memory_folder();
-        let file = folder.path().join("refsyncd.db");
-        let store = Store::open(&file).await.expect("a store");
-        let raw = SqlitePool::connect(&format!("sqlite://{}", file.display())).await;
+    async fn new(folder: TempDir, address: DatabaseAddress, raw: Raw) -> Self {
+        let store = Store::open(&address).await.expect("a store");
         let org = store.create_org(&name("acme"), "Acme", START).await;
         Database {
             org: org.expect("stored").expect("not taken"),
             store,
-            raw: raw.expect("a connection"),
+            address,
+            raw,
             folder,
+        }
+    }
+
+    /// The path of a file beside the database.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The address of another, empty database of the same kind.
+    pub(crate) fn another_address(&self) -> DatabaseAddress {
+        match &self.raw {
+            Raw::Sqlite(_) => self.file("new.db").into(),
+            Raw::Postgres(_) => {
+                let address = postgres::database().expect("a server");
+                address.parse().expect("an address")
+            }
         }
     }
 
@@ -127,6 +186,10 @@ impl Database {
     }
 
     pub(crate) async fn repo_of(&self, org: &Org, text: &str, host: &str) -> Repo {
+        self.repo_at(NODE, org, text, host).await
+    }
+
+    pub(crate) async fn repo_at(&self, node: &str, org: &Org, text: &str, host: &str) -> Repo {
         let new = NewRepo {
             id: ids::new(),
             org: org.id.clone(),
@@ -134,7 +197,7 @@ impl Database {
             default_bookmark: "main".into(),
             default_given: false,
             tags: BTreeMap::new(),
-            home: NODE.into(),
+            home: node.into(),
             upstream: Some(upstream(host)),
         };
         let made = self.store.create_repo(new, START).await;
@@ -214,14 +277,14 @@ impl Database {
 
     /// The number that a statement selects.
     pub(crate) async fn number(&self, sql: &'static str) -> i64 {
-        let number = sqlx::query_scalar(sql).fetch_one(&self.raw).await;
+        let number = raw!(self, c => sqlx::query_scalar(sql).fetch_one(c));
         number.expect("a number")
     }
 
     /// The texts that a statement selects for its parameter.
     pub(crate) async fn texts(&self, sql: &'static str, parameter: &str) -> Vec<String> {
-        let query = sqlx::query_scalar(sql).bind(parameter);
-        query.fetch_all(&self.raw).await.expect("texts")
+        let texts = raw!(self, c => sqlx::query_scalar(sql).bind(parameter).fetch_all(c));
+        texts.expect("texts")
     }
 
     /// The types of the events of a run or a repository, the oldest first.
@@ -232,13 +295,26 @@ impl Database {
 
     /// Runs a statement behind the store's back.
     pub(crate) async fn execute(&self, sql: &'static str) {
-        let done = sqlx::query(sql).execute(&self.raw).await;
-        done.expect("executed");
+        assert!(!self.refuses(sql).await, "{sql}");
+    }
+
+    /// Runs the one of two statements that is in the language of the database.
+    pub(crate) async fn execute_either(&self, sqlite: &'static str, postgres: &'static str) {
+        let sql = if self.has_many_writers() {
+            postgres
+        } else {
+            sqlite
+        };
+        self.execute(sql).await;
+    }
+
+    pub(crate) fn has_many_writers(&self) -> bool {
+        matches!(self.raw, Raw::Postgres(_))
     }
 
     /// Whether the database refuses a statement.
     pub(crate) async fn refuses(&self, sql: &'static str) -> bool {
-        sqlx::query(sql).execute(&self.raw).await.is_err()
+        raw!(self, c => async { sqlx::query(sql).execute(c).await.is_err() })
     }
 
     /// Whether the counters of each organization are the numbers of its runs.

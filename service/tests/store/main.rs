@@ -1,10 +1,14 @@
 //! Conformance of the store: the same cases for each database, and random actions against a plain model.
 
+mod concurrency;
 mod database;
 mod events;
 mod history;
 mod leases;
 mod model;
 mod opening;
+#[path = "../support/postgres.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)]
+mod postgres;
 mod queue;
 mod repos;

@@ -2,15 +2,14 @@
 
 use refsync_service::{ErrorKind, store::Store};
 
-use crate::database::on_each_database;
+use crate::database::{on_each_database, on_sqlite};
 
 #[test]
 fn a_newer_database_is_refused_and_left_alone() {
     on_each_database(async |db| {
         db.execute("insert into refsync_schema (version) values (99)")
             .await;
-        let file = db.folder.path().join("refsyncd.db");
-        let err = Store::open(&file).await.expect_err("refused");
+        let err = Store::open(&db.address).await.expect_err("refused");
         assert_eq!(err.kind(), ErrorKind::DatabaseNewer);
         assert!(err.to_string().contains("99"), "{err}");
         assert_eq!(
@@ -24,14 +23,14 @@ fn a_newer_database_is_refused_and_left_alone() {
 #[test]
 fn several_that_open_a_new_database_at_once_make_it_once() {
     on_each_database(async |db| {
-        let file = db.folder.path().join("new.db");
+        let address = db.another_address();
         let open = || {
-            let file = file.clone();
+            let address = address.clone();
             // A runtime of its own, as another process has.
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Runtime::new().expect("a runtime");
                 runtime.block_on(async {
-                    let store = Store::open(&file).await.expect("a store");
+                    let store = Store::open(&address).await.expect("a store");
                     store.ping().await.expect("an answer");
                     store.close().await;
                 });
@@ -41,15 +40,15 @@ fn several_that_open_a_new_database_at_once_make_it_once() {
         for thread in threads {
             thread.join().expect("opened");
         }
-        let store = Store::open(&file).await.expect("a store");
+        let store = Store::open(&address).await.expect("a store");
         assert!(!store.has_orgs().await.expect("read"));
     });
 }
 
 #[test]
 fn a_file_that_is_no_database_is_named_so() {
-    on_each_database(async |db| {
-        let file = db.folder.path().join("text");
+    on_sqlite(async |db| {
+        let file = db.file("text");
         std::fs::write(&file, "no database".repeat(100)).expect("written");
         let err = Store::open(&file).await.expect_err("refused");
         assert_eq!(err.kind(), ErrorKind::DatabaseCorrupt);

@@ -273,8 +273,10 @@ fn a_run_takes_three_commits_and_so_many_statements() {
         db.pull(&repo, stats(3, "unchanged"), at(1)).await;
         let after = db.store.counters();
         assert_eq!(after.commits - before.commits, 3);
+        // PostgreSQL: the locks of each transition, and the candidate that a claim locks.
+        let most = if db.has_many_writers() { 18 } else { 12 };
         assert!(
-            after.statements - before.statements <= 12,
+            after.statements - before.statements <= most,
             "{before:?} {after:?}"
         );
     });

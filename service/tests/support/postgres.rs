@@ -1,0 +1,300 @@
+//! A server of PostgreSQL for tests, from the programs of an installed one. Without them tests with it are skipped.
+//!
+//! All tests of a run share one server, whose data lies in memory where there is some; each takes a schema of its
+//! own. A shell holds the server and ends it, and removes its data, when no process of a test lives any more, however
+//! it has ended: each holds a lock on a file, which the system frees.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// The time in which a server starts.
+const STARTED: Duration = Duration::from_secs(60);
+
+/// Ends the server when nobody shares the lock on `users` any more. The lock is held while it ends, so that nobody
+/// joins a server that goes.
+const KEEPER: &str = r#"
+"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c max_connections=400 >"$2/log" 2>&1 &
+server=$!
+while true; do
+    sleep 2
+    exec 9<"$2/users"
+    if flock -n -x 9; then break; fi
+    exec 9<&-
+done
+kill -INT $server
+wait $server
+rm -rf "$2"
+"#;
+
+/// Ends the server when the other end of standard input is closed, and starts it again for each line that comes.
+const OWNER: &str = r#"
+server() {
+    "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off >>"$2/log" 2>&1 &
+    server=$!
+}
+server "$1" "$2"
+while read -r how; do
+    kill "-$how" $server
+    wait $server
+    server "$1" "$2"
+done
+kill -INT $server
+wait $server
+rm -rf "$2"
+"#;
+
+/// The folder of the programs of PostgreSQL, if they are installed.
+pub fn programs() -> Option<PathBuf> {
+    let debian = fs::read_dir("/usr/lib/postgresql").ok();
+    let mut versions: Vec<PathBuf> = debian
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    let version = |path: &PathBuf| {
+        let name = path.parent().and_then(Path::file_name);
+        name.and_then(|name| name.to_str()?.parse::<u32>().ok())
+    };
+    versions.sort_by_key(version);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let has_both = |folder: &PathBuf| {
+        folder.join("initdb").is_file()
+            && folder.join("postgres").is_file()
+            && Path::new("/usr/bin/flock").is_file()
+    };
+    let mut folders = versions
+        .into_iter()
+        .rev()
+        .chain(std::env::split_paths(&path));
+    folders.find(has_both)
+}
+
+/// A new, empty database on the shared server, as an address; `None`, and a line that says so, without PostgreSQL.
+pub fn database() -> Option<String> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    static SHARED: OnceLock<Option<Shared>> = OnceLock::new();
+    let shared = SHARED.get_or_init(|| programs().map(|programs| Shared::join(&programs)));
+    let Some(shared) = shared else {
+        #[allow(clippy::print_stderr)]
+        {
+            eprintln!("skipped: there is no PostgreSQL, or no flock");
+        }
+        return None;
+    };
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let schema = format!("test_{}_{number}", std::process::id());
+    Some(with_schema(&shared.folder, &schema))
+}
+
+/// The address of a schema, which is made.
+fn with_schema(folder: &Path, schema: &str) -> String {
+    let host = folder.to_str().expect("a path in UTF-8");
+    let address = format!("postgres:///postgres?host={host}&user=postgres");
+    let sql = format!("drop schema if exists {schema} cascade; create schema {schema}");
+    let made = async {
+        let connect = <sqlx::PgConnection as sqlx::Connection>::connect;
+        let mut connection = connect(&address).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&mut connection)
+            .await?;
+        sqlx::Connection::close(connection).await
+    };
+    // On a thread of its own: the caller may be on a runtime.
+    std::thread::scope(|scope| {
+        let made = scope.spawn(|| {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().expect("a runtime");
+            runtime.block_on(made)
+        });
+        made.join().expect("a thread").expect("a schema");
+    });
+    format!("{address}&options=-csearch_path%3D{schema}")
+}
+
+/// The user that the server runs as: none other than this one, or `postgres` or `nobody` in the place of root.
+fn user() -> Option<(u32, u32)> {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let ids = |name: &str| {
+        let line = users
+            .lines()
+            .find(|line| line.split(':').next() == Some(name))?;
+        let mut ids = line.split(':').skip(2).map(str::parse);
+        Some((ids.next()?.ok()?, ids.next()?.ok()?))
+    };
+    is_root.then(|| ids("postgres").or_else(|| ids("nobody")))?
+}
+
+fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", "/usr/bin:/bin");
+    command.current_dir("/").stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    if let Some((user, group)) = user() {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// A new folder of the server's user. Its path is short: that of a socket has at most 107 bytes.
+fn new_folder(folder: &Path) -> io::Result<()> {
+    fs::create_dir(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    File::create(folder.join("users"))?;
+    if let Some((user, group)) = user() {
+        chown(folder, Some(user), Some(group))?;
+        chown(folder.join("users"), Some(user), Some(group))?;
+    }
+    Ok(())
+}
+
+/// Makes the data of a server. Its language has another order than that of bytes, as many a server's.
+fn init(programs: &Path, folder: &Path) {
+    let run = |more: &[&str]| {
+        let mut initdb = command(programs.join("initdb"));
+        initdb.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C"]);
+        initdb.args(["--no-sync", "-D"]).arg(folder.join("data"));
+        initdb.args(more).status().expect("initdb runs").success()
+    };
+    let icu = ["--locale-provider=icu", "--icu-locale=en-US"];
+    assert!(run(&icu) || run(&[]), "initdb failed");
+}
+
+fn keep(script: &str, programs: &Path, folder: &Path, stdin: Stdio) -> Child {
+    let mut shell = command("/bin/sh");
+    shell.args(["-c", script, "keeper"]).arg(programs);
+    let shell = shell.arg(folder).stdin(stdin).process_group(0).spawn();
+    shell.expect("a shell")
+}
+
+fn is_ready(folder: &Path) -> bool {
+    let state = fs::read_to_string(folder.join("data/postmaster.pid")).unwrap_or_default();
+    let is_up = state
+        .lines()
+        .nth(7)
+        .is_some_and(|line| line.trim() == "ready");
+    is_up && std::os::unix::net::UnixStream::connect(folder.join(".s.PGSQL.5432")).is_ok()
+}
+
+fn wait_until_ready(folder: &Path) {
+    let began = Instant::now();
+    while !is_ready(folder) {
+        let log = || fs::read_to_string(folder.join("log"));
+        assert!(began.elapsed() < STARTED, "no server: {:?}", log());
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// The server of all tests of a run.
+struct Shared {
+    folder: PathBuf,
+    /// Locked for as long as this process lives.
+    _user: File,
+}
+
+impl Shared {
+    fn join(programs: &Path) -> Self {
+        // Of this folder of builds alone: others may have other programs.
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let number = target.metadata().map_or(0, |target| target.ino());
+        let memory = Path::new("/dev/shm");
+        let root = Some(memory.to_owned()).filter(|root| root.is_dir());
+        let root = root.unwrap_or_else(std::env::temp_dir);
+        let folder = root.join(format!("refsyncd-postgres-{number}"));
+        let one_at_a_time = File::create(target.join("postgres.lock")).expect("a file");
+        one_at_a_time.lock().expect("a lock");
+        let user = loop {
+            if new_folder(&folder).is_ok() {
+                init(programs, &folder);
+                keep(KEEPER, programs, &folder, Stdio::null());
+            }
+            match Self::enter(&folder) {
+                Some(user) => break user,
+                None => sleep(Duration::from_millis(10)),
+            }
+        };
+        wait_until_ready(&folder);
+        Shared {
+            folder,
+            _user: user,
+        }
+    }
+
+    /// Shares the lock on the server; `None` if it is about to end.
+    fn enter(folder: &Path) -> Option<File> {
+        let path = folder.join("users");
+        let user = File::open(&path).ok()?;
+        user.try_lock_shared().ok()?;
+        let is_there = path.metadata().ok()?.ino() == user.metadata().ok()?.ino();
+        Some(user).filter(|_| is_there)
+    }
+}
+
+/// A server of one test, which ends it, or lets it start again.
+pub struct Server {
+    folder: PathBuf,
+    keeper: Child,
+}
+
+impl Server {
+    /// A new server; `None`, and a line that says so, without PostgreSQL.
+    pub fn start() -> Option<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let Some(programs) = programs() else {
+            #[allow(clippy::print_stderr)]
+            {
+                eprintln!("skipped: there is no PostgreSQL, or no flock");
+            }
+            return None;
+        };
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("refsyncd-own-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        new_folder(&folder).expect("a folder");
+        init(&programs, &folder);
+        let keeper = keep(OWNER, &programs, &folder, Stdio::piped());
+        wait_until_ready(&folder);
+        Some(Server { folder, keeper })
+    }
+
+    /// The address of a new, empty database.
+    pub fn database(&self, schema: &str) -> String {
+        with_schema(&self.folder, schema)
+    }
+
+    /// Ends the server as `signal` does it, `INT` or `KILL`, and starts it again.
+    pub fn restart(&mut self, signal: &str) {
+        use std::io::Write as _;
+        let pid = self.folder.join("data/postmaster.pid");
+        let first = |text: String| text.lines().next().map(str::to_owned);
+        let number = || fs::read_to_string(&pid).ok().and_then(first);
+        let before = number();
+        let input = self.keeper.stdin.as_mut().expect("a pipe");
+        writeln!(input, "{signal}").expect("a line");
+        while number() == before {
+            sleep(Duration::from_millis(2));
+        }
+        wait_until_ready(&self.folder);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        self.keeper.wait().ok();
+    }
+}
