@@ -57,6 +57,16 @@ create table upstreams (
     last_push text
 );
 
+-- token is the SHA-256 of the one in the address, secret is sealed.
+create table hooks (
+    id text primary key,
+    repo text not null unique references upstreams (repo) on delete cascade,
+    provider text not null,
+    token {bytes} not null,
+    secret text not null,
+    created_at bigint not null
+);
+
 -- run_at is null unless the run waits for a worker, lease_until is null unless a worker has it. Both are null after
 -- its end. tries counts failed attempts. stats has at most 100 refs; full_stats is compressed, and null where stats
 -- has all of them; a run whose stats equal those of an earlier run has stats_of, the run that holds them.

@@ -1,6 +1,6 @@
 //! New identifiers, which sort by the time of their making.
 
-use crate::records::{DeliveryId, EventId, KeyId, OrgId, RepoId, SyncId, TargetId};
+use crate::records::{DeliveryId, EventId, HookId, KeyId, OrgId, RepoId, SyncId, TargetId};
 
 /// A kind of identifier that can be made from 128 bits.
 pub trait Id {
@@ -16,7 +16,9 @@ macro_rules! ids {
     })* };
 }
 
-ids!(DeliveryId, EventId, KeyId, OrgId, RepoId, SyncId, TargetId);
+ids!(
+    DeliveryId, EventId, HookId, KeyId, OrgId, RepoId, SyncId, TargetId
+);
 
 /// A new identifier: a UUID of version 7, so it is larger than those that this process has made before.
 pub fn new<T: Id>() -> T {

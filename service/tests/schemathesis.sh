@@ -46,7 +46,7 @@ org='"path.org" = "default"' app='"path.repo" = "app"' of_target="\"path.id\" = 
     for name in createRepo listRepos listWebhookTargets createWebhookTarget listApiKeys createApiKey; do
         operation $name "$org"
     done
-    for name in getRepo syncUpstream listUpstreamSyncs; do operation $name "$org, $app"; done
+    for name in getRepo syncUpstream listUpstreamSyncs createUpstreamHook; do operation $name "$org, $app"; done
     operation updateRepo "$org, \"path.repo\" = \"changed\""
     for name in getUpstreamSync cancelUpstreamSync; do operation $name "$org, $app, \"path.id\" = \"$sync\""; done
     for name in getWebhookTarget updateWebhookTarget listDeliveries testWebhookTarget rotateWebhookSecret; do

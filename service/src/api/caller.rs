@@ -161,7 +161,7 @@ async fn id_in_path<T: FromStr>(parts: &mut Parts, name: &str) -> Result<T, ApiE
 }
 
 /// The decoded segment of the path that the route calls `name`.
-async fn path_value(parts: &mut Parts, name: &str) -> Result<Option<String>, ApiError> {
+pub(super) async fn path_value(parts: &mut Parts, name: &str) -> Result<Option<String>, ApiError> {
     let params = RawPathParams::from_request_parts(parts, &()).await;
     let params = params.map_err(|err| ApiError::bad("INVALID_PATH", err.body_text()))?;
     let value = params.iter().find(|(key, _)| *key == name);

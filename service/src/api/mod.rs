@@ -14,6 +14,7 @@ mod repos;
 mod syncs;
 mod targets;
 mod upstream;
+mod upstream_hooks;
 mod whoami;
 
 use axum::Router;
@@ -60,6 +61,11 @@ pub fn router(service: Service) -> Router {
             "/v1/{org}/{repo}",
             get(repos::get).patch(repos::change).delete(repos::delete),
         )
+        .route(
+            "/v1/{org}/{repo}/upstream/hook",
+            post(upstream_hooks::create).delete(upstream_hooks::delete),
+        )
+        .route("/v1/hooks/{id}/{token}", post(upstream_hooks::receive))
         .route(syncs, get(syncs::list).post(syncs::create))
         .route(&format!("{syncs}/{{id}}"), get(syncs::get))
         .route(&format!("{syncs}/{{id}}/cancel"), post(syncs::cancel))

@@ -12,7 +12,7 @@ use super::body::{Body, NoBody, Object, present};
 use super::caller::{Id, OfRepo, Read, Write};
 use super::error::ApiError;
 use super::query::{PageQuery, Query};
-use crate::records::{Direction, Globs, Priority, Repo, SyncId};
+use crate::records::{Direction, Globs, Priority, Repo, SyncId, SyncRun};
 use crate::store::{Cancel, NewRun, Refused, RunLimits};
 use crate::{Service, clock};
 
@@ -61,23 +61,31 @@ pub(super) async fn create(
         dry_run: query.dry_run,
         priority: Priority::Api,
     };
+    created(&enqueue(&service, new).await?)
+}
+
+/// Queues a run, within the limits of the configuration.
+pub(super) async fn enqueue(service: &Service, new: NewRun<'_>) -> Result<SyncRun, ApiError> {
     let queue = &service.config.queue;
     let limits = RunLimits {
         per_repo: queue.per_repo.into(),
         per_org: queue.per_org.into(),
     };
-    match service.store.enqueue(new, limits, clock::now()).await? {
-        Ok(run) => created(&run),
-        Err(refused) => Err(refusal(refused)),
-    }
+    let queued = service.store.enqueue(new, limits, clock::now()).await?;
+    queued.map_err(refusal)
+}
+
+/// 409 for a repository without an upstream.
+pub(super) fn no_upstream() -> ApiError {
+    ApiError::conflict(
+        "NO_UPSTREAM",
+        "the repository has no upstream; PATCH it with one first",
+    )
 }
 
 fn refusal(refused: Refused) -> ApiError {
     match refused {
-        Refused::NoUpstream => ApiError::conflict(
-            "NO_UPSTREAM",
-            "the repository has no upstream; PATCH it with one first",
-        ),
+        Refused::NoUpstream => no_upstream(),
         Refused::RepoFull => ApiError::queue_full("the repository has too many queued syncs"),
         Refused::OrgFull => ApiError::queue_full("the organization has too many queued syncs"),
     }

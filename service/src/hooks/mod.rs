@@ -1,8 +1,9 @@
-//! Deliveries of events to webhook targets.
+//! Deliveries of events to webhook targets, and the signatures of calls by upstreams.
 
 pub mod client;
 mod connector;
 mod delivery;
+pub mod received;
 pub mod signature;
 pub mod target_url;
 

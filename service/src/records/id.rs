@@ -81,6 +81,7 @@ id!(/** The identifier of a run. */ SyncId, "sync");
 id!(/** The identifier of an API key. */ KeyId, "key");
 id!(/** The identifier of a webhook target. */ TargetId, "wht");
 id!(/** The identifier of a delivery to a target. */ DeliveryId, "whd");
+id!(/** The identifier of an address that an upstream calls. */ HookId, "hook");
 id!(/** The identifier of an event. */ EventId, "evt");
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod change;
 mod delivery;
 mod event;
 mod globs;
+mod hook;
 mod id;
 mod key;
 mod name;
@@ -27,7 +28,8 @@ pub use event::{
     Event, EventRepo, EventType, PushCounts, PushData, PushUpdate, Reconciliation, RefAction,
 };
 pub use globs::Globs;
-pub use id::{DeliveryId, EventId, InvalidId, KeyId, OrgId, RepoId, SyncId, TargetId};
+pub use hook::Provider;
+pub use id::{DeliveryId, EventId, HookId, InvalidId, KeyId, OrgId, RepoId, SyncId, TargetId};
 pub use key::{Key, Org, Scope};
 pub use name::{InvalidName, Name};
 pub use repo::{EMPTY_CHANGE_ID, Repo, change_id};

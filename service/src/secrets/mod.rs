@@ -4,6 +4,7 @@
 pub mod api_key;
 pub mod auth;
 mod error;
+pub mod hook;
 pub mod jwt;
 pub mod key_file;
 mod master_key;

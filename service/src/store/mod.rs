@@ -28,6 +28,7 @@ mod sync_runs;
 mod targets;
 mod test_event;
 mod tx;
+mod upstream_hooks;
 
 use std::{
     sync::{
@@ -59,6 +60,7 @@ pub use sync_runs::{
     RunLimits, StoredUpstream,
 };
 pub use targets::{NewTarget, TargetChange};
+pub use upstream_hooks::{CalledHook, NewHook};
 
 /// The database. Clones share its connections.
 #[derive(Clone)]

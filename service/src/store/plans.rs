@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::{Store, deliveries, repos, sync_runs};
+use super::{Store, deliveries, repos, sync_runs, upstream_hooks};
 
 /// Ten thousand queued runs of two hundred repositories and two organizations.
 const QUEUE: &str = "
@@ -63,6 +63,14 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
         "deliveries by target",
         deliveries::FAR,
         &["deliveries_of_target_due (target=? AND next_at<?)"],
+    ),
+    (
+        "called hook",
+        upstream_hooks::CALLED,
+        &[
+            "sqlite_autoindex_hooks_1 (id=?)",
+            "sync_runs_open (repo=? AND run_at<?)",
+        ],
     ),
     ("repositories", repos::ALL_REPOS, &["repos_of_org"]),
     (

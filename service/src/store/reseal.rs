@@ -14,12 +14,18 @@ const BATCH: i64 = 100;
 
 /// The columns with secrets: the statement that reads some after an id, the one that replaces one, and the place that
 /// they are sealed for.
-const COLUMNS: [(&str, &str, &str, &str); 3] = [
+const COLUMNS: [(&str, &str, &str, &str); 4] = [
     (
         "select repo, auth from upstreams where auth is not null and repo > $1 order by repo limit $2",
         "update upstreams set auth = $1 where repo = $2 and auth = $3",
         "upstreams",
         "auth",
+    ),
+    (
+        "select id, secret from hooks where id > $1 order by id limit $2",
+        "update hooks set secret = $1 where id = $2 and secret = $3",
+        "hooks",
+        "secret",
     ),
     (
         "select id, secret from targets where id > $1 order by id limit $2",
@@ -75,13 +81,13 @@ mod tests {
     use super::*;
     use crate::{
         clock, ids,
-        records::{AuthKind, Change, Name, RepoId, TargetId},
+        records::{AuthKind, Change, HookId, Name, Provider, RepoId, TargetId},
         secrets::MasterKey,
-        store::{NewRepo, NewTarget, NewUpstream, Sealed},
+        store::{NewHook, NewRepo, NewTarget, NewUpstream, Sealed},
     };
 
     /// A database with one secret of each kind, sealed by `sealer`.
-    async fn filled(folder: &std::path::Path, sealer: &Sealer) -> (Store, RepoId, TargetId) {
+    async fn filled(folder: &std::path::Path, sealer: &Sealer) -> (Store, [String; 3]) {
         let store = Store::open(&folder.join("db")).await.expect("a store");
         let (repo, target): (RepoId, TargetId) = (ids::new(), ids::new());
         let seal = |table, row, column| {
@@ -125,7 +131,19 @@ mod tests {
             .create_target(new, clock::now())
             .await
             .expect("a target");
-        (store, repo, target)
+        let hook: HookId = ids::new();
+        let new = NewHook {
+            provider: Provider::Github,
+            token: [0; 32],
+            secret: seal("hooks", hook.as_str(), "secret"),
+            id: hook.clone(),
+        };
+        let stored = store.put_hook(&repo, &new, clock::now()).await;
+        assert!(stored.expect("an answer"), "the repository has an upstream");
+        (
+            store,
+            [repo.to_string(), target.to_string(), hook.to_string()],
+        )
     }
 
     #[tokio::test]
@@ -135,27 +153,18 @@ mod tests {
             MasterKey::generate().expect("a key"),
             MasterKey::generate().expect("a key"),
         );
-        let (store, repo, target) = filled(folder.path(), &Sealer::new(&old, &[])).await;
+        let (store, [repo, target, hook]) = filled(folder.path(), &Sealer::new(&old, &[])).await;
         let other = store.reseal(&Sealer::new(&new, &[])).await;
         assert_eq!(other.map_err(|err| err.kind()), Err(ErrorKind::Secret));
         let both = Sealer::new(&new, &[old]);
-        assert_eq!(store.reseal(&both).await.expect("resealed"), 2);
+        assert_eq!(store.reseal(&both).await.expect("resealed"), 3);
         assert_eq!(store.reseal(&both).await.expect("resealed"), 0);
 
         let alone = Sealer::new(&new, &[]);
         for (sql, table, row, column) in [
-            (
-                "select auth from upstreams",
-                "upstreams",
-                repo.as_str(),
-                "auth",
-            ),
-            (
-                "select secret from targets",
-                "targets",
-                target.as_str(),
-                "secret",
-            ),
+            ("select auth from upstreams", "upstreams", &repo, "auth"),
+            ("select secret from hooks", "hooks", &hook, "secret"),
+            ("select secret from targets", "targets", &target, "secret"),
         ] {
             let text: Result<String, sqlx::Error> =
                 read!(store, c => db::query_scalar(sql).fetch_one(c));

@@ -14,4 +14,5 @@ mod schemathesis;
 mod syncs;
 mod targets;
 mod tokens;
+mod upstream_hooks;
 mod upstreams;

@@ -116,6 +116,24 @@ fn no_secret_is_anywhere_but_where_it_is_shown_once() {
         .ok(201);
     let shown = |made: &Value, name: &str| made[name].as_str().expect(name).to_owned();
     secrets.extend([shown(&made, "secret"), shown(&key, "key")]);
+    let upstream_hook = client
+        .post(
+            "/v1/default/app/upstream/hook",
+            json!({ "provider": "gitlab" }),
+        )
+        .ok(201);
+    let (address, secret) = (
+        shown(&upstream_hook, "url"),
+        shown(&upstream_hook, "secret"),
+    );
+    let path = address.find("/v1/hooks/").expect("a hook's address");
+    let token = [
+        ("x-gitlab-token", secret.as_str()),
+        ("x-gitlab-event", "Issue Hook"),
+    ];
+    answers.push(client.call("POST", &address[path..], Some(b"{}"), &token));
+    let token = address.rsplit('/').next().expect("a token").to_owned();
+    secrets.extend([secret, token]);
 
     run(&client, &mut answers, "failed");
     let body = json!({ "upstream": { "url": url, "auth": auth(PASSWORD) } });

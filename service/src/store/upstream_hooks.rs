@@ -1,0 +1,117 @@
+//! Addresses that upstreams call when something has changed. There is one for a repository at most, and it goes with
+//! its upstream, by the database's own rule: a change of the upstream's address keeps it.
+
+use super::{
+    Store, cells, db,
+    tx::{execute, read},
+};
+use crate::{
+    Error,
+    records::{Direction, Globs, HookId, Priority, Provider, RepoId, SyncId, Time},
+};
+
+/// A hook to store.
+#[derive(Debug, Clone)]
+pub struct NewHook {
+    /// The identifier.
+    pub id: HookId,
+    /// The service that will call.
+    pub provider: Provider,
+    /// The SHA-256 of the token in the address.
+    pub token: [u8; 32],
+    /// The secret, sealed for the table `hooks`, the row of the id and the column `secret`.
+    pub secret: String,
+}
+
+/// A hook that is called.
+#[derive(Debug, Clone)]
+pub struct CalledHook {
+    /// The service that calls.
+    pub provider: Provider,
+    /// The sealed secret.
+    pub secret: String,
+    /// The repository.
+    pub repo: RepoId,
+    /// The globs of the pull that it starts.
+    pub globs: Globs,
+    /// The equal run that waits with the priority of hooks and is due: it will see what the call is about, and
+    /// nothing has to be written.
+    pub queued: Option<SyncId>,
+}
+
+#[derive(sqlx::FromRow)]
+struct CalledRow {
+    provider: String,
+    secret: String,
+    repo: String,
+    branches: String,
+    tags: String,
+    queued: Option<String>,
+}
+
+/// The hook `$1` with the token `$2`.
+pub(super) const CALLED: &str = "select h.provider, h.secret, h.repo, h.branches, h.tags,
+        (select e.id from sync_runs e where e.repo = h.repo and e.status = 'queued' and e.direction = $3
+            and e.branches = h.branches and e.tags = h.tags and not e.dry_run
+            and e.priority <= $4 and e.run_at <= $5) as queued
+    from (select k.id, k.token, k.provider, k.secret, k.repo, '*' as branches, '*' as tags from hooks k) h
+    where h.id = $1 and h.token = $2";
+
+impl Store {
+    /// Stores the hook of a repository in the place of the one that it had. False if the repository has no upstream.
+    pub async fn put_hook(&self, repo: &RepoId, new: &NewHook, now: Time) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        tx.lock_repo(repo.as_str()).await?;
+        let sql = "insert into hooks (id, repo, provider, token, secret, created_at)
+            select $1, u.repo, $3, $4, $5, $6 from upstreams u where u.repo = $2
+            on conflict (repo) do update set id = excluded.id, provider = excluded.provider,
+                token = excluded.token, secret = excluded.secret, created_at = excluded.created_at";
+        let query = db::query(sql).bind(new.id.as_str()).bind(repo.as_str());
+        let query = query.bind(new.provider.as_str()).bind(&new.token[..]);
+        let query = query.bind(&new.secret).bind(now.0);
+        let has_upstream = execute!(tx, query)? > 0;
+        tx.commit().await?;
+        Ok(has_upstream)
+    }
+
+    /// Removes the hook of a repository; false if there is none.
+    pub async fn delete_hook(&self, repo: &RepoId) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        let sql = "delete from hooks where repo = $1";
+        let gone = execute!(tx, db::query(sql).bind(repo.as_str()))? > 0;
+        tx.commit().await?;
+        Ok(gone)
+    }
+
+    /// The hook with this id, if its token has this SHA-256. One statement, which writes nothing: it is all that a
+    /// call costs that is one of many.
+    pub async fn called_hook(
+        &self,
+        id: &HookId,
+        token: &[u8; 32],
+        now: Time,
+    ) -> Result<Option<CalledHook>, Error> {
+        let query = db::query_as(CALLED).bind(id.as_str()).bind(&token[..]);
+        let query = query.bind(Direction::Pull.as_str());
+        let query = query.bind(Priority::Hook.number()).bind(now.0);
+        let row: Option<CalledRow> = read!(self, c => query.fetch_optional(c))?;
+        row.map(CalledRow::record).transpose()
+    }
+}
+
+impl CalledRow {
+    fn record(self) -> Result<CalledHook, Error> {
+        let queued = self.queued.as_deref();
+        let queued = queued.map(|id| cells::parsed(id, "id of a run"));
+        Ok(CalledHook {
+            provider: cells::word(Provider::of_word(&self.provider), "provider")?,
+            secret: self.secret,
+            repo: cells::parsed(&self.repo, "id of a repository")?,
+            globs: Globs {
+                branches: self.branches,
+                tags: self.tags,
+            },
+            queued: queued.transpose()?,
+        })
+    }
+}
