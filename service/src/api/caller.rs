@@ -45,6 +45,11 @@ pub(super) struct Caller<S> {
 }
 
 impl<S> Caller<S> {
+    /// The repositories that the key is limited to.
+    pub(super) fn seen(&self) -> Option<&[RepoId]> {
+        self.key.repo_ids.as_deref()
+    }
+
     /// The repositories that something made by this caller is limited to, if `wanted` is asked for: never more than
     /// the caller's own.
     pub(super) async fn limited_to(
@@ -70,15 +75,6 @@ impl<S> Caller<S> {
             }
         }
         Ok(Some(ids))
-    }
-
-    /// Whether something with this limit is within the caller's own.
-    pub(super) fn covers(&self, limit: Option<&Vec<RepoId>>) -> bool {
-        match (&self.key.repo_ids, limit) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(own), Some(limit)) => limit.iter().all(|id| own.contains(id)),
-        }
     }
 }
 

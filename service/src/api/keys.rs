@@ -140,7 +140,8 @@ pub(super) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Answer {
     let now = clock::now();
-    let wanted = |key: &Key| query.status.is_of(key, now) && caller.covers(key.repo_ids.as_ref());
+    let wanted =
+        |key: &Key| query.status.is_of(key, now) && caller.key.covers(key.repo_ids.as_deref());
     let part = PageQuery::new(query.cursor, query.limit).page()?;
     let keys = service.store.keys(&caller.org.id, part, wanted).await?;
     page("api_keys", &keys, |key| KeyView::of(key, None))
@@ -154,7 +155,7 @@ pub(super) async fn delete(
 ) -> Answer {
     let org = &caller.org.id;
     let key = service.store.key(org, &id).await?;
-    let is_ours = key.is_some_and(|key| caller.covers(key.repo_ids.as_ref()));
+    let is_ours = key.is_some_and(|key| caller.key.covers(key.repo_ids.as_deref()));
     deleted(is_ours && service.store.delete_key(org, &id).await?, "key")
 }
 

@@ -65,8 +65,39 @@ impl Key {
         self.may(scope) && (scope == Scope::Read || !self.read_only.contains(repo))
     }
 
+    /// Whether the key sees all that something with the limit `repo_ids` does.
+    pub fn covers(&self, repo_ids: Option<&[RepoId]>) -> bool {
+        covers(self.repo_ids.as_deref(), repo_ids)
+    }
+
     /// Whether the key is refused at `now`.
     pub fn has_expired(&self, now: Time) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
+    }
+}
+
+/// Whether the repositories `outer` have all of `inner`; `None` stands for all of the organization.
+pub fn covers(outer: Option<&[RepoId]>, inner: Option<&[RepoId]>) -> bool {
+    let Some(outer) = outer else { return true };
+    inner.is_some_and(|inner| inner.iter().all(|id| outer.contains(id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_covers_what_is_within_it() {
+        let ids = [RepoId::from_bits(1), RepoId::from_bits(2)];
+        for (outer, inner, expected) in [
+            (None, None, true),
+            (None, Some(&ids[..]), true),
+            (Some(&ids[..]), None, false),
+            (Some(&ids[..]), Some(&ids[..1]), true),
+            (Some(&ids[..1]), Some(&ids[..]), false),
+            (Some(&ids[..1]), Some(&ids[1..]), false),
+        ] {
+            assert_eq!(covers(outer, inner), expected, "{outer:?} {inner:?}");
+        }
     }
 }

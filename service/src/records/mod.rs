@@ -30,7 +30,7 @@ pub use event::{
 pub use globs::Globs;
 pub use hook::Provider;
 pub use id::{DeliveryId, EventId, HookId, InvalidId, KeyId, OrgId, RepoId, SyncId, TargetId};
-pub use key::{Key, Org, Scope};
+pub use key::{Key, Org, Scope, covers};
 pub use name::{InvalidName, Name};
 pub use repo::{EMPTY_CHANGE_ID, Repo, change_id};
 pub use retry::{Next, RetryPolicy};

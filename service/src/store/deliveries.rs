@@ -14,7 +14,8 @@ use super::{
 use crate::{
     Error, ids,
     records::{
-        Delivery, DeliveryId, DeliveryState, Event, EventId, EventRepo, Target, TargetId, Time,
+        Delivery, DeliveryId, DeliveryState, Event, EventId, EventRepo, RepoId, Target, TargetId,
+        Time,
     },
 };
 
@@ -318,17 +319,20 @@ impl Store {
         }))
     }
 
-    /// Makes a new delivery of the same event, in no order with others; `None` if there is no such delivery, or its event is gone, or its
-    /// target is disabled.
+    /// Makes a new delivery of the same event, in no order with others; `None` if there is no such delivery, or its
+    /// event is gone, or its target is disabled or sees more than the repositories `seen`.
     pub async fn redeliver(
         &self,
         target: &TargetId,
+        seen: Option<&[RepoId]>,
         id: &DeliveryId,
         now: Time,
     ) -> Result<Option<Delivery>, Error> {
         let new: DeliveryId = ids::new();
         let mut tx = self.begin().await?;
-        tx.lock_target(target.as_str()).await?;
+        if tx.target_within(target, seen).await?.is_none() {
+            return Ok(None);
+        }
         let sql = "insert into deliveries (id, event, sequence, target, subject, type, state, attempt, next_at, created_at)
             select $3, d.event, d.sequence, d.target, $3, d.type, 'pending', 0, $4, $4
             from deliveries d join events e on e.sequence = d.sequence join targets t on t.id = d.target

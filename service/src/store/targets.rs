@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error,
-    records::{Change, OrgId, RepoId, Target, TargetId, Time},
+    records::{Change, OrgId, RepoId, Target, TargetId, Time, covers},
 };
 
 /// The time for which the secret before is used beside a new one.
@@ -157,15 +157,18 @@ impl Store {
 
     /// Changes a target; `None` if there is none with this id. One that is enabled again or gets another address starts
     /// without failures. One that gets other repositories forgets its deliveries about all but these.
+    ///
+    /// This and the other changes of a target take `seen`, the repositories that the caller's key is limited to: a
+    /// target that sees more is none for that caller, also if it does so only since the caller has looked.
     pub async fn change_target(
         &self,
         id: &TargetId,
+        seen: Option<&[RepoId]>,
         change: TargetChange,
         now: Time,
     ) -> Result<Option<Target>, Error> {
         let mut tx = self.begin().await?;
-        tx.lock_target(id.as_str()).await?;
-        let Some(mut target) = tx.target(id).await? else {
+        let Some(mut target) = tx.target_within(id, seen).await? else {
             return Ok(None);
         };
         // The failures of the address before say nothing of a new one.
@@ -197,29 +200,41 @@ impl Store {
     }
 
     /// Removes a target, and ends its deliveries; false if there is none with this id.
-    pub async fn delete_target(&self, id: &TargetId, now: Time) -> Result<bool, Error> {
+    pub async fn delete_target(
+        &self,
+        id: &TargetId,
+        seen: Option<&[RepoId]>,
+        now: Time,
+    ) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
+        if tx.target_within(id, seen).await?.is_none() {
+            return Ok(false);
+        }
         let sql = "delete from targets where id = $1";
-        let gone = execute!(tx, db::query(sql).bind(id.as_str()))? > 0;
+        execute!(tx, db::query(sql).bind(id.as_str()))?;
         tx.end_deliveries(id, "the target was removed", now).await?;
         tx.commit().await?;
-        Ok(gone)
+        Ok(true)
     }
 
     /// Replaces the sealed secret. The one before is used beside it for a day. False if there is no such target.
     pub async fn rotate_secret(
         &self,
         id: &TargetId,
+        seen: Option<&[RepoId]>,
         sealed: String,
         now: Time,
     ) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
+        if tx.target_within(id, seen).await?.is_none() {
+            return Ok(false);
+        }
         let sql = "update targets set old_secret = secret, old_until = $2, secret = $3, updated_at = $4 where id = $1";
         let query = db::query(sql).bind(id.as_str());
         let query = query.bind(now.plus(OLD_SECRET_TIME).0).bind(sealed);
-        let was_there = execute!(tx, query.bind(now.0))? > 0;
+        execute!(tx, query.bind(now.0))?;
         tx.commit().await?;
-        Ok(was_there)
+        Ok(true)
     }
 
     /// Disables a target that can't be delivered to at `url`, ends its deliveries, and says so in the audit. A target
@@ -247,7 +262,13 @@ impl Store {
 }
 
 impl Tx {
-    async fn target(&mut self, id: &TargetId) -> Result<Option<Target>, Error> {
+    /// The target, locked, unless it sees more than the repositories `seen`.
+    pub(super) async fn target_within(
+        &mut self,
+        id: &TargetId,
+        seen: Option<&[RepoId]>,
+    ) -> Result<Option<Target>, Error> {
+        self.lock_target(id.as_str()).await?;
         let sql = concat!(
             "select ",
             target_columns!(),
@@ -255,7 +276,8 @@ impl Tx {
         );
         let query = db::query_as(sql).bind(id.as_str());
         let row: Option<TargetRow> = on!(self, c => query.fetch_optional(c))?;
-        row.map(TargetRow::record).transpose()
+        let target = row.map(TargetRow::record).transpose()?;
+        Ok(target.filter(|target| covers(seen, target.repo_ids.as_deref())))
     }
 
     /// Removes the deliveries to the target but for those about repositories in `repo_ids`, a list in JSON, or about

@@ -16,10 +16,17 @@ use crate::{
 
 impl Store {
     /// Writes a made-up event of the first type that the target asked for, about no repository, and its delivery.
-    /// `None` if the target is gone or disabled.
-    pub async fn emit_test(&self, target: &TargetId, now: Time) -> Result<Option<Delivery>, Error> {
+    /// `None` if the target is gone or disabled, or sees more than the repositories `seen`.
+    pub async fn emit_test(
+        &self,
+        target: &TargetId,
+        seen: Option<&[RepoId]>,
+        now: Time,
+    ) -> Result<Option<Delivery>, Error> {
         let mut tx = self.begin().await?;
-        tx.lock_target(target.as_str()).await?;
+        if tx.target_within(target, seen).await?.is_none() {
+            return Ok(None);
+        }
         let sql = "select org, events from targets where id = $1 and enabled";
         let query = db::query_as(sql).bind(target.as_str());
         let found: Option<(String, String)> = on!(tx, c => query.fetch_optional(c))?;

@@ -119,7 +119,7 @@ async fn a_target_that_is_gone_is_disabled() {
     assert_eq!(f.deliveries(&target).await.len(), 2);
     assert!(
         f.store
-            .redeliver(&target, &ends[0].id, f.now())
+            .redeliver(&target, None, &ends[0].id, f.now())
             .await
             .expect("read")
             .is_none()
@@ -130,14 +130,14 @@ async fn a_target_that_is_gone_is_disabled() {
         ..TargetChange::default()
     };
     f.store
-        .change_target(&target, change, f.now())
+        .change_target(&target, None, change, f.now())
         .await
         .expect("stored");
     listener.behave(Behaviour::status("200 OK"));
     let deliveries = f.start(TIME);
     let again = f
         .store
-        .redeliver(&target, &ends[0].id, f.now())
+        .redeliver(&target, None, &ends[0].id, f.now())
         .await
         .expect("stored");
     assert_eq!(again.expect("a delivery").event_id, ends[0].event_id);
@@ -237,7 +237,7 @@ async fn both_secrets_sign_while_one_is_rotated() {
     let sealed = webhook_secret::seal(&f.sealer, &target, &new).expect("sealed");
     assert!(
         f.store
-            .rotate_secret(&target, sealed, f.now())
+            .rotate_secret(&target, None, sealed, f.now())
             .await
             .expect("stored")
     );

@@ -71,7 +71,8 @@ fn nothing_is_delivered_to_a_target_that_was_disabled() {
             assert_eq!(job.run.id, run.id);
             let (ended, changed) = tokio::join!(
                 db.complete(&job, completed(stats(1, "updated")), at(round)),
-                db.store.change_target(&target.id, disabled, at(round)),
+                db.store
+                    .change_target(&target.id, None, disabled, at(round)),
             );
             assert!(ended && changed.expect("changed").is_some());
         }

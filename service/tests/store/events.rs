@@ -2,7 +2,7 @@
 
 use refsync_service::{
     ids,
-    records::{Change, Direction, EventId, PushUpdate, RefAction},
+    records::{Change, Direction, EventId, PushUpdate, RefAction, Repo},
     store::{Attempted, Completed, DueDelivery, RepoChange, TargetChange},
 };
 use serde_json::Value;
@@ -194,7 +194,10 @@ fn a_target_that_is_narrowed_forgets_what_it_may_not_see() {
             repo_ids: Change::Set(vec![seen.id.clone()]),
             ..TargetChange::default()
         };
-        let changed = db.store.change_target(&target.id, change, at(1)).await;
+        let changed = db
+            .store
+            .change_target(&target.id, None, change, at(1))
+            .await;
         changed.expect("written").expect("there");
         let listed = db.store.deliveries(&target.id, page(None, 10)).await;
         assert_eq!(listed.expect("read").rows.len(), 1);
@@ -221,7 +224,10 @@ fn failures_of_another_address_do_not_count() {
             url: Some("https://new.example/".into()),
             ..TargetChange::default()
         };
-        let changed = db.store.change_target(&target.id, change, at(2)).await;
+        let changed = db
+            .store
+            .change_target(&target.id, None, change, at(2))
+            .await;
         changed.expect("written").expect("there");
         let again = due(&db, 6).await.remove(0);
         let since = db
@@ -282,7 +288,7 @@ fn a_redelivery_holds_up_no_newer_event() {
         let first = due(&db, 0).await.remove(0);
         let told = db.store.delivered(&first.id, 204, "", at(1)).await;
         told.expect("written");
-        let again = db.store.redeliver(&target.id, &first.id, at(2)).await;
+        let again = db.store.redeliver(&target.id, None, &first.id, at(2)).await;
         let again = again.expect("written").expect("a delivery");
         assert_eq!(due(&db, 3).await.remove(0).id, again.id);
         let refused =
@@ -321,5 +327,47 @@ fn the_tip_of_a_branch_that_is_no_longer_the_default_is_not_the_head() {
         assert!(told.expect("written"));
         let read = db.store.repo(&repo.id).await.expect("read").expect("there");
         assert_eq!((read.default_bookmark.as_str(), read.head), ("trunk", None));
+    });
+}
+
+#[test]
+fn a_key_changes_no_target_that_has_come_to_see_more() {
+    on_each_database(async |db| {
+        let target = db.target(&["sync.queued"]).await;
+        let (seen, other) = (db.repo("seen").await, db.repo("other").await);
+        db.queue(&seen, Direction::Pull, at(0)).await;
+        let delivery = due(&db, 0).await.remove(0).id;
+        let (own, store) = ([seen.id.clone()], &db.store);
+        let limit_to = async |ids: &[&Repo], second| {
+            let ids = ids.iter().map(|repo| repo.id.clone()).collect();
+            let change = TargetChange {
+                repo_ids: Change::Set(ids),
+                ..TargetChange::default()
+            };
+            let changed = store.change_target(&target.id, None, change, at(second));
+            changed.await.expect("written").expect("there");
+        };
+        // What a limited key may do with a target, with the answer whether it was done.
+        let all = async |second| {
+            let (id, own, now) = (&target.id, Some(&own[..]), at(second));
+            let change = TargetChange::default();
+            let changed = store.change_target(id, own, change, now).await;
+            let rotated = store.rotate_secret(id, own, "sealed".into(), now).await;
+            let emitted = store.emit_test(id, own, now).await;
+            let again = store.redeliver(id, own, &delivery, now).await;
+            let deleted = store.delete_target(id, own, now).await;
+            [
+                changed.expect("asked").is_some(),
+                rotated.expect("asked"),
+                emitted.expect("asked").is_some(),
+                again.expect("asked").is_some(),
+                deleted.expect("asked"),
+            ]
+        };
+        assert_eq!(all(1).await, [false; 5], "it sees all");
+        limit_to(&[&seen, &other], 2).await;
+        assert_eq!(all(3).await, [false; 5], "it sees another one");
+        limit_to(&[&seen], 4).await;
+        assert_eq!(all(5).await, [true; 5]);
     });
 }
