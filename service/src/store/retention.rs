@@ -45,8 +45,14 @@ const OLD_HOSTS: &str = "delete from hosts where host in (
     select h.host from hosts h where h.not_before < $1 limit $2)";
 
 impl Store {
-    /// Removes the history that is older than what is kept. The number of removed rows.
-    pub async fn retain(&self, keep: &Retention, now: Time) -> Result<u64, Error> {
+    /// Removes the history that is older than what is kept, until `is_stopping` says so: what is left goes another
+    /// time. The number of removed rows.
+    pub async fn retain(
+        &self,
+        keep: &Retention,
+        now: Time,
+        is_stopping: impl Fn() -> bool,
+    ) -> Result<u64, Error> {
         let mut removed = 0;
         let mut last = String::new();
         loop {
@@ -54,6 +60,9 @@ impl Store {
             let query = db::query_scalar(sql).bind(&last).bind(BATCH);
             let repos: Vec<String> = read!(self, c => query.fetch_all(c))?;
             for repo in &repos {
+                if is_stopping() {
+                    return Ok(removed);
+                }
                 removed += self.remove_runs(repo, keep, now).await?;
             }
             let Some(repo) = repos.into_iter().next_back() else {
@@ -67,7 +76,9 @@ impl Store {
             (OLD_EVENTS, keep.event_age),
             (OLD_HOSTS, Duration::ZERO),
         ] {
-            removed += self.remove_before(sql, before(now, age)).await?;
+            removed += self
+                .remove_before(sql, before(now, age), &is_stopping)
+                .await?;
         }
         Ok(removed)
     }
@@ -98,17 +109,23 @@ impl Store {
         }
     }
 
-    async fn remove_before(&self, sql: &'static str, before: Time) -> Result<u64, Error> {
+    async fn remove_before(
+        &self,
+        sql: &'static str,
+        before: Time,
+        is_stopping: &impl Fn() -> bool,
+    ) -> Result<u64, Error> {
         let mut removed = 0;
-        loop {
+        while !is_stopping() {
             let mut tx = self.begin().await?;
             let done = execute!(tx, db::query(sql).bind(before.0).bind(BATCH))?;
             tx.commit().await?;
             removed += done;
             if done < BATCH.unsigned_abs() {
-                return Ok(removed);
+                break;
             }
         }
+        Ok(removed)
     }
 
     /// The removed repositories of a node whose runs have ended, so that their folders may go.

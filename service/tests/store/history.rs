@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use refsync_service::{
     config::Retention,
     records::{Direction, Status},
@@ -20,7 +22,7 @@ fn keeping(runs: u32, seconds: u64, most_runs: u32) -> Retention {
 }
 
 async fn retain(db: &Database, keep: &Retention, seconds: i64) -> u64 {
-    let removed = db.store.retain(keep, at(seconds)).await;
+    let removed = db.store.retain(keep, at(seconds), || false).await;
     removed.expect("removed")
 }
 
@@ -184,5 +186,29 @@ fn events_and_deliveries_have_their_ages() {
         assert_eq!(db.number(deliveries).await, 1);
         assert_eq!(retain(&db, &keep, 31 * day).await, 1);
         assert_eq!(db.number(deliveries).await, 0);
+    });
+}
+
+#[test]
+fn the_removal_of_history_ends_when_it_is_asked_to() {
+    on_each_database(async |db| {
+        for number in 0..4 {
+            let repo = db.repo(&format!("r{number}")).await;
+            for second in 0..3 {
+                db.queue(&repo, Direction::Pull, at(second)).await;
+                let job = db.claim(at(second)).await.expect("a run");
+                let failed = db.store.fail(&job.fence, failure("network"), at(second));
+                assert!(failed.await.expect("written"));
+            }
+        }
+        let keep = keeping(0, 0, 0);
+        // Asked before each repository and each batch.
+        let asked = AtomicUsize::new(0);
+        let after_two = || asked.fetch_add(1, Ordering::Relaxed) >= 2;
+        let removed = db.store.retain(&keep, at(100), after_two).await;
+        assert_eq!(removed.expect("removed"), 4, "of two repositories");
+        let removed = db.store.retain(&keep, at(100), || true).await;
+        assert_eq!(removed.expect("removed"), 0);
+        assert_eq!(retain(&db, &keep, 100).await, 4);
     });
 }
