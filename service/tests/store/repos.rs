@@ -60,6 +60,29 @@ fn a_run_of_the_upstream_before_writes_no_profile_and_no_base() {
 }
 
 #[test]
+fn an_attempt_counts_for_its_own_host_and_the_next_one_for_the_new_one() {
+    on_each_database(async |db| {
+        let repo = db.repo("r").await;
+        db.queue(&repo, Direction::Pull, at(0)).await;
+        let job = db.claim(at(0)).await.expect("a run");
+        set_upstream(&db, &repo, Change::Set("elsewhere")).await;
+        let mut failed = failure("rate_limited");
+        failed.host_not_before = Some(at(900));
+        let retried = db.store.retry(&job.fence, failed, at(10), at(1)).await;
+        assert!(retried.expect("written"));
+        // The host that asked to wait was the one before.
+        let again = db.claim(at(10)).await.expect("the run");
+        assert_eq!(
+            (again.run.id, &*again.upstream.host),
+            (job.run.id, "elsewhere")
+        );
+        let other = db.repo("other").await;
+        db.queue(&other, Direction::Pull, at(11)).await;
+        assert!(db.claim(at(11)).await.is_none(), "its host is throttled");
+    });
+}
+
+#[test]
 fn the_upstream_removed_and_set_again_is_another_one() {
     on_each_database(async |db| {
         let repo = db.repo("r").await;

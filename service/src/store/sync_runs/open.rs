@@ -165,14 +165,16 @@ impl Tx {
         Ok(true)
     }
 
-    /// Lets a run wait for its next attempt. False if somebody else has changed it since it was read.
+    /// Lets a run wait for its next attempt, which is of the host that the upstream has by then: while an attempt ran,
+    /// it counted for the host that it spoke to. False if somebody else has changed it since it was read.
     pub(super) async fn wait(
         &mut self,
         open: &OpenRun,
         run_at: Time,
         tries: i64,
     ) -> Result<bool, Error> {
-        let sql = "update sync_runs set lease_until = null, node = null, worker = null, run_at = $3, tries = $4
+        let sql = "update sync_runs set lease_until = null, node = null, worker = null, run_at = $3, tries = $4,
+                host = coalesce((select u.host from upstreams u where u.repo = sync_runs.repo), host)
             where id = $1 and claim = $2 and lease_until is not null";
         let query = db::query(sql).bind(open.run.id.as_str());
         let query = query.bind(open.more.claim).bind(run_at.0).bind(tries);
