@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::Time;
 
+/// The longest `Retry-After` of a host that the engine reports. No other wait is longer.
+const LONGEST_OF_HOST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The rule for the next attempt of a run whose attempt has failed.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -59,6 +62,12 @@ impl RetryPolicy {
             .wait(tries)
             .mul_f64(1.0 + self.jitter * (2.0 * random - 1.0));
         Next::Attempt(now.plus(wait.max(retry_after.unwrap_or_default())))
+    }
+
+    /// The longest wait that any host or rule can lead to.
+    pub fn longest(&self) -> Duration {
+        let own = self.longest_wait.mul_f64(1.0 + self.jitter);
+        own.max(LONGEST_OF_HOST)
     }
 
     fn wait(&self, tries: i64) -> Duration {

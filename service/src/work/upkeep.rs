@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::workers::Shared;
-use crate::{Error, clock, records::RepoId};
+use crate::{Error, clock, records::RepoId, store::LongestWaits};
 
 /// The time between two searches for lost leases.
 const REAP_EVERY: Duration = Duration::from_secs(5);
@@ -74,6 +74,7 @@ pub(super) async fn tidy(shared: Shared) {
         if let Err(err) = remove_repos(&shared).await {
             tracing::error!(err = text(&err), "removed repositories can't be tidied up");
         }
+        mend_times(&shared).await;
         if count % TIDIES_PER_RETENTION == 0 {
             let keep = &service.config.retention;
             let is_stopping = || shared.is_stopping();
@@ -84,6 +85,22 @@ pub(super) async fn tidy(shared: Shared) {
             }
         }
         shared.pause(TIDY_EVERY).await;
+    }
+}
+
+async fn mend_times(shared: &Shared) {
+    let (store, config) = (&shared.service.store, &shared.service.config);
+    let longest = LongestWaits {
+        attempt: config.retry.longest(),
+        lease: config.lease,
+    };
+    match store.mend_times(&config.node, longest, clock::now()).await {
+        Ok(0) => {}
+        Ok(count) => tracing::warn!(
+            count,
+            "times were too far ahead: the clock has stepped back"
+        ),
+        Err(err) => tracing::error!(err = text(&err), "times can't be looked at"),
     }
 }
 

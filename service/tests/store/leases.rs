@@ -1,11 +1,15 @@
 //! Leases: fences, cancels, lost workers.
 
+use std::time::Duration;
+
 use refsync_service::{
     records::{Direction, RetryPolicy, Status},
-    store::{Cancel, Job, Lease},
+    store::{Cancel, Job, Lease, LongestWaits},
 };
 
-use crate::database::{Database, NODE, at, claimer, completed, failure, on_each_database, stats};
+use crate::database::{
+    Database, LEASE, NODE, at, claimer, completed, failure, on_each_database, stats,
+};
 
 async fn running(db: &Database) -> Job {
     let repo = db.repo("r").await;
@@ -250,5 +254,55 @@ fn a_node_ends_its_own_leases_when_it_starts() {
         let again = db.claim(at(1)).await.expect("due at once");
         assert_eq!((again.run.id, again.run.attempt), (job.run.id, 2));
         db.assert_counted().await;
+    });
+}
+
+#[test]
+fn what_a_clock_that_was_ahead_has_written_is_brought_back() {
+    on_each_database(async |db| {
+        let (longest, ahead) = (
+            LongestWaits {
+                attempt: Duration::from_secs(24 * 3600),
+                lease: LEASE,
+            },
+            1_000_000,
+        );
+        let mend = async |second| {
+            let mended = db.store.mend_times(NODE, longest, at(second)).await;
+            mended.expect("mended")
+        };
+        // A run, a lease, a delivery and a host from the future, and what has to wait as it is.
+        db.target(&["sync.queued"]).await;
+        let leased = db.repo_of(&db.org, "leased", "slow").await;
+        db.queue(&leased, Direction::Pull, at(ahead)).await;
+        let lost = db.claim(at(ahead)).await.expect("a run");
+        let throttling = db.repo_of(&db.org, "throttling", "slow").await;
+        db.queue(&throttling, Direction::Pull, at(ahead)).await;
+        let job = db.claim(at(ahead)).await.expect("a run");
+        let mut failed = failure("rate_limited");
+        failed.host_not_before = Some(at(ahead + 900));
+        let written = db.store.fail(&job.fence, failed, at(ahead)).await;
+        assert!(written.expect("written"));
+        let queued = db.repo_of(&db.org, "queued", "slow").await;
+        let queued = db.queue(&queued, Direction::Pull, at(ahead)).await;
+        let waiting = db.repo("waiting").await;
+        db.queue(&waiting, Direction::Pull, at(0)).await;
+        let job = db.claim(at(0)).await.expect("the run of now");
+        let day = at(24 * 3600);
+        let retried = db
+            .store
+            .retry(&job.fence, failure("rate_limited"), day, at(0));
+        assert!(retried.await.expect("written"));
+
+        assert!(db.claim(at(1)).await.is_none());
+        // One run, one lease, one host, and the deliveries of three runs.
+        assert_eq!(mend(1).await, 6);
+        assert_eq!(mend(1).await, 0);
+        assert_eq!(db.claim(at(1)).await.expect("due").run.id, queued.id);
+        let due = db.store.due_deliveries(NODE, at(1), at(60), 10, &[]).await;
+        assert_eq!(due.expect("read").len(), 1, "one to a target at a time");
+        assert_eq!(reap(&db, 62, &RetryPolicy::default()).await, 2);
+        assert_eq!(db.read(&lost.run).await.next_attempt_at, Some(at(72)));
+        assert_eq!(db.read(&job.run).await.next_attempt_at, Some(day));
     });
 }
