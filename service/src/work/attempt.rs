@@ -33,11 +33,11 @@ pub(super) async fn attempt(
     shared: &Shared,
     job: Job,
     guard: Guard,
+    watch: LeaseWatch,
     cancels: broadcast::Receiver<SyncId>,
 ) {
     let began = Instant::now();
     let _counted = shared.service.metrics.attempt();
-    let watch = LeaseWatch::new(began);
     let done = tokio::select! {
         done = run(shared, &job, guard, &watch) => done,
         never = watch.keep(shared, &job.fence, cancels) => match never {},

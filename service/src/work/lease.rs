@@ -29,12 +29,12 @@ pub(super) struct LeaseWatch {
 }
 
 impl LeaseWatch {
-    /// The watch over a lease that was taken at `claimed`.
-    pub(super) fn new(claimed: Instant) -> Self {
+    /// The watch over a lease that was asked for at `asked`: it lasts from then at least.
+    pub(super) fn new(asked: Instant) -> Self {
         LeaseWatch {
             cancel: Arc::default(),
             stop: Mutex::default(),
-            renewed: Mutex::new(claimed),
+            renewed: Mutex::new(asked),
         }
     }
 

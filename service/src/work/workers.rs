@@ -5,12 +5,13 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 use tokio::{
     sync::{Mutex, watch},
     task::{JoinHandle, JoinSet},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use super::{
     Engine, Refsync, RepoLock,
     attempt::attempt,
+    lease::LeaseWatch,
     maintenance::{self, Maintenance},
     upkeep,
 };
@@ -147,8 +148,13 @@ async fn work(shared: Shared, number: usize) {
         tokio::pin!(changed);
         changed.as_mut().enable();
         let cancels = shared.service.store.cancels();
+        // The lease lasts from here at least, however long the database takes.
+        let asked = Instant::now();
         match claim(&shared, &claimer).await {
-            Ok(Claimed::Run(job, guard)) => attempt(&shared, *job, guard, cancels).await,
+            Ok(Claimed::Run(job, guard)) => {
+                let watch = LeaseWatch::new(asked);
+                attempt(&shared, *job, guard, watch, cancels).await;
+            }
             Ok(Claimed::Nothing { next_at }) => {
                 tokio::select! {
                     () = changed => {}

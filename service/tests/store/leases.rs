@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use refsync_service::{
     records::{Direction, RetryPolicy, Status},
-    store::{Cancel, Job, Lease, LongestWaits},
+    store::{Cancel, Claimed, Job, Lease, LongestWaits},
 };
 
 use crate::database::{
@@ -254,6 +254,33 @@ fn a_node_ends_its_own_leases_when_it_starts() {
         let again = db.claim(at(1)).await.expect("due at once");
         assert_eq!((again.run.id, again.run.attempt), (job.run.id, 2));
         db.assert_counted().await;
+    });
+}
+
+#[test]
+fn a_lease_does_not_begin_before_the_wait_for_the_database() {
+    on_each_database(async |db| {
+        let job = running(&db).await;
+        let other = db.repo("other").await;
+        db.queue(&other, Direction::Pull, at(1)).await;
+        let wait = Duration::from_millis(200);
+        // What takes long between the question and the lease: here the lock, otherwise another writer.
+        let slow = |_: &_| {
+            std::thread::sleep(wait);
+            Ok(Some(()))
+        };
+        let claimer = claimer("b");
+        let claim = db.store.claim(&claimer, at(1), at(61), slow);
+        // On SQLite it waits for the claim.
+        let renewal = db.store.renew(&job.fence, at(61));
+        let (claimed, renewed) = tokio::join!(claim, renewal);
+        assert!(matches!(claimed, Ok(Claimed::Run(_, ()))));
+        assert!(matches!(renewed, Ok(Lease::Held { .. })));
+        let late = "select count(*) from sync_runs where lease_until >= 1700000061200";
+        assert_eq!(at(61).plus(wait).0, 1_700_000_061_200);
+        // Elsewhere a renewal does not wait for the claim of another repository.
+        let expected = if db.has_many_writers() { 1 } else { 2 };
+        assert_eq!(db.number(late).await, expected);
     });
 }
 

@@ -1,6 +1,9 @@
 //! The claim of a run by a worker.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use refsync::SyncRunStats;
 
@@ -239,7 +242,8 @@ struct JobRow {
 impl Store {
     /// Claims the next run of the node's repositories, and the lock of its repository, which `lock` takes without
     /// waiting. A run whose lock is taken is moved a little, as one is whose lock cannot be taken at all: a caller who
-    /// wants such a run to fail returns a guard that says so.
+    /// wants such a run to fail returns a guard that says so. The lease gets the time on top for which this has waited
+    /// for the database.
     pub async fn claim<G>(
         &self,
         claimer: &Claimer,
@@ -247,6 +251,7 @@ impl Store {
         lease_until: Time,
         mut lock: impl FnMut(&RepoId) -> io::Result<Option<G>>,
     ) -> Result<Claimed<G>, Error> {
+        let asked = Instant::now();
         let mut tx = self.begin().await?;
         let mut moved = 0;
         loop {
@@ -273,6 +278,7 @@ impl Store {
                     continue;
                 }
             };
+            let lease_until = lease_until.plus(asked.elapsed());
             if let Some(job) = tx.start(claimer, row, now, lease_until).await? {
                 tx.commit().await?;
                 return Ok(Claimed::Run(Box::new(job.finish().await?), guard));

@@ -1,5 +1,7 @@
 //! The transitions that a worker makes with its claim: renewal, the end, another attempt.
 
+use std::time::Instant;
+
 use refsync::SyncRunStats;
 
 use super::{
@@ -67,9 +69,11 @@ pub struct Failure {
 pub(super) const CANCELLED: &str = "cancelled";
 
 impl Store {
-    /// Extends a lease.
+    /// Extends a lease, and by the time on top for which this has waited for the database.
     pub async fn renew(&self, fence: &Fence, lease_until: Time) -> Result<Lease, Error> {
+        let asked = Instant::now();
         let mut tx = self.begin().await?;
+        let lease_until = lease_until.plus(asked.elapsed());
         let sql = "update sync_runs set lease_until = $3 where id = $1 and claim = $2 and lease_until is not null
             returning cancelled";
         let query = db::query_scalar(sql).bind(fence.id.as_str());
