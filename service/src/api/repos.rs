@@ -14,6 +14,7 @@ use super::repo_view::RepoView;
 use super::upstream::{self, UpstreamBody};
 use crate::records::{Change, Name, Repo, RepoId, is_branch_name};
 use crate::store::{Changed, NewRepo, RepoChange};
+use crate::work::settle_head;
 use crate::{Service, clock, ids};
 
 /// The most tags of a repository.
@@ -138,24 +139,10 @@ pub(super) async fn change(
     let changed = service.store.change_repo(&of.repo.id, change, clock::now());
     let mut repo = changed_repo(changed.await?)?;
     if has_new_default {
-        repo.head = point_head(&service, &repo).await?;
+        let settled = settle_head(&service, &repo.id).await?;
+        repo = settled.ok_or_else(|| ApiError::not_found("repository"))?;
     }
     ok(&RepoView::of(&service, &of.caller.org, &repo))
-}
-
-/// Lets HEAD of the repository's folder name its default branch; gives the tip of that branch.
-async fn point_head(service: &Service, repo: &Repo) -> Result<Option<String>, ApiError> {
-    let (folders, of) = (service.repos.clone(), repo.clone());
-    let pointed = tokio::task::spawn_blocking(move || folders.point_head(&of)).await;
-    let head = pointed
-        .map_err(|err| ApiError::internal(&err))?
-        .map_err(|err| ApiError::internal(&err))?;
-    let branch = &repo.default_bookmark;
-    service
-        .store
-        .set_head(&repo.id, branch, head.as_deref())
-        .await?;
-    Ok(head)
 }
 
 /// The repository after a change, or the reason why nothing was changed.

@@ -19,7 +19,7 @@ use super::{
     input::Input,
     journal::{Entry, Journal},
 };
-use crate::{Error, ErrorKind, Service, chain, clock, records::Repo};
+use crate::{Error, ErrorKind, Service, chain, clock, records::Repo, work::settle_head};
 
 /// The time that a start waits for git's programs of a process that died.
 const ORPHANS: Duration = Duration::from_secs(10);
@@ -130,6 +130,7 @@ async fn announce(
             .store
             .emit_push(event, repo, &updates, head.as_deref(), clock::now())
             .await?;
+        settle_head(service, &repo.id).await?;
     }
     forget(entry)
 }

@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     Report, Task,
     decisions::{Ending, Fault, code, ending},
+    heads::settle_head,
     journal::Journal,
     lease::LeaseWatch,
     maintenance::MOST_PACKS,
@@ -187,11 +188,13 @@ enum End {
 
 fn completed(job: &Job, report: Report) -> Completed {
     let wait = report.stats.retry_after;
+    // What was known at the claim is not written: a push may have recorded a newer tip meanwhile.
+    let is_new = report.default_bookmark.is_some() || report.head != job.repo.head;
     let pulls = job.run.direction == Direction::Pull;
     Completed {
         stats: report.stats,
         profile: report.profile,
-        head: report.head,
+        head: report.head.filter(|_| is_new),
         found_branch: report.default_bookmark.is_some(),
         branch: report
             .default_bookmark
@@ -228,7 +231,10 @@ async fn write(shared: &Shared, job: &Job, end: End, watch: &LeaseWatch, began: 
     let deadline = watch.renewed() + shared.service.config.lease;
     loop {
         match write_once(shared, job, &end).await {
-            Ok(true) => return count(shared, job, &end, began.elapsed()),
+            Ok(true) => {
+                count(shared, job, &end, began.elapsed());
+                return settle(shared, job, &end).await;
+            }
             Ok(false) => {
                 tracing::warn!(
                     run = job.run.id.as_str(),
@@ -244,6 +250,17 @@ async fn write(shared: &Shared, job: &Job, end: End, watch: &LeaseWatch, began: 
             return shared.service.metrics.lease_lost();
         }
         sleep(WRITE_AGAIN).await;
+    }
+}
+
+/// Sees to it that no older tip stays than the repository has, if the end has recorded one.
+async fn settle(shared: &Shared, job: &Job, end: &End) {
+    let has_head = matches!(end, End::Complete(done) if done.head.is_some());
+    if !has_head {
+        return;
+    }
+    if let Err(err) = settle_head(&shared.service, &job.repo.id).await {
+        tracing::warn!(run = job.run.id.as_str(), %err, "the head of a repository can't be looked at");
     }
 }
 

@@ -70,6 +70,11 @@ impl RepoFolders {
         self.root.join(format!("{id}.refs"))
     }
 
+    /// Whether the folder of a repository is there.
+    pub(crate) fn is_there(&self, id: &RepoId) -> bool {
+        self.path(id).join("HEAD").exists()
+    }
+
     fn lock_path(&self, id: &RepoId) -> PathBuf {
         self.root.join(format!("{id}.lock"))
     }
@@ -108,7 +113,7 @@ impl RepoFolders {
     /// [`ErrorKind::NotARepository`] if the folder is gone or is no repository, others of the engine.
     pub fn open_or_init(&self, repo: &Repo) -> Result<LocalStore, Error> {
         let path = self.path(&repo.id);
-        let is_there = path.join("HEAD").exists();
+        let is_there = self.is_there(&repo.id);
         if !is_there && (repo.head.is_some() || self.was_made(&repo.id)) {
             let text = "the folder of the repository is gone or damaged; it has to be restored";
             return Err(Error::new(ErrorKind::NotARepository, text));
@@ -242,7 +247,7 @@ impl RepoFolders {
     /// The repository can't be opened or read.
     pub fn head(&self, id: &RepoId, branch: &str) -> Result<Option<String>, Error> {
         let path = self.path(id);
-        if !path.join("HEAD").exists() {
+        if !self.is_there(id) {
             return Ok(None);
         }
         if let Some(tip) = loose_tip(&path, branch) {

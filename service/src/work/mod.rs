@@ -5,6 +5,7 @@ mod attempt;
 mod decisions;
 mod engine;
 mod folders;
+mod heads;
 mod journal;
 mod lease;
 mod maintenance;
@@ -15,5 +16,6 @@ mod workers;
 
 pub use engine::Refsync;
 pub use folders::{PushInProgress, RepoFolders, RepoLock};
+pub(crate) use heads::settle_head;
 pub use task::{Engine, Report, Task};
 pub use workers::{Workers, start, start_with};

@@ -161,3 +161,40 @@ fn head_follows_pulls_and_the_default_bookmark() {
 fn change_id(commit: &str) -> String {
     refsync_service::records::change_id(commit).expect("a commit")
 }
+
+#[test]
+fn changes_of_the_default_branch_at_once_leave_one_of_them() {
+    let server = Server::start();
+    server.repo(json!({ "name": "app" }));
+    let service = server.service();
+    let name = refsync_service::records::Name::new("app").expect("a name");
+    let read = || {
+        let org = server.block_on(service.store.org_by_slug("default"));
+        let org = org.expect("read").expect("the organization");
+        let repo = server.block_on(service.store.repo_by_name(&org.id, name.as_str()));
+        repo.expect("read").expect("the repository")
+    };
+    service.repos.open_or_init(&read()).expect("made");
+    let folder = service.repos.path(&read().id);
+    for branch in ["a", "b"] {
+        let tip = branch.repeat(40);
+        let path = folder.join("refs/heads").join(branch);
+        std::fs::write(path, format!("{tip}\n")).expect("a ref");
+    }
+    for round in 0..100 {
+        std::thread::scope(|scope| {
+            for branch in ["a", "b", "a", "b"] {
+                let client = server.client();
+                scope.spawn(move || {
+                    let change = json!({ "default_bookmark": branch });
+                    client.patch("/v1/default/app", change).ok(200);
+                });
+            }
+        });
+        let repo = read();
+        let branch = &repo.default_bookmark;
+        let head = std::fs::read_to_string(folder.join("HEAD")).expect("HEAD");
+        assert_eq!(head, format!("ref: refs/heads/{branch}\n"), "{round}");
+        assert_eq!(repo.head, Some(branch.repeat(40)), "{round}");
+    }
+}

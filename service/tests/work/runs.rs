@@ -171,6 +171,70 @@ async fn the_first_pull_takes_format_and_default_branch_of_its_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_newest_tip_stays_whoever_writes_last() {
+    let world = World::new().await;
+    let repo = world.repo("app").await;
+    let local = {
+        world.service.repos.open_or_init(&repo).expect("made");
+        world.local(&repo)
+    };
+    let commit = |text: &str| local.commit("main", &[], text, &[("a", text)], 1_700_000_000);
+    let tips = [commit("1"), commit("2"), commit("3")];
+    // A run reads the first tip; before its end is written a push has moved the branch on, and recorded that or not.
+    for recorded in [None, Some(&tips[2])] {
+        let (store, id, run) = (&world.service.store, &repo.id, tips[0].clone());
+        let scripted = Scripted(move |_: &Task| {
+            Ok(Report {
+                head: Some(run.clone()),
+                ..Report::default()
+            })
+        });
+        store.set_head(id, "main", None).await.expect("written");
+        let queued = world.queue(&repo, Direction::Pull).await;
+        let head = async || world.read(&repo).await.head;
+        world
+            .with_workers(scripted, async {
+                if recorded.is_some() {
+                    let tip = recorded.map(String::as_str);
+                    store.set_head(id, "main", tip).await.expect("written");
+                }
+                completed(&world.ended(&repo, &queued.id).await);
+            })
+            .await;
+        assert_eq!(head().await.as_ref(), Some(&tips[2]), "{recorded:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_finds_the_tip_of_its_claim_writes_none() {
+    let world = World::new().await;
+    let repo = world.repo("app").await;
+    let (before, after) = ("1".repeat(40), "2".repeat(40));
+    let (store, id) = (world.service.store.clone(), repo.id.clone());
+    store
+        .set_head(&id, "main", Some(&before))
+        .await
+        .expect("written");
+    let runtime = tokio::runtime::Handle::current();
+    let pushed = after.clone();
+    // A push is recorded while the run is under way. There is no folder, so that nobody can look again.
+    let scripted = Scripted(move |task: &Task| {
+        let head = runtime.block_on(store.set_head(&id, "main", Some(&pushed)));
+        head.expect("written");
+        Ok(Report {
+            head: task.repo.head.clone(),
+            ..Report::default()
+        })
+    });
+    world
+        .with_workers(scripted, async {
+            completed(&world.sync(&repo, Direction::Pull).await);
+        })
+        .await;
+    assert_eq!(world.read(&repo).await.head, Some(after));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repository_with_objects_keeps_its_format() {
     let world = World::new().await;
     let upstream = world.upstreams.init_bare("new.git", ObjectFormat::Sha256);
