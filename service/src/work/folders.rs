@@ -120,6 +120,10 @@ impl RepoFolders {
         }
         if is_there {
             let store = LocalStore::open(&path)?;
+            // The process may have died between the making of the folder and its mark.
+            if !self.was_made(&repo.id) {
+                self.mark_made(&repo.id)?;
+            }
             self.follow_default(repo)?;
             return Ok(store);
         }
@@ -129,9 +133,13 @@ impl RepoFolders {
     fn init(&self, repo: &Repo, format: ObjectFormat) -> Result<LocalStore, Error> {
         let store = LocalStore::open_or_init(self.path(&repo.id), format)?;
         self.follow_default(repo)?;
-        self.write_mark(&repo.id, MADE)
-            .map_err(|err| failed("marking the folder of the repository", err))?;
+        self.mark_made(&repo.id)?;
         Ok(store)
+    }
+
+    fn mark_made(&self, id: &RepoId) -> Result<(), Error> {
+        self.write_mark(id, MADE)
+            .map_err(|err| failed("marking the folder of the repository", err))
     }
 
     /// Lets HEAD name the default branch, and returns that branch's tip in hexadecimal digits. Where the folder has

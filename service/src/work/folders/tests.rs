@@ -68,6 +68,19 @@ fn the_first_need_makes_a_folder_and_no_later_one_does() {
 }
 
 #[test]
+fn a_folder_without_its_mark_gets_it_at_the_next_use() {
+    let (_data, folders) = folders();
+    let repo = repo(None);
+    folders.open_or_init(&repo).expect("made");
+    // The process has died before it wrote the mark.
+    folders.write_mark(&repo.id, b"").expect("written");
+    folders.open_or_init(&repo).expect("opened");
+    fs::remove_dir_all(folders.path(&repo.id)).expect("removed");
+    let gone = folders.open_or_init(&repo).expect_err("it was there");
+    assert_eq!(gone.kind(), ErrorKind::NotARepository);
+}
+
+#[test]
 fn a_damaged_folder_is_an_error() {
     let (_data, folders) = folders();
     let repo = repo(None);
