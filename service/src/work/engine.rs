@@ -126,12 +126,33 @@ impl Refsync {
             ObjectFormat::Sha1 => ObjectFormat::Sha256,
             _ => ObjectFormat::Sha1,
         };
+        if task.dry_run {
+            let stats = self.try_format(task, upstream, other)?;
+            return Ok((stats.ok_or(mismatch)?, store));
+        }
         drop(store);
         let Some(store) = self.folders.replace_empty(&task.repo, other)? else {
             return Err(mismatch);
         };
         let stats = self.pull_into(task, upstream, &store)?;
         Ok((stats, store))
+    }
+
+    /// A dry run into an empty repository of another format; `None` if the repository is not empty.
+    fn try_format(
+        &self,
+        task: &Task,
+        upstream: &SmartHttp,
+        format: ObjectFormat,
+    ) -> Result<Option<SyncRunStats>, Error> {
+        let id = &task.repo.id;
+        let Some(store) = self.folders.trial(id, format)? else {
+            return Ok(None);
+        };
+        let stats = self.pull_into(task, upstream, &store);
+        drop(store);
+        self.folders.end_trial(id);
+        stats.map(Some)
     }
 
     fn pull_into(

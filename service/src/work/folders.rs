@@ -22,7 +22,7 @@ use crate::records::{Repo, RepoId};
 
 /// The content of the lock file of a repository whose folder has been made.
 const MADE: &[u8] = b"made\n";
-/// The end of the name of a folder that is being removed.
+/// The end of the name of a folder that is being removed, or is of a dry run.
 const REMOVED: &str = ".removed";
 
 /// The folders of the hosted repositories.
@@ -182,9 +182,38 @@ impl RepoFolders {
         self.init(repo, format).map(Some)
     }
 
+    /// An empty repository of another format in the place of one that is empty, for a dry run: the repository stays as
+    /// it is. The caller has the lock, and removes it with [`RepoFolders::end_trial`]. `None` if the repository is not
+    /// empty.
+    ///
+    /// # Errors
+    /// The folder can't be listed or made.
+    pub(crate) fn trial(
+        &self,
+        id: &RepoId,
+        format: ObjectFormat,
+    ) -> Result<Option<LocalStore>, Error> {
+        let failed_io = |err| failed("making a repository for a dry run", err);
+        if !is_empty(&self.path(id)).map_err(failed_io)? {
+            return Ok(None);
+        }
+        let path = self.aside_path(id);
+        remove_all(&path).map_err(failed_io)?;
+        LocalStore::init(path, format).map(Some)
+    }
+
+    /// Removes what [`RepoFolders::trial`] has made. If that fails, the next one does it, or the repository's removal.
+    pub(crate) fn end_trial(&self, id: &RepoId) {
+        remove_all(&self.aside_path(id)).ok();
+    }
+
+    fn aside_path(&self, id: &RepoId) -> PathBuf {
+        self.root.join(format!("{id}{REMOVED}"))
+    }
+
     /// Removes the folder of a repository at once for everybody who looks, then its files.
     fn set_aside(&self, id: &RepoId) -> io::Result<()> {
-        let aside = self.root.join(format!("{id}{REMOVED}"));
+        let aside = self.aside_path(id);
         remove_all(&aside)?;
         match fs::rename(self.path(id), &aside) {
             Ok(()) => remove_all(&aside),

@@ -171,6 +171,36 @@ async fn the_first_pull_takes_format_and_default_branch_of_its_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_leaves_an_empty_repository_in_its_format() {
+    let world = World::new().await;
+    let upstream = world.upstreams.init_bare("new.git", ObjectFormat::Sha256);
+    upstream.commit("main", &[], "one", &[("a", "1")], 1_700_000_000);
+    let repo = world.repo_at("new", &world.server.url("new.git")).await;
+    let format = || {
+        world
+            .local(&repo)
+            .git(&["rev-parse", "--show-object-format"])
+    };
+    world
+        .working(async {
+            let dry = world.queue_with(&repo, Direction::Pull, Globs::default(), true);
+            let dry = world.ended(&repo, &dry.await.id).await;
+            completed(&dry);
+            assert_eq!(outcomes(&dry), [pair("refs/heads/main", "updated")]);
+            assert_eq!(format(), "sha1");
+            let left = std::fs::read_dir(world.data.path().join("repos"));
+            assert_eq!(
+                left.expect("a folder").count(),
+                2,
+                "the folder and its lock"
+            );
+            completed(&world.sync(&repo, Direction::Pull).await);
+            assert_eq!(format(), "sha256");
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_newest_tip_stays_whoever_writes_last() {
     let world = World::new().await;
     let repo = world.repo("app").await;
