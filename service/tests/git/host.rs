@@ -69,8 +69,12 @@ impl Host {
     }
 
     pub(crate) fn restart(&mut self) {
+        self.restart_with(|_| ());
+    }
+
+    pub(crate) fn restart_with(&mut self, change: impl FnOnce(&mut Config)) {
         self.stop();
-        self.run(|_| ());
+        self.run(change);
     }
 
     fn running(&self) -> &Running {

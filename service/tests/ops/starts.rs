@@ -82,10 +82,10 @@ fn a_configuration_that_cannot_be_used() {
         assert!(!text.contains("hunter2"), "{text}");
     }
     for (content, part) in [
-        ("listen = 1", "listen"),
+        ("listen = 1", "line 1: invalid type"),
         ("worker = 1", "worker"),
         ("[limits]\nmemory = 0", "limits.memory is 0"),
-        ("[limits]\nmemory = -1", "memory"),
+        ("[limits]\nmemory = -1", "line 2: invalid value"),
         ("[retry]\njitter = 2.0", "retry.jitter is 2"),
         (
             "[retention]\nruns = 10\nmost_runs = 5",
