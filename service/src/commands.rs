@@ -114,14 +114,21 @@ async fn create_key(
 
 /// The existing database, also of a data folder that is served.
 async fn open(config: &Config) -> Result<Store, Error> {
-    if let Some(file) = config.database.file() {
-        DataFolder::shared(&config.data)?;
-        if !file.exists() {
-            let text = format!("there is no database {}", file.display());
-            return Err(Error::new(ErrorKind::Io, text));
-        }
-    }
+    existing(config)?;
     Store::open(&config.database).await
+}
+
+/// Refuses to make a database: a command is about one that is there.
+pub(crate) fn existing(config: &Config) -> Result<(), Error> {
+    let Some(file) = config.database.file() else {
+        return Ok(());
+    };
+    DataFolder::shared(&config.data)?;
+    if file.exists() {
+        return Ok(());
+    }
+    let text = format!("there is no database {}", file.display());
+    Err(Error::new(ErrorKind::Io, text))
 }
 
 async fn org_of(store: &Store, slug: &str) -> Result<Org, Error> {

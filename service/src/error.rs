@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Io,
     /// A program of git failed.
     Git,
+    /// Something has to be mended by an operator.
+    Findings,
 }
 
 /// The failure of a part of the service. Its text is for operators and has no credential.

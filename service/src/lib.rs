@@ -16,6 +16,8 @@ pub mod config;
 #[cfg(feature = "server")]
 mod data_folder;
 #[cfg(feature = "server")]
+pub mod doctor;
+#[cfg(feature = "server")]
 mod error;
 #[cfg(feature = "server")]
 pub mod git;

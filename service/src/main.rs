@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use refsync_service::{
     Error, ErrorKind, chain, commands,
     config::{Config, Flags, Place},
-    log,
+    doctor, log,
     records::{KeyId, Name, Scope},
     server,
 };
@@ -35,6 +35,14 @@ enum Command {
     /// Manage API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Look for what an operator has to mend, also while the folder is served; fails if there is anything
+    Doctor {
+        /// Name of the node whose folders are looked at [default: local]
+        #[arg(long, value_name = "NAME", env = "REFSYNCD_NODE")]
+        node: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Replace the master key, while nothing serves the data folder
     Rekey(Place),
 }
@@ -139,11 +147,29 @@ async fn run(command: Command) -> Result<(), Error> {
                 .map_err(|err| Error::new(ErrorKind::Config, "the id of a key").because(err))?;
             commands::key_revoke(&of_place(place)?, &org, &id).await
         }
+        Command::Doctor { node, place } => {
+            let flags = Flags {
+                place,
+                node,
+                ..Flags::default()
+            };
+            examine(&configuration(flags)?).await
+        }
         Command::Rekey(place) => {
             let resealed = commands::rekey(&of_place(place)?).await?;
             print(&format!("secrets sealed with the new key: {resealed}"))
         }
     }
+}
+
+async fn examine(config: &Config) -> Result<(), Error> {
+    let findings = doctor::doctor(config).await?;
+    if findings.is_empty() {
+        return print("all is well");
+    }
+    findings.iter().try_for_each(|finding| print(finding))?;
+    let text = format!("findings: {}", findings.len());
+    Err(Error::new(ErrorKind::Findings, text))
 }
 
 async fn serve(config: Config) -> Result<(), Error> {

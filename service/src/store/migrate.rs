@@ -11,6 +11,11 @@ use crate::{Error, ErrorKind};
 /// The texts of the migrations; the first one leads to version 1.
 const MIGRATIONS: &[&str] = &[include_str!("../../migrations/1.sql")];
 
+/// The version that this program works with.
+pub(super) fn newest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
 /// Brings the database to the newest version, all steps in one transaction: of several processes that open it at
 /// once, the first one does the work.
 pub(super) async fn run(store: &Store) -> Result<(), Error> {
@@ -20,7 +25,7 @@ pub(super) async fn run(store: &Store) -> Result<(), Error> {
     execute!(tx, db::query(table))?;
     let version = "select coalesce(max(version), 0) from refsync_schema";
     let version: i64 = on!(tx, c => db::query_scalar(version).fetch_one(c))?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = newest();
     if version > known {
         return Err(newer(version, known));
     }

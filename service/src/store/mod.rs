@@ -11,6 +11,7 @@ mod clock_steps;
 mod crash;
 mod db;
 mod deliveries;
+mod doctor;
 mod events;
 mod failure;
 #[cfg(test)]
@@ -54,6 +55,7 @@ pub use backlog::Backlog;
 pub use change_repo::{Changed, MOST_TAGS, RepoChange};
 pub use clock_steps::LongestWaits;
 pub use deliveries::{Attempted, DueDelivery};
+pub use doctor::{Miscounted, StuckRun, Version};
 pub use keys::{NewKey, Proof};
 pub use page::{Page, Rows};
 pub use repos::{NewRepo, NewUpstream, Sealed, Taken};
@@ -127,7 +129,14 @@ impl Store {
     /// [`ErrorKind::DatabaseNewer`](crate::ErrorKind) if a newer version of the program has written it, and all
     /// kinds of failures of the file or the server.
     pub async fn open(address: impl Into<DatabaseAddress>) -> Result<Self, Error> {
-        let store = Store {
+        let store = Store::connect(address).await?;
+        migrate::run(&store).await?;
+        Ok(store)
+    }
+
+    /// The database as it is, of whatever version.
+    async fn connect(address: impl Into<DatabaseAddress>) -> Result<Self, Error> {
+        Ok(Store {
             inner: Arc::new(Inner {
                 pools: Pools::open(&address.into()).await?,
                 public_url: String::new(),
@@ -139,9 +148,7 @@ impl Store {
                 statements: AtomicU64::new(0),
                 metrics: Metrics::default(),
             }),
-        };
-        migrate::run(&store).await?;
-        Ok(store)
+        })
     }
 
     /// The same store, whose events have `url` before the path of a repository. To be called before the store is

@@ -42,6 +42,31 @@ const COLUMNS: [(&str, &str, &str, &str); 4] = [
 ];
 
 impl Store {
+    /// The rows whose secret `sealer` can't open, as the name of the table and the id.
+    pub async fn unreadable(&self, sealer: &Sealer) -> Result<Vec<(&'static str, String)>, Error> {
+        let mut unreadable = Vec::new();
+        for (select, _, table, column) in COLUMNS {
+            let mut after = String::new();
+            loop {
+                let query = db::query_as(select).bind(&after).bind(BATCH);
+                let rows: Vec<(String, String)> = read!(self, c => query.fetch_all(c))?;
+                let Some((last, _)) = rows.last() else { break };
+                after.clone_from(last);
+                for (row, text) in rows {
+                    let place = Place {
+                        table,
+                        row: &row,
+                        column,
+                    };
+                    if sealer.open(place, &text).is_err() {
+                        unreadable.push((table, row));
+                    }
+                }
+            }
+        }
+        Ok(unreadable)
+    }
+
     /// Seals all secrets with the first key of `sealer` that are sealed with another one; the number of them.
     ///
     /// # Errors

@@ -60,6 +60,20 @@ impl RepoFolders {
         })
     }
 
+    /// The folders below `root`, to look at them alone.
+    pub(crate) fn at(root: PathBuf) -> Self {
+        RepoFolders {
+            root: root.into(),
+            pushes: Arc::default(),
+        }
+    }
+
+    /// Whether the folder of a repository is gone or no repository. One that was never made is not.
+    pub(crate) fn is_lost(&self, id: &RepoId, has_head: bool) -> bool {
+        let is_expected = has_head || self.was_made(id) || self.path(id).exists();
+        is_expected && LocalStore::open(self.path(id)).is_err()
+    }
+
     /// The folder of a repository.
     pub fn path(&self, id: &RepoId) -> PathBuf {
         self.root.join(format!("{id}.git"))

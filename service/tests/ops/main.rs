@@ -2,6 +2,7 @@
 
 mod commands;
 mod daemon;
+mod doctor;
 mod metrics;
 mod readme;
 mod starts;
