@@ -4,6 +4,7 @@
 
 mod canary;
 mod echo;
+mod peers;
 #[path = "../support/mod.rs"]
 mod support;
 

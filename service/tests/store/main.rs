@@ -12,3 +12,4 @@ mod opening;
 mod postgres;
 mod queue;
 mod repos;
+mod upstream_hooks;

@@ -1,0 +1,146 @@
+//! Hooks of upstreams: one for a repository, which goes with its upstream.
+
+use refsync_service::{
+    ids,
+    records::{Change, Direction, Globs, HookId, Priority, Provider},
+    store::{NewHook, RepoChange},
+};
+
+use crate::database::{Database, at, on_each_database, upstream};
+
+const TOKEN: [u8; 32] = [7; 32];
+
+fn hook(provider: Provider) -> NewHook {
+    NewHook {
+        id: ids::new(),
+        provider,
+        token: TOKEN,
+        secret: "sealed".into(),
+    }
+}
+
+async fn is_there(db: &Database, id: &HookId) -> bool {
+    let called = db.store.called_hook(id, &TOKEN, at(0)).await;
+    called.expect("an answer").is_some()
+}
+
+async fn change_upstream(
+    db: &Database,
+    repo: &refsync_service::records::RepoId,
+    host: Option<&str>,
+) {
+    let change = RepoChange {
+        upstream: host.map_or(Change::Clear, |host| Change::Set(upstream(host))),
+        ..RepoChange::default()
+    };
+    db.store
+        .change_repo(repo, change, at(0))
+        .await
+        .expect("changed");
+}
+
+#[test]
+fn a_hook_is_found_by_its_id_and_token() {
+    on_each_database(async |db| {
+        let repo = db.repo("r").await;
+        let first = hook(Provider::Gitlab);
+        assert!(
+            db.store
+                .put_hook(&repo.id, &first, at(0))
+                .await
+                .expect("stored")
+        );
+        let called = db.store.called_hook(&first.id, &TOKEN, at(0)).await;
+        let called = called.expect("an answer").expect("the hook");
+        assert_eq!(called.provider, Provider::Gitlab);
+        assert_eq!(called.repo, repo.id);
+        assert_eq!(called.secret, "sealed");
+        assert_eq!(called.globs, Globs::default());
+        assert_eq!(called.queued, None);
+        let wrong = db.store.called_hook(&first.id, &[8; 32], at(0)).await;
+        assert!(wrong.expect("an answer").is_none());
+
+        let second = hook(Provider::Github);
+        assert!(
+            db.store
+                .put_hook(&repo.id, &second, at(0))
+                .await
+                .expect("stored")
+        );
+        assert!(!is_there(&db, &first.id).await && is_there(&db, &second.id).await);
+        assert!(db.store.delete_hook(&repo.id).await.expect("removed"));
+        assert!(!db.store.delete_hook(&repo.id).await.expect("an answer"));
+        assert!(!is_there(&db, &second.id).await);
+    });
+}
+
+#[test]
+fn a_hook_goes_with_its_upstream_and_not_with_its_address() {
+    on_each_database(async |db| {
+        let repo = db.repo("r").await;
+        let kept = hook(Provider::Gitea);
+        assert!(
+            db.store
+                .put_hook(&repo.id, &kept, at(0))
+                .await
+                .expect("stored")
+        );
+        change_upstream(&db, &repo.id, Some("other")).await;
+        assert!(is_there(&db, &kept.id).await);
+        change_upstream(&db, &repo.id, None).await;
+        assert!(!is_there(&db, &kept.id).await);
+        let none = hook(Provider::Gitea);
+        assert!(
+            !db.store
+                .put_hook(&repo.id, &none, at(0))
+                .await
+                .expect("an answer")
+        );
+        change_upstream(&db, &repo.id, Some("other")).await;
+        assert!(!is_there(&db, &kept.id).await);
+        assert!(
+            db.store
+                .put_hook(&repo.id, &none, at(0))
+                .await
+                .expect("stored")
+        );
+        assert!(
+            db.store
+                .delete_repo(&repo.id, at(0))
+                .await
+                .expect("removed")
+        );
+        assert!(!is_there(&db, &none.id).await);
+    });
+}
+
+#[test]
+fn a_call_finds_the_run_that_will_see_what_it_is_about() {
+    on_each_database(async |db| {
+        let repo = db.repo("r").await;
+        let hook = hook(Provider::Github);
+        assert!(
+            db.store
+                .put_hook(&repo.id, &hook, at(0))
+                .await
+                .expect("stored")
+        );
+        let queued = async || {
+            let called = db.store.called_hook(&hook.id, &TOKEN, at(1)).await;
+            called.expect("an answer").expect("the hook").queued
+        };
+        // A run of a client has a lower priority, and one of the other direction is another one.
+        db.queue(&repo, Direction::Push, at(2)).await;
+        let run = db.queue(&repo, Direction::Pull, at(0)).await;
+        assert_eq!(queued().await, None);
+        let raised = db
+            .queue_with(&repo, Direction::Pull, Priority::Hook, at(0))
+            .await;
+        assert_eq!(raised.expect("queued").id, run.id);
+        assert_eq!(queued().await, Some(run.id.clone()));
+        // One that has started may have looked at the upstream before.
+        let job = db.claim(at(1)).await.expect("a run");
+        assert_eq!(job.run.id, run.id);
+        assert_eq!(queued().await, None);
+    });
+}
