@@ -139,8 +139,16 @@ pub(super) async fn change(
     let changed = service.store.change_repo(&of.repo.id, change, clock::now());
     let mut repo = changed_repo(changed.await?)?;
     if has_new_default {
-        let settled = settle_head(&service, &repo.id).await?;
-        repo = settled.ok_or_else(|| ApiError::not_found("repository"))?;
+        match settle_head(&service, &repo.id).await {
+            Ok(Some(settled)) => repo = settled,
+            Ok(None) => return Err(ApiError::not_found("repository")),
+            // The change is made: an answer that says otherwise would be wrong. The next run lets HEAD follow it.
+            Err(err) => tracing::warn!(
+                repo = repo.id.as_str(),
+                error = crate::chain(&err),
+                "HEAD does not follow the new default branch"
+            ),
+        }
     }
     ok(&RepoView::of(&service, &of.caller.org, &repo))
 }

@@ -38,4 +38,4 @@ pub use sync_run::{Direction, Priority, Status, SyncRun};
 pub use target::{Target, name_asked_for};
 pub use time::Time;
 pub use transition::{Action, State};
-pub use upstream::{Auth, AuthKind, OriginChanged, Upstream, UpstreamChange};
+pub use upstream::{Auth, AuthKind, Upstream, UpstreamChange};

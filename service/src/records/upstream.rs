@@ -92,23 +92,11 @@ pub struct UpstreamChange {
     pub auth: Change<Auth>,
 }
 
-/// The address leads to another origin, and the stored credential was neither replaced nor cleared: it would be
-/// sent to a host that it was not given for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OriginChanged;
-
-impl UpstreamChange {
-    /// Whether the change may be made to the stored upstream.
-    ///
-    /// # Errors
-    /// [`OriginChanged`] where the credential would follow the address to another origin.
-    pub fn check(&self, stored: Option<&Upstream>) -> Result<(), OriginChanged> {
-        let Some(stored) = stored else { return Ok(()) };
-        let keeps_credential = stored.auth_kind.is_some() && self.auth == Change::Keep;
-        if keeps_credential && stored.origin != self.origin {
-            return Err(OriginChanged);
-        }
-        Ok(())
+impl Upstream {
+    /// Whether a change would send the stored credential to an origin that it was not given for: it neither replaces
+    /// nor clears the credential, and leads to another one.
+    pub fn gives_credential_to<T>(&self, origin: &str, auth: &Change<T>) -> bool {
+        self.auth_kind.is_some() && matches!(auth, Change::Keep) && self.origin != origin
     }
 }
 
@@ -123,36 +111,18 @@ mod tests {
             origin: "https://a.example:443".into(),
             auth_kind,
         };
-        let change = |origin: &str, auth| UpstreamChange {
-            url: format!("{origin}/x"),
-            origin: origin.into(),
-            host: String::new(),
-            auth,
-        };
-        let other = "https://b.example:443";
-        let new = Change::Set(Auth::Token {
-            token: "t".into(),
-            token_username: None,
-        });
+        let (own, other) = ("https://a.example:443", "https://b.example:443");
         let had = stored(Some(AuthKind::Token));
-        for (stored, change, answer) in [
-            (Some(&had), change(other, Change::Keep), Err(OriginChanged)),
-            (
-                Some(&had),
-                change("http://a.example:80", Change::Keep),
-                Err(OriginChanged),
-            ),
-            (
-                Some(&had),
-                change("https://a.example:443", Change::Keep),
-                Ok(()),
-            ),
-            (Some(&had), change(other, Change::Clear), Ok(())),
-            (Some(&had), change(other, new), Ok(())),
-            (Some(&stored(None)), change(other, Change::Keep), Ok(())),
-            (None, change(other, Change::Keep), Ok(())),
+        for (stored, origin, auth, moves) in [
+            (&had, other, Change::Keep, true),
+            (&had, "http://a.example:80", Change::Keep, true),
+            (&had, own, Change::Keep, false),
+            (&had, other, Change::Clear, false),
+            (&had, other, Change::Set("new"), false),
+            (&stored(None), other, Change::Keep, false),
         ] {
-            assert_eq!(change.check(stored), answer, "{change:?}");
+            let gives = stored.gives_credential_to(origin, &auth);
+            assert_eq!(gives, moves, "{origin} {auth:?}");
         }
     }
 

@@ -66,7 +66,8 @@ impl Store {
             return Ok(Changed::TooManyTags);
         }
         if let Change::Set(new) = &change.upstream
-            && new.carries_credential_away(&repo)
+            && let Some(stored) = &repo.upstream
+            && stored.gives_credential_to(&new.origin, &new.auth)
         {
             return Ok(Changed::OriginChanged);
         }
@@ -101,16 +102,6 @@ impl Store {
         tx.remove_upstream(id, now).await?;
         tx.commit().await?;
         Ok(true)
-    }
-}
-
-impl NewUpstream {
-    fn carries_credential_away(&self, repo: &Repo) -> bool {
-        let keeps = matches!(self.auth, Change::Keep);
-        let has_moved = |origin: &str| origin != self.origin;
-        let stored = repo.upstream.as_ref();
-        let stored = stored.filter(|stored| stored.auth_kind.is_some());
-        keeps && stored.is_some_and(|stored| has_moved(&stored.origin))
     }
 }
 

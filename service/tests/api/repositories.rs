@@ -158,6 +158,31 @@ fn head_follows_pulls_and_the_default_bookmark() {
     assert_eq!(away["head_change_id"], EMPTY);
 }
 
+/// The change is made by then, so the answer says so.
+#[test]
+fn a_default_bookmark_that_head_cannot_follow_at_once_is_changed() {
+    let upstream = Upstream::start();
+    upstream.repo("up.git");
+    let server = Server::start();
+    let body = json!({ "name": "app", "upstream": { "url": upstream.url("up.git") } });
+    let id = server.repo(body)["id"].as_str().expect("an id").to_owned();
+    server.sync("app", json!({ "direction": "pull" }));
+    let folder = server.service().repos.path(&id.parse().expect("an id"));
+    let (head, away) = (folder.join("HEAD"), folder.join("HEAD.away"));
+    std::fs::rename(&head, &away).expect("moved");
+    std::fs::create_dir(&head).expect("a folder");
+    let client = server.client();
+    let change = json!({ "default_bookmark": "next" });
+    let changed = client.patch("/v1/default/app", change).ok(200);
+    assert_eq!(changed["default_bookmark"], "next");
+    std::fs::remove_dir(&head).expect("removed");
+    std::fs::rename(&away, &head).expect("moved back");
+    // The next run lets it follow.
+    server.sync("app", json!({ "direction": "pull" }));
+    let text = std::fs::read_to_string(&head).expect("HEAD");
+    assert_eq!(text, "ref: refs/heads/next\n");
+}
+
 fn change_id(commit: &str) -> String {
     refsync_service::records::change_id(commit).expect("a commit")
 }
