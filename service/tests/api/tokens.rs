@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::engine::git::Sandbox;
 use crate::support::{Server, Signer};
 
 const KEYS: &str = "/v1/default/api-keys";
@@ -144,4 +145,33 @@ fn a_key_that_a_token_makes_ends_with_the_token() {
     };
     let now = jiff::Timestamp::now().as_second();
     assert!(end(&made) <= now + 60, "{made}");
+}
+
+/// The password of git is any key, so a token is one, too, with the level that it has on each repository.
+#[test]
+fn a_token_is_a_password_of_git() {
+    let (server, signer) = (Server::start(), Signer::new(1));
+    signer.register(&server.client(), &["write"]);
+    for name in ["one", "two", "three"] {
+        server.repo(json!({ "name": name }));
+    }
+    let access = json!({ "access": { "one": "write-repo", "two": "read-repo" } });
+    let token = signer.token(&access);
+    let address = server.url().replace("http://", "");
+    let url = |name: &str| format!("http://any:{token}@{address}/default/{name}.git");
+    let work = Sandbox::new();
+    work.git(&["init", "-q", "-b", "main"]);
+    work.git(&["commit", "-q", "--allow-empty", "-m", "first"]);
+    let tries = |args: &[&str]| work.try_git(args).status.success();
+    assert!(tries(&["push", "-q", &url("one"), "main"]));
+    assert!(tries(&["ls-remote", &url("two")]));
+    assert!(
+        !tries(&["push", "-q", &url("two"), "main"]),
+        "it can only be read"
+    );
+    assert!(!tries(&["ls-remote", &url("three")]));
+    assert!(
+        work.git(&["ls-remote", &url("one")])
+            .contains("refs/heads/main")
+    );
 }
