@@ -51,7 +51,7 @@ pub async fn key_revoke(config: &Config, org: &str, id: &KeyId) -> Result<(), Er
     let store = open(config).await?;
     let done = async {
         let org = org_of(&store, org).await?;
-        if store.delete_key(&org.id, id).await? {
+        if store.delete_key(&org.id, id, clock::now()).await? {
             return Ok(());
         }
         Err(Error::new(
@@ -115,7 +115,8 @@ async fn create_key(
 /// The existing database, also of a data folder that is served.
 async fn open(config: &Config) -> Result<Store, Error> {
     existing(config)?;
-    Store::open(&config.database).await
+    let store = Store::open(&config.database).await?;
+    Ok(store.by("command line"))
 }
 
 /// Refuses to make a database: a command is about one that is there.

@@ -9,6 +9,7 @@ use hyper::http::request::Parts;
 
 use super::error::ApiError;
 use crate::records::{Key, Org, Repo, RepoId, Scope};
+use crate::store::Store;
 use crate::{Service, authentication};
 
 /// The scope that a handler needs, as a type.
@@ -48,6 +49,11 @@ impl<S> Caller<S> {
     /// The repositories that the key is limited to.
     pub(super) fn seen(&self) -> Option<&[RepoId]> {
         self.key.repo_ids.as_deref()
+    }
+
+    /// The store, whose changes are this caller's in the audit.
+    pub(super) fn store(&self, service: &Service) -> Store {
+        service.store.by(self.key.id.as_str())
     }
 
     /// The repositories that something made by this caller is limited to, if `wanted` is asked for: never more than

@@ -84,7 +84,8 @@ pub(super) async fn create(
         repo_ids,
         expires_at,
     };
-    let key = service.store.create_key(&caller.org.id, new, clock::now());
+    let store = caller.store(&service);
+    let key = store.create_key(&caller.org.id, new, clock::now());
     let key = key.await?.ok_or_else(|| {
         ApiError::conflict("KEY_TAKEN", "the organization has this public key already")
     })?;
@@ -154,9 +155,13 @@ pub(super) async fn delete(
     Id(id): Id<KeyId>,
 ) -> Answer {
     let org = &caller.org.id;
+    let now = clock::now();
     let key = service.store.key(org, &id).await?;
     let is_ours = key.is_some_and(|key| caller.key.covers(key.repo_ids.as_deref()));
-    deleted(is_ours && service.store.delete_key(org, &id).await?, "key")
+    deleted(
+        is_ours && caller.store(&service).delete_key(org, &id, now).await?,
+        "key",
+    )
 }
 
 /// Refuses a name for people that is empty or long.

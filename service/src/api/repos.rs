@@ -69,7 +69,10 @@ pub(super) async fn create(
         tags,
         upstream,
     };
-    let repo = service.store.create_repo(new, clock::now()).await?;
+    let repo = caller
+        .store(&service)
+        .create_repo(new, clock::now())
+        .await?;
     let repo = repo.map_err(|_taken| name_taken())?;
     created(&RepoView::of(&service, &caller.org, &repo))
 }
@@ -94,7 +97,11 @@ pub(super) async fn get(State(service): State<Service>, of: OfRepo<Read>) -> Ans
 
 /// DELETE `/{org}/{repo}`
 pub(super) async fn delete(State(service): State<Service>, of: OfRepo<Write>) -> Answer {
-    let was_there = service.store.delete_repo(&of.repo.id, clock::now()).await?;
+    let was_there = of
+        .caller
+        .store(&service)
+        .delete_repo(&of.repo.id, clock::now())
+        .await?;
     // The folder goes when nobody works on it any more.
     deleted(was_there, "repository")
 }
@@ -136,7 +143,8 @@ pub(super) async fn change(
         tags,
         upstream,
     };
-    let changed = service.store.change_repo(&of.repo.id, change, clock::now());
+    let store = of.caller.store(&service);
+    let changed = store.change_repo(&of.repo.id, change, clock::now());
     let mut repo = changed_repo(changed.await?)?;
     if has_new_default {
         match settle_head(&service, &repo.id).await {

@@ -54,7 +54,10 @@ pub(super) async fn create(
         secret: webhook_secret::seal(&service.sealer, &id, &secret).map_err(crate::Error::from)?,
         id,
     };
-    let target = service.store.create_target(new, clock::now()).await?;
+    let target = caller
+        .store(&service)
+        .create_target(new, clock::now())
+        .await?;
     created(&WithSecret {
         target: &target,
         secret: &secret,
@@ -122,9 +125,8 @@ pub(super) async fn change(
         repo_ids,
         enabled: body.enabled,
     };
-    let changed = service
-        .store
-        .change_target(&target.id, caller.seen(), change, clock::now());
+    let store = caller.store(&service);
+    let changed = store.change_target(&target.id, caller.seen(), change, clock::now());
     let changed = changed.await?.ok_or_else(not_found)?;
     ok(&changed)
 }
@@ -140,8 +142,8 @@ pub(super) async fn delete(
     Id(id): Id<TargetId>,
 ) -> Answer {
     let target = target_of(&service, &caller, &id).await?;
-    let was_there = service
-        .store
+    let was_there = caller
+        .store(&service)
         .delete_target(&target.id, caller.seen(), clock::now())
         .await?;
     deleted(was_there, "webhook target")
@@ -159,9 +161,8 @@ pub(super) async fn rotate_secret(
     let sealed = webhook_secret::seal(&service.sealer, &target.id, &secret);
     let sealed = sealed.map_err(crate::Error::from)?;
     let now = clock::now();
-    let rotated = service
-        .store
-        .rotate_secret(&target.id, caller.seen(), sealed, now);
+    let store = caller.store(&service);
+    let rotated = store.rotate_secret(&target.id, caller.seen(), sealed, now);
     if !rotated.await? {
         return Err(not_found());
     }

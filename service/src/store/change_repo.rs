@@ -79,6 +79,7 @@ impl Store {
         if !tx.put_repo(&repo).await? {
             return Ok(Changed::Taken);
         }
+        tx.audit_credential(&repo, &change.upstream, now).await?;
         match &change.upstream {
             Change::Keep => {}
             Change::Clear => tx.remove_upstream(id, now).await?,
@@ -94,11 +95,13 @@ impl Store {
     /// is none. [`Store::removed_repos`] has it until [`Store::forget_repo`].
     pub async fn delete_repo(&self, id: &RepoId, now: Time) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
-        let sql = "update repos set removed_at = $2 where id = $1 and removed_at is null";
-        let query = db::query(sql).bind(id.as_str()).bind(now.0);
-        if execute!(tx, query)? == 0 {
-            return Ok(false);
-        }
+        let sql =
+            "update repos set removed_at = $2 where id = $1 and removed_at is null returning org";
+        let query = db::query_scalar(sql).bind(id.as_str()).bind(now.0);
+        let org: Option<String> = on!(tx, c => query.fetch_optional(c))?;
+        let Some(org) = org else { return Ok(false) };
+        tx.audit(&org, "repository.removed", id.as_str(), None, now)
+            .await?;
         tx.remove_upstream(id, now).await?;
         tx.commit().await?;
         Ok(true)

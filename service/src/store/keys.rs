@@ -102,11 +102,19 @@ impl Store {
         let query = db::query(sql).bind(new.id.as_str()).bind(org.as_str());
         let query = query.bind(&new.name).bind(hash);
         let query = query.bind(public.map(|key| &key[..]));
-        let query = query.bind(scopes).bind(repo_ids);
+        let query = query.bind(&scopes).bind(repo_ids);
         let query = query.bind(now.0).bind(new.expires_at.map(|at| at.0));
         if execute!(tx, query)? == 0 {
             return Ok(None);
         }
+        tx.audit(
+            org.as_str(),
+            "key.created",
+            new.id.as_str(),
+            Some(&scopes),
+            now,
+        )
+        .await?;
         tx.commit().await?;
         Ok(Some(Key {
             id: new.id,
@@ -197,10 +205,14 @@ impl Store {
     }
 
     /// Removes a key of the organization; false if there is none with this id.
-    pub async fn delete_key(&self, org: &OrgId, id: &KeyId) -> Result<bool, Error> {
+    pub async fn delete_key(&self, org: &OrgId, id: &KeyId, now: Time) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
         let sql = "delete from keys where org = $1 and id = $2";
         let gone = execute!(tx, db::query(sql).bind(org.as_str()).bind(id.as_str()))? > 0;
+        if gone {
+            tx.audit(org.as_str(), "key.removed", id.as_str(), None, now)
+                .await?;
+        }
         tx.commit().await?;
         Ok(gone)
     }

@@ -4,6 +4,7 @@
 //! The SQL is one text for SQLite and for PostgreSQL (see `tx.rs` and `locks.rs`); no type of a driver is public.
 
 mod address;
+mod audit;
 mod backlog;
 mod cells;
 mod change_repo;
@@ -51,6 +52,7 @@ use crate::{Error, metrics::Metrics, records::SyncId};
 use tx::Tx;
 
 pub use address::{AddressText, DatabaseAddress, InvalidAddress, PostgresUrl};
+pub use audit::Audited;
 pub use backlog::Backlog;
 pub use change_repo::{Changed, MOST_TAGS, RepoChange};
 pub use clock_steps::LongestWaits;
@@ -70,6 +72,8 @@ pub use upstream_hooks::{CalledHook, NewHook};
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// The one whose changes are made with it, for the audit.
+    actor: Option<Arc<str>>,
 }
 
 /// The connections.
@@ -137,6 +141,7 @@ impl Store {
     /// The database as it is, of whatever version.
     async fn connect(address: impl Into<DatabaseAddress>) -> Result<Self, Error> {
         Ok(Store {
+            actor: None,
             inner: Arc::new(Inner {
                 pools: Pools::open(&address.into()).await?,
                 public_url: String::new(),

@@ -55,6 +55,9 @@ impl Store {
         if execute!(tx, query)? == 0 {
             return Ok(None);
         }
+        let org = id.as_str();
+        tx.audit(org, "org.created", org, Some(slug.as_str()), now)
+            .await?;
         tx.commit().await?;
         Ok(Some(Org {
             id,

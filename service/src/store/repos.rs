@@ -192,8 +192,7 @@ impl Store {
         if let Some(upstream) = &new.upstream {
             tx.put_upstream(&new.id, upstream).await?;
         }
-        tx.commit().await?;
-        Ok(Ok(Repo {
+        let mut repo = Repo {
             id: new.id,
             org: new.org,
             name: new.name,
@@ -202,10 +201,17 @@ impl Store {
             tags: new.tags,
             head: None,
             home: new.home,
-            upstream: stored,
+            upstream: None,
             latest_sync: None,
             created_at: now,
-        }))
+        };
+        if let Some(upstream) = new.upstream {
+            tx.audit_credential(&repo, &Change::Set(upstream), now)
+                .await?;
+        }
+        tx.commit().await?;
+        repo.upstream = stored;
+        Ok(Ok(repo))
     }
 
     /// The repository with this name, without regard to case.

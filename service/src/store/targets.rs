@@ -98,6 +98,8 @@ impl Store {
         let repo_ids = new.repo_ids.as_ref().map(cells::to_json).transpose()?;
         let query = query.bind(repo_ids).bind(true).bind(&new.secret);
         execute!(tx, query.bind(now.0))?;
+        tx.audit_target(&new.id, "target.created", None, now)
+            .await?;
         tx.commit().await?;
         Ok(Target {
             id: new.id,
@@ -195,6 +197,7 @@ impl Store {
         if let Some(repo_ids) = repo_ids.filter(|_| is_narrowed) {
             tx.forget_deliveries(id, &repo_ids).await?;
         }
+        tx.audit_target(id, "target.changed", None, now).await?;
         tx.commit().await?;
         Ok(Some(target))
     }
@@ -210,6 +213,7 @@ impl Store {
         if tx.target_within(id, seen).await?.is_none() {
             return Ok(false);
         }
+        tx.audit_target(id, "target.removed", None, now).await?;
         let sql = "delete from targets where id = $1";
         execute!(tx, db::query(sql).bind(id.as_str()))?;
         tx.end_deliveries(id, "the target was removed", now).await?;
@@ -233,6 +237,8 @@ impl Store {
         let query = db::query(sql).bind(id.as_str());
         let query = query.bind(now.plus(OLD_SECRET_TIME).0).bind(sealed);
         execute!(tx, query.bind(now.0))?;
+        tx.audit_target(id, "target.secret_rotated", None, now)
+            .await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -252,10 +258,8 @@ impl Store {
         let query = query.bind(now.0).bind(url);
         let org: Option<String> = on!(tx, c => query.fetch_optional(c))?;
         let Some(org) = org else { return Ok(()) };
-        let sql = "insert into audit (at, org, actor, action, subject, detail) values ($1, $2, $3, $4, $5, $6)";
-        let query = db::query(sql).bind(now.0).bind(org);
-        let query = query.bind("refsyncd").bind("target.disabled");
-        execute!(tx, query.bind(id.as_str()).bind(reason))?;
+        tx.audit(&org, "target.disabled", id.as_str(), Some(reason), now)
+            .await?;
         tx.end_deliveries(id, reason, now).await?;
         tx.commit().await
     }

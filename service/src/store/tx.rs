@@ -5,7 +5,7 @@
 //! after a unique violation it is dropped and another one begun. SQLite has one writer at a time; what PostgreSQL
 //! needs in its place is in `locks.rs`.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use sqlx::{Postgres, Sqlite, Transaction};
 
@@ -133,6 +133,11 @@ impl Store {
 }
 
 impl Tx {
+    /// The one whose changes these are, if the store was told.
+    pub(super) fn actor(&self) -> Option<Arc<str>> {
+        self.store.actor.clone()
+    }
+
     /// Says that a run will have ended, as it is now.
     pub(super) fn run_ends(&mut self, run: &SyncRun) {
         self.after.ended.push(Ended {

@@ -174,7 +174,8 @@ fn a_disabled_target_gets_nothing_and_the_audit_says_why() {
         assert!(due(&db, 3).await.is_empty());
         let deliveries = db.store.deliveries(&target.id, page(None, 10)).await;
         assert_eq!(deliveries.expect("read").rows.len(), 1);
-        let audit = "select action || ' ' || detail from audit where subject = $1";
+        let audit =
+            "select action || ' ' || detail from audit where subject = $1 and detail is not null";
         assert_eq!(
             db.texts(audit, target.id.as_str()).await,
             ["target.disabled 410"]
