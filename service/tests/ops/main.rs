@@ -4,6 +4,7 @@ mod commands;
 mod daemon;
 mod doctor;
 mod metrics;
+mod operations;
 mod readme;
 mod starts;
 mod stops;
