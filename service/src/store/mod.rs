@@ -27,6 +27,7 @@ mod plans;
 mod repos;
 mod reseal;
 mod retention;
+mod signals;
 mod sync_runs;
 mod targets;
 mod test_event;
@@ -49,6 +50,7 @@ use sqlx::{
 use tokio::sync::{Notify, broadcast};
 
 use crate::{Error, metrics::Metrics, records::SyncId};
+use signals::{Local, Remote};
 use tx::Tx;
 
 pub use address::{AddressText, DatabaseAddress, InvalidAddress, PostgresUrl};
@@ -89,10 +91,9 @@ enum Pools {
 struct Inner {
     pools: Pools,
     public_url: String,
-    ended: broadcast::Sender<SyncId>,
-    to_stop: broadcast::Sender<SyncId>,
-    queue: Arc<Notify>,
-    deliveries: Arc<Notify>,
+    local: Local,
+    /// The other processes, if the database can have some.
+    remote: Option<Remote>,
     commits: AtomicU64,
     statements: AtomicU64,
     metrics: Metrics,
@@ -140,15 +141,24 @@ impl Store {
 
     /// The database as it is, of whatever version.
     async fn connect(address: impl Into<DatabaseAddress>) -> Result<Self, Error> {
+        let pools = Pools::open(&address.into()).await?;
+        let local = Local {
+            ended: broadcast::Sender::new(ENDED_KEPT),
+            to_stop: broadcast::Sender::new(ENDED_KEPT),
+            queue: Arc::default(),
+            deliveries: Arc::default(),
+        };
+        let remote = match &pools {
+            Pools::Sqlite { .. } => None,
+            Pools::Postgres(pool) => Some(Remote::start(pool, local.clone()).await?),
+        };
         Ok(Store {
             actor: None,
             inner: Arc::new(Inner {
-                pools: Pools::open(&address.into()).await?,
+                pools,
                 public_url: String::new(),
-                ended: broadcast::Sender::new(ENDED_KEPT),
-                to_stop: broadcast::Sender::new(ENDED_KEPT),
-                queue: Arc::default(),
-                deliveries: Arc::default(),
+                local,
+                remote,
                 commits: AtomicU64::new(0),
                 statements: AtomicU64::new(0),
                 metrics: Metrics::default(),
@@ -168,6 +178,9 @@ impl Store {
 
     /// Ends all connections, after the writes that are under way.
     pub async fn close(&self) {
+        if let Some(remote) = &self.inner.remote {
+            remote.stop().await;
+        }
         match &self.inner.pools {
             Pools::Sqlite { writer, reader } => {
                 reader.close().await;
@@ -192,22 +205,22 @@ impl Store {
 
     /// The ids of runs that have ended, from now on.
     pub fn ended(&self) -> broadcast::Receiver<SyncId> {
-        self.inner.ended.subscribe()
+        self.inner.local.ended.subscribe()
     }
 
     /// The ids of running runs that this process was asked to cancel, from now on. [`Store::renew`] says the same.
     pub fn cancels(&self) -> broadcast::Receiver<SyncId> {
-        self.inner.to_stop.subscribe()
+        self.inner.local.to_stop.subscribe()
     }
 
     /// Notified whenever there may be a run to claim.
     pub fn queue_changed(&self) -> Arc<Notify> {
-        Arc::clone(&self.inner.queue)
+        Arc::clone(&self.inner.local.queue)
     }
 
     /// Notified whenever there may be a delivery to make.
     pub fn deliveries_changed(&self) -> Arc<Notify> {
-        Arc::clone(&self.inner.deliveries)
+        Arc::clone(&self.inner.local.deliveries)
     }
 
     /// The numbers of what this store has done.

@@ -9,7 +9,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use sqlx::{Postgres, Sqlite, Transaction};
 
-use super::{Pools, Store, crash};
+use super::{Pools, Store, crash, signals::Signal};
 use crate::{
     Error,
     records::{Direction, SyncId, SyncRun},
@@ -39,6 +39,16 @@ struct After {
     deliveries: bool,
 }
 
+impl After {
+    fn signals(self) -> impl Iterator<Item = Signal> {
+        let ended = self.ended.into_iter().map(|ended| Signal::Ended(ended.id));
+        let to_stop = self.to_stop.into_iter().map(Signal::Stop);
+        let queue = (self.queue != Wake::None).then_some(Signal::Queue(self.queue));
+        let deliveries = self.deliveries.then_some(Signal::Deliveries);
+        ended.chain(to_stop).chain(queue).chain(deliveries)
+    }
+}
+
 /// A run that has ended, with the code of its failure.
 struct Ended {
     id: SyncId,
@@ -47,7 +57,7 @@ struct Ended {
 }
 
 /// The workers to wake. Each of them knows the next time at which a run is due, so all have to hear of another time.
-#[derive(Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wake {
     #[default]
     None,
@@ -182,25 +192,15 @@ impl Tx {
             .statements
             .fetch_add(self.statements, Ordering::Relaxed);
         inner.metrics.hosts_wait(self.after.host_waits);
-        for ended in self.after.ended {
+        for ended in &self.after.ended {
             let code = ended.error_code.as_deref();
             inner.metrics.run_ended(ended.direction, code);
-            // Nobody may be waiting.
-            inner.ended.send(ended.id).ok();
         }
-        for id in self.after.to_stop {
-            inner.to_stop.send(id).ok();
-        }
-        match self.after.queue {
-            Wake::None => {}
-            Wake::One => inner.queue.notify_one(),
-            Wake::All => {
-                inner.queue.notify_waiters();
-                inner.queue.notify_one();
+        for signal in self.after.signals() {
+            inner.local.tell(&signal);
+            if let Some(remote) = &inner.remote {
+                remote.tell(signal);
             }
-        }
-        if self.after.deliveries {
-            inner.deliveries.notify_one();
         }
         Ok(())
     }

@@ -9,10 +9,12 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Receiver, Upstream};
+use crate::support::{Answer, Client, Receiver, Upstream, postgres};
 
 const PASSWORD: &str = "canary-3f9c1d77e2";
 const WRONG: &str = "canary-a81b6602cd";
+/// The password of the database.
+const DATABASE: &str = "canary-77d02b6a19";
 /// Base64 of `git:` and each of them, as it stands in an `Authorization` header.
 const ENCODED: [&str; 2] = [
     "Z2l0OmNhbmFyeS0zZjljMWQ3N2Uy",
@@ -29,11 +31,12 @@ impl Drop for Daemon {
 }
 
 /// Starts the program at the most verbose level of its log; its client with the admin key.
-fn start(folder: &Path) -> (Daemon, Client) {
+fn start(folder: &Path, config: &Path) -> (Daemon, Client) {
     let log = File::create(folder.join("stderr")).expect("a file");
     let child = Command::new(env!("CARGO_BIN_EXE_refsyncd"))
         .args(["serve", "--listen", "127.0.0.1:0", "--network", "any"])
         .env("RUST_LOG", "trace")
+        .env("REFSYNCD_CONFIG", config)
         .current_dir(folder)
         .stdout(Stdio::piped())
         .stderr(log)
@@ -69,11 +72,9 @@ fn search(folder: &Path, secrets: &[String]) -> usize {
             continue;
         };
         files += 1;
+        let text = String::from_utf8_lossy(&bytes);
         for secret in secrets {
-            let found = bytes
-                .windows(secret.len())
-                .any(|part| part == secret.as_bytes());
-            assert!(!found, "{secret} is in {}", path.display());
+            assert!(!text.contains(secret), "{secret} is in {}", path.display());
         }
     }
     files
@@ -91,6 +92,17 @@ fn run(client: &Client, answers: &mut Vec<Answer>, status: &str) {
 
 #[test]
 fn no_secret_is_anywhere_but_where_it_is_shown_once() {
+    look_everywhere(None);
+}
+
+#[test]
+fn no_secret_is_anywhere_with_postgresql() {
+    if let Some(server) = postgres::Server::start() {
+        look_everywhere(Some(&server));
+    }
+}
+
+fn look_everywhere(server: Option<&postgres::Server>) {
     let folder = tempfile::tempdir().expect("a folder");
     let upstream = Upstream::start_with(|server| server.auth("git", PASSWORD));
     upstream.repo("up.git");
@@ -100,9 +112,16 @@ fn no_secret_is_anywhere_but_where_it_is_shown_once() {
         let is_first = !refused.swap(true, std::sync::atomic::Ordering::SeqCst);
         if is_first { 500 } else { 204 }
     });
-    let (daemon, client) = start(folder.path());
+    // The server trusts everybody, so it is not asked for.
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    if let Some(server) = server {
+        let database = format!("{}&password={DATABASE}", server.database("refsyncd"));
+        std::fs::write(config.path(), format!("database = \"{database}\"\n")).expect("written");
+    }
+    let (daemon, client) = start(folder.path(), config.path());
     let mut answers = Vec::new();
-    let mut secrets: Vec<String> = [PASSWORD, WRONG, client.key()].map(str::to_owned).into();
+    let known = [PASSWORD, WRONG, DATABASE, client.key()];
+    let mut secrets: Vec<String> = known.map(str::to_owned).into();
     secrets.extend(ENCODED.map(str::to_owned));
 
     let url = upstream.url("up.git");
@@ -187,6 +206,10 @@ fn no_secret_is_anywhere_but_where_it_is_shown_once() {
     }
     // While the program runs, so that the WAL is there, too.
     assert!(search(folder.path(), &secrets) > 3);
+    if let Some(server) = server {
+        // What is in memory alone is in the WAL, too: each commit waits for it.
+        assert!(search(server.folder(), &secrets) > 300);
+    }
     let log = std::fs::read_to_string(folder.path().join("stderr")).expect("a log");
     assert!(
         log.contains("TRACE") || log.contains("DEBUG"),

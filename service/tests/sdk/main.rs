@@ -26,11 +26,12 @@ struct Program {
 }
 
 impl Program {
-    fn start() -> Self {
+    fn start(database: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_refsyncd"))
             .args(["--listen", "127.0.0.1:0", "--network", "any", "--data"])
             .arg(folder.path().join("data"))
+            .envs(database.map(|address| ("REFSYNCD_DATABASE", address)))
             .stdout(Stdio::piped())
             .spawn()
             .expect("a program");
@@ -59,10 +60,25 @@ impl Drop for Program {
     }
 }
 
-/// Runs `command` with what a script of calls needs, and writes down what the receiver gets for it to judge. The
+/// Runs `program` with its script on each database.
+fn run_calls(program: &Path, script: &Path, key: impl Fn(&Client) -> String) {
+    run_calls_on(None, program, script, &key);
+    if let Some(address) = support::postgres::database() {
+        run_calls_on(Some(&address), program, script, &key);
+    }
+}
+
+/// Runs `program` with what a script of calls needs, and writes down what the receiver gets for it to judge. The
 /// script gets the key that `key` makes of the admin's client.
-fn run_calls(mut command: Command, key: impl FnOnce(&Client) -> String) {
-    let (program, upstream) = (Program::start(), Upstream::start());
+fn run_calls_on(
+    database: Option<&str>,
+    interpreter: &Path,
+    script: &Path,
+    key: &impl Fn(&Client) -> String,
+) {
+    let (program, upstream) = (Program::start(database), Upstream::start());
+    let mut command = Command::new(interpreter);
+    command.arg(script);
     let key = key(&Client::new(&program.url, Some(&program.key)));
     upstream.repo("up.git");
     upstream.empty("other.git");
@@ -114,7 +130,7 @@ fn readme(language: &str, program: &Program, upstream: &str) -> String {
 
 /// Runs the block of the README as it stands, which prints the outcome of each ref.
 fn run_readme(mut command: Command, language: &str, file: &Path) {
-    let (program, upstream) = (Program::start(), Upstream::start());
+    let (program, upstream) = (Program::start(None), Upstream::start());
     upstream.repo("up.git");
     let text = readme(language, &program, &upstream.url("up.git"));
     std::fs::write(file, text).expect("a file");
@@ -147,7 +163,7 @@ fn admin_key(admin: &Client) -> String {
 }
 
 /// The calls by this version of the packages; the interpreter that has them, and its folder.
-fn python_calls(version: &str, key: impl FnOnce(&Client) -> String) -> Option<(TempDir, PathBuf)> {
+fn python_calls(version: &str, key: impl Fn(&Client) -> String) -> Option<(TempDir, PathBuf)> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let python = folder.path().join("bin/python");
     let packages = ["mesa-sdk", "mesa-rest"].map(|name| format!("{name}=={version}"));
@@ -164,9 +180,7 @@ fn python_calls(version: &str, key: impl FnOnce(&Client) -> String) -> Option<(T
         eprintln!("skipped: {packages:?} can't be installed by pip");
         return None;
     }
-    let mut command = Command::new(&python);
-    command.arg(script("calls.py"));
-    run_calls(command, key);
+    run_calls(&python, &script("calls.py"), key);
     Some((folder, python))
 }
 
@@ -202,9 +216,7 @@ fn typescript() {
     // A module finds packages beside itself.
     let calls = folder.path().join("calls.mjs");
     std::fs::copy(script("calls.mjs"), &calls).expect("a copy");
-    let mut command = Command::new("node");
-    command.arg(calls);
-    run_calls(command, admin_key);
+    run_calls(Path::new("node"), &calls, admin_key);
     let file = folder.path().join("readme.mjs");
     run_readme(Command::new("node"), "ts", &file);
 }

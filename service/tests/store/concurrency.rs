@@ -1,10 +1,10 @@
 //! Transactions at the same time. SQLite has one writer; PostgreSQL has many, and must come to the same.
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 use refsync_service::{
     records::{Change, Direction, Priority, Status},
-    store::{Claimer, RepoChange, TargetChange},
+    store::{Claimer, RepoChange, Store, TargetChange},
 };
 
 use crate::database::{NODE, at, claimer, completed, on_each_database, stats};
@@ -157,4 +157,31 @@ fn workers_at_once_end_each_run_once() {
         }
         db.assert_counted().await;
     });
+}
+
+#[test]
+fn another_process_hears_what_was_committed() {
+    on_each_database(async |db| {
+        // A file of SQLite has one process.
+        if !db.has_many_writers() {
+            return;
+        }
+        let other = Store::open(&db.address).await.expect("a store");
+        let (queue, mut ended) = (other.queue_changed(), other.ended());
+        // It listens: what it has missed before may be something to claim.
+        soon(queue.notified()).await;
+        let repo = db.repo("r").await;
+        let run = db.queue(&repo, Direction::Pull, at(0)).await;
+        soon(queue.notified()).await;
+        let cancelled = db.store.cancel(&repo.id, &run.id, at(1)).await;
+        cancelled.expect("cancelled");
+        assert_eq!(soon(ended.recv()).await, Ok(run.id));
+        other.close().await;
+    });
+}
+
+/// What a future gives; it hangs without what it waits for.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    let given = tokio::time::timeout(Duration::from_secs(60), future).await;
+    given.expect("nobody was told")
 }

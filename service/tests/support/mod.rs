@@ -12,6 +12,7 @@
 pub mod client;
 pub mod engine;
 pub mod openapi;
+pub mod postgres;
 pub mod receiver;
 pub mod server;
 pub mod signer;

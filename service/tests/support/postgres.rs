@@ -271,12 +271,17 @@ impl Server {
         Some(Server { folder, keeper })
     }
 
+    /// The folder of its data and its log.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The address of a new, empty database.
     pub fn database(&self, schema: &str) -> String {
         with_schema(&self.folder, schema)
     }
 
-    /// Ends the server as `signal` does it, `INT` or `KILL`, and starts it again.
+    /// Ends the server as `signal` does it, and starts it again: `INT` in order, `QUIT` as a crash does.
     pub fn restart(&mut self, signal: &str) {
         use std::io::Write as _;
         let pid = self.folder.join("data/postmaster.pid");
@@ -285,7 +290,9 @@ impl Server {
         let before = number();
         let input = self.keeper.stdin.as_mut().expect("a pipe");
         writeln!(input, "{signal}").expect("a line");
+        let began = Instant::now();
         while number() == before {
+            assert!(began.elapsed() < STARTED, "no other server");
             sleep(Duration::from_millis(2));
         }
         wait_until_ready(&self.folder);

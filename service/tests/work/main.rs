@@ -11,6 +11,7 @@ mod faults;
 mod journal;
 mod kills;
 mod panics;
+mod restarts;
 mod runs;
 mod world;
 
