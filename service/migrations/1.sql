@@ -44,8 +44,11 @@ create index repos_removed on repos (home, id) where removed_at is not null;
 
 -- version: counts the changes of url, so that a run of the upstream before does not write its profile here.
 -- last_pull, last_push: the run that holds the stats of the last completed run of each direction.
+-- failures, refusals: the runs that have failed since the last one that completed, and those of them that the upstream
+-- has refused. next_run_at is null without a schedule and where the upstream is parked.
 create table upstreams (
     repo text primary key references repos (id),
+    home text not null,
     url text not null,
     origin text not null,
     host text not null,
@@ -54,8 +57,18 @@ create table upstreams (
     auth text,
     profile text,
     last_pull text,
-    last_push text
+    last_push text,
+    schedule_direction text,
+    schedule_seconds bigint,
+    schedule_branches text,
+    schedule_tags text,
+    failures bigint not null default 0,
+    refusals bigint not null default 0,
+    is_parked boolean not null default false,
+    reason text,
+    next_run_at bigint
 );
+create index upstreams_due on upstreams (home, next_run_at) where next_run_at is not null;
 
 -- token is the SHA-256 of the one in the address, secret is sealed.
 create table hooks (

@@ -1,4 +1,5 @@
-//! The clock and the randomness of the service. Everything else gets both from its caller.
+//! The clock and the randomness of the service. Everything else gets both from its caller, but for new identifiers and
+//! for the jitter of schedules, which is drawn where the next time is written.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -74,7 +74,8 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
     config.git.http = config.git.http && git_is_there().await?;
     let store = Store::open(&config.database)
         .await?
-        .with_public_url(&config.public_url);
+        .with_public_url(&config.public_url)
+        .with_park_after(config.park_after);
     let keys = folder.master_keys(!store.has_orgs().await?)?;
     let admin_key = first_key(&store).await?;
     store

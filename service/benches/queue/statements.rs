@@ -176,6 +176,7 @@ fn new_repo(org: &OrgId, at: usize) -> NewRepo {
             url: "http://localhost/r.git".into(),
             origin: "http://localhost:80".into(),
             host: "localhost".into(),
+            schedule: Change::Keep,
             auth: Change::Keep,
         }),
     }

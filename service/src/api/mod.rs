@@ -11,6 +11,7 @@ mod keys;
 mod query;
 mod repo_view;
 mod repos;
+mod schedule;
 mod syncs;
 mod targets;
 mod upstream;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::schedule::HealthView;
 use crate::Service;
 use crate::records::{
-    AuthKind, EMPTY_CHANGE_ID, Name, Org, Repo, RepoId, SyncRun, Time, change_id,
+    AuthKind, EMPTY_CHANGE_ID, Name, Org, Repo, RepoId, Schedule, SyncRun, Time, change_id,
 };
 
 /// The Repo object.
@@ -28,6 +29,8 @@ struct UpstreamView<'a> {
     url: &'a str,
     auth_kind: Option<AuthKind>,
     latest_sync: Option<&'a SyncRun>,
+    schedule: Option<&'a Schedule>,
+    health: HealthView<'a>,
 }
 
 impl<'a> RepoView<'a> {
@@ -44,6 +47,8 @@ impl<'a> RepoView<'a> {
                 url: &upstream.url,
                 auth_kind: upstream.auth_kind,
                 latest_sync: repo.latest_sync.as_ref(),
+                schedule: upstream.schedule.as_ref(),
+                health: HealthView::of(&upstream.health),
             }),
             created_at: repo.created_at,
             tags: &repo.tags,

@@ -12,8 +12,9 @@ use super::body::{Body, NoBody, Object, present};
 use super::caller::{Id, OfRepo, Read, Write};
 use super::error::ApiError;
 use super::query::{PageQuery, Query};
-use crate::records::{Direction, Globs, Priority, Repo, SyncId, SyncRun};
-use crate::store::{Cancel, NewRun, Refused, RunLimits};
+use super::schedule::{GlobsBody, checked_globs};
+use crate::records::{Direction, Priority, Repo, SyncId, SyncRun};
+use crate::store::{Cancel, NewRun, Refused};
 use crate::{Service, clock};
 
 /// The longest time that an answer waits for the end of a run, in seconds.
@@ -25,15 +26,6 @@ pub(super) struct SyncBody {
     direction: Direction,
     #[serde(default, deserialize_with = "present")]
     ref_globs: Option<Object<GlobsBody>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GlobsBody {
-    #[serde(default, deserialize_with = "present")]
-    branches: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    tags: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -50,14 +42,10 @@ pub(super) async fn create(
     Query(query): Query<CreateQuery>,
     Body(body): Body<SyncBody>,
 ) -> Answer {
-    let globs = match body.ref_globs {
-        Some(Object(wanted)) => Globs::of_request(wanted.branches, wanted.tags),
-        None => Ok(Globs::default()),
-    };
     let new = NewRun {
         repo: &of.repo,
         direction: body.direction,
-        globs: globs.map_err(|message| ApiError::bad("INVALID_GLOB", message))?,
+        globs: checked_globs(body.ref_globs)?,
         dry_run: query.dry_run,
         priority: Priority::Api,
     };
@@ -66,11 +54,7 @@ pub(super) async fn create(
 
 /// Queues a run, within the limits of the configuration.
 pub(super) async fn enqueue(service: &Service, new: NewRun<'_>) -> Result<SyncRun, ApiError> {
-    let queue = &service.config.queue;
-    let limits = RunLimits {
-        per_repo: queue.per_repo.into(),
-        per_org: queue.per_org.into(),
-    };
+    let limits = service.config.queue.limits();
     let queued = service.store.enqueue(new, limits, clock::now()).await?;
     queued.map_err(refusal)
 }
@@ -86,6 +70,10 @@ pub(super) fn no_upstream() -> ApiError {
 fn refusal(refused: Refused) -> ApiError {
     match refused {
         Refused::NoUpstream => no_upstream(),
+        Refused::Parked => ApiError::conflict(
+            "PARKED",
+            "the upstream has refused so many syncs that none starts by itself",
+        ),
         Refused::RepoFull => ApiError::queue_full("the repository has too many queued syncs"),
         Refused::OrgFull => ApiError::queue_full("the organization has too many queued syncs"),
     }

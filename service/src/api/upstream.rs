@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::body::Object;
 use super::error::ApiError;
+use super::schedule::ScheduleBody;
 use crate::records::{Auth, Change, RepoId, UpstreamChange};
 use crate::store::{NewUpstream, Sealed};
 use crate::{Service, secrets};
@@ -17,28 +18,36 @@ pub(super) const MAX_URL: usize = 2048;
 /// The longest part of a credential, in bytes.
 const MAX_AUTH: usize = 8192;
 
-/// The upstream that a body asks for. `auth` has three values: left out it keeps the stored credential.
+/// The upstream that a body asks for. `auth` and `schedule` have three values: left out they keep what is stored.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UpstreamBody {
     url: String,
     #[serde(default)]
     auth: Change<Object<Auth>>,
+    #[serde(default)]
+    schedule: Change<Object<ScheduleBody>>,
 }
 
 impl UpstreamBody {
-    /// The change that is asked for, if the address and the credential can be used.
+    /// The change that is asked for, if the address, the credential and the schedule can be used.
     pub(super) fn checked(self, policy: &NetworkPolicy) -> Result<UpstreamChange, ApiError> {
         let url = checked_url(&self.url, policy)?;
         let auth = self.auth.map(|Object(auth)| auth);
         if let Change::Set(auth) = &auth {
             check_auth(auth)?;
         }
+        let schedule = match self.schedule {
+            Change::Keep => Change::Keep,
+            Change::Clear => Change::Clear,
+            Change::Set(Object(schedule)) => Change::Set(schedule.checked()?),
+        };
         Ok(UpstreamChange {
             url: url.as_str().to_owned(),
             origin: url.origin().to_string(),
             host: url.origin().host().to_owned(),
             auth,
+            schedule,
         })
     }
 }
@@ -131,6 +140,7 @@ pub(super) fn sealed(
         origin: change.origin.clone(),
         host: change.host.clone(),
         auth,
+        schedule: change.schedule.clone(),
     })
 }
 
@@ -142,6 +152,7 @@ mod tests {
         UpstreamBody {
             url: url.into(),
             auth: Change::Keep,
+            schedule: Change::Keep,
         }
     }
 

@@ -71,6 +71,16 @@ pub struct QueueLimits {
     pub running_per_host: u32,
 }
 
+impl QueueLimits {
+    /// The limits on runs that wait.
+    pub(crate) fn limits(&self) -> crate::store::RunLimits {
+        crate::store::RunLimits {
+            per_repo: self.per_repo.into(),
+            per_org: self.per_org.into(),
+        }
+    }
+}
+
 impl Default for QueueLimits {
     fn default() -> Self {
         QueueLimits {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Change;
+use super::{Change, Health, Schedule};
 
 /// The kind of a credential, the only thing of it that is ever shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,10 @@ pub struct Upstream {
     pub origin: String,
     /// The kind of the stored credential; `None` for a public upstream.
     pub auth_kind: Option<AuthKind>,
+    /// The schedule by which it is synced by itself.
+    pub schedule: Option<Schedule>,
+    /// The health, by the ends of its runs.
+    pub health: Health,
 }
 
 /// A wanted upstream.
@@ -90,6 +94,8 @@ pub struct UpstreamChange {
     pub host: String,
     /// The change of the credential.
     pub auth: Change<Auth>,
+    /// The change of the schedule.
+    pub schedule: Change<Schedule>,
 }
 
 impl Upstream {
@@ -110,6 +116,8 @@ mod tests {
             url: "https://a.example/r".into(),
             origin: "https://a.example:443".into(),
             auth_kind,
+            schedule: None,
+            health: Health::default(),
         };
         let (own, other) = ("https://a.example:443", "https://b.example:443");
         let had = stored(Some(AuthKind::Token));

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error,
-    records::{Change, Name, Repo, RepoId, Time},
+    records::{Change, Name, Repo, RepoId, Time, Upstream},
 };
 
 /// A change of a repository. Values that are left out stay.
@@ -83,8 +83,10 @@ impl Store {
         match &change.upstream {
             Change::Keep => {}
             Change::Clear => tx.remove_upstream(id, now).await?,
-            Change::Set(new) if repo.upstream.is_some() => tx.replace_upstream(id, new).await?,
-            Change::Set(new) => tx.put_upstream(id, new).await?,
+            Change::Set(new) => match &repo.upstream {
+                Some(stored) => tx.replace_upstream(id, new, stored, now).await?,
+                None => drop(tx.put_upstream(id, new, now).await?),
+            },
         }
         tx.commit().await?;
         let changed = self.repo(id).await?;
@@ -147,7 +149,13 @@ impl Tx {
     }
 
     /// Writes another upstream. What was learned about the one before is forgotten if the address is another one.
-    async fn replace_upstream(&mut self, id: &RepoId, new: &NewUpstream) -> Result<(), Error> {
+    async fn replace_upstream(
+        &mut self,
+        id: &RepoId,
+        new: &NewUpstream,
+        stored: &Upstream,
+        now: Time,
+    ) -> Result<(), Error> {
         let sql = "update upstreams set origin = $3, host = $4, url = $2,
                 version = case when url = $2 then version else version + 1 end,
                 profile = case when url = $2 then profile else null end,
@@ -158,6 +166,8 @@ impl Tx {
         execute!(self, query.bind(&new.origin).bind(&new.host))?;
         let sql = "update sync_runs set host = $2 where repo = $1 and run_at is not null";
         execute!(self, db::query(sql).bind(id.as_str()).bind(&new.host))?;
+        let change = &new.schedule;
+        self.put_schedule(id, change, Some(stored), now).await?;
         let sealed = match &new.auth {
             Change::Keep => return Ok(()),
             Change::Clear => None,

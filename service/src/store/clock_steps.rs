@@ -6,7 +6,10 @@ use super::{
     Store, Tx, db,
     tx::{Wake, execute, read},
 };
-use crate::{Error, records::Time};
+use crate::{
+    Error,
+    records::{Schedule, Time},
+};
 
 /// The number of rows that are looked up at a time.
 const BATCH: i64 = 100;
@@ -17,6 +20,9 @@ const FAR_RUNS: &str = "select id from sync_runs
 /// The runs of the node `$3` whose lease ends after `$1`.
 const FAR_LEASES: &str = "select id from sync_runs
     where home = $3 and lease_until is not null and lease_until > $1 order by lease_until desc limit $2";
+/// The upstreams of the node `$3` whose next run is after `$1`.
+const FAR_SCHEDULES: &str = "select repo from upstreams
+    where home = $3 and next_run_at is not null and next_run_at > $1 order by next_run_at desc limit $2";
 /// The deliveries that are due after `$1`.
 const FAR_DELIVERIES: &str = "select id from deliveries
     where state = 'pending' and next_at > $1 order by next_at desc limit $2";
@@ -40,13 +46,14 @@ const SKEW: Duration = Duration::from_secs(60);
 enum Far {
     Run,
     Lease,
+    Schedule,
     Delivery,
     Host,
 }
 
 impl Store {
     /// Brings back what lies further ahead than any wait of the service: a clock was ahead when it was written, and
-    /// it would stay until then. Runs, deliveries and hosts are due now, a lease ends after its usual time (a worker
+    /// it would stay until then. Runs, upstreams, deliveries and hosts are due now, a lease ends after its usual time (a worker
     /// that lives renews it). The number of rows.
     pub async fn mend_times(
         &self,
@@ -56,10 +63,12 @@ impl Store {
     ) -> Result<u64, Error> {
         let wait = now.plus(longest.attempt + SKEW);
         let lease = now.plus(longest.lease + SKEW);
+        let schedule = now.plus(Schedule::longest_wait() + SKEW);
         let mut mended = 0;
         for (far, limit, to) in [
             (Far::Run, wait, now),
             (Far::Lease, lease, now.plus(longest.lease)),
+            (Far::Schedule, schedule, now),
             (Far::Delivery, wait, now),
             (Far::Host, wait, now),
         ] {
@@ -84,6 +93,7 @@ impl Store {
         let (sql, is_of_node) = match far {
             Far::Run => (FAR_RUNS, true),
             Far::Lease => (FAR_LEASES, true),
+            Far::Schedule => (FAR_SCHEDULES, true),
             Far::Delivery => (FAR_DELIVERIES, false),
             Far::Host => (FAR_HOSTS, false),
         };
@@ -104,6 +114,10 @@ impl Tx {
             Far::Lease => {
                 self.lock_repo_of(id).await?;
                 "update sync_runs set lease_until = $2 where id = $1 and lease_until > $3"
+            }
+            Far::Schedule => {
+                self.lock_repo(id).await?;
+                "update upstreams set next_run_at = $2 where repo = $1 and next_run_at > $3"
             }
             Far::Delivery => {
                 self.lock_target_of(id).await?;

@@ -27,6 +27,7 @@ mod plans;
 mod repos;
 mod reseal;
 mod retention;
+mod schedules;
 mod signals;
 mod sync_runs;
 mod targets;
@@ -63,6 +64,7 @@ pub use doctor::{Miscounted, StuckRun, Version};
 pub use keys::{NewKey, Proof};
 pub use page::{Page, Rows};
 pub use repos::{NewRepo, NewUpstream, Sealed, Taken};
+pub use schedules::Scheduled;
 pub use sync_runs::{
     Cancel, Claimed, Claimer, Completed, Failure, Fence, Job, Lease, NewRun, QueueLength, Refused,
     RunLimits, StoredUpstream,
@@ -91,6 +93,7 @@ enum Pools {
 struct Inner {
     pools: Pools,
     public_url: String,
+    park_after: i64,
     local: Local,
     /// The other processes, if the database can have some.
     remote: Option<Remote>,
@@ -123,6 +126,9 @@ const POSTGRES_WAIT: Duration = Duration::from_secs(10);
 
 /// The idle time after which a connection to PostgreSQL is tried before it is used: the server may have gone.
 const TRIED_AFTER: Duration = Duration::from_millis(50);
+
+/// The refusals in a row after which an upstream is parked, unless the configuration says otherwise.
+const PARK_AFTER: i64 = 5;
 
 /// The number of ends of runs that a slow receiver of [`Store::ended`] or [`Store::cancels`] may be behind.
 const ENDED_KEPT: usize = 1024;
@@ -157,6 +163,7 @@ impl Store {
             inner: Arc::new(Inner {
                 pools,
                 public_url: String::new(),
+                park_after: PARK_AFTER,
                 local,
                 remote,
                 commits: AtomicU64::new(0),
@@ -172,6 +179,16 @@ impl Store {
     pub fn with_public_url(mut self, url: &str) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.inner) {
             url.trim_end_matches('/').clone_into(&mut inner.public_url);
+        }
+        self
+    }
+
+    /// The same store, which parks an upstream after so many refusals in a row. To be called before the store is
+    /// cloned; a clone keeps what it had.
+    #[must_use]
+    pub fn with_park_after(mut self, refusals: u32) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.park_after = refusals.into();
         }
         self
     }

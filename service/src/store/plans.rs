@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::{Store, deliveries, repos, sync_runs, upstream_hooks};
+use super::{Store, deliveries, repos, schedules, sync_runs, upstream_hooks};
 
 /// Ten thousand queued runs of two hundred repositories and two organizations.
 const QUEUE: &str = "
@@ -10,7 +10,7 @@ const QUEUE: &str = "
     with recursive n(i) as (select 0 union all select i + 1 from n where i < 199)
     insert into repos (id, org, name, folded, default_bookmark, default_given, tags, home, created_at)
         select printf('repo_%032x', i), 'org_' || (1 + i % 2), 'r' || i, 'r' || i, 'main', false, '{}', 'one', 0 from n;
-    insert into upstreams (repo, url, origin, host, version) select id, 'u', 'o', 'host', 1 from repos;
+    insert into upstreams (repo, home, url, origin, host, version) select id, 'one', 'u', 'o', 'host', 1 from repos;
     with recursive n(i) as (select 0 union all select i + 1 from n where i < 9999)
     insert into sync_runs (id, repo, org, home, host, direction, branches, tags, dry_run, priority, status, attempt,
             tries, claim, cancelled, run_at, created_at)
@@ -53,6 +53,19 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
         &["sync_runs_open (repo=? AND run_at>?)", "work_of_org"],
     ),
     ("list of runs", sync_runs::LIST, &["sync_runs_of_repo"]),
+    (
+        "schedules",
+        schedules::DUE,
+        &["upstreams_due (home=? AND next_run_at<?)"],
+    ),
+    (
+        "run under way",
+        schedules::UNDER_WAY,
+        &[
+            "sync_runs_open (repo=? AND run_at>?)",
+            "sync_runs_leased (repo=?)",
+        ],
+    ),
     ("leases", sync_runs::LEASES_OF_NODE, &["sync_runs_leases"]),
     (
         "deliveries",

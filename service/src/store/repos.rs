@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use super::{
     Page, Rows, Store, Tx, cells, db,
     page::List,
+    schedules::HealthRow,
     sync_runs::{RunRow, run_columns, run_tables},
     tx::{execute, read},
 };
 use crate::{
     Error,
-    records::{AuthKind, Change, Name, OrgId, Repo, RepoId, SyncRun, Time, Upstream},
+    records::{AuthKind, Change, Name, OrgId, Repo, RepoId, Schedule, SyncRun, Time, Upstream},
 };
 
 /// A credential that was sealed for the table `upstreams`, the row of the repository's id and the column `auth`.
@@ -33,6 +34,8 @@ pub struct NewUpstream {
     pub host: String,
     /// The change of the credential.
     pub auth: Change<Sealed>,
+    /// The change of the schedule.
+    pub schedule: Change<Schedule>,
 }
 
 /// A repository to store.
@@ -74,14 +77,16 @@ pub(super) struct RepoRow {
     upstream_url: Option<String>,
     upstream_origin: Option<String>,
     auth_kind: Option<String>,
+    #[sqlx(flatten)]
+    health: HealthRow,
 }
 
 /// The columns of a [`RepoRow`], of the tables `p` and `u`.
 macro_rules! repo_columns {
     () => {
-        "p.id as repo_id, p.org as repo_org, p.name as repo_name, p.default_bookmark, p.default_given, \
+        concat!("p.id as repo_id, p.org as repo_org, p.name as repo_name, p.default_bookmark, p.default_given, \
          p.tags as repo_tags, p.head, p.home, p.created_at as repo_created_at, \
-         u.url as upstream_url, u.origin as upstream_origin, u.auth_kind"
+         u.url as upstream_url, u.origin as upstream_origin, u.auth_kind, ", crate::store::schedules::health_columns!())
     };
 }
 /// The tables of [`repo_columns!`].
@@ -147,6 +152,7 @@ impl RepoRow {
         let auth_kind = self.auth_kind.as_deref().map(AuthKind::of_word);
         let auth_kind = auth_kind.map(|kind| cells::word(kind, "kind of a credential"));
         let auth_kind = auth_kind.transpose()?;
+        let (schedule, health) = (self.health.schedule()?, self.health.health());
         Ok(Repo {
             id: cells::parsed(&self.repo_id, "id of a repository")?,
             org: cells::parsed(&self.repo_org, "id of an organization")?,
@@ -160,6 +166,8 @@ impl RepoRow {
                 url,
                 origin,
                 auth_kind,
+                schedule,
+                health,
             }),
             latest_sync,
             created_at: Time(self.repo_created_at),
@@ -184,14 +192,10 @@ impl Store {
         if execute!(tx, query)? == 0 {
             return Ok(Err(Taken));
         }
-        let stored = new.upstream.as_ref().map(|upstream| Upstream {
-            url: upstream.url.clone(),
-            origin: upstream.origin.clone(),
-            auth_kind: upstream.auth_kind(),
-        });
-        if let Some(upstream) = &new.upstream {
-            tx.put_upstream(&new.id, upstream).await?;
-        }
+        let stored = match &new.upstream {
+            Some(upstream) => Some(tx.put_upstream(&new.id, upstream, now).await?),
+            None => None,
+        };
         let mut repo = Repo {
             id: new.id,
             org: new.org,
@@ -325,16 +329,6 @@ impl Store {
     }
 }
 
-impl NewUpstream {
-    fn auth_kind(&self) -> Option<AuthKind> {
-        if let Change::Set(sealed) = &self.auth {
-            Some(sealed.kind)
-        } else {
-            None
-        }
-    }
-}
-
 impl Tx {
     /// Records `head` as the tip of `branch`, if that is still the default branch and its tip another one.
     pub(super) async fn put_head(
@@ -355,19 +349,27 @@ impl Tx {
         &mut self,
         id: &RepoId,
         new: &NewUpstream,
-    ) -> Result<(), Error> {
+        now: Time,
+    ) -> Result<Upstream, Error> {
         let sealed = if let Change::Set(sealed) = &new.auth {
             Some(sealed)
         } else {
             None
         };
-        let sql = "insert into upstreams (repo, url, origin, host, version, auth_kind, auth)
-            values ($1, $2, $3, $4, 1, $5, $6)";
+        let sql = "insert into upstreams (repo, home, url, origin, host, version, auth_kind, auth)
+            values ($1, (select p.home from repos p where p.id = $1), $2, $3, $4, 1, $5, $6)";
         let query = db::query(sql).bind(id.as_str()).bind(&new.url);
         let query = query.bind(&new.origin).bind(&new.host);
         let query = query.bind(sealed.map(|sealed| sealed.kind.as_str()));
         let query = query.bind(sealed.map(|sealed| &sealed.text));
         execute!(self, query)?;
-        Ok(())
+        let (schedule, health) = self.put_schedule(id, &new.schedule, None, now).await?;
+        Ok(Upstream {
+            url: new.url.clone(),
+            origin: new.origin.clone(),
+            auth_kind: sealed.map(|sealed| sealed.kind),
+            schedule,
+            health,
+        })
     }
 }

@@ -126,6 +126,7 @@ mod tests {
             url: "https://a.example/r".into(),
             origin: "https://a.example:443".into(),
             host: "a.example".into(),
+            schedule: Change::Keep,
             auth: Change::Set(Sealed {
                 kind: AuthKind::Token,
                 text: seal("upstreams", repo.as_str(), "auth"),

@@ -148,6 +148,11 @@ impl Tx {
         self.store.actor.clone()
     }
 
+    /// The refusals in a row after which an upstream is parked.
+    pub(super) fn park_after(&self) -> i64 {
+        self.store.inner.park_after
+    }
+
     /// Says that a run will have ended, as it is now.
     pub(super) fn run_ends(&mut self, run: &SyncRun) {
         self.after.ended.push(Ended {

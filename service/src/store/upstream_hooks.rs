@@ -32,8 +32,10 @@ pub struct CalledHook {
     pub secret: String,
     /// The repository.
     pub repo: RepoId,
-    /// The globs of the pull that it starts.
+    /// The globs of the pull that it starts: those of a schedule that pulls, or all.
     pub globs: Globs,
+    /// Whether the upstream is parked, so that a call starts nothing.
+    pub is_parked: bool,
     /// The equal run that waits with the priority of hooks and is due: it will see what the call is about, and
     /// nothing has to be written.
     pub queued: Option<SyncId>,
@@ -46,15 +48,19 @@ struct CalledRow {
     repo: String,
     branches: String,
     tags: String,
+    is_parked: bool,
     queued: Option<String>,
 }
 
 /// The hook `$1` with the token `$2`.
-pub(super) const CALLED: &str = "select h.provider, h.secret, h.repo, h.branches, h.tags,
+pub(super) const CALLED: &str = "select h.provider, h.secret, h.repo, h.branches, h.tags, h.is_parked,
         (select e.id from sync_runs e where e.repo = h.repo and e.status = 'queued' and e.direction = $3
             and e.branches = h.branches and e.tags = h.tags and not e.dry_run
             and e.priority <= $4 and e.run_at <= $5) as queued
-    from (select k.id, k.token, k.provider, k.secret, k.repo, '*' as branches, '*' as tags from hooks k) h
+    from (select k.id, k.token, k.provider, k.secret, k.repo, u.is_parked,
+            case when u.schedule_direction = $3 then u.schedule_branches else '*' end as branches,
+            case when u.schedule_direction = $3 then u.schedule_tags else '*' end as tags
+        from hooks k join upstreams u on u.repo = k.repo) h
     where h.id = $1 and h.token = $2";
 
 impl Store {
@@ -107,6 +113,7 @@ impl CalledRow {
             provider: cells::word(Provider::of_word(&self.provider), "provider")?,
             secret: self.secret,
             repo: cells::parsed(&self.repo, "id of a repository")?,
+            is_parked: self.is_parked,
             globs: Globs {
                 branches: self.branches,
                 tags: self.tags,

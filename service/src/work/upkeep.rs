@@ -1,4 +1,5 @@
-//! The upkeep beside the workers: leases that are lost, repositories that were removed, old history.
+//! The upkeep beside the workers: leases that are lost, upstreams whose time has come, repositories that were removed,
+//! old history.
 
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use crate::{Error, clock, records::RepoId, store::LongestWaits};
 
 /// The time between two searches for lost leases.
 const REAP_EVERY: Duration = Duration::from_secs(5);
+/// The time between two searches for upstreams whose time has come.
+const SCHEDULE_EVERY: Duration = Duration::from_secs(1);
 /// The time between two searches for removed repositories.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// The number of those searches from one removal of old history to the next.
@@ -61,6 +64,23 @@ pub(super) async fn reap(shared: Shared) {
             Err(err) => tracing::error!(err = text(&err), "lost runs can't be looked for"),
         }
         shared.pause(every).await;
+    }
+}
+
+/// Queues the runs of upstreams whose time has come.
+pub(super) async fn schedule(shared: Shared) {
+    let service = &shared.service;
+    let config = &service.config;
+    let limits = config.queue.limits();
+    while !shared.is_stopping() {
+        let now = clock::now();
+        let scheduled = service.store.queue_scheduled(&config.node, limits, now);
+        match scheduled.await {
+            Ok(scheduled) if scheduled.has_more => continue,
+            Ok(_) => {}
+            Err(err) => tracing::error!(err = text(&err), "scheduled runs can't be queued"),
+        }
+        shared.pause(SCHEDULE_EVERY).await;
     }
 }
 

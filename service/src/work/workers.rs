@@ -103,6 +103,7 @@ pub fn start_with(service: Service, engine: Arc<dyn Engine>) -> Workers {
         shared.clone().keep("start", upkeep::end_own_leases).await;
         let mut tasks = JoinSet::new();
         tasks.spawn(shared.clone().keep("reaper", upkeep::reap));
+        tasks.spawn(shared.clone().keep("schedules", upkeep::schedule));
         tasks.spawn(shared.clone().keep("tidying", upkeep::tidy));
         let asked = Arc::new(Mutex::new(asked));
         let maintain = move |shared| maintenance::maintain(shared, Arc::clone(&asked));

@@ -99,7 +99,7 @@ fn values_of_a_wrong_type_and_null_where_it_has_no_meaning() {
         (
             "POST",
             REPOS,
-            json!({ "upstream": { "url": url, "schedule": null } }),
+            json!({ "upstream": { "url": url, "health": null } }),
         ),
         (
             "POST",

@@ -11,6 +11,7 @@ mod bad_input;
 mod keys;
 mod openapi;
 mod repositories;
+mod schedules;
 mod schemathesis;
 mod syncs;
 mod targets;

@@ -117,6 +117,31 @@ fn a_call_of_each_service_starts_a_pull() {
 }
 
 #[test]
+fn a_call_pulls_what_the_schedule_pulls() {
+    let server = idle();
+    let hook = Hook::made(&server, "github");
+    let client = server.client();
+    let globs = json!({ "branches": "main", "tags": "" });
+    let all = json!({ "branches": "*", "tags": "*" });
+    for (direction, expected) in [("push", all), ("pull", globs)] {
+        let schedule = json!({
+            "direction": direction, "interval_seconds": 86_400, "ref_globs": { "branches": "main" },
+        });
+        let upstream = json!({ "url": "https://git.example.com/app.git", "schedule": schedule });
+        let change = json!({ "upstream": upstream });
+        client.patch("/v1/default/app", change).ok(200);
+        let answer = hook.github("push").ok(202);
+        assert_eq!(hook.github("push").ok(202), answer, "a burst is one run");
+        let run = &runs(&server)[0];
+        assert_eq!(run["id"], answer["sync_id"]);
+        assert_eq!(
+            json!([run["direction"], run["ref_globs"]]),
+            json!(["pull", expected])
+        );
+    }
+}
+
+#[test]
 fn a_burst_becomes_one_run_and_writes_once() {
     let server = idle();
     let hook = Hook::made(&server, "github");

@@ -5,6 +5,7 @@
 mod canary;
 mod echo;
 mod peers;
+mod schedules;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -113,6 +113,7 @@ pub(crate) fn upstream(host: &str) -> NewUpstream {
         url: format!("https://{host}/r.git"),
         origin: format!("https://{host}"),
         host: host.into(),
+        schedule: Change::Keep,
         auth: Change::Keep,
     }
 }

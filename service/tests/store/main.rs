@@ -12,4 +12,5 @@ mod opening;
 mod postgres;
 mod queue;
 mod repos;
+mod schedules;
 mod upstream_hooks;

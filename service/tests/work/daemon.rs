@@ -176,6 +176,7 @@ impl Scene {
                 url: self.server.url(&format!("{name}.git")),
                 host: "localhost".into(),
                 origin: format!("http://localhost:{}", self.server.address().port()),
+                schedule: Change::Keep,
                 auth: Change::Keep,
             }),
         };

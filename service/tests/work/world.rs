@@ -102,6 +102,7 @@ impl World {
                 url: url.to_owned(),
                 host: "localhost".into(),
                 origin,
+                schedule: Change::Keep,
                 auth: Change::Keep,
             }),
         };

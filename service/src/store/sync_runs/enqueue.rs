@@ -2,11 +2,12 @@
 
 use super::open::sync_data;
 use crate::{
-    Error, ids,
-    records::{Direction, EventType, Globs, Priority, Repo, Status, SyncId, SyncRun, Time},
+    Error, clock, ids,
+    records::{Direction, EventType, Globs, Priority, Repo, RepoId, Status, SyncId, SyncRun, Time},
     store::{
         Store, Tx, db,
         events::{NewEvent, has_targets},
+        schedules::{HealthRow, health_columns},
         tx::{Wake, execute, on},
     },
 };
@@ -53,6 +54,17 @@ pub enum Refused {
     RepoFull,
     /// Too many runs of the organization wait.
     OrgFull,
+    /// The upstream is parked: only a caller may ask for a run.
+    Parked,
+}
+
+/// A wanted run of a repository.
+pub(in crate::store) struct Wanted<'a> {
+    pub(in crate::store) repo: &'a RepoId,
+    pub(in crate::store) direction: Direction,
+    pub(in crate::store) globs: &'a Globs,
+    pub(in crate::store) dry_run: bool,
+    pub(in crate::store) priority: Priority,
 }
 
 /// The state that a request for a run finds.
@@ -60,63 +72,98 @@ pub enum Refused {
 struct Found {
     host: String,
     home: String,
+    org: String,
     repo_name: String,
     equal: Option<String>,
     of_repo: i64,
     of_org: i64,
     has_targets: bool,
+    #[sqlx(flatten)]
+    health: HealthRow,
 }
 
 pub(in crate::store) const FIND: &str = concat!(
-    "select u.host, p.home, p.name as repo_name,
+    "select u.host, p.home, p.org, p.name as repo_name,
         (select e.id from sync_runs e where e.repo = p.id and e.status = 'queued' and e.direction = $2
             and e.branches = $3 and e.tags = $4 and e.dry_run = $5) as equal,
         (select count(*) from sync_runs q where q.repo = p.id and q.run_at >= 0) as of_repo,
         (select cast(coalesce(sum(w.queued), 0) as bigint) from work w where w.org = p.org) as of_org, ",
     has_targets!("p.org"),
+    ", ",
+    health_columns!(),
     " from repos p join upstreams u on u.repo = p.id where p.id = $1 and p.removed_at is null"
 );
 
 impl Store {
     /// Queues a run. An equal run that is still queued is returned instead; it takes the higher priority of the two
-    /// and is due at once. On a database with many writers the limit of an organization may be exceeded by those that
-    /// ask in the same moment, that of a repository is exact.
+    /// and is due at once. A caller who asks for a run resumes an upstream that is parked, but for a dry run. On a
+    /// database with many writers the limit of an organization may be exceeded by those that ask in the same moment,
+    /// that of a repository is exact.
     pub async fn enqueue(
         &self,
         new: NewRun<'_>,
         limits: RunLimits,
         now: Time,
     ) -> Result<Result<SyncRun, Refused>, Error> {
+        let wanted = Wanted {
+            repo: &new.repo.id,
+            direction: new.direction,
+            globs: &new.globs,
+            dry_run: new.dry_run,
+            priority: new.priority,
+        };
         loop {
             let mut tx = self.begin().await?;
             tx.lock_repo(new.repo.id.as_str()).await?;
-            let query = db::query_as(FIND).bind(new.repo.id.as_str());
-            let query = query.bind(new.direction.as_str()).bind(&new.globs.branches);
-            let query = query.bind(&new.globs.tags).bind(new.dry_run);
-            let found: Option<Found> = on!(tx, c => query.fetch_optional(c))?;
-            let Some(found) = found else {
-                return Ok(Err(Refused::NoUpstream));
-            };
-            let run = if let Some(equal) = &found.equal {
-                tx.raise(equal, new.priority, now).await?
-            } else if found.of_repo >= limits.per_repo {
-                return Ok(Err(Refused::RepoFull));
-            } else if found.of_org >= limits.per_org {
-                return Ok(Err(Refused::OrgFull));
-            } else {
-                tx.insert_run(&new, &found, now).await?
-            };
-            // Somebody else may have queued or started the equal run since; then everything is looked up again.
-            if let Some(run) = run {
-                tx.wake(Wake::One);
-                tx.commit().await?;
-                return Ok(Ok(run));
+            match tx.queue_run(&wanted, limits, now).await? {
+                Some(Ok(run)) => {
+                    tx.wake(Wake::One);
+                    tx.commit().await?;
+                    return Ok(Ok(run));
+                }
+                Some(Err(refused)) => return Ok(Err(refused)),
+                None => {}
             }
         }
     }
 }
 
 impl Tx {
+    /// Queues a run of a repository that is locked. `None` if somebody else has queued or started the equal run since
+    /// it was looked up; then everything is to be looked up again.
+    pub(in crate::store) async fn queue_run(
+        &mut self,
+        new: &Wanted<'_>,
+        limits: RunLimits,
+        now: Time,
+    ) -> Result<Option<Result<SyncRun, Refused>>, Error> {
+        let query = db::query_as(FIND).bind(new.repo.as_str());
+        let query = query.bind(new.direction.as_str()).bind(&new.globs.branches);
+        let query = query.bind(&new.globs.tags).bind(new.dry_run);
+        let found: Option<Found> = on!(self, c => query.fetch_optional(c))?;
+        let Some(found) = found else {
+            return Ok(Some(Err(Refused::NoUpstream)));
+        };
+        let is_asked_for = new.priority == Priority::Api;
+        let run = if found.health.is_parked() && !is_asked_for {
+            return Ok(Some(Err(Refused::Parked)));
+        } else if let Some(equal) = &found.equal {
+            self.raise(equal, new.priority, now).await?
+        } else if found.of_repo >= limits.per_repo {
+            return Ok(Some(Err(Refused::RepoFull)));
+        } else if found.of_org >= limits.per_org {
+            return Ok(Some(Err(Refused::OrgFull)));
+        } else {
+            self.insert_run(new, &found, now).await?
+        };
+        if run.is_some() && found.health.is_parked() && !new.dry_run {
+            let (schedule, health) = (found.health.schedule()?, found.health.health());
+            let health = health.resumed(schedule.as_ref(), now, clock::random());
+            self.put_health(new.repo, &health).await?;
+        }
+        Ok(run.map(Ok))
+    }
+
     async fn raise(
         &mut self,
         id: &str,
@@ -136,7 +183,7 @@ impl Tx {
 
     async fn insert_run(
         &mut self,
-        new: &NewRun<'_>,
+        new: &Wanted<'_>,
         found: &Found,
         now: Time,
     ) -> Result<Option<SyncRun>, Error> {
@@ -145,11 +192,8 @@ impl Tx {
                 status, attempt, tries, claim, cancelled, run_at, created_at)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, 0, 0, false, $11, $11)
             on conflict (repo, direction, branches, tags, dry_run) where status = 'queued' do nothing";
-        let query = db::query(sql).bind(id.as_str()).bind(new.repo.id.as_str());
-        let query = query
-            .bind(new.repo.org.as_str())
-            .bind(&found.home)
-            .bind(&found.host);
+        let query = db::query(sql).bind(id.as_str()).bind(new.repo.as_str());
+        let query = query.bind(&found.org).bind(&found.home).bind(&found.host);
         let query = query.bind(new.direction.as_str()).bind(&new.globs.branches);
         let query = query.bind(&new.globs.tags).bind(new.dry_run);
         let query = query.bind(new.priority.number()).bind(now.0);
@@ -159,16 +203,13 @@ impl Tx {
         let sql =
             "insert into work (home, org, queued, running, served_at) values ($1, $2, 1, 0, 0)
             on conflict (home, org) do update set queued = work.queued + 1";
-        execute!(
-            self,
-            db::query(sql).bind(&found.home).bind(new.repo.org.as_str())
-        )?;
+        execute!(self, db::query(sql).bind(&found.home).bind(&found.org))?;
         let run = queued(id, new, now);
         if !run.dry_run {
             let event = NewEvent {
                 id: ids::new(),
                 kind: EventType::SyncQueued,
-                org: new.repo.org.as_str(),
+                org: &found.org,
                 repo: &run.repo_id,
                 repo_name: &found.repo_name,
                 subject: run.id.as_str(),
@@ -180,10 +221,10 @@ impl Tx {
     }
 }
 
-fn queued(id: SyncId, new: &NewRun<'_>, now: Time) -> SyncRun {
+fn queued(id: SyncId, new: &Wanted<'_>, now: Time) -> SyncRun {
     SyncRun {
         id,
-        repo_id: new.repo.id.clone(),
+        repo_id: new.repo.clone(),
         direction: new.direction,
         status: Status::Queued,
         attempt: 0,

@@ -94,17 +94,18 @@ impl Store {
         let Some(mut open) = tx.held(fence).await? else {
             return Ok(false);
         };
+        // A cancelled run may be of an upstream that was removed, and set again since, with the same version.
+        let is_of_upstream = fence.is_of(open.more.version) && !open.more.cancelled;
         let end = End {
             stats: Some(&packed),
             messages: &messages,
+            is_of_other: !is_of_upstream,
             ..End::default()
         };
         if !tx.end(&mut open, end, now).await? {
             return Ok(false);
         }
         let is_new = open.more.last_digest.as_ref() != Some(&packed.digest);
-        // A cancelled run may be of an upstream that was removed, and set again since, with the same version.
-        let is_of_upstream = fence.is_of(open.more.version) && !open.more.cancelled;
         if is_of_upstream && !open.run.dry_run {
             tx.put_profile(&open, done.profile.as_deref(), is_new)
                 .await?;
@@ -146,6 +147,7 @@ impl Store {
             }),
             messages: &failure.messages,
             stats: packed.as_ref(),
+            is_of_other: !fence.is_of(open.more.version),
         };
         let ended = tx.end(&mut open, end, now).await?;
         tx.throttle(&open, failure.host_not_before).await?;

@@ -12,6 +12,7 @@ mod stats;
 
 pub use cancel::Cancel;
 pub use claim::{Claimed, Claimer, Fence, Job, StoredUpstream};
+pub(in crate::store) use enqueue::Wanted;
 pub use enqueue::{NewRun, Refused, RunLimits};
 pub use finish::{Completed, Failure, Lease};
 pub use reads::QueueLength;

@@ -1,12 +1,13 @@
 //! [`OpenRun`], a run as a transition finds it, and the writes that transitions share.
 
-use super::{RunRow, run_columns, run_tables, stats::Packed};
+use super::{RunRow, finish::CANCELLED, run_columns, run_tables, stats::Packed};
 use crate::{
     Error, ids,
     records::{EventType, Status, SyncRun, Time},
     store::{
         Tx, cells, db,
         events::{NewEvent, has_targets},
+        schedules::{HealthRow, health_columns},
         tx::{Wake, execute, on},
     },
 };
@@ -20,6 +21,8 @@ macro_rules! open_run {
             ", r.org, r.home as run_home, r.host as run_host, r.tries, r.claim, r.cancelled, \
              r.lease_until, r.lease_until is not null as is_leased, p.name as open_repo_name, p.head as open_head, \
              u.version, u.profile as open_profile, l.id as last_id, l.digest as last_digest, ",
+            health_columns!(),
+            ", ",
             has_targets!("r.org"),
             " from ",
             run_tables!(),
@@ -63,6 +66,8 @@ pub(super) struct More {
     pub(super) last_id: Option<String>,
     pub(super) last_digest: Option<Vec<u8>>,
     pub(super) has_targets: bool,
+    #[sqlx(flatten)]
+    pub(super) health: HealthRow,
 }
 
 /// A run as a transition finds it.
@@ -78,6 +83,8 @@ pub(super) struct End<'a> {
     pub(super) error_code: Option<&'a str>,
     pub(super) messages: &'a [String],
     pub(super) stats: Option<&'a Packed>,
+    /// Whether the run says nothing about the upstream that is there now.
+    pub(super) is_of_other: bool,
 }
 
 impl OpenRow {
@@ -150,6 +157,10 @@ impl Tx {
         run.next_attempt_at = None;
         run.finished_at = Some(now);
         self.run_ends(run);
+        let was_cancelled = end.error_code == Some(CANCELLED);
+        if more.version.is_some() && !end.is_of_other && !was_cancelled {
+            self.count_end(run, &more.org, &more.health, now).await?;
+        }
         let kind = if is_failure {
             EventType::SyncFailed
         } else {
