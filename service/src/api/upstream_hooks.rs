@@ -53,11 +53,8 @@ pub(super) async fn create(
         secret: sealed.map_err(crate::Error::from)?,
         id,
     };
-    if !service
-        .store
-        .put_hook(&of.repo.id, &new, clock::now())
-        .await?
-    {
+    let store = of.caller.store(&service);
+    if !store.put_hook(&of.repo, &new, clock::now()).await? {
         return Err(syncs::no_upstream());
     }
     let base = service.config.public_url.trim_end_matches('/');
@@ -70,7 +67,9 @@ pub(super) async fn create(
 
 /// DELETE `/{org}/{repo}/upstream/hook`
 pub(super) async fn delete(State(service): State<Service>, of: OfRepo<Write>) -> Answer {
-    deleted(service.store.delete_hook(&of.repo.id).await?, "hook")
+    let store = of.caller.store(&service);
+    let was_there = store.delete_hook(&of.repo, clock::now()).await?;
+    deleted(was_there, "hook")
 }
 
 #[derive(Serialize)]

@@ -143,7 +143,7 @@ mod tests {
             upstream: Some(upstream),
         };
         let made = store.create_repo(new, clock::now()).await;
-        made.expect("an answer").expect("a new name");
+        let made = made.expect("an answer").expect("a new name");
         let new = NewTarget {
             id: target.clone(),
             org,
@@ -164,7 +164,7 @@ mod tests {
             secret: seal("hooks", hook.as_str(), "secret"),
             id: hook.clone(),
         };
-        let stored = store.put_hook(&repo, &new, clock::now()).await;
+        let stored = store.put_hook(&made, &new, clock::now()).await;
         assert!(stored.expect("an answer"), "the repository has an upstream");
         (
             store,

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Error,
-    records::{Direction, Globs, HookId, Priority, Provider, RepoId, SyncId, Time},
+    records::{Direction, Globs, HookId, Priority, Provider, Repo, RepoId, SyncId, Time},
 };
 
 /// A hook to store.
@@ -65,28 +65,39 @@ pub(super) const CALLED: &str = "select h.provider, h.secret, h.repo, h.branches
 
 impl Store {
     /// Stores the hook of a repository in the place of the one that it had. False if the repository has no upstream.
-    pub async fn put_hook(&self, repo: &RepoId, new: &NewHook, now: Time) -> Result<bool, Error> {
+    pub async fn put_hook(&self, repo: &Repo, new: &NewHook, now: Time) -> Result<bool, Error> {
+        let (org, repo) = (repo.org.as_str(), repo.id.as_str());
         let mut tx = self.begin().await?;
-        tx.lock_repo(repo.as_str()).await?;
+        tx.lock_repo(repo).await?;
         let sql = "insert into hooks (id, repo, provider, token, secret, created_at)
             select $1, u.repo, $3, $4, $5, $6 from upstreams u where u.repo = $2
             on conflict (repo) do update set id = excluded.id, provider = excluded.provider,
                 token = excluded.token, secret = excluded.secret, created_at = excluded.created_at";
-        let query = db::query(sql).bind(new.id.as_str()).bind(repo.as_str());
+        let query = db::query(sql).bind(new.id.as_str()).bind(repo);
         let query = query.bind(new.provider.as_str()).bind(&new.token[..]);
         let query = query.bind(&new.secret).bind(now.0);
-        let has_upstream = execute!(tx, query)? > 0;
+        if execute!(tx, query)? == 0 {
+            return Ok(false);
+        }
+        let provider = Some(new.provider.as_str());
+        tx.audit(org, "upstream.hook", repo, provider, now).await?;
         tx.commit().await?;
-        Ok(has_upstream)
+        Ok(true)
     }
 
     /// Removes the hook of a repository; false if there is none.
-    pub async fn delete_hook(&self, repo: &RepoId) -> Result<bool, Error> {
+    pub async fn delete_hook(&self, repo: &Repo, now: Time) -> Result<bool, Error> {
+        let (org, repo) = (repo.org.as_str(), repo.id.as_str());
         let mut tx = self.begin().await?;
+        tx.lock_repo(repo).await?;
         let sql = "delete from hooks where repo = $1";
-        let gone = execute!(tx, db::query(sql).bind(repo.as_str()))? > 0;
+        if execute!(tx, db::query(sql).bind(repo))? == 0 {
+            return Ok(false);
+        }
+        tx.audit(org, "upstream.hook", repo, Some("none"), now)
+            .await?;
         tx.commit().await?;
-        Ok(gone)
+        Ok(true)
     }
 
     /// The hook with this id, if its token has this SHA-256. One statement, which writes nothing: it is all that a

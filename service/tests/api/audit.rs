@@ -34,6 +34,10 @@ fn what_gives_access_is_audited() {
         json!({ "kind": "username_password", "username": "canary", "password": "canary" });
     let upstream = json!({ "url": url, "auth": token });
     let repo = server.repo(json!({ "name": "app", "upstream": upstream }));
+    let hook = "/v1/default/app/upstream/hook";
+    client.post(hook, json!({ "provider": "gitea" })).ok(201);
+    client.delete(hook).ok(200);
+    client.delete(hook).ok(404);
     for upstream in [
         json!({ "url": url, "auth": password }),
         // Kept.
@@ -75,6 +79,8 @@ fn what_gives_access_is_audited() {
         ("target.secret_rotated", &target, None),
         ("target.removed", &target, None),
         ("upstream.auth", &repo, Some("token")),
+        ("upstream.hook", &repo, Some("gitea")),
+        ("upstream.hook", &repo, Some("none")),
         ("upstream.auth", &repo, Some("username_password")),
         ("upstream.auth", &repo, Some("none")),
         ("upstream.auth", &repo, Some("token")),

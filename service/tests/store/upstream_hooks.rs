@@ -46,7 +46,7 @@ fn a_hook_is_found_by_its_id_and_token() {
         let first = hook(Provider::Gitlab);
         assert!(
             db.store
-                .put_hook(&repo.id, &first, at(0))
+                .put_hook(&repo, &first, at(0))
                 .await
                 .expect("stored")
         );
@@ -63,13 +63,13 @@ fn a_hook_is_found_by_its_id_and_token() {
         let second = hook(Provider::Github);
         assert!(
             db.store
-                .put_hook(&repo.id, &second, at(0))
+                .put_hook(&repo, &second, at(0))
                 .await
                 .expect("stored")
         );
         assert!(!is_there(&db, &first.id).await && is_there(&db, &second.id).await);
-        assert!(db.store.delete_hook(&repo.id).await.expect("removed"));
-        assert!(!db.store.delete_hook(&repo.id).await.expect("an answer"));
+        assert!(db.store.delete_hook(&repo, at(0)).await.expect("removed"));
+        assert!(!db.store.delete_hook(&repo, at(0)).await.expect("an answer"));
         assert!(!is_there(&db, &second.id).await);
     });
 }
@@ -81,7 +81,7 @@ fn a_hook_goes_with_its_upstream_and_not_with_its_address() {
         let kept = hook(Provider::Gitea);
         assert!(
             db.store
-                .put_hook(&repo.id, &kept, at(0))
+                .put_hook(&repo, &kept, at(0))
                 .await
                 .expect("stored")
         );
@@ -92,7 +92,7 @@ fn a_hook_goes_with_its_upstream_and_not_with_its_address() {
         let none = hook(Provider::Gitea);
         assert!(
             !db.store
-                .put_hook(&repo.id, &none, at(0))
+                .put_hook(&repo, &none, at(0))
                 .await
                 .expect("an answer")
         );
@@ -100,7 +100,7 @@ fn a_hook_goes_with_its_upstream_and_not_with_its_address() {
         assert!(!is_there(&db, &kept.id).await);
         assert!(
             db.store
-                .put_hook(&repo.id, &none, at(0))
+                .put_hook(&repo, &none, at(0))
                 .await
                 .expect("stored")
         );
@@ -121,7 +121,7 @@ fn a_call_finds_the_run_that_will_see_what_it_is_about() {
         let hook = hook(Provider::Github);
         assert!(
             db.store
-                .put_hook(&repo.id, &hook, at(0))
+                .put_hook(&repo, &hook, at(0))
                 .await
                 .expect("stored")
         );
