@@ -3,6 +3,7 @@
 mod concurrency;
 mod database;
 mod events;
+mod fairness;
 mod history;
 mod leases;
 mod model;

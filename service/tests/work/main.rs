@@ -13,6 +13,7 @@ mod kills;
 mod panics;
 mod restarts;
 mod runs;
+mod throttling;
 mod world;
 
 use support::engine;
