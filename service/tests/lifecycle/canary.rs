@@ -9,6 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
+use crate::support::engine::server::Answer as RawAnswer;
 use crate::support::{Answer, Client, Receiver, Upstream, postgres};
 
 const PASSWORD: &str = "canary-3f9c1d77e2";
@@ -80,9 +81,32 @@ fn search(folder: &Path, secrets: &[String]) -> usize {
     files
 }
 
-fn run(client: &Client, answers: &mut Vec<Answer>, status: &str) {
-    let path = "/v1/default/app/upstream/syncs";
-    let queued = client.post(path, json!({ "direction": "pull" }));
+/// Lets the fetch from `loud.git` be answered with the client's own credential, as progress and as the reason why there
+/// is no pack.
+fn repeat_credential(upstream: &Upstream) {
+    upstream.repo("loud.git");
+    upstream.server.intercept(|head| {
+        let is_fetch = head.path.contains("loud") && head.command().as_deref() == Some("fetch");
+        let authorization = head.header("authorization").filter(|_| is_fetch)?;
+        let text = format!("{authorization} {PASSWORD}");
+        let lines = [
+            "packfile\n",
+            &format!("\u{2}{text}"),
+            &format!("ERR {text}"),
+        ];
+        let packet = |line: &str| format!("{:04x}{line}", line.len() + 4);
+        let body = lines.map(packet).concat();
+        let kind = "application/x-git-upload-pack-result";
+        let head = format!("content-type: {kind}\r\ncontent-length: {}\r\n", body.len());
+        Some(RawAnswer::Raw(
+            format!("HTTP/1.1 200 OK\r\n{head}\r\n{body}").into(),
+        ))
+    });
+}
+
+fn run(client: &Client, answers: &mut Vec<Answer>, name: &str, status: &str) {
+    let path = format!("/v1/default/{name}/upstream/syncs");
+    let queued = client.post(&path, json!({ "direction": "pull" }));
     let id = queued.json["id"].as_str().expect("an id").to_owned();
     answers.push(queued);
     let ended = client.get(&format!("{path}/{id}?wait=30"));
@@ -106,6 +130,7 @@ fn look_everywhere(server: Option<&postgres::Server>) {
     let folder = tempfile::tempdir().expect("a folder");
     let upstream = Upstream::start_with(|server| server.auth("git", PASSWORD));
     upstream.repo("up.git");
+    repeat_credential(&upstream);
     // The first delivery is refused, so that there is one to repeat.
     let refused = std::sync::atomic::AtomicBool::new(false);
     let receiver = Receiver::answering(move |_| {
@@ -154,10 +179,10 @@ fn look_everywhere(server: Option<&postgres::Server>) {
     let token = address.rsplit('/').next().expect("a token").to_owned();
     secrets.extend([secret, token]);
 
-    run(&client, &mut answers, "failed");
+    run(&client, &mut answers, "app", "failed");
     let body = json!({ "upstream": { "url": url, "auth": auth(PASSWORD) } });
     answers.push(client.patch("/v1/default/app", body));
-    run(&client, &mut answers, "completed");
+    run(&client, &mut answers, "app", "completed");
     let hook = format!("/v1/default/webhook-targets/{}", shown(&made, "id"));
     let rotated = client
         .post(&format!("{hook}/rotate-secret"), json!({}))
@@ -169,6 +194,10 @@ fn look_everywhere(server: Option<&postgres::Server>) {
     answers.push(deliveries);
     answers.push(client.post(&format!("{hook}/deliveries/{id}/redeliver"), json!({})));
     let received = receiver.wait_for(8);
+    let url = upstream.url("loud.git");
+    let body = json!({ "name": "loud", "upstream": { "url": url, "auth": auth(PASSWORD) } });
+    answers.push(client.post("/v1/default/repos", body));
+    run(&client, &mut answers, "loud", "failed");
     for path in [
         "/v1/whoami",
         "/v1/default/repos",
