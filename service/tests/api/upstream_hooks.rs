@@ -164,6 +164,26 @@ fn a_burst_becomes_one_run_and_writes_once() {
     assert_eq!(runs(&server)[0]["source"], "hook");
 }
 
+/// It is taken all the same: the caller did what it should.
+#[test]
+fn a_call_of_a_parked_upstream_starts_nothing() {
+    let server = idle();
+    let hook = Hook::made(&server, "github");
+    server.block_on(async {
+        let file = server.data().join("refsyncd.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+        let pool = sqlx::SqlitePool::connect_with(options)
+            .await
+            .expect("a pool");
+        let sql = "update upstreams set is_parked = true, next_run_at = null";
+        sqlx::query(sql).execute(&pool).await.expect("parked");
+        pool.close().await;
+    });
+    let parked = hook.github("push").ok(202);
+    assert_eq!(parked, json!({ "sync_id": null }));
+    assert_eq!(runs(&server).len(), 0);
+}
+
 #[test]
 fn events_that_move_no_refs_start_nothing() {
     let server = idle();
