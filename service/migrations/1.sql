@@ -24,6 +24,22 @@ create table keys (
 create index keys_of_org on keys (org, id);
 create unique index keys_public on keys (org, public_key) where public_key is not null;
 
+-- The processes with the repositories of home = name on their disks. folder: the id of the data folder, so that a process
+-- that was started again is known. repos counts those that were not removed.
+create table nodes (
+    name text primary key,
+    folder text not null,
+    public_url text not null,
+    seen_at bigint not null,
+    repos bigint not null
+);
+
+-- Values of the whole service. master_key: a known text, sealed, which every node has to open.
+create table settings (
+    name text primary key,
+    value text not null
+);
+
 -- A removed repository keeps its row until its runs have ended and its folder is gone.
 create table repos (
     id text primary key,

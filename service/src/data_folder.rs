@@ -66,6 +66,25 @@ impl DataFolder {
         self.path.join("master.key")
     }
 
+    /// The identifier of the folder, which is made once and stays in it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if it can't be read or written.
+    pub(crate) fn id(&self) -> Result<String, Error> {
+        let path = self.path.join("node.id");
+        let id = match fs::read_to_string(&path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read.map_err(|err| failed("reading", &path, err))?,
+        };
+        if !id.trim().is_empty() {
+            return Ok(id.trim().to_owned());
+        }
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let written = fs::write(&path, format!("{id}\n"));
+        written.map_err(|err| failed("writing", &path, err))?;
+        Ok(id)
+    }
+
     /// The master keys. They are made together with the database: a database without keys has lost them.
     ///
     /// # Errors

@@ -31,6 +31,8 @@ mod json;
 pub mod log;
 #[cfg(feature = "server")]
 pub mod metrics;
+#[cfg(feature = "server")]
+mod node;
 pub mod records;
 #[cfg(feature = "server")]
 pub mod secrets;

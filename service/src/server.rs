@@ -13,7 +13,10 @@ use tokio::{
     sync::Semaphore,
     task::JoinHandle,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 
 use crate::{
@@ -27,9 +30,10 @@ use crate::{
     data_folder::{self, DataFolder},
     git::{self, GitHttp},
     hooks::{self, Deliveries},
+    node,
     records::Name,
     stalling::Unstalled,
-    store::Store,
+    store::{NewNode, Store},
     work::{self, RepoFolders, Workers},
 };
 
@@ -57,6 +61,8 @@ pub struct Running {
     workers: Workers,
     deliveries: Option<Deliveries>,
     folder: DataFolder,
+    node: NewNode,
+    _beat: Option<AbortOnDropHandle<()>>,
 }
 
 /// Starts a service.
@@ -77,6 +83,9 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         .with_public_url(&config.public_url)
         .with_park_after(config.park_after);
     let keys = folder.master_keys(!store.has_orgs().await?)?;
+    let sealer = data_folder::sealer(&keys)?;
+    store.prove_key(&sealer).await.map_err(another_key)?;
+    let node = node::enter(&store, &config, folder.id()?).await?;
     let admin_key = first_key(&store).await?;
     store
         .end_leases_of(&config.node, &config.retry, clock::now())
@@ -91,7 +100,7 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
     let service = Service {
         metrics: store.metrics().clone(),
         store,
-        sealer: Arc::new(data_folder::sealer(&keys)?),
+        sealer: Arc::new(sealer),
         repos,
         config: Arc::new(config),
     };
@@ -101,6 +110,10 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         None
     };
     let stop = CancellationToken::new();
+    let beat = service.store.is_shared().then(|| {
+        let task = node::beat(service.clone(), node.clone(), stop.clone());
+        AbortOnDropHandle::new(tokio::spawn(task))
+    });
     let accepting = Accepting {
         listener,
         router: router(&service, git.as_ref()),
@@ -118,7 +131,17 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         deliveries: start_deliveries(&service)?,
         service,
         folder,
+        node,
+        _beat: beat,
     })
+}
+
+fn another_key(err: Error) -> Error {
+    if err.kind() != ErrorKind::Secret {
+        return err;
+    }
+    let text = "the master key is not that of the database: the nodes of one database have the same master.key";
+    Error::new(ErrorKind::Key, text).because(err)
 }
 
 impl Running {
@@ -126,6 +149,10 @@ impl Running {
     /// deliveries under way are given back.
     pub async fn stop(self) {
         self.stop.cancel();
+        if let Err(err) = self.service.store.leave_node(&self.node).await {
+            let err = crate::chain(&err);
+            tracing::warn!(err, "the database was not told that this node stops");
+        }
         let requests = async {
             if let Ok(connections) = self.accepting.await {
                 connections.end(self.service.config.drain).await;

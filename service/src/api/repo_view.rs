@@ -52,10 +52,10 @@ impl<'a> RepoView<'a> {
             }),
             created_at: repo.created_at,
             tags: &repo.tags,
-            clone_url: config
-                .git
-                .http
-                .then(|| format!("{}/{}/{}.git", config.public_url, org.slug, repo.name)),
+            clone_url: config.git.http.then(|| {
+                let base = repo.home_url.as_ref().unwrap_or(&config.public_url);
+                format!("{base}/{}/{}.git", org.slug, repo.name)
+            }),
         }
     }
 }

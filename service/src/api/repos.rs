@@ -59,12 +59,13 @@ pub(super) async fn create(
         }
         None => None,
     };
+    let own = &service.config.node;
     let new = NewRepo {
         name: checked_name(name)?,
         default_given: default_bookmark.is_some(),
         default_bookmark: default_bookmark.unwrap_or_else(|| "main".into()),
         org: caller.org.id.clone(),
-        home: service.config.node.clone(),
+        home: service.store.emptiest_node(own, clock::now()).await?,
         id,
         tags,
         upstream,
@@ -146,7 +147,8 @@ pub(super) async fn change(
     let store = of.caller.store(&service);
     let changed = store.change_repo(&of.repo.id, change, clock::now());
     let mut repo = changed_repo(changed.await?)?;
-    if has_new_default {
+    // HEAD of a repository at another node follows there, at its next run or request of git.
+    if has_new_default && repo.home == service.config.node {
         match settle_head(&service, &repo.id).await {
             Ok(Some(settled)) => repo = settled,
             Ok(None) => return Err(ApiError::not_found("repository")),

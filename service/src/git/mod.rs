@@ -194,6 +194,9 @@ impl GitHttp {
         let (parts, body) = request.into_parts();
         let scope = wanted.service().scope();
         let repo = access::repo(&self.service, &parts.headers, (&org, &repo), scope).await?;
+        if repo.home != self.service.config.node {
+            return Err(elsewhere(&org, &repo));
+        }
         let place = Arc::clone(&self.places).try_acquire_owned();
         let busy = |_| {
             Refusal::new(
@@ -340,4 +343,13 @@ pub(crate) async fn check() -> Result<(), Error> {
         return Err(missing("git is installed without git http-backend"));
     }
     Ok(())
+}
+
+/// The answer about a repository on another node's disk. It is no redirect: git would leave the credential out there.
+fn elsewhere(org: &str, repo: &Repo) -> Refusal {
+    let text = match &repo.home_url {
+        Some(url) => format!("the repository is at {url}/{org}/{}.git", repo.name),
+        None => "the repository is at a node that is not known".to_owned(),
+    };
+    Refusal::new(StatusCode::MISDIRECTED_REQUEST, text)
 }

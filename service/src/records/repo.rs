@@ -23,6 +23,8 @@ pub struct Repo {
     pub head: Option<String>,
     /// The node whose disk has the repository.
     pub home: String,
+    /// The address under which clients reach that node, if it is known.
+    pub home_url: Option<String>,
     /// The upstream.
     pub upstream: Option<Upstream>,
     /// The last run of the upstream that was not a dry run.

@@ -97,14 +97,17 @@ impl Store {
     /// is none. [`Store::removed_repos`] has it until [`Store::forget_repo`].
     pub async fn delete_repo(&self, id: &RepoId, now: Time) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
-        let sql =
-            "update repos set removed_at = $2 where id = $1 and removed_at is null returning org";
-        let query = db::query_scalar(sql).bind(id.as_str()).bind(now.0);
-        let org: Option<String> = on!(tx, c => query.fetch_optional(c))?;
-        let Some(org) = org else { return Ok(false) };
+        let sql = "update repos set removed_at = $2 where id = $1 and removed_at is null returning org, home";
+        let query = db::query_as(sql).bind(id.as_str()).bind(now.0);
+        let found: Option<(String, String)> = on!(tx, c => query.fetch_optional(c))?;
+        let Some((org, home)) = found else {
+            return Ok(false);
+        };
         tx.audit(&org, "repository.removed", id.as_str(), None, now)
             .await?;
         tx.remove_upstream(id, now).await?;
+        let sql = "update nodes set repos = repos - 1 where name = $1";
+        execute!(tx, db::query(sql).bind(home))?;
         tx.commit().await?;
         Ok(true)
     }

@@ -104,6 +104,7 @@ struct DueRow {
     event_at: i64,
     event_repo: Option<String>,
     event_repo_name: Option<String>,
+    home_url: Option<String>,
     event_data: Option<String>,
     secret: String,
     old_secret: Option<String>,
@@ -193,10 +194,11 @@ impl Store {
         let org = row.org.record()?;
         let delivery = row.delivery.record()?;
         let name = row.event_repo.zip(row.event_repo_name);
+        let home_url = row.home_url.as_ref().unwrap_or(&self.inner.public_url);
         let repository = name.map(|(id, name)| {
             Ok::<_, Error>(EventRepo {
                 id: cells::parsed(&id, "id of a repository")?,
-                url: format!("{}/{}/{name}.git", self.inner.public_url, org.slug),
+                url: format!("{home_url}/{}/{name}.git", org.slug),
                 name,
             })
         });
@@ -389,7 +391,8 @@ impl Tx {
             ", ",
             org_columns!(),
             ", e.sequence as event_sequence, e.at as event_at, e.repo as event_repo,
-                e.repo_name as event_repo_name, e.data as event_data, t.secret, t.old_secret, t.old_until
+                e.repo_name as event_repo_name,
+                (select n.public_url from repos p join nodes n on n.name = p.home where p.id = e.repo) as home_url, e.data as event_data, t.secret, t.old_secret, t.old_until
             from deliveries d join targets t on t.id = d.target join events e on e.sequence = d.sequence
                 join orgs o on o.id = e.org where d.id = $1"
         );

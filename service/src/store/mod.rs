@@ -20,6 +20,7 @@ mod full_disk;
 mod keys;
 mod locks;
 mod migrate;
+mod nodes;
 mod orgs;
 mod page;
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub use clock_steps::LongestWaits;
 pub use deliveries::{Attempted, DueDelivery};
 pub use doctor::{Miscounted, StuckRun, Version};
 pub use keys::{NewKey, Proof};
+pub use nodes::{NewNode, SILENT};
 pub use page::{Page, Rows};
 pub use repos::{NewRepo, NewUpstream, Sealed, Taken};
 pub use schedules::Scheduled;
@@ -213,6 +215,11 @@ impl Store {
             Pools::Sqlite { writer, .. } => writer,
             Pools::Postgres(_) => panic!("the database is no SQLite"),
         }
+    }
+
+    /// Whether processes on many machines may share the database.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.inner.pools, Pools::Postgres(_))
     }
 
     /// Reads from the database, to see that it answers.

@@ -7,7 +7,7 @@ use super::{
     page::List,
     schedules::HealthRow,
     sync_runs::{RunRow, run_columns, run_tables},
-    tx::{execute, read},
+    tx::{execute, on, read},
 };
 use crate::{
     Error,
@@ -73,6 +73,7 @@ pub(super) struct RepoRow {
     repo_tags: String,
     head: Option<String>,
     home: String,
+    home_url: Option<String>,
     repo_created_at: i64,
     upstream_url: Option<String>,
     upstream_origin: Option<String>,
@@ -86,6 +87,7 @@ macro_rules! repo_columns {
     () => {
         concat!("p.id as repo_id, p.org as repo_org, p.name as repo_name, p.default_bookmark, p.default_given, \
          p.tags as repo_tags, p.head, p.home, p.created_at as repo_created_at, \
+         (select n.public_url from nodes n where n.name = p.home) as home_url, \
          u.url as upstream_url, u.origin as upstream_origin, u.auth_kind, ", crate::store::schedules::health_columns!())
     };
 }
@@ -162,6 +164,7 @@ impl RepoRow {
             tags: cells::of_json(&self.repo_tags)?,
             head: self.head,
             home: self.home,
+            home_url: self.home_url,
             upstream: upstream.map(|(url, origin)| Upstream {
                 url,
                 origin,
@@ -196,6 +199,9 @@ impl Store {
             Some(upstream) => Some(tx.put_upstream(&new.id, upstream, now).await?),
             None => None,
         };
+        let sql = "update nodes set repos = repos + 1 where name = $1 returning public_url";
+        let query = db::query_scalar(sql).bind(&new.home);
+        let home_url: Option<String> = on!(tx, c => query.fetch_optional(c))?;
         let mut repo = Repo {
             id: new.id,
             org: new.org,
@@ -205,6 +211,7 @@ impl Store {
             tags: new.tags,
             head: None,
             home: new.home,
+            home_url,
             upstream: None,
             latest_sync: None,
             created_at: now,

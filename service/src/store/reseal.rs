@@ -14,7 +14,7 @@ const BATCH: i64 = 100;
 
 /// The columns with secrets: the statement that reads some after an id, the one that replaces one, and the place that
 /// they are sealed for.
-const COLUMNS: [(&str, &str, &str, &str); 4] = [
+const COLUMNS: [(&str, &str, &str, &str); 5] = [
     (
         "select repo, auth from upstreams where auth is not null and repo > $1 order by repo limit $2",
         "update upstreams set auth = $1 where repo = $2 and auth = $3",
@@ -38,6 +38,12 @@ const COLUMNS: [(&str, &str, &str, &str); 4] = [
         "update targets set old_secret = $1 where id = $2 and old_secret = $3",
         "targets",
         "secret",
+    ),
+    (
+        "select name, value from settings where name > $1 order by name limit $2",
+        "update settings set value = $1 where name = $2 and value = $3",
+        "settings",
+        "value",
     ),
 ];
 

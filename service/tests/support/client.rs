@@ -48,6 +48,25 @@ impl Client {
         self.key.as_deref().expect("a client with a key")
     }
 
+    /// `http://` and the address.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The status and the text of an answer to git, which is not described in `openapi.json`.
+    pub fn git(&self, path: &str) -> (u16, String) {
+        use base64::Engine as _;
+        let key = self.key.as_deref().unwrap_or_default();
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("git:{key}"));
+        let request = Request::builder().uri(format!("{}{path}", self.base));
+        let request = request.header("authorization", format!("Basic {basic}"));
+        let answer = self.agent.run(request.body(()).expect("a request"));
+        let mut answer = answer.expect("an answer");
+        let text = answer.body_mut().read_to_vec().expect("a body");
+        let text = String::from_utf8_lossy(&text).into_owned();
+        (answer.status().as_u16(), text)
+    }
+
     #[track_caller]
     pub fn get(&self, path: &str) -> Answer {
         self.call("GET", path, None, &[])

@@ -202,6 +202,8 @@ fn wait_until_ready(folder: &Path) {
 /// The server of all tests of a run.
 struct Shared {
     folder: PathBuf,
+    /// The shell, if this process has started it. It outlives this process.
+    _keeper: Option<Child>,
     /// Locked for as long as this process lives.
     _user: File,
 }
@@ -217,10 +219,11 @@ impl Shared {
         let folder = root.join(format!("refsyncd-postgres-{number}"));
         let one_at_a_time = File::create(target.join("postgres.lock")).expect("a file");
         one_at_a_time.lock().expect("a lock");
+        let mut keeper = None;
         let user = loop {
             if new_folder(&folder).is_ok() {
                 init(programs, &folder);
-                keep(KEEPER, programs, &folder, Stdio::null());
+                keeper = Some(keep(KEEPER, programs, &folder, Stdio::null()));
             }
             match Self::enter(&folder) {
                 Some(user) => break user,
@@ -230,6 +233,7 @@ impl Shared {
         wait_until_ready(&folder);
         Shared {
             folder,
+            _keeper: keeper,
             _user: user,
         }
     }

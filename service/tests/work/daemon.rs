@@ -110,6 +110,15 @@ impl Daemon {
         self.line("listening on ").expect("it listens")
     }
 
+    /// Ends it as an operator does, and waits for its end.
+    pub fn stop(mut self) {
+        let id = i32::try_from(self.child.id()).expect("an id");
+        let id = nix::unistd::Pid::from_raw(id);
+        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).expect("sent");
+        let ended = self.child.wait().expect("its end");
+        assert!(ended.success(), "{ended}");
+    }
+
     pub fn has_died(&mut self) -> bool {
         self.child.try_wait().expect("its state").is_some()
     }

@@ -10,6 +10,7 @@ mod daemon;
 mod faults;
 mod journal;
 mod kills;
+mod nodes;
 mod panics;
 mod restarts;
 mod runs;

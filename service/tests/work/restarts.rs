@@ -21,7 +21,7 @@ fn address(text: &str) -> DatabaseAddress {
 }
 
 /// The types of the events of each run or repository, in their order.
-async fn events_of(database: &str, subject: &str) -> Vec<String> {
+pub async fn events_of(database: &str, subject: &str) -> Vec<String> {
     let pool = sqlx::PgPool::connect(database).await.expect("a connection");
     let sql = "select type from events where subject = $1 order by sequence";
     let types = sqlx::query_scalar(sql).bind(subject).fetch_all(&pool).await;

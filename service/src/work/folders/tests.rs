@@ -15,6 +15,7 @@ fn repo(head: Option<&str>) -> Repo {
         tags: BTreeMap::new(),
         head: head.map(Into::into),
         home: "node".into(),
+        home_url: None,
         upstream: None,
         latest_sync: None,
         created_at: Time(0),

@@ -1,0 +1,103 @@
+//! Nodes: the processes that share a database, each with the repositories on its disk.
+
+use std::time::Duration;
+
+use super::{
+    Store, db,
+    tx::{execute, on, read},
+};
+use crate::{
+    Error,
+    records::Time,
+    secrets::{Place, Sealer},
+};
+
+/// A node, as its process says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewNode {
+    /// The name, by which repositories know their home.
+    pub name: String,
+    /// The identifier of the data folder. One process serves a folder, so another one of the same folder has ended.
+    pub folder: String,
+    /// The address under which clients reach it.
+    pub public_url: String,
+}
+
+/// The time after which a node that is silent gets no new repositories, and its name may be taken by a process with
+/// another data folder.
+pub const SILENT: Duration = Duration::from_secs(30);
+
+/// The place for which the proof of the master key is sealed.
+const PROOF: Place<'static> = Place {
+    table: "settings",
+    row: "master_key",
+    column: "value",
+};
+
+impl Store {
+    /// Takes the name of a node. False if a process with another data folder has it, and was heard lately.
+    pub async fn enter_node(&self, node: &NewNode, now: Time) -> Result<bool, Error> {
+        // A file of SQLite has one process; it may be a backup that was restored into another folder.
+        let silent_since = if self.is_shared() {
+            before(now)
+        } else {
+            i64::MAX
+        };
+        let mut tx = self.begin().await?;
+        let sql = "insert into nodes (name, folder, public_url, seen_at, repos)
+            select $1, $2, $3, $4, count(*) from repos where home = $1 and removed_at is null
+            on conflict (name) do update
+                set folder = excluded.folder, public_url = excluded.public_url, seen_at = excluded.seen_at
+                where nodes.folder = excluded.folder or nodes.seen_at < $5";
+        let query = db::query(sql).bind(&node.name).bind(&node.folder);
+        let query = query.bind(&node.public_url).bind(now.0);
+        let entered = execute!(tx, query.bind(silent_since))? > 0;
+        tx.commit().await?;
+        Ok(entered)
+    }
+
+    /// Says that the node lives. False if a process with another data folder has its name.
+    pub async fn see_node(&self, node: &NewNode, now: Time) -> Result<bool, Error> {
+        let mut tx = self.begin().await?;
+        let sql = "update nodes set seen_at = $3 where name = $1 and folder = $2";
+        let query = db::query(sql).bind(&node.name).bind(&node.folder);
+        let is_known = execute!(tx, query.bind(now.0))? > 0;
+        tx.commit().await?;
+        Ok(is_known)
+    }
+
+    /// Says that the node stops: it gets no new repositories until it is back.
+    pub async fn leave_node(&self, node: &NewNode) -> Result<(), Error> {
+        self.see_node(node, Time(0)).await.map(|_| ())
+    }
+
+    /// The living node with the fewest repositories; `own` if none was heard.
+    pub async fn emptiest_node(&self, own: &str, now: Time) -> Result<String, Error> {
+        let sql = "select name from nodes where seen_at >= $1 order by repos, name limit 1";
+        let query = db::query_scalar(sql).bind(before(now));
+        let name: Option<String> = read!(self, c => query.fetch_optional(c))?;
+        Ok(name.unwrap_or_else(|| own.to_owned()))
+    }
+
+    /// Checks that all nodes have the same master key: the first one leaves a proof, which the others have to open.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Secret`](crate::ErrorKind) if the key is another one.
+    pub async fn prove_key(&self, sealer: &Sealer) -> Result<(), Error> {
+        let proof = sealer.seal(PROOF, b"refsyncd")?;
+        let mut tx = self.begin().await?;
+        let sql =
+            "insert into settings (name, value) values ($1, $2) on conflict (name) do nothing";
+        execute!(tx, db::query(sql).bind(PROOF.row).bind(proof))?;
+        let sql = "select value from settings where name = $1";
+        let query = db::query_scalar(sql).bind(PROOF.row);
+        let first: String = on!(tx, c => query.fetch_one(c))?;
+        sealer.open(PROOF, &first)?;
+        tx.commit().await
+    }
+}
+
+fn before(now: Time) -> i64 {
+    let silent = i64::try_from(SILENT.as_millis()).unwrap_or(i64::MAX);
+    now.0.saturating_sub(silent)
+}
