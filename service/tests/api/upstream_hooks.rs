@@ -142,6 +142,27 @@ fn a_call_pulls_what_the_schedule_pulls() {
 }
 
 #[test]
+fn a_call_of_a_parked_upstream_is_taken_and_starts_nothing() {
+    let server = idle();
+    let hook = Hook::made(&server, "github");
+    let file = server.data().join("refsyncd.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+    server.block_on(async {
+        let pool = sqlx::SqlitePool::connect_with(options).await;
+        let pool = pool.expect("a connection");
+        let sql = "update upstreams set is_parked = true";
+        sqlx::query(sql).execute(&pool).await.expect("written");
+        pool.close().await;
+    });
+    assert_eq!(hook.github("push").ok(202)["sync_id"], Value::Null);
+    assert_eq!(runs(&server).len(), 0);
+    let upstream = json!({ "url": "https://git.example.com/app.git" });
+    let change = json!({ "upstream": upstream });
+    server.client().patch("/v1/default/app", change).ok(200);
+    assert!(hook.github("push").ok(202)["sync_id"].is_string());
+}
+
+#[test]
 fn a_burst_becomes_one_run_and_writes_once() {
     let server = idle();
     let hook = Hook::made(&server, "github");
