@@ -105,7 +105,7 @@ impl<S: Needs> FromRequestParts<Service> for Caller<S> {
     }
 }
 
-/// The valid key of a request, and the repository in its path, which the key may see.
+/// The valid key of a request, and the repository in its path, which the key may see, without its last run.
 pub(super) struct OfRepo<S> {
     pub(super) caller: Caller<S>,
     pub(super) repo: Repo,

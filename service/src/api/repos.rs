@@ -92,7 +92,8 @@ pub(super) async fn list(
 }
 
 /// GET `/{org}/{repo}`
-pub(super) async fn get(State(service): State<Service>, of: OfRepo<Read>) -> Answer {
+pub(super) async fn get(State(service): State<Service>, mut of: OfRepo<Read>) -> Answer {
+    of.repo.latest_sync = service.store.latest_sync(&of.repo.id).await?;
     ok(&RepoView::of(&service, &of.caller.org, &of.repo))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use serde::Deserialize;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::Instant;
 
 use super::answer::{Answer, created, ok, page, spliced};
@@ -106,39 +106,40 @@ pub(super) async fn get(
     if query.wait > MAX_WAIT {
         return Err(ApiError::bad("INVALID_QUERY", "wait is 0 to 60 seconds"));
     }
-    if query.wait > 0 {
-        let until = Instant::now() + Duration::from_secs(query.wait);
-        wait_for_end(&service, &of.repo, &id, until).await?;
-    }
-    let found = service.store.sync_run_full(&of.repo.id, &id).await?;
-    let (run, stats) = found.ok_or_else(|| ApiError::not_found("sync"))?;
+    let until = Instant::now() + Duration::from_secs(query.wait);
+    let (run, stats) = run_at_end(&service, &of.repo, &id, until).await?;
     match stats {
         Some(stats) => spliced(&run, "stats", stats),
         None => ok(&run),
     }
 }
 
-/// Returns when the run has ended, or at `until`.
-async fn wait_for_end(
+/// The run once it has ended, or at `until` as it is, and the JSON of all of its stats.
+async fn run_at_end(
     service: &Service,
     repo: &Repo,
     id: &SyncId,
     until: Instant,
-) -> Result<(), ApiError> {
+) -> Result<(SyncRun, Option<Vec<u8>>), ApiError> {
     // Before the row is read, or an end in between would be missed.
     let mut ended = service.store.ended();
     loop {
-        let run = service.store.sync_run(&repo.id, id).await?;
-        let run = run.ok_or_else(|| ApiError::not_found("sync"))?;
-        if run.status.is_end() {
-            return Ok(());
+        let found = service.store.sync_run_full(&repo.id, id).await?;
+        let found = found.ok_or_else(|| ApiError::not_found("sync"))?;
+        if found.0.status.is_end() || Instant::now() >= until {
+            return Ok(found);
         }
-        loop {
-            match tokio::time::timeout_at(until, ended.recv()).await {
-                Ok(Ok(other)) if other != *id => {}
-                Ok(Ok(_) | Err(RecvError::Lagged(_))) => break,
-                Ok(Err(RecvError::Closed)) | Err(_) => return Ok(()),
-            }
+        wait_for_end(&mut ended, id, until).await;
+    }
+}
+
+/// Returns when the run may have ended, or at `until`.
+async fn wait_for_end(ended: &mut Receiver<SyncId>, id: &SyncId, until: Instant) {
+    loop {
+        match tokio::time::timeout_at(until, ended.recv()).await {
+            Ok(Ok(other)) if other != *id => {}
+            Ok(Err(RecvError::Closed)) => return tokio::time::sleep_until(until).await,
+            Ok(Ok(_) | Err(RecvError::Lagged(_))) | Err(_) => return,
         }
     }
 }

@@ -99,6 +99,7 @@ struct Inner {
     local: Local,
     /// The other processes, if the database can have some.
     remote: Option<Remote>,
+    begun: AtomicU64,
     commits: AtomicU64,
     statements: AtomicU64,
     metrics: Metrics,
@@ -107,6 +108,8 @@ struct Inner {
 /// The numbers of what a [`Store`] has done since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
+    /// Transactions that were begun.
+    pub begun: u64,
     /// Transactions that were committed.
     pub commits: u64,
     /// Statements in committed transactions.
@@ -168,6 +171,7 @@ impl Store {
                 park_after: PARK_AFTER,
                 local,
                 remote,
+                begun: AtomicU64::new(0),
                 commits: AtomicU64::new(0),
                 statements: AtomicU64::new(0),
                 metrics: Metrics::default(),
@@ -250,6 +254,7 @@ impl Store {
     /// The numbers of what this store has done.
     pub fn counters(&self) -> Counters {
         Counters {
+            begun: self.inner.begun.load(Ordering::Relaxed),
             commits: self.inner.commits.load(Ordering::Relaxed),
             statements: self.inner.statements.load(Ordering::Relaxed),
         }

@@ -225,7 +225,7 @@ impl Store {
         Ok(Ok(repo))
     }
 
-    /// The repository with this name, without regard to case.
+    /// The repository with this name, without regard to case, and without its last run.
     pub async fn repo_by_name(&self, org: &OrgId, name: &str) -> Result<Option<Repo>, Error> {
         let sql = concat!(
             "select ",
@@ -237,8 +237,8 @@ impl Store {
         let query = db::query_as(sql)
             .bind(org.as_str())
             .bind(name.to_ascii_lowercase());
-        let row = read!(self, c => query.fetch_optional(c))?;
-        self.with_latest(row).await
+        let row: Option<RepoRow> = read!(self, c => query.fetch_optional(c))?;
+        row.map(|row| row.record(None)).transpose()
     }
 
     /// Those of the names, in lower case, that are repositories of the organization, and their ids.
@@ -268,12 +268,18 @@ impl Store {
             repo_tables!(),
             " where p.id = $1 and p.removed_at is null"
         );
-        let row = read!(self, c => db::query_as(sql).bind(id.as_str()).fetch_optional(c))?;
-        self.with_latest(row).await
+        let query = db::query_as(sql).bind(id.as_str());
+        let row: Option<RepoRow> = read!(self, c => query.fetch_optional(c))?;
+        let repo = row.map(|row| row.record(None)).transpose()?;
+        let Some(mut repo) = repo else {
+            return Ok(None);
+        };
+        repo.latest_sync = self.latest_sync(id).await?;
+        Ok(Some(repo))
     }
 
-    async fn with_latest(&self, row: Option<RepoRow>) -> Result<Option<Repo>, Error> {
-        let Some(row) = row else { return Ok(None) };
+    /// The last run of the repository's upstream that was not a dry run.
+    pub async fn latest_sync(&self, repo: &RepoId) -> Result<Option<SyncRun>, Error> {
         let sql = concat!(
             "select ",
             run_columns!(),
@@ -281,10 +287,9 @@ impl Store {
             run_tables!(),
             " where r.repo = $1 and not r.dry_run order by r.id desc limit 1"
         );
-        let query = db::query_as(sql).bind(&row.repo_id);
-        let latest: Option<RunRow> = read!(self, c => query.fetch_optional(c))?;
-        let latest = latest.map(RunRow::record).transpose()?;
-        row.record(latest).map(Some)
+        let query = db::query_as(sql).bind(repo.as_str());
+        let row: Option<RunRow> = read!(self, c => query.fetch_optional(c))?;
+        row.map(RunRow::record).transpose()
     }
 
     /// The repositories of the organization, the oldest first; only those in `only`, if that is given.

@@ -56,12 +56,13 @@ struct Ended {
     error_code: Option<String>,
 }
 
-/// The workers to wake. Each of them knows the next time at which a run is due, so all have to hear of another time.
+/// The workers to wake. After each transition that leaves runs in the queue one idle worker has to look: it finds a
+/// run, or the time of the next one. All have to hear of another time.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wake {
     #[default]
     None,
-    /// A run is due now, or a repository is free.
+    /// A run is due now, or may be since another one has started or ended.
     One,
     /// A run is due at a later time.
     All,
@@ -133,6 +134,7 @@ impl Store {
                 On::Postgres(pool.begin_with(begin).await?)
             }
         };
+        self.inner.begun.fetch_add(1, Ordering::Relaxed);
         Ok(Tx {
             on,
             statements: 0,
@@ -160,7 +162,6 @@ impl Tx {
             direction: run.direction,
             error_code: run.error_code.clone(),
         });
-        self.wake(Wake::One);
     }
 
     /// Says that a run's worker will be asked to stop.

@@ -143,30 +143,39 @@ async fn work(shared: Shared, number: usize) {
         per_host: config.queue.running_per_host.into(),
     };
     let queue = shared.service.store.queue_changed();
-    while !shared.is_stopping() {
+    let changed = queue.notified();
+    tokio::pin!(changed);
+    // Runs may be waiting already.
+    let mut idle = Duration::ZERO;
+    loop {
+        tokio::select! {
+            () = changed.as_mut() => {}
+            () = shared.pause(idle) => {}
+        }
+        if shared.is_stopping() {
+            return;
+        }
         // Listens before it looks, so that neither a change of the queue nor a cancel falls in between.
-        let changed = queue.notified();
-        tokio::pin!(changed);
+        changed.set(queue.notified());
         changed.as_mut().enable();
         let cancels = shared.service.store.cancels();
         // The lease lasts from here at least, however long the database takes.
         let asked = Instant::now();
-        match claim(&shared, &claimer).await {
+        idle = match claim(&shared, &claimer).await {
             Ok(Claimed::Run(job, guard)) => {
+                // Whoever is busy does not listen: changes are for the idle. Each claim and each end that leaves
+                // something in the queue is a change, so there is no need to look again without one.
+                changed.set(queue.notified());
                 let watch = LeaseWatch::new(asked);
                 attempt(&shared, *job, guard, watch, cancels).await;
+                POLL
             }
-            Ok(Claimed::Nothing { next_at }) => {
-                tokio::select! {
-                    () = changed => {}
-                    () = shared.pause(idle_time(next_at, clock::now())) => {}
-                }
-            }
+            Ok(Claimed::Nothing { next_at }) => idle_time(next_at, clock::now()),
             Err(err) => {
                 tracing::error!(err = upkeep::text(&err), "no run could be claimed");
-                shared.pause(AFTER_FAILURE).await;
+                AFTER_FAILURE
             }
-        }
+        };
     }
 }
 

@@ -15,6 +15,7 @@ mod panics;
 mod restarts;
 mod runs;
 mod throttling;
+mod waking;
 mod world;
 
 use support::engine;

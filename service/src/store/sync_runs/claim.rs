@@ -7,7 +7,11 @@ use std::{
 
 use refsync::SyncRunStats;
 
-use super::{RunRow, open::More, open::OpenRun, run_columns, run_tables, stats};
+use super::{
+    RunRow,
+    open::{More, OpenRun, others_wait},
+    run_columns, run_tables, stats,
+};
 use crate::{
     Error,
     records::{AuthKind, EventType, Org, Repo, RepoId, Status, SyncId, SyncRun, Time},
@@ -16,7 +20,7 @@ use crate::{
         events::has_targets,
         orgs::{OrgRow, org_columns},
         repos::{RepoRow, repo_columns},
-        tx::{execute, is_unique_violation, on},
+        tx::{Wake, execute, is_unique_violation, on},
     },
 };
 
@@ -202,6 +206,8 @@ pub(in crate::store) const FIND: &str = concat!(
      u.version, u.profile as open_profile, v.id as last_id, v.digest as last_digest, ",
     has_targets!("r.org"),
     ", ",
+    others_wait!(),
+    ", ",
     repo_columns!(),
     ", ",
     org_columns!(),
@@ -383,6 +389,9 @@ impl Tx {
             where home = $1 and org = $2";
         let query = db::query(sql).bind(&row.more.home).bind(&row.more.org);
         execute!(self, query.bind(now.0))?;
+        if row.more.others_wait {
+            self.wake(Wake::One);
+        }
 
         let mut open = OpenRun {
             run: row.run.record()?,

@@ -12,6 +12,15 @@ use crate::{
     },
 };
 
+/// Whether another run than `r` waits for a worker of its node.
+macro_rules! others_wait {
+    () => {
+        "exists (select 1 from work m where m.home = r.home and m.queued > 0 \
+            and (m.org <> r.org or m.queued > 1 or r.run_at is null)) as others_wait"
+    };
+}
+pub(super) use others_wait;
+
 /// The columns and tables of an [`OpenRow`].
 macro_rules! open_run {
     ($where:literal) => {
@@ -24,6 +33,8 @@ macro_rules! open_run {
             health_columns!(),
             ", ",
             has_targets!("r.org"),
+            ", ",
+            others_wait!(),
             " from ",
             run_tables!(),
             " join repos p on p.id = r.repo left join upstreams u on u.repo = r.repo
@@ -68,6 +79,7 @@ pub(super) struct More {
     pub(super) has_targets: bool,
     #[sqlx(flatten)]
     pub(super) health: HealthRow,
+    pub(super) others_wait: bool,
 }
 
 /// A run as a transition finds it.
@@ -157,6 +169,10 @@ impl Tx {
         run.next_attempt_at = None;
         run.finished_at = Some(now);
         self.run_ends(run);
+        // On PostgreSQL another run may have been queued since this one was read.
+        if more.others_wait || self.has_many_writers() {
+            self.wake(Wake::One);
+        }
         let was_cancelled = end.error_code == Some(CANCELLED);
         if more.version.is_some() && !end.is_of_other && !was_cancelled {
             self.count_end(run, &more.org, &more.health, now).await?;
