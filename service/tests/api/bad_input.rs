@@ -293,7 +293,7 @@ fn addresses_that_lead_nowhere() {
         "/v1/default/app/",
         "/v1/default/app/upstream",
         "/v1/default/app/upstream/syncs/",
-        "/v1/default/app/upstream/hook",
+        "/v1/default/app/upstream/hooks",
         "/v1/default/unknown",
         "/v1/default/app/upstream/syncs/1",
         "/v1/default/app/upstream/syncs/sync_0000000000000000000000000000000G",
