@@ -4,6 +4,7 @@ mod concurrency;
 mod database;
 mod events;
 mod fairness;
+mod health;
 mod history;
 mod leases;
 mod model;
