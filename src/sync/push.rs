@@ -196,7 +196,8 @@ impl Sent {
 
     /// Ends the pushes after one without answers. Refs that were declined before stay declined.
     fn give_up(&mut self, err: Error) {
-        tracing::warn!(%err, "what is left is not pushed");
+        // The caller gets the error, whose text may be the server's.
+        tracing::warn!(kind = err.kind().as_str(), "what is left is not pushed");
         self.failure = Some(err);
     }
 }

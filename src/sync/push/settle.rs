@@ -56,7 +56,11 @@ pub(super) fn settle(
             Err(err) if unclear > 0 => {
                 settled.failure = Some(lost(unclear, err, overloaded.as_ref()));
             }
-            Err(err) => tracing::warn!(%err, "what refused refs are at now can't be listed"),
+            // Its text may be the server's, which may repeat a credential.
+            Err(err) => {
+                let kind = err.kind().as_str();
+                tracing::warn!(kind, "what refused refs are at now can't be listed");
+            }
         }
     }
     let clock = SystemTime::now();
