@@ -97,7 +97,8 @@ fn of_sqlstate(code: &str) -> (ErrorKind, &'static str) {
     match code {
         "53100" => FULL,
         // The server is stopping, starting or has lost its memory; the next one may be another one.
-        "57P01" | "57P02" | "57P03" | "57P05" => AWAY,
+        // 25006: a server that may only be read, which another one has replaced.
+        "57P01" | "57P02" | "57P03" | "57P05" | "25006" => AWAY,
         // Given up for another transaction, a lock or a statement that took too long, or a session that did nothing.
         "40001" | "40P01" | "55P03" | "57014" | "25P03" => BUSY,
         "XX001" | "XX002" => CORRUPT,
@@ -128,6 +129,7 @@ mod tests {
             ("53100", ErrorKind::DatabaseFull),
             ("57P01", ErrorKind::DatabaseIo),
             ("57P03", ErrorKind::DatabaseIo),
+            ("25006", ErrorKind::DatabaseIo),
             ("08006", ErrorKind::DatabaseIo),
             ("58030", ErrorKind::DatabaseIo),
             ("XX001", ErrorKind::DatabaseCorrupt),
