@@ -6,7 +6,13 @@ use crate::config::LogFormat;
 
 /// The parts that log, at their most verbose levels, what servers say: a hostile one repeats the credential that it got.
 /// `RUST_LOG` can't make them louder by a word for all.
-const QUIET: [&str; 1] = ["refsync::protocol=info"];
+const QUIET: [&str; 5] = [
+    "refsync::protocol=info",
+    "refsync::http=info",
+    "refsync::sync=info",
+    "ureq=info",
+    "ureq_proto=info",
+];
 
 /// Sends what the parts of the process log to standard error. `RUST_LOG` chooses the levels.
 pub fn start(format: LogFormat) {
