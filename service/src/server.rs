@@ -9,7 +9,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
     task::JoinHandle,
 };
@@ -41,6 +41,10 @@ use crate::{
 const HEADER_TIME: Duration = Duration::from_secs(10);
 /// The time in which the next part of a request's body has to come.
 const BODY_TIME: Duration = Duration::from_secs(30);
+/// The bytes of answers that a connection keeps for a client that is slow to take them.
+const SEND_BUFFER: u32 = 128 << 10;
+/// The connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// The most bytes of a request's head.
 const HEAD_BYTES: usize = 64 << 10;
 /// The organization that every new database has.
@@ -72,7 +76,7 @@ pub struct Running {
 pub async fn start(mut config: Config) -> Result<Running, Error> {
     let folder = DataFolder::serve(&config.data)?;
     folder.path().clone_into(&mut config.data);
-    let listener = listen(config.listen).await?;
+    let listener = listen(config.listen)?;
     let address = listener
         .local_addr()
         .map_err(|err| not_listening(config.listen, err))?;
@@ -172,10 +176,21 @@ impl Running {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|err| not_listening(address, err))
+fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    let bind = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.set_reuseaddr(true)?;
+        // A socket takes more when a third of it is free: with the megabytes that systems give to loopback a client
+        // would have to take all of these within `stall` to be seen.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|err| not_listening(address, err))
 }
 
 fn not_listening(address: SocketAddr, err: std::io::Error) -> Error {

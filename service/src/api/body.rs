@@ -1,5 +1,7 @@
 //! Bodies of requests: JSON objects, without NUL characters and without a key twice.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequest, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{StatusCode, header};
@@ -12,6 +14,8 @@ pub(super) use crate::json::{Object, present};
 
 /// The largest body, in bytes.
 const MAX_BODY: usize = 64 << 10;
+/// The longest time in which a whole body comes.
+const WHOLE_BODY_TIME: Duration = Duration::from_secs(60);
 
 /// The body of a request, which is a JSON object.
 pub(super) struct Body<T>(pub(super) T);
@@ -61,7 +65,22 @@ fn is_json(request: &Request) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
+/// What comes of reading a body, within the time that the whole of it may take: one that comes byte by byte would keep
+/// its connection for ever.
+pub(super) async fn in_time<T>(
+    reading: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let late = |_| ApiError::bad("INVALID_BODY", "the body has not come in time");
+    tokio::time::timeout(WHOLE_BODY_TIME, reading)
+        .await
+        .map_err(late)?
+}
+
 async fn read(request: Request) -> Result<Vec<u8>, ApiError> {
+    in_time(read_all(request)).await
+}
+
+async fn read_all(request: Request) -> Result<Vec<u8>, ApiError> {
     let body = Limited::new(request.into_body(), MAX_BODY);
     match body.collect().await {
         Ok(body) => Ok(body.to_bytes().into()),

@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, created, deleted, json};
-use super::body::Body;
+use super::body::{Body, in_time};
 use super::caller::{Id, OfRepo, Write, path_value};
 use super::error::ApiError;
 use super::syncs;
@@ -92,7 +92,8 @@ pub(super) async fn receive(
     let (parts, body) = request.into_parts();
     let seconds = now.0.div_euclid(1_000);
     let check = Check::of(hook.provider, &secret, &parts.headers, seconds);
-    if !is_signed(check.ok_or_else(not_signed)?, body).await? {
+    let signed = in_time(is_signed(check.ok_or_else(not_signed)?, body));
+    if !signed.await? {
         return Err(not_signed());
     }
     let event = parts.headers.get(hook.provider.event_header());

@@ -42,7 +42,8 @@ impl Check {
                 secret,
                 text(headers, "x-hub-signature")?.strip_prefix("sha256=")?,
             ),
-            // A signature that is there counts: whoever has only read the token in an older call can't sign.
+            // A signature that is there has to be right. It protects nobody who has shown the token once: that is the
+            // key, too.
             Provider::Gitlab if headers.contains_key(WEBHOOK_SIGNATURE) => {
                 standard(secret, headers, now)
             }
