@@ -22,11 +22,14 @@ impl Default for Globs {
     }
 }
 
+/// The longest glob in bytes: both are part of a key that PostgreSQL bounds at 2,704 bytes.
+const MAX_GLOB: usize = 1_000;
+
 impl Globs {
     /// The globs of a request that has at least one of them; one that is left out matches nothing.
     ///
     /// # Errors
-    /// Both are left out, or one is no glob.
+    /// Both are left out, or one is no glob or has more than 1,000 bytes.
     pub fn of_request(branches: Option<String>, tags: Option<String>) -> Result<Self, String> {
         if branches.is_none() && tags.is_none() {
             return Err("ref_globs has at least one of branches and tags".into());
@@ -35,6 +38,9 @@ impl Globs {
             branches: branches.unwrap_or_default(),
             tags: tags.unwrap_or_default(),
         };
+        if globs.branches.len().max(globs.tags.len()) > MAX_GLOB {
+            return Err("a glob has at most 1,000 bytes".into());
+        }
         globs.compiled().map_err(|err| err.to_string())?;
         Ok(globs)
     }

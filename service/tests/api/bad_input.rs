@@ -219,6 +219,8 @@ fn values_of_a_wrong_type_and_null_where_it_has_no_meaning() {
     client.post(SYNCS, nothing).refused(400, "INVALID_GLOB");
     let broken = json!({ "direction": "pull", "ref_globs": { "branches": "{a" } });
     client.post(SYNCS, broken).refused(400, "INVALID_GLOB");
+    let long = json!({ "direction": "pull", "ref_globs": { "tags": "a".repeat(1_001) } });
+    client.post(SYNCS, long).refused(400, "INVALID_GLOB");
     assert_eq!(state(&client), before);
 }
 
