@@ -1,7 +1,5 @@
 //! Answers in JSON.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,7 +11,7 @@ use hyper::{StatusCode, header};
 use serde::Serialize;
 
 use super::error::ApiError;
-use crate::store::Rows;
+use crate::store::{Rows, StatsJson};
 
 /// The answer of a handler.
 pub(super) type Answer = Result<Response, ApiError>;
@@ -69,19 +67,19 @@ struct Page<V> {
 }
 
 /// 200 with the JSON of an object that has `"key":null`, with `value`, which is JSON, in the place of that null.
-/// `value` may be large; it is sent as it is.
-pub(super) fn spliced(object: &impl Serialize, key: &str, value: Vec<u8>) -> Answer {
+/// `value` may be large; it is sent piece by piece, as the client takes it.
+pub(super) fn spliced(object: &impl Serialize, key: &str, value: StatsJson) -> Answer {
     let text = serde_json::to_string(object).map_err(|err| ApiError::internal(&err))?;
     // A quote inside a string is escaped, so this can't be one.
     let Some((head, tail)) = text.split_once(&format!("\"{key}\":null")) else {
         return Err(ApiError::internal(&"an object has no key to splice at"));
     };
-    let parts = [
-        Bytes::from(format!("{head}\"{key}\":")),
-        Bytes::from(value),
-        Bytes::from(tail.to_owned()),
-    ];
-    Ok(with_body(StatusCode::OK, Body::new(Parts(parts.into()))))
+    let spliced = Spliced {
+        head: Some(Bytes::from(format!("{head}\"{key}\":"))),
+        value,
+        tail: Some(Bytes::from(tail.to_owned())),
+    };
+    Ok(with_body(StatusCode::OK, Body::new(spliced)))
 }
 
 fn with_body(status: StatusCode, body: Body) -> Response {
@@ -96,21 +94,33 @@ fn with_body(status: StatusCode, body: Body) -> Response {
     response
 }
 
-/// A body in a few parts, without a copy of them in one place.
-struct Parts(VecDeque<Bytes>);
+/// A body whose middle is made while it is sent. It breaks off where that fails.
+struct Spliced {
+    head: Option<Bytes>,
+    value: StatsJson,
+    tail: Option<Bytes>,
+}
 
-impl hyper::body::Body for Parts {
+impl hyper::body::Body for Spliced {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = crate::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(|part| Ok(Frame::data(part))))
+    ) -> Poll<Option<Result<Frame<Bytes>, crate::Error>>> {
+        if let Some(head) = self.head.take() {
+            return Poll::Ready(Some(Ok(Frame::data(head))));
+        }
+        let piece = self.value.next().map(|piece| piece.map(Bytes::from));
+        let tail = || self.tail.take().map(Ok);
+        Poll::Ready(piece.or_else(tail).map(|part| part.map(Frame::data)))
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.iter().map(|part| part.len() as u64).sum())
+        let length = |part: &Option<Bytes>| part.as_ref().map_or(0, |part| part.len() as u64);
+        let around = length(&self.head) + length(&self.tail);
+        let value = self.value.known_length();
+        value.map_or_else(SizeHint::new, |value| SizeHint::with_exact(around + value))
     }
 }

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::query::{PageQuery, Query};
 use super::schedule::{GlobsBody, checked_globs};
 use crate::records::{Direction, Priority, Repo, SyncId, SyncRun};
-use crate::store::{Cancel, NewRun, Refused};
+use crate::store::{Cancel, NewRun, Refused, StatsJson};
 use crate::{Service, clock};
 
 /// The longest time that an answer waits for the end of a run, in seconds.
@@ -120,7 +120,7 @@ async fn run_at_end(
     repo: &Repo,
     id: &SyncId,
     until: Instant,
-) -> Result<(SyncRun, Option<Vec<u8>>), ApiError> {
+) -> Result<(SyncRun, Option<StatsJson>), ApiError> {
     // Before the row is read, or an end in between would be missed.
     let mut ended = service.store.ended();
     loop {

@@ -69,7 +69,7 @@ pub use repos::{NewRepo, NewUpstream, Sealed, Taken};
 pub use schedules::Scheduled;
 pub use sync_runs::{
     Cancel, Claimed, Claimer, Completed, Failure, Fence, Job, Lease, NewRun, QueueLength, Refused,
-    RunLimits, StoredUpstream,
+    RunLimits, StatsJson, StoredUpstream,
 };
 pub use targets::{NewTarget, TargetChange};
 pub use upstream_hooks::{CalledHook, NewHook};

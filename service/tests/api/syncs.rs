@@ -1,5 +1,7 @@
 //! Runs through the API: asking for them, waiting, reading, listing, cancelling.
 
+use std::{fmt::Write as _, path::Path};
+
 use serde_json::{Value, json};
 
 use crate::support::{Server, Upstream};
@@ -246,4 +248,38 @@ fn one_run_has_all_refs_and_a_list_has_some() {
         assert_eq!(stats["truncated"], true);
         assert_eq!(stats["counts"]["updated"], 151);
     }
+}
+
+#[test]
+fn a_run_of_many_refs_is_short_in_lists_and_whole_by_itself() {
+    const REFS: usize = 50_000;
+    let upstream = Upstream::start();
+    let repo = upstream.repo("many.git");
+    let tip = repo.git(&["rev-parse", "refs/heads/main"]);
+    let tip = tip.trim();
+    let mut text = String::from("# pack-refs with: peeled fully-peeled sorted \n");
+    for at in 0..REFS - 1 {
+        writeln!(text, "{tip} refs/heads/n{at:05}").expect("a string");
+    }
+    std::fs::write(Path::new(&repo.path).join("packed-refs"), text).expect("written");
+    let server = Server::start();
+    server.repo(json!({ "name": "app", "upstream": { "url": upstream.url("many.git") } }));
+    let client = server.client();
+    let run = client.post(SYNCS, json!({ "direction": "pull" })).ok(201);
+    let path = format!("{SYNCS}/{}?wait=60", run["id"].as_str().expect("an id"));
+    let answer = client.get(&path);
+    // Its length is not known before it was sent: no more than a piece of it is in memory.
+    assert_eq!(answer.headers.get("content-length"), None);
+    let run = answer.ok(200);
+    assert_eq!(run["status"], "completed", "{}", run["error"]);
+    assert_eq!(run["stats"]["refs"].as_array().map(Vec::len), Some(REFS));
+
+    // A page has at most a hundred of such runs.
+    let list = client.get(SYNCS);
+    assert!(list.text.len() * 100 < 5_000_000, "{}", list.text.len());
+    let list = list.ok(200);
+    let stats = &list["syncs"][0]["stats"];
+    assert_eq!(stats["refs"].as_array().map(Vec::len), Some(100));
+    assert_eq!(stats["counts"]["updated"], REFS);
+    assert_eq!(stats["truncated"], true);
 }

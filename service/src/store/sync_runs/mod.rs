@@ -16,6 +16,7 @@ pub(in crate::store) use enqueue::Wanted;
 pub use enqueue::{NewRun, Refused, RunLimits};
 pub use finish::{Completed, Failure, Lease};
 pub use reads::QueueLength;
+pub use stats::StatsJson;
 
 pub(in crate::store) use row::{RunRow, run_columns, run_tables};
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Reads of runs.
 
-use super::{RunRow, run_columns, run_tables, stats};
+use super::{RunRow, StatsJson, run_columns, run_tables};
 use crate::{
     Error,
     records::{RepoId, SyncId, SyncRun, Time},
@@ -57,7 +57,7 @@ impl Store {
         &self,
         repo: &RepoId,
         id: &SyncId,
-    ) -> Result<Option<(SyncRun, Option<Vec<u8>>)>, Error> {
+    ) -> Result<Option<(SyncRun, Option<StatsJson>)>, Error> {
         let sql = concat!(
             "select ",
             run_columns!(),
@@ -68,7 +68,7 @@ impl Store {
         let query = db::query_as(sql).bind(id.as_str()).bind(repo.as_str());
         let row: Option<FullRow> = read!(self, c => query.fetch_optional(c))?;
         let Some(mut row) = row else { return Ok(None) };
-        let full = stats::unpack(row.run.take_stats(), row.full_stats).await?;
+        let full = StatsJson::of(row.run.take_stats(), row.full_stats);
         Ok(Some((row.run.record()?, full)))
     }
 

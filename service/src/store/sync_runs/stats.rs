@@ -1,6 +1,6 @@
 //! Stats as they are stored: a capped form for lists, and a compressed one of all refs.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Cursor, Read as _, Write as _};
 
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use refsync::SyncRunStats;
@@ -75,15 +75,61 @@ fn damaged(err: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(ErrorKind::DatabaseCorrupt, "the stored stats are damaged").because(err)
 }
 
-/// The JSON with all refs, of the two stored forms.
-pub(super) async fn unpack(
-    capped: Option<String>,
-    full: Option<Vec<u8>>,
-) -> Result<Option<Vec<u8>>, Error> {
-    let Some(full) = full else {
-        return Ok(capped.map(String::into_bytes));
-    };
-    blocking(move || decompress(&full)).await.map(Some)
+/// The JSON of a run's stats with all refs, piece by piece: 50,000 refs are 11 MB, and only their compressed form is in
+/// memory. It ends with an error where the stored form is damaged.
+pub struct StatsJson(Form);
+
+enum Form {
+    Plain(Option<Vec<u8>>),
+    Compressed(ZlibDecoder<Cursor<Vec<u8>>>),
+}
+
+/// The bytes of a piece.
+const PIECE: u64 = 64 << 10;
+
+impl StatsJson {
+    /// The stats of the two stored forms, if there are any.
+    pub(super) fn of(capped: Option<String>, full: Option<Vec<u8>>) -> Option<Self> {
+        let compressed = |full| Form::Compressed(ZlibDecoder::new(Cursor::new(full)));
+        let plain = |text: String| Form::Plain(Some(text.into_bytes()));
+        full.map(compressed)
+            .or_else(|| capped.map(plain))
+            .map(StatsJson)
+    }
+
+    /// The number of bytes, where it is known before the last one.
+    pub fn known_length(&self) -> Option<u64> {
+        match &self.0 {
+            Form::Plain(text) => Some(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Form::Compressed(_) => None,
+        }
+    }
+}
+
+impl Iterator for StatsJson {
+    type Item = Result<Vec<u8>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let from = match &mut self.0 {
+            Form::Plain(text) => return text.take().map(Ok),
+            Form::Compressed(from) => from,
+        };
+        let mut piece = Vec::new();
+        match from.take(PIECE).read_to_end(&mut piece) {
+            Ok(0) => None,
+            Ok(_) => Some(Ok(piece)),
+            Err(err) => {
+                self.0 = Form::Plain(None);
+                Some(Err(damaged(err)))
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for StatsJson {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StatsJson")
+    }
 }
 
 /// The stats, of the two stored forms.
