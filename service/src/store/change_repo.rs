@@ -129,7 +129,8 @@ impl Tx {
 
     /// Writes the values of a repository; false if its name is taken.
     async fn put_repo(&mut self, repo: &Repo) -> Result<bool, Error> {
-        let sql = "update repos set name = $2, folded = $3, default_bookmark = $4, default_given = $5, tags = $6
+        let sql = "update repos set name = $2, folded = $3, default_bookmark = $4, default_given = $5, tags = $6,
+                head = case when default_bookmark = $4 then head else null end
             where id = $1";
         let query = db::query(sql)
             .bind(repo.id.as_str())
