@@ -182,8 +182,12 @@ impl Store {
                 where id = $1 and state = 'pending' and next_at <= $2";
             let query = db::query(sql).bind(&id).bind(now.0);
             let leased = execute!(tx, query.bind(lease_until.0).bind(node))? > 0;
-            if leased && let Some(row) = tx.due_row(&id).await? {
-                due.push(row);
+            if !leased {
+                continue;
+            }
+            match tx.due_row(&id).await? {
+                Some(row) => due.push(row),
+                None => tx.drop_delivery(&id, now).await?,
             }
         }
         tx.commit().await?;
@@ -379,6 +383,15 @@ impl Tx {
         if execute!(self, query.bind(place.sequence).bind(at.0))? > 0 {
             self.deliveries_change();
         }
+        Ok(())
+    }
+
+    /// Ends a delivery whose event is gone.
+    async fn drop_delivery(&mut self, id: &str, now: Time) -> Result<(), Error> {
+        let sql =
+            "update deliveries set state = 'failed', next_at = null, node = null, finished_at = $2,
+            last_error = 'the event is gone' where id = $1";
+        execute!(self, db::query(sql).bind(id).bind(now.0))?;
         Ok(())
     }
 

@@ -275,6 +275,24 @@ fn what_a_busy_target_has_yet_to_get_hides_nothing() {
 }
 
 #[test]
+fn a_delivery_whose_event_is_gone_ends() {
+    on_each_database(async |db| {
+        let target = db.target(&["push"]).await;
+        let repo = db.repo("r").await;
+        let updates = [update()];
+        let told = db.store.emit_push(ids::new(), &repo, &updates, None, at(0));
+        assert!(told.await.expect("written"));
+        db.execute("delete from events").await;
+        assert!(due(&db, 1).await.is_empty());
+        let open = "select count(*) from deliveries where state = 'pending'";
+        assert_eq!(db.number(open).await, 0);
+        let kept = db.store.deliveries(&target.id, page(None, 10)).await;
+        let error = kept.expect("read").rows.remove(0).last_error;
+        assert_eq!(error.as_deref(), Some("the event is gone"));
+    });
+}
+
+#[test]
 fn a_redelivery_holds_up_no_newer_event() {
     on_each_database(async |db| {
         let target = db.target(&["push"]).await;
@@ -309,6 +327,8 @@ fn the_tip_of_a_branch_that_is_no_longer_the_default_is_not_the_head() {
             default_bookmark: Some("trunk".into()),
             ..RepoChange::default()
         };
+        let known = db.store.set_head(&repo.id, "main", Some("0")).await;
+        known.expect("written");
         db.queue(&repo, Direction::Pull, at(0)).await;
         let job = db.claim(at(0)).await.expect("the run");
         let changed = db.store.change_repo(&repo.id, change, at(1)).await;
