@@ -58,6 +58,12 @@ impl Tx {
         self.lock_rows(sql, run).await
     }
 
+    /// Lets nobody else change a run, not even renew its lease.
+    pub(super) async fn lock_run(&mut self, id: &str) -> Result<(), Error> {
+        let sql = "select 1 from sync_runs where id = $1 for no key update";
+        self.lock_rows(sql, id).await
+    }
+
     /// Lets nobody else change a target.
     pub(super) async fn lock_target(&mut self, id: &str) -> Result<(), Error> {
         let sql = "select 1 from targets where id = $1 for no key update";

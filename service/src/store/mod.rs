@@ -99,6 +99,8 @@ struct Inner {
     local: Local,
     /// The other processes, if the database can have some.
     remote: Option<Remote>,
+    /// Held by the worker that claims.
+    claims: tokio::sync::Mutex<()>,
     begun: AtomicU64,
     commits: AtomicU64,
     statements: AtomicU64,
@@ -170,6 +172,7 @@ impl Store {
                 public_url: String::new(),
                 park_after: PARK_AFTER,
                 local,
+                claims: tokio::sync::Mutex::default(),
                 remote,
                 begun: AtomicU64::new(0),
                 commits: AtomicU64::new(0),

@@ -5,7 +5,10 @@
 //! after a unique violation it is dropped and another one begun. SQLite has one writer at a time; what PostgreSQL
 //! needs in its place is in `locks.rs`.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use sqlx::{Postgres, Sqlite, Transaction};
 
@@ -80,7 +83,7 @@ macro_rules! on {
             }
             crate::store::tx::On::Postgres(tx) => {
                 let $c = &mut **tx;
-                $e.await
+                crate::store::tx::in_time($e).await
             }
         }
     }};
@@ -98,7 +101,7 @@ macro_rules! execute {
                 done.map(|done| done.rows_affected())
             }
             crate::store::tx::On::Postgres(tx) => {
-                let done = $e.execute(&mut **tx).await;
+                let done = crate::store::tx::in_time($e.execute(&mut **tx)).await;
                 done.map(|done| done.rows_affected())
             }
         }
@@ -115,13 +118,26 @@ macro_rules! read {
             }
             crate::store::Pools::Postgres(pool) => {
                 let $c = pool;
-                $e.await
+                crate::store::tx::in_time($e).await
             }
         }
     };
 }
 
 pub(super) use {execute, on, read};
+
+/// The time after which a server counts as gone that has said nothing: longer than the limits that it has itself.
+const SILENCE: Duration = Duration::from_secs(75);
+
+/// What a server answers. One that has vanished without closing its connections says nothing for ever.
+pub(super) async fn in_time<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let gone = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+    tokio::time::timeout(SILENCE, answer)
+        .await
+        .unwrap_or_else(gone)
+}
 
 impl Store {
     /// Begins a transaction that will write.
@@ -131,7 +147,7 @@ impl Store {
             // Each statement sees what was committed before it. An operator may have another default.
             Pools::Postgres(pool) => {
                 let begin = "begin isolation level read committed";
-                On::Postgres(pool.begin_with(begin).await?)
+                On::Postgres(in_time(pool.begin_with(begin)).await?)
             }
         };
         self.inner.begun.fetch_add(1, Ordering::Relaxed);
@@ -189,7 +205,7 @@ impl Tx {
         crash::point();
         match self.on {
             On::Sqlite(tx) => tx.commit().await?,
-            On::Postgres(tx) => tx.commit().await?,
+            On::Postgres(tx) => in_time(tx.commit()).await?,
         }
         crash::point();
         let inner = &self.store.inner;

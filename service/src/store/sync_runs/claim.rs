@@ -9,17 +9,17 @@ use refsync::SyncRunStats;
 
 use super::{
     RunRow,
-    open::{More, OpenRun, others_wait},
-    run_columns, run_tables, stats,
+    open::{More, OpenRun},
+    search::{CANDIDATE, FIND},
+    stats,
 };
 use crate::{
     Error,
     records::{AuthKind, EventType, Org, Repo, RepoId, Status, SyncId, SyncRun, Time},
     store::{
         Store, Tx, cells, db,
-        events::has_targets,
-        orgs::{OrgRow, org_columns},
-        repos::{RepoRow, repo_columns},
+        orgs::OrgRow,
+        repos::RepoRow,
         tx::{Wake, execute, is_unique_violation, on},
     },
 };
@@ -101,134 +101,6 @@ const BROKEN_WAIT: Duration = Duration::from_secs(10);
 /// The number of runs that one claim may move.
 const MOST_MOVED: usize = 16;
 
-/// The runs of the organization `w` with one priority that wait, of the table `f`.
-macro_rules! waiting {
-    ($priority:literal) => {
-        concat!(
-            "sync_runs f where f.home = w.home and f.org = w.org and f.priority = ",
-            $priority,
-            " and f.run_at is not null"
-        )
-    };
-}
-
-/// Whether no other run of the same repository is worked on.
-macro_rules! has_free_repo {
-    ($run:literal) => {
-        concat!(
-            "not exists (select 1 from sync_runs l where l.repo = ",
-            $run,
-            ".repo and l.lease_until is not null)"
-        )
-    };
-}
-
-/// Whether the host of a row has not asked to wait, and has fewer than `$3` runs that are worked on.
-macro_rules! has_free_host {
-    ($row:literal) => {
-        concat!(
-            "not exists (select 1 from hosts t where t.host = ",
-            $row,
-            ".host and t.not_before > $2)
-             and (select count(*) from sync_runs b where b.host = ",
-            $row,
-            ".host and b.lease_until is not null) < $3"
-        )
-    };
-}
-
-/// The first of the organization's earliest 64 due runs that may start. An inner order is kept by both databases.
-macro_rules! near {
-    ($priority:literal) => {
-        concat!(
-            "(select d.id from (select f.id, f.repo, f.host from ",
-            waiting!($priority),
-            " and f.lease_until is null and f.run_at <= $2 order by f.run_at, f.id limit 64) d where ",
-            has_free_repo!("d"),
-            " and ",
-            has_free_host!("d"),
-            " limit 1)"
-        )
-    };
-}
-
-/// The first due run that may start, looked up host by host: a hundred thousand runs of a host that has asked to wait
-/// cost one step.
-macro_rules! far {
-    ($priority:literal) => {
-        concat!(
-            "(with recursive h (host) as (select (select f.host from ",
-            waiting!($priority),
-            " order by f.host limit 1)
-                union all select (select f.host from ",
-            waiting!($priority),
-            " and f.host > h.host order by f.host limit 1) from h where h.host is not null)
-              select e.id from h join sync_runs e on e.id = (select f.id from ",
-            waiting!($priority),
-            " and f.host = h.host and f.run_at <= $2 and ",
-            has_free_repo!("f"),
-            " order by f.run_at, f.id limit 1) where ",
-            has_free_host!("h"),
-            " order by e.run_at, e.id limit 1)"
-        )
-    };
-}
-
-/// The run to claim: of the organization with the fewest running ones, then of the one served longest ago; in there by
-/// priority.
-macro_rules! candidate {
-    () => {
-        concat!(
-            "select c.id from (select coalesce(",
-            near!("0"),
-            ", ",
-            far!("0"),
-            ", ",
-            near!("1"),
-            ", ",
-            far!("1"),
-            ", ",
-            near!("2"),
-            ", ",
-            far!("2"),
-            ") as id, w.running, w.served_at, w.org from work w where w.home = $1 and w.queued > 0) c
-             where c.id is not null order by c.running, c.served_at, c.org limit 1"
-        )
-    };
-}
-
-/// The claim's search, of the table that its plan is tested with.
-pub(in crate::store) const FIND: &str = concat!(
-    "select ",
-    run_columns!(),
-    ", r.org, r.home as run_home, r.host as run_host, r.tries, r.claim, r.cancelled,
-     r.lease_until, r.lease_until is not null as is_leased, p.name as open_repo_name, p.head as open_head,
-     u.version, u.profile as open_profile, v.id as last_id, v.digest as last_digest, ",
-    has_targets!("r.org"),
-    ", ",
-    others_wait!(),
-    ", ",
-    repo_columns!(),
-    ", ",
-    org_columns!(),
-    ", u.host as upstream_host, u.auth as sealed,
-     v.stats as previous_stats, v.full_stats as previous_full
-     from ",
-    run_tables!(),
-    " join repos p on p.id = r.repo join orgs o on o.id = r.org join upstreams u on u.repo = r.repo
-      left join sync_runs v on v.id = case r.direction when 'pull' then u.last_pull else u.last_push end
-      where r.id = (",
-    candidate!(),
-    ")"
-);
-
-/// The repository and the host of the run that [`FIND`] finds.
-const CANDIDATE: &str = concat!(
-    "select r.repo, r.host from sync_runs r where r.id = (",
-    candidate!(),
-    ")"
-);
-
 #[derive(sqlx::FromRow)]
 struct JobRow {
     #[sqlx(flatten)]
@@ -245,6 +117,16 @@ struct JobRow {
     previous_full: Option<Vec<u8>>,
 }
 
+/// The answer of a search.
+enum Found {
+    /// A run, with whose repository and host nobody else begins anything.
+    Run(Box<JobRow>),
+    /// What was locked changed before it was, and another run is the next one. It is searched in a transaction of its
+    /// own: one that kept the locks of several repositories could wait in a circle.
+    Another,
+    Nothing,
+}
+
 impl Store {
     /// Claims the next run of the node's repositories, and the lock of its repository, which `lock` takes without
     /// waiting. A run whose lock is taken is moved a little, as one is whose lock cannot be taken at all: a caller who
@@ -258,14 +140,24 @@ impl Store {
         mut lock: impl FnMut(&RepoId) -> io::Result<Option<G>>,
     ) -> Result<Claimed<G>, Error> {
         let asked = Instant::now();
+        // Claims of a node come one after another. Those of a process wait here, where they take no connection from
+        // others.
+        let _turn = self.inner.claims.lock().await;
         let mut tx = self.begin().await?;
         let mut moved = 0;
         loop {
             if moved >= MOST_MOVED {
                 break;
             }
-            let Some(row) = tx.find_job(claimer, now).await? else {
-                break;
+            let row = match tx.find_job(claimer, now).await? {
+                Found::Run(row) => *row,
+                Found::Nothing => break,
+                Found::Another => {
+                    drop(tx);
+                    tx = self.begin().await?;
+                    moved += 1;
+                    continue;
+                }
             };
             let repo: RepoId = cells::parsed(&row.run.repo, "id of a repository")?;
             let guard = match lock(&repo) {
@@ -290,6 +182,7 @@ impl Store {
                 return Ok(Claimed::Run(Box::new(job.finish().await?), guard));
             }
             // Another node has taken the repository: everything is looked up again.
+            drop(tx);
             tx = self.begin().await?;
         }
         let next_at = tx.next_at(claimer, now).await?;
@@ -319,29 +212,28 @@ impl Started {
 }
 
 impl Tx {
-    async fn find_job(&mut self, claimer: &Claimer, now: Time) -> Result<Option<JobRow>, Error> {
+    async fn find_job(&mut self, claimer: &Claimer, now: Time) -> Result<Found, Error> {
         self.lock_claims(&claimer.node).await?;
-        loop {
-            let locked = if self.has_many_writers() {
-                let Some(locked) = self.lock_candidate(claimer, now).await? else {
-                    return Ok(None);
-                };
-                Some(locked)
-            } else {
-                None
+        let locked = if self.has_many_writers() {
+            let Some(locked) = self.lock_candidate(claimer, now).await? else {
+                return Ok(Found::Nothing);
             };
-            let query = db::query_as(FIND).bind(&claimer.node).bind(now.0);
-            let query = query.bind(claimer.per_host);
-            let row: Option<JobRow> = on!(self, c => query.fetch_optional(c))?;
-            // What was locked may have changed before it was, and another run be the next one.
-            let is_locked = |row: &JobRow| {
-                let is = |(repo, host): &_| *repo == row.run.repo && *host == row.more.host;
-                locked.as_ref().is_none_or(is)
-            };
-            if row.as_ref().is_none_or(is_locked) {
-                return Ok(row);
-            }
-        }
+            Some(locked)
+        } else {
+            None
+        };
+        let query = db::query_as(FIND).bind(&claimer.node).bind(now.0);
+        let query = query.bind(claimer.per_host);
+        let row: Option<JobRow> = on!(self, c => query.fetch_optional(c))?;
+        let Some(row) = row else {
+            return Ok(Found::Nothing);
+        };
+        let is = |(repo, host): &_| *repo == row.run.repo && *host == row.more.host;
+        Ok(if locked.as_ref().is_none_or(is) {
+            Found::Run(Box::new(row))
+        } else {
+            Found::Another
+        })
     }
 
     /// Locks the repository and the host of the next run.

@@ -8,6 +8,7 @@ mod open;
 mod reads;
 mod reap;
 mod row;
+mod search;
 mod stats;
 
 pub use cancel::Cancel;
@@ -21,5 +22,5 @@ pub use stats::StatsJson;
 pub(in crate::store) use row::{RunRow, run_columns, run_tables};
 #[cfg(test)]
 pub(in crate::store) use {
-    claim::FIND as CLAIM, enqueue::FIND as QUEUE, reads::LIST, reap::LEASES_OF_NODE,
+    enqueue::FIND as QUEUE, reads::LIST, reap::LEASES_OF_NODE, search::FIND as CLAIM,
 };

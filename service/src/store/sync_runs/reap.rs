@@ -62,6 +62,8 @@ impl Store {
         let mut done = 0;
         for (id, claim) in lost {
             let mut tx = self.begin().await?;
+            tx.lock_repo_of(id).await?;
+            tx.lock_run(id).await?;
             let open = tx.open_run(id).await?;
             let is_lost = |open: &OpenRun| {
                 let until = open.more.lease_until.map(Time);
