@@ -53,11 +53,7 @@ impl Store {
         let mut unreadable = Vec::new();
         for (select, _, table, column) in COLUMNS {
             let mut after = String::new();
-            loop {
-                let query = db::query_as(select).bind(&after).bind(BATCH);
-                let rows: Vec<(String, String)> = read!(self, c => query.fetch_all(c))?;
-                let Some((last, _)) = rows.last() else { break };
-                after.clone_from(last);
+            while let Some(rows) = self.next_secrets(select, &mut after).await? {
                 for (row, text) in rows {
                     let place = Place {
                         table,
@@ -73,6 +69,21 @@ impl Store {
         Ok(unreadable)
     }
 
+    /// The next rows of a column of secrets, with their ids, after the id `after`, which moves on; `None` after the last.
+    async fn next_secrets(
+        &self,
+        select: &'static str,
+        after: &mut String,
+    ) -> Result<Option<Vec<(String, String)>>, Error> {
+        let query = db::query_as(select).bind(&*after).bind(BATCH);
+        let rows: Vec<(String, String)> = read!(self, c => query.fetch_all(c))?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(None);
+        };
+        after.clone_from(last);
+        Ok(Some(rows))
+    }
+
     /// Seals all secrets with the first key of `sealer` that are sealed with another one; the number of them.
     ///
     /// # Errors
@@ -81,11 +92,7 @@ impl Store {
         let mut resealed = 0;
         for (select, update, table, column) in COLUMNS {
             let mut after = String::new();
-            loop {
-                let query = db::query_as(select).bind(&after).bind(BATCH);
-                let rows: Vec<(String, String)> = read!(self, c => query.fetch_all(c))?;
-                let Some((last, _)) = rows.last() else { break };
-                after.clone_from(last);
+            while let Some(rows) = self.next_secrets(select, &mut after).await? {
                 let mut tx = self.begin().await?;
                 for (row, old) in &rows {
                     let place = Place { table, row, column };

@@ -304,12 +304,7 @@ fn without_a_valid_key_nothing_opens() {
 #[test]
 fn the_organization_in_the_path_is_the_keys() {
     let server = idle_server();
-    let slug = refsync_service::records::Name::new("other").expect("a slug");
-    let made = server
-        .service()
-        .store
-        .create_org(&slug, "Other", refsync_service::records::Time(0));
-    server.block_on(made).expect("stored").expect("a new slug");
+    server.org("other");
     let things = Things::made(&server.client());
     for operation in operations()
         .iter()

@@ -57,12 +57,7 @@ fn a_token_ends_with_its_key() {
 fn a_token_opens_the_organization_that_has_its_key() {
     let (server, signer) = (Server::start(), Signer::new(1));
     signer.register(&server.client(), &["admin"]);
-    let slug = refsync_service::records::Name::new("other").expect("a slug");
-    let made = server
-        .service()
-        .store
-        .create_org(&slug, "Other", refsync_service::records::Time(0));
-    server.block_on(made).expect("stored").expect("a new slug");
+    server.org("other");
     for org in ["other", "unknown", ""] {
         let claims = json!({ "admin": true, "iss": org });
         let client = signer.client(&server, &claims);

@@ -1,14 +1,26 @@
 //! Health of upstreams by the ends of their runs, and parking.
 
 use refsync_service::{
-    records::{Change, Direction, Globs, HealthState, Priority, RetryPolicy},
+    records::{Change, Direction, Globs, HealthState, Priority, Repo, RetryPolicy, Time},
     store::{Changed, Completed, NewRun, Refused, RepoChange, RunLimits},
 };
 
 use crate::{
-    database::{at, failure, on_each_database, upstream},
+    database::{Database, at, failure, on_each_database, upstream},
     schedules::{REFUSED, every, fail, fails, health, is, minutely, queued, set, start},
 };
+
+async fn queue_dry_run(db: &Database, repo: &Repo, now: Time) {
+    let dry = NewRun {
+        repo,
+        direction: Direction::Pull,
+        globs: Globs::default(),
+        dry_run: true,
+        priority: Priority::Api,
+    };
+    let dry = db.store.enqueue(dry, RunLimits::default(), now).await;
+    dry.expect("queued").expect("not refused");
+}
 
 #[test]
 fn failures_double_the_interval_and_a_run_that_completes_ends_them() {
@@ -96,15 +108,7 @@ fn ends_that_say_nothing_about_the_upstream_do_not_count() {
             }
         }
         for fails in [true, false] {
-            let dry = NewRun {
-                repo: &repo,
-                direction: Direction::Pull,
-                globs: Globs::default(),
-                dry_run: true,
-                priority: Priority::Api,
-            };
-            let dry = db.store.enqueue(dry, RunLimits::default(), at(1)).await;
-            dry.expect("queued").expect("not refused");
+            queue_dry_run(&db, &repo, at(1)).await;
             let push = start(&db, &repo, Direction::Push, at(1));
             let dry = db.claim(at(1)).await.expect("the dry run");
             if fails {
@@ -162,15 +166,7 @@ fn refusals_park_an_upstream_until_a_caller_asks_for_a_run() {
                 .await;
             assert_eq!(refused.err(), Some(Refused::Parked));
         }
-        let dry = NewRun {
-            repo: &repo,
-            direction: Direction::Pull,
-            globs: Globs::default(),
-            dry_run: true,
-            priority: Priority::Api,
-        };
-        let dry = db.store.enqueue(dry, RunLimits::default(), at(20)).await;
-        dry.expect("queued").expect("not refused");
+        queue_dry_run(&db, &repo, at(20)).await;
         let dry = db.claim(at(20)).await.expect("the dry run");
         assert!(db.complete(&dry, Completed::default(), at(20)).await);
         is(&health(&db, &repo).await, HealthState::Parked, 6, None);

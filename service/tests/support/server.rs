@@ -71,6 +71,14 @@ impl Server {
         &self.running().service
     }
 
+    /// Makes another organization, which has no key.
+    pub fn org(&self, slug: &str) {
+        let name = refsync_service::records::Name::new(slug).expect("a slug");
+        let now = refsync_service::records::Time(0);
+        let made = self.service().store.create_org(&name, slug, now);
+        self.block_on(made).expect("stored").expect("a new slug");
+    }
+
     /// Runs a future on the runtime of the service.
     pub fn block_on<F: std::future::Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)

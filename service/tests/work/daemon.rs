@@ -122,6 +122,20 @@ impl Daemon {
     pub fn has_died(&mut self) -> bool {
         self.child.try_wait().expect("its state").is_some()
     }
+
+    /// Waits for the end of the process at the crash point `at`, or for an empty queue; whether it has died.
+    pub async fn dies_at_work(&mut self, store: &Store, at: u64) -> bool {
+        let began = Instant::now();
+        while !self.has_died() {
+            let length = store.queue_length().await.expect("read");
+            if length.queued + length.running == 0 {
+                return false;
+            }
+            assert!(began.elapsed() < SOON, "{at}: {length:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
 }
 
 /// An upstream and a data folder with repositories whose runs are queued.

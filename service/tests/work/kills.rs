@@ -7,7 +7,7 @@ use refsync_service::records::{Repo, SyncRun};
 
 use crate::{
     daemon::{Crash, Daemon, Scene, copy},
-    world::{SOON, memory_folder},
+    world::memory_folder,
 };
 
 /// Kills at the statement with the number `at`. The time in which the next process has emptied the queue; `None` if
@@ -23,18 +23,7 @@ async fn kill_at(
     copy(template, &data);
     let store = scene.store(&data).await;
     let mut daemon = Daemon::start(&data, Crash::at(at), &["--workers", "2"]);
-    let began = std::time::Instant::now();
-    let died = loop {
-        if daemon.has_died() {
-            break true;
-        }
-        let length = store.queue_length().await.expect("read");
-        if length.queued + length.running == 0 {
-            break false;
-        }
-        assert!(began.elapsed() < SOON, "{at}: {length:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let died = daemon.dies_at_work(&store, at).await;
     drop(daemon);
     let time = scene.recover(&data, &store).await;
     scene

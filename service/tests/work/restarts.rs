@@ -70,18 +70,7 @@ async fn killed_at_every_statement_of_a_run_on_postgresql() {
         let run = scene.queue(&store, &format!("app{at}")).await;
         let arguments = ["--workers", "2", "--database", &database];
         let mut daemon = Daemon::start(scene.data.path(), Crash::at(at), &arguments);
-        let began = Instant::now();
-        let died = loop {
-            if daemon.has_died() {
-                break true;
-            }
-            let length = store.queue_length().await.expect("read");
-            if length.queued + length.running == 0 {
-                break false;
-            }
-            assert!(began.elapsed() < SOON, "{at}: {length:?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        };
+        let died = daemon.dies_at_work(&store, at).await;
         drop(daemon);
         let again = Daemon::start(scene.data.path(), Crash::NONE, &arguments);
         until_empty(&store, &format!("statement {at}")).await;
