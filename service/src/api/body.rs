@@ -65,7 +65,7 @@ fn is_json(request: &Request) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// What comes of reading a body, within the time that the whole of it may take: one that comes byte by byte would keep
+/// The result of reading a body within the time that the whole of it may take: one that comes byte by byte would keep
 /// its connection for ever.
 pub(super) async fn in_time<T>(
     reading: impl Future<Output = Result<T, ApiError>>,

@@ -97,7 +97,7 @@ pub enum Grant {
     Repos(BTreeMap<String, Level>),
 }
 
-/// What a token says, once it was verified.
+/// The content of a verified token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
     /// The rights.
@@ -198,7 +198,7 @@ impl<'a> Token<'a> {
         &self.public_key
     }
 
-    /// What the token says, if it was signed with `registered` and is alive at `now`, in unix seconds.
+    /// The content of the token, if it was signed with `registered` and is alive at `now`, in unix seconds.
     ///
     /// # Errors
     /// All other kinds of [`BadToken`]; what a token says is judged after its signature.

@@ -3,7 +3,7 @@
 use super::{Store, db, tx::read};
 use crate::{Error, metrics::Metrics, records::Time};
 
-/// What waits beside the runs, on all nodes.
+/// The things that wait beside the runs, on all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backlog {
     /// Deliveries that are to be made, now or later.
@@ -18,7 +18,7 @@ impl Store {
         &self.inner.metrics
     }
 
-    /// What waits beside the runs.
+    /// Counts the things that wait beside the runs.
     pub async fn backlog(&self, now: Time) -> Result<Backlog, Error> {
         let sql = "select (select count(*) from deliveries where state = 'pending'),
             (select count(*) from hosts where not_before > $1)";

@@ -1,4 +1,4 @@
-//! What `doctor` looks for in the database.
+//! The faults that `doctor` looks for in the database.
 
 use super::{DatabaseAddress, Store, cells, db, migrate, tx::read};
 use crate::{

@@ -129,7 +129,7 @@ pub(super) use {execute, on, read};
 /// The time after which a server counts as gone that has said nothing: longer than the limits that it has itself.
 const SILENCE: Duration = Duration::from_secs(75);
 
-/// What a server answers. One that has vanished without closing its connections says nothing for ever.
+/// The answer of a server, or an error where it has vanished without closing its connections and would never answer.
 pub(super) async fn in_time<T>(
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {

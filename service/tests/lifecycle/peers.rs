@@ -12,7 +12,7 @@ struct Peer {
     name: &'static str,
 }
 
-/// What the loop does when something has moved at a service: that one pushes, and the other one pulls.
+/// Lets a service at which something has moved push, and the other one pull.
 struct Reaction {
     name: &'static str,
     own: Client,

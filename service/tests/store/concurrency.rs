@@ -180,7 +180,7 @@ fn another_process_hears_what_was_committed() {
     });
 }
 
-/// What a future gives; it hangs without what it waits for.
+/// The output of a future, which would hang without the thing that it waits for.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     let given = tokio::time::timeout(Duration::from_secs(60), future).await;
     given.expect("nobody was told")
