@@ -1,6 +1,8 @@
 //! Schedules and health of upstreams. Both are in the upstream's row, with an index of the next times: an upstream that
 //! waits costs no memory.
 
+use std::slice;
+
 use super::{
     Store, Tx, cells, db,
     sync_runs::{Refused, RunLimits, Wanted},
@@ -105,7 +107,7 @@ impl HealthRow {
 impl Store {
     /// Queues the runs of a node's upstreams whose time has come, at most a hundred, each with its next time in the
     /// same transaction. One that finds the queue full is put off, and one adds nothing to a run of its kind that is
-    /// under way.
+    /// under way. Where the database refuses one, the others get their runs one by one.
     pub async fn queue_scheduled(
         &self,
         node: &str,
@@ -120,20 +122,70 @@ impl Store {
         let has_more = i64::try_from(due.len()).unwrap_or(BATCH) >= BATCH;
         // All locks before anything else, in one order: whoever has one of them waits for nothing that this has.
         due.sort();
+        let queued = match self.queue_all_due(&due, limits, now).await {
+            Err(err) if !err.is_retryable() => self.queue_each_due(&due, limits, now).await,
+            queued => queued,
+        };
+        queued.map(|queued| Scheduled { queued, has_more })
+    }
+
+    /// Queues the runs of upstreams in one transaction. The number of runs.
+    async fn queue_all_due(
+        &self,
+        due: &[String],
+        limits: RunLimits,
+        now: Time,
+    ) -> Result<u64, Error> {
         let mut tx = self.begin().await?;
-        for repo in &due {
+        for repo in due {
             tx.lock_repo(repo).await?;
         }
         let mut queued = 0;
-        for repo in &due {
+        for repo in due {
             queued += u64::from(tx.queue_due(repo, limits, now).await?);
         }
         if queued > 0 {
             tx.wake(Wake::All);
         }
         tx.commit().await?;
-        Ok(Scheduled { queued, has_more })
+        Ok(queued)
     }
+
+    /// Queues the runs of upstreams in a transaction for each, and sets those aside that the database refuses. The
+    /// number of runs.
+    async fn queue_each_due(
+        &self,
+        due: &[String],
+        limits: RunLimits,
+        now: Time,
+    ) -> Result<u64, Error> {
+        let mut queued = 0;
+        for repo in due {
+            match self.queue_all_due(slice::from_ref(repo), limits, now).await {
+                Ok(more) => queued += more,
+                Err(err) if err.is_retryable() => return Err(err),
+                Err(err) => {
+                    log_refused(repo, &err);
+                    self.set_aside(repo, now).await?;
+                }
+            }
+        }
+        Ok(queued)
+    }
+
+    /// Moves the next time of an upstream by its interval. Nothing of its row is read, which may be what fails.
+    async fn set_aside(&self, repo: &str, now: Time) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        tx.lock_repo(repo).await?;
+        let sql = "update upstreams set next_run_at = $2 + 1000 * coalesce(schedule_seconds, 86400)
+            where repo = $1 and next_run_at <= $2";
+        execute!(tx, db::query(sql).bind(repo).bind(now.0))?;
+        tx.commit().await
+    }
+}
+
+fn log_refused(repo: &str, err: &(dyn std::error::Error + 'static)) {
+    tracing::error!(repo, err, "a scheduled run can't be queued");
 }
 
 impl Tx {

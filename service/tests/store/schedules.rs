@@ -262,6 +262,38 @@ fn upstreams_are_looked_at_in_batches_by_their_own_node() {
 }
 
 #[test]
+fn a_row_that_the_database_refuses_keeps_no_other_from_its_run() {
+    on_each_database(async |db| {
+        // The second run with these globs is refused, as a damaged row would be.
+        db.execute("create unique index one_only on sync_runs (tags) where tags = 'refused'")
+            .await;
+        let (first, second) = (minutely(&db, "first").await, minutely(&db, "second").await);
+        for number in 0..3 {
+            minutely(&db, &format!("other{number}")).await;
+        }
+        db.execute("update upstreams set schedule_tags = 'refused' where repo in (select id from repos where name in ('first', 'second'))")
+            .await;
+        let scheduled = look(&db, RunLimits::default(), at(10)).await;
+        assert_eq!(scheduled.queued, 4);
+        let count = runs(&db, &first).await.len() + runs(&db, &second).await.len();
+        assert_eq!(count, 1, "one of them is refused");
+        for repo in [&first, &second] {
+            is(
+                &health(&db, repo).await,
+                HealthState::Ok,
+                0,
+                Some((at(10), 54..=66)),
+            );
+        }
+        assert_eq!(
+            look(&db, RunLimits::default(), at(10)).await,
+            Scheduled::default()
+        );
+        db.assert_counted().await;
+    });
+}
+
+#[test]
 fn a_change_of_the_upstream_begins_anew() {
     on_each_database(async |db| {
         let repo = minutely(&db, "r").await;
