@@ -86,13 +86,15 @@ create table upstreams (
 );
 create index upstreams_due on upstreams (home, next_run_at) where next_run_at is not null;
 
--- token is the SHA-256 of the one in the address, secret is sealed.
+-- token is the SHA-256 of the one in the address, secret is sealed. not_before: the earliest time of the next run that
+-- a call starts.
 create table hooks (
     id text primary key,
     repo text not null unique references upstreams (repo) on delete cascade,
     provider text not null,
     token {bytes} not null,
     secret text not null,
+    not_before bigint,
     created_at bigint not null
 );
 

@@ -53,7 +53,7 @@ pub(super) async fn create(
 }
 
 /// Queues a run, within the limits of the configuration.
-pub(super) async fn enqueue(service: &Service, new: NewRun<'_>) -> Result<SyncRun, ApiError> {
+async fn enqueue(service: &Service, new: NewRun<'_>) -> Result<SyncRun, ApiError> {
     let limits = service.config.queue.limits();
     let queued = service.store.enqueue(new, limits, clock::now()).await?;
     queued.map_err(refusal)
@@ -67,7 +67,7 @@ pub(super) fn no_upstream() -> ApiError {
     )
 }
 
-fn refusal(refused: Refused) -> ApiError {
+pub(super) fn refusal(refused: Refused) -> ApiError {
     match refused {
         Refused::NoUpstream => no_upstream(),
         Refused::Parked => ApiError::conflict(

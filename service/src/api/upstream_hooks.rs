@@ -2,7 +2,7 @@
 //!
 //! A call says that something changed, and starts a pull; nothing is read from its body. A burst of calls is one run:
 //! each of them finds the one that is queued. A call during a run queues one more, since that run may have listed the
-//! upstream's refs before.
+//! upstream's refs before; it is due some time after the last one, so that calls without a pause are not runs without one.
 
 use axum::body::Body as Stream;
 use axum::extract::{Request, State};
@@ -16,9 +16,9 @@ use super::caller::{Id, OfRepo, Write, path_value};
 use super::error::ApiError;
 use super::syncs;
 use crate::hooks::received::Check;
-use crate::records::{Direction, HookId, Priority, Provider, SyncId};
+use crate::records::{HookId, Provider, SyncId};
 use crate::secrets::{self, api_key, webhook_secret};
-use crate::store::{CalledHook, NewHook, NewRun};
+use crate::store::{CalledHook, NewHook};
 use crate::{Service, clock, ids};
 
 /// The largest body of a call, in bytes. GitHub sends at most 25 MB. Nothing of it is kept in memory.
@@ -85,7 +85,8 @@ pub(super) async fn receive(
     request: Request,
 ) -> Answer {
     let now = clock::now();
-    let hook = service.store.called_hook(&id, &token, now).await?;
+    let by = now.plus(service.config.queue.hook_distance);
+    let hook = service.store.called_hook(&id, &token, by).await?;
     let hook = hook.ok_or_else(|| ApiError::not_found("hook"))?;
     let secret = secrets::hook::open(&service.sealer, &id, &hook.secret);
     let secret = secret.map_err(crate::Error::from)?;
@@ -99,7 +100,7 @@ pub(super) async fn receive(
     let event = parts.headers.get(hook.provider.event_header());
     let event = event.map(|name| name.to_str().unwrap_or_default());
     let run = if hook.provider.may_move_refs(event) {
-        pull(&service, hook).await?
+        pull(&service, &id, hook).await?
     } else {
         None
     };
@@ -110,7 +111,11 @@ pub(super) async fn receive(
 }
 
 /// The run that will see what the call is about.
-async fn pull(service: &Service, hook: CalledHook) -> Result<Option<SyncId>, ApiError> {
+async fn pull(
+    service: &Service,
+    id: &HookId,
+    hook: CalledHook,
+) -> Result<Option<SyncId>, ApiError> {
     // No error: the caller did what it should, and some of them give up an address that answers with errors.
     if hook.is_parked {
         return Ok(None);
@@ -118,17 +123,13 @@ async fn pull(service: &Service, hook: CalledHook) -> Result<Option<SyncId>, Api
     if hook.queued.is_some() {
         return Ok(hook.queued);
     }
-    let Some(repo) = service.store.repo(&hook.repo).await? else {
-        return Err(ApiError::not_found("hook"));
-    };
-    let new = NewRun {
-        repo: &repo,
-        direction: Direction::Pull,
-        globs: hook.globs,
-        dry_run: false,
-        priority: Priority::Hook,
-    };
-    Ok(Some(syncs::enqueue(service, new).await?.id))
+    let queue = &service.config.queue;
+    let (limits, distance) = (queue.limits(), queue.hook_distance);
+    let queued = service
+        .store
+        .queue_by_hook(id, &hook, limits, distance, clock::now());
+    let queued = queued.await?.ok_or_else(|| ApiError::not_found("hook"))?;
+    Ok(Some(queued.map_err(syncs::refusal)?.id))
 }
 
 fn not_signed() -> ApiError {

@@ -56,6 +56,7 @@ pub(super) struct QueueTable {
     pub(super) per_repo: Option<u32>,
     pub(super) per_org: Option<u32>,
     pub(super) running_per_host: Option<u32>,
+    pub(super) hook_seconds: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

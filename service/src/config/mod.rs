@@ -69,6 +69,8 @@ pub struct QueueLimits {
     pub per_org: u32,
     /// Running runs with one host. 4 by default.
     pub running_per_host: u32,
+    /// The time from one run that a hook starts to the next one of its upstream. 10 s by default.
+    pub hook_distance: Duration,
 }
 
 impl QueueLimits {
@@ -87,6 +89,7 @@ impl Default for QueueLimits {
             per_repo: 16,
             per_org: 1_000,
             running_per_host: 4,
+            hook_distance: Duration::from_secs(10),
         }
     }
 }

@@ -210,6 +210,13 @@ fn queue(table: &QueueTable) -> Result<QueueLimits, InvalidConfig> {
             table.running_per_host.unwrap_or(default.running_per_host),
             most,
         )?,
+        hook_distance: Duration::from_secs(within(
+            "queue.hook_seconds",
+            table
+                .hook_seconds
+                .unwrap_or(default.hook_distance.as_secs()),
+            0..=86_400,
+        )?),
     })
 }
 

@@ -241,6 +241,7 @@ impl Tx {
             globs,
             dry_run: false,
             priority: Priority::Schedule,
+            run_at: now,
         };
         let queued = self.queue_run(&wanted, limits, now).await?;
         Ok(queued.map(|queued| queued.map(|_| ())))

@@ -1,13 +1,16 @@
 //! Addresses that upstreams call when something has changed. There is one for a repository at most, and it goes with
 //! its upstream, by the database's own rule: a change of the upstream's address keeps it.
 
+use std::time::Duration;
+
 use super::{
-    Store, cells, db,
-    tx::{execute, read},
+    Store, Tx, cells, db,
+    sync_runs::{Refused, RunLimits, Wanted},
+    tx::{Wake, execute, on, read},
 };
 use crate::{
     Error,
-    records::{Direction, Globs, HookId, Priority, Provider, Repo, RepoId, SyncId, Time},
+    records::{Direction, Globs, HookId, Priority, Provider, Repo, RepoId, SyncId, SyncRun, Time},
 };
 
 /// A hook to store.
@@ -36,7 +39,7 @@ pub struct CalledHook {
     pub globs: Globs,
     /// Whether the upstream is parked, so that a call starts nothing.
     pub is_parked: bool,
-    /// The equal run that waits with the priority of hooks and is due: it will see what the call is about, and
+    /// The equal run that waits with the priority of hooks and is due soon: it will see what the call is about, and
     /// nothing has to be written.
     pub queued: Option<SyncId>,
 }
@@ -72,7 +75,8 @@ impl Store {
         let sql = "insert into hooks (id, repo, provider, token, secret, created_at)
             select $1, u.repo, $3, $4, $5, $6 from upstreams u where u.repo = $2
             on conflict (repo) do update set id = excluded.id, provider = excluded.provider,
-                token = excluded.token, secret = excluded.secret, created_at = excluded.created_at";
+                token = excluded.token, secret = excluded.secret, not_before = null,
+                created_at = excluded.created_at";
         let query = db::query(sql).bind(new.id.as_str()).bind(repo);
         let query = query.bind(new.provider.as_str()).bind(&new.token[..]);
         let query = query.bind(&new.secret).bind(now.0);
@@ -100,19 +104,80 @@ impl Store {
         Ok(true)
     }
 
-    /// The hook with this id, if its token has this SHA-256. One statement, which writes nothing: it is all that a
-    /// call costs that is one of many.
+    /// The hook with this id, if its token has this SHA-256, and its queued run that is due at the time `by`. One
+    /// statement, which writes nothing: it is all that a call costs that is one of many.
     pub async fn called_hook(
         &self,
         id: &HookId,
         token: &[u8; 32],
-        now: Time,
+        by: Time,
     ) -> Result<Option<CalledHook>, Error> {
         let query = db::query_as(CALLED).bind(id.as_str()).bind(&token[..]);
         let query = query.bind(Direction::Pull.as_str());
-        let query = query.bind(Priority::Hook.number()).bind(now.0);
+        let query = query.bind(Priority::Hook.number()).bind(by.0);
         let row: Option<CalledRow> = read!(self, c => query.fetch_optional(c))?;
         row.map(CalledRow::record).transpose()
+    }
+
+    /// Queues the run that a call asks for. It is due at once, or at `distance` after the one that the last call has
+    /// queued: calls without a pause start no more than one run in each distance. `None` if the hook is gone.
+    pub async fn queue_by_hook(
+        &self,
+        id: &HookId,
+        hook: &CalledHook,
+        limits: RunLimits,
+        distance: Duration,
+        now: Time,
+    ) -> Result<Option<Result<SyncRun, Refused>>, Error> {
+        loop {
+            let mut tx = self.begin().await?;
+            tx.lock_repo(hook.repo.as_str()).await?;
+            let Some(run_at) = tx.put_distance(id, distance, now).await? else {
+                return Ok(None);
+            };
+            let wanted = Wanted {
+                repo: &hook.repo,
+                direction: Direction::Pull,
+                globs: &hook.globs,
+                dry_run: false,
+                priority: Priority::Hook,
+                run_at,
+            };
+            match tx.queue_run(&wanted, limits, now).await? {
+                Some(Ok(run)) => {
+                    tx.wake(if run_at > now { Wake::All } else { Wake::One });
+                    tx.commit().await?;
+                    return Ok(Some(Ok(run)));
+                }
+                Some(Err(refused)) => return Ok(Some(Err(refused))),
+                None => {}
+            }
+        }
+    }
+}
+
+impl Tx {
+    /// The time at which the run of a call is due, from which the next one keeps its distance. `None` if the hook is
+    /// gone.
+    async fn put_distance(
+        &mut self,
+        id: &HookId,
+        distance: Duration,
+        now: Time,
+    ) -> Result<Option<Time>, Error> {
+        let query = db::query_scalar("select not_before from hooks where id = $1");
+        let query = query.bind(id.as_str());
+        let found: Option<Option<i64>> = on!(self, c => query.fetch_optional(c))?;
+        let Some(not_before) = found else {
+            return Ok(None);
+        };
+        // No call waits for longer than the distance, even if the clock was ahead.
+        let latest = now.plus(distance);
+        let run_at = not_before.map_or(now, |at| Time(at).clamp(now, latest));
+        let sql = "update hooks set not_before = $2 where id = $1";
+        let query = db::query(sql).bind(id.as_str());
+        execute!(self, query.bind(run_at.plus(distance).0))?;
+        Ok(Some(run_at))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Calls by upstreams, as they would make them.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use ring::hmac;
 use serde_json::{Value, json};
@@ -309,7 +309,8 @@ fn bodies_that_make_no_hook() {
 /// The run that is under way may have listed the upstream's refs already.
 #[test]
 fn a_call_during_a_run_starts_one_more_after_it() {
-    let (server, upstream) = (Server::start(), Upstream::start());
+    let server = Server::start_with(|config| config.queue.hook_distance = Duration::ZERO);
+    let upstream = Upstream::start();
     let source = upstream.repo("up.git");
     server.repo(json!({ "name": "app", "upstream": { "url": upstream.url("up.git") } }));
     let hook = Hook::made(&server, "github");

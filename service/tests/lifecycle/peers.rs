@@ -1,6 +1,9 @@
 //! Two services that pull from and push to each other: each tells the other of what it got, and they come to rest.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -22,7 +25,7 @@ struct Reaction {
 
 impl Peer {
     fn start(name: &'static str) -> Self {
-        let server = Server::start();
+        let server = Server::start_with(|config| config.queue.hook_distance = Duration::ZERO);
         server.repo(json!({ "name": name }));
         Peer { server, name }
     }

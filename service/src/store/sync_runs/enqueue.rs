@@ -65,6 +65,8 @@ pub(in crate::store) struct Wanted<'a> {
     pub(in crate::store) globs: &'a Globs,
     pub(in crate::store) dry_run: bool,
     pub(in crate::store) priority: Priority,
+    /// The time at which it is due.
+    pub(in crate::store) run_at: Time,
 }
 
 /// The state that a request for a run finds.
@@ -111,6 +113,7 @@ impl Store {
             globs: &new.globs,
             dry_run: new.dry_run,
             priority: new.priority,
+            run_at: now,
         };
         loop {
             let mut tx = self.begin().await?;
@@ -148,7 +151,7 @@ impl Tx {
         let run = if found.health.is_parked() && !is_asked_for {
             return Ok(Some(Err(Refused::Parked)));
         } else if let Some(equal) = &found.equal {
-            self.raise(equal, new.priority, now).await?
+            self.raise(equal, new).await?
         } else if found.of_repo >= limits.per_repo {
             return Ok(Some(Err(Refused::RepoFull)));
         } else if found.of_org >= limits.per_org {
@@ -164,18 +167,13 @@ impl Tx {
         Ok(run.map(Ok))
     }
 
-    async fn raise(
-        &mut self,
-        id: &str,
-        priority: Priority,
-        now: Time,
-    ) -> Result<Option<SyncRun>, Error> {
+    async fn raise(&mut self, id: &str, new: &Wanted<'_>) -> Result<Option<SyncRun>, Error> {
         let sql =
             "update sync_runs set priority = case when priority > $2 then $2 else priority end,
                 run_at = case when run_at > $3 then $3 else run_at end
             where id = $1 and status = 'queued' and run_at is not null";
-        let query = db::query(sql).bind(id).bind(priority.number()).bind(now.0);
-        if execute!(self, query)? == 0 {
+        let query = db::query(sql).bind(id).bind(new.priority.number());
+        if execute!(self, query.bind(new.run_at.0))? == 0 {
             return Ok(None);
         }
         Ok(self.open_run(id).await?.map(|open| open.run))
@@ -190,14 +188,14 @@ impl Tx {
         let id: SyncId = ids::new();
         let sql = "insert into sync_runs (id, repo, org, home, host, direction, branches, tags, dry_run, priority,
                 status, attempt, tries, claim, cancelled, run_at, created_at)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, 0, 0, false, $11, $11)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, 0, 0, false, $11, $12)
             on conflict (repo, direction, branches, tags, dry_run) where status = 'queued' do nothing";
         let query = db::query(sql).bind(id.as_str()).bind(new.repo.as_str());
         let query = query.bind(&found.org).bind(&found.home).bind(&found.host);
         let query = query.bind(new.direction.as_str()).bind(&new.globs.branches);
         let query = query.bind(&new.globs.tags).bind(new.dry_run);
-        let query = query.bind(new.priority.number()).bind(now.0);
-        if execute!(self, query)? == 0 {
+        let query = query.bind(new.priority.number()).bind(new.run_at.0);
+        if execute!(self, query.bind(now.0))? == 0 {
             return Ok(None);
         }
         let sql =
