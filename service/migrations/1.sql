@@ -24,11 +24,13 @@ create table keys (
 create index keys_of_org on keys (org, id);
 create unique index keys_public on keys (org, public_key) where public_key is not null;
 
--- The processes with the repositories of home = name on their disks. folder: the id of the data folder, so that a process
--- that was started again is known. repos counts those that were not removed.
+-- The processes with the repositories of home = name on their disks. folder: the id of the data folder, which alone may
+-- have the name; empty if it is lost. process: the id of the last process, which is another one after each start. repos
+-- counts those that were not removed.
 create table nodes (
     name text primary key,
     folder text not null,
+    process text not null,
     public_url text not null,
     seen_at bigint not null,
     repos bigint not null

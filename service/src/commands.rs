@@ -1,4 +1,4 @@
-//! The commands beside `serve`: organizations, keys, and new master keys.
+//! The commands beside `serve`: organizations, keys, names of nodes, and new master keys.
 
 use zeroize::Zeroizing;
 
@@ -9,7 +9,7 @@ use crate::{
     ids,
     records::{Key, KeyId, Name, Org, Scope},
     secrets::{MasterKey, SecretError, api_key, key_file},
-    store::{NewKey, Proof, Store},
+    store::{NewKey, Proof, Released, SILENT, Store},
 };
 
 /// Makes an organization in the database of `config` and returns its first key, which has all scopes.
@@ -62,6 +62,28 @@ pub async fn key_revoke(config: &Config, org: &str, id: &KeyId) -> Result<(), Er
     let done = done.await;
     store.close().await;
     done
+}
+
+/// Gives the name of a node whose data folder is lost to the next process that asks for it.
+///
+/// # Errors
+/// There is no such node, it lives, or the database can't be used.
+pub async fn node_release(config: &Config, name: &str) -> Result<(), Error> {
+    let store = open(config).await?;
+    let released = store.release_node(name, clock::now()).await;
+    store.close().await;
+    let refused = |kind, text| Err(Error::new(kind, text));
+    match released? {
+        Released::Done => Ok(()),
+        Released::Unknown => refused(ErrorKind::Config, format!("there is no node {name}")),
+        Released::Lives => refused(
+            ErrorKind::InUse,
+            format!(
+                "the node {name} was heard in the last {} seconds: stop it first",
+                SILENT.as_secs()
+            ),
+        ),
+    }
 }
 
 /// Replaces the master key: all secrets are sealed anew with a new one, and the old ones are forgotten. A process

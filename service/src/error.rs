@@ -20,7 +20,7 @@ pub enum ErrorKind {
     DatabaseNewer,
     /// A cursor is not one that the same list has given out.
     InvalidCursor,
-    /// The data folder is served by another process.
+    /// The data folder or the name of the node is that of another process.
     InUse,
     /// The master key cannot be used.
     Key,

@@ -35,6 +35,9 @@ enum Command {
     /// Manage API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Manage nodes
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Look for what an operator has to mend, also while the folder is served; fails if there is anything
     Doctor {
         /// Name of the node whose folders are looked at [default: local]
@@ -81,6 +84,17 @@ enum KeyCommand {
         /// Organization
         #[arg(long, default_value = "default")]
         org: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Subcommand)]
+enum NodeCommand {
+    /// Give the name of a node whose data folder is lost to the next process that asks for it
+    Release {
+        /// Name of the node
+        name: String,
         #[command(flatten)]
         place: Place,
     },
@@ -147,6 +161,9 @@ async fn run(command: Command) -> Result<(), Error> {
                 .map_err(|err| Error::new(ErrorKind::Config, "the id of a key").because(err))?;
             commands::key_revoke(&of_place(place)?, &org, &id).await
         }
+        Command::Node(NodeCommand::Release { name, place }) => {
+            commands::node_release(&of_place(place)?, &name).await
+        }
         Command::Doctor { node, place } => {
             let flags = Flags {
                 place,
@@ -182,13 +199,14 @@ async fn serve(config: Config) -> Result<(), Error> {
     if let Some(key) = &running.admin_key {
         print(&format!("admin key: {key}"))?;
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let done = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        reason = running.replaced() => Err(reason),
+    };
     tracing::info!("stopping");
     running.stop().await;
-    Ok(())
+    done
 }
 
 fn configuration(flags: Flags) -> Result<Config, Error> {

@@ -66,6 +66,7 @@ pub struct Running {
     deliveries: Option<Deliveries>,
     folder: DataFolder,
     node: NewNode,
+    replaced: CancellationToken,
     _beat: Option<AbortOnDropHandle<()>>,
 }
 
@@ -114,8 +115,10 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         None
     };
     let stop = CancellationToken::new();
+    let replaced = CancellationToken::new();
     let beat = service.store.is_shared().then(|| {
-        let task = node::beat(service.clone(), node.clone(), stop.clone());
+        let (stop, replaced) = (stop.clone(), replaced.clone());
+        let task = node::beat(service.clone(), node.clone(), stop, replaced);
         AbortOnDropHandle::new(tokio::spawn(task))
     });
     let accepting = Accepting {
@@ -136,6 +139,7 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         service,
         folder,
         node,
+        replaced,
         _beat: beat,
     })
 }
@@ -149,14 +153,22 @@ fn another_key(err: Error) -> Error {
 }
 
 impl Running {
+    /// Waits until another process has taken the name of this node; the reason to stop.
+    pub async fn replaced(&self) -> Error {
+        self.replaced.cancelled().await;
+        node::replaced(&self.node)
+    }
+
     /// Stops: nothing new is accepted, requests under way have the time of `Config::drain` to end, and runs and
     /// deliveries under way are given back.
     pub async fn stop(self) {
         self.stop.cancel();
-        if let Err(err) = self.service.store.leave_node(&self.node).await {
-            let err = crate::chain(&err);
-            tracing::warn!(err, "the database was not told that this node stops");
-        }
+        let leaving = async {
+            if let Err(err) = self.service.store.leave_node(&self.node).await {
+                let err = crate::chain(&err);
+                tracing::warn!(err, "the database was not told that this node stops");
+            }
+        };
         let requests = async {
             if let Ok(connections) = self.accepting.await {
                 connections.end(self.service.config.drain).await;
@@ -167,7 +179,7 @@ impl Running {
                 deliveries.stop().await;
             }
         };
-        tokio::join!(requests, self.workers.stop(), deliveries);
+        tokio::join!(leaving, requests, self.workers.stop(), deliveries);
         if let Some(git) = self.git {
             git.stop().await;
         }

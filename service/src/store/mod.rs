@@ -63,7 +63,7 @@ pub use clock_steps::LongestWaits;
 pub use deliveries::{Attempted, DueDelivery};
 pub use doctor::{Miscounted, StuckRun, Version};
 pub use keys::{NewKey, Proof};
-pub use nodes::{NewNode, SILENT};
+pub use nodes::{NewNode, Released, SILENT};
 pub use page::{Page, Rows};
 pub use repos::{NewRepo, NewUpstream, Sealed, Taken};
 pub use schedules::Scheduled;

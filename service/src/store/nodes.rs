@@ -17,14 +17,27 @@ use crate::{
 pub struct NewNode {
     /// The name, by which repositories know their home.
     pub name: String,
-    /// The identifier of the data folder. One process serves a folder, so another one of the same folder has ended.
+    /// The identifier of the data folder, which has the node's repositories.
     pub folder: String,
+    /// The identifier of the process. One process serves a folder, so an earlier one of the same folder has ended, or
+    /// serves a copy and has to end.
+    pub process: String,
     /// The address under which clients reach it.
     pub public_url: String,
 }
 
-/// The time after which a node that is silent gets no new repositories, and its name may be taken by a process with
-/// another data folder.
+/// What came of the wish to give the name of a node away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Released {
+    /// The next process may have it, with any data folder.
+    Done,
+    /// A process has it and was heard lately.
+    Lives,
+    /// There is no such node.
+    Unknown,
+}
+
+/// The time after which a node that is silent gets no new repositories, and its name may be given away.
 pub const SILENT: Duration = Duration::from_secs(30);
 
 /// The place for which the proof of the master key is sealed.
@@ -35,35 +48,50 @@ const PROOF: Place<'static> = Place {
 };
 
 impl Store {
-    /// Takes the name of a node. False if a process with another data folder has it, and was heard lately.
+    /// Takes the name of a node. False if a process with another data folder has it and was heard lately, or has
+    /// repositories: those are in its folder, and nobody else can serve them.
     pub async fn enter_node(&self, node: &NewNode, now: Time) -> Result<bool, Error> {
         // A file of SQLite has one process; it may be a backup that was restored into another folder.
-        let silent_since = if self.is_shared() {
-            before(now)
-        } else {
-            i64::MAX
-        };
+        let is_alone = !self.is_shared();
         let mut tx = self.begin().await?;
-        let sql = "insert into nodes (name, folder, public_url, seen_at, repos)
-            select $1, $2, $3, $4, count(*) from repos where home = $1 and removed_at is null
+        let sql = "insert into nodes (name, folder, process, public_url, seen_at, repos)
+            select $1, $2, $3, $4, $5, count(*) from repos where home = $1 and removed_at is null
             on conflict (name) do update
-                set folder = excluded.folder, public_url = excluded.public_url, seen_at = excluded.seen_at
-                where nodes.folder = excluded.folder or nodes.seen_at < $5";
+                set folder = excluded.folder, process = excluded.process, public_url = excluded.public_url,
+                    seen_at = excluded.seen_at
+                where nodes.folder in (excluded.folder, '') or (nodes.repos = 0 and nodes.seen_at < $6) or $7";
         let query = db::query(sql).bind(&node.name).bind(&node.folder);
-        let query = query.bind(&node.public_url).bind(now.0);
-        let entered = execute!(tx, query.bind(silent_since))? > 0;
+        let query = query.bind(&node.process).bind(&node.public_url);
+        let query = query.bind(now.0).bind(before(now)).bind(is_alone);
+        let entered = execute!(tx, query)? > 0;
         tx.commit().await?;
         Ok(entered)
     }
 
-    /// Says that the node lives. False if a process with another data folder has its name.
+    /// Says that the node lives. False if another process has its name.
     pub async fn see_node(&self, node: &NewNode, now: Time) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
-        let sql = "update nodes set seen_at = $3 where name = $1 and folder = $2";
-        let query = db::query(sql).bind(&node.name).bind(&node.folder);
+        let sql = "update nodes set seen_at = $3 where name = $1 and process = $2";
+        let query = db::query(sql).bind(&node.name).bind(&node.process);
         let is_known = execute!(tx, query.bind(now.0))? > 0;
         tx.commit().await?;
         Ok(is_known)
+    }
+
+    /// Gives the name of a node whose data folder is lost to the next process that asks for it, with its repositories.
+    /// A process that has it after all ends as soon as it says that it lives.
+    pub async fn release_node(&self, name: &str, now: Time) -> Result<Released, Error> {
+        let mut tx = self.begin().await?;
+        let sql = "update nodes set folder = '', process = '' where name = $1 and seen_at < $2";
+        let released = execute!(tx, db::query(sql).bind(name).bind(before(now)))? > 0;
+        let query = db::query_scalar("select name from nodes where name = $1").bind(name);
+        let known: Option<String> = on!(tx, c => query.fetch_optional(c))?;
+        tx.commit().await?;
+        Ok(match (released, known) {
+            (true, _) => Released::Done,
+            (false, Some(_)) => Released::Lives,
+            (false, None) => Released::Unknown,
+        })
     }
 
     /// Says that the node stops: it gets no new repositories until it is back.

@@ -8,6 +8,7 @@ mod health;
 mod history;
 mod leases;
 mod model;
+mod nodes;
 mod opening;
 #[path = "../support/postgres.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs)]

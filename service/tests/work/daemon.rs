@@ -1,13 +1,17 @@
 //! `refsyncd` as a process that may die, and what it works on.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use refsync_service::{
     clock, ids,
     records::{Change, Direction, Globs, Name, Priority, Repo, Status, SyncRun},
@@ -52,6 +56,15 @@ impl Crash<'_> {
     }
 }
 
+/// The file beside the data that all processes write their log to.
+fn log(data: &Path) -> File {
+    let file = File::options()
+        .append(true)
+        .create(true)
+        .open(data.join("log"));
+    file.expect("a file")
+}
+
 /// A process of `refsyncd`, which is killed when it is dropped.
 pub struct Daemon {
     child: Child,
@@ -80,7 +93,7 @@ impl Daemon {
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .stderr(log(data));
         if let Some(at) = crash.at {
             command.env("REFSYNCD_CRASH_AT", at.to_string());
         }
@@ -110,13 +123,29 @@ impl Daemon {
         self.line("listening on ").expect("it listens")
     }
 
+    pub fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).expect("an id");
+        kill(Pid::from_raw(id), signal).expect("sent");
+    }
+
     /// Ends it as an operator does, and waits for its end.
     pub fn stop(mut self) {
-        let id = i32::try_from(self.child.id()).expect("an id");
-        let id = nix::unistd::Pid::from_raw(id);
-        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).expect("sent");
-        let ended = self.child.wait().expect("its end");
+        self.signal(Signal::SIGTERM);
+        let ended = self.wait();
         assert!(ended.success(), "{ended}");
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(ended) = self.child.try_wait().expect("its state") {
+                return ended;
+            }
+            assert!(began.elapsed() < SOON, "it lives on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn has_died(&mut self) -> bool {

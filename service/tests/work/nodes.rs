@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -165,16 +166,7 @@ fn a_second_node_of_a_name_and_another_master_key_are_refused() {
         return;
     };
     let fleet = Fleet::start(database, &["a"]);
-    let refused = |name: &str, data: &Path| {
-        let output = Command::new(env!("CARGO_BIN_EXE_refsyncd"))
-            .args(["--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .args(arguments(name, &fleet.database))
-            .output()
-            .expect("the program");
-        assert!(!output.status.success());
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    };
+    let refused = |name: &str, data: &Path| refusal(&fleet.database, name, data);
     let other = memory_folder();
     copy_key(fleet.nodes[0].data.path(), other.path());
     let text = refused("a", other.path());
@@ -182,4 +174,79 @@ fn a_second_node_of_a_name_and_another_master_key_are_refused() {
     let stranger = memory_folder();
     let text = refused("b", stranger.path());
     assert!(text.contains("master"), "{text}");
+}
+
+/// The reason for which a process does not start.
+#[track_caller]
+fn refusal(database: &str, name: &str, data: &Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_refsyncd"))
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .args(arguments(name, database))
+        .output()
+        .expect("the program");
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Says in the database that no node was heard for long.
+fn silence(database: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let pool = sqlx::PgPool::connect(database).await.expect("a connection");
+        let sql = "update nodes set seen_at = 1";
+        sqlx::query(sql).execute(&pool).await.expect("done");
+        pool.close().await;
+    });
+}
+
+fn release(database: &str, name: &str) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_refsyncd"))
+        .args(["node", "release", name, "--database", database])
+        .output()
+        .expect("the program");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.success(), text)
+}
+
+#[test]
+fn a_node_is_replaced_by_its_own_folder_or_by_its_operator() {
+    let Some(database) = postgres::database() else {
+        return;
+    };
+    let mut fleet = Fleet::start(database.clone(), &["a"]);
+    let node = &mut fleet.nodes[0];
+    let repo = json!({ "name": "r" });
+    node.client.post("/v1/default/repos", repo).ok(201);
+    let other = memory_folder();
+    copy_key(node.data.path(), other.path());
+    fs::write(other.path().join("config.toml"), CONFIG).expect("a file");
+    let (done, text) = release(&database, "a");
+    assert!(!done && text.contains("stop it first"), "{text}");
+    let (done, text) = release(&database, "z");
+    assert!(!done && text.contains("no node z"), "{text}");
+
+    // It stands still for long. Its repositories are in its folder all the same.
+    let mut before = node.daemon.take().expect("a process");
+    before.signal(Signal::SIGSTOP);
+    silence(&database);
+    let text = refusal(&database, "a", other.path());
+    assert!(text.contains("refsyncd node release a"), "{text}");
+    let (done, text) = release(&database, "a");
+    assert!(done, "{text}");
+    let mut after = Daemon::start(other.path(), Crash::NONE, &arguments("a", &database));
+    let after_client = Client::new(&after.url(), Some(node.client.key()));
+
+    // The one of before comes back, and ends.
+    before.signal(Signal::SIGCONT);
+    assert_eq!(before.wait().code(), Some(1));
+    let log = fs::read_to_string(node.data.path().join("log")).expect("a log");
+    assert!(
+        log.contains("refsyncd: another process serves as the node a"),
+        "{log}"
+    );
+    after_client.get("/v1/default/r").ok(200);
+    after.stop();
+    let text = refusal(&database, "a", node.data.path());
+    assert!(text.contains("refsyncd node release a"), "{text}");
 }
