@@ -9,7 +9,7 @@ use std::{
 use super::{
     engine::server::GitServer,
     peers::{BareEngine, GitFetch},
-    tight_loop,
+    record,
 };
 
 const ROLE: &str = "--role";
@@ -80,7 +80,9 @@ pub fn plays_one() -> bool {
                 format!("{} {}", wall.as_micros(), cpu.as_micros())
             });
         }
-        [ROLE, "record"] => println!("{}", tight_loop::record()),
+        [ROLE, "record", database, folder] => {
+            println!("{}", record::record(database, folder.as_ref()));
+        }
         _ => return false,
     }
     true

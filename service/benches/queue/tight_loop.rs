@@ -1,63 +1,176 @@
-//! [`TightLoop`], the statements of a run on one connection, one after the other, with nothing around them.
+//! [`TightLoop`], the transactions of runs on one connection, one after the other, with nothing around them.
 //!
 //! Their texts are the store's own: a run is carried through once while the driver logs what it executes. Only the
 //! values are bound here.
 
-use std::sync::{Arc, Mutex};
-
 use refsync_service::{clock, ids, records::EventId};
-use serde::{Deserialize, Serialize};
-use sqlx::{
-    Connection as _, Row as _, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
+use sqlx::FromRow;
+
+use super::{
+    bare::{Bare, Value},
+    filled::NODE,
+    record::Texts,
 };
-use tracing::field::{Field, Visit};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
-use super::{figures::folder, roles::Role, statements::Filled};
-
-/// The statements of the two transactions of a worker, each without the beginning and the commit.
-#[derive(Serialize, Deserialize)]
-struct Texts {
-    claim: Vec<String>,
-    complete: Vec<String>,
+/// A statement that this file knows how to bind.
+struct Known {
+    beginning: &'static str,
+    binds: &'static [Bind],
+    /// Whether it is for a database with many writers alone.
+    is_lock: bool,
 }
 
-/// The beginnings of the statements that this file knows how to bind.
-const CLAIM: [&str; 4] = [
-    "select r.id as run_id",
-    "update sync_runs set status = 'in_progress'",
-    "update work set queued",
-    "insert into events",
-];
-const COMPLETE: [&str; 4] = [
-    "select r.id as run_id",
-    "update sync_runs set status = $4",
-    "update work set queued",
-    "insert into events",
+/// A parameter.
+#[derive(Clone, Copy)]
+enum Bind {
+    Node,
+    Worker,
+    Now,
+    LeaseUntil,
+    PerHost,
+    Run,
+    Repo,
+    RepoName,
+    Org,
+    Home,
+    Host,
+    Claim,
+    NextClaim,
+    LastRun,
+    NewEvent,
+    Word(&'static str),
+    Number(i64),
+    Yes,
+    NoText,
+    NoBytes,
+}
+
+use Bind::*;
+
+/// The search for the repository to lock, whose row is not that of a run.
+const CANDIDATE: &str = "select r.repo, r.host from";
+/// The search for a run.
+const FIND: &str = "select r.id as run_id";
+
+const CLAIM: &[Known] = &[
+    lock("select pg_advisory_xact_lock", &[Word("claims"), Node]),
+    lock(CANDIDATE, &[Node, Now, PerHost]),
+    lock("select 1 from repos where id = $1", &[Repo]),
+    lock("select pg_advisory_xact_lock", &[Word("host"), Host]),
+    statement(FIND, &[Node, Now, PerHost]),
+    statement(
+        "update sync_runs set status = 'in_progress'",
+        &[Run, Claim, LeaseUntil, Node, Worker, Now],
+    ),
+    statement("update work set queued", &[Home, Org, Now]),
+    statement(
+        "insert into events",
+        &[
+            NewEvent,
+            Org,
+            Repo,
+            RepoName,
+            Run,
+            Word("sync.in_progress"),
+            NoText,
+            Now,
+        ],
+    ),
 ];
 
+const COMPLETE: &[Known] = &[
+    lock("select 1 from repos where id = (", &[Run]),
+    statement(FIND, &[Run]),
+    statement(
+        "update sync_runs set status = $4",
+        &[
+            Run,
+            NextClaim,
+            Yes,
+            Word("completed"),
+            NoText,
+            NoBytes,
+            LastRun,
+            NoBytes,
+            NoText,
+            NoText,
+            NoText,
+            Now,
+        ],
+    ),
+    statement(
+        "update work set queued",
+        &[Home, Org, Number(0), Number(-1)],
+    ),
+    statement(
+        "insert into events",
+        &[
+            NewEvent,
+            Org,
+            Repo,
+            RepoName,
+            Run,
+            Word("sync.completed"),
+            NoText,
+            Now,
+        ],
+    ),
+];
+
+/// The statement that finds the upstreams whose time has come, and the number of them that the store looks at.
+const DUE: &str = "select u.repo from upstreams u";
+const DUE_BINDS: &[Bind] = &[Node, Now, Number(100)];
+
+const fn statement(beginning: &'static str, binds: &'static [Bind]) -> Known {
+    Known {
+        beginning,
+        binds,
+        is_lock: false,
+    }
+}
+
+const fn lock(beginning: &'static str, binds: &'static [Bind]) -> Known {
+    Known {
+        beginning,
+        binds,
+        is_lock: true,
+    }
+}
+
+/// A statement and its parameters. It lives as long as the program.
+struct Step {
+    sql: &'static str,
+    binds: &'static [Bind],
+}
+
+/// The run that the loop has found.
+#[derive(Default, FromRow)]
+struct Found {
+    run_id: String,
+    run_repo: String,
+    open_repo_name: String,
+    org: String,
+    run_home: String,
+    run_host: String,
+    claim: i64,
+    last_id: Option<String>,
+}
+
 pub struct TightLoop {
-    connection: SqliteConnection,
-    claim: [&'static str; 4],
-    complete: [&'static str; 4],
+    bare: Bare,
+    claim: Vec<Step>,
+    complete: Vec<Step>,
 }
 
 impl TightLoop {
     /// The loop on a database that a store has made.
-    pub async fn open(database: &std::path::Path) -> Self {
-        let texts = Role::start("record", [""; 0]).line();
-        let texts: Texts = serde_json::from_str(&texts).expect("statements");
-        let options = SqliteConnectOptions::new()
-            .filename(database)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true);
-        let connection = SqliteConnection::connect_with(&options).await;
+    pub async fn open(database: &str, texts: &Texts) -> Self {
+        let bare = Bare::open(database).await;
+        let has_locks = bare.is_postgres();
         TightLoop {
-            connection: connection.expect("a database"),
-            claim: known(texts.claim, &CLAIM),
-            complete: known(texts.complete, &COMPLETE),
+            claim: known(&texts.claim, CLAIM, has_locks),
+            complete: known(&texts.complete, COMPLETE, has_locks),
+            bare,
         }
     }
 
@@ -70,148 +183,118 @@ impl TightLoop {
         true
     }
 
-    async fn claim(&mut self) -> Option<SqliteRow> {
-        let [find, start, count, event] = self.claim;
+    async fn claim(&mut self) -> Option<Found> {
+        let (mut found, mut is_found) = (Found::default(), true);
+        self.bare.begin().await;
+        for step in &self.claim {
+            let values = step.values(&found);
+            if step.sql.starts_with(CANDIDATE) {
+                let locked = self.bare.find::<(String, String)>(step.sql, &values).await;
+                is_found = locked.is_some();
+                (found.run_repo, found.run_host) = locked.unwrap_or_default();
+            } else if step.sql.starts_with(FIND) {
+                let run: Option<Found> = self.bare.find(step.sql, &values).await;
+                is_found = run.is_some();
+                found = run.unwrap_or_default();
+            } else {
+                step.execute(&mut self.bare, &values).await;
+            }
+            if !is_found {
+                break;
+            }
+        }
+        self.bare.commit().await;
+        is_found.then_some(found)
+    }
+
+    async fn complete(&mut self, found: &Found) {
+        self.bare.begin().await;
+        for step in &self.complete {
+            let values = step.values(found);
+            if step.sql.starts_with(FIND) {
+                let run: Option<Found> = self.bare.find(step.sql, &values).await;
+                assert!(run.is_some(), "the run is there");
+            } else {
+                step.execute(&mut self.bare, &values).await;
+            }
+        }
+        self.bare.commit().await;
+    }
+}
+
+impl Step {
+    fn values(&self, found: &Found) -> Vec<Value> {
+        self.binds.iter().map(|bind| bind.value(found)).collect()
+    }
+
+    async fn execute(&self, bare: &mut Bare, values: &[Value]) {
+        let changed = bare.execute(self.sql, values).await;
+        let is_write = !self.sql.starts_with("select");
+        assert!(changed == 1 || !is_write, "{changed} rows: {}", self.sql);
+    }
+}
+
+impl Bind {
+    fn value(self, run: &Found) -> Value {
+        let text = |text: &str| Value::Text(Some(text.to_owned()));
         let now = clock::now().0;
-        let tx = self.connection.begin_with("begin immediate").await;
-        let mut tx = tx.expect("a transaction");
-        let query = sqlx::query(find).bind("local").bind(now).bind(i64::MAX);
-        let found = query.fetch_optional(&mut *tx).await.expect("an answer")?;
-        let id: &str = found.get("run_id");
-        let query = sqlx::query(start)
-            .bind(id)
-            .bind(found.get::<i64, _>("claim"));
-        let query = query
-            .bind(now + 60_000)
-            .bind("local")
-            .bind("local-1")
-            .bind(now);
-        let started = query.execute(&mut *tx).await.expect("written");
-        assert_eq!(started.rows_affected(), 1);
-        let (home, org): (&str, &str) = (found.get("run_home"), found.get("org"));
-        let query = sqlx::query(count).bind(home).bind(org).bind(now);
-        let counted = query.execute(&mut *tx).await.expect("written");
-        assert_eq!(counted.rows_affected(), 1);
-        emit(event, &mut tx, &found, "sync.in_progress").await;
-        tx.commit().await.expect("written");
-        Some(found)
-    }
-
-    async fn complete(&mut self, claimed: &SqliteRow) {
-        let [find, end, count, event] = self.complete;
-        let id: &str = claimed.get("run_id");
-        let tx = self.connection.begin_with("begin immediate").await;
-        let mut tx = tx.expect("a transaction");
-        let found = sqlx::query(find).bind(id).fetch_one(&mut *tx).await;
-        let found = found.expect("the run");
-        let query = sqlx::query(end).bind(id).bind(found.get::<i64, _>("claim"));
-        let query = query.bind(true).bind("completed");
-        let none = None::<&str>;
-        let query = query.bind(none).bind(None::<&[u8]>);
-        let query = query
-            .bind(found.get::<&str, _>("last_id"))
-            .bind(None::<&[u8]>);
-        let query = query.bind(none).bind(none).bind(none).bind(clock::now().0);
-        let ended = query.execute(&mut *tx).await.expect("written");
-        assert_eq!(ended.rows_affected(), 1);
-        let (home, org): (&str, &str) = (found.get("run_home"), found.get("org"));
-        let query = sqlx::query(count).bind(home).bind(org).bind(0).bind(-1);
-        let counted = query.execute(&mut *tx).await.expect("written");
-        assert_eq!(counted.rows_affected(), 1);
-        emit(event, &mut tx, &found, "sync.completed").await;
-        tx.commit().await.expect("written");
+        match self {
+            Node => text(NODE),
+            Worker => text("local-1"),
+            Now => Value::Number(now),
+            LeaseUntil => Value::Number(now + 60_000),
+            PerHost => Value::Number(i64::MAX),
+            Run => text(&run.run_id),
+            Repo => text(&run.run_repo),
+            RepoName => text(&run.open_repo_name),
+            Org => text(&run.org),
+            Home => text(&run.run_home),
+            Host => text(&run.run_host),
+            Claim => Value::Number(run.claim),
+            NextClaim => Value::Number(run.claim + 1),
+            LastRun => Value::Text(run.last_id.clone()),
+            NewEvent => text(ids::new::<EventId>().as_str()),
+            Word(word) => text(word),
+            Number(number) => Value::Number(number),
+            Yes => Value::Bool(true),
+            NoText => Value::Text(None),
+            NoBytes => Value::Bytes(None),
+        }
     }
 }
 
-async fn emit(text: &'static str, on: &mut SqliteConnection, run: &SqliteRow, kind: &str) {
-    let event: EventId = ids::new();
-    let query = sqlx::query(text).bind(event.as_str());
-    let query = query.bind(run.get::<&str, _>("org"));
-    let query = query.bind(run.get::<&str, _>("run_repo"));
-    let query = query.bind(run.get::<&str, _>("open_repo_name"));
-    let query = query.bind(run.get::<&str, _>("run_id")).bind(kind);
-    let query = query.bind(None::<&str>).bind(clock::now().0);
-    query.fetch_one(on).await.expect("written");
-}
-
-/// The statements, if they are those that are bound here. They live as long as the program.
-fn known(texts: Vec<String>, beginnings: &[&str; 4]) -> [&'static str; 4] {
-    let fits = |(text, beginning): (&String, &&str)| text.starts_with(beginning);
+/// The statements, if they are those that are bound here.
+fn known(texts: &[String], expected: &'static [Known], has_locks: bool) -> Vec<Step> {
+    let expected = expected.iter().filter(|known| has_locks || !known.is_lock);
+    let expected: Vec<_> = expected.collect();
+    let fits = |(text, known): (&String, &&Known)| text.starts_with(known.beginning);
     assert!(
-        texts.len() == beginnings.len() && texts.iter().zip(beginnings).all(fits),
+        texts.len() == expected.len() && texts.iter().zip(&expected).all(fits),
         "the store executes other statements than this loop binds: {texts:#?}"
     );
-    let leaked = texts.into_iter().map(|text| &*text.leak());
-    let leaked: Vec<&'static str> = leaked.collect();
-    leaked.try_into().expect("as many as were counted")
+    let step = |(text, known): (&String, &Known)| Step {
+        sql: text.clone().leak(),
+        binds: known.binds,
+    };
+    texts.iter().zip(expected).map(step).collect()
 }
 
-/// The texts of the statements of a run whose repository had one before, as JSON.
-pub fn record() -> String {
-    let recorder = Recorder::default();
-    let subscriber = tracing_subscriber::registry().with(recorder.clone());
-    tracing::subscriber::set_global_default(subscriber).expect("the first one");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let folder = folder();
-        let filled = Filled::open(folder.path(), 1).await;
-        filled.queue(1).await;
-        filled.run_one(|| ()).await;
-        filled.queue(1).await;
-        recorder.take();
-        let mut claim = Vec::new();
-        filled.run_one(|| claim = recorder.take()).await;
-        let complete = recorder.take();
-        serde_json::to_string(&Texts { claim, complete }).expect("JSON")
-    })
-}
-
-/// Keeps what the driver logs.
-#[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<String>>>);
-
-impl Recorder {
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().expect("a list"))
-    }
-}
-
-impl<S: tracing::Subscriber> Layer<S> for Recorder {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == "sqlx::query" {
-            let mut statement = Statement::default();
-            event.record(&mut statement);
-            self.0.lock().expect("a list").push(statement.text());
-        }
-    }
-}
-
-/// The fields of a logged statement: the whole is left out where the summary is all of it.
-#[derive(Default)]
-struct Statement {
-    summary: String,
-    whole: String,
-}
-
-impl Statement {
-    fn text(self) -> String {
-        let whole = self.whole.trim();
-        if whole.is_empty() {
-            self.summary
-        } else {
-            whole.to_owned()
-        }
-    }
-}
-
-impl Visit for Statement {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "summary" => value.clone_into(&mut self.summary),
-            "db.statement" => value.clone_into(&mut self.whole),
-            _ => {}
-        }
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+/// The searches of a claim and of a look at the schedules, with values for their parameters.
+pub fn searches(texts: &Texts, is_postgres: bool) -> Vec<(String, Vec<Value>)> {
+    let claim = known(&texts.claim, CLAIM, is_postgres);
+    let is_search = |step: &Step| {
+        [CANDIDATE, FIND]
+            .iter()
+            .any(|text| step.sql.starts_with(text))
+    };
+    let none = Found::default();
+    let claim = claim.iter().filter(|step| is_search(step));
+    let mut searches: Vec<_> = claim
+        .map(|step| (step.sql.to_owned(), step.values(&none)))
+        .collect();
+    let due = texts.schedules.first().expect("a look at the schedules");
+    assert!(due.starts_with(DUE), "{due}");
+    let values = DUE_BINDS.iter().map(|bind| bind.value(&none));
+    searches.push((due.clone(), values.collect()));
+    searches
 }

@@ -43,14 +43,14 @@ rm -rf "$2"
 /// Ends the server when the other end of standard input is closed, and starts it again for each line that comes.
 const OWNER: &str = r#"
 server() {
-    "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off >>"$2/log" 2>&1 &
+    "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c "fsync=$3" >>"$2/log" 2>&1 &
     server=$!
 }
-server "$1" "$2"
+server "$@"
 while read -r how; do
     kill "-$how" $server
     wait $server
-    server "$1" "$2"
+    server "$@"
 done
 kill -INT $server
 wait $server
@@ -174,11 +174,11 @@ fn init(programs: &Path, folder: &Path) {
     assert!(run(&icu) || run(&[]), "initdb failed");
 }
 
-fn keep(script: &str, programs: &Path, folder: &Path, stdin: Stdio) -> Child {
+fn keep(script: &str, programs: &Path, folder: &Path, fsync: &str, stdin: Stdio) -> Child {
     let mut shell = command("/bin/sh");
     shell.args(["-c", script, "keeper"]).arg(programs);
-    let shell = shell.arg(folder).stdin(stdin).process_group(0).spawn();
-    shell.expect("a shell")
+    shell.arg(folder).arg(fsync).stdin(stdin);
+    shell.process_group(0).spawn().expect("a shell")
 }
 
 fn is_ready(folder: &Path) -> bool {
@@ -223,7 +223,7 @@ impl Shared {
         let user = loop {
             if new_folder(&folder).is_ok() {
                 init(programs, &folder);
-                keeper = Some(keep(KEEPER, programs, &folder, Stdio::null()));
+                keeper = Some(keep(KEEPER, programs, &folder, "off", Stdio::null()));
             }
             match Self::enter(&folder) {
                 Some(user) => break user,
@@ -255,8 +255,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// A new server; `None`, and a line that says so, without PostgreSQL.
+    /// A new server, which loses its data with the machine; `None`, and a line that says so, without PostgreSQL.
     pub fn start() -> Option<Self> {
+        Self::start_in(&std::env::temp_dir(), "off")
+    }
+
+    /// A new server with its data below `root`, with or without `fsync`.
+    pub fn start_in(root: &Path, fsync: &str) -> Option<Self> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let Some(programs) = programs() else {
             #[allow(clippy::print_stderr)]
@@ -267,10 +272,10 @@ impl Server {
         };
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("refsyncd-own-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
+        let folder = root.join(name);
         new_folder(&folder).expect("a folder");
         init(&programs, &folder);
-        let keeper = keep(OWNER, &programs, &folder, Stdio::piped());
+        let keeper = keep(OWNER, &programs, &folder, fsync, Stdio::piped());
         wait_until_ready(&folder);
         Some(Server { folder, keeper })
     }
