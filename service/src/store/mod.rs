@@ -104,6 +104,7 @@ struct Inner {
     begun: AtomicU64,
     commits: AtomicU64,
     statements: AtomicU64,
+    reads: AtomicU64,
     metrics: Metrics,
 }
 
@@ -116,6 +117,8 @@ pub struct Counters {
     pub commits: u64,
     /// Statements in committed transactions.
     pub statements: u64,
+    /// Statements outside of transactions.
+    pub reads: u64,
 }
 
 /// The number of connections that read from SQLite.
@@ -177,6 +180,7 @@ impl Store {
                 begun: AtomicU64::new(0),
                 commits: AtomicU64::new(0),
                 statements: AtomicU64::new(0),
+                reads: AtomicU64::new(0),
                 metrics: Metrics::default(),
             }),
         })
@@ -260,6 +264,7 @@ impl Store {
             begun: self.inner.begun.load(Ordering::Relaxed),
             commits: self.inner.commits.load(Ordering::Relaxed),
             statements: self.inner.statements.load(Ordering::Relaxed),
+            reads: self.inner.reads.load(Ordering::Relaxed),
         }
     }
 }

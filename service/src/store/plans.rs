@@ -20,14 +20,16 @@ const QUEUE: &str = "
 ";
 
 /// The steps over short lists: the organizations that have work, the hosts of one or the targets of all that have
-/// something to be done, the first of these, the first 64 rows of something, the ids that a caller gave, and the few
-/// leases.
+/// something to be done, the first of these, the first 64 rows of something, the ids and names that a caller gave, and
+/// the few leases.
 const SHORT: &[&str] = &[
     "SCAN c",
     "SCAN h",
     "SCAN t",
     "SCAN d",
     "SCAN ids",
+    "SCAN names",
+    "SCAN n",
     "SCAN CONSTANT ROW",
     "SCAN f USING COVERING INDEX deliveries_of_target_due",
     "SCAN sync_runs USING INDEX sync_runs_leases",
@@ -90,6 +92,11 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
         "some repositories",
         repos::SOME_REPOS,
         &["repos_of_org (org=? AND id=?)"],
+    ),
+    (
+        "repositories by name",
+        repos::IDS_OF_NAMES,
+        &["repos_by_name (org=? AND folded=?)"],
     ),
     (
         "latest runs",

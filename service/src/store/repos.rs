@@ -148,6 +148,14 @@ pub(super) const LATEST_SYNCS: &str = concat!(
     latest_sync!()
 );
 
+/// The repositories of the organization `$2` with the names in `$1`, in lower case. Each name has 100 characters there,
+/// with spaces at its end, as no name has them.
+pub(super) const IDS_OF_NAMES: &str = "with recursive names (name, rest) as (
+        select rtrim(substr(cast($1 as text), 1, 100)), substr(cast($1 as text), 101)
+        union all select rtrim(substr(n.rest, 1, 100)), substr(n.rest, 101) from names n where n.rest <> '')
+    select p.folded, p.id from names cross join repos p
+    where p.org = $2 and p.folded = names.name and p.removed_at is null";
+
 impl RepoRow {
     pub(super) fn record(self, latest_sync: Option<SyncRun>) -> Result<Repo, Error> {
         let upstream = self.upstream_url.zip(self.upstream_origin);
@@ -247,16 +255,13 @@ impl Store {
         org: &OrgId,
         names: impl Iterator<Item = &str>,
     ) -> Result<Vec<(String, RepoId)>, Error> {
-        let sql = "select id from repos where org = $1 and folded = $2 and removed_at is null";
-        let mut found = Vec::new();
-        for name in names {
-            let query = db::query_scalar(sql).bind(org.as_str()).bind(name);
-            let id: Option<String> = read!(self, c => query.fetch_optional(c))?;
-            if let Some(id) = id {
-                found.push((name.to_owned(), cells::parsed(&id, "id of a repository")?));
-            }
-        }
-        Ok(found)
+        let names = names.filter(|name| Name::new(*name).is_ok());
+        let names: String = names.map(|name| format!("{name:100}")).collect();
+        let query = db::query_as(IDS_OF_NAMES).bind(names).bind(org.as_str());
+        let rows: Vec<(String, String)> = read!(self, c => query.fetch_all(c))?;
+        let parsed =
+            |(name, id): (String, String)| Ok((name, cells::parsed(&id, "id of a repository")?));
+        rows.into_iter().map(parsed).collect()
     }
 
     /// The repository.

@@ -110,8 +110,12 @@ macro_rules! execute {
 
 /// Runs one expression outside of a transaction; it must not write.
 macro_rules! read {
-    ($store:expr, $c:ident => $e:expr) => {
-        match &$store.inner.pools {
+    ($store:expr, $c:ident => $e:expr) => {{
+        let inner = &$store.inner;
+        inner
+            .reads
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match &inner.pools {
             crate::store::Pools::Sqlite { reader, .. } => {
                 let $c = reader;
                 $e.await
@@ -121,7 +125,7 @@ macro_rules! read {
                 crate::store::tx::in_time($e).await
             }
         }
-    };
+    }};
 }
 
 pub(super) use {execute, on, read};

@@ -2,7 +2,7 @@
 
 use refsync_service::{
     ErrorKind,
-    records::{Change, Direction, Repo, Status},
+    records::{Change, Direction, Repo, RepoId, Status},
     store::{Changed, Lease, RepoChange},
 };
 
@@ -210,5 +210,52 @@ fn pages_have_each_row_once() {
             .await
             .expect("read");
         assert!(!exact.has_more && exact.rows.len() == 4);
+    });
+}
+
+#[test]
+fn the_repositories_of_many_names_are_found_by_one_statement() {
+    on_each_database(async |db| {
+        let other = db.another_org("other").await;
+        db.repo_of(&other, "elsewhere", "host").await;
+        let gone = db.repo("gone").await;
+        assert!(
+            db.store
+                .delete_repo(&gone.id, at(1))
+                .await
+                .expect("removed")
+        );
+        let long = "L".repeat(100);
+        let mut expected: Vec<(String, RepoId)> = Vec::new();
+        for name in ["One", "t_w-o.", &long] {
+            let repo = db.repo(name).await;
+            expected.push((name.to_ascii_lowercase(), repo.id));
+        }
+        expected.sort();
+        let none = [
+            "elsewhere",
+            "gone",
+            "",
+            "on",
+            "one ",
+            "o%",
+            "t_w-",
+            "a/b",
+            "\0",
+            "\u{e9}",
+        ];
+        let mut names: Vec<String> = none.map(str::to_owned).into();
+        names.push(format!("{}l", long.to_ascii_lowercase()));
+        names.extend(expected.iter().map(|(name, _)| name.clone()));
+        names.extend((0..236).map(|number| format!("missing-{number}")));
+        let before = db.store.counters().reads;
+        let names = names.iter().map(String::as_str);
+        let found = db.store.repo_ids_of(&db.org.id, names).await;
+        let mut found = found.expect("read");
+        found.sort();
+        assert_eq!(found, expected);
+        assert_eq!(db.store.counters().reads - before, 1);
+        let none = db.store.repo_ids_of(&db.org.id, [].into_iter()).await;
+        assert_eq!(none.expect("read"), []);
     });
 }
