@@ -31,10 +31,10 @@ pub struct RefGlobs {
 
 #[derive(Debug, Clone)]
 struct RefGlob {
-    matcher: GlobMatcher,
     literal_heads: Vec<BString>,
-    /// Whether the glob matches every name that starts with its literal head, as `*` and `release/*` do.
-    is_prefix: bool,
+    /// `None` where the literal head decides alone, as in `*` and `release/*`: those are the globs of most runs, which
+    /// need not compile a matcher.
+    matcher: Option<GlobMatcher>,
 }
 
 impl Default for RefGlobs {
@@ -135,24 +135,18 @@ impl RefGlob {
                     format!("glob {glob:?}: {}", err.kind()),
                 )
             })?;
-        let matcher = parsed.compile_matcher();
-        let literal_heads = literal_heads(glob.as_bytes());
         let is_prefix = literal_head(glob.as_bytes()).1 == b"*";
         Ok(Some(RefGlob {
-            matcher,
-            literal_heads,
-            is_prefix,
+            literal_heads: literal_heads(glob.as_bytes()),
+            matcher: (!is_prefix).then(|| parsed.compile_matcher()),
         }))
     }
 
     fn matches(&self, short_name: &BStr) -> bool {
         let mut heads = self.literal_heads.iter();
-        // The glob is `*` in most runs: its empty head decides without a call of the matcher.
-        heads.any(|head| head.is_empty() || short_name.starts_with(head))
-            && (self.is_prefix
-                || self
-                    .matcher
-                    .is_match_candidate(&Candidate::from_bytes(short_name)))
+        let matches =
+            |matcher: &GlobMatcher| matcher.is_match_candidate(&Candidate::from_bytes(short_name));
+        heads.any(|head| short_name.starts_with(head)) && self.matcher.as_ref().is_none_or(matches)
     }
 }
 
