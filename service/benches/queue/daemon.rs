@@ -10,6 +10,8 @@ use std::{
 use serde_json::{Value, json};
 use ureq::Agent;
 
+use super::peers::AT_A_TIME;
+
 /// A `refsyncd` until it is dropped.
 pub struct Daemon {
     child: Child,
@@ -46,7 +48,7 @@ impl Daemon {
         }
         Daemon {
             child,
-            agent: Agent::new_with_defaults(),
+            agent: agent(),
             base: base.expect("an address"),
             key: key.expect("a key"),
         }
@@ -98,6 +100,13 @@ impl Daemon {
     fn auth(&self) -> String {
         format!("Bearer {}", self.key)
     }
+}
+
+/// A client that keeps as many connections as [`AT_A_TIME`] need, as each real client keeps its own. By default it
+/// keeps three, and the other requests would pay for a new one each.
+fn agent() -> Agent {
+    let config = Agent::config_builder().max_idle_connections_per_host(AT_A_TIME);
+    config.build().into()
 }
 
 impl Drop for Daemon {
