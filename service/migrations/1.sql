@@ -234,3 +234,4 @@ create table audit (
     detail text
 );
 create index audit_of_org on audit (org, sequence);
+create index audit_by_time on audit (at);

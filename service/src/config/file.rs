@@ -67,6 +67,7 @@ pub(super) struct RetentionTable {
     pub(super) most_runs: Option<u32>,
     pub(super) event_days: Option<u32>,
     pub(super) delivery_days: Option<u32>,
+    pub(super) audit_days: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -107,6 +107,8 @@ pub struct Retention {
     pub event_age: Duration,
     /// The age up to which deliveries are kept. 30 days by default.
     pub delivery_age: Duration,
+    /// The age up to which rows of the audit are kept. 400 days by default.
+    pub audit_age: Duration,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -119,6 +121,7 @@ impl Default for Retention {
             most_runs: 1_000,
             event_age: DAY * 7,
             delivery_age: DAY * 30,
+            audit_age: DAY * 400,
         }
     }
 }

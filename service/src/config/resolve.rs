@@ -245,6 +245,7 @@ fn retention(table: &RetentionTable) -> Result<Retention, InvalidConfig> {
             table.delivery_days,
             default.delivery_age,
         )?,
+        audit_age: days("retention.audit_days", table.audit_days, default.audit_age)?,
     })
 }
 

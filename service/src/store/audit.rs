@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Error,
-    records::{Change, OrgId, Repo, TargetId, Time},
+    records::{Change, OrgId, Repo, TargetId, Time, Upstream},
 };
 
 /// The actor of what the program does by itself.
@@ -78,28 +78,52 @@ impl Tx {
         self.audit(&org, action, id.as_str(), detail, now).await
     }
 
-    /// Writes a row about the credential of an upstream, if it changes; `before` is the repository before.
-    pub(super) async fn audit_credential(
+    /// Writes a row about the address to which a stored credential is sent, and one about the credential, where they
+    /// change; `before` is the repository before.
+    pub(super) async fn audit_upstream(
         &mut self,
         before: &Repo,
         change: &Change<NewUpstream>,
         now: Time,
     ) -> Result<(), Error> {
-        let stored = before
-            .upstream
-            .as_ref()
-            .and_then(|upstream| upstream.auth_kind);
-        let kind = match change {
-            Change::Set(new) => match &new.auth {
-                Change::Set(sealed) => sealed.kind.as_str(),
-                Change::Clear if stored.is_some() => "none",
-                _ => return Ok(()),
-            },
-            Change::Clear if stored.is_some() => "none",
-            _ => return Ok(()),
-        };
-        let (org, repo) = (before.org.as_str(), before.id.as_str());
-        self.audit(org, "upstream.auth", repo, Some(kind), now)
-            .await
+        let stored = before.upstream.as_ref();
+        for (action, detail) in [
+            ("upstream.url", new_address(stored, change)),
+            ("upstream.auth", new_credential(stored, change)),
+        ] {
+            if detail.is_some() {
+                let (org, repo) = (before.org.as_str(), before.id.as_str());
+                self.audit(org, action, repo, detail, now).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The other address that the credential of an upstream is sent to from now on.
+fn new_address<'a>(stored: Option<&Upstream>, change: &'a Change<NewUpstream>) -> Option<&'a str> {
+    let (Some(stored), Change::Set(new)) = (stored, change) else {
+        return None;
+    };
+    let has_credential = match &new.auth {
+        Change::Keep => stored.auth_kind.is_some(),
+        Change::Clear => false,
+        Change::Set(_) => true,
+    };
+    (has_credential && new.url != stored.url).then_some(&new.url)
+}
+
+/// The kind of the credential that an upstream has from now on, if it is another one.
+fn new_credential(stored: Option<&Upstream>, change: &Change<NewUpstream>) -> Option<&'static str> {
+    let had_one = stored.is_some_and(|stored| stored.auth_kind.is_some());
+    let change = match change {
+        Change::Set(new) => &new.auth,
+        Change::Clear => &Change::Clear,
+        Change::Keep => return None,
+    };
+    match change {
+        Change::Set(sealed) => Some(sealed.kind.as_str()),
+        Change::Clear if had_one => Some("none"),
+        _ => None,
     }
 }

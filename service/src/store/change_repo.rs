@@ -79,10 +79,10 @@ impl Store {
         if !tx.put_repo(&repo).await? {
             return Ok(Changed::Taken);
         }
-        tx.audit_credential(&repo, &change.upstream, now).await?;
+        tx.audit_upstream(&repo, &change.upstream, now).await?;
         match &change.upstream {
             Change::Keep => {}
-            Change::Clear => tx.remove_upstream(id, now).await?,
+            Change::Clear => tx.remove_upstream(repo.org.as_str(), id, now).await?,
             Change::Set(new) => match &repo.upstream {
                 Some(stored) => tx.replace_upstream(id, new, stored, now).await?,
                 None => drop(tx.put_upstream(id, new, now).await?),
@@ -105,7 +105,7 @@ impl Store {
         };
         tx.audit(&org, "repository.removed", id.as_str(), None, now)
             .await?;
-        tx.remove_upstream(id, now).await?;
+        tx.remove_upstream(&org, id, now).await?;
         let sql = "update nodes set repos = repos - 1 where name = $1";
         execute!(tx, db::query(sql).bind(home))?;
         tx.commit().await?;
@@ -145,8 +145,9 @@ impl Tx {
         }
     }
 
-    async fn remove_upstream(&mut self, id: &RepoId, now: Time) -> Result<(), Error> {
+    async fn remove_upstream(&mut self, org: &str, id: &RepoId, now: Time) -> Result<(), Error> {
         self.cancel_all(id, now).await?;
+        self.remove_hook(org, id.as_str(), now).await?;
         let sql = "delete from upstreams where repo = $1";
         execute!(self, db::query(sql).bind(id.as_str()))?;
         Ok(())

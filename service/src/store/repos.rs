@@ -225,7 +225,7 @@ impl Store {
             created_at: now,
         };
         if let Some(upstream) = new.upstream {
-            tx.audit_credential(&repo, &Change::Set(upstream), now)
+            tx.audit_upstream(&repo, &Change::Set(upstream), now)
                 .await?;
         }
         tx.commit().await?;

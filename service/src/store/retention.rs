@@ -40,6 +40,9 @@ const OLD_EVENTS: &str = "delete from events where sequence in (
 const OLD_DELIVERIES: &str = "delete from deliveries where id in (
     select d.id from deliveries d where d.created_at < $1 order by d.created_at limit $2)";
 
+const OLD_AUDIT: &str = "delete from audit where sequence in (
+    select a.sequence from audit a where a.at < $1 order by a.at limit $2)";
+
 /// The hosts that may be asked again.
 const OLD_HOSTS: &str = "delete from hosts where host in (
     select h.host from hosts h where h.not_before < $1 limit $2)";
@@ -74,6 +77,7 @@ impl Store {
         for (sql, age) in [
             (OLD_DELIVERIES, keep.delivery_age),
             (OLD_EVENTS, keep.event_age),
+            (OLD_AUDIT, keep.audit_age),
             (OLD_HOSTS, Duration::ZERO),
         ] {
             removed += self

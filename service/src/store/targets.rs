@@ -173,6 +173,7 @@ impl Store {
         let Some(mut target) = tx.target_within(id, seen).await? else {
             return Ok(None);
         };
+        let before = target.clone();
         // The failures of the address before say nothing of a new one.
         let begins_anew = (change.enabled == Some(true) && !target.enabled)
             || change.url.as_ref().is_some_and(|url| *url != target.url);
@@ -197,7 +198,12 @@ impl Store {
         if let Some(repo_ids) = repo_ids.filter(|_| is_narrowed) {
             tx.forget_deliveries(id, &repo_ids).await?;
         }
-        tx.audit_target(id, "target.changed", None, now).await?;
+        let fields = changed_fields(&before, &target);
+        if !fields.is_empty() {
+            let detail = Some(fields.join(", "));
+            tx.audit_target(id, "target.changed", detail.as_deref(), now)
+                .await?;
+        }
         tx.commit().await?;
         Ok(Some(target))
     }
@@ -307,6 +313,20 @@ impl Tx {
         execute!(self, query.bind(reason))?;
         Ok(())
     }
+}
+
+/// The names of what differs. The values stay out of the audit: an address may be a secret.
+fn changed_fields(before: &Target, after: &Target) -> Vec<&'static str> {
+    let enabled = if after.enabled { "enabled" } else { "disabled" };
+    let fields = [
+        ("url", before.url != after.url),
+        ("name", before.name != after.name),
+        ("events", before.events != after.events),
+        ("repo_ids", before.repo_ids != after.repo_ids),
+        (enabled, before.enabled != after.enabled),
+    ];
+    let changed = fields.into_iter().filter(|(_, has_changed)| *has_changed);
+    changed.map(|(name, _)| name).collect()
 }
 
 fn changed<T>(before: Option<T>, change: Change<T>) -> Option<T> {

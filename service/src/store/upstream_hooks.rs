@@ -1,5 +1,5 @@
 //! Addresses that upstreams call when something has changed. There is one for a repository at most, and it goes with
-//! its upstream, by the database's own rule: a change of the upstream's address keeps it.
+//! its upstream: a change of the upstream's address keeps it.
 
 use std::time::Duration;
 
@@ -94,14 +94,9 @@ impl Store {
         let (org, repo) = (repo.org.as_str(), repo.id.as_str());
         let mut tx = self.begin().await?;
         tx.lock_repo(repo).await?;
-        let sql = "delete from hooks where repo = $1";
-        if execute!(tx, db::query(sql).bind(repo))? == 0 {
-            return Ok(false);
-        }
-        tx.audit(org, "upstream.hook", repo, Some("none"), now)
-            .await?;
+        let is_gone = tx.remove_hook(org, repo, now).await?;
         tx.commit().await?;
-        Ok(true)
+        Ok(is_gone)
     }
 
     /// The hook with this id, if its token has this SHA-256, and its queued run that is due at the time `by`. One
@@ -157,6 +152,22 @@ impl Store {
 }
 
 impl Tx {
+    /// Removes the hook of a repository, with a row about it; false if there is none.
+    pub(super) async fn remove_hook(
+        &mut self,
+        org: &str,
+        repo: &str,
+        now: Time,
+    ) -> Result<bool, Error> {
+        let sql = "delete from hooks where repo = $1";
+        let is_gone = execute!(self, db::query(sql).bind(repo))? > 0;
+        if is_gone {
+            self.audit(org, "upstream.hook", repo, Some("none"), now)
+                .await?;
+        }
+        Ok(is_gone)
+    }
+
     /// The time at which the run of a call is due, from which the next one keeps its distance. `None` if the hook is
     /// gone.
     async fn put_distance(

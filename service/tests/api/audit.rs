@@ -22,13 +22,21 @@ fn what_gives_access_is_audited() {
     let target = json!({ "url": "https://hooks.example.com/canary" });
     let target = client.post("/v1/default/webhook-targets", target).ok(201);
     let path = format!("/v1/default/webhook-targets/{}", id(&target));
-    client.patch(&path, json!({ "name": "new" })).ok(200);
+    for change in [
+        json!({ "name": "new" }),
+        json!({}),
+        json!({ "name": "new", "enabled": true }),
+        json!({ "url": "https://hooks.example.com/canary2", "events": ["sync.failed"], "enabled": false }),
+    ] {
+        client.patch(&path, change).ok(200);
+    }
     client
         .post(&format!("{path}/rotate-secret"), json!({}))
         .ok(200);
     client.delete(&path).ok(200);
 
     let url = "https://upstream.example.com/r.git";
+    let other = "https://upstream.example.com/other.git";
     let token = json!({ "kind": "token", "token": "canary" });
     let password =
         json!({ "kind": "username_password", "username": "canary", "password": "canary" });
@@ -42,9 +50,12 @@ fn what_gives_access_is_audited() {
         json!({ "url": url, "auth": password }),
         // Kept.
         json!({ "url": url }),
+        json!({ "url": other }),
+        json!({ "url": url, "auth": password }),
         json!({ "url": url, "auth": null }),
         // There was none.
         json!({ "url": url, "auth": null }),
+        json!({ "url": other, "auth": null }),
         json!({ "url": url, "auth": token }),
         Value::Null,
         Value::Null,
@@ -52,6 +63,14 @@ fn what_gives_access_is_audited() {
         client
             .patch("/v1/default/app", json!({ "upstream": upstream }))
             .ok(200);
+    }
+    for upstream in [json!({ "url": url }), Value::Null, json!({ "url": url })] {
+        client
+            .patch("/v1/default/app", json!({ "upstream": upstream }))
+            .ok(200);
+        if upstream != Value::Null {
+            client.post(hook, json!({ "provider": "github" })).ok(201);
+        }
     }
     client.delete("/v1/default/app").ok(200);
 
@@ -75,17 +94,26 @@ fn what_gives_access_is_audited() {
         ("key.created", &key, Some(r#"["read"]"#)),
         ("key.removed", &key, None),
         ("target.created", &target, None),
-        ("target.changed", &target, None),
+        ("target.changed", &target, Some("name")),
+        ("target.changed", &target, Some("url, events, disabled")),
         ("target.secret_rotated", &target, None),
         ("target.removed", &target, None),
         ("upstream.auth", &repo, Some("token")),
         ("upstream.hook", &repo, Some("gitea")),
         ("upstream.hook", &repo, Some("none")),
         ("upstream.auth", &repo, Some("username_password")),
+        ("upstream.url", &repo, Some(other)),
+        ("upstream.url", &repo, Some(url)),
+        ("upstream.auth", &repo, Some("username_password")),
         ("upstream.auth", &repo, Some("none")),
+        ("upstream.url", &repo, Some(url)),
         ("upstream.auth", &repo, Some("token")),
         ("upstream.auth", &repo, Some("none")),
+        ("upstream.hook", &repo, Some("github")),
+        ("upstream.hook", &repo, Some("none")),
+        ("upstream.hook", &repo, Some("github")),
         ("repository.removed", &repo, None),
+        ("upstream.hook", &repo, Some("none")),
     ];
     let found: Vec<_> = of_caller
         .iter()

@@ -196,6 +196,28 @@ fn events_and_deliveries_have_their_ages() {
 }
 
 #[test]
+fn the_audit_has_its_age() {
+    on_each_database(async |db| {
+        let day = 24 * 3600;
+        let rows = "select count(*) from audit";
+        assert_eq!(db.number(rows).await, 1, "the organization");
+        let repo = db.repo("r").await;
+        db.store
+            .delete_repo(&repo.id, at(9 * day))
+            .await
+            .expect("removed");
+        let mut keep = Retention::default();
+        assert_eq!(retain(&db, &keep, 400 * day).await, 0);
+        assert_eq!(retain(&db, &keep, 401 * day).await, 1);
+        let left = "select action from audit where action <> $1";
+        assert_eq!(db.texts(left, "").await, ["repository.removed"]);
+        keep.audit_age = std::time::Duration::from_secs(3600);
+        assert_eq!(retain(&db, &keep, 10 * day).await, 1);
+        assert_eq!(db.number(rows).await, 0);
+    });
+}
+
+#[test]
 fn the_removal_of_history_ends_when_it_is_asked_to() {
     on_each_database(async |db| {
         for number in 0..4 {
