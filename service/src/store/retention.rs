@@ -49,9 +49,11 @@ const OLD_HOSTS: &str = "delete from hosts where host in (
 
 impl Store {
     /// Removes the history that is older than what is kept, until `is_stopping` says so: what is left goes another
-    /// time. The number of removed rows.
+    /// time. The runs are those of the node's repositories, all else is of the whole service. The number of removed
+    /// rows.
     pub async fn retain(
         &self,
+        node: &str,
         keep: &Retention,
         now: Time,
         is_stopping: impl Fn() -> bool,
@@ -59,8 +61,9 @@ impl Store {
         let mut removed = 0;
         let mut last = String::new();
         loop {
-            let sql = "select id from repos where id > $1 order by id limit $2";
-            let query = db::query_scalar(sql).bind(&last).bind(BATCH);
+            // No order by home first, for which there is no index: one look through all ids is cheap.
+            let sql = "select id from repos where home = $1 and id > $2 order by id limit $3";
+            let query = db::query_scalar(sql).bind(node).bind(&last).bind(BATCH);
             let repos: Vec<String> = read!(self, c => query.fetch_all(c))?;
             for repo in &repos {
                 if is_stopping() {

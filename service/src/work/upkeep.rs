@@ -98,7 +98,11 @@ pub(super) async fn tidy(shared: Shared) {
         if count % TIDIES_PER_RETENTION == 0 {
             let keep = &service.config.retention;
             let is_stopping = || shared.is_stopping();
-            match service.store.retain(keep, clock::now(), is_stopping).await {
+            match service
+                .store
+                .retain(&service.config.node, keep, clock::now(), is_stopping)
+                .await
+            {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(count, "old history was removed"),
                 Err(err) => tracing::error!(err = text(&err), "old history can't be removed"),

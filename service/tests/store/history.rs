@@ -11,7 +11,7 @@ use refsync_service::{
 };
 use serde_json::Value;
 
-use crate::database::{Database, at, failure, on_each_database, page, stats};
+use crate::database::{Database, NODE, at, failure, on_each_database, page, stats};
 
 fn keeping(runs: u32, seconds: u64, most_runs: u32) -> Retention {
     Retention {
@@ -23,7 +23,7 @@ fn keeping(runs: u32, seconds: u64, most_runs: u32) -> Retention {
 }
 
 async fn retain(db: &Database, keep: &Retention, seconds: i64) -> u64 {
-    let removed = db.store.retain(keep, at(seconds), || false).await;
+    let removed = db.store.retain(NODE, keep, at(seconds), || false).await;
     removed.expect("removed")
 }
 
@@ -218,6 +218,30 @@ fn the_audit_has_its_age() {
 }
 
 #[test]
+fn a_node_removes_the_runs_of_its_own_repositories() {
+    on_each_database(async |db| {
+        for node in [NODE, "two", "two"] {
+            let count = db.number("select count(*) from repos").await;
+            let repo = db
+                .repo_at(node, &db.org, &format!("r{count}"), "host")
+                .await;
+            for second in 0..3 {
+                let run = db.queue(&repo, Direction::Pull, at(second)).await;
+                let cancelled = db.store.cancel(&repo.id, &run.id, at(second)).await;
+                assert!(cancelled.is_ok());
+            }
+        }
+        let keep = keeping(0, 0, 0);
+        let before = db.store.counters().reads;
+        assert_eq!(retain(&db, &keep, 100).await, 2);
+        // Two lists of repositories, and two looks at the only one.
+        assert_eq!(db.store.counters().reads - before, 4);
+        let others = db.store.retain("two", &keep, at(100), || false).await;
+        assert_eq!(others.expect("removed"), 4);
+    });
+}
+
+#[test]
 fn the_removal_of_history_ends_when_it_is_asked_to() {
     on_each_database(async |db| {
         for number in 0..4 {
@@ -233,9 +257,9 @@ fn the_removal_of_history_ends_when_it_is_asked_to() {
         // Asked before each repository and each batch.
         let asked = AtomicUsize::new(0);
         let after_two = || asked.fetch_add(1, Ordering::Relaxed) >= 2;
-        let removed = db.store.retain(&keep, at(100), after_two).await;
+        let removed = db.store.retain(NODE, &keep, at(100), after_two).await;
         assert_eq!(removed.expect("removed"), 4, "of two repositories");
-        let removed = db.store.retain(&keep, at(100), || true).await;
+        let removed = db.store.retain(NODE, &keep, at(100), || true).await;
         assert_eq!(removed.expect("removed"), 0);
         assert_eq!(retain(&db, &keep, 100).await, 4);
     });
