@@ -23,12 +23,28 @@ pub struct Daemon {
 impl Daemon {
     /// One with so many workers, as many at a time for one host, and its data below `folder`.
     pub fn start(folder: &Path, workers: usize) -> Self {
+        let file = folder.join("refsyncd.db");
+        Self::start_on(&format!("sqlite:{}", file.display()), folder, workers)
+    }
+
+    /// One with an empty database.
+    pub fn start_on(database: &str, folder: &Path, workers: usize) -> Self {
+        Self::spawn(database, folder, workers, true)
+    }
+
+    /// One whose folder and database were those of another that has ended. It says no key.
+    pub fn again(database: &str, folder: &Path, workers: usize) -> Self {
+        Self::spawn(database, folder, workers, false)
+    }
+
+    fn spawn(database: &str, folder: &Path, workers: usize, is_new: bool) -> Self {
         let config = folder.join("refsyncd.toml");
         let text = format!("workers = {workers}\nqueue.running_per_host = {workers}\n");
         fs::write(&config, text).expect("written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_refsyncd"));
         command.arg("--config").arg(config);
         command.arg("--data").arg(folder.join("data"));
+        command.args(["--database", database]);
         command.args(["--listen", "127.0.0.1:0", "--network", "any"]);
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("refsyncd starts");
@@ -42,7 +58,7 @@ impl Daemon {
             if let Some(made) = line.strip_prefix("admin key: ") {
                 key = Some(made.to_owned());
             }
-            if base.is_some() && key.is_some() {
+            if base.is_some() && (key.is_some() || !is_new) {
                 break;
             }
         }
@@ -50,7 +66,7 @@ impl Daemon {
             child,
             agent: agent(),
             base: base.expect("an address"),
-            key: key.expect("a key"),
+            key: key.unwrap_or_default(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Medians, the processor time of processes, and the time of an `fsync`.
+//! Medians, the processor time and the memory of processes, and the time of an `fsync`.
 
 use std::{
     fs::File,
@@ -40,6 +40,17 @@ pub fn cpu_of(process: u32) -> Duration {
 #[cfg(not(target_os = "linux"))]
 pub fn cpu_of(_: u32) -> Duration {
     unimplemented!("the clock of another process")
+}
+
+/// The resident memory of a process in KiB: now, and the most of it so far.
+pub fn memory_of(process: u32) -> [u64; 2] {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+    let status = status.expect("a process of Linux that runs");
+    ["VmRSS:", "VmHWM:"].map(|name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        number.expect("a figure").trim().parse().expect("a number")
+    })
 }
 
 /// The processor time of the processes that this one has started and that have ended.

@@ -13,6 +13,7 @@
 //! - `million`: claims of a store with 1,000,000 upstreams and 100,000 queued runs, beside one with 1,000 and 100, for
 //!   queues of several shapes, and the search for due schedules, on both databases. `--plans` prints the plans of the
 //!   searches, `REFSYNC_UPSTREAMS` is another number of upstreams.
+//! - `rest`: the memory of a `refsyncd` with as many upstreams, none of which is due, beside one with none.
 //! - `many-refs`: runs of 50,000 refs, their list and one of them.
 //!
 //! Without a section, all of them. Figures are medians of rounds in turn. The databases are on the disk of the target
@@ -36,6 +37,7 @@ mod no_ops;
 mod peers;
 mod place;
 mod record;
+mod rest;
 mod roles;
 mod statements;
 mod tight_loop;
@@ -50,11 +52,12 @@ fn main() {
         // Cargo adds `--bench`.
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let sections: [(&str, fn()); 5] = [
+    let sections: [(&str, fn()); 6] = [
         ("no-ops", no_ops::bench),
         ("statements", statements::sqlite),
         ("postgres", statements::postgres),
         ("million", million::bench),
+        ("rest", rest::bench),
         ("many-refs", many_refs::bench),
     ];
     for name in &wanted {

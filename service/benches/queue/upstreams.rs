@@ -101,7 +101,9 @@ impl Upstreams {
         let queued = self.store.enqueue(new, LIMITS, clock::now()).await;
         queued.expect("stored").expect("queued");
         for table in ["orgs", "repos", "upstreams", "sync_runs", "work", "events"] {
-            let sql = format!("create table one_{table} as select * from {table}");
+            // The last row, if others were there before.
+            let last = format!("select * from {table} order by 1 desc limit 1");
+            let sql = format!("create table one_{table} as {last}");
             self.bare.script(sql).await;
         }
     }
@@ -207,9 +209,9 @@ impl Upstreams {
             let sql = format!("insert into hosts (host, not_before) values ('{BUSY}', {until})");
             self.bare.script(sql).await;
         }
+        self.analyze().await;
         let miscounted = self.store.miscounted().await.expect("an answer");
         assert!(miscounted.is_empty(), "{miscounted:?}");
-        self.analyze().await;
     }
 
     /// Empties the queue.
@@ -222,6 +224,17 @@ impl Upstreams {
         for table in QUEUE {
             self.bare.script(format!("{how} {table}")).await;
         }
+    }
+
+    /// Leaves nothing that is due.
+    pub async fn rest(&mut self) {
+        self.clear().await;
+        let later = clock::now().0 + LATER;
+        let sql = format!("update upstreams set next_run_at = {later} where next_run_at < {later}");
+        self.bare.script(sql).await;
+        let sql = "update nodes set repos = (select count(*) from repos)";
+        self.bare.script(sql).await;
+        self.analyze().await;
     }
 
     /// Makes the schedules due again that were looked at.

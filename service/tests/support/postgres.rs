@@ -312,5 +312,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
         self.keeper.wait().ok();
+        // Empty by now. The server's user may not remove it from everywhere.
+        fs::remove_dir(&self.folder).ok();
     }
 }
