@@ -4,12 +4,18 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::{
     Error, ErrorKind,
     secrets::{MasterKey, Sealer, key_file},
 };
+
+/// The longest wait for the lock of a folder. A process that was killed while it started another one, such as git, leaves
+/// its lock to that one until the other program is there, which drops it.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 /// The folder of the data, which one process serves at a time.
 #[derive(Debug)]
@@ -35,7 +41,7 @@ impl DataFolder {
     /// Those of [`serve`](DataFolder::serve), and [`ErrorKind::Io`] if it is not there.
     pub(crate) fn alone(path: &Path) -> Result<Self, Error> {
         let mut folder = DataFolder::shared(path)?;
-        let lock = try_lock(&folder.path.join("refsyncd.lock"))
+        let lock = wait_for_lock(&folder.path.join("refsyncd.lock"))
             .map_err(|err| failed("locking", path, err))?;
         let text = format!(
             "the data folder {} is in use by another process",
@@ -121,16 +127,21 @@ fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-fn try_lock(path: &Path) -> io::Result<Option<File>> {
+/// The locked file; none if another process keeps it locked.
+fn wait_for_lock(path: &Path) -> io::Result<Option<File>> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(err)) => Err(err),
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::Error(err)) => return Err(err),
+            Err(TryLockError::WouldBlock) if began.elapsed() > LOCK_WAIT => return Ok(None),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_WAIT / 50),
+        }
     }
 }
 
@@ -161,6 +172,18 @@ mod tests {
             kind(DataFolder::serve(&place.path().join("no/data"))),
             Some(ErrorKind::Io)
         );
+    }
+
+    #[test]
+    fn a_lock_that_outlives_its_process_for_a_moment_is_waited_for() {
+        let place = tempfile::tempdir().expect("a folder");
+        let first = DataFolder::serve(place.path()).expect("a folder");
+        thread::scope(|scope| {
+            let second = scope.spawn(|| DataFolder::serve(place.path()).map(|_| ()));
+            thread::sleep(LOCK_WAIT / 5);
+            drop(first);
+            second.join().expect("a thread").expect("the folder");
+        });
     }
 
     #[test]
