@@ -55,16 +55,20 @@ impl Client {
 
     /// The status and the text of an answer to git, which is not described in `openapi.json`.
     pub fn git(&self, path: &str) -> (u16, String) {
+        self.try_git(path).expect("an answer")
+    }
+
+    /// The same from a service that may be away.
+    pub fn try_git(&self, path: &str) -> Result<(u16, String), ureq::Error> {
         use base64::Engine as _;
         let key = self.key.as_deref().unwrap_or_default();
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("git:{key}"));
         let request = Request::builder().uri(format!("{}{path}", self.base));
         let request = request.header("authorization", format!("Basic {basic}"));
-        let answer = self.agent.run(request.body(()).expect("a request"));
-        let mut answer = answer.expect("an answer");
-        let text = answer.body_mut().read_to_vec().expect("a body");
+        let mut answer = self.agent.run(request.body(()).expect("a request"))?;
+        let text = answer.body_mut().read_to_vec()?;
         let text = String::from_utf8_lossy(&text).into_owned();
-        (answer.status().as_u16(), text)
+        Ok((answer.status().as_u16(), text))
     }
 
     #[track_caller]

@@ -89,11 +89,13 @@ impl Daemon {
             .arg("--config")
             .arg(data.join("config.toml"))
             .args(["--listen", "127.0.0.1:0", "--network", "any"])
-            .args(["--lease", LEASE])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log(data));
+        if !arguments.contains(&"--lease") {
+            command.args(["--lease", LEASE]);
+        }
         if let Some(at) = crash.at {
             command.env("REFSYNCD_CRASH_AT", at.to_string());
         }

@@ -29,7 +29,8 @@ pub async fn events_of(database: &str, subject: &str) -> Vec<String> {
     types.expect("events")
 }
 
-async fn until_empty(store: &Store, what: &str) {
+/// Waits until nothing is queued or in progress.
+pub async fn until_empty(store: &Store, what: &str) {
     let began = Instant::now();
     loop {
         let length = store.queue_length().await.expect("read");
