@@ -16,6 +16,7 @@ mod panics;
 mod restarts;
 mod rolling;
 mod runs;
+mod storms;
 mod throttling;
 mod waking;
 mod world;

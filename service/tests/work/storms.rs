@@ -1,0 +1,489 @@
+//! Many runs while processes are killed and stand still, and the database restarts: each run ends once, its events are
+//! its history, no two attempts work on a repository at a time, and nothing is left over.
+//!
+//! An overlap is seen at the upstream, where each attempt has a connection of its own: one that asks for something after
+//! a later one has. An attempt that is past its last request is not seen; what it wrote late would be a `push` that does
+//! not begin where the one before it has ended.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread::{scope, sleep},
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::{
+    engine::{git, server},
+    fleet::{Event, Fleet},
+    support::{Receiver, Upstream, postgres},
+    world::SOON,
+};
+
+const CONFIG: &str =
+    "[retry]\nfirst_wait_seconds = 1\n[queue]\nrunning_per_host = 64\nhook_seconds = 1\n";
+const ARGUMENTS: &[&str] = &["--workers", "4", "--lease", "3"];
+/// Longer than a lease, and the time in which somebody looks for lost ones.
+const STALL: Duration = Duration::from_millis(5_000);
+/// So far away are the upstreams: most blows fall into attempts.
+const ROUND_TRIP: Duration = Duration::from_millis(30);
+/// The threads that use the service, and the repositories of each.
+const USERS: usize = 6;
+const REPOS: usize = 4;
+
+/// Something bad.
+#[derive(Clone, Copy)]
+enum Blow {
+    /// A node gets SIGKILL and is started again.
+    Kill,
+    /// A node stands still for longer than its leases last.
+    Stall,
+    /// PostgreSQL restarts, as this signal does it.
+    Restart(&'static str),
+}
+
+/// The size of a storm: the runs that clients ask for at least, and the blows meanwhile.
+struct Storm {
+    runs: usize,
+    kills: usize,
+    stalls: usize,
+    restarts: &'static [&'static str],
+}
+
+impl Storm {
+    /// The blows, the rarer ones evenly among the others.
+    fn blows(&self) -> Vec<Blow> {
+        let mut blows = vec![Blow::Kill; self.kills];
+        let restarts = self.restarts.iter().map(|signal| Blow::Restart(signal));
+        for rarer in [vec![Blow::Stall; self.stalls], restarts.collect()] {
+            let (among, count) = (blows.len(), rarer.len());
+            for (number, blow) in rarer.into_iter().enumerate() {
+                blows.insert((number + 1) * among / (count + 1) + number, blow);
+            }
+        }
+        blows
+    }
+}
+
+/// A repository and what is around it.
+struct Repo {
+    name: String,
+    id: String,
+    /// The number of its home.
+    home: usize,
+    upstream: git::Repo,
+    /// The path of the address that its upstream calls, and the secret.
+    hook: (String, String),
+}
+
+impl Repo {
+    fn syncs(&self) -> String {
+        format!("/v1/default/{}/upstream/syncs", self.name)
+    }
+}
+
+fn repos(fleet: &Fleet, upstream: &Upstream) -> Vec<Repo> {
+    let make = |number: usize| {
+        let name = format!("r{number}");
+        let source = upstream.repo(&format!("{name}.git"));
+        let mut given = json!({ "url": upstream.url(&format!("{name}.git")) });
+        if number.is_multiple_of(3) {
+            given["schedule"] = json!({ "direction": "pull", "interval_seconds": 60 });
+        }
+        let body = json!({ "name": name, "upstream": given });
+        let made = fleet
+            .call(number, "POST", "/v1/default/repos", Some(&body))
+            .ok(201);
+        let is_home = |url: &str| {
+            made["clone_url"]
+                .as_str()
+                .is_some_and(|at| at.starts_with(url))
+        };
+        let home = fleet
+            .nodes
+            .iter()
+            .position(|node| is_home(node.client().base()));
+        let path = format!("/v1/default/{name}/upstream/hook");
+        let hook = fleet
+            .call(
+                number,
+                "POST",
+                &path,
+                Some(&json!({ "provider": "gitlab" })),
+            )
+            .ok(201);
+        let text = |key: &str| hook[key].as_str().expect(key).to_owned();
+        let url = text("url");
+        let at = url.find("/v1/hooks/").expect("an address of hooks");
+        Repo {
+            id: made["id"].as_str().expect("an id").to_owned(),
+            home: home.expect("a home"),
+            upstream: source,
+            hook: (url[at..].to_owned(), text("secret")),
+            name,
+        }
+    };
+    (0..USERS * REPOS).map(make).collect()
+}
+
+/// Changes the upstream of a repository, and asks for runs of it in one way or another. The path of a run.
+fn step(fleet: &Fleet, repo: &Repo, number: usize) -> Option<String> {
+    let tip = repo.upstream.git(&["rev-parse", "main"]);
+    let file = number.to_string();
+    let commit = repo
+        .upstream
+        .commit("main", &[&tip], "next", &[("file", &file)], 1_700_000_000);
+    if number.is_multiple_of(5) {
+        repo.upstream
+            .set_ref(&format!("refs/tags/v{number}"), &commit);
+    }
+    if number.is_multiple_of(3) {
+        let secret = [
+            ("x-gitlab-token", repo.hook.1.as_str()),
+            ("x-gitlab-event", "Push Hook"),
+        ];
+        // An upstream calls once: a call that fails is made up for by the runs that others ask for.
+        let client = fleet.nodes[number % fleet.nodes.len()].client();
+        client
+            .try_call("POST", &repo.hook.0, Some(b"{}"), &secret)
+            .ok();
+    }
+    let path = format!(
+        "/default/{}.git/info/refs?service=git-upload-pack",
+        repo.name
+    );
+    if let Ok((status, text)) = fleet.nodes[repo.home].client().try_git(&path) {
+        assert!(matches!(status, 200 | 404 | 503), "{status}: {text}");
+    }
+    let body = match number % 4 {
+        0 => json!({ "direction": "push" }),
+        1 => json!({ "direction": "pull", "ref_globs": { "branches": "*", "tags": "v*" } }),
+        _ => json!({ "direction": "pull" }),
+    };
+    let answer = fleet.call(number, "POST", &repo.syncs(), Some(&body));
+    if answer.status == 429 {
+        return None;
+    }
+    let run = answer.ok(201);
+    Some(format!(
+        "{}/{}",
+        repo.syncs(),
+        run["id"].as_str().expect("an id")
+    ))
+}
+
+/// One user, who has a few runs under way at a time.
+fn use_it(fleet: &Fleet, repos: &[Repo], asked: &AtomicUsize, runs: usize) {
+    let mut waiting = Vec::new();
+    let mut known = BTreeSet::new();
+    for number in 0.. {
+        if asked.load(Ordering::Relaxed) >= runs {
+            break;
+        }
+        let Some(path) = step(fleet, &repos[number % repos.len()], number) else {
+            continue;
+        };
+        // An equal one that is queued is given instead of a second one.
+        if known.insert(path.clone()) {
+            asked.fetch_add(1, Ordering::Relaxed);
+            waiting.push(path);
+        }
+        if waiting.len() > 3 {
+            fleet.ended(number, &waiting.remove(0));
+        }
+    }
+}
+
+/// The numbers of what was lost, which a process takes with it.
+#[derive(Debug, Default)]
+struct Losses {
+    workers: u64,
+    leases: u64,
+}
+
+impl Losses {
+    fn add(&mut self, fleet: &Fleet, at: usize) {
+        let Ok((200, text)) = fleet.nodes[at].client().try_git("/metrics") else {
+            return;
+        };
+        let number = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|number| number.trim().parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        self.workers += number("refsyncd_workers_lost_total ");
+        self.leases += number("refsyncd_leases_lost_total ");
+    }
+}
+
+/// Does each blow when its share of the runs was asked for.
+fn strike(
+    storm: &Storm,
+    fleet: &Fleet,
+    mut server: Option<&mut postgres::Server>,
+    asked: &AtomicUsize,
+) -> Losses {
+    let blows = storm.blows();
+    let mut losses = Losses::default();
+    for (number, blow) in blows.iter().enumerate() {
+        let began = Instant::now();
+        let due = (number + 1) * storm.runs / (blows.len() + 1);
+        while asked.load(Ordering::Relaxed) < due {
+            assert!(
+                began.elapsed() < 2 * SOON,
+                "nothing goes on after blow {number}"
+            );
+            sleep(Duration::from_millis(5));
+        }
+        let at = number % fleet.nodes.len();
+        match blow {
+            Blow::Kill => {
+                losses.add(fleet, at);
+                fleet.restart(at, drop);
+            }
+            Blow::Stall => {
+                let daemon = fleet.nodes[at].daemon();
+                let daemon = daemon.as_ref().expect("a process");
+                daemon.signal(Signal::SIGSTOP);
+                sleep(STALL);
+                daemon.signal(Signal::SIGCONT);
+            }
+            Blow::Restart(signal) => {
+                let server = server.as_mut().expect("a server of the test");
+                server.restart(signal);
+            }
+        }
+    }
+    losses
+}
+
+/// The connections that have asked for something of a repository after a later one of it has.
+fn overlaps(requests: &[server::Request]) -> Vec<String> {
+    let mut last: BTreeMap<&str, (usize, BTreeSet<usize>)> = BTreeMap::new();
+    let mut found = Vec::new();
+    for request in requests {
+        let repo = request.path.split(".git").next().expect("a path");
+        let (now, earlier) = last
+            .entry(repo)
+            .or_insert((request.connection, BTreeSet::new()));
+        if *now == request.connection {
+            continue;
+        }
+        if earlier.contains(&request.connection) {
+            found.push(format!("{repo}: {} and {now}", request.connection));
+        }
+        earlier.insert(std::mem::replace(now, request.connection));
+    }
+    found
+}
+
+/// The refs of a repository as its `push` events tell them, each of which begins where the one before has ended.
+fn told<'a>(pushes: impl Iterator<Item = &'a Event>) -> BTreeMap<String, String> {
+    let mut refs = BTreeMap::new();
+    for event in pushes {
+        assert_eq!(event.kind, "push");
+        let data: Value = serde_json::from_str(event.data.as_deref().expect("data")).expect("JSON");
+        for update in data["updates"].as_array().expect("updates") {
+            let text = |key: &str| update[key].as_str().expect(key).to_owned();
+            let before = refs.insert(text("ref"), text("after"));
+            let before = before.unwrap_or_else(|| "0".repeat(40));
+            assert_eq!(before, text("before"), "{update}");
+        }
+    }
+    refs
+}
+
+/// Checks all runs, events and repositories; the number of runs, and of those that took more than one attempt.
+fn check(fleet: &Fleet, repos: &[Repo]) -> (usize, usize) {
+    let events = fleet.events();
+    let mut of_subject: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
+    for event in &events {
+        of_subject.entry(&event.subject).or_default().push(event);
+    }
+    let (mut count, mut again) = (0, 0);
+    for repo in repos {
+        for run in fleet.nodes[0].client().all(&repo.syncs(), "syncs", 100) {
+            assert_eq!(run["status"], "completed", "{run}");
+            let history = of_subject.remove(run["id"].as_str().expect("an id"));
+            let kinds: Vec<&str> = history
+                .iter()
+                .flatten()
+                .map(|event| event.kind.as_str())
+                .collect();
+            assert_eq!(
+                kinds,
+                ["sync.queued", "sync.in_progress", "sync.completed"],
+                "{run}"
+            );
+            count += 1;
+            again += usize::from(run["attempt"].as_u64() > Some(1));
+        }
+        let pushes = of_subject.remove(repo.id.as_str()).unwrap_or_default();
+        let refs: Vec<_> = told(pushes.into_iter()).into_iter().collect();
+        assert_eq!(refs, repo.upstream.for_each_ref(), "{}", repo.name);
+        let data = fleet.nodes[repo.home].data.path();
+        let local = git::Repo::at(data.join("repos").join(format!("{}.git", repo.id)));
+        assert_eq!(refs, local.for_each_ref(), "{}", repo.name);
+        local.fsck();
+    }
+    assert!(
+        of_subject.is_empty(),
+        "events of nothing: {:?}",
+        of_subject.keys()
+    );
+    (count, again)
+}
+
+/// Checks that each event was delivered.
+fn check_deliveries(fleet: &Fleet, receiver: &Receiver) {
+    let events = fleet.events();
+    let began = Instant::now();
+    loop {
+        let received = receiver.received();
+        let ids: BTreeSet<&str> = received
+            .iter()
+            .filter_map(|got| got.header("webhook-id"))
+            .collect();
+        let missing = events
+            .iter()
+            .filter(|event| !ids.contains(event.id.as_str()))
+            .count();
+        if missing == 0 {
+            return;
+        }
+        assert!(
+            began.elapsed() < SOON,
+            "{missing} of {} were not delivered",
+            events.len()
+        );
+        sleep(Duration::from_millis(100));
+    }
+}
+
+fn doctor(fleet: &Fleet) {
+    for node in &fleet.nodes {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_refsyncd"));
+        command.arg("doctor").arg("--data").arg(node.data.path());
+        let mut arguments = fleet.arguments(node.name);
+        arguments.retain(|argument| !ARGUMENTS.contains(argument));
+        let output = command.args(arguments).output().expect("the program");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{}: {text}", node.name);
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the figures are what it is asked for")]
+fn weather(storm: &Storm, fleet: &Fleet, server: Option<&mut postgres::Server>) {
+    let began = Instant::now();
+    let upstream = Upstream::start_with(|server| server.round_trip(ROUND_TRIP));
+    let receiver = Receiver::start();
+    let types = [
+        "sync.queued",
+        "sync.in_progress",
+        "sync.completed",
+        "sync.failed",
+        "push",
+    ];
+    let target = json!({ "url": receiver.url(), "events": types });
+    fleet
+        .call(0, "POST", "/v1/default/webhook-targets", Some(&target))
+        .ok(201);
+    let repos = repos(fleet, &upstream);
+    let asked = AtomicUsize::new(0);
+    let mut losses = scope(|scope| {
+        for repos in repos.chunks(REPOS) {
+            let asked = &asked;
+            scope.spawn(move || use_it(fleet, repos, asked, storm.runs));
+        }
+        strike(storm, fleet, server, &asked)
+    });
+    for (number, repo) in repos.iter().enumerate() {
+        let path = format!("/v1/default/{}", repo.name);
+        let url = upstream.url(&format!("{}.git", repo.name));
+        let body = json!({ "upstream": { "url": url, "schedule": null } });
+        fleet.call(number, "PATCH", &path, Some(&body)).ok(200);
+        let body = json!({ "direction": "pull" });
+        fleet
+            .call(number, "POST", &repo.syncs(), Some(&body))
+            .ok(201);
+    }
+    fleet.until_empty();
+    let time = began.elapsed();
+    let requests = upstream.server.requests();
+    assert_eq!(overlaps(&requests), [""; 0]);
+    let (runs, again) = check(fleet, &repos);
+    check_deliveries(fleet, &receiver);
+    for at in 0..fleet.nodes.len() {
+        losses.add(fleet, at);
+    }
+    doctor(fleet);
+    println!(
+        "{runs} runs, {} requests, {} deliveries, {} kills, {} stalls, {} restarts: {:.0} s; {again} runs took more \
+         than one attempt, {losses:?}",
+        requests.len(),
+        receiver.received().len(),
+        storm.kills,
+        storm.stalls,
+        storm.restarts.len(),
+        time.as_secs_f64(),
+    );
+}
+
+fn on_postgresql(storm: &Storm) {
+    let Some(mut server) = postgres::Server::start() else {
+        return;
+    };
+    let database = server.database("refsyncd");
+    let fleet = Fleet::start(Some(database), &["a", "b", "c"], CONFIG, ARGUMENTS);
+    weather(storm, &fleet, Some(&mut server));
+}
+
+fn on_sqlite(storm: &Storm) {
+    let fleet = Fleet::start(None, &["local"], CONFIG, ARGUMENTS);
+    weather(storm, &fleet, None);
+}
+
+#[test]
+fn a_small_storm_on_postgresql() {
+    on_postgresql(&Storm {
+        runs: 60,
+        kills: 3,
+        stalls: 1,
+        restarts: &["QUIT"],
+    });
+}
+
+#[test]
+fn a_small_storm_on_sqlite() {
+    on_sqlite(&Storm {
+        runs: 40,
+        kills: 3,
+        stalls: 1,
+        restarts: &[],
+    });
+}
+
+#[test]
+#[ignore = "takes minutes; a small storm is the same with fewer runs"]
+fn a_storm_on_postgresql() {
+    on_postgresql(&Storm {
+        runs: 1_500,
+        kills: 18,
+        stalls: 4,
+        restarts: &["INT", "QUIT"],
+    });
+}
+
+#[test]
+#[ignore = "takes minutes; a small storm is the same with fewer runs"]
+fn a_storm_on_sqlite() {
+    on_sqlite(&Storm {
+        runs: 1_500,
+        kills: 18,
+        stalls: 4,
+        restarts: &[],
+    });
+}
