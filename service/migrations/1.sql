@@ -148,17 +148,30 @@ create index sync_runs_of_repo on sync_runs (repo, id);
 create index sync_runs_held on sync_runs (stats_of) where stats_of is not null;
 
 -- The number of runs of an organization that wait for a worker of a node, and of those that run. Kept in the
--- transactions of the runs: counting inside of a claim is too slow.
+-- transactions of the runs: counting inside of a claim is too slow. look_at: 0 if a claim is to look at the
+-- organization, otherwise the time before which none of its runs can start unless one of `waits` may.
 create table work (
     home text not null,
     org text not null references orgs (id),
     queued bigint not null,
     running bigint not null,
     served_at bigint not null,
+    look_at bigint not null default 0,
     primary key (home, org)
 );
-create unique index work_order on work (home, running, served_at, org) where queued > 0;
+create index work_order on work (home, look_at, running, served_at, org) where queued > 0;
 create index work_of_org on work (org);
+
+-- The hosts with all the runs they may have, for which organizations wait that a claim need not look at. A row may have
+-- lost its reason: it goes when the host has a free place.
+create table waits (
+    home text not null,
+    org text not null references orgs (id),
+    host text not null,
+    served_at bigint not null,
+    primary key (home, org, host)
+);
+create index waits_order on waits (home, host, served_at, org);
 
 -- Hosts that have asked to wait.
 create table hosts (

@@ -22,7 +22,7 @@ const BUSY: &str = "busy.example";
 const FREE: &str = "free.example";
 
 /// The tables of the queue. The others stay as they are from one queue to the next.
-const QUEUE: &[&str] = &["sync_runs", "work", "events", "hosts"];
+const QUEUE: &[&str] = &["waits", "sync_runs", "work", "events", "hosts"];
 
 /// The wait of schedules that are not due, and of what is not due or throttled: no time of a test, and not so far
 /// ahead that a clock must have been wrong.

@@ -169,8 +169,7 @@ impl Tx {
             where repo = $1";
         let query = db::query(sql).bind(id.as_str()).bind(&new.url);
         execute!(self, query.bind(&new.origin).bind(&new.host))?;
-        let sql = "update sync_runs set host = $2 where repo = $1 and run_at is not null";
-        execute!(self, db::query(sql).bind(id.as_str()).bind(&new.host))?;
+        self.change_host(id.as_str(), &new.host).await?;
         let change = &new.schedule;
         self.put_schedule(id, change, Some(stored), now).await?;
         let sealed = match &new.auth {

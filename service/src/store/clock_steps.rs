@@ -64,7 +64,7 @@ impl Store {
         let wait = now.plus(longest.attempt + SKEW);
         let lease = now.plus(longest.lease + SKEW);
         let schedule = now.plus(Schedule::longest_wait() + SKEW);
-        let mut mended = 0;
+        let (mut mended, mut has_changed) = (0, false);
         for (far, limit, to) in [
             (Far::Run, wait, now),
             (Far::Lease, lease, now.plus(longest.lease)),
@@ -81,11 +81,15 @@ impl Store {
                     tx.commit().await?;
                 }
                 mended += done;
+                has_changed |= done > 0 && matches!(far, Far::Run | Far::Host);
                 if done == 0 {
                     break;
                 }
             }
         }
+        // Another node may have mended the host that they wait for.
+        let aside_until = if has_changed { now } else { wait };
+        self.mend_aside(node, aside_until).await?;
         Ok(mended)
     }
 

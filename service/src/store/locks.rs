@@ -6,7 +6,8 @@
 //! not in the order of commits, and nothing relies on it.) On SQLite all of these do nothing.
 //!
 //! The order, in which no two transactions wait for each other: the claims of a node, a repository, a host, a run, its
-//! counters in `work`, targets, deliveries, `hosts`. Whoever meets a deadlock all the same gets an error of a busy
+//! counters in `work`, targets, deliveries, `hosts`. A claim that sets organizations aside takes the counters of many, but
+//! waits for none, and commits before it locks anything else. Whoever meets a deadlock all the same gets an error of a busy
 //! database.
 
 use super::{

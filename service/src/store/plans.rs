@@ -1,6 +1,6 @@
 //! Plans of the statements that run most often, with a long queue.
 
-use sqlx::Row as _;
+use sqlx::{Connection as _, PgConnection, Row as _};
 
 use super::{Store, deliveries, repos, schedules, sync_runs, upstream_hooks};
 
@@ -19,34 +19,93 @@ const QUEUE: &str = "
     insert into work (home, org, queued, running, served_at) values ('one', 'org_1', 5000, 0, 0), ('one', 'org_2', 5000, 0, 0);
 ";
 
-/// The steps over short lists: the organizations that have work, the hosts of one or the targets of all that have
+/// The steps over short lists: the organizations that a claim looks at, the hosts of one or the targets of all that have
 /// something to be done, the first of these, the first 64 rows of something, the ids and names that a caller gave, and
 /// the few leases.
 const SHORT: &[&str] = &[
     "SCAN c",
+    "SCAN w",
     "SCAN h",
     "SCAN t",
     "SCAN d",
+    "SCAN b",
+    "SCAN m",
     "SCAN ids",
     "SCAN names",
     "SCAN n",
     "SCAN CONSTANT ROW",
     "SCAN f USING COVERING INDEX deliveries_of_target_due",
+    "SCAN l USING INDEX sync_runs_of_host",
     "SCAN sync_runs USING INDEX sync_runs_leases",
+];
+
+/// The indices of the search for a run.
+const CANDIDATE: &[&str] = &[
+    "sync_runs_due (home=? AND org=? AND priority=? AND run_at>? AND run_at<?)",
+    "sync_runs_by_host (home=? AND org=? AND priority=? AND host>?)",
+    "sync_runs_by_host (home=? AND org=? AND priority=? AND host=? AND run_at>? AND run_at<?)",
+    "sync_runs_leased",
+    "sync_runs_of_host",
+    "work_order (home=? AND look_at=?)",
 ];
 
 /// Statements, and what their plans have to contain.
 const EXPECTED: &[(&str, &str, &[&str])] = &[
+    ("claim", sync_runs::CLAIM, CANDIDATE),
+    ("candidate", sync_runs::CANDIDATE, CANDIDATE),
     (
-        "claim",
-        sync_runs::CLAIM,
+        "outlook",
+        sync_runs::OUTLOOK,
         &[
-            "sync_runs_due (home=? AND org=? AND priority=? AND run_at>? AND run_at<?)",
-            "sync_runs_by_host (home=? AND org=? AND priority=? AND host>?)",
-            "sync_runs_by_host (home=? AND org=? AND priority=? AND host=? AND run_at>? AND run_at<?)",
-            "sync_runs_leased",
+            "work_order (home=? AND look_at=?)",
+            "work_order (home=? AND look_at>? AND look_at<?)",
+            "waits_order (home=? AND host>?)",
             "sync_runs_of_host",
-            "work_order",
+            "sync_runs_next",
+        ],
+    ),
+    (
+        "mark organizations",
+        sync_runs::MARK[0],
+        &[
+            "work_order (home=? AND look_at=?)",
+            "sqlite_autoindex_work_1 (home=? AND org=?)",
+            "sync_runs_by_host (home=? AND org=? AND priority=? AND host=? AND run_at>? AND run_at<?)",
+        ],
+    ),
+    (
+        "hosts that are waited for",
+        sync_runs::WAIT,
+        &[
+            "work_order (home=? AND look_at=?)",
+            "sync_runs_of_host",
+            "sync_runs_by_host (home=? AND org=? AND priority=? AND host=? AND run_at>? AND run_at<?)",
+        ],
+    ),
+    (
+        "organizations set aside",
+        sync_runs::SET_ASIDE,
+        &[
+            "work_order (home=? AND look_at=?)",
+            "sync_runs_by_host (home=? AND org=? AND priority=? AND host>?)",
+            "sync_runs_by_host (home=? AND org=? AND priority=? AND host=? AND run_at>?)",
+            "sqlite_autoindex_waits_1 (home=? AND org=? AND host=?)",
+        ],
+    ),
+    (
+        "organizations that are due",
+        sync_runs::DUE[0],
+        &[
+            "work_order (home=? AND look_at>? AND look_at<?)",
+            "sqlite_autoindex_work_1 (home=? AND org=?)",
+        ],
+    ),
+    (
+        "organization that waits for a host",
+        sync_runs::FREED[0],
+        &[
+            "waits_order (home=? AND host=?)",
+            "waits_order (home=? AND host>?)",
         ],
     ),
     (
@@ -132,5 +191,75 @@ async fn statements_search_by_indices() {
             let is_searched = plan.iter().any(|step| step.contains(index));
             assert!(is_searched, "{name} without {index}: {plan:#?}");
         }
+    }
+}
+
+#[path = "../../tests/support/postgres.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)]
+mod postgres;
+
+/// Twenty thousand queued runs of five thousand organizations with one repository each, among more that have none.
+const POSTGRES_QUEUE: &str = "
+    insert into orgs (id, slug, folded, name, created_at)
+        select 'org_' || i, 'o' || i, 'o' || i, 'o', 0 from generate_series(1, 30000) i;
+    insert into repos (id, org, name, folded, default_bookmark, default_given, tags, home, created_at)
+        select 'repo_' || i, 'org_' || i, 'r', 'r', 'main', false, '{}', 'one', 0 from generate_series(1, 5000) i;
+    insert into upstreams (repo, home, url, origin, host, version) select id, 'one', 'u', 'o', 'host', 1 from repos;
+    insert into sync_runs (id, repo, org, home, host, direction, branches, tags, dry_run, priority, status, attempt,
+            tries, claim, cancelled, run_at, created_at)
+        select 'sync_' || i, 'repo_' || 1 + i % 5000, 'org_' || 1 + i % 5000, 'one', 'host', 'pull', 'b' || i, '*',
+            false, 1, 'queued', 0, 0, 0, false, i, i from generate_series(1, 20000) i;
+    insert into work (home, org, queued, running, served_at, look_at)
+        select 'one', 'org_' || i, case when i <= 5000 then 4 else 0 end, 0, 0, i % 2 from generate_series(1, 30000) i;
+    insert into waits (home, org, host, served_at)
+        select 'one', 'org_' || i, 'host' || i % 3, 0 from generate_series(1, 5000) i;
+    analyze;
+    set plan_cache_mode = force_generic_plan;
+";
+
+/// The statements of a claim on PostgreSQL.
+const CLAIM: &[(&str, &str)] = &[
+    ("claim", sync_runs::CLAIM),
+    ("candidate", sync_runs::CANDIDATE),
+    ("outlook", sync_runs::OUTLOOK),
+    ("mark organizations", sync_runs::MARK[1]),
+    ("hosts that are waited for", sync_runs::WAIT),
+    ("organizations set aside", sync_runs::SET_ASIDE),
+    ("organizations that are due", sync_runs::DUE[1]),
+    ("organization that waits for a host", sync_runs::FREED[1]),
+];
+
+#[tokio::test]
+async fn postgresql_searches_by_indices_in_a_claim() {
+    let Some(address) = postgres::database() else {
+        return;
+    };
+    let of_store: super::DatabaseAddress = address.parse().expect("an address");
+    let store = Store::open(&of_store).await.expect("a store");
+    store.close().await;
+    let connected = PgConnection::connect(&address).await;
+    let mut connection = connected.expect("a connection");
+    let filled = sqlx::raw_sql(POSTGRES_QUEUE).execute(&mut connection);
+    filled.await.expect("filled");
+    for (name, sql) in CLAIM {
+        let given = if sql.contains("$3") {
+            "'one', 5, 4"
+        } else {
+            "'one', 5"
+        };
+        let prepare = sqlx::AssertSqlSafe(format!("deallocate all; prepare it as {sql}"));
+        let prepared = sqlx::raw_sql(prepare).execute(&mut connection).await;
+        prepared.unwrap_or_else(|err| panic!("{name}: {err}"));
+        let explain = sqlx::AssertSqlSafe(format!("explain execute it({given})"));
+        let rows = sqlx::raw_sql(explain).fetch_all(&mut connection).await;
+        let rows = rows.unwrap_or_else(|err| panic!("{name}: {err}"));
+        let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        // The hosts that are throttled and the targets are few.
+        let is_long = |step: &&String| {
+            let tables = ["sync_runs", "work", "waits", "repos", "upstreams", "orgs"];
+            let of = |table| step.contains(&format!("Seq Scan on {table}"));
+            tables.into_iter().any(of) || step.contains("Sort Key: w.")
+        };
+        assert_eq!(plan.iter().find(is_long), None, "{name}: {plan:#?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Conformance of the store: the same cases for each database, and random actions against a plain model.
 
+mod aside;
 mod concurrency;
 mod database;
 mod events;

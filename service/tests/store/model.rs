@@ -6,12 +6,19 @@ use refsync_service::{
         Action as Step, Change, Direction, Next, Priority, Repo, RetryPolicy, State, Status,
         SyncRun, Time,
     },
-    store::{Cancel, Completed, Fence, Lease, Refused, RepoChange},
+    store::{Cancel, Claimer, Completed, Fence, Lease, Refused, RepoChange},
 };
 
 use crate::database::{
-    Database, LEASE, NODE, at, completed, failure, on_each_database, stats, upstream,
+    Database, LEASE, NODE, at, claimer, completed, failure, on_each_database, stats, upstream,
 };
+
+/// The number of repositories. Two share an organization.
+const REPOS: usize = 6;
+/// The hosts of upstreams.
+const HOSTS: [&str; 2] = ["host", "hub"];
+/// The number of runs of one host at a time.
+const PER_HOST: usize = 2;
 
 /// An action. Numbers choose among what there is, and a fence may be an old one.
 #[derive(Debug, Clone)]
@@ -19,7 +26,8 @@ enum Act {
     Queue(usize, Direction, i64),
     Claim,
     Renew(usize),
-    Complete(usize),
+    /// The fence, and the seconds for which the host asks to wait.
+    Complete(usize, Option<i64>),
     Fail(usize),
     Retry(usize, i64),
     GiveBack(usize),
@@ -27,27 +35,29 @@ enum Act {
     Reap,
     NodeStart,
     RemoveUpstream(usize),
-    SetUpstream(usize),
+    /// The repository, and the number of the host.
+    SetUpstream(usize, usize),
     Clock(i64),
 }
 
 fn act() -> impl Strategy<Value = Act> {
     let direction = prop_oneof![Just(Direction::Pull), Just(Direction::Push)];
     prop_oneof![
-        4 => (0..3_usize, direction, 0..3_i64).prop_map(|(repo, direction, priority)| {
+        4 => (0..REPOS, direction, 0..3_i64).prop_map(|(repo, direction, priority)| {
             Act::Queue(repo, direction, priority)
         }),
-        5 => Just(Act::Claim),
+        6 => Just(Act::Claim),
         1 => any::<usize>().prop_map(Act::Renew),
-        2 => any::<usize>().prop_map(Act::Complete),
+        3 => (any::<usize>(), proptest::option::weighted(0.3, 1..200_i64))
+            .prop_map(|(fence, wait)| Act::Complete(fence, wait)),
         1 => any::<usize>().prop_map(Act::Fail),
         2 => (any::<usize>(), 0..90_i64).prop_map(|(fence, wait)| Act::Retry(fence, wait)),
         1 => any::<usize>().prop_map(Act::GiveBack),
         1 => any::<usize>().prop_map(Act::Cancel),
         1 => Just(Act::Reap),
         1 => Just(Act::NodeStart),
-        1 => (0..3_usize).prop_map(Act::RemoveUpstream),
-        2 => (0..3_usize).prop_map(Act::SetUpstream),
+        1 => (0..REPOS).prop_map(Act::RemoveUpstream),
+        2 => (0..REPOS, 0..HOSTS.len()).prop_map(|(repo, host)| Act::SetUpstream(repo, host)),
         3 => (-90..150_i64).prop_map(Act::Clock),
     ]
 }
@@ -55,6 +65,7 @@ fn act() -> impl Strategy<Value = Act> {
 struct Run {
     record: SyncRun,
     repo: usize,
+    host: usize,
     state: State,
     priority: i64,
     attempt: i64,
@@ -121,7 +132,10 @@ impl Run {
 struct Model {
     db: Database,
     repos: Vec<Repo>,
-    has_upstream: Vec<bool>,
+    /// The hosts of the upstreams.
+    hosts: Vec<Option<usize>>,
+    /// The times before which no run of a host may start.
+    not_before: [Time; HOSTS.len()],
     runs: Vec<Run>,
     fences: Vec<(usize, Fence)>,
     now: Time,
@@ -129,13 +143,18 @@ struct Model {
 
 impl Model {
     async fn new(db: Database) -> Self {
-        let other = db.another_org("other").await;
-        let mut repos = Vec::new();
-        for (number, org) in [&db.org, &db.org, &other].into_iter().enumerate() {
-            repos.push(db.repo_of(org, &format!("r{number}"), "host").await);
+        let mut repos = vec![db.repo_of(&db.org, "r", HOSTS[0]).await];
+        for number in 1..REPOS {
+            let host = HOSTS[number % HOSTS.len()];
+            let org = db.another_org(&format!("o{number}")).await;
+            let org = if number == 1 { &db.org } else { &org };
+            repos.push(db.repo_of(org, &format!("r{number}"), host).await);
         }
         Model {
-            has_upstream: vec![true; repos.len()],
+            hosts: (0..REPOS)
+                .map(|number| Some(number % HOSTS.len()))
+                .collect(),
+            not_before: [Time(0); HOSTS.len()],
             repos,
             db,
             runs: Vec::new(),
@@ -152,13 +171,17 @@ impl Model {
             Act::Reap => self.lose_workers(false).await,
             Act::NodeStart => self.lose_workers(true).await,
             Act::RemoveUpstream(repo) => self.remove_upstream(repo).await,
-            Act::SetUpstream(repo) => self.set_upstream(repo, Change::Set(upstream("host"))).await,
+            Act::SetUpstream(repo, host) => self.set_upstream(repo, Some(host)).await,
             Act::Clock(seconds) => self.now = Time(self.now.0 + seconds * 1_000),
             Act::Renew(fence)
-            | Act::Complete(fence)
+            | Act::Complete(fence, _)
             | Act::Fail(fence)
             | Act::Retry(fence, _)
             | Act::GiveBack(fence) => self.work(fence, act).await,
+        }
+        // Runs that wait go where the upstream is.
+        for run in self.runs.iter_mut().filter(|run| !run.is_running()) {
+            run.host = self.hosts[run.repo].unwrap_or(run.host);
         }
         self.check().await;
     }
@@ -172,7 +195,7 @@ impl Model {
             Ok(queued) => queued,
             Err(refused) => {
                 assert_eq!(refused, Refused::NoUpstream);
-                return assert!(!self.has_upstream[repo]);
+                return assert_eq!(self.hosts[repo], None);
             }
         };
         let is_equal = |run: &&mut Run| {
@@ -187,6 +210,7 @@ impl Model {
         self.runs.push(Run {
             record: queued,
             repo,
+            host: self.hosts[repo].expect("an upstream"),
             state: State::Queued,
             priority,
             attempt: 0,
@@ -206,14 +230,24 @@ impl Model {
                 .iter()
                 .any(|run| run.repo == repo && run.is_running())
         };
+        let has_place = |host| {
+            let is_of_host = |run: &&Run| run.host == host && run.is_running();
+            let running = self.runs.iter().filter(is_of_host).count();
+            running < PER_HOST && self.not_before[host] <= self.now
+        };
         (0..self.runs.len()).filter(move |number| {
             let run = &self.runs[*number];
-            run.is_open() && !run.is_running() && run.run_at <= self.now && is_free(run.repo)
+            let waits = run.is_open() && !run.is_running();
+            waits && run.run_at <= self.now && is_free(run.repo) && has_place(run.host)
         })
     }
 
     async fn claim(&mut self) {
-        let Some(job) = self.db.claim(self.now).await else {
+        let claimer = Claimer {
+            per_host: PER_HOST as i64,
+            ..claimer("a")
+        };
+        let Some(job) = self.db.claim_as(&claimer, self.now).await else {
             return assert_eq!(self.due().count(), 0, "a run is due");
         };
         let is_it = |number: &usize| self.runs[*number].record.id == job.run.id;
@@ -254,8 +288,11 @@ impl Model {
                 assert_eq!(renewed, held);
                 is_held
             }
-            Act::Complete(_) => {
-                let done: Completed = completed(stats(1, "unchanged"));
+            Act::Complete(_, wait) => {
+                let done = Completed {
+                    host_not_before: wait.map(|wait| Time(now.0 + wait * 1_000)),
+                    ..completed(stats(1, "unchanged"))
+                };
                 store.complete(fence, done, now).await.expect("asked")
             }
             Act::Fail(_) => store
@@ -275,7 +312,12 @@ impl Model {
         }
         match *act {
             Act::Renew(_) => run.lease_until = now.plus(LEASE),
-            Act::Complete(_) => run.step(Step::Complete),
+            Act::Complete(_, wait) => {
+                run.step(Step::Complete);
+                let not_before = &mut self.not_before[run.host];
+                let asked = wait.map_or(Time(0), |wait| Time(now.0 + wait * 1_000));
+                *not_before = asked.max(*not_before);
+            }
             Act::Fail(_) => run.step(Step::Fail),
             Act::Retry(_, wait) => {
                 run.tries += 1;
@@ -323,14 +365,10 @@ impl Model {
         assert_eq!(lost.expect("ended"), count);
     }
 
-    async fn set_upstream(
-        &mut self,
-        repo: usize,
-        upstream: Change<refsync_service::store::NewUpstream>,
-    ) {
-        self.has_upstream[repo] = matches!(upstream, Change::Set(_));
+    async fn set_upstream(&mut self, repo: usize, host: Option<usize>) {
+        self.hosts[repo] = host;
         let change = RepoChange {
-            upstream,
+            upstream: host.map_or(Change::Clear, |host| Change::Set(upstream(HOSTS[host]))),
             ..RepoChange::default()
         };
         let changed = self
@@ -341,7 +379,7 @@ impl Model {
     }
 
     async fn remove_upstream(&mut self, repo: usize) {
-        self.set_upstream(repo, Change::Clear).await;
+        self.set_upstream(repo, None).await;
         for run in self
             .runs
             .iter_mut()

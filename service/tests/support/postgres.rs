@@ -199,6 +199,12 @@ fn wait_until_ready(folder: &Path) {
     }
 }
 
+/// The folder of this program, for tests inside of the library, which Cargo tells of no folder for temporary files.
+fn program_folder() -> PathBuf {
+    let program = std::env::current_exe().expect("a program");
+    program.parent().expect("a folder").to_owned()
+}
+
 /// The server of all tests of a run.
 struct Shared {
     folder: PathBuf,
@@ -211,7 +217,7 @@ struct Shared {
 impl Shared {
     fn join(programs: &Path) -> Self {
         // Of this folder of builds alone: others may have other programs.
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let target = option_env!("CARGO_TARGET_TMPDIR").map_or_else(program_folder, PathBuf::from);
         let number = target.metadata().map_or(0, |target| target.ino());
         let memory = Path::new("/dev/shm");
         let root = Some(memory.to_owned()).filter(|root| root.is_dir());

@@ -244,6 +244,9 @@ async fn make_due(world: &World) {
         .expect("the database");
     let sql = "update sync_runs set run_at = 1 where run_at is not null";
     sqlx::query(sql).execute(&pool).await.expect("updated");
+    // A claim may have set the organization aside until the time before.
+    let sql = "update work set look_at = 0";
+    sqlx::query(sql).execute(&pool).await.expect("updated");
     pool.close().await;
     world.service.store.queue_changed().notify_waiters();
 }

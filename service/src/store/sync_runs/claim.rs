@@ -9,6 +9,7 @@ use refsync::SyncRunStats;
 
 use super::{
     RunRow,
+    aside::{Outlook, Signs},
     open::{More, OpenRun},
     search::{CANDIDATE, FIND},
     stats,
@@ -100,6 +101,8 @@ const TAKEN_WAIT: Duration = Duration::from_secs(1);
 const BROKEN_WAIT: Duration = Duration::from_secs(10);
 /// The number of runs that one claim may move.
 const MOST_MOVED: usize = 16;
+/// The number of times that one claim may set organizations aside and look at further ones. Others may write in between.
+const MOST_LOOKS: usize = 1_000;
 
 #[derive(sqlx::FromRow)]
 struct JobRow {
@@ -115,6 +118,8 @@ struct JobRow {
     sealed: Option<String>,
     previous_stats: Option<String>,
     previous_full: Option<Vec<u8>>,
+    #[sqlx(flatten)]
+    signs: Signs,
 }
 
 /// The answer of a search.
@@ -124,7 +129,19 @@ enum Found {
     /// The answer that another run is the next one, since the locked one changed before. It is searched in a transaction of its
     /// own: one that kept the locks of several repositories could wait in a circle.
     Another,
-    Nothing,
+    Nothing(Outlook),
+}
+
+impl Found {
+    /// The signs that others are to be looked at, after so many looks: before a run starts once, since others may come
+    /// first.
+    fn signs(&self, looks: usize) -> Option<Signs> {
+        match self {
+            Found::Run(row) if looks == 0 => Some(row.signs),
+            Found::Nothing(outlook) if looks < MOST_LOOKS => Some(outlook.signs),
+            _ => None,
+        }
+    }
 }
 
 impl Store {
@@ -144,14 +161,27 @@ impl Store {
         // others.
         let _turn = self.inner.claims.lock().await;
         let mut tx = self.begin().await?;
-        let mut moved = 0;
-        loop {
-            if moved >= MOST_MOVED {
-                break;
+        let (mut moved, mut looks) = (0, 0);
+        while moved < MOST_MOVED {
+            let found = tx.find_job(claimer, now).await?;
+            if let Some(signs) = found.signs(looks)
+                && tx.sort_out(signs, claimer, now).await?
+            {
+                tx = self.another(tx).await?;
+                looks += 1;
+                continue;
             }
-            let row = match tx.find_job(claimer, now).await? {
+            let row = match found {
                 Found::Run(row) => *row,
-                Found::Nothing => break,
+                Found::Nothing(outlook) => {
+                    let is_settled = looks < MOST_LOOKS;
+                    let next_at = if is_settled {
+                        outlook.next_at()
+                    } else {
+                        Some(now)
+                    };
+                    return Ok(Claimed::Nothing { next_at });
+                }
                 Found::Another => {
                     drop(tx);
                     tx = self.begin().await?;
@@ -164,14 +194,14 @@ impl Store {
                 Ok(Some(guard)) => guard,
                 Ok(None) => {
                     tx.move_run(&row.run.id, now.plus(TAKEN_WAIT)).await?;
-                    tx = self.after_move(tx).await?;
+                    tx = self.another(tx).await?;
                     moved += 1;
                     continue;
                 }
                 Err(err) => {
                     tracing::warn!(repo = repo.as_str(), %err, "the repository cannot be locked");
                     tx.move_run(&row.run.id, now.plus(BROKEN_WAIT)).await?;
-                    tx = self.after_move(tx).await?;
+                    tx = self.another(tx).await?;
                     moved += 1;
                     continue;
                 }
@@ -185,12 +215,12 @@ impl Store {
             drop(tx);
             tx = self.begin().await?;
         }
-        let next_at = tx.next_at(claimer, now).await?;
+        let next_at = tx.outlook(claimer, now).await?.next_at();
         Ok(Claimed::Nothing { next_at })
     }
 
-    /// Another transaction: one that kept the locks of several repositories could wait in a circle.
-    async fn after_move(&self, tx: Tx) -> Result<Tx, Error> {
+    /// Another transaction: one that kept the locks of several repositories or counters could wait in a circle.
+    async fn another(&self, tx: Tx) -> Result<Tx, Error> {
         tx.commit().await?;
         self.begin().await
     }
@@ -216,7 +246,7 @@ impl Tx {
         self.lock_claims(&claimer.node).await?;
         let locked = if self.has_many_writers() {
             let Some(locked) = self.lock_candidate(claimer, now).await? else {
-                return Ok(Found::Nothing);
+                return Ok(Found::Nothing(self.outlook(claimer, now).await?));
             };
             Some(locked)
         } else {
@@ -226,7 +256,7 @@ impl Tx {
         let query = query.bind(claimer.per_host);
         let row: Option<JobRow> = on!(self, c => query.fetch_optional(c))?;
         let Some(row) = row else {
-            return Ok(Found::Nothing);
+            return Ok(Found::Nothing(self.outlook(claimer, now).await?));
         };
         let is = |(repo, host): &_| *repo == row.run.repo && *host == row.more.host;
         Ok(if locked.as_ref().is_none_or(is) {
@@ -325,16 +355,6 @@ impl Tx {
             stats: row.previous_stats,
             full: row.previous_full,
         }))
-    }
-
-    /// The next time at which a run becomes due or a host has waited for long enough.
-    async fn next_at(&mut self, claimer: &Claimer, now: Time) -> Result<Option<Time>, Error> {
-        let sql = "select min(n.at) from (
-                select min(run_at) as at from sync_runs where home = $1 and run_at is not null and run_at > $2
-                union all select min(not_before) as at from hosts where not_before > $2) n";
-        let query = db::query_scalar(sql).bind(&claimer.node).bind(now.0);
-        let next_at: Option<i64> = on!(self, c => query.fetch_one(c))?;
-        Ok(next_at.map(Time))
     }
 }
 

@@ -151,7 +151,7 @@ impl Tx {
         let run = if found.health.is_parked() && !is_asked_for {
             return Ok(Some(Err(Refused::Parked)));
         } else if let Some(equal) = &found.equal {
-            self.raise(equal, new).await?
+            self.raise(equal, new, &found).await?
         } else if found.of_repo >= limits.per_repo {
             return Ok(Some(Err(Refused::RepoFull)));
         } else if found.of_org >= limits.per_org {
@@ -167,7 +167,12 @@ impl Tx {
         Ok(run.map(Ok))
     }
 
-    async fn raise(&mut self, id: &str, new: &Wanted<'_>) -> Result<Option<SyncRun>, Error> {
+    async fn raise(
+        &mut self,
+        id: &str,
+        new: &Wanted<'_>,
+        found: &Found,
+    ) -> Result<Option<SyncRun>, Error> {
         let sql =
             "update sync_runs set priority = case when priority > $2 then $2 else priority end,
                 run_at = case when run_at > $3 then $3 else run_at end
@@ -176,6 +181,7 @@ impl Tx {
         if execute!(self, query.bind(new.run_at.0))? == 0 {
             return Ok(None);
         }
+        self.look_again(&found.home, &found.org).await?;
         Ok(self.open_run(id).await?.map(|open| open.run))
     }
 
@@ -200,7 +206,7 @@ impl Tx {
         }
         let sql =
             "insert into work (home, org, queued, running, served_at) values ($1, $2, 1, 0, 0)
-            on conflict (home, org) do update set queued = work.queued + 1";
+            on conflict (home, org) do update set queued = work.queued + 1, look_at = 0";
         execute!(self, db::query(sql).bind(&found.home).bind(&found.org))?;
         let run = queued(id, new, now);
         if !run.dry_run {

@@ -1,5 +1,6 @@
 //! Runs, which are the queue. Each transition is one transaction with its events and deliveries.
 
+mod aside;
 mod cancel;
 mod claim;
 mod enqueue;
@@ -22,5 +23,9 @@ pub use stats::StatsJson;
 pub(in crate::store) use row::{RunRow, run_columns, run_tables};
 #[cfg(test)]
 pub(in crate::store) use {
-    enqueue::FIND as QUEUE, reads::LIST, reap::LEASES_OF_NODE, search::FIND as CLAIM,
+    aside::{DUE, FREED, MARK, OUTLOOK, SET_ASIDE, WAIT},
+    enqueue::FIND as QUEUE,
+    reads::LIST,
+    reap::LEASES_OF_NODE,
+    search::{CANDIDATE, FIND as CLAIM},
 };

@@ -1,6 +1,6 @@
 //! The SQL of the claim's search: the run that a worker takes next.
 
-use super::{open::others_wait, run_columns, run_tables};
+use super::{aside::signs, open::others_wait, run_columns, run_tables};
 use crate::store::{events::has_targets, orgs::org_columns, repos::repo_columns};
 
 /// The runs of the organization `w` with one priority that wait, of the table `f`.
@@ -10,6 +10,20 @@ macro_rules! waiting {
             "sync_runs f where f.home = w.home and f.org = w.org and f.priority = ",
             $priority,
             " and f.run_at is not null"
+        )
+    };
+}
+
+/// The hosts `h` of these runs, one step each, and null at the end.
+macro_rules! hosts {
+    ($priority:literal) => {
+        concat!(
+            "with recursive h (host) as (select (select f.host from ",
+            waiting!($priority),
+            " order by f.host limit 1)
+                union all select (select f.host from ",
+            waiting!($priority),
+            " and f.host > h.host order by f.host limit 1) from h where h.host is not null)"
         )
     };
 }
@@ -55,29 +69,37 @@ macro_rules! near {
 }
 
 /// The first due run that may start, looked up host by host: a hundred thousand runs of a host that has asked to wait
-/// cost one step.
+/// cost one step. The recursion has a price even where no run waits, which most claims would pay.
 macro_rules! far {
     ($priority:literal) => {
         concat!(
-            "(with recursive h (host) as (select (select f.host from ",
+            "case when exists (select 1 from ",
             waiting!($priority),
-            " order by f.host limit 1)
-                union all select (select f.host from ",
-            waiting!($priority),
-            " and f.host > h.host order by f.host limit 1) from h where h.host is not null)
-              select e.id from h join sync_runs e on e.id = (select f.id from ",
+            ") then (",
+            hosts!($priority),
+            " select e.id from h join sync_runs e on e.id = (select f.id from ",
             waiting!($priority),
             " and f.host = h.host and f.run_at <= $2 and ",
             has_free_repo!("f"),
             " order by f.run_at, f.id limit 1) where ",
             has_free_host!("h"),
-            " order by e.run_at, e.id limit 1)"
+            " order by e.run_at, e.id limit 1) end"
         )
     };
 }
 
-/// The run to claim: of the organization with the fewest running ones, then of the one served longest ago; in there by
-/// priority.
+/// The first organizations that a claim looks at: those with the fewest running runs, then those served longest ago.
+macro_rules! looked_at {
+    ($lock:literal) => {
+        concat!(
+            "select w.home, w.org from work w where w.home = $1 and w.queued > 0 and w.look_at = 0
+                order by w.running, w.served_at, w.org limit 16",
+            $lock
+        )
+    };
+}
+
+/// The run to claim: of the first organization that has one, in there by priority.
 macro_rules! candidate {
     () => {
         concat!(
@@ -93,11 +115,14 @@ macro_rules! candidate {
             near!("2"),
             ", ",
             far!("2"),
-            ") as id, w.running, w.served_at, w.org from work w where w.home = $1 and w.queued > 0) c
-             where c.id is not null order by c.running, c.served_at, c.org limit 1"
+            ") as id from (",
+            looked_at!(""),
+            ") w) c where c.id is not null limit 1"
         )
     };
 }
+
+pub(super) use {far, has_free_host, has_free_repo, hosts, looked_at, waiting};
 
 /// The claim's search, of the table that its plan is tested with.
 pub(in crate::store) const FIND: &str = concat!(
@@ -109,6 +134,8 @@ pub(in crate::store) const FIND: &str = concat!(
     has_targets!("r.org"),
     ", ",
     others_wait!(),
+    ", ",
+    signs!("w.org <> r.org"),
     ", ",
     repo_columns!(),
     ", ",
@@ -125,7 +152,7 @@ pub(in crate::store) const FIND: &str = concat!(
 );
 
 /// The repository and the host of the run that [`FIND`] finds.
-pub(super) const CANDIDATE: &str = concat!(
+pub(in crate::store) const CANDIDATE: &str = concat!(
     "select r.repo, r.host from sync_runs r where r.id = (",
     candidate!(),
     ")"
