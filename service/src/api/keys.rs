@@ -172,9 +172,10 @@ pub(super) fn check_name(name: Option<&str>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The scopes of a new key: `read` if none were named, and none that its maker lacks.
+/// The scopes of a new key: none that its maker lacks. The published clients send none by default, and document that
+/// as `read` and `write`.
 fn checked_scopes(maker: &Key, scopes: Option<Vec<Scope>>) -> Result<Vec<Scope>, ApiError> {
-    let mut scopes = scopes.unwrap_or_else(|| vec![Scope::Read]);
+    let mut scopes = scopes.unwrap_or_else(|| vec![Scope::Read, Scope::Write]);
     scopes.sort();
     scopes.dedup();
     if scopes.is_empty() {
@@ -227,7 +228,7 @@ mod tests {
         assert_eq!(given, [Scope::Read, Scope::Admin]);
         assert_eq!(
             checked_scopes(&writer, None).expect("scopes"),
-            [Scope::Read]
+            [Scope::Read, Scope::Write]
         );
         assert!(checked_scopes(&admin, Some(Vec::new())).is_err());
 

@@ -36,12 +36,13 @@ fn a_revoked_key_opens_nothing() {
     let server = Server::start();
     let client = server.client();
     let made = client.post(KEYS, json!({})).ok(201);
-    assert_eq!(made["scopes"], json!(["read"]), "the least by default");
-    let reader = server.client_with(made["key"].as_str().expect("a secret"));
-    reader.get("/v1/default/repos").ok(200);
+    let default = json!(["read", "write"]);
+    assert_eq!(made["scopes"], default, "as the clients document it");
+    let writer = server.client_with(made["key"].as_str().expect("a secret"));
+    writer.get("/v1/default/repos").ok(200);
     let path = format!("{KEYS}/{}", made["id"].as_str().expect("an id"));
     client.delete(&path).ok(200);
-    reader.get("/v1/default/repos").refused(401, "UNAUTHORIZED");
+    writer.get("/v1/default/repos").refused(401, "UNAUTHORIZED");
     client.delete(&path).refused(404, "NOT_FOUND");
 }
 
