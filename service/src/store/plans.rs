@@ -2,7 +2,7 @@
 
 use sqlx::{Connection as _, PgConnection, Row as _};
 
-use super::{Store, deliveries, repos, schedules, sync_runs, upstream_hooks};
+use super::{Store, deliveries, repos, retention, schedules, sync_runs, upstream_hooks};
 
 /// Ten thousand queued runs of two hundred repositories and two organizations.
 const QUEUE: &str = "
@@ -156,6 +156,15 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
         "repositories by name",
         repos::IDS_OF_NAMES,
         &["repos_by_name (org=? AND folded=?)"],
+    ),
+    (
+        "repositories with old runs",
+        retention::NEXT_REPOS,
+        &[
+            "sqlite_autoindex_repos_1 (id>?)",
+            "sync_runs_of_repo (repo=? AND id<?)",
+            "sync_runs_held (stats_of=?)",
+        ],
     ),
     (
         "latest runs",

@@ -15,21 +15,47 @@ use crate::{
 /// The number of rows that one transaction removes.
 const BATCH: i64 = 200;
 
-/// The first old runs of the repository `$1`: neither its last `$2` nor younger than `$3`, or not of its last `$4`.
+/// The old runs of a repository: neither its last `$2` nor younger than `$3`, or not of its last `$4`.
 /// A run stays that has not ended, that is the last one, that the next run starts from, or whose stats another run has.
 macro_rules! old_runs {
-    () => {
-        "select r.id from sync_runs r where r.repo = $1 and r.finished_at is not null
-            and r.id <= (select k.id from sync_runs k where k.repo = $1 order by k.id desc limit 1 offset $2)
+    ($repo:literal) => {
+        concat!(
+            "select r.id from sync_runs r where r.repo = ",
+            $repo,
+            " and r.finished_at is not null
+            and r.id <= (select k.id from sync_runs k where k.repo = ",
+            $repo,
+            " order by k.id desc limit 1 offset $2)
             and (r.finished_at < $3
-                or r.id <= (select k.id from sync_runs k where k.repo = $1 order by k.id desc limit 1 offset $4))
-            and r.id <> coalesce((select k.id from sync_runs k where k.repo = $1 and not k.dry_run
+                or r.id <= (select k.id from sync_runs k where k.repo = ",
+            $repo,
+            " order by k.id desc limit 1 offset $4))
+            and r.id <> coalesce((select k.id from sync_runs k where k.repo = ",
+            $repo,
+            " and not k.dry_run
                 order by k.id desc limit 1), '')
-            and not exists (select 1 from upstreams u where u.repo = $1 and (u.last_pull = r.id or u.last_push = r.id))
-            and not exists (select 1 from sync_runs k where k.stats_of = r.id)
-            order by r.id limit $5"
+            and not exists (select 1 from upstreams u
+                where u.repo = ",
+            $repo,
+            " and (u.last_pull = r.id or u.last_push = r.id))
+            and not exists (select 1 from sync_runs k where k.stats_of = r.id)"
+        )
     };
 }
+
+/// The next repositories of the node `$5` after `$1`, and whether each has old runs: most have none, which must take
+/// neither the writer nor a statement of its own.
+pub(super) const NEXT_REPOS: &str = concat!(
+    "select p.id, exists (",
+    old_runs!("p.id"),
+    ") from repos p where p.home = $5 and p.id > $1 order by p.id limit $6"
+);
+
+const REMOVE_RUNS: &str = concat!(
+    "delete from sync_runs where id in (",
+    old_runs!("$1"),
+    " order by r.id limit $5)"
+);
 
 /// The events before `$1` that no delivery needs.
 const OLD_EVENTS: &str = "delete from events where sequence in (
@@ -61,17 +87,16 @@ impl Store {
         let mut removed = 0;
         let mut last = String::new();
         loop {
-            // No order by home first, for which there is no index: one look through all ids is cheap.
-            let sql = "select id from repos where home = $1 and id > $2 order by id limit $3";
-            let query = db::query_scalar(sql).bind(node).bind(&last).bind(BATCH);
-            let repos: Vec<String> = read!(self, c => query.fetch_all(c))?;
-            for repo in &repos {
+            let repos = self.next_repos(node, &last, keep, now).await?;
+            for (repo, has_old_runs) in &repos {
                 if is_stopping() {
                     return Ok(removed);
                 }
-                removed += self.remove_runs(repo, keep, now).await?;
+                if *has_old_runs {
+                    removed += self.remove_runs(repo, keep, now).await?;
+                }
             }
-            let Some(repo) = repos.into_iter().next_back() else {
+            let Some((repo, _)) = repos.into_iter().next_back() else {
                 break;
             };
             last = repo;
@@ -90,25 +115,33 @@ impl Store {
         Ok(removed)
     }
 
+    async fn next_repos(
+        &self,
+        node: &str,
+        last: &str,
+        keep: &Retention,
+        now: Time,
+    ) -> Result<Vec<(String, bool)>, Error> {
+        let query = db::query_as(NEXT_REPOS).bind(last);
+        let query = query.bind(i64::from(keep.runs));
+        let query = query.bind(before(now, keep.run_age).0);
+        let query = query.bind(i64::from(keep.most_runs));
+        let query = query.bind(node).bind(BATCH);
+        Ok(read!(self, c => query.fetch_all(c))?)
+    }
+
     async fn remove_runs(&self, repo: &str, keep: &Retention, now: Time) -> Result<u64, Error> {
-        let (runs, most) = (i64::from(keep.runs), i64::from(keep.most_runs));
-        let since = before(now, keep.run_age);
         let mut removed = 0;
         loop {
-            // Most repositories have nothing to remove, which must not take the writer.
-            let query = db::query_scalar(old_runs!()).bind(repo).bind(runs);
-            let query = query.bind(since.0).bind(most).bind(1_i64);
-            let first: Option<String> = read!(self, c => query.fetch_optional(c))?;
-            if first.is_none() {
-                return Ok(removed);
-            }
             let mut tx = self.begin().await?;
             tx.lock_repo(repo).await?;
-            let sql = concat!("delete from sync_runs where id in (", old_runs!(), ")");
-            let query = db::query(sql).bind(repo).bind(runs);
-            let query = query.bind(since.0).bind(most).bind(BATCH);
+            let query = db::query(REMOVE_RUNS).bind(repo);
+            let query = query.bind(i64::from(keep.runs));
+            let query = query.bind(before(now, keep.run_age).0);
+            let query = query.bind(i64::from(keep.most_runs)).bind(BATCH);
             let done = execute!(tx, query)?;
             tx.commit().await?;
+            // A run that was removed may have kept another one, so a short batch is not the last.
             if done == 0 {
                 return Ok(removed);
             }
