@@ -28,7 +28,9 @@ pub async fn doctor(config: &Config) -> Result<Vec<String>, Error> {
     if version.found == version.known {
         findings.extend(secrets(&folder, &store).await?);
         findings.extend(runs(&store, clock::now()).await?);
-        findings.extend(folders(config, &folder, &store).await?);
+        let folders = RepoFolders::at(folder.path().join("repos"));
+        findings.extend(lost_folders(config, &folders, &store).await?);
+        findings.extend(unknown_folders(config, &folders, &store).await?);
     } else {
         findings.push(format!(
             "database: it has version {}, and this program works with {}",
@@ -78,12 +80,37 @@ async fn runs(store: &Store, now: Time) -> Result<Vec<String>, Error> {
     Ok(findings)
 }
 
-async fn folders(
+/// The number of folders that are looked up at a time.
+const FOLDERS: usize = 500;
+
+/// The folders of no repository of this node, as an older database leaves them that was restored: nothing uses or
+/// removes them.
+async fn unknown_folders(
     config: &Config,
-    folder: &DataFolder,
+    folders: &RepoFolders,
     store: &Store,
 ) -> Result<Vec<String>, Error> {
-    let folders = RepoFolders::at(folder.path().join("repos"));
+    let failed = |err| Error::new(ErrorKind::Io, "listing the repositories failed").because(err);
+    let ids = folders.ids().map_err(failed)?;
+    let mut findings = Vec::new();
+    for some in ids.chunks(FOLDERS) {
+        for id in store.without_row(&config.node, some).await? {
+            let path = folders.path(&id);
+            // One that was removed since it was listed is no finding.
+            if path.exists() {
+                let text = "of no repository of this node; move it away if nothing is missing";
+                findings.push(format!("folder: {} is {text}", path.display()));
+            }
+        }
+    }
+    Ok(findings)
+}
+
+async fn lost_folders(
+    config: &Config,
+    folders: &RepoFolders,
+    store: &Store,
+) -> Result<Vec<String>, Error> {
     let mut findings = Vec::new();
     let mut after = None;
     loop {

@@ -1,6 +1,10 @@
 //! The faults that `doctor` looks for in the database.
 
-use super::{DatabaseAddress, Store, cells, db, migrate, tx::read};
+use super::{
+    DatabaseAddress, Store, cells, db, migrate,
+    repos::{joined, with_ids},
+    tx::read,
+};
 use crate::{
     Error,
     records::{RepoId, Time},
@@ -98,15 +102,31 @@ impl Store {
 
     /// The organizations whose counts of work are wrong.
     pub async fn miscounted(&self) -> Result<Vec<Miscounted>, Error> {
-        let sql = "select * from (
-                select w.home, w.org, w.queued, w.running,
-                    (select count(*) from sync_runs r
-                        where r.home = w.home and r.org = w.org and r.run_at is not null) as real_queued,
-                    (select count(*) from sync_runs r
-                        where r.home = w.home and r.org = w.org and r.lease_until is not null) as real_running
-                from work w) c
-            where queued <> real_queued or running <> real_running order by home, org limit $1";
+        // Counted once for all: a count for each would depend on a planner that knows the table.
+        let sql = "select w.home, w.org, w.queued, w.running, coalesce(c.queued, 0) as real_queued,
+                coalesce(c.running, 0) as real_running
+            from work w left join (
+                select o.home, o.org, cast(sum(o.queued) as bigint) as queued, cast(sum(o.running) as bigint) as running
+                from (select home, org, 1 as queued, 0 as running from sync_runs where run_at is not null
+                    union all select home, org, 0, 1 from sync_runs where lease_until is not null) o
+                group by o.home, o.org) c on c.home = w.home and c.org = w.org
+            where w.queued <> coalesce(c.queued, 0) or w.running <> coalesce(c.running, 0)
+            order by w.home, w.org limit $1";
         Ok(read!(self, c => db::query_as(sql).bind(MOST).fetch_all(c))?)
+    }
+
+    /// Those of the repositories that are none of the node, not even removed ones; at most 1,000 may be given.
+    pub async fn without_row(&self, node: &str, ids: &[RepoId]) -> Result<Vec<RepoId>, Error> {
+        let sql = concat!(
+            with_ids!(),
+            "select ids.id from ids
+            where not exists (select 1 from repos p where p.id = ids.id and p.home = $2) order by ids.id"
+        );
+        let ids = joined(ids.iter().map(RepoId::as_str));
+        let query = db::query_scalar(sql).bind(ids).bind(node);
+        let rows: Vec<String> = read!(self, c => query.fetch_all(c))?;
+        let parsed = |id: &String| cells::parsed(id, "id of a repository");
+        rows.iter().map(parsed).collect()
     }
 
     /// The repositories of a node after `after`, by id, and whether each has ever had a commit; at most 1,000.

@@ -116,7 +116,9 @@ macro_rules! with_ids {
     };
 }
 
-fn joined<'a>(ids: impl Iterator<Item = &'a str>) -> String {
+pub(super) use with_ids;
+
+pub(super) fn joined<'a>(ids: impl Iterator<Item = &'a str>) -> String {
     ids.collect()
 }
 

@@ -74,6 +74,24 @@ impl RepoFolders {
         is_expected && LocalStore::open(self.path(id)).is_err()
     }
 
+    /// The repositories that have a folder here.
+    ///
+    /// # Errors
+    /// The folder of the folders can't be listed.
+    pub(crate) fn ids(&self) -> io::Result<Vec<RepoId>> {
+        let entries = match fs::read_dir(&self.root) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".git"));
+            ids.extend(id.and_then(|id| id.parse().ok()));
+        }
+        Ok(ids)
+    }
+
     /// The folder of a repository.
     pub fn path(&self, id: &RepoId) -> PathBuf {
         self.root.join(format!("{id}.git"))

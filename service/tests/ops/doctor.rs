@@ -81,6 +81,18 @@ fn each_fault_is_found() {
     finds(path, &["repository", id]);
     fs::rename(path.join("aside"), &repos).expect("moved");
 
+    // As it is after the restore of an older database. What is no folder of a repository is none of our business.
+    let stray = format!("repo_{}", "0".repeat(32));
+    let folders = path.join("refsyncd-data/repos");
+    fs::create_dir(folders.join(format!("{stray}.git"))).expect("made");
+    fs::create_dir(folders.join("lost+found")).expect("made");
+    finds(path, &["folder", &stray, "no repository of this node"]);
+    assert!(
+        folders.join(format!("{stray}.git")).exists(),
+        "nothing is changed"
+    );
+    fs::remove_dir(folders.join(format!("{stray}.git"))).expect("removed");
+
     let key = path.join("refsyncd-data/master.key");
     let content = fs::read(&key).expect("the key");
     fs::write(&key, "x").expect("written");
