@@ -33,6 +33,8 @@ pub struct Config {
     pub workers: usize,
     /// The time after which a run of a worker that is silent may be taken by another one. 60 s by default.
     pub lease: Duration,
+    /// The longest sleep of an idle worker, in case that nobody wakes it. 5 s by default.
+    pub poll: Duration,
     /// The time that requests and runs under way have to end when the process stops. 10 s by default.
     pub drain: Duration,
     /// The connections at once; more wait to be accepted. 1024 by default.
@@ -174,6 +176,7 @@ impl Default for Config {
             public_url: url_of(listen),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             lease: Duration::from_secs(60),
+            poll: Duration::from_secs(5),
             drain: Duration::from_secs(10),
             connections: 1024,
             stall: Duration::from_secs(120),

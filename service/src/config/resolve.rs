@@ -85,6 +85,7 @@ fn resolve(flags: Flags, file: File) -> Result<Config, InvalidConfig> {
             default.lease,
             3..=3600,
         )?,
+        poll: default.poll,
         drain: seconds(
             "drain",
             flags.drain.or(file.drain_seconds),

@@ -22,8 +22,6 @@ use crate::{
     tasks,
 };
 
-/// The longest sleep of an idle worker, in case that nobody wakes it.
-const POLL: Duration = Duration::from_secs(5);
 /// The wait after a failure of the database.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -168,9 +166,9 @@ async fn work(shared: Shared, number: usize) {
                 changed.set(queue.notified());
                 let watch = LeaseWatch::new(asked);
                 attempt(&shared, *job, guard, watch, cancels).await;
-                POLL
+                config.poll
             }
-            Ok(Claimed::Nothing { next_at }) => idle_time(next_at, clock::now()),
+            Ok(Claimed::Nothing { next_at }) => idle_time(next_at, clock::now(), config.poll),
             Err(err) => {
                 tracing::error!(err = upkeep::text(&err), "no run could be claimed");
                 AFTER_FAILURE
@@ -193,12 +191,12 @@ async fn claim(shared: &Shared, claimer: &Claimer) -> Result<Claimed<Guard>, cra
 }
 
 /// The sleep of an idle worker: until the next run is due, and not longer than the poll.
-fn idle_time(next_at: Option<Time>, now: Time) -> Duration {
+fn idle_time(next_at: Option<Time>, now: Time, poll: Duration) -> Duration {
     let Some(next_at) = next_at else {
-        return POLL;
+        return poll;
     };
     let millis = next_at.0.saturating_sub(now.0).max(1);
-    POLL.min(Duration::from_millis(millis.unsigned_abs()))
+    poll.min(Duration::from_millis(millis.unsigned_abs()))
 }
 
 #[cfg(test)]
@@ -207,16 +205,20 @@ mod tests {
 
     #[test]
     fn an_idle_worker_sleeps_until_a_run_is_due() {
-        let second = Duration::from_secs(1);
+        let (second, poll) = (Duration::from_secs(1), Duration::from_secs(5));
         for (next_at, expected) in [
-            (None, POLL),
+            (None, poll),
             (Some(Time(2_000)), second),
-            (Some(Time(1_000_000)), POLL),
+            (Some(Time(1_000_000)), poll),
             (Some(Time(1_000)), Duration::from_millis(1)),
             (Some(Time(0)), Duration::from_millis(1)),
-            (Some(Time(i64::MAX)), POLL),
+            (Some(Time(i64::MAX)), poll),
         ] {
-            assert_eq!(idle_time(next_at, Time(1_000)), expected, "{next_at:?}");
+            assert_eq!(
+                idle_time(next_at, Time(1_000), poll),
+                expected,
+                "{next_at:?}"
+            );
         }
     }
 }

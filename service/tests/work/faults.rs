@@ -19,7 +19,7 @@ use refsync_service::{
 
 use crate::{
     engine::server::Answer,
-    world::{Overlaps, SOON, Scripted, World, completed, failed},
+    world::{GoOn, Overlaps, SOON, Scripted, World, completed, failed},
 };
 
 /// Waits as an engine does: until it is told to stop.
@@ -29,15 +29,6 @@ fn wait_for_cancel(task: &Task) -> Result<Report, Error> {
         std::thread::sleep(Duration::from_millis(1));
     }
     Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"))
-}
-
-/// Lets an engine go on at the end of a test, also of one that fails: a runtime waits for its threads.
-struct GoOn(Arc<AtomicBool>);
-
-impl Drop for GoOn {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

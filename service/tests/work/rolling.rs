@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::scope,
@@ -16,6 +16,7 @@ use crate::{
     daemon::Daemon,
     fleet::Fleet,
     support::{Answer, Upstream, postgres},
+    world::GoOn,
 };
 
 /// So far away are the upstreams: runs are under way whenever a node stops.
@@ -90,13 +91,13 @@ fn a_rolling_restart_fails_no_run_and_no_call() {
             .ok(201);
     }
     let calls = Calls::default();
-    let is_over = AtomicBool::new(false);
+    let is_over = Arc::new(AtomicBool::new(false));
     scope(|scope| {
         for user in 0..USERS {
             let (fleet, calls, is_over) = (&fleet, &calls, &is_over);
             scope.spawn(move || calls.use_it(fleet, user, is_over));
         }
-        let _over = OverAtTheEnd(&is_over);
+        let _over = GoOn(Arc::clone(&is_over));
         for at in 0..ROUNDS * fleet.nodes.len() {
             fleet.restart(at % fleet.nodes.len(), Daemon::stop);
         }
@@ -122,13 +123,4 @@ fn a_rolling_restart_fails_no_run_and_no_call() {
         runs.len(),
         "runs that nobody knows of"
     );
-}
-
-/// Ends the use also when a node does not stop as it should.
-struct OverAtTheEnd<'a>(&'a AtomicBool);
-
-impl Drop for OverAtTheEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     future::Future,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -231,6 +234,15 @@ where
 {
     fn run(&self, task: &Task) -> Result<Report, refsync::Error> {
         self.0(task)
+    }
+}
+
+/// Lets something go on or end with a test, also with one that fails: a runtime and a scope wait for their threads.
+pub struct GoOn(pub Arc<AtomicBool>);
+
+impl Drop for GoOn {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
