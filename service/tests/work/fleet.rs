@@ -83,6 +83,11 @@ impl Fleet {
         fleet
     }
 
+    /// The arguments that all nodes have.
+    pub fn more(&self) -> &[&str] {
+        self.more
+    }
+
     /// The arguments of a node.
     pub fn arguments<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
         let mut arguments = [&["--node", name], self.more].concat();

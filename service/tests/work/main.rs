@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod aftermath;
 mod crash_points;
 mod daemon;
 mod faults;

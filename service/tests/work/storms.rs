@@ -1,24 +1,20 @@
 //! Many runs while processes are killed and stand still, and the database restarts: each run ends once, its events are
 //! its history, no two attempts work on a repository at a time, and nothing is left over.
-//!
-//! An overlap is seen at the upstream, where each attempt has a connection of its own: one that asks for something after
-//! a later one has. An attempt that is past its last request is not seen; what it wrote late would be a `push` that does
-//! not begin where the one before it has ended.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    process::Command,
+    collections::BTreeSet,
     sync::atomic::{AtomicUsize, Ordering},
     thread::{scope, sleep},
     time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
-    engine::{git, server},
-    fleet::{Event, Fleet},
+    aftermath::{check, check_deliveries, doctor, overlaps},
+    engine::git,
+    fleet::Fleet,
     support::{Receiver, Upstream, postgres},
     world::SOON,
 };
@@ -69,18 +65,18 @@ impl Storm {
 }
 
 /// A repository and what is around it.
-struct Repo {
-    name: String,
-    id: String,
+pub struct Repo {
+    pub name: String,
+    pub id: String,
     /// The number of its home.
-    home: usize,
-    upstream: git::Repo,
+    pub home: usize,
+    pub upstream: git::Repo,
     /// The path of the address that its upstream calls, and the secret.
     hook: (String, String),
 }
 
 impl Repo {
-    fn syncs(&self) -> String {
+    pub fn syncs(&self) -> String {
         format!("/v1/default/{}/upstream/syncs", self.name)
     }
 }
@@ -260,121 +256,6 @@ fn strike(
     losses
 }
 
-/// The connections that have asked for something of a repository after a later one of it has.
-fn overlaps(requests: &[server::Request]) -> Vec<String> {
-    let mut last: BTreeMap<&str, (usize, BTreeSet<usize>)> = BTreeMap::new();
-    let mut found = Vec::new();
-    for request in requests {
-        let repo = request.path.split(".git").next().expect("a path");
-        let (now, earlier) = last
-            .entry(repo)
-            .or_insert((request.connection, BTreeSet::new()));
-        if *now == request.connection {
-            continue;
-        }
-        if earlier.contains(&request.connection) {
-            found.push(format!("{repo}: {} and {now}", request.connection));
-        }
-        earlier.insert(std::mem::replace(now, request.connection));
-    }
-    found
-}
-
-/// The refs of a repository as its `push` events tell them, each of which begins where the one before has ended.
-fn told<'a>(pushes: impl Iterator<Item = &'a Event>) -> BTreeMap<String, String> {
-    let mut refs = BTreeMap::new();
-    for event in pushes {
-        assert_eq!(event.kind, "push");
-        let data: Value = serde_json::from_str(event.data.as_deref().expect("data")).expect("JSON");
-        for update in data["updates"].as_array().expect("updates") {
-            let text = |key: &str| update[key].as_str().expect(key).to_owned();
-            let before = refs.insert(text("ref"), text("after"));
-            let before = before.unwrap_or_else(|| "0".repeat(40));
-            assert_eq!(before, text("before"), "{update}");
-        }
-    }
-    refs
-}
-
-/// Checks all runs, events and repositories; the number of runs, and of those that took more than one attempt.
-fn check(fleet: &Fleet, repos: &[Repo]) -> (usize, usize) {
-    let events = fleet.events();
-    let mut of_subject: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
-    for event in &events {
-        of_subject.entry(&event.subject).or_default().push(event);
-    }
-    let (mut count, mut again) = (0, 0);
-    for repo in repos {
-        for run in fleet.nodes[0].client().all(&repo.syncs(), "syncs", 100) {
-            assert_eq!(run["status"], "completed", "{run}");
-            let history = of_subject.remove(run["id"].as_str().expect("an id"));
-            let kinds: Vec<&str> = history
-                .iter()
-                .flatten()
-                .map(|event| event.kind.as_str())
-                .collect();
-            assert_eq!(
-                kinds,
-                ["sync.queued", "sync.in_progress", "sync.completed"],
-                "{run}"
-            );
-            count += 1;
-            again += usize::from(run["attempt"].as_u64() > Some(1));
-        }
-        let pushes = of_subject.remove(repo.id.as_str()).unwrap_or_default();
-        let refs: Vec<_> = told(pushes.into_iter()).into_iter().collect();
-        assert_eq!(refs, repo.upstream.for_each_ref(), "{}", repo.name);
-        let data = fleet.nodes[repo.home].data.path();
-        let local = git::Repo::at(data.join("repos").join(format!("{}.git", repo.id)));
-        assert_eq!(refs, local.for_each_ref(), "{}", repo.name);
-        local.fsck();
-    }
-    assert!(
-        of_subject.is_empty(),
-        "events of nothing: {:?}",
-        of_subject.keys()
-    );
-    (count, again)
-}
-
-/// Checks that each event was delivered.
-fn check_deliveries(fleet: &Fleet, receiver: &Receiver) {
-    let events = fleet.events();
-    let began = Instant::now();
-    loop {
-        let received = receiver.received();
-        let ids: BTreeSet<&str> = received
-            .iter()
-            .filter_map(|got| got.header("webhook-id"))
-            .collect();
-        let missing = events
-            .iter()
-            .filter(|event| !ids.contains(event.id.as_str()))
-            .count();
-        if missing == 0 {
-            return;
-        }
-        assert!(
-            began.elapsed() < SOON,
-            "{missing} of {} were not delivered",
-            events.len()
-        );
-        sleep(Duration::from_millis(100));
-    }
-}
-
-fn doctor(fleet: &Fleet) {
-    for node in &fleet.nodes {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_refsyncd"));
-        command.arg("doctor").arg("--data").arg(node.data.path());
-        let mut arguments = fleet.arguments(node.name);
-        arguments.retain(|argument| !ARGUMENTS.contains(argument));
-        let output = command.args(arguments).output().expect("the program");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{}: {text}", node.name);
-    }
-}
-
 #[allow(clippy::print_stdout, reason = "the figures are what it is asked for")]
 fn weather(storm: &Storm, fleet: &Fleet, server: Option<&mut postgres::Server>) {
     let began = Instant::now();
@@ -413,7 +294,10 @@ fn weather(storm: &Storm, fleet: &Fleet, server: Option<&mut postgres::Server>) 
     fleet.until_empty();
     let time = began.elapsed();
     let requests = upstream.server.requests();
-    assert_eq!(overlaps(&requests), [""; 0]);
+    let asked = requests
+        .iter()
+        .map(|request| (request.path.as_str(), request.connection));
+    assert_eq!(overlaps(asked), [""; 0]);
     let (runs, again) = check(fleet, &repos);
     check_deliveries(fleet, &receiver);
     for at in 0..fleet.nodes.len() {
