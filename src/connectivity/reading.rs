@@ -15,11 +15,13 @@ pub(super) fn read(
     expected: Option<Kind>,
     buffer: &mut Vec<u8>,
 ) -> Result<Kind, Fault> {
-    let name = expected.map_or("object".to_owned(), |kind| kind.to_string());
     let kind = match objects.try_find(id, buffer) {
         Ok(Some(object)) => object.kind,
-        Ok(None) => return Err(incomplete(format!("{name} {id} is missing"))),
-        Err(_) => return Err(incomplete(format!("{name} {id} can't be read"))),
+        Ok(None) => return Err(missing(id, expected)),
+        Err(_) => {
+            let name = name(expected);
+            return Err(incomplete(format!("{name} {id} can't be read")));
+        }
     };
     match expected {
         Some(expected) if expected != kind => Err(other_kind(id, kind, expected)),
@@ -27,12 +29,12 @@ pub(super) fn read(
     }
 }
 
-/// The fault of a blob. It references nothing, so its header suffices. A header of another kind may be a damaged copy.
-pub(super) fn blob_fault(objects: &dyn ObjectLookup, id: &ObjectId) -> Option<Fault> {
-    match kind(objects, id) {
-        Some(Kind::Blob) => None,
-        _ => read(objects, id, Some(Kind::Blob), &mut Vec::new()).err(),
+/// Checks a blob. It references nothing, so its header suffices. A header of another kind may be a damaged copy.
+pub(super) fn check_blob(objects: &dyn ObjectLookup, id: &ObjectId) -> Result<(), Fault> {
+    if kind(objects, id) != Some(Kind::Blob) {
+        read(objects, id, Some(Kind::Blob), &mut Vec::new())?;
     }
+    Ok(())
 }
 
 /// The kind that the header of an object tells; `None` if it cannot be read.
@@ -46,6 +48,18 @@ pub(super) fn tree_of(objects: &dyn ObjectLookup, commit: &ObjectId) -> Option<O
     let object = objects.try_find(commit, &mut buffer).ok()??;
     let mut commit = CommitRefIter::from_bytes(object.data, commit.kind());
     commit.tree_id().ok()
+}
+
+fn name(expected: Option<Kind>) -> String {
+    expected.map_or("object".to_owned(), |kind| kind.to_string())
+}
+
+pub(super) fn missing(id: &ObjectId, expected: Option<Kind>) -> Fault {
+    incomplete(format!("{} {id} is missing", name(expected)))
+}
+
+pub(super) fn unparsable(kind: Kind, id: &ObjectId) -> Fault {
+    incomplete(format!("{kind} {id} can't be parsed"))
 }
 
 pub(super) fn other_kind(id: &ObjectId, kind: Kind, expected: Kind) -> Fault {

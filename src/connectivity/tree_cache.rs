@@ -69,12 +69,9 @@ impl TreeCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Error,
-        connectivity::{
-            object_states::{Levels, Node},
-            tree_visitor::Link,
-        },
+    use crate::connectivity::{
+        object_states::{Node, State},
+        tree_visitor::{Stop, Visit},
     };
     use gix::objs::Kind;
 
@@ -88,10 +85,9 @@ mod tests {
             content.resize(self.0, tree.as_bytes()[0]);
             Ok(())
         }
-        fn entered(&mut self, _: Node) {}
-        fn left(&mut self, _: Node, _: Levels) {}
-        fn link(&mut self, _: ObjectId, _: Kind) -> Result<Result<Link, Fault>, Error> {
-            Ok(Ok(Link::Done))
+        fn set(&mut self, _: Node, _: State) {}
+        fn link(&mut self, _: ObjectId, _: Kind) -> Result<Visit, Stop> {
+            Ok(Visit::Nothing)
         }
     }
 

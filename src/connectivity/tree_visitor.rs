@@ -4,7 +4,7 @@ use gix::{ObjectId, objs::Kind};
 
 use super::{
     Fault,
-    object_states::{Levels, Node},
+    object_states::{Levels, Node, State},
 };
 use crate::Error;
 
@@ -13,23 +13,37 @@ pub(super) trait TreeVisitor {
     /// Replaces `content` by the content of a tree.
     fn read(&mut self, tree: &ObjectId, content: &mut Vec<u8>) -> Result<(), Fault>;
 
-    /// Called before the first entry of a tree is visited.
-    fn entered(&mut self, tree: Node);
-
-    /// Called when all entries of a tree are complete.
-    fn left(&mut self, tree: Node, levels: Levels);
+    /// Sets the state of a tree: before its first entry is visited, and when all of its entries are complete.
+    fn set(&mut self, tree: Node, state: State);
 
     /// Visits an object that a tree entry references as one of this kind.
-    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Link, Fault>, Error>;
+    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Visit, Stop>;
 }
 
-/// The next step for an object that a tree entry references.
+/// The next step for an object.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Link {
-    /// Nothing is to be done.
-    Done,
-    /// A tree that is complete.
+pub(super) enum Visit {
+    Nothing,
+    /// Nothing: a complete tree with these levels.
     Complete(Node, Levels),
-    /// A tree to enter.
-    Tree(Node),
+    Enter(Node),
+}
+
+/// The reason why a walk ends early.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Fault(Fault),
+    Failed(Error),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Stop::Fault(fault)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(err: Error) -> Self {
+        Stop::Failed(err)
+    }
 }

@@ -1,17 +1,15 @@
 //! The part of the walk that visits a root tree and all trees below it, without recursion.
 
-use gix::ObjectId;
+use gix::{ObjectId, objs::Kind};
 
 use super::{
     Fault,
-    object_states::{Levels, MAX_LEVELS, Node},
+    object_states::{Levels, MAX_LEVELS, Node, State},
+    reading::{incomplete, unparsable},
     tree_cache::TreeCache,
-    tree_visitor::{Link, TreeVisitor},
+    tree_visitor::{Stop, TreeVisitor, Visit},
 };
-use crate::{
-    Error, Reason,
-    object::tree_entries::{Entries, decode, is_readable, kind_of},
-};
+use crate::object::tree_entries::{Entries, decode, is_readable, kind_of};
 
 /// The longest path of trees. The upper half of such a path has more levels than git reads, so it is at fault. The trees
 /// in the lower half may be within the limit; they stay unknown, and are walked again if another tree has them.
@@ -62,18 +60,6 @@ struct Below {
     others: Vec<ObjectId>,
 }
 
-impl Below {
-    /// A complete tree that is walked again to count its levels.
-    fn to_count(node: Node, id: ObjectId) -> Self {
-        Below {
-            node,
-            id,
-            is_counted: true,
-            others: Vec::new(),
-        }
-    }
-}
-
 impl Trees {
     pub(super) fn new(memory: usize) -> Self {
         Trees {
@@ -92,37 +78,28 @@ impl Trees {
         id: ObjectId,
         others: Vec<ObjectId>,
         visitor: &mut impl TreeVisitor,
-    ) -> Result<Option<Fault>, Error> {
-        let is_counted = false;
+    ) -> Result<(), Stop> {
         let root = Below {
             node,
             id,
-            is_counted,
+            is_counted: false,
             others,
         };
-        if let Some(fault) = self.enter(root, visitor) {
-            return Ok(Some(fault));
-        }
-        while let Some(tree) = self.path.last_mut() {
-            if tree.content.is_none()
-                && let Err(fault) = self.bring_back(visitor)
-            {
-                return Ok(Some(fault));
-            }
+        self.enter(root, visitor)?;
+        loop {
             let depth = self.path.len();
             let Some(tree) = self.path.last_mut() else {
-                break;
+                return Ok(());
             };
-            let fault = match tree.next(depth, visitor)? {
-                Ok(Some(below)) => self.enter(below, visitor),
-                Ok(None) => self.leave(visitor),
-                Err(fault) => Some(fault),
-            };
-            if fault.is_some() {
-                return Ok(fault);
+            if tree.content.is_none() {
+                self.bring_back(visitor)?;
+                continue;
+            }
+            match tree.next(depth, visitor)? {
+                Some(below) => self.enter(below, visitor)?,
+                None => self.leave(visitor)?,
             }
         }
-        Ok(None)
     }
 
     /// Clears the path after a fault. Returns its trees, each with whether it is known to be at fault.
@@ -137,7 +114,7 @@ impl Trees {
         path.map(move |(depth, tree)| (tree.node, depth < known))
     }
 
-    fn enter(&mut self, below: Below, visitor: &mut impl TreeVisitor) -> Option<Fault> {
+    fn enter(&mut self, below: Below, visitor: &mut impl TreeVisitor) -> Result<(), Fault> {
         let Below {
             node,
             id,
@@ -145,13 +122,10 @@ impl Trees {
             others,
         } = below;
         if self.path.len() >= MAX_WAY {
-            return Some(too_deep(&self.path[0].id));
+            return Err(too_deep(&self.path[0].id));
         }
-        let content = match self.cache.read(&id, visitor) {
-            Ok(content) => content,
-            Err(fault) => return Some(fault),
-        };
-        visitor.entered(node);
+        let content = self.cache.read(&id, visitor)?;
+        visitor.set(node, State::Entered);
         let others = others.into_iter().map(|id| Other {
             id,
             at: 0,
@@ -171,7 +145,7 @@ impl Trees {
         self.held += tree.size();
         self.path.push(tree);
         self.make_room();
-        None
+        Ok(())
     }
 
     /// Drops contents from the root down while they exceed the memory. The current tree keeps its content.
@@ -198,31 +172,32 @@ impl Trees {
         Ok(())
     }
 
-    fn leave(&mut self, visitor: &mut impl TreeVisitor) -> Option<Fault> {
-        let depth = self.path.len() - 1;
-        let tree = self.path.last_mut()?;
-        let levels = tree.below + 1;
+    fn leave(&mut self, visitor: &mut impl TreeVisitor) -> Result<(), Fault> {
+        let Some(mut tree) = self.path.pop() else {
+            return Ok(());
+        };
+        let (depth, levels) = (self.path.len(), tree.below + 1);
         if levels > MAX_LEVELS {
-            return Some(too_deep(&tree.id));
+            let fault = too_deep(&tree.id);
+            self.path.push(tree);
+            return Err(fault);
         }
         if tree.has_uncounted && depth + levels > MAX_LEVELS {
             tree.count_anew();
-            return None;
+            self.path.push(tree);
+            return Ok(());
         }
-        let tree = self.path.pop()?;
         self.held -= tree.size();
         if let Some(above) = self.path.last_mut() {
             above.below = above.below.max(levels);
             above.has_uncounted |= tree.has_uncounted;
         }
-        visitor.left(
-            tree.node,
-            if tree.has_uncounted {
-                Levels::FitAt(depth as u16)
-            } else {
-                Levels::Counted(levels as u16)
-            },
-        );
+        let levels = if tree.has_uncounted {
+            Levels::FitAt(depth as u16)
+        } else {
+            Levels::Counted(levels as u16)
+        };
+        visitor.set(tree.node, State::CompleteTree(levels));
         let others = tree
             .others
             .into_iter()
@@ -231,13 +206,14 @@ impl Trees {
         for (id, content) in others.chain(tree.content.map(|content| (tree.id, content))) {
             self.cache.leave(id, content);
         }
-        None
+        Ok(())
     }
 }
 
 fn too_deep(tree: &ObjectId) -> Fault {
-    let detail = format!("tree {tree} has others nested more than {MAX_LEVELS} levels deep");
-    Reason::Incomplete { detail }
+    incomplete(format!(
+        "tree {tree} has others nested more than {MAX_LEVELS} levels deep"
+    ))
 }
 
 impl Tree {
@@ -284,12 +260,10 @@ impl Tree {
         &mut self,
         depth: usize,
         visitor: &mut impl TreeVisitor,
-    ) -> Result<Result<Option<Below>, Fault>, Error> {
+    ) -> Result<Option<Below>, Stop> {
         let format = self.id.kind();
         let content = self.content.as_deref().unwrap_or_default();
-        let unparsable = || Reason::Incomplete {
-            detail: format!("tree {} can't be parsed", self.id),
-        };
+        let unparsable = || unparsable(Kind::Tree, &self.id);
         let mut entries = rest(content, self.at, format);
         let mut others: Vec<_> = self
             .others
@@ -298,17 +272,13 @@ impl Tree {
             .collect();
         let mut found = None;
         while !entries.rest.is_empty() {
-            let Some(raw) = entries.next_raw() else {
-                return Ok(Err(unparsable()));
-            };
+            let raw = entries.next_raw().ok_or_else(unparsable)?;
             if others.iter_mut().any(|other| other.skip(raw)) {
                 self.has_uncounted |= may_be_tree(raw);
                 continue;
             }
-            let decoded = decode(raw, format).filter(|entry| is_readable(raw, entry));
-            let Some(entry) = decoded else {
-                return Ok(Err(unparsable()));
-            };
+            let entry = decode(raw, format).filter(|entry| is_readable(raw, entry));
+            let entry = entry.ok_or_else(unparsable)?;
             let same_name: Vec<_> = others
                 .iter_mut()
                 .filter_map(|other| other.advance_to(&entry))
@@ -322,42 +292,40 @@ impl Tree {
                 continue;
             };
             let id = entry.oid.to_owned();
-            let node = match visitor.link(id, kind)? {
-                Ok(Link::Done) => continue,
-                Ok(Link::Complete(_, Levels::Counted(levels))) => {
+            let (node, others, is_counted) = match visitor.link(id, kind)? {
+                Visit::Nothing => continue,
+                Visit::Complete(_, Levels::Counted(levels)) => {
                     self.below = self.below.max(levels.into());
                     continue;
                 }
-                Ok(Link::Complete(_, Levels::FitAt(known)))
+                Visit::Complete(_, Levels::FitAt(known))
                     if !self.is_counted && depth <= known.into() =>
                 {
                     self.has_uncounted = true;
                     continue;
                 }
-                Ok(Link::Complete(node, Levels::FitAt(_))) => {
-                    found = Some(Below::to_count(node, id));
-                    break;
+                // It is walked again, without others, to count all of its levels.
+                Visit::Complete(node, Levels::FitAt(_)) => (node, Vec::new(), true),
+                Visit::Enter(node) => {
+                    let trees = same_name.iter().filter(|other| other.mode.is_tree());
+                    let others = trees.map(|other| other.oid.to_owned()).collect();
+                    (node, others, self.is_counted)
                 }
-                Ok(Link::Tree(node)) => node,
-                Err(fault) => return Ok(Err(fault)),
             };
-            let trees = same_name.iter().filter(|other| other.mode.is_tree());
-            let others = trees.map(|other| other.oid.to_owned()).collect();
             found = Some(Below {
                 node,
                 id,
-                is_counted: self.is_counted,
+                is_counted,
                 others,
             });
             break;
         }
-        let at = content.len() - entries.rest.len();
         let left: Vec<_> = others.iter().map(|other| other.rest.len()).collect();
-        self.at = at;
+        self.at = content.len() - entries.rest.len();
         for (other, left) in self.others.iter_mut().zip(left) {
             other.at = other.content.len() - left;
         }
-        Ok(Ok(found))
+        Ok(found)
     }
 }
 

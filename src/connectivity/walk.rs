@@ -4,9 +4,9 @@ use gix::{ObjectId, objs::Kind};
 
 use super::{
     Fault, Objects,
-    object_states::{Levels, MAX_LEVELS, Node, ObjectStates, State},
-    reading::{self, incomplete, other_kind},
-    tree_visitor::{Link, TreeVisitor},
+    object_states::{MAX_LEVELS, Node, ObjectStates, State},
+    reading::{self, incomplete, missing, other_kind, unparsable},
+    tree_visitor::{Stop, TreeVisitor, Visit},
     trees::Trees,
 };
 use crate::{
@@ -50,15 +50,6 @@ enum Behind {
     Target(Kind),
 }
 
-/// The next step for an object.
-enum Visit {
-    Nothing,
-    /// Nothing: a complete tree with these levels.
-    Complete(Node, Levels),
-    Enter(Node),
-    Fault(Fault),
-}
-
 impl<'a> Walk<'a> {
     pub(super) fn new(objects: Objects<'a>, context: &'a SyncContext) -> Self {
         Walk {
@@ -77,26 +68,23 @@ impl<'a> Walk<'a> {
 
     /// Finds the fault of a tip, if it has one.
     pub(super) fn check(&mut self, tip: ObjectId) -> Result<Option<Fault>, Error> {
-        let fault = match self.visit(tip, None)? {
-            Visit::Nothing | Visit::Complete(..) => return Ok(None),
-            Visit::Fault(fault) => return Ok(Some(fault)),
-            Visit::Enter(node) => match self.enter(node, None)? {
-                None => self.walk_path()?,
-                fault => fault,
-            },
-        };
-        if let Some(fault) = &fault {
-            self.abandon(fault);
+        match self.walk_from(tip) {
+            Ok(()) => Ok(None),
+            Err(Stop::Failed(err)) => Err(err),
+            Err(Stop::Fault(fault)) => {
+                self.abandon(&fault);
+                Ok(Some(fault))
+            }
         }
-        Ok(fault)
     }
 
-    fn walk_path(&mut self) -> Result<Option<Fault>, Error> {
+    fn walk_from(&mut self, tip: ObjectId) -> Result<(), Stop> {
+        if let Visit::Enter(node) = self.visit(tip, None)? {
+            self.enter(node, None)?;
+        }
         while let Some(step) = self.path.last_mut() {
             let Some(node) = self.ahead.get(step.next as usize).copied() else {
-                if let Some(fault) = self.leave()? {
-                    return Ok(Some(fault));
-                }
+                self.leave()?;
                 continue;
             };
             step.next += 1;
@@ -104,32 +92,26 @@ impl<'a> Walk<'a> {
                 Behind::Tree(_) => Kind::Commit,
                 Behind::Target(kind) => kind,
             };
-            let fault = match self.visit_node(node, self.states.id(node), Some(expected))? {
-                Visit::Nothing | Visit::Complete(..) => None,
-                Visit::Fault(fault) => Some(fault),
-                Visit::Enter(node) => self.enter(node, Some(expected))?,
-            };
-            if fault.is_some() {
-                return Ok(fault);
+            let id = self.states.id(node);
+            if let Visit::Enter(node) = self.visit_node(node, id, Some(expected))? {
+                self.enter(node, Some(expected))?;
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Completes the last commit or tag of the path, whose parents or target are complete; a commit's tree is checked
     /// now.
-    fn leave(&mut self) -> Result<Option<Fault>, Error> {
+    fn leave(&mut self) -> Result<(), Stop> {
         let Some(step) = self.path.last() else {
-            return Ok(None);
+            return Ok(());
         };
         let (node, first) = (step.node, step.first as usize);
         let kind = match step.behind {
             Behind::Target(_) => Kind::Tag,
             Behind::Tree(tree) => {
                 let tree = self.states.id(tree);
-                if let Some(fault) = self.check_root(tree, first)? {
-                    return Ok(Some(fault));
-                }
+                self.check_root(tree, first)?;
                 self.last = Some((node, tree));
                 Kind::Commit
             }
@@ -137,19 +119,17 @@ impl<'a> Walk<'a> {
         self.states.set(node, State::Complete(kind));
         self.ahead.truncate(first);
         self.path.pop();
-        Ok(None)
+        Ok(())
     }
 
     /// Checks the root tree of a commit whose parents are at `first` and after it in `ahead`.
-    fn check_root(&mut self, tree: ObjectId, first: usize) -> Result<Option<Fault>, Error> {
-        let node = match self.visit(tree, Some(Kind::Tree))? {
-            Visit::Nothing | Visit::Complete(..) => return Ok(None),
-            Visit::Fault(fault) => return Ok(Some(fault)),
-            Visit::Enter(node) => node,
+    fn check_root(&mut self, tree: ObjectId, first: usize) -> Result<(), Stop> {
+        let Visit::Enter(node) = self.visit(tree, Some(Kind::Tree))? else {
+            return Ok(());
         };
         if self.kind_in_self_contained_pack(&tree)? == Some(Kind::Tree) {
             self.states.set(node, State::complete(Kind::Tree));
-            return Ok(None);
+            return Ok(());
         }
         let parents = self.ahead[first..].iter().take(MAX_COMPARED);
         let others: Vec<_> = parents.filter_map(|parent| self.tree_of(*parent)).collect();
@@ -172,10 +152,10 @@ impl<'a> Walk<'a> {
         pack.map_or(Ok(None), |pack| pack.kind(id, worth, self.context))
     }
 
-    fn check_tree(&mut self, node: Node, others: Vec<ObjectId>) -> Result<Option<Fault>, Error> {
+    fn check_tree(&mut self, node: Node, others: Vec<ObjectId>) -> Result<(), Stop> {
         let mut trees = std::mem::replace(&mut self.trees, Trees::new(0));
         let walked = trees.walk(node, self.states.id(node), others, self);
-        if let Ok(Some(fault)) = &walked {
+        if let Err(Stop::Fault(fault)) = &walked {
             let broken = self.broken(fault);
             for (node, is_at_fault) in trees.abandon() {
                 let state = if is_at_fault { broken } else { State::Unknown };
@@ -202,14 +182,11 @@ impl<'a> Walk<'a> {
         State::Broken(self.reasons.len() - 1)
     }
 
-    fn visit(&mut self, id: ObjectId, expected: Option<Kind>) -> Result<Visit, Error> {
-        match self.node(&id, expected) {
-            Ok(node) => self.visit_node(node, id, expected),
-            Err(fault) => {
-                let reason = self.objects.refused.get(&id).cloned();
-                Ok(Visit::Fault(reason.unwrap_or(fault)))
-            }
-        }
+    fn visit(&mut self, id: ObjectId, expected: Option<Kind>) -> Result<Visit, Stop> {
+        let node = self.node(&id, expected);
+        let refused = |fault| self.objects.refused.get(&id).cloned().unwrap_or(fault);
+        let node = node.map_err(refused)?;
+        self.visit_node(node, id, expected)
     }
 
     /// The node of an object. Missing objects get none, so that there are never more nodes than objects.
@@ -218,8 +195,7 @@ impl<'a> Walk<'a> {
             return Ok(node);
         }
         if !self.objects.lookup.exists(id) {
-            let name = expected.map_or("object".to_owned(), |kind| kind.to_string());
-            return Err(incomplete(format!("{name} {id} is missing")));
+            return Err(missing(id, expected));
         }
         let pack = self.objects.largest_pack.as_ref();
         let beside = pack.map_or(0, SelfContainedPack::memory);
@@ -239,7 +215,7 @@ impl<'a> Walk<'a> {
         node: Node,
         id: ObjectId,
         expected: Option<Kind>,
-    ) -> Result<Visit, Error> {
+    ) -> Result<Visit, Stop> {
         self.visited += 1;
         self.context.check()?;
         if self.visited.is_multiple_of(256) {
@@ -250,16 +226,16 @@ impl<'a> Walk<'a> {
         if let (Some(kind), Some(expected)) = (kind, expected)
             && kind != expected
         {
-            return Ok(Visit::Fault(other_kind(&id, kind, expected)));
+            return Err(other_kind(&id, kind, expected).into());
         }
         match state {
             State::Complete(_) | State::Entered => return Ok(Visit::Nothing),
             State::CompleteTree(levels) => return Ok(Visit::Complete(node, levels)),
-            State::Broken(reason) => return Ok(Visit::Fault(self.reasons[reason].clone())),
+            State::Broken(reason) => return Err(self.reasons[reason].clone().into()),
             State::Unknown => {}
         }
         if let Some(reason) = self.objects.refused.get(&id) {
-            return Ok(Visit::Fault(reason.clone()));
+            return Err(reason.clone().into());
         }
         if kind == Some(Kind::Blob) {
             // A received blob has been read, and references nothing.
@@ -279,9 +255,7 @@ impl<'a> Walk<'a> {
             return Ok(Visit::Nothing);
         }
         if expected == Some(Kind::Blob) {
-            if let Some(fault) = reading::blob_fault(self.objects.lookup, &id) {
-                return Ok(Visit::Fault(fault));
-            }
+            reading::check_blob(self.objects.lookup, &id)?;
             self.states.set(node, State::Complete(Kind::Blob));
             return Ok(Visit::Nothing);
         }
@@ -314,71 +288,56 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads an object and puts it on the path, with the objects that it references.
-    fn enter(&mut self, node: Node, expected: Option<Kind>) -> Result<Option<Fault>, Error> {
+    fn enter(&mut self, node: Node, expected: Option<Kind>) -> Result<(), Stop> {
         let id = self.states.id(node);
         if expected == Some(Kind::Tree) {
             return self.check_tree(node, Vec::new());
         }
         // A remote can name any number of parents, over and over.
         if size_of_val(&self.path[..]) + size_of_val(&self.ahead[..]) > self.objects.memory.path {
-            return Ok(Some(
-                self.too_much(&id, "is behind more commits and parents"),
-            ));
+            let fault = self.too_much(&id, "is behind more commits and parents");
+            return Err(fault.into());
         }
         let mut buffer = Vec::new();
-        let kind = match reading::read(self.objects.lookup, &id, expected, &mut buffer) {
-            Ok(kind) => kind,
-            Err(fault) => return Ok(Some(fault)),
-        };
-        let entered = match kind {
+        match reading::read(self.objects.lookup, &id, expected, &mut buffer)? {
             Kind::Blob => {
                 self.states.set(node, State::Complete(Kind::Blob));
-                return Ok(None);
+                return Ok(());
             }
             Kind::Tree => return self.check_tree(node, Vec::new()),
-            Kind::Tag => self.enter_tag(node, &id, &buffer),
-            Kind::Commit => self.enter_commit(node, &id, &buffer),
-        };
-        match entered {
-            Ok(true) => self.states.set(node, State::Entered),
-            Ok(false) => return Ok(Some(incomplete(format!("{kind} {id} can't be parsed")))),
-            Err(fault) => return Ok(Some(fault)),
+            Kind::Tag => self.enter_tag(node, &id, &buffer)?,
+            Kind::Commit => self.enter_commit(node, &id, &buffer)?,
         }
-        Ok(None)
+        self.states.set(node, State::Entered);
+        Ok(())
     }
 
-    fn enter_tag(&mut self, node: Node, id: &ObjectId, tag: &[u8]) -> Result<bool, Fault> {
-        let Some((target, kind)) = tag_target(tag, id.kind()) else {
-            return Ok(false);
-        };
+    fn enter_tag(&mut self, node: Node, id: &ObjectId, tag: &[u8]) -> Result<(), Fault> {
+        let target = tag_target(tag, id.kind());
+        let (target, kind) = target.ok_or_else(|| unparsable(Kind::Tag, id))?;
         let target = self.node(&target, Some(kind))?;
         self.step(node, Behind::Target(kind), self.ahead.len());
         self.ahead.push(target);
-        Ok(true)
+        Ok(())
     }
 
-    fn enter_commit(&mut self, node: Node, id: &ObjectId, commit: &[u8]) -> Result<bool, Fault> {
-        let first = self.ahead.len();
+    fn enter_commit(&mut self, node: Node, id: &ObjectId, commit: &[u8]) -> Result<(), Fault> {
         let mut parents = Vec::new();
-        let Some(tree) = tree_and_parents(commit, id.kind(), &mut parents) else {
-            return Ok(false);
-        };
+        let tree = tree_and_parents(commit, id.kind(), &mut parents);
+        let tree = tree.ok_or_else(|| unparsable(Kind::Commit, id))?;
         if self.objects.shallow.contains(id) {
             parents.clear();
         }
+        let first = self.ahead.len();
         for parent in &parents {
-            match self.node(parent, Some(Kind::Commit)) {
-                Ok(parent) => self.ahead.push(parent),
-                Err(fault) => {
-                    self.ahead.truncate(first);
-                    return Err(fault);
-                }
-            }
+            // After a fault the walk is abandoned, and all of `ahead` with it.
+            let parent = self.node(parent, Some(Kind::Commit))?;
+            self.ahead.push(parent);
         }
         let tree = self.node(&tree, Some(Kind::Tree))?;
         self.entered_commits += 1;
         self.step(node, Behind::Tree(tree), first);
-        Ok(true)
+        Ok(())
     }
 
     fn step(&mut self, node: Node, behind: Behind, first: usize) {
@@ -398,20 +357,11 @@ impl TreeVisitor for Walk<'_> {
         Ok(())
     }
 
-    fn entered(&mut self, tree: Node) {
-        self.states.set(tree, State::Entered);
+    fn set(&mut self, tree: Node, state: State) {
+        self.states.set(tree, state);
     }
 
-    fn left(&mut self, tree: Node, levels: Levels) {
-        self.states.set(tree, State::CompleteTree(levels));
-    }
-
-    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Link, Fault>, Error> {
-        Ok(match self.visit(id, Some(kind))? {
-            Visit::Nothing => Ok(Link::Done),
-            Visit::Complete(node, levels) => Ok(Link::Complete(node, levels)),
-            Visit::Enter(node) => Ok(Link::Tree(node)),
-            Visit::Fault(fault) => Err(fault),
-        })
+    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Visit, Stop> {
+        self.visit(id, Some(kind))
     }
 }

@@ -1,8 +1,7 @@
 use std::collections::HashMap;
 
-use gix::objs::Kind;
-
 use super::*;
+use crate::Reason;
 
 /// Trees by number, each a list of numbers: those from 200 on are blobs.
 struct Forest {
@@ -42,8 +41,11 @@ impl Forest {
 
     fn walk(&mut self, trees: &mut Trees, root: u8, others: &[u8]) -> Option<Fault> {
         let others = others.iter().map(|number| id(*number)).collect();
-        let walked = trees.walk(root.into(), id(root), others, self);
-        walked.expect("no error")
+        match trees.walk(root.into(), id(root), others, self) {
+            Ok(()) => None,
+            Err(Stop::Fault(fault)) => Some(fault),
+            Err(Stop::Failed(err)) => panic!("{err}"),
+        }
     }
 }
 
@@ -57,21 +59,21 @@ impl TreeVisitor for Forest {
         Ok(())
     }
 
-    fn entered(&mut self, _: Node) {}
-
-    fn left(&mut self, tree: Node, levels: Levels) {
-        self.done.push(tree as u8);
-        self.levels.insert(tree as u8, levels);
+    fn set(&mut self, tree: Node, state: State) {
+        if let State::CompleteTree(levels) = state {
+            self.done.push(tree as u8);
+            self.levels.insert(tree as u8, levels);
+        }
     }
 
-    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Result<Link, Fault>, Error> {
+    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Visit, Stop> {
         let number = id.as_bytes()[0];
         self.to_freshen.push(number);
-        Ok(Ok(match self.levels.get(&number) {
-            _ if kind != Kind::Tree => Link::Done,
-            Some(levels) => Link::Complete(number.into(), *levels),
-            None => Link::Tree(number.into()),
-        }))
+        Ok(match self.levels.get(&number) {
+            _ if kind != Kind::Tree => Visit::Nothing,
+            Some(levels) => Visit::Complete(number.into(), *levels),
+            None => Visit::Enter(number.into()),
+        })
     }
 }
 
@@ -131,17 +133,18 @@ fn there_is_an_end_to_nesting() {
             *content = [b"40000 a\0", id(1).as_bytes()].concat();
             Ok(())
         }
-        fn entered(&mut self, _: Node) {}
-        fn left(&mut self, _: Node, _: Levels) {}
-        fn link(&mut self, _: ObjectId, _: Kind) -> Result<Result<Link, Fault>, Error> {
+        fn set(&mut self, _: Node, _: State) {}
+        fn link(&mut self, _: ObjectId, _: Kind) -> Result<Visit, Stop> {
             self.0 += 1;
-            Ok(Ok(Link::Tree(self.0)))
+            Ok(Visit::Enter(self.0))
         }
     }
     let mut down = Down(0);
     let mut trees = Trees::new(1000);
     let walked = trees.walk(0, id(1), Vec::new(), &mut down);
-    let fault = walked.expect("no error").expect("a fault");
+    let Err(Stop::Fault(fault)) = walked else {
+        panic!("{walked:?}");
+    };
     assert!(fault.to_string().contains("2048 levels"), "{fault}");
     assert_eq!(down.0 as usize, MAX_WAY);
     let at_fault = trees.abandon().filter(|(_, is_at_fault)| *is_at_fault);
