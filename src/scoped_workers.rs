@@ -40,6 +40,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The value of a mutex that no thread shares any more, whether or not one has panicked while it held it.
+pub(crate) fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The number of threads that this machine runs at a time.
 pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get())

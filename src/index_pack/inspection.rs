@@ -1,14 +1,10 @@
 //! The inspection of each received object: fsck, parsability, and its references.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Mutex};
 
 use gix::{ObjectId, objs::Kind};
 
 use super::{
-    locked,
     references::{DeltaBase, Depths, ReferenceCollector, References},
     tree_pairs::TreePairs,
 };
@@ -19,6 +15,7 @@ use crate::{
         fsck::{Fsck, FsckFinding, MAX_SPECIAL, Special, SpecialFile},
         tree_entries::changed_ids,
     },
+    scoped_workers::{into_inner, lock},
 };
 
 /// The most faulty objects in a pack. Each has a text in memory.
@@ -31,9 +28,15 @@ const MAX_LEFT_OUT: usize = 50_000;
 pub(super) struct SharedFindings<'a> {
     pub(super) references: References,
     fsck: Fsck<'a>,
-    faulty: Mutex<HashMap<ObjectId, Reason>>,
-    left_out: Mutex<HashMap<ObjectId, Reason>>,
-    special: Mutex<Special>,
+    found: Mutex<Found>,
+}
+
+/// The findings of one thread, or of several.
+#[derive(Default)]
+struct Found {
+    faulty: HashMap<ObjectId, Reason>,
+    left_out: HashMap<ObjectId, Reason>,
+    special: Special,
 }
 
 /// The findings once all of a pack was inspected.
@@ -53,19 +56,15 @@ impl<'a> SharedFindings<'a> {
         SharedFindings {
             references: References::new(hash, memory),
             fsck: Fsck::new(rules, hash),
-            faulty: Mutex::default(),
-            left_out: Mutex::default(),
-            special: Mutex::default(),
+            found: Mutex::default(),
         }
     }
 
     pub(super) fn inspection(&self) -> Inspection<'_> {
         Inspection {
-            found: self,
+            shared: self,
             collector: ReferenceCollector::new(&self.references),
-            faulty: HashMap::new(),
-            left_out: HashMap::new(),
-            special: Special::default(),
+            found: Found::default(),
         }
     }
 
@@ -75,32 +74,40 @@ impl<'a> SharedFindings<'a> {
         outside: Option<Vec<(Kind, ObjectId)>>,
         depths: impl FnOnce(TreePairs, &[(Kind, ObjectId)]) -> Result<Option<Depths>, Error>,
     ) -> Result<Findings, Error> {
-        let special = self.special.into_inner();
-        let faulty = self.faulty.into_inner();
-        let mut faulty = faulty.unwrap_or_else(PoisonError::into_inner);
-        let left_out = self.left_out.into_inner();
-        faulty.extend(left_out.unwrap_or_else(PoisonError::into_inner));
+        let mut found = into_inner(self.found);
+        found.faulty.extend(found.left_out);
         Ok(Findings {
-            faulty,
-            special: special.unwrap_or_else(PoisonError::into_inner).into_files(),
+            faulty: found.faulty,
+            special: found.special.into_files(),
             outside: self.references.into_outside(outside, depths)?,
         })
     }
 }
 
+impl Found {
+    fn check(&self) -> Result<(), Error> {
+        check_count(self.faulty.len(), MAX_FINDINGS, FAULTY)?;
+        check_count(
+            self.left_out.len(),
+            MAX_LEFT_OUT,
+            "objects that are too large",
+        )?;
+        let what = "files that git reads for itself";
+        check_count(self.special.len(), MAX_SPECIAL, what)
+    }
+}
+
 /// The inspection of objects by one thread. Its findings are merged by [`finish`](Inspection::finish).
 pub(super) struct Inspection<'a> {
-    found: &'a SharedFindings<'a>,
+    shared: &'a SharedFindings<'a>,
     collector: ReferenceCollector<'a>,
-    faulty: HashMap<ObjectId, Reason>,
-    left_out: HashMap<ObjectId, Reason>,
-    special: Special,
+    found: Found,
 }
 
 impl Inspection<'_> {
     /// Sets the number of objects that the pack declares.
     pub(super) fn expect(&self, objects: usize) {
-        self.found.references.expect(objects);
+        self.shared.references.expect(objects);
     }
 
     /// Inspects an object; whether nothing is wrong with it. `base` is the delta base that it was reconstructed from, if
@@ -112,7 +119,7 @@ impl Inspection<'_> {
         content: &[u8],
         base: Option<DeltaBase<'_>>,
     ) -> Result<bool, Error> {
-        let fsck = &self.found.fsck;
+        let fsck = &self.shared.fsck;
         if kind == Kind::Tree
             && let Some(base) = base.as_ref().filter(|base| base.is_sound)
             && let Some(changed) = changed_ids(content, base.content, id.kind())
@@ -124,47 +131,36 @@ impl Inspection<'_> {
         self.collector.note(kind, &id, content, base);
         let mut is_sound = !fsck.skips(&id);
         if fsck.has_rules()
-            && let Err(finding) = fsck.object(kind, &id, content, &mut self.special)
+            && let Err(finding) = fsck.object(kind, &id, content, &mut self.found.special)
         {
             is_sound = false;
             let is_parsed =
                 finding.message != FsckMessage::BadTree && fsck.can_be_parsed(kind, &id, content);
-            add(&mut self.faulty, finding, is_parsed)?;
+            add(&mut self.found.faulty, finding, is_parsed)?;
         } else if !fsck.can_be_parsed(kind, &id, content) {
             is_sound = false;
-            add_unreadable(&mut self.faulty, kind, id)?;
+            let detail = format!("object {id}: git can't parse this {kind}, whatever the rules");
+            self.found.faulty.insert(id, Reason::Faulty { detail });
         }
-        check_special(&self.special)?;
+        self.found.check()?;
         Ok(is_sound)
     }
 
     /// Records an object that is not inspected. Its references are unknown, so connectivity needs a walk.
     pub(super) fn leave_out(&mut self, id: ObjectId, reason: Reason) -> Result<(), Error> {
         self.collector.stop();
-        self.left_out.insert(id, reason);
-        check_left_out(&self.left_out)
+        self.found.left_out.insert(id, reason);
+        self.found.check()
     }
 
     /// Merges the findings into those of the pack. Every inspection has to end with it.
     pub(super) fn finish(self) -> Result<(), Error> {
         self.collector.finish();
-        let mut faulty = locked(&self.found.faulty);
-        faulty.extend(self.faulty);
-        check_faulty(&faulty)?;
-        let mut left_out = locked(&self.found.left_out);
-        left_out.extend(self.left_out);
-        check_left_out(&left_out)?;
-        let mut special = locked(&self.found.special);
-        special.merge(self.special);
-        check_special(&special)
-    }
-}
-
-fn check_special(special: &Special) -> Result<(), Error> {
-    if special.len() <= MAX_SPECIAL {
-        Ok(())
-    } else {
-        Err(too_many("files that git reads for itself", MAX_SPECIAL))
+        let mut all = lock(&self.shared.found);
+        all.faulty.extend(self.found.faulty);
+        all.left_out.extend(self.found.left_out);
+        all.special.merge(self.found.special);
+        all.check()
     }
 }
 
@@ -181,36 +177,15 @@ pub(super) fn add(
     };
     let detail = format!("{finding}; {remedy}");
     faulty.insert(finding.object, Reason::Faulty { detail });
-    check_faulty(faulty)
+    check_count(faulty.len(), MAX_FINDINGS, FAULTY)
 }
 
-fn add_unreadable(
-    faulty: &mut HashMap<ObjectId, Reason>,
-    kind: Kind,
-    id: ObjectId,
-) -> Result<(), Error> {
-    let detail = format!("object {id}: git can't parse this {kind}, whatever the rules");
-    faulty.insert(id, Reason::Faulty { detail });
-    check_faulty(faulty)
-}
+const FAULTY: &str = "faulty objects";
 
-fn check_faulty(faulty: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
-    if faulty.len() <= MAX_FINDINGS {
-        Ok(())
-    } else {
-        Err(too_many("faulty objects", MAX_FINDINGS))
+fn check_count(count: usize, most: usize, what: &str) -> Result<(), Error> {
+    if count <= most {
+        return Ok(());
     }
-}
-
-fn check_left_out(left_out: &HashMap<ObjectId, Reason>) -> Result<(), Error> {
-    if left_out.len() <= MAX_LEFT_OUT {
-        Ok(())
-    } else {
-        Err(too_many("objects that are too large", MAX_LEFT_OUT))
-    }
-}
-
-fn too_many(what: &str, most: usize) -> Error {
     let text = format!("the pack has more than {most} {what}");
-    Error::new(ErrorKind::Protocol, text)
+    Err(Error::new(ErrorKind::Protocol, text))
 }

@@ -11,10 +11,8 @@ use std::{
     collections::{HashMap, HashSet},
     fs::{self, File},
     io::BufRead,
-    panic::resume_unwind,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
-    thread,
+    sync::atomic::AtomicUsize,
 };
 
 use gix::{ObjectId, objs::Kind};
@@ -52,6 +50,7 @@ use crate::{
     Error, ObjectFormat, Reason, SyncContext,
     files::early_sync::EarlySync,
     object::{fsck::Fsck, lookup::ObjectLookup, special_blobs::special_content},
+    scoped_workers::run_workers,
 };
 
 /// The number of objects from which on a second thread looks for references to objects outside the pack.
@@ -225,21 +224,15 @@ fn index_and_find_outside(
     checksum: &ObjectId,
 ) -> Result<Option<Vec<(Kind, ObjectId)>>, Error> {
     let next = AtomicUsize::new(0);
-    // Appended bases were not inspected: they exist, the objects that they reference may not. So they count as
-    // outside the pack.
-    let find = || references.outside(&next, |id| by_id.kind_of(id, announced));
-    thread::scope(|scope| {
-        let helper = (announced >= MANY).then(|| scope.spawn(find));
-        by_id.write_index(index, checksum)?;
-        let found = find();
-        Ok(match helper.map(thread::ScopedJoinHandle::join) {
-            Some(Ok(more)) => found.zip(more).map(|(found, more)| [found, more].concat()),
-            Some(Err(panic)) => resume_unwind(panic),
-            None => found,
-        })
-    })
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    let threads = if announced >= MANY { 2 } else { 1 };
+    let found = run_workers(0..threads, |thread| -> Result<_, Error> {
+        if thread == 0 {
+            by_id.write_index(index, checksum)?;
+        }
+        // Appended bases were not inspected: they exist, the objects that they reference may not. So they count as
+        // outside the pack.
+        Ok(references.outside(&next, |id| by_id.kind_of(id, announced)))
+    })?;
+    let found: Option<Vec<_>> = found.into_iter().collect();
+    Ok(found.map(|found| found.concat()))
 }

@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -19,10 +19,7 @@ use gix::{
     oid,
 };
 
-use super::{
-    locked,
-    tree_pairs::{Pair, TreePairs},
-};
+use super::tree_pairs::{Pair, TreePairs};
 use crate::{
     Error,
     connectivity::Outside,
@@ -32,6 +29,7 @@ use crate::{
         tree_entries::{each_new, kind_of},
     },
     pack::fan_out::prefix,
+    scoped_workers::{into_inner, lock},
 };
 
 /// A bound of the depth of each tree outside of a pack, below the root trees of the pack.
@@ -104,7 +102,7 @@ impl References {
             return;
         }
         let shard = &self.needed[usize::from(id.first_byte()) % SHARDS];
-        let mut shard = locked(shard);
+        let mut shard = lock(shard);
         let is_new = match (
             &mut *shard,
             id.as_bytes().try_into(),
@@ -124,7 +122,7 @@ impl References {
         if self.most_outside == 0 || self.are_unknown() {
             return;
         }
-        if locked(&self.replaced).insert(id.to_owned()) {
+        if lock(&self.replaced).insert(id.to_owned()) {
             self.count_one();
         }
     }
@@ -155,7 +153,7 @@ impl References {
         while !self.are_unknown()
             && let Some(shard) = self.needed.get(next.fetch_add(1, Relaxed))
         {
-            match &*locked(shard) {
+            match &*lock(shard) {
                 Needed::Sha1(needed) => needed.iter().for_each(|(kind, id)| sort(*kind, id)),
                 Needed::Sha256(needed) => needed.iter().for_each(|(kind, id)| sort(*kind, id)),
             }
@@ -170,7 +168,6 @@ impl References {
         found: Option<Vec<(Kind, ObjectId)>>,
         depths: impl FnOnce(TreePairs, &[(Kind, ObjectId)]) -> Result<Option<Depths>, Error>,
     ) -> Result<Option<Outside>, Error> {
-        let replaced = self.replaced.into_inner();
         let Some(mut needed) = found.filter(|_| !self.are_unknown.into_inner()) else {
             return Ok(None);
         };
@@ -178,7 +175,7 @@ impl References {
         Ok(Some(Outside {
             depths: depths(self.nesting, &needed)?,
             needed,
-            replaced: replaced.unwrap_or_else(PoisonError::into_inner),
+            replaced: into_inner(self.replaced),
         }))
     }
 }
@@ -333,7 +330,7 @@ mod tests {
         let id = ObjectId::null(HashKind::Sha1);
         ReferenceCollector::new(&references).note(Kind::Tree, &id, &tree, None);
         assert!(references.are_unknown());
-        let noted = references.needed.iter().map(|shard| match &*locked(shard) {
+        let noted = references.needed.iter().map(|shard| match &*lock(shard) {
             Needed::Sha1(needed) => needed.len(),
             Needed::Sha256(needed) => needed.len(),
         });

@@ -2,11 +2,11 @@
 //! [`nesting`](super::nesting).
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use super::locked;
+use crate::scoped_workers::{into_inner, lock};
 
 /// The [prefixes](crate::pack::fan_out::prefix) of a tree's id and of a subtree's id.
 pub(super) type Pair = [u64; 2];
@@ -46,7 +46,7 @@ impl TreePairs {
         self.count.fetch_add(pairs.len(), Relaxed);
         if self.are_known() {
             pairs.shrink_to_fit();
-            locked(&self.pairs).push(pairs);
+            lock(&self.pairs).push(pairs);
         }
     }
 
@@ -58,10 +58,6 @@ impl TreePairs {
     }
 
     pub(super) fn into_pairs(self) -> impl Iterator<Item = Pair> {
-        let pairs = self.pairs.into_inner();
-        pairs
-            .unwrap_or_else(PoisonError::into_inner)
-            .into_iter()
-            .flatten()
+        into_inner(self.pairs).into_iter().flatten()
     }
 }

@@ -21,7 +21,6 @@ use super::{
     delta_batch::{Allowance, DeltaBatch},
     inflated_cache::InflatedCache,
     inspection::Inspection,
-    locked,
     resolving::{Pack, Resolver},
     table::Table,
     window::Window,
@@ -29,7 +28,7 @@ use super::{
 use crate::{
     Error,
     pack::delta_tree::{ContentMemory, DeltaTraversal},
-    scoped_workers::cores,
+    scoped_workers::{cores, into_inner, lock},
 };
 
 impl Pack<'_> {
@@ -75,9 +74,8 @@ impl Pack<'_> {
             arrived
         })?;
         self.budget.nothing_waits();
-        let allowance = locked(&windows.queue).allowance;
-        let failure = windows.failure.into_inner();
-        match failure.unwrap_or_else(PoisonError::into_inner) {
+        let allowance = lock(&windows.queue).allowance;
+        match into_inner(windows.failure) {
             None => Ok((arrived, allowance)),
             Some((_, err)) => Err(err),
         }
@@ -139,13 +137,13 @@ impl Open<'_> {
 
 impl<'s> Windows<'_, 's> {
     fn hand_over(&self, window: Window<'s>) {
-        locked(&self.queue).windows.push_back(window);
+        lock(&self.queue).windows.push_back(window);
         self.has_come.notify_one();
     }
 
     /// Waits for a window with entries left; `None` once all windows are done or the pack has failed.
     fn next(&self) -> Option<Arc<Open<'s>>> {
-        let mut queue = locked(&self.queue);
+        let mut queue = lock(&self.queue);
         loop {
             let next = self.take(&mut queue);
             if next.is_some() || queue.all_have_come || self.are_over() {
@@ -157,7 +155,7 @@ impl<'s> Windows<'_, 's> {
     }
 
     fn next_if_full(&self) -> Option<Arc<Open<'s>>> {
-        let mut queue = locked(&self.queue);
+        let mut queue = lock(&self.queue);
         let is_full = queue.windows.len() >= self.most;
         is_full.then(|| self.take(&mut queue))?
     }
@@ -184,11 +182,11 @@ impl<'s> Windows<'_, 's> {
     }
 
     fn are_over(&self) -> bool {
-        self.is_given_up.load(Relaxed) || locked(&self.failure).is_some()
+        self.is_given_up.load(Relaxed) || lock(&self.failure).is_some()
     }
 
     fn fail(&self, at: Place, err: Error) {
-        let mut failure = locked(&self.failure);
+        let mut failure = lock(&self.failure);
         if failure.as_ref().is_none_or(|(first, _)| at < *first) {
             *failure = Some((at, err));
         }
@@ -200,7 +198,7 @@ struct AllHaveCome<'w, 'a, 's>(&'w Windows<'a, 's>);
 
 impl Drop for AllHaveCome<'_, '_, '_> {
     fn drop(&mut self) {
-        locked(&self.0.queue).all_have_come = true;
+        lock(&self.0.queue).all_have_come = true;
         self.0.has_come.notify_all();
     }
 }

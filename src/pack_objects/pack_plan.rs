@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, HashSet},
     io::BufRead,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use gix::{
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Phase, SyncContext,
     pack::delta_search::{self, Candidate, SearchLimits},
+    scoped_workers::{into_inner, lock},
     stored_packs::{
         StoredPacks,
         loose_objects::LooseObjects,
@@ -290,8 +291,7 @@ impl Planner<'_> {
         let odb = Mutex::new(self.odb.clone());
         let trees = self.trees;
         let open = |threads| {
-            let odb = odb.lock().unwrap_or_else(PoisonError::into_inner);
-            let odb = odb.with_delta_bases(plan.delta_readers / threads);
+            let odb = lock(&odb).with_delta_bases(plan.delta_readers / threads);
             let mut loose = LooseObjects::at(self.folders);
             let (fault, not_sent, not_packed) = (&fault, &not_sent, &not_packed);
             move |id: &oid, content: &mut Vec<u8>| {
@@ -301,16 +301,15 @@ impl Planner<'_> {
                 {
                     return Ok(());
                 }
-                let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
                 // The search does without an object that can only be a base.
                 if !not_sent.contains(id) {
-                    *fault = Some(id.to_owned());
+                    *lock(fault) = Some(id.to_owned());
                 }
                 Err(Error::new(ErrorKind::Corrupt, "an object can't be read"))
             }
         };
         let found = delta_search::search(candidates, open, &limits, context);
-        match fault.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        match into_inner(fault) {
             Some(fault) => Err(NoPack::unreadable(fault)),
             None => Ok(found?),
         }

@@ -1,6 +1,8 @@
 //! The memory of delta traversals.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::scoped_workers::lock;
 
 /// The memory for the contents of concurrent traversals. An object larger than `large` takes the single slot for large
 /// objects, so that at most one of them is in memory.
@@ -30,9 +32,6 @@ impl ContentMemory {
 
     pub(super) fn permit_for(&self, size: u64) -> Option<Permit<'_>> {
         let is_large = size > self.large as u64;
-        is_large.then(|| {
-            let lock = &self.one_at_a_time;
-            lock.lock().unwrap_or_else(PoisonError::into_inner)
-        })
+        is_large.then(|| lock(&self.one_at_a_time))
     }
 }
