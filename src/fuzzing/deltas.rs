@@ -68,7 +68,7 @@ fn applied(delta: &[u8], base: &[u8], seed: u8) -> Option<Vec<u8>> {
         return None;
     }
     let mut found = vec![7; 3];
-    apply(&mut pieces, &mut &*base, size as usize, &mut found).ok()?;
+    apply(&mut pieces, &mut &*base, size as usize, &mut found, || true).ok()?;
     assert_eq!(found.len() as u64, size);
     assert!(
         found.capacity() as u64 <= size.max(3),

@@ -145,7 +145,7 @@ impl Odb {
                 self.allowed(size.saturating_add((base.len() + delta.len()) as u64))?;
                 let size = usize::try_from(size).ok()?;
                 (base_size == base.len() as u64).then_some(())?;
-                apply(&mut delta, &mut &base[..], size, content).ok()?;
+                apply(&mut delta, &mut &base[..], size, content, || true).ok()?;
                 Some(kind)
             }
         }

@@ -80,15 +80,34 @@ fn size(delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
 /// An empty result is an error, as for git: it applies no delta of fewer than four bytes (`DELTA_SIZE_MIN`), and only
 /// deltas with an empty result are that short. Git applies a longer delta with an empty result, but later takes
 /// its size 0 for an error (`packfile.c:packed_object_info()`).
+///
+/// `may_go_on` is asked after each 64 KiB of the result, about.
 pub(crate) fn apply(
     delta: &mut (impl BufRead + ?Sized),
     base: &mut (impl Base + ?Sized),
     size: usize,
     to: &mut Vec<u8>,
+    may_go_on: impl Fn() -> bool,
 ) -> io::Result<()> {
     to.clear();
     to.reserve_exact(size);
-    make::<{ usize::MAX }>(delta, base, size as u64, to, |_| Ok(()))
+    let mut next_check = PIECE;
+    make(delta, base, size as u64, to, |made| {
+        if made.len() < next_check {
+            return Ok(());
+        }
+        next_check = made.len() + PIECE;
+        if may_go_on() {
+            Ok(())
+        } else {
+            Err(interrupted())
+        }
+    })
+}
+
+/// The error of an object whose reconstruction has to end.
+pub(super) fn interrupted() -> io::Error {
+    io::Error::other("there is no time to go on")
 }
 
 /// Applies a delta whose result is too large for memory: `take` is called with pieces of about 64 KiB.
@@ -99,7 +118,7 @@ pub(crate) fn apply_in_pieces(
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut piece = Vec::with_capacity(2 * PIECE);
-    make::<PIECE>(delta, base, size, &mut piece, |piece| {
+    make(delta, base, size, &mut piece, |piece| {
         if piece.len() >= PIECE {
             take(piece)?;
             piece.clear();
@@ -111,8 +130,8 @@ pub(crate) fn apply_in_pieces(
 
 const PIECE: usize = 64 * 1024;
 
-/// Appends the result to `to`, at most `MOST` bytes between two calls of `settle`, which may take them out.
-fn make<const MOST: usize>(
+/// Appends the result to `to`, at most [`PIECE`] bytes between two calls of `settle`, which may take them out.
+fn make(
     delta: &mut (impl BufRead + ?Sized),
     base: &mut (impl Base + ?Sized),
     size: u64,
@@ -140,7 +159,7 @@ fn make<const MOST: usize>(
                 }
                 left = minus(left, length)?;
                 while length > 0 {
-                    let piece = length.min(MOST);
+                    let piece = length.min(PIECE);
                     base.copy(offset, piece, to)?;
                     settle(to)?;
                     (offset, length) = (offset + piece as u64, length - piece);
@@ -205,7 +224,13 @@ mod tests {
         let (base_size, size) = sizes(&mut delta)?;
         assert_eq!(base_size, base.len() as u64);
         let mut out = vec![1, 2, 3];
-        let made = apply(&mut { delta }, &mut &base[..], size as usize, &mut out);
+        let made = apply(
+            &mut { delta },
+            &mut &base[..],
+            size as usize,
+            &mut out,
+            || true,
+        );
         let mut pieces = Vec::new();
         let in_pieces = apply_in_pieces(&mut delta, &mut &base[..], size, |piece| {
             pieces.extend_from_slice(piece);
@@ -282,8 +307,22 @@ mod tests {
         };
         let mut out = Vec::new();
         let mut delta = &[0x91, 2, 4, 1, b'-', 0x91, 9, 1][..];
-        apply(&mut delta, &mut base, 6, &mut out).expect("applied");
+        apply(&mut delta, &mut base, 6, &mut out, || true).expect("applied");
         assert_eq!(out, b"2345-9");
+    }
+
+    #[test]
+    fn a_long_result_is_interrupted() {
+        let base = vec![7; 5 * PIECE];
+        let delta = &[0xf0, 0, 0, 0x05][..];
+        for goes_on in [true, false] {
+            let mut out = Vec::new();
+            let made = apply(&mut { delta }, &mut &base[..], base.len(), &mut out, || {
+                goes_on
+            });
+            assert_eq!(made.is_ok(), goes_on);
+            assert_eq!(out.len(), if goes_on { base.len() } else { PIECE });
+        }
     }
 
     #[test]

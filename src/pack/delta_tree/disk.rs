@@ -10,7 +10,7 @@ use gix::{hash, objs::Kind};
 
 use super::{
     ObjectVisitor,
-    apply::{Base, OnDisk},
+    apply::{Base, OnDisk, interrupted},
 };
 
 /// The content of an object with remaining deltas.
@@ -113,7 +113,7 @@ impl Oversized {
 
     pub(super) fn add(&mut self, piece: &[u8], work: &impl ObjectVisitor) -> io::Result<()> {
         if !work.may_go_on() {
-            return Err(io::Error::other("there is no time to go on"));
+            return Err(interrupted());
         }
         self.hasher.update(piece);
         let written = self.file.as_mut().map(|file| file.write_all(piece));

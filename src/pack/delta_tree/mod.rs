@@ -20,7 +20,6 @@ pub(crate) mod apply;
 mod deltas;
 mod disk;
 mod entry_reader;
-mod interruptible;
 mod memory;
 mod visitor;
 mod zlib;
@@ -29,7 +28,6 @@ use apply::{Base, apply, apply_in_pieces, size_on};
 pub(crate) use deltas::{Deltas, NO_BASE};
 use disk::{Content, Disk, Oversized};
 use entry_reader::{EntryReader, not_as_it_was};
-use interruptible::Interruptible;
 pub(crate) use memory::ContentMemory;
 use memory::Permit;
 pub(crate) use visitor::ObjectVisitor;
@@ -282,13 +280,15 @@ impl<'a> DeltaTraversal<'a> {
             // The usual case. With base and delta known to be slices, applying takes a third of the time.
             Some(mut base) if large_delta.is_none() => {
                 let mut rest = instructions.fill_buf().unwrap_or_default();
-                let mut paced = Interruptible::new(&mut rest, may_go_on);
-                apply(&mut paced, &mut base, size as usize, &mut content)
+                apply(&mut rest, &mut base, size as usize, &mut content, may_go_on)
             }
-            _ => {
-                let mut paced = Interruptible::new(instructions, may_go_on);
-                apply(&mut paced, &mut *from, size as usize, &mut content)
-            }
+            _ => apply(
+                instructions,
+                &mut *from,
+                size as usize,
+                &mut content,
+                may_go_on,
+            ),
         };
         applied.map_err(|err| unreadable(work, err))?;
         drop(from);
