@@ -14,20 +14,14 @@ const SYMLINK: u16 = 0o120000;
 /// Which bits of a mode say the kind of file.
 const KIND: u16 = 0o170000;
 
-/// Faults that are reported once for a tree, however many of its entries have them.
+/// The faults of a tree, a bit for each message: each is reported once, however many of the tree's entries have it.
 #[derive(Default)]
-struct Traits {
-    null_id: bool,
-    full_path: bool,
-    dot: bool,
-    dot_dot: bool,
-    dot_git: bool,
-    zero_padded: bool,
-    bad_mode: bool,
-    duplicates: bool,
-    unsorted: bool,
-    large_name: bool,
-}
+struct Faults(u64);
+
+const _: () = assert!(
+    (ExtraHeaderEntry as u32) < u64::BITS,
+    "it is the last message"
+);
 
 /// One entry, as offsets into the tree.
 #[derive(Clone, Copy)]
@@ -52,7 +46,7 @@ pub(super) fn check(
     if data.is_empty() {
         return;
     }
-    let mut traits = Traits::default();
+    let mut faults = Faults::default();
     let mut stack = Vec::new();
     let mut previous = None;
     let mut at = 0;
@@ -64,13 +58,13 @@ pub(super) fn check(
     while let Some(entry) = next {
         let name_len = entry.name_end - entry.name;
         let id = &data[entry.name_end + 1..][..id_len];
-        traits.zero_padded |= data[at] == b'0';
-        traits.large_name |= name_len > max_name;
-        traits.null_id |=
-            word(data, entry.name_end + 1) == [0; 8] && id.iter().all(|byte| *byte == 0);
+        faults.note(ZeroPaddedFilemode, data[at] == b'0');
+        faults.note(LargePathname, name_len > max_name);
+        let is_null = word(data, entry.name_end + 1) == [0; 8] && id.iter().all(|byte| *byte == 0);
+        faults.note(NullSha1, is_null);
         if entry.is_odd {
             let name = &data[entry.name..entry.name_end];
-            look_closer(name, entry.mode, id, &mut traits, special, report);
+            look_closer(name, entry.mode, id, &mut faults, special, report);
         }
 
         at = entry.name_end + 1 + id_len;
@@ -79,22 +73,20 @@ pub(super) fn check(
             let _ = report.report(BadTree, format_args!("cannot be parsed as a tree"));
             break;
         }
-        traits.bad_mode |= !matches!(
+        let has_known_mode = matches!(
             entry.mode,
             0o100644 | 0o100755 | SYMLINK | DIRECTORY | 0o160000
         );
+        faults.note(BadFilemode, !has_known_mode);
         if let Some(previous) = previous
             && !clearly_precedes(previous, entry)
         {
-            match compare(data, previous, entry, &mut stack) {
-                Order::Sorted => {}
-                Order::Unsorted => traits.unsorted = true,
-                Order::Duplicate => traits.duplicates = true,
-            }
+            let fault = order_fault(data, previous, entry, &mut stack);
+            fault.into_iter().for_each(|fault| faults.note(fault, true));
         }
         previous = Some(entry);
     }
-    traits.report(report);
+    faults.report(report);
 }
 
 /// Whether git can read each entry of a tree.
@@ -120,29 +112,21 @@ pub(super) fn are_ids_sound<'e>(
     })
 }
 
-impl Traits {
-    /// Reports the faults in git's order.
+impl Faults {
+    fn note(&mut self, fault: FsckMessage, is_found: bool) {
+        self.0 |= u64::from(is_found) << fault as u32;
+    }
+
     fn report(&self, report: &mut impl Report) {
-        let found = [
-            self.null_id,
-            self.full_path,
-            self.dot,
-            self.dot_dot,
-            self.dot_git,
-            self.zero_padded,
-            self.bad_mode,
-            self.duplicates,
-            self.unsorted,
-            self.large_name,
-        ];
-        let found = FAULTS.iter().zip(found).filter(|(_, found)| *found);
-        for ((message, detail), _) in found {
-            let _ = report.report(*message, format_args!("{detail}"));
+        for (fault, detail) in FAULTS {
+            if self.0 >> fault as u32 & 1 == 1 {
+                let _ = report.report(fault, format_args!("{detail}"));
+            }
         }
     }
 }
 
-/// The messages of the [`Traits`].
+/// The messages of the [`Faults`], in git's order.
 const FAULTS: [(FsckMessage, &str); 10] = [
     (NullSha1, "contains entries pointing to null sha1"),
     (FullPathname, "contains full pathnames"),
@@ -239,14 +223,14 @@ fn look_closer(
     name: &[u8],
     mode: u16,
     id: &[u8],
-    traits: &mut Traits,
+    faults: &mut Faults,
     special: &mut Special,
     report: &mut impl Report,
 ) {
-    traits.full_path |= name.contains(&b'/');
-    traits.dot |= name == b".";
-    traits.dot_dot |= name == b"..";
-    traits.dot_git |= is_dot_git(name);
+    faults.note(FullPathname, name.contains(&b'/'));
+    faults.note(HasDot, name == b".");
+    faults.note(HasDotdot, name == b"..");
+    faults.note(HasDotgit, is_dot_git(name));
 
     let is_symlink = mode & KIND == SYMLINK;
     let modules = |special: &mut Special, report: &mut _| match is_symlink {
@@ -271,7 +255,7 @@ fn look_closer(
     // On NTFS the backslash separates, and what follows it up to the end may be more than a name.
     for (index, _) in name.iter().enumerate().filter(|(_, byte)| **byte == b'\\') {
         let rest = &name[index + 1..];
-        traits.dot_git |= is_ntfs_dot_git(rest);
+        faults.note(HasDotgit, is_ntfs_dot_git(rest));
         if GITMODULES.matches_on_ntfs(rest) {
             modules(special, report);
         }
@@ -290,28 +274,22 @@ fn clearly_precedes(first: Entry, second: Entry) -> bool {
     first.start < second.start && is_in_both
 }
 
-enum Order {
-    Sorted,
-    Unsorted,
-    Duplicate,
-}
-
-/// `verify_ordered()`: a directory is sorted as if its name ended in a slash.
+/// The fault in the order of two entries, if it has one (`verify_ordered()`): a directory is sorted as if its name ended in a slash.
 ///
 /// So a file and a directory of the same name need not be neighbours. `candidates` are the files
 /// whose directory may still come, as in `foo`, `foo.bar`, `foo.bar.baz`, `foo.bar/`, `foo/`.
-fn compare<'a>(
+fn order_fault<'a>(
     data: &'a [u8],
     first: Entry,
     second: Entry,
     candidates: &mut Vec<&'a [u8]>,
-) -> Order {
+) -> Option<FsckMessage> {
     let (name1, name2) = (first.name_in(data), second.name_in(data));
     let common = name1.len().min(name2.len());
     match name1[..common].cmp(&name2[..common]) {
-        Ordering::Less => return Order::Sorted,
-        Ordering::Greater => return Order::Unsorted,
-        Ordering::Equal if name1.len() == name2.len() => return Order::Duplicate,
+        Ordering::Less => return None,
+        Ordering::Greater => return Some(TreeNotSorted),
+        Ordering::Equal if name1.len() == name2.len() => return Some(DuplicateEntries),
         Ordering::Equal => {}
     }
     let (next1, next2) = (first.byte_at(name1, common), second.byte_at(name2, common));
@@ -320,7 +298,7 @@ fn compare<'a>(
     } else if next2 == b'/' && sorts_before_slash(next1) {
         while let Some(candidate) = candidates.pop() {
             match name2.strip_prefix(candidate) {
-                Some([]) => return Order::Duplicate,
+                Some([]) => return Some(DuplicateEntries),
                 Some([next, ..]) if sorts_before_slash(*next) => {
                     candidates.push(candidate);
                     break;
@@ -329,11 +307,7 @@ fn compare<'a>(
             }
         }
     }
-    if next1 < next2 {
-        Order::Sorted
-    } else {
-        Order::Unsorted
-    }
+    (next1 >= next2).then_some(TreeNotSorted)
 }
 
 fn sorts_before_slash(byte: u8) -> bool {
