@@ -14,7 +14,11 @@ use gix::ObjectId;
 use gix_pack::index;
 
 use super::quarantine_dir::QuarantineDir;
-use crate::{Error, ObjectFormat, files::sync_directory};
+use crate::{
+    Error, ObjectFormat,
+    files::sync_directory,
+    stored_packs::{indices, loose_objects::path_in},
+};
 
 impl QuarantineDir {
     /// Protects objects of the store as git does (`odb.c:freshen_object()`): their packs get a `.keep`, loose objects get
@@ -40,7 +44,7 @@ impl QuarantineDir {
         format: ObjectFormat,
     ) -> io::Result<bool> {
         let folder = self.store_objects.join("pack");
-        let packs = indices(&folder, format);
+        let packs = open_indices(&folder, format);
         let mut is_needed = vec![false; packs.len()];
         let mut elsewhere = Vec::new();
         for id in ids {
@@ -67,7 +71,7 @@ impl QuarantineDir {
 
     /// Gives a loose object a new mtime; replaces it by a copy if the file belongs to another user.
     fn freshen(&self, id: &ObjectId) -> bool {
-        let path = loose(&self.store_objects, id);
+        let path = path_in(&self.store_objects, id);
         let touch = || File::open(&path)?.set_modified(SystemTime::now());
         let copy = |_| {
             let made = self.objects.path().join("loose");
@@ -83,26 +87,18 @@ fn are_in(folders: &[PathBuf], ids: &[ObjectId], format: ObjectFormat) -> bool {
         return true;
     }
     let packs = folders.iter().map(|folder| folder.join("pack"));
-    let packs: Vec<_> = packs.flat_map(|packs| indices(&packs, format)).collect();
-    let is_loose = |id| folders.iter().any(|folder| loose(folder, id).exists());
+    let packs: Vec<_> = packs
+        .flat_map(|packs| open_indices(&packs, format))
+        .collect();
+    let is_loose = |id| folders.iter().any(|folder| path_in(folder, id).exists());
     let is_packed = |id| packs.iter().any(|pack| pack.lookup(id).is_some());
     ids.iter().all(|id| is_packed(id) || is_loose(id))
 }
 
-/// The path of a loose object (gitrepository-layout(5)).
-fn loose(objects: &Path, id: &ObjectId) -> PathBuf {
-    let name = id.to_hex().to_string();
-    let (first, rest) = name.split_at(2);
-    objects.join(first).join(rest)
-}
-
 /// The indices of the packs in a folder. An index that can't be opened is left out: no object was read from
 /// its pack.
-fn indices(folder: &Path, format: ObjectFormat) -> Vec<index::File> {
-    let entries = folder.read_dir().into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path());
-    let paths = paths.filter(|path| path.extension().is_some_and(|found| found == "idx"));
-    paths
-        .filter_map(|path| index::File::at(path, format.hash_kind()).ok())
-        .collect()
+fn open_indices(folder: &Path, format: ObjectFormat) -> Vec<index::File> {
+    let paths = indices(folder).unwrap_or_default().into_iter();
+    let opened = paths.map(|path| index::File::at(path, format.hash_kind()));
+    opened.filter_map(Result::ok).collect()
 }

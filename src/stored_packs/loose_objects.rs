@@ -134,7 +134,8 @@ impl LooseObjects {
     }
 
     fn open(&self, id: &oid) -> Option<File> {
-        self.folders.iter().find_map(|folder| open(folder, id))
+        let mut files = self.folders.iter().map(|folder| path_in(folder, id));
+        files.find_map(|path| File::open(path).ok())
     }
 
     /// Reads at most `limit` bytes of the file into `self.file`.
@@ -169,11 +170,11 @@ pub(crate) fn built_in(id: &oid) -> Option<Kind> {
     id.is_empty_tree().then_some(Kind::Tree)
 }
 
-/// See gitrepository-layout(5), "objects/[0-9a-f][0-9a-f]".
-fn open(folder: &Path, id: &oid) -> Option<File> {
+/// The path of a loose object (gitrepository-layout(5), "objects/[0-9a-f][0-9a-f]").
+pub(crate) fn path_in(folder: &Path, id: &oid) -> PathBuf {
     let name = id.to_hex().to_string();
-    let (first, rest) = name.split_at_checked(2)?;
-    File::open(folder.join(first).join(rest)).ok()
+    let (first, rest) = name.split_at(2);
+    folder.join(first).join(rest)
 }
 
 #[cfg(test)]

@@ -61,7 +61,9 @@ impl StoredPacks {
         let mut packs = Vec::new();
         let mut open = OpenFiles::default();
         for folder in folders {
-            for path in indices(&folder.join("pack"))? {
+            let folder = folder.join("pack");
+            let unread = |err| Error::io(format!("reading {}", folder.display()), err);
+            for path in indices(&folder).map_err(unread)? {
                 match StoredPack::open(&path, hash) {
                     Ok((pack, file)) => {
                         open.add(packs.len() as u32, file)
@@ -224,21 +226,15 @@ impl StoredPacks {
     }
 }
 
-fn indices(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+/// The paths of the pack indices in a folder, sorted; none if the folder does not exist.
+pub(crate) fn indices(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(err) => return Err(Error::io(format!("reading {}", folder.display()), err)),
+        entries => entries?,
     };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry
-            .map_err(|err| Error::io(format!("reading {}", folder.display()), err))?
-            .path();
-        if path.extension().is_some_and(|extension| extension == "idx") {
-            paths.push(path);
-        }
-    }
+    let paths = entries.map(|entry| Ok(entry?.path()));
+    let mut paths = paths.collect::<io::Result<Vec<_>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|found| found == "idx"));
     paths.sort();
     Ok(paths)
 }
