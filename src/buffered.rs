@@ -1,4 +1,4 @@
-//! Readers with a buffer of their own.
+//! Helpers for readers of data that somebody else made.
 
 use std::io::{self, BufRead, Read as _};
 
@@ -7,4 +7,9 @@ pub(crate) fn read_buffered(reader: &mut impl BufRead, to: &mut [u8]) -> io::Res
     let read = reader.fill_buf()?.read(to)?;
     reader.consume(read);
     Ok(read)
+}
+
+/// The error for malformed data.
+pub(crate) fn invalid_data(fault: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, fault)
 }

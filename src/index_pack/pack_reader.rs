@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Phase, SyncContext,
-    buffered::read_buffered,
+    buffered::{invalid_data, read_buffered},
     pack::{
         delta_tree::{Inflater, apply::sizes},
         entry_header::read_header,
@@ -121,9 +121,10 @@ impl<'a, 's> PackReader<'a, 's> {
     fn receive_header(&mut self) -> Result<u32, ReadError> {
         let mut header = [0; HEADER];
         self.reader.read_exact(&mut header)?;
-        let (version, count) = data::header::decode(&header).map_err(|_| invalid("is no pack"))?;
+        let (version, count) =
+            data::header::decode(&header).map_err(|_| invalid_data("is no pack"))?;
         if version != data::Version::V2 {
-            return Err(invalid("is of an unknown version").into());
+            return Err(invalid_data("is of an unknown version").into());
         }
         let memory = Table::memory_of_an_entry(self.hash);
         self.reader.budget.check_count(count.into(), memory)?;
@@ -209,10 +210,10 @@ impl Entries<'_, '_, '_> {
         let (base, size, whole) = match header {
             Header::OfsDelta { base_distance } => {
                 let base = start.checked_sub(base_distance);
-                let base = base.ok_or_else(|| invalid("has a delta of what is before it"))?;
+                let base = base.ok_or_else(|| invalid_data("has a delta of what is before it"))?;
                 let size = self.delta(reader, size)?;
                 let base = self.table.entry_at(base);
-                let base = base.ok_or_else(|| invalid("has a delta of what is no entry"))?;
+                let base = base.ok_or_else(|| invalid_data("has a delta of what is no entry"))?;
                 (Base::Entry(base), size, None)
             }
             Header::RefDelta { .. } => {
@@ -221,7 +222,7 @@ impl Entries<'_, '_, '_> {
             }
             whole => {
                 let kind = whole.as_kind();
-                let kind = kind.ok_or_else(|| invalid("has an entry of an unknown type"))?;
+                let kind = kind.ok_or_else(|| invalid_data("has an entry of an unknown type"))?;
                 reader.budget.declare(size)?;
                 let id = self.whole(reader, kind, size)?;
                 (
@@ -380,12 +381,12 @@ impl HashingReader<'_, '_> {
         let mut trailer = ObjectId::null(hash);
         self.pack.read_exact(trailer.as_mut_slice())?;
         if trailer != computed {
-            return Err(invalid("has another checksum than it says").into());
+            return Err(invalid_data("has another checksum than it says").into());
         }
         if self.pack.fill_buf()?.is_empty() {
             Ok(computed)
         } else {
-            Err(invalid("goes on after its end").into())
+            Err(invalid_data("goes on after its end").into())
         }
     }
 }
@@ -413,10 +414,6 @@ impl Read for HashingReader<'_, '_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, to)
     }
-}
-
-fn invalid(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 pub(super) fn collision() -> Error {

@@ -83,12 +83,7 @@ impl SyncRunRefs {
                 refusal: new.refusal.copied().map(Box::new),
             });
         }
-        self.all.push(AdvertisedRef {
-            name: new.name,
-            target: new.source,
-            annotated: false,
-            symbolic: false,
-        });
+        self.all.push(AdvertisedRef::new(new.name, new.source));
     }
 }
 

@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
 use gix_pack::data::entry::Header;
 
+use crate::buffered::invalid_data;
+
 /// Git goes on only where all seven bits of the next byte would fit, whichever are set: so no size takes
 /// more than nine bytes.
 const MAX_SHIFT: u32 = u64::BITS - 7;
@@ -20,7 +22,7 @@ pub(crate) fn read_header(from: &mut impl Read, hash: HashKind) -> io::Result<(H
     while last & 0x80 != 0 {
         last = byte(from)?;
         if shift > MAX_SHIFT {
-            return Err(invalid("has an entry with an impossible size"));
+            return Err(invalid_data("has an entry with an impossible size"));
         }
         size |= u64::from(last & 0x7f) << shift;
         shift += 7;
@@ -38,7 +40,7 @@ pub(crate) fn read_header(from: &mut impl Read, hash: HashKind) -> io::Result<(H
             from.read_exact(base_id.as_mut_slice())?;
             Header::RefDelta { base_id }
         }
-        _ => return Err(invalid("has an entry of an unknown type")),
+        _ => return Err(invalid_data("has an entry of an unknown type")),
     };
     Ok((header, size))
 }
@@ -59,7 +61,8 @@ fn distance(from: &mut impl Read) -> io::Result<u64> {
     while last & 0x80 != 0 {
         last = byte(from)?;
         let higher = distance.checked_add(1).filter(|d| *d <= u64::MAX >> 7);
-        let higher = higher.ok_or_else(|| invalid("has a delta with an impossible distance"))?;
+        let higher =
+            higher.ok_or_else(|| invalid_data("has a delta with an impossible distance"))?;
         distance = higher << 7 | u64::from(last & 0x7f);
     }
     Ok(distance)
@@ -69,10 +72,6 @@ fn byte(from: &mut impl Read) -> io::Result<u8> {
     let mut byte = [0];
     from.read_exact(&mut byte)?;
     Ok(byte[0])
-}
-
-fn invalid(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::io::{self, Read};
 
 use gix_transport::packetline::blocking_io::encode;
 
+use crate::buffered::invalid_data;
+
 /// The size of the length field of a packet, in hexadecimal digits.
 pub(crate) const HEAD_LEN: usize = 4;
 /// The most bytes of content in a packet.
@@ -45,7 +47,7 @@ fn packet(head: [u8; HEAD_LEN]) -> io::Result<Packet> {
         Some(1) => Ok(Packet::Delimiter),
         Some(2) => Ok(Packet::ResponseEnd),
         Some(length @ MIN_LEN..=MAX_LEN) => Ok(Packet::Data(length - HEAD_LEN)),
-        _ => Err(garbled("a packet has an invalid length")),
+        _ => Err(invalid_data("a packet has an invalid length")),
     }
 }
 
@@ -85,7 +87,7 @@ impl<R: Read> Packets<R> {
                 Ok(None)
             }
             Packet::Delimiter | Packet::ResponseEnd => {
-                Err(garbled("a packet is of an unexpected kind"))
+                Err(invalid_data("a packet is of an unexpected kind"))
             }
         }
     }
@@ -140,10 +142,6 @@ impl Request {
     pub(crate) fn flush(&mut self) {
         self.0.extend_from_slice(b"0000");
     }
-}
-
-pub(crate) fn garbled(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 #[cfg(test)]

@@ -54,12 +54,7 @@ pub(crate) fn parse_v2(line: &BStr, format: ObjectFormat) -> Option<Option<Adver
     if name.is_empty() {
         return None;
     }
-    let mut found = AdvertisedRef {
-        name: name.into(),
-        target: null(format),
-        annotated: false,
-        symbolic: false,
-    };
+    let mut found = AdvertisedRef::new(name.into(), ObjectId::null(format));
     while let Some(words) = rest {
         let attribute;
         (attribute, rest) = split_word(words);
@@ -123,12 +118,7 @@ impl V0Lines {
                 self.refs.annotate_last();
             }
             None if name.is_empty() => return None,
-            None => self.refs.push(AdvertisedRef {
-                name: name.into(),
-                target: id,
-                annotated: false,
-                symbolic: false,
-            }),
+            None => self.refs.push(AdvertisedRef::new(name.into(), id)),
         }
         Some(())
     }
@@ -152,10 +142,6 @@ fn without_newline(mut line: &[u8]) -> &[u8] {
         line = rest;
     }
     line
-}
-
-fn null(format: ObjectFormat) -> ObjectId {
-    ObjectId::null(format)
 }
 
 #[cfg(test)]

@@ -5,11 +5,14 @@ use std::io::{self, BufRead, Read};
 
 use super::{
     messages::Messages,
-    pkt_line::{Packet, garbled, read_data, read_head},
+    pkt_line::{Packet, read_data, read_head},
     printable,
     sideband_budget::{SidebandBudget, TooMuchNoise},
 };
-use crate::{Error, buffered::read_buffered};
+use crate::{
+    Error,
+    buffered::{invalid_data, read_buffered},
+};
 
 /// The most messages of a server that are logged: a hook may print without end.
 const MAX_LOGGED: u32 = 100;
@@ -162,7 +165,7 @@ impl<R: BufRead> SideBand<R> {
         let stand_in = match &trouble {
             Trouble::Refused(text) | Trouble::Fatal(text) => io::Error::other(text.clone()),
             Trouble::OverBudget(noise) => io::Error::other(Error::from(noise.clone()).to_string()),
-            Trouble::Garbled => garbled("a packet is of an unknown side-band"),
+            Trouble::Garbled => invalid_data("a packet is of an unknown side-band"),
             Trouble::EndedEarly => io::ErrorKind::UnexpectedEof.into(),
         };
         self.trouble.get_or_insert(trouble);

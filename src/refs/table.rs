@@ -18,6 +18,18 @@ pub struct AdvertisedRef<'a> {
     pub symbolic: bool,
 }
 
+impl<'a> AdvertisedRef<'a> {
+    /// A ref that is neither an annotated tag nor symbolic, as far as the end reports.
+    pub(crate) fn new(name: &'a BStr, target: ObjectId) -> Self {
+        AdvertisedRef {
+            name,
+            target,
+            annotated: false,
+            symbolic: false,
+        }
+    }
+}
+
 /// A compact table of refs: each takes its name, its id, and 16 bytes.
 ///
 /// A listing may have a million refs, most of them unchanged in most runs. Their cost is the memory that they

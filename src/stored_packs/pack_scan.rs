@@ -15,6 +15,7 @@ use gix_pack::data;
 use super::{pack_location::PackLocation, rev_index::RevIndex};
 use crate::{
     SyncContext,
+    buffered::read_buffered,
     pack::delta_tree::NO_BASE,
     scoped_workers::{cores, run_workers},
 };
@@ -208,9 +209,7 @@ impl<R: BufRead> BufRead for ChecksummedReader<R> {
 
 impl<R: BufRead> Read for ChecksummedReader<R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(to)?;
-        self.checksum.update(&to[..read]);
-        Ok(read)
+        read_buffered(self, to)
     }
 }
 

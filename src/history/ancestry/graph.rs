@@ -18,10 +18,16 @@ pub trait CommitGraph {
 pub(crate) trait PositionedGraph: CommitGraph {
     /// The position of the commit `id`, if it has one. Positions start at 0 and are dense. A commit has at most one, by
     /// which its children name it, and the parents of a commit with a position have positions as well.
-    fn position(&mut self, id: &ObjectId) -> Option<u32>;
+    fn position(&mut self, id: &ObjectId) -> Option<u32> {
+        let _ = id;
+        None
+    }
 
     /// [`CommitGraph::commit`] by position, called in its place for a commit that has one.
-    fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole>;
+    fn commit_at(&mut self, position: u32, parents: &mut Vec<u32>) -> Result<Commit, Hole> {
+        let _ = (position, parents);
+        Err(Hole::Unreadable)
+    }
 }
 
 /// A graph whose commits have no positions.
@@ -33,15 +39,7 @@ impl CommitGraph for ById<'_> {
     }
 }
 
-impl PositionedGraph for ById<'_> {
-    fn position(&mut self, _: &ObjectId) -> Option<u32> {
-        None
-    }
-
-    fn commit_at(&mut self, _: u32, _: &mut Vec<u32>) -> Result<Commit, Hole> {
-        Err(Hole::Unreadable)
-    }
-}
+impl PositionedGraph for ById<'_> {}
 
 /// The place of a commit in the order of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

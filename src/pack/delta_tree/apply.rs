@@ -5,6 +5,8 @@ use std::{
     io::{self, BufRead, Read, Seek, SeekFrom},
 };
 
+use crate::buffered::invalid_data;
+
 /// The content that a delta copies from.
 pub(crate) trait Base {
     /// The size in bytes.
@@ -54,7 +56,7 @@ pub(crate) fn sizes(delta: &mut (impl BufRead + ?Sized)) -> io::Result<(u64, u64
 pub(super) fn size_on(base: u64, delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
     let (base_size, size) = sizes(delta)?;
     if base_size != base {
-        return Err(damaged("a delta of another base"));
+        return Err(invalid_data("a delta of another base"));
     }
     Ok(size)
 }
@@ -72,7 +74,7 @@ fn size(delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
             return Ok(size);
         }
     }
-    Err(damaged("a delta with an impossible size"))
+    Err(invalid_data("a delta with an impossible size"))
 }
 
 /// Applies the instructions that follow the sizes of a delta, and replaces `to` by the result of `size` bytes.
@@ -141,7 +143,7 @@ fn make(
     let mut left = size;
     while let Some(instruction) = next(delta)? {
         match instruction {
-            0 => return Err(damaged("a delta with an unknown instruction")),
+            0 => return Err(invalid_data("a delta with an unknown instruction")),
             copy if copy & 0x80 != 0 => {
                 let mut part = |bit: u8| -> io::Result<u32> {
                     match copy & (1 << bit) {
@@ -155,7 +157,7 @@ fn make(
                 let length = if length == 0 { 0x10000 } else { length };
                 let (mut offset, mut length) = (u64::from(offset), length as usize);
                 if offset + length as u64 > base.size() {
-                    return Err(damaged("a delta that copies from beyond its base"));
+                    return Err(invalid_data("a delta that copies from beyond its base"));
                 }
                 left = minus(left, length)?;
                 while length > 0 {
@@ -174,17 +176,17 @@ fn make(
         }
     }
     if left > 0 {
-        return Err(damaged("a delta with a shorter result than it says"));
+        return Err(invalid_data("a delta with a shorter result than it says"));
     }
     if size == 0 {
-        return Err(damaged("a delta with an empty result"));
+        return Err(invalid_data("a delta with an empty result"));
     }
     Ok(())
 }
 
 fn minus(left: u64, length: usize) -> io::Result<u64> {
     let left = left.checked_sub(length as u64);
-    left.ok_or_else(|| damaged("a delta with a longer result than it says"))
+    left.ok_or_else(|| invalid_data("a delta with a longer result than it says"))
 }
 
 fn insert(delta: &mut (impl BufRead + ?Sized), length: usize, to: &mut Vec<u8>) -> io::Result<()> {
@@ -208,10 +210,6 @@ fn next(delta: &mut (impl BufRead + ?Sized)) -> io::Result<Option<u8>> {
         delta.consume(1);
     }
     Ok(byte)
-}
-
-fn damaged(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 #[cfg(test)]

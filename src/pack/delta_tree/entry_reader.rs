@@ -9,6 +9,7 @@ use std::{
 use gix_pack::data;
 
 use super::{Inflater, Inflating};
+use crate::buffered::invalid_data;
 
 /// The longest header of an entry: a size of 64 bits, and the longest distance or id.
 const MAX_HEADER: usize = 10 + 32;
@@ -98,8 +99,5 @@ impl EntryReader {
 }
 
 pub(super) fn not_as_it_was() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        "the entry has changed since it was received",
-    )
+    invalid_data("the entry has changed since it was received")
 }

@@ -7,7 +7,7 @@ use std::{
 
 use gix::zlib::{Decompress, FlushDecompress, Status};
 
-use crate::buffered::read_buffered;
+use crate::buffered::{invalid_data, read_buffered};
 
 /// The bytes that are inflated at a time.
 const CHUNK: usize = 64 * 1024;
@@ -40,12 +40,12 @@ impl Inflater {
         let status = self
             .state
             .decompress(stream, content, FlushDecompress::Finish)
-            .map_err(|_| damaged("is no zlib stream"))?;
+            .map_err(|_| invalid_data("is no zlib stream"))?;
         content.truncate(size);
         if status == Status::StreamEnd && self.state.total_out() == size as u64 {
             Ok(())
         } else {
-            Err(damaged("is not as long as it says"))
+            Err(invalid_data("is not as long as it says"))
         }
     }
 
@@ -93,17 +93,17 @@ impl<I: BorrowMut<Inflater>, R: BufRead> Inflating<I, R> {
             let (read, written) = (state.total_in(), state.total_out());
             let status = state
                 .decompress(input, chunk, FlushDecompress::None)
-                .map_err(|_| damaged("is no zlib stream"))?;
+                .map_err(|_| invalid_data("is no zlib stream"))?;
             let written = state.total_out() - written;
             self.from.consume((state.total_in() - read) as usize);
             self.has_ended = status == Status::StreamEnd;
             self.left = self
                 .left
                 .checked_sub(written)
-                .ok_or_else(|| damaged("is longer than it says"))?;
+                .ok_or_else(|| invalid_data("is longer than it says"))?;
             self.ready = 0..written as usize;
             if self.has_ended && self.left > 0 {
-                return Err(damaged("is shorter than it says"));
+                return Err(invalid_data("is shorter than it says"));
             }
             if is_over && written == 0 && !self.has_ended {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -128,10 +128,6 @@ impl<I: BorrowMut<Inflater>, R: BufRead> Read for Inflating<I, R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, to)
     }
-}
-
-fn damaged(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 #[cfg(test)]
