@@ -80,9 +80,6 @@
 //! provider of rustls 0.23 (`SmartHttp::with_crypto_provider`). The features add the traits of serde 1, and
 //! conversions between [`ObjectId`] and the one of gix 0.90. New major versions of other crates do not affect callers.
 
-#[cfg(feature = "bench-internals")]
-#[doc(hidden)]
-pub mod bench_internals;
 mod buffered;
 mod connectivity;
 mod context;

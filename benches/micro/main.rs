@@ -1,7 +1,7 @@
 //! Single parts by themselves, with inputs of growing size.
 //!
 //! ```sh
-//! cargo bench --bench micro --features bench-internals [-- FILTER]
+//! cargo bench --bench micro [-- FILTER]
 //! ```
 //! With `REFSYNC_MIRRORS`, which holds a bare `git+git/repo`, ancestry in its history too.
 

@@ -1,20 +1,14 @@
 //! Packs: which objects go into one, as deltas of what, its bytes, and what becomes of it on arrival.
 
-use std::{
-    io::{self, BufRead, Read as _},
-    sync::Mutex,
-};
+use std::{io, sync::Mutex};
 
 use divan::{Bencher, counter::BytesCount};
 use refsync::{
-    LocalStore, ObjectId, PackRequest, ReceivePack, RefSource as _, SyncContext, SyncOptions,
-    bench_internals::{self, Versions},
+    LocalStore, ObjectId, PackAnswer, PackReceiver, PackRequest, ReceivePack, RefSource as _,
+    SyncContext, SyncOptions,
 };
 
-use crate::support::{
-    ObjectFormat, Repo, Sandbox,
-    history::{Dice, Text, project},
-};
+use crate::support::{ObjectFormat, Repo, Sandbox, history::project};
 
 /// The last commits of a history, or all of them.
 const COMMITS: [usize; 3] = [10, 1000, 3000];
@@ -84,15 +78,21 @@ impl Request {
         }
     }
 
-    /// The walk, and how each object is sent.
-    fn prepare(&self) -> impl BufRead + '_ {
-        bench_internals::outgoing_pack(&self.store, &self.request, &self.context)
+    /// Plans the pack, and calls `receive` before any of its bytes is made.
+    fn send(&self, receive: &mut PackReceiver<'_>) {
+        let answer = self
+            .store
+            .upload_pack(&self.request, receive, &self.context);
+        assert_eq!(answer.expect("a sound store"), PackAnswer::Sent);
     }
 
     fn pack(&self) -> Vec<u8> {
-        let mut pack = Vec::new();
-        self.prepare().read_to_end(&mut pack).expect("a pack");
-        pack
+        let mut bytes = Vec::new();
+        self.send(&mut |pack| {
+            pack.read_to_end(&mut bytes).expect("a pack");
+            Ok(())
+        });
+        bytes
     }
 }
 
@@ -105,70 +105,36 @@ fn rev(repo: &Repo, rev: &str) -> ObjectId {
 #[divan::bench(args = COMMITS, sample_count = 10)]
 fn select(bencher: Bencher<'_, '_>, commits: usize) {
     let request = Request::behind_by(commits, &packed());
-    bencher.bench_local(|| drop(request.prepare()));
+    bencher.bench_local(|| request.send(&mut |_| Ok(())));
 }
 
 /// The same walk, and the search for deltas.
 #[divan::bench(args = [10, 1000], sample_count = 10)]
 fn select_and_find_deltas(bencher: Bencher<'_, '_>, commits: usize) {
     let request = Request::behind_by(commits, &loose());
-    bencher.bench_local(|| drop(request.prepare()));
+    bencher.bench_local(|| request.send(&mut |_| Ok(())));
 }
 
-/// Of one version of a file to the next.
-#[divan::bench(args = [10, 1000, 50_000])]
-fn delta(bencher: Bencher<'_, '_>, lines: usize) {
-    let mut dice = Dice::new(5);
-    let mut text = Text::new(lines, &mut dice);
-    let base = text.content().into_bytes();
-    text.edit(&mut dice);
-    let target = text.content().into_bytes();
-    bencher
-        .counter(BytesCount::new(target.len()))
-        .with_inputs(|| base.clone())
-        .bench_values(|base| bench_internals::delta(base, &target));
-}
-
-/// Ten versions of each file.
-#[divan::bench(args = [10, 1000], sample_count = 10)]
-fn find_deltas(bencher: Bencher<'_, '_>, files: usize) {
-    let mut dice = Dice::new(6);
-    let mut contents = Vec::new();
-    for file in 0..files as u32 {
-        let mut text = Text::new(100, &mut dice);
-        for _ in 0..10 {
-            text.edit(&mut dice);
-            contents.push((file, text.content().into_bytes()));
-        }
-    }
-    let (versions, context) = (
-        Versions::of(contents),
-        SyncContext::new(&SyncOptions::default()),
-    );
-    bencher.bench_local(|| {
-        let found = bench_internals::delta_search(&versions, &context);
-        assert!(found >= 8 * files, "{found}");
-    });
-}
-
-/// Its bytes, most of them copied from the pack where they lie.
+/// The same walk, and the bytes of the pack, most of them copied from the stored one.
 #[divan::bench(args = COMMITS, sample_count = 10)]
-fn write_stored(bencher: Bencher<'_, '_>, commits: usize) {
-    write(bencher, &Request::behind_by(commits, &packed()));
+fn send_stored(bencher: Bencher<'_, '_>, commits: usize) {
+    send(bencher, &Request::behind_by(commits, &packed()));
 }
 
-/// Its bytes, all of them compressed anew.
+/// The same with the search for deltas, and bytes that are all compressed anew.
 #[divan::bench(args = [10, 1000], sample_count = 5)]
-fn write_made(bencher: Bencher<'_, '_>, commits: usize) {
-    write(bencher, &Request::behind_by(commits, &loose()));
+fn send_made(bencher: Bencher<'_, '_>, commits: usize) {
+    send(bencher, &Request::behind_by(commits, &loose()));
 }
 
-fn write(bencher: Bencher<'_, '_>, request: &Request) {
+fn send(bencher: Bencher<'_, '_>, request: &Request) {
     bencher
         .counter(BytesCount::new(request.pack().len()))
-        .with_inputs(|| request.prepare())
-        .bench_local_values(|mut pack| {
-            io::copy(&mut pack, &mut io::sink()).expect("a pack");
+        .bench_local(|| {
+            request.send(&mut |pack| {
+                io::copy(pack, &mut io::sink()).expect("a pack");
+                Ok(())
+            });
         });
 }
 

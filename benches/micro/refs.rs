@@ -1,11 +1,16 @@
-//! Refs: listed by a server or on disk, selected, planned, classified, and reported on.
+//! Refs: listed on disk, selected, planned and compared.
+
+use std::{
+    io::BufRead,
+    sync::{Mutex, MutexGuard},
+};
 
 use bstr::BString;
-use divan::{Bencher, black_box};
+use divan::Bencher;
 use refsync::{
-    AdvertisedRef, Error, LocalStore, ObjectFormat, ObjectId, Objects, RefGlobs, RefList,
-    RefSource as _, Relation, Service, SyncContext, SyncOptions, TipKind, ancestry,
-    bench_internals::{self, Updates},
+    AdvertisedRef, Error, LocalStore, ObjectFormat, ObjectId, Objects, Outcome, PackFeatures, Push,
+    PushReport, ReceivePack, RefGlobs, RefList, RefSource, RefUpdate, Relation, Service,
+    SyncContext, SyncOptions, TipKind, ancestry,
 };
 
 use crate::{
@@ -14,8 +19,6 @@ use crate::{
     id,
     support::{ObjectFormat as Format, Sandbox},
 };
-
-const CAPABILITIES: &str = "multi_ack thin-pack side-band-64k ofs-delta object-format=sha1";
 
 /// Half branches, half tags, sorted by name.
 fn refs(count: usize) -> RefList {
@@ -47,44 +50,6 @@ fn moved(refs: &RefList) -> RefList {
         ..old
     };
     RefList::new(ObjectFormat::Sha1, refs.iter().enumerate().map(further))
-}
-
-fn packet(line: &str) -> String {
-    format!("{:04x}{line}", line.len() + 4)
-}
-
-#[divan::bench(args = SIZES)]
-fn parse_v0_advertisement(bencher: Bencher<'_, '_>, count: usize) {
-    let mut answer = String::new();
-    for listed in refs(count).iter() {
-        let AdvertisedRef { name, target, .. } = &listed;
-        answer += &match answer.is_empty() {
-            true => packet(&format!("{target} {name}\0{CAPABILITIES}\n")),
-            false => packet(&format!("{target} {name}\n")),
-        };
-        if listed.annotated {
-            answer += &packet(&format!("{target} {name}^{{}}\n"));
-        }
-    }
-    answer += "0000";
-    let options = SyncOptions::default();
-    bencher.bench(|| bench_internals::v0_advertisement(answer.as_bytes(), &options.limits));
-}
-
-#[divan::bench(args = SIZES)]
-fn parse_v2_ls_refs(bencher: Bencher<'_, '_>, count: usize) {
-    let mut answer = String::new();
-    for listed in refs(count).iter() {
-        let AdvertisedRef { name, target, .. } = &listed;
-        let peeled = match listed.annotated {
-            true => format!(" peeled:{target}"),
-            false => String::new(),
-        };
-        answer += &packet(&format!("{target} {name}{peeled}\n"));
-    }
-    answer += "0000";
-    let limits = SyncOptions::default().limits;
-    bencher.bench(|| bench_internals::ls_refs(answer.as_bytes(), ObjectFormat::Sha1, &limits));
 }
 
 #[divan::bench(args = SIZES)]
@@ -141,31 +106,38 @@ fn list_packed_refs_of_one_prefix(bencher: Bencher<'_, '_>, count: usize) {
     bencher.bench(|| packed.list(&["refs/heads/release/"]));
 }
 
-#[divan::bench(args = SIZES)]
-fn plan_nothing_to_do(bencher: Bencher<'_, '_>, count: usize) {
-    let (refs, options) = (refs(count), SyncOptions::default());
-    bencher.bench(|| bench_internals::plan(&refs, black_box(&refs), &options));
+/// An end that lists these refs, and has all of their commits.
+struct End {
+    refs: RefList,
+    commits: Mutex<Graph>,
 }
 
-#[divan::bench(args = SIZES)]
-fn plan_all_new(bencher: Bencher<'_, '_>, count: usize) {
-    let (source, destination) = (refs(count), refs(0));
-    let options = SyncOptions::default();
-    bencher.bench(|| bench_internals::plan(&source, black_box(&destination), &options));
+impl End {
+    fn with(refs: RefList) -> Self {
+        let commits = Mutex::new(Graph::new(Shape::Line, refs.len() + 1));
+        End { refs, commits }
+    }
 }
 
-#[divan::bench(args = SIZES)]
-fn plan_all_moved(bencher: Bencher<'_, '_>, count: usize) {
-    let destination = refs(count);
-    let source = moved(&destination);
-    let options = SyncOptions::default();
-    bencher.bench(|| bench_internals::plan(&source, black_box(&destination), &options));
+impl RefSource for End {
+    fn list(&self, _: Service, _: &[BString], _: &SyncContext) -> Result<RefList, Error> {
+        Ok(self.refs.clone())
+    }
+
+    fn objects(&self, _: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
+        let commits = self.commits.lock().expect("a sound graph");
+        Ok(Some(Box::new(Commits(commits))))
+    }
+
+    fn receive_pack(&self, _: &SyncContext) -> Result<ReceivePack<'_>, Error> {
+        Ok(ReceivePack::Push(Box::new(NoPush)))
+    }
 }
 
-/// Commits that are all at hand.
-struct Commits(Graph);
+/// Commits that all exist.
+struct Commits<'a>(MutexGuard<'a, Graph>);
 
-impl Objects for Commits {
+impl Objects for Commits<'_> {
     fn kind(&mut self, _: &ObjectId) -> Result<TipKind, Error> {
         Ok(TipKind::Commit)
     }
@@ -175,47 +147,57 @@ impl Objects for Commits {
         pairs: &[(ObjectId, ObjectId)],
         cancelled: &dyn Fn() -> bool,
     ) -> Result<Vec<Relation>, Error> {
-        ancestry::compare(&mut &mut self.0, pairs, cancelled)
+        ancestry::compare(&mut &mut *self.0, pairs, cancelled)
     }
 }
 
-/// Branches that have moved on by a commit each.
+/// The push of a dry run.
+struct NoPush;
+
+impl Push for NoPush {
+    fn takes(&self) -> PackFeatures {
+        PackFeatures::default()
+    }
+
+    fn push(
+        &mut self,
+        _: &[RefUpdate<'_>],
+        _: &mut dyn BufRead,
+        _: &SyncContext,
+    ) -> Result<PushReport, Error> {
+        panic!("a dry run pushes nothing")
+    }
+}
+
+/// A dry run between two listings, of whose refs so many are updated.
+fn run(bencher: Bencher<'_, '_>, source: RefList, destination: RefList, updated: usize) {
+    let mut options = SyncOptions::default();
+    options.dry_run = true;
+    let (source, destination) = (End::with(source), End::with(destination));
+    bencher.bench_local(|| {
+        let stats = refsync::sync(&source, &destination, &options).expect("a run");
+        assert_eq!(stats.count(Outcome::is_updated), updated);
+    });
+}
+
 #[divan::bench(args = SIZES)]
-fn classify(bencher: Bencher<'_, '_>, count: usize) {
+fn nothing_to_do(bencher: Bencher<'_, '_>, count: usize) {
+    run(bencher, refs(count), refs(count), 0);
+}
+
+#[divan::bench(args = SIZES)]
+fn all_new(bencher: Bencher<'_, '_>, count: usize) {
+    run(bencher, refs(count), refs(0), count);
+}
+
+/// Branches and tags that have moved on by a commit each.
+#[divan::bench(args = SIZES)]
+fn all_moved(bencher: Bencher<'_, '_>, count: usize) {
     let plain = refs(count);
     let plain = plain.iter().map(|held| AdvertisedRef {
         annotated: false,
         ..held
     });
     let destination = RefList::new(ObjectFormat::Sha1, plain);
-    let options = SyncOptions::default();
-    let source = moved(&destination);
-    let plan = bench_internals::plan(&source, &destination, &options);
-    assert_eq!(plan.open(), count);
-    let mut commits = Commits(Graph::new(Shape::Line, count + 1));
-    let context = SyncContext::new(&options);
-    bencher
-        .with_inputs(|| plan.clone())
-        .bench_local_values(|mut plan| {
-            bench_internals::classify(&mut commits, &mut plan, &options, &context);
-            plan
-        });
-}
-
-#[divan::bench(args = SIZES)]
-fn parse_report_status(bencher: Bencher<'_, '_>, count: usize) {
-    let refs = refs(count);
-    let mut report = packet("unpack ok\n");
-    for new in refs.iter() {
-        report += &packet(&format!("ok {}\n", new.name));
-    }
-    report += "0000";
-    let bands = report.as_bytes().chunks(60_000);
-    let bands = bands.map(|part| packet(&format!("\x01{}", str::from_utf8(part).expect("ASCII"))));
-    let answer = bands.collect::<String>() + "0000";
-    let (updates, limits) = (Updates::of(&refs), SyncOptions::default().limits);
-    bencher.bench(|| {
-        let said = bench_internals::report_status(answer.as_bytes(), &updates, &limits);
-        assert_eq!(said, count);
-    });
+    run(bencher, moved(&destination), destination, count);
 }

@@ -107,20 +107,6 @@ impl LocalStore {
         self.object_format
     }
 
-    /// The pack of a sound store, before any of it is read.
-    #[cfg(feature = "bench-internals")]
-    pub(crate) fn outgoing_pack<'a>(
-        &self,
-        request: &PackRequest,
-        context: &'a SyncContext,
-    ) -> OutgoingPack<'a> {
-        let repo = self.repo.to_thread_local();
-        let mut objects =
-            LocalObjects::open(&repo, context.memory_plan().own_store).expect("a store");
-        let pack = prepare(&repo, &mut objects, request, context);
-        pack.unwrap_or_else(|_| panic!("{} is not sound", self.path.display()))
-    }
-
     pub(crate) fn quarantine(&self, context: &SyncContext) -> Result<LocalQuarantine, Error> {
         LocalQuarantine::open(self.repo.to_thread_local(), context.limits())
     }

@@ -16,10 +16,10 @@ use self::{
 };
 
 mod classify;
-pub(crate) mod compare;
+mod compare;
 mod listing;
-pub(crate) mod plan;
-pub(crate) mod planned_ref;
+mod plan;
+mod planned_ref;
 mod pull;
 mod push;
 
