@@ -24,7 +24,6 @@ use std::{
 use gix::{ObjectId, objs::Kind};
 use gix_pack::index;
 
-mod levels;
 mod object_states;
 mod outside;
 mod reading;
