@@ -130,11 +130,6 @@ impl Error {
         err.downcast().unwrap_or_else(|err| Error::io(what, err))
     }
 
-    /// An error about a repository with an unsupported property.
-    pub(crate) fn unsupported(what: impl fmt::Display) -> Self {
-        Error::new(ErrorKind::Unsupported, what.to_string())
-    }
-
     /// The run was cancelled by the caller.
     pub(crate) fn cancelled() -> Self {
         Error::new(ErrorKind::Cancelled, "the run was cancelled")

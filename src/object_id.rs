@@ -45,10 +45,7 @@ impl ObjectId {
 
     /// The format of the id.
     pub fn format(&self) -> ObjectFormat {
-        match self.0.kind() {
-            Kind::Sha256 => ObjectFormat::Sha256,
-            _ => ObjectFormat::Sha1,
-        }
+        ObjectFormat::of(self.0.kind())
     }
 
     /// Whether this is the null id.
@@ -142,11 +139,11 @@ pub enum ObjectFormat {
 }
 
 impl ObjectFormat {
-    pub(crate) fn from_hash_kind(kind: Kind) -> Result<Self, UnknownFormat> {
-        match kind {
-            Kind::Sha1 => Ok(ObjectFormat::Sha1),
-            Kind::Sha256 => Ok(ObjectFormat::Sha256),
-            other => Err(UnknownFormat(other)),
+    /// The format with this hash. gix opens no repository with another one.
+    pub(crate) fn of(hash: Kind) -> Self {
+        match hash {
+            Kind::Sha256 => ObjectFormat::Sha256,
+            _ => ObjectFormat::Sha1,
         }
     }
 
@@ -167,11 +164,6 @@ impl std::fmt::Display for ObjectFormat {
         })
     }
 }
-
-/// A hash that no repository is supported with.
-#[derive(Debug, thiserror::Error)]
-#[error("object format {0} is not supported")]
-pub(crate) struct UnknownFormat(Kind);
 
 /// The id that these digits stand for, if there are as many of them as the format has.
 pub(crate) fn parse_hex(hex: &[u8], format: ObjectFormat) -> Option<ObjectId> {

@@ -404,7 +404,7 @@ pub(super) fn store_of(
     hash: HashKind,
     context: &SyncContext,
 ) -> Scratch {
-    let format = ObjectFormat::from_hash_kind(hash).expect("a known one");
+    let format = ObjectFormat::of(hash);
     let store = Scratch::create(None, format).expect("a folder");
     let pack = write(objects, &[], forms, hash);
     let mut received = receive(store.store(), &mut &pack[..], context).expect("a pack");

@@ -17,7 +17,12 @@ use crate::{
     RefList, RefSource, Service, SyncContext,
     files::sharing::Sharing,
     pack_objects::{self, NoPack, OutgoingPack},
-    ref_store::{checked_out::CheckedOut, config::is_bare, head, listing, ref_lock::LOCK_SUFFIX},
+    ref_store::{
+        checked_out::CheckedOut,
+        config::{is_bare, object_format},
+        head, listing,
+        ref_lock::LOCK_SUFFIX,
+    },
     refs::Namespace,
 };
 
@@ -47,8 +52,7 @@ impl LocalStore {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
         let repo = repository::open(&path)?;
-        let object_format = ObjectFormat::from_hash_kind(repo.to_thread_local().object_hash())
-            .map_err(Error::unsupported)?;
+        let object_format = object_format(&repo.to_thread_local());
         Ok(LocalStore {
             repo,
             path,
@@ -212,12 +216,8 @@ fn prepare<'a>(
 ) -> Result<OutgoingPack<'a>, NoPack> {
     let mut folders = vec![repo.common_dir().join("objects")];
     folders.extend(alternates(repo)?);
-    let source = pack_objects::Source {
-        commits: objects.commits(),
-        folders,
-        peeled: peeled_tags(repo),
-    };
-    let history = pack_objects::walk_history(source, request, context)?;
+    let (commits, peeled) = (objects.commits(), peeled_tags(repo));
+    let history = pack_objects::walk_history(commits, folders, peeled, request, context)?;
     // The walk leaves packs mapped as far as they were read, which is all of them for a long history.
     objects.reopen()?;
     pack_objects::prepare(history, &objects.odb, request, context)

@@ -15,7 +15,7 @@ use gix::{ObjectId, objs::Kind};
 
 use super::{
     NoPack,
-    commit_frontier::peel,
+    commit_frontier::peel_wants,
     full_clone,
     selection::{SelectedObject, Selection},
 };
@@ -89,7 +89,10 @@ pub(super) fn select(
         tracing::warn!(%pack, "a bitmap is damaged, or of another pack");
         return Ok(None);
     };
-    let (wanted, mut roots) = peel_wants(commits, request, context)?;
+    let peeled = peel_wants(commits.odb, &request.wants, &mut HashSet::new(), context)?;
+    let wanted = peeled.commits;
+    let tags = peeled.tags.into_iter().map(|tag| (tag, Kind::Tag));
+    let mut roots: Vec<_> = peeled.others.into_iter().chain(tags).collect();
     let Some(reached) = reach(commits, rev_index, &bitmaps, &wanted, context)? else {
         return Ok(None);
     };
@@ -145,30 +148,6 @@ pub(super) fn select(
         in_pack,
         outside: outside.collect(),
     }))
-}
-
-/// Wanted commits, and the other wanted objects with the tags on the way to all of them.
-type PeeledWants = (Vec<ObjectId>, Vec<(ObjectId, Kind)>);
-
-fn peel_wants(
-    commits: &StoreCommits<'_>,
-    request: &PackRequest,
-    context: &SyncContext,
-) -> Result<PeeledWants, NoPack> {
-    let mut has = HashSet::new();
-    let mut tags = Vec::new();
-    let mut wanted = Vec::new();
-    let mut others = Vec::new();
-    for want in &request.wants {
-        context.check()?;
-        match peel(commits.odb, want.0, &mut has, &mut tags, context)? {
-            Some((commit, Kind::Commit)) => wanted.push(commit),
-            Some(other) => others.push(other),
-            None => {}
-        }
-    }
-    others.extend(tags.into_iter().map(|tag| (tag, Kind::Tag)));
-    Ok((wanted, others))
 }
 
 /// The marked objects of the pack. `None` if the kind of one is unknown: its entry is damaged, and another copy may

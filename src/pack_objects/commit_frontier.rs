@@ -61,22 +61,12 @@ pub(super) fn find(
         context.check()?;
         walk.paint_have(have.0, peeled.get(&have.0), &mut has, context)?;
     }
-    let mut wanted = Vec::new();
-    for want in wants {
-        match peel(
-            walk.commits.odb,
-            want.0,
-            &mut has,
-            &mut frontier.tags,
-            context,
-        )? {
-            Some((commit, Kind::Commit)) => {
-                wanted.push(walk.paint(&commit, Side::Sender));
-            }
-            Some(other) => frontier.others.push(other),
-            None => {}
-        }
-    }
+    let reached = peel_wants(walk.commits.odb, wants, &mut has, context)?;
+    (frontier.tags, frontier.others) = (reached.tags, reached.others);
+    let wanted = reached.commits.iter();
+    let wanted: Vec<_> = wanted
+        .map(|commit| walk.paint(commit, Side::Sender))
+        .collect();
     frontier.known = walk.newest_known();
     walk.run(&mut frontier, context)?;
     let FrontierWalk { commits, met, .. } = walk;
@@ -92,9 +82,37 @@ pub(super) fn find(
     Ok(frontier)
 }
 
+/// The objects that wants lead to without the histories of commits.
+#[derive(Default)]
+pub(super) struct PeeledWants {
+    pub(super) commits: Vec<ObjectId>,
+    /// Trees and blobs.
+    pub(super) others: Vec<(ObjectId, Kind)>,
+    /// The tags on the way to all of them, outermost first.
+    pub(super) tags: Vec<ObjectId>,
+}
+
+/// Peels the wants that `has` lacks. All objects on the way are in `has` afterwards.
+pub(super) fn peel_wants(
+    odb: &Odb,
+    wants: &[crate::ObjectId],
+    has: &mut HashSet<ObjectId>,
+    context: &SyncContext,
+) -> Result<PeeledWants, NoPack> {
+    let mut peeled = PeeledWants::default();
+    for want in wants {
+        match peel(odb, want.0, has, &mut peeled.tags, context)? {
+            Some((commit, Kind::Commit)) => peeled.commits.push(commit),
+            Some(other) => peeled.others.push(other),
+            None => {}
+        }
+    }
+    Ok(peeled)
+}
+
 /// The peeled target of a want, with its kind. `None` if `has` has one of the objects on the way, which are all
 /// in it afterwards. Appends the tags on the way to `tags`.
-pub(super) fn peel(
+fn peel(
     odb: &Odb,
     want: ObjectId,
     has: &mut HashSet<ObjectId>,

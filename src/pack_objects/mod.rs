@@ -77,15 +77,6 @@ impl From<Error> for NoPack {
     }
 }
 
-/// The store that has the objects.
-pub(crate) struct Source<'a> {
-    pub(crate) commits: StoreCommits<'a>,
-    /// The store's `objects` folder and those of its alternates.
-    pub(crate) folders: Vec<PathBuf>,
-    /// The targets of tags, as far as the refs of the store tell.
-    pub(crate) peeled: HashMap<ObjectId, ObjectId>,
-}
-
 /// The history that a pack is about, and the places where the store has its objects.
 pub(crate) struct History {
     walked: WalkedHistory,
@@ -101,16 +92,16 @@ enum WalkedHistory {
 }
 
 /// Walks over the history that `request` asks for.
+///
+/// `folders` are the store's `objects` folder and those of its alternates. `peeled` has the targets of tags, as far as
+/// the refs of the store tell.
 pub(crate) fn walk_history(
-    source: Source<'_>,
+    mut commits: StoreCommits<'_>,
+    folders: Vec<PathBuf>,
+    peeled: HashMap<ObjectId, ObjectId>,
     request: &PackRequest,
     context: &SyncContext,
 ) -> Result<History, NoPack> {
-    let Source {
-        mut commits,
-        folders,
-        peeled,
-    } = source;
     let packs = StoredPacks::at(&folders, commits.odb.store_ref().object_hash())?;
     let may_use_bitmaps = request.haves.is_empty() && commits.shallow.is_empty();
     let walked = if may_use_bitmaps

@@ -4,10 +4,7 @@ use crate::ObjectFormat;
 
 /// The format of a repository that was opened as a [`LocalStore`](crate::LocalStore).
 pub(crate) fn object_format(repo: &gix::Repository) -> ObjectFormat {
-    match repo.object_hash() {
-        gix::hash::Kind::Sha256 => ObjectFormat::Sha256,
-        _ => ObjectFormat::Sha1,
-    }
+    ObjectFormat::of(repo.object_hash())
 }
 
 /// Whether the repository is bare: it has no main worktree. Linked worktrees do not count.
