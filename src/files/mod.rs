@@ -61,9 +61,14 @@ pub(crate) fn behind_links(mut path: PathBuf) -> PathBuf {
 
 /// The same result, with a missing file or folder as success.
 pub(crate) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+    if_exists(result).map(|_| ())
+}
+
+/// The result for a file or folder that may not exist.
+pub(crate) fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
     }
 }
 

@@ -47,12 +47,7 @@ pub(super) fn init_bare(path: &Path, format: ObjectFormat) -> io::Result<()> {
 
 /// Whether `path` does not exist, is empty, or holds only an interrupted `init`.
 pub(super) fn is_vacant(path: &Path) -> io::Result<bool> {
-    let entries = match path.read_dir() {
-        Ok(entries) => entries,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(true),
-        Err(err) => return Err(err),
-    };
-    for entry in entries {
+    for entry in files::if_exists(path.read_dir())?.into_iter().flatten() {
         let name = entry?.file_name();
         if !BEFORE_HEAD.iter().any(|begun| name == *begun) && !temp_dirs::is_run_folder(&name) {
             return Ok(false);

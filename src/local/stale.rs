@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::files::{
-    behind_links, ignore_missing,
+    behind_links, if_exists, ignore_missing,
     temp_dirs::{HELD_PREFIX, LOCK_NAME, is_run_folder, remove, run_of},
 };
 
@@ -49,15 +49,11 @@ fn sweep_each(folder: &Path, sweep: impl Fn(&DirEntry) -> io::Result<()>) {
 fn remove_if_dead(folder: &Path, git_dir: &Path) -> io::Result<()> {
     // NFS grants an exclusive lock only on a file that is open for writing.
     let path = folder.join(LOCK_NAME);
-    let lock = match File::options().read(true).write(true).open(path) {
-        Ok(lock) => lock,
+    let Some(lock) = if_exists(File::options().read(true).write(true).open(path))? else {
         // The run is just starting, or died at that point. Only an empty folder is removed, and a run that loses its
         // folder at the start makes another one.
-        Err(err) if err.kind() == io::ErrorKind::NotFound => {
-            let _ = fs::remove_dir(folder);
-            return Ok(());
-        }
-        Err(err) => return Err(err),
+        let _ = fs::remove_dir(folder);
+        return Ok(());
     };
     match lock.try_lock() {
         Ok(()) => {
@@ -87,9 +83,8 @@ fn release_ref_locks(folder: &Path, git_dir: &Path) -> io::Result<()> {
 #[cfg(unix)]
 fn release_ref_lock(held: &Path, git_dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt;
-    let held = match held.metadata() {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
-        found => found?,
+    let Some(held) = if_exists(held.metadata())? else {
+        return Ok(());
     };
     let is_held = |path: &Path| {
         let found = path.symlink_metadata();
@@ -112,11 +107,7 @@ fn release_ref_lock(held: &Path, git_dir: &Path) -> io::Result<()> {
 
 #[cfg(unix)]
 fn find_lock(folder: &Path, is_held: &dyn Fn(&Path) -> bool) -> io::Result<Option<PathBuf>> {
-    let entries = match folder.read_dir() {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-        entries => entries?,
-    };
-    for entry in entries {
+    for entry in if_exists(folder.read_dir())?.into_iter().flatten() {
         let entry = entry?;
         let path = entry.path();
         if entry.file_type()?.is_dir() {

@@ -28,11 +28,10 @@ pub(crate) enum Target {
 
 /// Reads the ref whose file is at `path`; `None` if there is no such file.
 pub(crate) fn read(path: &Path, format: ObjectFormat) -> io::Result<Option<Target>> {
-    let kind = match path.symlink_metadata() {
-        Ok(found) => found.file_type(),
-        Err(err) if is_missing(&err) => return Ok(None),
-        Err(err) => return Err(err),
+    let Some(found) = if_there(path.symlink_metadata())? else {
+        return Ok(None);
     };
+    let kind = found.file_type();
     if kind.is_dir() {
         return Ok(None);
     }
@@ -47,13 +46,20 @@ pub(crate) fn read(path: &Path, format: ObjectFormat) -> io::Result<Option<Targe
         Err(err) if is_missing(&err) && !kind.is_symlink() => return Ok(None),
         _ => return Ok(Some(Target::Broken)),
     }
-    let mut content = Vec::new();
-    match File::open(path) {
-        Ok(file) => file.take(MAX_CONTENT).read_to_end(&mut content)?,
-        Err(err) if is_missing(&err) => return Ok(None),
-        Err(err) => return Err(err),
+    let Some(file) = if_there(File::open(path))? else {
+        return Ok(None);
     };
+    let mut content = Vec::new();
+    file.take(MAX_CONTENT).read_to_end(&mut content)?;
     Ok(Some(parse(&content, format)))
+}
+
+/// The result for a file or folder that may not exist, or whose parent may be a file.
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(err) if is_missing(&err) => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 fn is_missing(err: &io::Error) -> bool {
@@ -120,11 +126,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn directory(&mut self, path: &Path, name: &BStr) -> io::Result<()> {
-        let entries = match path.read_dir() {
-            Err(err) if is_missing(&err) => return Ok(()),
-            entries => entries?,
-        };
-        for entry in entries {
+        for entry in if_there(path.read_dir())?.into_iter().flatten() {
             let entry = entry?;
             let Ok(last) = gix::path::os_string_into_bstring(entry.file_name()) else {
                 continue;

@@ -26,10 +26,7 @@ pub(crate) fn path(git_dir: &Path) -> PathBuf {
 
 /// The content of the file; empty if it does not exist.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    match fs::read(path) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        other => other,
-    }
+    Ok(files::if_exists(fs::read(path))?.unwrap_or_default())
 }
 
 /// The error for a repository with a line that git refuses.

@@ -31,6 +31,7 @@ use self::{
 };
 use crate::{
     Error, SyncContext,
+    files::if_exists,
     pack::fan_out::{FanOut, prefix},
 };
 
@@ -228,10 +229,7 @@ impl StoredPacks {
 
 /// The paths of the pack indices in a folder, sorted; none if the folder does not exist.
 pub(crate) fn indices(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(folder) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
+    let entries = if_exists(fs::read_dir(folder))?.into_iter().flatten();
     let paths = entries.map(|entry| Ok(entry?.path()));
     let mut paths = paths.collect::<io::Result<Vec<_>>>()?;
     paths.retain(|path| path.extension().is_some_and(|found| found == "idx"));
