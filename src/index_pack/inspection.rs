@@ -51,10 +51,16 @@ pub(super) struct Findings {
 }
 
 impl<'a> SharedFindings<'a> {
-    /// `memory` bounds the references to objects outside the pack, in bytes.
-    pub(super) fn new(rules: &'a FsckRules, hash: gix::hash::Kind, memory: usize) -> Self {
+    /// The findings in a pack that declares so many `objects`. `memory` bounds the references to objects outside the
+    /// pack, in bytes.
+    pub(super) fn new(
+        rules: &'a FsckRules,
+        hash: gix::hash::Kind,
+        objects: usize,
+        memory: usize,
+    ) -> Self {
         SharedFindings {
-            references: References::new(hash, memory),
+            references: References::new(hash, objects, memory),
             fsck: Fsck::new(rules, hash),
             found: Mutex::default(),
         }
@@ -105,11 +111,6 @@ pub(super) struct Inspection<'a> {
 }
 
 impl Inspection<'_> {
-    /// Sets the number of objects that the pack declares.
-    pub(super) fn expect(&self, objects: usize) {
-        self.shared.references.expect(objects);
-    }
-
     /// Inspects an object; whether nothing is wrong with it. `base` is the delta base that it was reconstructed from, if
     /// that is in memory: a tree that differs from a sound one in a few ids has only these checked.
     pub(super) fn look_at(

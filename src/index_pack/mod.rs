@@ -101,9 +101,9 @@ impl IndexPack<'_> {
         } else {
             0
         };
-        let found = SharedFindings::new(context.fsck(), hash, outside_memory);
         let pack_reader = PackReader::begin(pack, &mut file, hash, &budget, context)?;
         let announced = pack_reader.count();
+        let found = SharedFindings::new(context.fsck(), hash, announced as usize, outside_memory);
         let mut pack = Pack {
             path: &path,
             folder: self.folder,
@@ -113,7 +113,6 @@ impl IndexPack<'_> {
             context,
         };
         let mut inspection = found.inspection();
-        inspection.expect(announced as usize);
         let ((arrived, early_sync), _) = pack.resolve_while(|hand_over| {
             let arrived = pack_reader.receive(
                 &pack.table,

@@ -42,7 +42,7 @@ pub(super) struct References {
     replaced: Mutex<HashSet<ObjectId>>,
     /// The number of both.
     count: AtomicUsize,
-    most: AtomicUsize,
+    most: usize,
     /// The most references to objects outside the pack.
     most_outside: usize,
     /// Whether the references are unknown: an object could not be parsed, or there are too many.
@@ -63,8 +63,8 @@ enum Needed {
 const EACH: usize = 3 * (size_of::<(Kind, [u8; 32])>() + 1);
 
 impl References {
-    /// `memory` bounds the references to objects outside the pack, in bytes.
-    pub(super) fn new(hash: HashKind, memory: usize) -> Self {
+    /// The references of a pack of so many objects. `memory` bounds those to objects outside the pack, in bytes.
+    pub(super) fn new(hash: HashKind, objects: usize, memory: usize) -> Self {
         let needed = || match hash {
             HashKind::Sha256 => Needed::Sha256(HashSet::new()),
             _ => Needed::Sha1(HashSet::new()),
@@ -73,18 +73,11 @@ impl References {
             needed: std::array::from_fn(|_| Mutex::new(needed())),
             replaced: Mutex::default(),
             count: AtomicUsize::new(0),
-            most: AtomicUsize::new(0),
+            most: objects.saturating_add(memory / EACH),
             most_outside: memory / EACH,
             are_unknown: AtomicBool::new(false),
-            nesting: TreePairs::default(),
+            nesting: TreePairs::of(objects),
         }
-    }
-
-    /// Sets the number of objects that the pack declares.
-    pub(super) fn expect(&self, objects: usize) {
-        self.nesting.expect(objects);
-        let most = objects.saturating_add(self.most_outside);
-        self.most.store(most, Relaxed);
     }
 
     fn are_unknown(&self) -> bool {
@@ -130,7 +123,7 @@ impl References {
     /// Counts a reference. If there are more distinct ones than objects in the pack plus those allowed outside,
     /// the result is unknown: that bounds the memory.
     fn count_one(&self) {
-        if self.count.fetch_add(1, Relaxed) >= self.most.load(Relaxed) {
+        if self.count.fetch_add(1, Relaxed) >= self.most {
             self.stop();
         }
     }
@@ -319,8 +312,7 @@ mod tests {
 
     #[test]
     fn no_more_is_noted_than_there_are_objects() {
-        let references = References::new(HashKind::Sha1, 0);
-        references.expect(10);
+        let references = References::new(HashKind::Sha1, 10, 0);
         let entry = |number: u32| {
             let mut entry = b"100644 a\0".to_vec();
             entry.extend([number.to_be_bytes(); 5].concat());

@@ -19,25 +19,27 @@ const EACH: usize = 2;
 const MANY: usize = 4096;
 
 /// The pairs of a pack, shared by the threads that inspect its trees.
-#[derive(Default)]
 pub(super) struct TreePairs {
     pairs: Mutex<Vec<Vec<Pair>>>,
     count: AtomicUsize,
-    most: AtomicUsize,
+    most: usize,
 }
 
 impl TreePairs {
     /// Bytes for each object of the pack.
     pub(super) const MEMORY_OF_ONE: usize = EACH * size_of::<Pair>();
 
-    /// Sets the most pairs for a pack of so many objects.
-    pub(super) fn expect(&self, objects: usize) {
-        let most = objects.saturating_mul(EACH).saturating_add(MIN_PAIRS);
-        self.most.store(most, Relaxed);
+    /// The pairs of a pack of so many objects.
+    pub(super) fn of(objects: usize) -> Self {
+        TreePairs {
+            pairs: Mutex::default(),
+            count: AtomicUsize::new(0),
+            most: objects.saturating_mul(EACH).saturating_add(MIN_PAIRS),
+        }
     }
 
     pub(super) fn are_known(&self) -> bool {
-        self.count.load(Relaxed) <= self.most.load(Relaxed)
+        self.count.load(Relaxed) <= self.most
     }
 
     /// Takes over the pairs that one thread has found.

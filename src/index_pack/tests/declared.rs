@@ -22,7 +22,7 @@ fn very_much_is_summed_before_any_of_it_is_made() {
         options.limits.inflated_bytes = limit;
         let context = SyncContext::new(&options);
         let budget = Budget::new(context.limits());
-        let found = SharedFindings::new(context.fsck(), HashKind::Sha1, 0);
+        let found = SharedFindings::new(context.fsck(), HashKind::Sha1, 0, 0);
         let (mut file, mut reader) = (tempfile::tempfile().expect("a file"), &bytes[..]);
         let begun = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &context);
         let pack_reader = begun.expect("a header");

@@ -143,7 +143,7 @@ fn early(entries: &Entries, window: u64, piece: usize) -> Early {
     let mut file = File::create(&path).expect("a file");
     let context = SyncContext::new(&SyncOptions::default());
     let budget = Budget::new(context.limits());
-    let found = SharedFindings::new(context.fsck(), HashKind::Sha1, 0);
+    let found = SharedFindings::new(context.fsck(), HashKind::Sha1, 0, 0);
     let bytes = entries.pack();
     let mut reader = io::BufReader::with_capacity(piece, &bytes[..]);
     let pack_reader = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &context)

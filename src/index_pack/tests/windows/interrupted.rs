@@ -54,7 +54,7 @@ fn what_breaks_off_is_not_worked_on_any_longer() {
     let mut file = File::create(&path).expect("a file");
     let context = SyncContext::new(&SyncOptions::default());
     let budget = Budget::new(context.limits());
-    let found = SharedFindings::new(context.fsck(), HashKind::Sha1, 0);
+    let found = SharedFindings::new(context.fsck(), HashKind::Sha1, 0, 0);
     let bytes = versions.entries.pack();
     let mut reader = &bytes[..];
     let pack_reader = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &context)
