@@ -2,7 +2,7 @@
 
 use ureq::http::{self, Request, header, request};
 
-use super::{HttpClient, RemoteUrl, body::ResponseBody, socket::connection_broke};
+use super::{HttpClient, RemoteUrl, body::ResponseBody};
 use crate::{Error, ErrorKind};
 
 /// A call to a service of a repository.
@@ -59,12 +59,9 @@ impl HttpClient {
         let try_discover = || {
             let request = call.discovery().body(()).map_err(not_http)?;
             let expected = format!("application/x-{}-advertisement", call.service);
-            self.answer(self.ask(request, None)?, &expected)
+            self.answer(self.accept(self.exchange(request, None)?)?, &expected)
         };
-        try_discover().map_err(|err| {
-            self.link.failure.record(err);
-            self.take_failure().unwrap_or_else(connection_broke)
-        })
+        try_discover().map_err(|err| self.first_failure(err))
     }
 }
 

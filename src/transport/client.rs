@@ -20,6 +20,7 @@ use super::{
     credentials::Authorization,
     link::Link,
     response::{Head, MAX_WORDS, incomplete},
+    socket::connection_broke,
     tls,
     upload_body::UploadBody,
 };
@@ -144,6 +145,12 @@ impl HttpClient {
         self.link.failure.take()
     }
 
+    /// The first error of the request that has failed with `err`.
+    pub(super) fn first_failure(&self, err: Error) -> Error {
+        self.link.failure.record(err);
+        self.take_failure().unwrap_or_else(connection_broke)
+    }
+
     /// The URL that the repository has moved to, if the last listing was answered with a redirect that
     /// may be followed.
     pub(crate) fn take_moved(&self) -> Option<RemoteUrl> {
@@ -184,19 +191,7 @@ impl HttpClient {
         Ok(body)
     }
 
-    /// Sends a request with the credentials, and returns the answer if its status is a success.
-    ///
-    /// On failure the response is dropped, and the connection with its unread body.
-    pub(super) fn ask(
-        &self,
-        request: Request<()>,
-        body: Option<&mut UploadBody<'_>>,
-    ) -> Result<Response<Body>, Error> {
-        let response = self.exchange(request, body)?;
-        self.accept(response)
-    }
-
-    /// Sends a request and returns the answer with any status. If a kept connection turns out to be closed before a byte of
+    /// Sends a request with the credentials, and returns the answer with any status. If a kept connection turns out to be closed before a byte of
     /// the answer, for example by a load balancer, the request is sent again on a new connection.
     pub(super) fn exchange(
         &self,
@@ -260,7 +255,8 @@ impl HttpClient {
         Ok(response)
     }
 
-    /// The answer, if its status is a success.
+    /// The answer, if its status is a success. On failure the response is dropped, and the connection with its unread
+    /// body.
     pub(super) fn accept(&self, response: Response<Body>) -> Result<Response<Body>, Error> {
         let (parts, mut body) = response.into_parts();
         let response = Response::from_parts(parts, ());

@@ -58,8 +58,7 @@ impl HttpClient {
         let is_repeated = upload.was_over;
         let answer = answer.map(|body| Answer { body, is_repeated });
         answer.map_err(|err| {
-            self.link.failure.record(err);
-            let error = self.take_failure().unwrap_or_else(connection_broke);
+            let error = self.first_failure(err);
             let may_have_acted = is_repeated || upload.is_over() && !is_refusal(error.kind());
             Unanswered {
                 error,

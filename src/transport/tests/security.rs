@@ -35,7 +35,7 @@ fn requests_go_to_the_origin_of_the_url_only() {
     ] {
         let request = ureq::http::Request::get(format!("{other}/info/refs")).body(());
         let err = client
-            .ask(request.expect("a request"), None)
+            .exchange(request.expect("a request"), None)
             .expect_err("refused");
         assert_eq!(err.kind(), ErrorKind::Forbidden, "{other}");
     }
