@@ -12,8 +12,8 @@ use std::{
 };
 
 use crate::{
-    Error, FsckRules, Limits, Phase, Progress, SyncOptions, Traffic, memory_plan::MemoryPlan,
-    scoped_workers::lock, tuning::Tuning,
+    Error, FsckRules, Limits, Phase, Progress, SyncOptions, Traffic, error::check_limit,
+    memory_plan::MemoryPlan, scoped_workers::lock, tuning::Tuning,
 };
 
 /// The context of one run of [`sync()`](crate::sync()), which each operation of an end is given.
@@ -216,25 +216,16 @@ impl RunBudget {
     /// Fails if `bytes` on disk exceed the limit.
     pub(crate) fn check_disk(&self, bytes: u64) -> Result<(), Error> {
         let limit = self.limits.quarantine_bytes;
-        if bytes <= limit {
-            return Ok(());
-        }
-        let most = format_args!("{limit} bytes");
-        Err(Error::over_budget("quarantine_bytes", most))
+        check_limit("quarantine_bytes", "bytes", bytes, limit)
     }
 
     /// Counts received bytes, and fails if they exceed the limit.
     pub(crate) fn received(&self, bytes: usize) -> Result<(), Error> {
-        let limit = self.limits.received_bytes;
         let bytes = bytes as u64;
         lock(&self.traffic).bytes_received += bytes;
-        if self.received.fetch_add(bytes, Ordering::Relaxed) + bytes <= limit {
-            return Ok(());
-        }
-        Err(Error::over_budget(
-            "received_bytes",
-            format_args!("{limit} bytes received"),
-        ))
+        let all = self.received.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let limit = self.limits.received_bytes;
+        check_limit("received_bytes", "bytes received", all, limit)
     }
 }
 

@@ -173,6 +173,21 @@ impl Error {
     }
 }
 
+/// Checks `value` against the limit in the field `name` of [`Limits`](crate::Limits). Both are counted in `unit`, such
+/// as "refs".
+pub(crate) fn check_limit(
+    name: &'static str,
+    unit: &str,
+    value: u64,
+    limit: u64,
+) -> Result<(), Error> {
+    if value <= limit {
+        Ok(())
+    } else {
+        Err(Error::over_budget(name, format_args!("{limit} {unit}")))
+    }
+}
+
 impl ErrorKind {
     /// The stable name of the kind in JSON and logs, such as `not_found`.
     pub fn as_str(self) -> &'static str {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use gix::objs::Kind;
 
 use super::excess::Excess;
-use crate::{Error, Limits, memory_plan::MemoryPlan};
+use crate::{Error, Limits, error::check_limit, memory_plan::MemoryPlan};
 
 /// The ratio of declared object bytes to pack bytes from which on windows are held back. Large histories have some 60.
 const USUAL_RATIO: u64 = 256;
@@ -42,7 +42,7 @@ impl<'a> Budget<'a> {
 
     /// Checks the number of objects that a pack's header declares, each with `memory` bytes in the table.
     pub(super) fn check_count(&self, count: u64, memory: u64) -> Result<(), Error> {
-        within("objects", "objects", count, self.limits.objects)?;
+        check_limit("objects", "objects", count, self.limits.objects)?;
         let plan = MemoryPlan::of(self.limits);
         match (plan.entries as u64).checked_sub(count.saturating_mul(memory)) {
             Some(left) => {
@@ -67,7 +67,7 @@ impl<'a> Budget<'a> {
     pub(super) fn declare(&self, size: u64) -> Result<(), Error> {
         let before = self.declared.fetch_add(size, Relaxed);
         let bytes = before.saturating_add(size);
-        within("inflated_bytes", "bytes", bytes, self.limits.inflated_bytes)
+        check_limit("inflated_bytes", "bytes", bytes, self.limits.inflated_bytes)
     }
 
     /// Whether the declared sizes are so large for the bytes that arrived that no delta is applied before all of them
@@ -79,11 +79,11 @@ impl<'a> Budget<'a> {
     /// Checks the number of deltas between an object and the whole object below it.
     pub(super) fn check_depth(&self, depth: u32) -> Result<(), Error> {
         let most = self.limits.delta_depth.into();
-        within("delta_depth", "deltas", depth.into(), most)
+        check_limit("delta_depth", "deltas", depth.into(), most)
     }
 
     pub(super) fn check_bases(&self, size: u64) -> Result<(), Error> {
-        within("thin_bases", "bytes", size, self.limits.thin_bases)
+        check_limit("thin_bases", "bytes", size, self.limits.thin_bases)
     }
 
     /// Adds contents that are written to disk, beside a pack of `pack` bytes.
@@ -108,19 +108,12 @@ impl<'a> Budget<'a> {
     }
 
     pub(super) fn check_disk(&self, pack: u64) -> Result<(), Error> {
-        within(
+        check_limit(
             "quarantine_bytes",
             "bytes",
             pack.saturating_add(self.earlier_packs)
                 .saturating_add(self.waiting.load(Relaxed)),
             self.limits.quarantine_bytes,
         )
-    }
-}
-
-fn within(name: &'static str, unit: &str, value: u64, limit: u64) -> Result<(), Error> {
-    match value <= limit {
-        true => Ok(()),
-        false => Err(Error::over_budget(name, format_args!("{limit} {unit}"))),
     }
 }

@@ -13,7 +13,7 @@ use super::{
     ref_line::{Length, V0Lines},
     refused, unreadable,
 };
-use crate::{Error, ErrorKind, Limits, ObjectFormat};
+use crate::{Error, ErrorKind, Limits, ObjectFormat, error::check_limit};
 
 pub(crate) struct Advertisement {
     pub(crate) capabilities: Capabilities,
@@ -37,7 +37,10 @@ pub(crate) fn read(
     limits: &Limits,
 ) -> Result<Advertisement, Error> {
     let mut packets = Packets::new(from);
-    let mut budget = CapabilityBudget::of(limits.capabilities);
+    let mut budget = CapabilityBudget {
+        limit: limits.capabilities,
+        taken: 0,
+    };
     let mut first = said(&mut packets, &mut budget)?;
     let announced = |first: &BString| first.strip_prefix(b"# service=").map(BString::from);
     if let Some(announced) = first.as_ref().and_then(announced) {
@@ -99,26 +102,17 @@ pub(crate) fn read(
     })
 }
 
-/// The remaining bytes for capabilities.
+/// The bytes of an answer up to the end of its capabilities.
 struct CapabilityBudget {
     limit: usize,
-    left: usize,
+    taken: u64,
 }
 
 impl CapabilityBudget {
-    fn of(limit: usize) -> Self {
-        CapabilityBudget { limit, left: limit }
-    }
-
     fn take(&mut self, bytes: usize) -> Result<(), Error> {
-        let left = self.left.checked_sub(bytes);
-        self.left = left.ok_or_else(|| {
-            Error::over_budget(
-                "capabilities",
-                format_args!("{} bytes of capabilities", self.limit),
-            )
-        })?;
-        Ok(())
+        self.taken += bytes as u64;
+        let unit = "bytes of capabilities";
+        check_limit("capabilities", unit, self.taken, self.limit as u64)
     }
 }
 

@@ -4,15 +4,15 @@ use bstr::{BStr, ByteSlice as _};
 
 use super::printable;
 use crate::{
-    AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, ObjectId, object_id::parse_hex,
-    refs::table::RefTable,
+    AdvertisedRef, Error, ErrorKind, Limits, ObjectFormat, ObjectId, error::check_limit,
+    object_id::parse_hex, refs::table::RefTable,
 };
 
 /// The size of a listing so far, checked against [`Limits::refs`] and [`Limits::ref_names`].
 pub(crate) struct Length<'a> {
     limits: &'a Limits,
-    lines: usize,
-    names: usize,
+    lines: u64,
+    names: u64,
 }
 
 impl<'a> Length<'a> {
@@ -30,17 +30,10 @@ impl<'a> Length<'a> {
             refs, ref_names, ..
         } = *self.limits;
         self.lines += 1;
-        self.names += name;
-        if self.lines > refs {
-            return Err(Error::over_budget("refs", format_args!("{refs} refs")));
-        }
-        if self.names > ref_names {
-            return Err(Error::over_budget(
-                "ref_names",
-                format_args!("{ref_names} bytes of names of refs"),
-            ));
-        }
-        Ok(())
+        self.names += name as u64;
+        check_limit("refs", "refs", self.lines, refs as u64)?;
+        let unit = "bytes of names of refs";
+        check_limit("ref_names", unit, self.names, ref_names as u64)
     }
 }
 
