@@ -11,11 +11,11 @@ use crate::pack::delta_tree::{Deltas, NO_BASE};
 /// Entries to resolve, with the bases on the way to them.
 pub(super) struct DeltaBatch {
     /// The numbers of the entries, in ascending order.
-    entries: Vec<u32>,
+    pub(super) entries: Vec<u32>,
     /// The deltas of each entry, as positions in `entries`.
     deltas: Deltas,
     /// The first entry of the window. Entries before it are only bases: they are reconstructed, not inspected again.
-    first: u32,
+    pub(super) first: u32,
 }
 
 impl DeltaBatch {
@@ -94,15 +94,6 @@ impl DeltaBatch {
             is_reached[at] && table.is_delta(**entry) && !self.only_leads_on(**entry)
         });
         reached.map(|(_, entry)| *entry)
-    }
-
-    pub(super) fn entries(&self) -> &[u32] {
-        &self.entries
-    }
-
-    /// The first entry of the window.
-    pub(super) fn first(&self) -> u32 {
-        self.first
     }
 
     pub(super) fn only_leads_on(&self, entry: u32) -> bool {

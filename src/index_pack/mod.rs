@@ -102,7 +102,7 @@ impl IndexPack<'_> {
             0
         };
         let pack_reader = PackReader::begin(pack, &mut file, hash, &budget, context)?;
-        let announced = pack_reader.count();
+        let announced = pack_reader.count;
         let found = SharedFindings::new(context.fsck(), hash, announced as usize, outside_memory);
         let mut pack = Pack {
             path: &path,

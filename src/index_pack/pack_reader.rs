@@ -45,7 +45,8 @@ const MAX_TAKEN: usize = 64 * 1024;
 pub(super) struct PackReader<'a, 's> {
     reader: HashingReader<'a, 's>,
     hash: HashKind,
-    count: u32,
+    /// The number of entries that the pack announces.
+    pub(super) count: u32,
 }
 
 /// A pack that has arrived completely: the data beside its entries in the [`Table`].
@@ -86,11 +87,6 @@ impl<'a, 's> PackReader<'a, 's> {
         Ok(pack_reader)
     }
 
-    /// The number of entries that the pack announces.
-    pub(super) fn count(&self) -> u32 {
-        self.count
-    }
-
     /// Receives the rest of the pack: its entries and its checksum. Its file ends with the last
     /// entry.
     ///
@@ -107,7 +103,7 @@ impl<'a, 's> PackReader<'a, 's> {
     ) -> Result<Arrived<'s>, Error> {
         let entries = Entries {
             table,
-            ref_deltas: RefDeltas::new(),
+            ref_deltas: RefDeltas::default(),
             inflated: InflatedCache::new(self.reader.budget),
             keeps_objects: false,
             inflater: Inflater::new(),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use gix::{ObjectId, oid};
 
 /// The deltas sorted by base. The deltas of one base are taken once, by the thread that resolves the base.
+#[derive(Default)]
 pub(super) struct RefDeltas {
     deltas: Vec<RefDelta>,
 }
@@ -17,10 +18,6 @@ struct RefDelta {
 
 impl RefDeltas {
     pub(super) const MEMORY_OF_ONE: usize = size_of::<RefDelta>();
-
-    pub(super) fn new() -> Self {
-        RefDeltas { deltas: Vec::new() }
-    }
 
     pub(super) fn push(&mut self, entry: u32, base: ObjectId) {
         self.deltas.push(RefDelta {

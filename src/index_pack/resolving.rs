@@ -47,7 +47,7 @@ impl Pack<'_> {
         inflated: &InflatedCache<'_>,
         ref_deltas: &RefDeltas,
     ) -> Result<(), Error> {
-        let count = batch.entries().len();
+        let count = batch.entries.len();
         if count == 0 {
             return Ok(());
         }
@@ -65,7 +65,7 @@ impl Pack<'_> {
                 is_given_up: &is_given_up,
                 inspection: &mut inspection,
             };
-            while let Some(entry) = batch.entries().get(next.fetch_add(1, Relaxed)) {
+            while let Some(entry) = batch.entries.get(next.fetch_add(1, Relaxed)) {
                 if !self.table.is_delta(*entry) {
                     let done = traversal.traverse(*entry, &mut resolver);
                     // After a failure no thread takes another entry.

@@ -120,12 +120,12 @@ struct Open<'s> {
 
 impl Open<'_> {
     fn has_more(&self) -> bool {
-        self.taken.load(Relaxed) < self.batch.entries().len()
+        self.taken.load(Relaxed) < self.batch.entries.len()
     }
 
     /// Takes the next whole object for one thread.
     fn take(&self, table: &Table) -> Option<u32> {
-        let entries = self.batch.entries();
+        let entries = &self.batch.entries;
         loop {
             let entry = *entries.get(self.taken.fetch_add(1, Relaxed))?;
             if !table.is_delta(entry) {
@@ -238,7 +238,7 @@ impl<'w, 'a, 's> Worker<'w, 'a, 's> {
             && let Some(entry) = open.take(&self.windows.pack.table)
         {
             if let Err(err) = self.try_to_resolve(entry, open) {
-                self.windows.fail((open.batch.first(), entry), err);
+                self.windows.fail((open.batch.first, entry), err);
             }
         }
     }

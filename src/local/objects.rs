@@ -34,7 +34,8 @@ pub(super) struct LocalObjects {
     memory: ReadMemory,
     pub(super) odb: Odb,
     graph: Option<gix::commitgraph::Graph>,
-    shallow: HashSet<gix::ObjectId>,
+    /// The shallow boundary: commits without their parents.
+    pub(super) shallow: HashSet<gix::ObjectId>,
     peeled: PeeledTags,
 }
 
@@ -127,11 +128,6 @@ impl LocalObjects {
     pub(super) fn read_anew_from(&mut self, folder: &Path) -> Result<(), Error> {
         self.graph = None;
         self.read_from(folder)
-    }
-
-    /// The shallow boundary: commits without their parents.
-    pub(super) fn shallow(&self) -> &HashSet<gix::ObjectId> {
-        &self.shallow
     }
 }
 

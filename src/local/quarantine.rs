@@ -71,7 +71,7 @@ impl LocalQuarantine {
             dirs,
             stage: Stage::Empty,
             has_sent_haves: false,
-            shallow: view.shallow().iter().copied().map(ObjectId).collect(),
+            shallow: view.shallow.iter().copied().map(ObjectId).collect(),
             view,
             tips,
             reachable_from_refs,
@@ -136,7 +136,7 @@ impl LocalQuarantine {
         let none = HashMap::new();
         let objects = connectivity::Objects {
             lookup: &self.view.odb,
-            shallow: self.view.shallow(),
+            shallow: &self.view.shallow,
             largest_pack: Some(SelfContainedPack::new(&self.view.odb)),
             complete: &mut StoreHistory {
                 commits: self.view.commits(),
@@ -364,7 +364,7 @@ impl Quarantine for LocalQuarantine {
     ) -> Result<bool, Error> {
         let objects = connectivity::Objects {
             lookup: &self.view.odb,
-            shallow: self.view.shallow(),
+            shallow: &self.view.shallow,
             largest_pack: Some(SelfContainedPack::new(&self.view.odb)),
             complete: &mut StoreHistory {
                 commits: self.view.commits(),

@@ -26,7 +26,7 @@ fn very_much_is_summed_before_any_of_it_is_made() {
         let (mut file, mut reader) = (tempfile::tempfile().expect("a file"), &bytes[..]);
         let begun = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &context);
         let pack_reader = begun.expect("a header");
-        let count = pack_reader.count();
+        let count = pack_reader.count;
         let table = Table::new(HashKind::Sha1, count as usize);
         let mut arrived_by_then = Vec::new();
         let received = pack_reader.receive(&table, &mut found.inspection(), 1000, &mut |_| {

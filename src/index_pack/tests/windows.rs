@@ -151,7 +151,7 @@ fn early(entries: &Entries, window: u64, piece: usize) -> Early {
     let pack = Pack {
         path: &path,
         folder: folder.path(),
-        table: Table::new(HashKind::Sha1, pack_reader.count() as usize),
+        table: Table::new(HashKind::Sha1, pack_reader.count as usize),
         found: &found,
         budget: &budget,
         context: &context,

@@ -62,7 +62,7 @@ fn what_breaks_off_is_not_worked_on_any_longer() {
     let pack = Pack {
         path: &path,
         folder: folder.path(),
-        table: Table::new(HashKind::Sha1, pack_reader.count() as usize),
+        table: Table::new(HashKind::Sha1, pack_reader.count as usize),
         found: &found,
         budget: &budget,
         context: &context,
