@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Phase, SyncContext,
-    buffered::{invalid_data, read_buffered},
+    buffered::{each_piece, invalid_data, read_buffered},
     pack::{
         delta_tree::{Inflater, apply::sizes},
         entry_header::read_header,
@@ -258,6 +258,7 @@ impl Entries<'_, '_, '_> {
             if is_kept {
                 self.inflated.extend(piece);
             }
+            Ok(())
         })?;
         if is_kept {
             self.inflated.end(self.table.len(), None);
@@ -279,7 +280,10 @@ impl Entries<'_, '_, '_> {
         let is_looked_at = excess.is_none();
         if is_looked_at && self.keeps_objects && size <= MAX_CACHED && self.inflated.reserve(size) {
             let stream = self.inflater.read(reader, size);
-            each_piece(stream, |piece| self.inflated.extend(piece))?;
+            each_piece(stream, |piece| {
+                self.inflated.extend(piece);
+                Ok(())
+            })?;
             self.inflated.end(self.table.len(), Some(kind));
             return Ok(None);
         }
@@ -292,6 +296,7 @@ impl Entries<'_, '_, '_> {
             if is_looked_at && kind != Kind::Blob {
                 self.content.extend_from_slice(piece);
             }
+            Ok(())
         })?;
         let id = hasher.try_finalize().map_err(|_| collision())?;
         let is_sound = match excess {
@@ -306,18 +311,6 @@ impl Entries<'_, '_, '_> {
             self.content = Vec::new();
         }
         Ok(Some((id, is_sound)))
-    }
-}
-
-fn each_piece(mut stream: impl BufRead, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    loop {
-        let piece = stream.fill_buf()?;
-        if piece.is_empty() {
-            return Ok(());
-        }
-        take(piece);
-        let length = piece.len();
-        stream.consume(length);
     }
 }
 

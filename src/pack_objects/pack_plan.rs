@@ -6,7 +6,7 @@
 use std::{
     cell::OnceCell,
     collections::{HashMap, HashSet},
-    io::BufRead,
+    io,
     path::PathBuf,
     sync::Mutex,
 };
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Phase, SyncContext,
+    buffered::each_piece,
     pack::delta_search::{self, Candidate, SearchLimits},
     scoped_workers::{into_inner, lock},
     stored_packs::{
@@ -357,24 +358,19 @@ fn streamed_size(
     context: &SyncContext,
 ) -> Result<Option<u64>, NoPack> {
     let found = loose.stream(&object.id);
-    let Some((kind, size, mut content)) = found.filter(|(kind, ..)| *kind == object.kind) else {
+    let Some((kind, size, content)) = found.filter(|(kind, ..)| *kind == object.kind) else {
         return Ok(None);
     };
     let mut hasher = gix::hash::hasher(object.id.kind());
     hasher.update(&loose_header(kind, size));
-    loop {
-        context.check()?;
-        let ready = match content.fill_buf() {
-            Ok([]) => break,
-            Ok(ready) => ready,
-            Err(_) => return Ok(None),
-        };
-        hasher.update(ready);
-        let ready = ready.len();
-        content.consume(ready);
-    }
+    let read = each_piece(content, |piece| {
+        hasher.update(piece);
+        context.check().map_err(io::Error::other)
+    });
+    context.check()?;
     let made = hasher.try_finalize();
-    Ok(made.is_ok_and(|made| made == object.id).then_some(size))
+    let is_sound = read.is_ok() && made.is_ok_and(|made| made == object.id);
+    Ok(is_sound.then_some(size))
 }
 
 /// Whether all objects that are sent whole are in one and the same pack.

@@ -33,6 +33,8 @@ use memory::Permit;
 pub(crate) use visitor::ObjectVisitor;
 pub(crate) use zlib::{Inflater, Inflating};
 
+use crate::buffered::each_piece;
+
 /// A traversal of the delta trees of one pack, one tree at a time.
 pub(crate) struct DeltaTraversal<'a> {
     entries: EntryReader,
@@ -204,19 +206,8 @@ impl<'a> DeltaTraversal<'a> {
     ) -> Result<Reconstructed<'a>, W::Error> {
         let (size, place) = (header.decompressed_size, work.place(entry));
         let mut whole = Oversized::begin(entry, kind, size, (self.hash, &mut self.disk), work)?;
-        let mut read = || {
-            let mut stream = self.entries.stream(header, &place)?;
-            loop {
-                let piece = stream.fill_buf()?;
-                if piece.is_empty() {
-                    return Ok(());
-                }
-                whole.add(piece, work)?;
-                let length = piece.len();
-                stream.consume(length);
-            }
-        };
-        let read = read();
+        let stream = self.entries.stream(header, &place);
+        let read = stream.and_then(|stream| each_piece(stream, |piece| whole.add(piece, work)));
         Ok(Reconstructed::on_disk(kind, whole.end(read, work)?))
     }
 
