@@ -175,7 +175,7 @@ impl Source<'_> {
     }
 }
 
-fn up_to_nul(bytes: &[u8]) -> &[u8] {
+pub(super) fn up_to_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 

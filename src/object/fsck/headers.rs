@@ -121,13 +121,9 @@ fn verify_ends(data: &[u8], report: &mut impl Report) -> ControlFlow<()> {
 
 impl<'a> Lines<'a> {
     fn skip(&mut self, start: &str) -> bool {
-        match self.rest.strip_prefix(start.as_bytes()) {
-            Some(rest) => {
-                self.rest = rest;
-                true
-            }
-            None => false,
-        }
+        let rest = self.rest.strip_prefix(start.as_bytes());
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
     }
 
     /// The rest of this line.

@@ -26,6 +26,7 @@ use crate::{
     FsckLevel, FsckMessage, FsckRules,
     object::{commit::tree_and_parents, tag::tag_target},
 };
+use git_config::up_to_nul;
 use report::{FirstError, Report};
 
 /// `ATTR_MAX_FILE_SIZE` in git's `attr.h`, in bytes.
@@ -43,16 +44,13 @@ pub(crate) struct Fsck<'a> {
 /// The blobs that trees name `.gitmodules` and `.gitattributes`, in any spelling that a file system takes for these
 /// names.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Special {
-    modules: HashSet<ObjectId>,
-    attributes: HashSet<ObjectId>,
-}
+pub(crate) struct Special(HashSet<(ObjectId, SpecialFile)>);
 
 /// The most such blobs in a pack. Large repositories have some thousands in all of their history.
 pub(crate) const MAX_SPECIAL: usize = 100_000;
 
 /// The special file that git reads a blob as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum SpecialFile {
     Modules,
     Attributes,
@@ -187,50 +185,32 @@ fn check_special(file: SpecialFile, content: SpecialContent<'_>, report: &mut im
 
 /// Whether a `.gitattributes` has a line that is too long, up to the first NUL byte: git reads no further.
 fn has_long_line(attributes: &[u8]) -> bool {
-    let text = attributes
-        .split(|byte| *byte == 0)
-        .next()
-        .unwrap_or_default();
-    text.split(|byte| *byte == b'\n')
-        .any(|line| line.len() >= MAX_ATTRIBUTES_LINE)
+    let mut lines = up_to_nul(attributes).split(|byte| *byte == b'\n');
+    lines.any(|line| line.len() >= MAX_ATTRIBUTES_LINE)
 }
 
 impl Special {
     /// Records a blob. A single tree can name any number of them, so no more are kept than show that they are too many.
     fn insert(&mut self, file: SpecialFile, id: &[u8]) {
-        if self.len() > MAX_SPECIAL {
-            return;
-        }
-        let ids = match file {
-            SpecialFile::Modules => &mut self.modules,
-            SpecialFile::Attributes => &mut self.attributes,
-        };
-        let id = oid::try_from_bytes(id).expect("an id of this length");
-        if !ids.contains(id) {
-            ids.insert(id.to_owned());
+        if self.len() <= MAX_SPECIAL {
+            let id = ObjectId::try_from(id).expect("an id of this length");
+            self.0.insert((id, file));
         }
     }
 
     /// The number of files.
     pub(crate) fn len(&self) -> usize {
-        self.modules.len() + self.attributes.len()
+        self.0.len()
     }
 
     /// Adds the blobs that another thread has recorded.
     pub(crate) fn merge(&mut self, other: Special) {
-        self.modules.extend(other.modules);
-        self.attributes.extend(other.attributes);
+        self.0.extend(other.0);
     }
 
     /// The blobs to check, sorted.
     pub(crate) fn into_files(self) -> Vec<(ObjectId, SpecialFile)> {
-        let modules = self
-            .modules
-            .into_iter()
-            .map(|id| (id, SpecialFile::Modules));
-        let attributes = self.attributes.into_iter();
-        let attributes = attributes.map(|id| (id, SpecialFile::Attributes));
-        let mut files: Vec<_> = modules.chain(attributes).collect();
+        let mut files: Vec<_> = self.0.into_iter().collect();
         files.sort_unstable();
         files
     }
