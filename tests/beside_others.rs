@@ -176,7 +176,7 @@ impl Place {
         result.expect("a run that does its work")
     }
 
-    /// What a run says about refs that only ever go forward stays true. Others may have been quicker.
+    /// Checks the stats of a run: refs only ever go forward, so they stay true. Other runs may have been quicker.
     fn check(&self, stats: &SyncRunStats, round: usize) {
         assert_eq!(
             stats.refs.len(),

@@ -29,10 +29,10 @@ use tracing::{Event, Metadata, Subscriber};
 const USER: &str = "someone";
 const SPEAKS: &str = "REFSYNC_TEST_SPEAKS";
 const WITH_WIRE_LOGS: &str = "REFSYNC_TEST_WITH_WIRE_LOGS";
-/// Where ureq logs what goes over the wire: requests as they are at the level TRACE, and the headers
+/// The modules of ureq that log the bytes on the wire: requests as they are at the level TRACE, and the headers
 /// of responses at DEBUG.
 const WIRE_LOGS: [&str; 2] = ["ureq_proto::util", "ureq::run"];
-/// What the child adds, so that its parent knows that it looks at the right place.
+/// The last line of the child's output, which shows its parent that it looks at the right place.
 const THE_END: &str = "all runs are over";
 
 /// Everything that could be read by who may not know the secret: what a process of its own prints,
@@ -141,7 +141,7 @@ fn runs_with_secrets() {
 
 type Respond = fn(&RequestHead) -> Option<Answer>;
 
-/// What a server can do to a run, if need be with the secret that it was told.
+/// The answers of a server, some with the secret that it was told.
 const ANSWERS: &[Respond] = &[
     |head| echo(head, 400),
     |head| echo(head, 403),
@@ -244,7 +244,7 @@ impl Place {
 }
 
 impl Drop for Place {
-    /// What the next one finds is put aside, for the search.
+    /// Puts the findings aside, for the search.
     fn drop(&mut self) {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let kept = Path::new(&env::var_os(SPEAKS).unwrap())

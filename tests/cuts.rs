@@ -20,7 +20,7 @@ use support::{GitServer, ObjectFormat, Repo, Sandbox, sync};
 const WORKERS: usize = 8;
 /// One in so many cuts is tried each time.
 const SAMPLED: usize = 41;
-/// How many runs fail before an honest one has to put it right.
+/// The number of runs that fail before an honest one has to put it right.
 const CONVERGE_AFTER: usize = 25;
 
 #[test]

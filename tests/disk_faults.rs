@@ -401,7 +401,7 @@ struct Try {
     repo: Repo,
     from: String,
     into: String,
-    /// What the calls of interest have in them.
+    /// The folder that the calls of interest name.
     watched: PathBuf,
     log: PathBuf,
     result: PathBuf,

@@ -1,4 +1,4 @@
-//! What a service that embeds the crate relies on.
+//! The properties that a service which embeds the crate relies on.
 
 mod support;
 

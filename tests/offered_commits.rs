@@ -7,7 +7,7 @@ use refsync::{Reason, SyncOptions};
 use std::sync::{Arc, Mutex};
 use support::pull::{Fate, Pair, copy, grow, moved, rejected};
 
-/// How many commits are offered beside those that refs are about to leave.
+/// The number of commits that are offered beside those that refs are about to leave.
 const OTHERS: usize = 9;
 /// The same for a ref that is new.
 const OTHERS_FOR_NEW: usize = 32;
@@ -121,7 +121,7 @@ fn the_branch_that_is_checked_out_is_not_overlooked_among_many() {
     assert_eq!(objects, 3);
 }
 
-/// What a commit needs may be missing if no ref leads to it.
+/// Commits that no ref leads to are not offered: objects that they need may be missing.
 #[test]
 fn what_packed_refs_says_about_a_tag_is_not_taken_on_trust() {
     let pair = Pair::in_step();

@@ -1,4 +1,4 @@
-//! What the README says is what the code says.
+//! The README, compared with the code.
 
 use refsync::{FilterReason, Reason};
 

@@ -1,4 +1,4 @@
-//! What a run that knows its server asks for, and what becomes of one that knows it wrongly.
+//! The requests of a run that knows its server, and the outcome of one that knows it wrongly.
 #![cfg(feature = "http")]
 
 mod support;
@@ -97,7 +97,7 @@ fn a_profile_of_another_url_is_ignored() {
     assert_eq!(remote.profile(), Some(profile));
 }
 
-/// What a server that is asked at once may say, and what a run then has to say of it.
+/// The answers of a server that is asked at once, each with the result of the run.
 #[test]
 fn every_surprise_costs_one_request() {
     type Mistake = (&'static str, fn() -> Answer);

@@ -54,7 +54,7 @@ fn loose() -> Repo {
     repo
 }
 
-/// What a store is asked for, and by whom.
+/// A request to a store.
 struct Request {
     store: LocalStore,
     request: PackRequest,
@@ -62,7 +62,7 @@ struct Request {
 }
 
 impl Request {
-    /// Of one who lacks the last `commits`.
+    /// The request of a receiver that lacks the last `commits`.
     fn behind_by(commits: usize, repo: &Repo) -> Self {
         let known = packed();
         let mut request = PackRequest::default();

@@ -25,7 +25,7 @@ use std::{cell::LazyCell, time::Duration};
 use support::{measure, programs, report::Report, served::Served};
 
 const NEAR: Duration = Duration::ZERO;
-/// What a server at some distance adds to each request and to each connection.
+/// The time that a server at some distance adds to each request and to each connection.
 const FAR: Duration = Duration::from_millis(50);
 
 const FEW: usize = 21;

@@ -9,7 +9,7 @@ use super::{
 };
 
 pub struct Contest<'a> {
-    /// Where there is one, with the name of the repository that is asked for.
+    /// The remote, if there is one, with the name of the repository that is asked for.
     pub remote: Option<(GitServer, String)>,
     /// Makes the repository that changes. Not measured.
     pub prepare: Box<dyn Fn() -> Repo + 'a>,
@@ -23,9 +23,9 @@ type Check<'a> = Box<dyn Fn(&Repo, &Done) + 'a>;
 type Start<'a> = Box<dyn Fn(&Repo, &str) -> Command + 'a>;
 
 pub struct Contender<'a> {
-    /// What sets it apart from others of its kind; empty for the plain way.
+    /// The difference to others of its kind; empty for the plain way.
     pub label: &'static str,
-    /// Of the repository that was prepared, and the URL of the remote.
+    /// The command for the repository that was prepared, and the URL of the remote.
     pub command: Start<'a>,
 }
 

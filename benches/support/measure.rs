@@ -1,4 +1,4 @@
-//! What a program takes, with all the processes that it starts.
+//! The resources that a program takes, with all the processes that it starts.
 //!
 //! The system tells a process what its children took, all of them together and once it has waited for
 //! them. So each program gets a parent of its own: this executable in another role.
@@ -14,7 +14,7 @@ const ROLE: &str = "--measure";
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
     pub wall: Duration,
-    /// Of the processor, by user and system, in all of its processes together.
+    /// The processor time, by user and system, of all of its processes together.
     pub cpu: Duration,
     /// The most resident memory that any one of its processes had, in KiB.
     pub peak: u64,

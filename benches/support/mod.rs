@@ -1,4 +1,4 @@
-//! What the benches share: histories to work on, and how programs take turns at the same work.
+//! Parts that the benches share: histories to work on, and programs that take turns at the same work.
 
 #![allow(
     dead_code,

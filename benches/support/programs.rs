@@ -120,7 +120,7 @@ pub fn push_expected(from: &Repo, url: &str, refs: Refs) -> Command {
     ours(PUSH_EXPECTED, from, url, refs)
 }
 
-/// How each of some pairs of ids relates; see [`fast_forwards`].
+/// The relation of each of some pairs of ids; see [`fast_forwards`].
 pub fn relate(repo: &Repo, pairs: &str) -> Command {
     let mut command = Command::new(this_program());
     command.arg(RELATE).arg(&repo.path).arg(pairs);
@@ -183,7 +183,7 @@ fn run(role: &str, local: &str, url: &str, branches: &str, tags: &str) {
 
 const AGAIN: &str = "again: ";
 
-/// What a part of a program's work took, where it says so.
+/// The cost of a part of a program's work, if the program tells it.
 pub struct Again {
     pub wall: Duration,
     pub cpu: Duration,

@@ -1,4 +1,4 @@
-//! What is measured, as the command line says, and how it is told.
+//! The rows to measure, as the command line says, and their report.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::contest::{Contest, Figures, Pair};
 pub struct Report {
     filter: Option<String>,
     is_quick: bool,
-    /// What JSON is to be made of; printed as a table at once where there is none to be made.
+    /// The rows for JSON; `None` if they are printed as a table at once.
     json: Option<Vec<Value>>,
 }
 

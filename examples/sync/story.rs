@@ -1,4 +1,4 @@
-//! What a sync does, shown on small repositories that are made here and served on this machine.
+//! A demonstration of syncs, on small repositories that are made here and served on this machine.
 //!
 //! Everything that is said is checked, against real git where git can tell.
 
@@ -216,7 +216,7 @@ impl Story {
         refsync::sync(&self.remote, &self.local, options).expect("a run that works")
     }
 
-    /// How often the last run asked for objects, by the server's count.
+    /// The number of times that the last run asked for objects, by the server's count.
     fn fetches(&self) -> usize {
         let requests = self.server.requests().into_iter();
         requests

@@ -93,7 +93,7 @@ pub(crate) fn check(
     run_again(&pull, options, &stats, fetches)
 }
 
-/// How many of a pair's refs have their ancestry judged a second time: `git fetch` has looked at
+/// The number of a pair's refs whose ancestry is judged a second time: `git fetch` has looked at
 /// all branches already, but never at a tag, and doesn't tell behind from diverged.
 const MOST_RELATED: usize = 3;
 
@@ -225,7 +225,7 @@ pub(crate) fn compare_verdicts(
     Ok(())
 }
 
-/// What the source doesn't have stays.
+/// Checks that refs which the source lacks stay.
 fn compare_others(
     expected: &BTreeMap<String, Expected>,
     verdict: &Verdict,
@@ -338,7 +338,7 @@ fn run_again(
     Ok(())
 }
 
-/// What a second run says about a ref.
+/// The outcome of a ref in a second run.
 pub(crate) fn settled(found: SyncRunRef<'_>) -> SyncRunRef<'_> {
     let mut settled = found;
     if found.outcome.is_updated() {

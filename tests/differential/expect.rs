@@ -1,4 +1,4 @@
-//! What the rules say about each ref, worked out from the plan without either program's help.
+//! The outcome of each ref by the rules, derived from the plan without either program's help.
 
 use crate::history::Ancestry;
 use crate::plan::{HeldIn, Plan};
@@ -8,7 +8,7 @@ use gix::ObjectId;
 use gix::objs::Kind;
 use refsync::Outcome;
 
-/// Where refsync goes another way than `git fetch` does, on purpose.
+/// A deliberate difference between refsync and `git fetch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Difference {
     /// Git takes a symbolic ref of the source for a plain one. One of its own it leaves alone, too.
@@ -19,7 +19,7 @@ pub(crate) enum Difference {
     HeldBranchIsNoCommit,
 }
 
-/// What the rules say about one ref of the source.
+/// The outcome of one ref of the source by the rules.
 #[derive(Debug)]
 pub(crate) struct Expected {
     pub(crate) outcome: Word,

@@ -28,7 +28,7 @@ pub(crate) struct History {
     trees: Vec<ObjectId>,
 }
 
-/// How the tip that the destination holds relates to the source's.
+/// The relation of the destination's tip to the source's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ancestry {
     Same,
@@ -85,7 +85,7 @@ impl History {
         self.objects[id].kind
     }
 
-    /// What is behind any number of annotated tags.
+    /// The target of any number of annotated tags.
     pub(crate) fn peel(&self, id: ObjectId) -> ObjectId {
         let object = &self.objects[&id];
         match object.kind {

@@ -1,4 +1,4 @@
-//! What real git makes of the same pair.
+//! The result of real git for the same pair.
 
 use crate::stores::Stores;
 use crate::support::verdict::{self, Flags};

@@ -1,4 +1,4 @@
-//! What a pair of repositories is made from: small, printable, and shrunk by proptest.
+//! The plan of a pair of repositories: small, printable, and shrunk by proptest.
 
 use crate::support::ObjectFormat;
 use proptest::collection::vec;
@@ -33,10 +33,10 @@ pub(crate) enum Dates {
 
 #[derive(Clone, Debug)]
 pub(crate) struct CommitPlan {
-    /// How far before the commit itself, 0 for the one just before; a root if empty.
+    /// The distances to the parents, 0 for the commit just before; a root if empty.
     pub(crate) parents: Vec<u8>,
     pub(crate) date: u64,
-    /// What becomes of which path; see `history::PATHS`.
+    /// The changes of paths; see `history::PATHS`.
     pub(crate) changes: Vec<(u8, u8)>,
 }
 
@@ -83,7 +83,7 @@ pub(crate) enum Tagged {
     Blob,
 }
 
-/// Where the destination keeps a ref.
+/// The place where the destination keeps a ref.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum HeldIn {
     Loose,
@@ -154,7 +154,7 @@ pub(crate) enum Kept {
     Some(u64),
 }
 
-/// What a family of pairs is mostly about.
+/// The subject of a family of pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Focus {
     History,

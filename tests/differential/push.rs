@@ -105,7 +105,7 @@ fn compare_sent(
     Ok(())
 }
 
-/// What the source doesn't have stays, but for the branch behind a symbolic ref.
+/// Checks that refs which the source lacks stay, but for the branch behind a symbolic ref.
 fn compare_others(
     expected: &BTreeMap<String, Expected>,
     after: &BTreeMap<String, ObjectId>,

@@ -1,4 +1,4 @@
-//! What the rules say about each ref of a push, worked out from the plan.
+//! The outcome of each ref of a push by the rules, derived from the plan.
 
 use crate::expect::{Difference, Expected, ReasonCode, Word};
 use crate::history::Ancestry;

@@ -7,7 +7,7 @@ use gix::objs::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const SYMBOLIC: &str = "refs/heads/symbolic";
-/// What a symbolic ref is to: a branch that only this end has.
+/// The target of a symbolic ref: a branch that only this end has.
 pub(crate) const BEHIND_SYMBOLIC: &str = "refs/heads/behind-symbolic";
 /// Enough new refs for them to be created together.
 const CROWD: usize = 70;
@@ -20,7 +20,7 @@ pub(crate) struct Scenario {
     pub(crate) held_in: BTreeMap<String, HeldIn>,
     /// At which end `SYMBOLIC` is a symbolic ref. It is in that end's refs only if it leads to one.
     pub(crate) symbolic: Option<End>,
-    /// What the destination has without any ref of its own.
+    /// The objects that the destination has without any ref of its own.
     pub(crate) debris: BTreeSet<ObjectId>,
     pub(crate) alternate: BTreeSet<ObjectId>,
 }
@@ -65,7 +65,7 @@ impl Scenario {
         scenario
     }
 
-    /// What the destination has by way of its refs.
+    /// The objects that the destination has by way of its refs.
     pub(crate) fn held(&self) -> BTreeSet<ObjectId> {
         self.history.closure(self.destination.values())
     }
@@ -163,7 +163,7 @@ impl Scenario {
     }
 }
 
-/// Of two names that can't be at one end together, the first one is there.
+/// Inserts a ref, unless its name can't exist beside one that is there.
 fn insert(refs: &mut BTreeMap<String, ObjectId>, name: &str, tip: Option<ObjectId>) {
     let Some(tip) = tip else { return };
     if in_the_way(refs, name).next().is_none() {

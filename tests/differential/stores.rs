@@ -18,7 +18,7 @@ pub(crate) struct Stores {
     /// histories wrong in which dates go back by more than 32 bits.
     pub(crate) destination: Repo,
     pub(crate) judged: Repo,
-    /// What every other store has its objects from.
+    /// The store that all others have their objects from.
     pool: Repo,
 }
 

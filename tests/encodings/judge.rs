@@ -95,7 +95,7 @@ fn strict(rules: &FsckRules) -> String {
     format!("--strict={}", levels.join(","))
 }
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     BothTake,
@@ -109,7 +109,7 @@ pub(crate) enum Verdict {
 }
 
 pub(crate) struct Judge {
-    /// What each case begins with.
+    /// The repository that each case begins with.
     template: Repo,
     hash: Hash,
     sandbox: Sandbox,
@@ -197,7 +197,7 @@ impl Judge {
         verdict
     }
 
-    /// What `git fetch` does with a pack; the ids of what is in it. Without rules it asks for no fsck.
+    /// Fetches a pack with `git fetch`, and returns the ids of its objects. Without rules it asks for no fsck.
     fn index(&self, repo: &Repo, case: &Case, rules: &FsckRules) -> Result<Vec<ObjectId>, String> {
         let strict = (case.rules != Rules::None).then(|| strict(rules));
         self.index_pack(repo, case, strict)
@@ -285,7 +285,7 @@ impl Judge {
         }
     }
 
-    /// What `git cat-file --batch` prints: each object with its content, or that it is missing.
+    /// Reads the output of `git cat-file --batch`: each object with its content, or that it is missing.
     fn read_each(&self, mut printed: &[u8]) -> Result<(), String> {
         while !printed.is_empty() {
             let line = printed
@@ -387,7 +387,7 @@ fn explanation(reason: &str) -> Option<&'static str> {
     known.map(|(_, explanation)| *explanation)
 }
 
-/// What git says is right, and where it says something else there is a reason. How many those are.
+/// Compares with git, which is right unless there is a reason, and returns the number of such differences.
 #[track_caller]
 #[expect(
     clippy::print_stdout,

@@ -6,7 +6,7 @@ use gix::hash::Kind as Hash;
 use gix::objs::Kind;
 use refsync::ObjectId;
 
-/// Where each object is in the list.
+/// The position of each object in the list.
 pub(crate) const BASE: usize = 0;
 pub(crate) const NEXT: usize = 1;
 pub(crate) const SMALL: usize = 2;
@@ -29,7 +29,7 @@ pub(crate) struct Sample {
     pub(crate) objects: Vec<Object>,
 }
 
-/// What all stores have, to be the base of thin packs: a blob and a tree.
+/// The objects of all stores, for the bases of thin packs: a blob and a tree.
 pub(crate) fn stored(hash: Hash) -> [Object; 2] {
     let blob = b"small stored".to_vec();
     let mut tree = Vec::new();
@@ -128,7 +128,7 @@ impl Sample {
     }
 }
 
-/// What an entry may be built on.
+/// The entries and objects that an entry may be built on.
 pub(crate) struct Before<'a> {
     pub(crate) starts: &'a [u64],
     pub(crate) end: u64,

@@ -631,7 +631,7 @@ fn with_sha256() {
     all_fail(&world, &thin_cases());
 }
 
-/// What the cases change is what makes them fail.
+/// Without their changes the cases do not fail.
 #[test]
 fn sound_deltas_come_in() {
     let world = World::new();

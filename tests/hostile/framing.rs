@@ -1,4 +1,4 @@
-//! What is around the objects: header, entry headers, zlib streams, trailer.
+//! The framing of the objects: header, entry headers, zlib streams, trailer.
 
 use crate::pack::{BLOB, Pack, deflate, deflate_zeros, size};
 use crate::support::git::ObjectFormat;
@@ -381,7 +381,7 @@ fn with_sha256() {
     all_fail(&world, &entry_header_cases());
 }
 
-/// What the cases change is what makes them fail.
+/// Without their changes the cases do not fail.
 #[test]
 fn without_a_change_it_comes_in() {
     for format in [ObjectFormat::Sha1, ObjectFormat::Sha256] {

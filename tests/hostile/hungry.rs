@@ -7,7 +7,7 @@ use crate::world::{Expected, Offer, World};
 use gix::objs::Kind;
 use refsync::{ErrorKind, ObjectId, SyncOptions};
 
-/// How large the limits are, and the inputs with them.
+/// The size of the limits, and of the inputs with them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Scale {
     /// A quarter of the default memory, an eighth of the default size of an object.

@@ -415,7 +415,7 @@ fn with_sha256() {
     all_fail(&world, &missing_cases());
 }
 
-/// What an aborted run left behind doesn't stand for a history: the next run gets all of it.
+/// Leftovers of an aborted run don't stand for a history: the next run gets all of it.
 #[test]
 fn debris_does_not_poison_what_follows() {
     let world = World::new();

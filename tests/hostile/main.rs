@@ -1,4 +1,4 @@
-//! What a hostile source may send: each input has its named error or reason, no ref moves, and the
+//! Inputs of a hostile source: each has its named error or reason, no ref moves, and the
 //! store stays the same byte for byte.
 
 mod deltas;

@@ -145,7 +145,7 @@ fn outside_of_the_namespaces() {
     world.works_again();
 }
 
-/// Of names that are in each other's way one comes in, and the store stays sound.
+/// One of the names that are in each other's way comes in, and the store stays sound.
 #[test]
 fn one_of_those_in_each_others_way() {
     let world = World::new();

@@ -521,7 +521,7 @@ fn with_sha256() {
     all_fail(&world, &modules_cases());
 }
 
-/// What these objects are names for is harmless by itself.
+/// The targets of these names are harmless by themselves.
 #[test]
 fn the_same_without_what_is_wrong_comes_in() {
     let world = World::new();

@@ -28,7 +28,7 @@ impl Pack {
         }
     }
 
-    /// Where the next entry will be.
+    /// The offset of the next entry.
     pub(crate) fn end(&self) -> u64 {
         self.bytes.len() as u64
     }

@@ -16,16 +16,16 @@ const SOON: Duration = Duration::from_secs(2);
 
 struct Stage {
     name: &'static str,
-    /// What it does is told by this.
+    /// The phase that reports its progress.
     phase: Phase,
-    /// How long after that has begun.
+    /// The time since the phase has begun.
     after: Duration,
     build: fn(&World) -> Offer,
 }
 
 const AT_ONCE: Duration = Duration::from_millis(10);
 
-/// What takes long, each in one way.
+/// Stages that take long, each in one way.
 fn stages() -> Vec<Stage> {
     vec![
         Stage {

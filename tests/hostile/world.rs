@@ -80,7 +80,7 @@ impl World {
         crate::pack::id(self.hash, kind, content)
     }
 
-    /// Where the repository is, and other files may be.
+    /// The folder of the repository and of other files.
     pub(crate) fn folder(&self) -> &Path {
         self.sandbox.path()
     }
@@ -218,7 +218,7 @@ impl RefSource for Offer {
     }
 }
 
-/// What has to come of it, as the words with which it is told.
+/// The expected result, by the words of its report.
 pub(crate) enum Expected {
     /// The run fails.
     Fails(ErrorKind, &'static str),
@@ -318,7 +318,7 @@ pub(crate) fn all_fail(world: &World, cases: &[Case]) {
     world.works_again();
 }
 
-/// What is wrong with the outcome.
+/// The faults of the outcome.
 pub(crate) fn judge(
     expected: &Expected,
     pulled: &Result<SyncRunStats, Error>,

@@ -12,7 +12,7 @@ struct Case {
     ask: Ask,
     /// An older server than one of protocol v2.
     old: bool,
-    /// What goes on without end is in the answer to this.
+    /// The request whose answer goes on without end.
     when: fn(&Request) -> bool,
     head: &'static str,
     talk: Talk,

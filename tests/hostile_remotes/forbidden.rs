@@ -90,7 +90,7 @@ const HOSTS: &[&str] = &[
     "[3fff::1]",
 ];
 
-/// What is no URL of a remote at all, with `{port}` for that of the listener.
+/// Texts that are no URL of a remote, with `{port}` for that of the listener.
 const NO_URLS: &[&str] = &[
     "file:///etc/passwd",
     "file://localhost:{port}/repo.git",

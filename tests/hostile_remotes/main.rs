@@ -16,7 +16,7 @@ use refsync::{
     Error, PackAnswer, PackRequest, RefSource as _, Service, SmartHttp, SyncContext, SyncOptions,
 };
 
-/// What is asked of a remote.
+/// The operation that is asked of a remote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ask {
     Listing,

@@ -1,4 +1,4 @@
-//! What a million refs cost, measured by the system in a process of its own.
+//! The memory of a million refs, measured by the system in a process of its own.
 
 use super::raw::{ID, Raw, Request, announced, capabilities, head, packet};
 use super::support::{GitServer, ObjectFormat, Sandbox};

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_millis(400);
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What keeps a run waiting, and what it does meanwhile.
+/// A wait of a run, and the step that it is in meanwhile.
 struct Stage {
     name: &'static str,
     /// The URL, and what has to stay alive for it.

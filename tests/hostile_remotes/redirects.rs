@@ -1,4 +1,4 @@
-//! Where a remote sends its callers, and that no credential goes along.
+//! Redirects of a remote, with which no credential goes along.
 
 use super::raw::{Raw, Request, capabilities, head};
 use super::{Ask, fails, fetch, remote};

@@ -1,4 +1,4 @@
-//! What a killed run leaves behind goes with the next one; what belongs to others stays.
+//! Leftovers of a killed run, which the next one removes; files of others stay.
 #![cfg(all(feature = "http", unix))]
 
 mod keeps;

@@ -73,7 +73,7 @@ fn what_an_earlier_attempt_has_left_is_replaced() {
     }
 }
 
-/// What git looks at when it opens a pack, each with the file that it is in.
+/// The fields that git checks when it opens a pack, each with its file and a damage.
 fn refused() -> Vec<(&'static str, &'static str, Damage)> {
     vec![
         ("one object more than in the index", "pack", |pack| {

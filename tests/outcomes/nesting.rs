@@ -97,7 +97,7 @@ fn new_levels_around_an_old_tree() {
     }
 }
 
-/// What is sound by itself goes through, whichever of the two comes first.
+/// A branch that is sound by itself goes through, whichever of the two comes first.
 #[test]
 fn new_levels_around_a_tree_of_another_branch() {
     for way in ways() {

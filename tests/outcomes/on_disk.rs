@@ -1,4 +1,4 @@
-//! How refs and packs are written, where git would do it so.
+//! Refs and packs on disk, written as git would.
 
 use crate::support::git::{ObjectFormat, Repo};
 use crate::support::pull::{Pair, created, fate_in, grow, leftovers, moved, rejected};
@@ -13,7 +13,7 @@ fn reflog(repo: &Repo, name: &str) -> Vec<String> {
     log.lines().map(str::to_owned).collect()
 }
 
-/// What matters of a line: from where to where, by whom and why.
+/// Checks the parts of a log line that matter: both ids, the committer and the message.
 #[track_caller]
 fn assert_logged(line: &str, before: &str, after: &str) {
     let (who, why) = line.split_once('\t').expect("a message");

@@ -55,7 +55,7 @@ fn a_line_that_git_refuses_fails_the_run_before_anything_is_fetched() {
     }
 }
 
-/// What git makes of such lines: names that it warns of, and leaves as they are.
+/// Lines with names that git warns of, and leaves as they are.
 #[test]
 fn names_that_git_warns_of_are_kept() {
     for count in [1, 70] {

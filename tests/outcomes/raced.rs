@@ -106,7 +106,7 @@ impl<F: Fn() + Send + Sync> Progress for OnceWritten<F> {
     }
 }
 
-/// Who has looked before the file was replaced, and writes after.
+/// A process that looked before the file was replaced, and writes after.
 #[test]
 fn what_comes_to_exist_beside_many_new_branches_at_the_last_moment() {
     let pair = Pair::in_step();

@@ -1,4 +1,4 @@
-//! Where the destination's history has holes, nothing moves that might not be a fast-forward.
+//! Holes in the destination's history: nothing moves that might not be a fast-forward.
 
 use crate::support::git::ObjectFormat;
 use crate::support::pull::{FETCHED, LISTED, Pair, created, grow, moved, rejected};

@@ -120,7 +120,7 @@ fn assert_incomplete(pair: &Pair, bad: &str, objects: &[&str], at_fault: &str) {
     }
 }
 
-/// What a commit on `tip` adds to it: itself, its tree and its file.
+/// The objects that a commit on `tip` adds to it: itself, its tree and its file.
 fn new_objects(pair: &Pair, commit: &str) -> [String; 3] {
     let of = |suffix: &str| {
         pair.upstream

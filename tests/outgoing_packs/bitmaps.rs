@@ -61,13 +61,13 @@ fn overwrite(path: &Path, content: &[u8]) {
     fs::write(path, content).expect("a file");
 }
 
-/// What git says is behind these.
+/// The objects behind these, by git.
 fn behind(source: &Repo, revs: &[&str]) -> BTreeSet<String> {
     let args = [&["rev-list", "--objects", "--no-object-names"], revs].concat();
     source.git(&args).lines().map(str::to_owned).collect()
 }
 
-/// What is in our pack for these.
+/// The objects of our pack for these.
 fn sent(source: &Repo, revs: &[&str]) -> BTreeSet<String> {
     let wants: Vec<_> = revs.iter().map(|rev| tip(source, rev)).collect();
     let wants: Vec<_> = wants.iter().map(String::as_str).collect();
@@ -119,7 +119,7 @@ fn wants(source: &Repo, revs: &[&str]) -> PackRequest {
     request
 }
 
-/// What is sent of a pack, and how that ends.
+/// The bytes of a pack that are sent, and the result.
 fn stream(source: &Repo, request: &PackRequest) -> (Vec<u8>, io::Result<()>) {
     let store = LocalStore::open(&source.path).expect("a repository");
     let (mut sent, mut end) = (Vec::new(), Ok(()));
@@ -201,7 +201,7 @@ fn what_is_damaged_in_a_pack_that_is_wanted_as_a_whole_is_told() {
     }
 }
 
-/// What git wrote while commits had other parents than they have is of no use, for too little as for too
+/// Bitmaps that git wrote while commits had other parents are of no use, for too little as for too
 /// much.
 #[test]
 fn a_bitmap_from_a_time_of_other_parents() {
@@ -254,7 +254,7 @@ fn with_newer_objects_beside_the_pack() {
     }
 }
 
-/// Where a bitmap says that behind one commit is what is behind another one, it is not believed.
+/// A bitmap that gives one commit the objects of another one is not believed.
 #[test]
 fn what_a_bitmap_says_of_commits_is_looked_at() {
     for format in [ObjectFormat::Sha1, ObjectFormat::Sha256] {
@@ -280,7 +280,7 @@ fn what_a_bitmap_says_of_commits_is_looked_at() {
     }
 }
 
-/// Where an object is in the index.
+/// The position of an object in the index.
 fn position(source: &Repo, id: &str) -> u32 {
     let index = fs::read(packed(source, "idx")).expect("an index");
     let listed = source.git_with_input(&["show-index"], &index);
@@ -288,7 +288,7 @@ fn position(source: &Repo, id: &str) -> u32 {
     position.expect("an object of the pack") as u32
 }
 
-/// Where in the file the entry for the commit at that position begins.
+/// The offset in the file at which the entry for the commit at that position begins.
 fn entry(bitmap: &[u8], position: u32, format: ObjectFormat) -> usize {
     let number = |at: usize| u32::from_be_bytes(bitmap[at..at + 4].try_into().expect("four"));
     let behind_ewah = |at: usize| at + 12 + 8 * number(at + 4) as usize;

@@ -142,7 +142,7 @@ fn with_a_tree_that_is_damaged_beside_a_bitmap() {
     is_told_before_the_first_byte(&source);
 }
 
-/// What can't be read is told before the first byte of a pack, with a tip that needs it.
+/// Checks that an unreadable object is reported before the first byte of a pack, with a tip that needs it.
 fn is_told_before_the_first_byte(source: &Repo) {
     let tree = tip(source, "main~500^{tree}");
     let packs = source.git_dir().join("objects/pack");

@@ -30,7 +30,7 @@ pub(crate) struct Plan {
 
 #[derive(Debug, Clone)]
 struct Commit {
-    /// How many commits back each parent is; those before the first one are none.
+    /// The distance to each parent in commits; those before the first one are none.
     parents: Vec<usize>,
     change: Vec<Change>,
     /// Seconds after the one before, or before it.

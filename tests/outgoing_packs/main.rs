@@ -23,7 +23,7 @@ use support::{Repo, Sandbox, pack};
 /// Pairs of wants and haves for each generated history.
 const PAIRS: usize = 4;
 
-/// How many objects may be too many in all pairs. Once in a thousand of them git happens to know of a
+/// The most objects that may be too many in all pairs. Once in a thousand of them git happens to know of a
 /// file that the receiver has in an older commit only, or of a folder with all that is in it. Neither
 /// looks for those.
 const SLACK: u32 = 8;

@@ -17,7 +17,7 @@ const REPOSITORIES: [(&str, usize); 3] = [
     ("git+git", 15),
 ];
 
-/// How much larger than git's a pack may be.
+/// The largest size of a pack, as a multiple of git's.
 const MOST: f64 = 1.02;
 
 #[test]

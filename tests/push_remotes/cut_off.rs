@@ -143,7 +143,7 @@ fn when_the_refs_cannot_be_listed_again_the_error_says_which_are_uncertain() {
     assert!(uncertain.is_sorted_by(|a, b| a >= b), "{uncertain:?}");
 }
 
-/// What was confirmed before the answer broke off is not uncertain.
+/// Refs that were confirmed before the answer broke off are not uncertain.
 #[track_caller]
 fn assert_known_refs_match(stats: &SyncRunStats, unknown: &[String], remote: &Remote) {
     let known = stats.refs.iter();

@@ -96,7 +96,7 @@ fn forty_bad_ones(bytes: usize, is_faulty: bool) -> (Pair, Vec<&'static str>) {
     (pair, good.to_vec())
 }
 
-/// How many runs it takes until each of the good refs has arrived, with the stats of the run before
+/// The number of runs until each of the good refs has arrived, with the stats of the run before
 /// or without.
 #[track_caller]
 fn runs_until_all_arrived(pair: &Pair, good: &[&str], with_stats: bool) -> usize {

@@ -11,7 +11,7 @@ fn remote(text: &str) -> Reason {
     Reason::Remote { text: text.into() }
 }
 
-/// How many refs each request pushed.
+/// The number of refs that each request pushed.
 fn sizes(pushed: &Pushed) -> Vec<usize> {
     pushed.sent.iter().map(|sent| sent.names.len()).collect()
 }
@@ -60,7 +60,7 @@ fn a_pre_receive_hook_that_declines_all_because_of_one() {
     assert_eq!(tried, [60, 0, 6, 12, 24, 12, 6, 3, 3, 12, 24]);
 }
 
-/// What an earlier half brought is not sent again with a later one.
+/// Objects that an earlier half brought are not sent again with a later one.
 #[test]
 fn halves_that_build_on_each_other() {
     let pair = Pair::in_step();
@@ -131,7 +131,7 @@ fn a_single_ref_that_a_pre_receive_hook_declines_is_not_tried_again() {
     assert_eq!(pushed.asked, PUSHED);
 }
 
-/// What was pushed before it keeps its outcome.
+/// Refs that were pushed before it keep their outcomes.
 #[test]
 fn a_remote_that_fails_under_a_repeated_push() {
     let pair = Pair::in_step();

@@ -1,4 +1,4 @@
-//! What a remote may do about a push: hooks that object, settings that forbid, answers that get lost,
+//! The faults of a remote in a push: hooks that object, settings that forbid, answers that get lost,
 //! make no sense or say no. Whatever it does, the stats say what is there afterwards.
 #![cfg(feature = "http")]
 

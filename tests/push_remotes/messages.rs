@@ -1,4 +1,4 @@
-//! What a remote and its hooks print to whoever pushes.
+//! The messages of a remote and its hooks during a push.
 
 use crate::support::pull::grow;
 use crate::support::push::Pair;

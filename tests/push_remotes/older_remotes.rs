@@ -116,7 +116,7 @@ impl Older {
         pushed
     }
 
-    /// Where the pack begins in what was pushed.
+    /// The pack in the request of a push.
     fn pack(&self) -> Vec<u8> {
         let bodies = self.bodies.lock().unwrap();
         let body = bodies.last().expect("a push");
@@ -130,7 +130,7 @@ fn has(pushed: &Pushed, capability: &str) -> bool {
     asked.any(|asked| asked == capability)
 }
 
-/// How many entries of a pack name their base by its distance, and how many by its id.
+/// The number of entries of a pack that name their base by its distance, and of those that do by its id.
 fn deltas(pack: &[u8]) -> (usize, usize) {
     let (mode, data) = (Mode::Verify, EntryDataMode::Ignore);
     let hash = gix::hash::Kind::Sha1;
@@ -225,7 +225,7 @@ fn one_that_does_not_name_its_object_format() {
     assert!(!pushed.sent[0].capabilities.contains("object-format"));
 }
 
-/// What became of the refs has to be looked up.
+/// The outcomes of the refs have to be looked up.
 #[test]
 fn one_that_reports_nothing() {
     let older = Older::new(|body| {

@@ -1,4 +1,4 @@
-//! What the source can't give, because its own store is damaged or has holes: the refs that need it
+//! Objects that the source can't give, because its own store is damaged or has holes: the refs that need them
 //! stay, and the others are pushed in the same request.
 
 use crate::support::git::{ObjectFormat, Repo};
@@ -275,7 +275,7 @@ fn an_unreadable_base_costs_nobody_anything() {
     assert_eq!(id(&pair.remote, "main"), new);
 }
 
-/// What lies below a destination's boundary is behind its tips, and yet it doesn't have it.
+/// Commits below a destination's boundary are behind its tips, and yet it doesn't have them.
 #[test]
 fn a_shallow_destination_is_given_what_it_lacks() {
     let clone = |sandbox: &crate::support::Sandbox, source: &Repo| {
