@@ -30,6 +30,7 @@ mod reseal;
 mod retention;
 mod schedules;
 mod signals;
+mod standby;
 mod sync_runs;
 mod targets;
 mod test_event;
@@ -53,6 +54,7 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::{Error, metrics::Metrics, records::SyncId};
 use signals::{Local, Remote};
+use standby::Standby;
 use tx::Tx;
 
 pub use address::{AddressText, DatabaseAddress, InvalidAddress, PostgresUrl};
@@ -99,6 +101,7 @@ struct Inner {
     local: Local,
     /// The other processes, if the database can have some.
     remote: Option<Remote>,
+    standby: Standby,
     /// Held by the worker that claims.
     claims: tokio::sync::Mutex<()>,
     begun: AtomicU64,
@@ -157,7 +160,8 @@ impl Store {
 
     /// The database as it is, of whatever version.
     async fn connect(address: impl Into<DatabaseAddress>) -> Result<Self, Error> {
-        let pools = Pools::open(&address.into()).await?;
+        let standby = Standby::default();
+        let pools = Pools::open(&address.into(), &standby).await?;
         let local = Local {
             ended: broadcast::Sender::new(ENDED_KEPT),
             to_stop: broadcast::Sender::new(ENDED_KEPT),
@@ -177,6 +181,7 @@ impl Store {
                 local,
                 claims: tokio::sync::Mutex::default(),
                 remote,
+                standby,
                 begun: AtomicU64::new(0),
                 commits: AtomicU64::new(0),
                 statements: AtomicU64::new(0),
@@ -276,7 +281,7 @@ impl std::fmt::Debug for Store {
 }
 
 impl Pools {
-    async fn open(address: &DatabaseAddress) -> Result<Self, Error> {
+    async fn open(address: &DatabaseAddress, standby: &Standby) -> Result<Self, Error> {
         match address {
             DatabaseAddress::Sqlite(path) => {
                 let options = SqliteConnectOptions::new()
@@ -291,7 +296,9 @@ impl Pools {
                 Ok(Pools::Sqlite { writer, reader })
             }
             DatabaseAddress::Postgres(url) => {
-                let pool = postgres_pool().connect_with(url.options()?).await?;
+                let pool = postgres_pool(standby.clone())
+                    .connect_with(url.options()?)
+                    .await?;
                 Ok(Pools::Postgres(pool))
             }
         }
@@ -313,12 +320,16 @@ fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
         .acquire_timeout(SQLITE_WAIT)
 }
 
-fn postgres_pool() -> PgPoolOptions {
+fn postgres_pool(standby: Standby) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
+        .before_acquire(move |connection, meta| {
+            let is_suspect = standby.is_suspect(meta.age);
             Box::pin(async move {
+                if is_suspect {
+                    return Ok(false);
+                }
                 if meta.idle_for >= TRIED_AFTER {
                     sqlx::Connection::ping(connection).await?;
                 }

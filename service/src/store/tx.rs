@@ -12,7 +12,7 @@ use std::{
 
 use sqlx::{Postgres, Sqlite, Transaction};
 
-use super::{Pools, Store, crash, signals::Signal};
+use super::{Pools, Store, crash, signals::Signal, standby::Standby};
 use crate::{
     Error,
     records::{Direction, SyncId, SyncRun},
@@ -28,6 +28,7 @@ pub(super) enum On {
 pub(super) struct Tx {
     pub(super) on: On,
     pub(super) statements: u64,
+    pub(super) standby: Standby,
     store: Store,
     after: After,
 }
@@ -83,7 +84,8 @@ macro_rules! on {
             }
             crate::store::tx::On::Postgres(tx) => {
                 let $c = &mut **tx;
-                crate::store::tx::in_time($e).await
+                let done = crate::store::tx::in_time($e).await;
+                done.inspect_err(|err| $tx.standby.see(err))
             }
         }
     }};
@@ -102,6 +104,7 @@ macro_rules! execute {
             }
             crate::store::tx::On::Postgres(tx) => {
                 let done = crate::store::tx::in_time($e.execute(&mut **tx)).await;
+                let done = done.inspect_err(|err| $tx.standby.see(err));
                 done.map(|done| done.rows_affected())
             }
         }
@@ -158,6 +161,7 @@ impl Store {
         Ok(Tx {
             on,
             statements: 0,
+            standby: self.inner.standby.clone(),
             store: self.clone(),
             after: After::default(),
         })

@@ -1,8 +1,14 @@
 //! Opening of a database: its versions, and several processes at once.
 
-use refsync_service::{ErrorKind, store::Store};
+use refsync_service::{
+    ErrorKind,
+    store::{DatabaseAddress, Store},
+};
 
-use crate::database::{on_each_database, on_sqlite};
+use crate::{
+    database::{at, name, on_each_database, on_sqlite},
+    postgres,
+};
 
 #[test]
 fn a_newer_database_is_refused_and_left_alone() {
@@ -52,5 +58,38 @@ fn a_file_that_is_no_database_is_named_so() {
         std::fs::write(&file, "no database".repeat(100)).expect("written");
         let err = Store::open(&file).await.expect_err("refused");
         assert_eq!(err.kind(), ErrorKind::DatabaseCorrupt);
+    });
+}
+
+/// As those to a server are that another one has replaced, and that goes on answering reads.
+#[test]
+fn a_connection_that_can_only_be_read_is_not_kept() {
+    let Some(server) = postgres::Server::start() else {
+        return;
+    };
+    let url = server.database("standby");
+    let address: DatabaseAddress = url.parse().expect("an address");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        Store::open(&address).await.expect("a store").close().await;
+        // A session has the setting that its role had when it began.
+        let operator = sqlx::PgPool::connect(&url).await.expect("a connection");
+        let set = async |sql: &'static str| {
+            sqlx::query(sql).execute(&operator).await.expect("set");
+        };
+        set("alter role postgres set default_transaction_read_only = on").await;
+        let (store, _) = Store::open_as_it_is(&address).await.expect("a store");
+        set("alter role postgres reset default_transaction_read_only").await;
+        let slug = name("refused");
+        let refused = store.create_org(&slug, "refused", at(0)).await;
+        let refused = refused.expect_err("the session can only be read");
+        assert!(refused.is_retryable(), "{refused:?}");
+        for number in 0..8 {
+            let slug = name(&format!("o{number}"));
+            let made = store.create_org(&slug, "made", at(0)).await;
+            made.expect("another connection").expect("not taken");
+        }
+        store.close().await;
+        operator.close().await;
     });
 }
