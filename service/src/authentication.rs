@@ -3,7 +3,7 @@
 
 use crate::{
     Error, Service, clock,
-    records::{Key, Org, RepoId, Scope, Time},
+    records::{Key, Org, Repo, RepoId, Scope, Time},
     secrets::{
         api_key,
         jwt::{BadToken, Claims, Grant, Level, Token},
@@ -24,6 +24,28 @@ pub(crate) async fn key_of(
     }
     let found = service.store.key_by_hash(&api_key::hash(secret)).await?;
     let found = found.filter(|(_, key)| !key.has_expired(now));
+    Ok(found.ok_or(INVALID))
+}
+
+/// [`key_of`], and the repository of this name in the organization.
+pub(crate) async fn key_and_repo_of(
+    service: &Service,
+    secret: &str,
+    name: &str,
+) -> Result<Result<(Org, Key, Option<Repo>), &'static str>, Error> {
+    if Token::is(secret) {
+        return Ok(match key_of(service, secret).await? {
+            Ok((org, key)) => {
+                let repo = service.store.repo_by_name(&org.id, name).await?;
+                Ok((org, key, repo))
+            }
+            Err(refused) => Err(refused),
+        });
+    }
+    let hash = api_key::hash(secret);
+    let found = service.store.key_and_repo(&hash, name).await?;
+    let now = clock::now();
+    let found = found.filter(|(_, key, _)| !key.has_expired(now));
     Ok(found.ok_or(INVALID))
 }
 

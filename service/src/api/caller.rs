@@ -84,11 +84,8 @@ impl<S> Caller<S> {
     }
 }
 
-impl<S: Needs> FromRequestParts<Service> for Caller<S> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ApiError> {
-        let (org, key) = authenticated(parts, service).await?;
+impl<S: Needs> Caller<S> {
+    async fn checked(parts: &mut Parts, org: Org, key: Key) -> Result<Self, ApiError> {
         if let Some(slug) = path_value(parts, "org").await?
             && !slug.eq_ignore_ascii_case(&org.slug)
         {
@@ -105,6 +102,16 @@ impl<S: Needs> FromRequestParts<Service> for Caller<S> {
     }
 }
 
+impl<S: Needs> FromRequestParts<Service> for Caller<S> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ApiError> {
+        let found = authentication::key_of(service, secret(parts)?).await?;
+        let (org, key) = found.map_err(ApiError::unauthorized)?;
+        Caller::checked(parts, org, key).await
+    }
+}
+
 /// The valid key of a request, and the repository in its path, which the key may see, without its last run.
 pub(super) struct OfRepo<S> {
     pub(super) caller: Caller<S>,
@@ -115,9 +122,12 @@ impl<S: Needs> FromRequestParts<Service> for OfRepo<S> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ApiError> {
-        let caller = Caller::<S>::from_request_parts(parts, service).await?;
-        let name = path_value(parts, "repo").await?.unwrap_or_default();
-        let repo = service.store.repo_by_name(&caller.org.id, &name).await?;
+        // A path that cannot be read is refused with the organization in it, once the key is known.
+        let name = path_value(parts, "repo").await.ok().flatten();
+        let name = name.unwrap_or_default();
+        let found = authentication::key_and_repo_of(service, secret(parts)?, &name).await?;
+        let (org, key, repo) = found.map_err(ApiError::unauthorized)?;
+        let caller = Caller::<S>::checked(parts, org, key).await?;
         match repo {
             Some(repo) if !caller.key.sees(&repo.id) => Err(ApiError::not_found("repository")),
             Some(repo) if caller.key.may_on(&repo.id, S::SCOPE) => Ok(OfRepo { caller, repo }),
@@ -170,7 +180,8 @@ pub(super) async fn path_value(parts: &mut Parts, name: &str) -> Result<Option<S
     Ok(value.map(|(_, value)| value.to_owned()))
 }
 
-async fn authenticated(parts: &Parts, service: &Service) -> Result<(Org, Key), ApiError> {
+/// The secret that a request brings.
+fn secret(parts: &Parts) -> Result<&str, ApiError> {
     let Some(header) = parts.headers.get(header::AUTHORIZATION) else {
         return Err(ApiError::unauthorized(
             "this needs the header Authorization: Bearer KEY",
@@ -182,6 +193,5 @@ async fn authenticated(parts: &Parts, service: &Service) -> Result<(Org, Key), A
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(invalid());
     }
-    let found = authentication::key_of(service, secret.trim()).await?;
-    found.map_err(ApiError::unauthorized)
+    Ok(secret.trim())
 }

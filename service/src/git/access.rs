@@ -20,17 +20,14 @@ pub(super) async fn repo(
     (org, folder): (&str, &str),
     scope: Scope,
 ) -> Result<Repo, Refusal> {
-    let (owner, key) = authenticated(service, headers).await?;
+    // No repository has an empty name.
+    let name = folder.strip_suffix(".git").unwrap_or_default();
+    let (owner, key, repo) = authenticated(service, headers, name).await?;
     let not_found = || Refusal::new(StatusCode::NOT_FOUND, "there is no such repository");
-    let name = folder.strip_suffix(".git").ok_or_else(not_found)?;
     if !owner.slug.eq_ignore_ascii_case(org) {
         return Err(not_found());
     }
-    let repo = service
-        .store
-        .repo_by_name(&owner.id, name)
-        .await?
-        .ok_or_else(not_found)?;
+    let repo = repo.ok_or_else(not_found)?;
     if !key.sees(&repo.id) {
         return Err(not_found());
     }
@@ -43,7 +40,11 @@ pub(super) async fn repo(
     Ok(repo)
 }
 
-async fn authenticated(service: &Service, headers: &HeaderMap) -> Result<(Org, Key), Refusal> {
+async fn authenticated(
+    service: &Service,
+    headers: &HeaderMap,
+    name: &str,
+) -> Result<(Org, Key, Option<Repo>), Refusal> {
     let unauthorized = || {
         Refusal::new(
             StatusCode::UNAUTHORIZED,
@@ -51,7 +52,7 @@ async fn authenticated(service: &Service, headers: &HeaderMap) -> Result<(Org, K
         )
     };
     let password = password(headers).ok_or_else(unauthorized)?;
-    let found = authentication::key_of(service, &password).await?;
+    let found = authentication::key_and_repo_of(service, &password, name).await?;
     found.map_err(|_| unauthorized())
 }
 

@@ -4,11 +4,12 @@ use super::{
     Page, Rows, Store, cells, db,
     orgs::{OrgRow, org_columns},
     page::List,
+    repos::{JoinedRepo, repo_columns},
     tx::{execute, read},
 };
 use crate::{
     Error,
-    records::{Key, KeyId, Org, OrgId, RepoId, Scope, Time},
+    records::{Key, KeyId, Org, OrgId, Repo, RepoId, Scope, Time},
     secrets::{jwt::PublicKey, public_key},
 };
 
@@ -58,11 +59,31 @@ struct KeyOfOrg {
     org: OrgRow,
 }
 
+#[derive(sqlx::FromRow)]
+struct KeyAndRepo {
+    #[sqlx(flatten)]
+    key: KeyOfOrg,
+    #[sqlx(flatten)]
+    repo: JoinedRepo,
+}
+
 macro_rules! key_columns {
     () => {
         "k.id, k.name, k.public_key, k.scopes, k.repo_ids, k.created_at, k.expires_at"
     };
 }
+
+pub(super) const KEY_AND_REPO: &str = concat!(
+    "select ",
+    key_columns!(),
+    ", ",
+    org_columns!(),
+    ", ",
+    repo_columns!(),
+    " from keys k join orgs o on o.id = k.org
+      left join repos p on p.org = o.id and p.folded = $2 and p.removed_at is null
+      left join upstreams u on u.repo = p.id where k.hash = $1"
+);
 
 impl KeyRow {
     fn record(self) -> Result<Key, Error> {
@@ -140,6 +161,23 @@ impl Store {
         let row: Option<KeyOfOrg> =
             read!(self, c => db::query_as(sql).bind(&hash[..]).fetch_optional(c))?;
         let records = |row: KeyOfOrg| Ok((row.org.record()?, row.key.record()?));
+        row.map(records).transpose()
+    }
+
+    /// [`Store::key_by_hash`] with the repository of this name in the organization, in one statement: each request
+    /// for a repository begins with it.
+    pub async fn key_and_repo(
+        &self,
+        hash: &[u8; 32],
+        name: &str,
+    ) -> Result<Option<(Org, Key, Option<Repo>)>, Error> {
+        let query = db::query_as(KEY_AND_REPO).bind(&hash[..]);
+        let query = query.bind(name.to_ascii_lowercase());
+        let row: Option<KeyAndRepo> = read!(self, c => query.fetch_optional(c))?;
+        let records = |row: KeyAndRepo| {
+            let repo = row.repo.0.map(|repo| repo.record(None)).transpose()?;
+            Ok((row.key.org.record()?, row.key.key.record()?, repo))
+        };
         row.map(records).transpose()
     }
 

@@ -2,7 +2,7 @@
 
 use sqlx::{Connection as _, PgConnection, Row as _};
 
-use super::{Store, deliveries, repos, retention, schedules, sync_runs, upstream_hooks};
+use super::{Store, deliveries, keys, repos, retention, schedules, sync_runs, upstream_hooks};
 
 /// Ten thousand queued runs of two hundred repositories and two organizations.
 const QUEUE: &str = "
@@ -144,6 +144,14 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
         &[
             "sqlite_autoindex_hooks_1 (id=?)",
             "sync_runs_open (repo=? AND run_at<?)",
+        ],
+    ),
+    (
+        "key and repository",
+        keys::KEY_AND_REPO,
+        &[
+            "sqlite_autoindex_keys_2 (hash=?)",
+            "repos_by_name (org=? AND folded=?)",
         ],
     ),
     ("repositories", repos::ALL_REPOS, &["repos_of_org"]),

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+
 use super::{
     Page, Rows, Store, Tx, cells, db,
     page::List,
@@ -80,6 +82,22 @@ pub(super) struct RepoRow {
     auth_kind: Option<String>,
     #[sqlx(flatten)]
     health: HealthRow,
+}
+
+/// The repository of a row that may have none.
+pub(super) struct JoinedRepo(pub(super) Option<RepoRow>);
+
+impl<'r, R: Row> FromRow<'r, R> for JoinedRepo
+where
+    RepoRow: FromRow<'r, R>,
+    &'static str: ColumnIndex<R>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let id: Option<String> = row.try_get("repo_id")?;
+        let repo = id.map(|_| RepoRow::from_row(row)).transpose()?;
+        Ok(JoinedRepo(repo))
+    }
 }
 
 /// The columns of a [`RepoRow`], of the tables `p` and `u`.

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
+use refsync_service::store::Counters;
 use serde_json::{Value, json};
 
 use crate::support::{Server, Upstream};
@@ -40,6 +41,19 @@ fn a_queued_run_has_every_key_of_the_contract() {
     assert_eq!(repo["upstream"]["latest_sync"], run);
     let path = format!("{SYNCS}/{}", run["id"].as_str().expect("an id"));
     assert_eq!(server.client().get(&path).ok(200), run);
+}
+
+#[test]
+fn a_request_looks_its_key_and_repository_up_at_once() {
+    let server = idle_server();
+    let run = server.client().post(SYNCS, json!({ "direction": "pull" }));
+    let run = run.ok(201);
+    let path = format!("{SYNCS}/{}", run["id"].as_str().expect("an id"));
+    let before = server.service().store.counters();
+    assert_eq!(server.client().get(&path).ok(200), run);
+    let reads = before.reads + 2;
+    let read = Counters { reads, ..before };
+    assert_eq!(server.service().store.counters(), read, "the run is one");
 }
 
 #[test]
