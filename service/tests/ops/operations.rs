@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     daemon::{Daemon, folder},
-    support::{Client, Upstream},
+    support::{Client, Upstream, postgres},
 };
 
 const PAGE: &str = include_str!("../../docs/operations.md");
@@ -20,6 +20,12 @@ const PAGE: &str = include_str!("../../docs/operations.md");
 /// Runs one block in a shell that finds the program.
 #[track_caller]
 fn shell(place: &Path, block: &str) -> String {
+    shell_with(place, block, "")
+}
+
+/// The same with the address of a database in the environment.
+#[track_caller]
+fn shell_with(place: &Path, block: &str, database: &str) -> String {
     let programs = place.join("programs");
     let path = std::env::var("PATH").expect("a path");
     let output: Output = Command::new("sh")
@@ -28,6 +34,7 @@ fn shell(place: &Path, block: &str) -> String {
         .env_clear()
         .env("PATH", format!("{}:{path}", programs.display()))
         .env("HOME", place)
+        .envs((!database.is_empty()).then_some(("REFSYNCD_DATABASE", database)))
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .output()
         .expect("a shell");
@@ -37,6 +44,24 @@ fn shell(place: &Path, block: &str) -> String {
     );
     assert!(output.status.success(), "{block}\n{out}{err}");
     out
+}
+
+/// The blocks of the page, each of which a test runs.
+fn blocks() -> [&'static str; 7] {
+    let blocks = PAGE.split("```sh\n").skip(1);
+    let blocks: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+    let blocks = <[&str; 7]>::try_from(blocks);
+    blocks.unwrap_or_else(|blocks| panic!("blocks that no test runs: {blocks:?}"))
+}
+
+/// A folder with the program.
+fn place() -> tempfile::TempDir {
+    let place = folder();
+    let programs = place.path().join("programs");
+    fs::create_dir(&programs).expect("a folder");
+    let program = programs.join("refsyncd");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_refsyncd"), program).expect("a link");
+    place
 }
 
 fn pull(client: &Client) -> String {
@@ -54,16 +79,9 @@ fn a_restored_backup_is_the_service_of_before() {
         eprintln!("skipped: the page needs sqlite3, which is not installed");
         return;
     }
-    let blocks = PAGE.split("```sh\n").skip(1);
-    let blocks: Vec<&str> = blocks.filter_map(|rest| rest.split("```").next()).collect();
-    let [doctor, audit, back_up, restore, rekey] = blocks[..] else {
-        panic!("blocks that no test runs: {blocks:?}");
-    };
-    let place = folder();
+    let [doctor, audit, back_up, _, restore, _, rekey] = blocks();
+    let place = place();
     let path = place.path();
-    fs::create_dir(path.join("programs")).expect("a folder");
-    let program = path.join("programs/refsyncd");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_refsyncd"), program).expect("a link");
 
     let upstream = Upstream::start_with(|server| server.auth("git", "secret"));
     let source = upstream.repo("up.git");
@@ -104,4 +122,43 @@ fn a_restored_backup_is_the_service_of_before() {
         shell(path, "git -C app rev-parse origin/next").trim(),
         source.git(&["rev-parse", "next"])
     );
+}
+
+#[test]
+fn a_restored_dump_is_the_database_of_before() {
+    let Some(server) = postgres::Server::start() else {
+        return;
+    };
+    for program in ["pg_dump", "pg_restore", "createdb"] {
+        if Command::new(program).arg("--version").output().is_err() {
+            eprintln!("skipped: the page needs {program}, which is not installed");
+            return;
+        }
+    }
+    let [_, _, _, back_up, _, restore, _] = blocks();
+    let place = place();
+    let path = place.path();
+    let host = server.folder().display();
+    let address = |name: &str| format!("postgres:///{name}?host={host}&user=postgres");
+    let database = address("postgres");
+    let mut daemon = Daemon::start(path, &["--database", &database]);
+    let line = daemon.line();
+    let key = line.strip_prefix("admin key: ").expect("the key");
+    let client = daemon.client(key);
+    client
+        .post("/v1/default/repos", json!({ "name": "app" }))
+        .ok(201);
+    shell_with(path, back_up, &database);
+    daemon.stop();
+
+    let create = format!("createdb --host={host} --username=postgres restored");
+    shell(path, &create);
+    let restored = address("restored");
+    shell_with(path, restore, &restored);
+    assert_eq!(
+        shell_with(path, "refsyncd doctor", &restored),
+        "all is well\n"
+    );
+    let daemon = Daemon::start(path, &["--database", &restored]);
+    daemon.client(key).get("/v1/default/app").ok(200);
 }
