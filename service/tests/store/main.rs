@@ -17,4 +17,5 @@ mod postgres;
 mod queue;
 mod repos;
 mod schedules;
+mod tls;
 mod upstream_hooks;

@@ -43,7 +43,7 @@ rm -rf "$2"
 /// Ends the server when the other end of standard input is closed, and starts it again for each line that comes.
 const OWNER: &str = r#"
 server() {
-    "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c "fsync=$3" >>"$2/log" 2>&1 &
+    "$1/postgres" -D "$2/data" -k "$2" -c "fsync=$3" >>"$2/log" 2>&1 &
     server=$!
 }
 server "$@"
@@ -172,6 +172,9 @@ fn init(programs: &Path, folder: &Path) {
     };
     let icu = ["--locale-provider=icu", "--icu-locale=en-US"];
     assert!(run(&icu) || run(&[]), "initdb failed");
+    let settings = folder.join("data/postgresql.conf");
+    let text = fs::read_to_string(&settings).expect("the settings");
+    fs::write(settings, format!("{text}\nlisten_addresses = ''\n")).expect("written");
 }
 
 fn keep(script: &str, programs: &Path, folder: &Path, fsync: &str, stdin: Stdio) -> Child {
@@ -294,6 +297,13 @@ impl Server {
     /// The address of a new, empty database.
     pub fn database(&self, schema: &str) -> String {
         with_schema(&self.folder, schema)
+    }
+
+    /// Runs a script in the server's folder, as its user; false if it fails.
+    pub fn shell(&self, script: &str) -> bool {
+        let mut shell = command("/bin/sh");
+        shell.args(["-euc", script]).current_dir(&self.folder);
+        shell.status().expect("a shell").success()
     }
 
     /// Ends the server as `signal` does it, and starts it again: `INT` in order, `QUIT` as a crash does.
