@@ -23,6 +23,8 @@ const CLAIMS: usize = 101;
 const FIRST: usize = 20;
 /// The looks at the schedules.
 const LOOKS: usize = 12;
+/// The time of a shape, after which fewer claims have to do.
+const LONGEST: Duration = Duration::from_secs(60);
 const BAR: f64 = 2.0;
 
 /// A queue.
@@ -133,7 +135,7 @@ impl std::fmt::Display for Times {
 impl Times {
     /// Those of all calls, but for some of the first in the median.
     fn of(times: &[Duration], skipped: usize) -> Self {
-        let later = &times[skipped..];
+        let later = &times[skipped.min(times.len() / 2)..];
         Times {
             first: times[0],
             fastest: later.iter().copied().min().unwrap_or_default(),
@@ -145,8 +147,8 @@ impl Times {
 
 async fn claims(all: &mut Upstreams, shape: &Shape) -> Times {
     all.queue(shape.owners, shape.waiting).await;
-    let mut times = Vec::new();
-    for _ in 0..FIRST + CLAIMS {
+    let (mut times, began) = (Vec::new(), Instant::now());
+    while times.len() < FIRST + CLAIMS && (times.len() < 3 || began.elapsed() < LONGEST) {
         let (time, job) = claim(all).await;
         times.push(time);
         let is_none = job.is_none();
