@@ -26,7 +26,7 @@ pub struct NewNode {
     pub public_url: String,
 }
 
-/// What came of the wish to give the name of a node away.
+/// The answer to the wish to give the name of a node away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Released {
     /// The next process may have it, with any data folder.

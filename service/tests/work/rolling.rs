@@ -19,13 +19,13 @@ use crate::{
     world::GoOn,
 };
 
-/// So far away are the upstreams: runs are under way whenever a node stops.
+/// The distance of the upstreams: runs are under way whenever a node stops.
 const ROUND_TRIP: Duration = Duration::from_millis(30);
 const USERS: usize = 4;
 /// The number of times that each node restarts.
 const ROUNDS: usize = 2;
 
-/// What the clients have done.
+/// The calls and runs of the clients.
 #[derive(Default)]
 struct Calls {
     made: AtomicUsize,

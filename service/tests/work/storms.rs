@@ -24,7 +24,7 @@ const CONFIG: &str =
 const ARGUMENTS: &[&str] = &["--workers", "4", "--lease", "3"];
 /// Longer than a lease, and the time in which somebody looks for lost ones.
 const STALL: Duration = Duration::from_millis(5_000);
-/// So far away are the upstreams: most blows fall into attempts.
+/// The distance of the upstreams: most blows fall into attempts.
 const ROUND_TRIP: Duration = Duration::from_millis(30);
 /// The threads that use the service, and the repositories of each.
 const USERS: usize = 6;
