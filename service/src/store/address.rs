@@ -49,11 +49,13 @@ const PARAMETERS: &[&str] = &[
 ];
 
 /// The limits of every session, in milliseconds. A process that stands still in a transaction must not keep its locks
-/// for as long as its lease; one that waits for a lock asks again. No statement is worth being compiled.
-const LIMITS: [(&str, &str); 4] = [
+/// for as long as its lease; one that waits for a lock asks again. No statement is worth being compiled, nor being planned
+/// for the values that it is given: that would take many times as long as the search for a run.
+const LIMITS: [(&str, &str); 5] = [
     ("idle_in_transaction_session_timeout", "10000"),
     ("jit", "off"),
     ("lock_timeout", "15000"),
+    ("plan_cache_mode", "force_generic_plan"),
     ("statement_timeout", "60000"),
 ];
 

@@ -280,3 +280,23 @@ async fn postgresql_searches_by_indices_in_a_claim() {
         assert_eq!(plan.iter().find(is_long), None, "{name}: {plan:#?}");
     }
 }
+
+#[tokio::test]
+async fn postgresql_plans_each_statement_once() {
+    let Some(address) = postgres::database() else {
+        return;
+    };
+    let of_store: super::DatabaseAddress = address.parse().expect("an address");
+    let store = Store::open(&of_store).await.expect("a store");
+    for _ in 0..3 {
+        store.queue_length().await.expect("counted");
+    }
+    let super::Pools::Postgres(pool) = &store.inner.pools else {
+        panic!("the database is no PostgreSQL");
+    };
+    let sql = "select cast(coalesce(sum(custom_plans), 0) as bigint), cast(coalesce(sum(generic_plans), 0) as bigint)
+        from pg_prepared_statements where statement like '%from work%'";
+    let plans: (i64, i64) = sqlx::query_as(sql).fetch_one(pool).await.expect("counted");
+    assert!(plans.0 == 0 && plans.1 > 0, "custom and generic: {plans:?}");
+    store.close().await;
+}
