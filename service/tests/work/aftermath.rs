@@ -1,8 +1,8 @@
 //! The checks after many runs of which some were disturbed.
 //!
 //! An overlap is seen at the upstream, where each attempt has a connection of its own: one that asks for something after
-//! a later one has. An attempt that is past its last request is not seen; what it wrote late would be a `push` that does
-//! not begin where the one before it has ended.
+//! a later one has. An attempt that has nothing more to ask for is not seen; what it wrote late would be a `push` that
+//! does not begin where the one before it has ended, or a second end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

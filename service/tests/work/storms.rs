@@ -2,8 +2,11 @@
 //! its history, no two attempts work on a repository at a time, and nothing is left over.
 
 use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicUsize, Ordering},
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread::{scope, sleep},
     time::{Duration, Instant},
 };
@@ -16,7 +19,7 @@ use crate::{
     engine::git,
     fleet::Fleet,
     support::{Receiver, Upstream, postgres},
-    world::SOON,
+    world::{GoOn, SOON},
 };
 
 const CONFIG: &str =
@@ -24,8 +27,10 @@ const CONFIG: &str =
 const ARGUMENTS: &[&str] = &["--workers", "4", "--lease", "3"];
 /// Longer than a lease, and the time in which somebody looks for lost ones.
 const STALL: Duration = Duration::from_millis(5_000);
-/// The distance of the upstreams: most blows fall into attempts.
+/// The distance of the upstreams.
 const ROUND_TRIP: Duration = Duration::from_millis(30);
+/// Longer than a stall: an attempt that stood still finds another one in its place, and would go on beside it.
+const HELD: Duration = Duration::from_millis(6_000);
 /// The threads that use the service, and the repositories of each.
 const USERS: usize = 6;
 const REPOS: usize = 4;
@@ -61,6 +66,43 @@ impl Storm {
             }
         }
         blows
+    }
+}
+
+/// What holds the answer to the next attempt of one node at its upstream, so that a blow falls into it. It has the number
+/// of the node and one, or zero.
+#[derive(Default)]
+struct Trap(AtomicUsize);
+
+impl Trap {
+    fn set(&self, node: usize) {
+        self.0.store(node + 1, Ordering::SeqCst);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+
+    fn springs(&self, node: usize) -> bool {
+        let sprung = self
+            .0
+            .compare_exchange(node + 1, 0, Ordering::SeqCst, Ordering::SeqCst);
+        sprung.is_ok()
+    }
+
+    /// Holds answers of these repositories.
+    fn lay(self: &Arc<Self>, upstream: &Upstream, repos: &[Repo]) {
+        let trap = Arc::clone(self);
+        let home = |repo: &Repo| (format!("/{}.git/git-upload-pack", repo.name), repo.home);
+        let homes: BTreeMap<String, usize> = repos.iter().map(home).collect();
+        upstream.server.intercept(move |head| {
+            let is_listing = head.command().as_deref() == Some("ls-refs");
+            let home = homes.get(&head.path).filter(|_| is_listing);
+            if home.is_some_and(|home| trap.springs(*home)) {
+                sleep(HELD);
+            }
+            None
+        });
     }
 }
 
@@ -172,11 +214,11 @@ fn step(fleet: &Fleet, repo: &Repo, number: usize) -> Option<String> {
 }
 
 /// One user, who has a few runs under way at a time.
-fn use_it(fleet: &Fleet, repos: &[Repo], asked: &AtomicUsize, runs: usize) {
+fn use_it(fleet: &Fleet, repos: &[Repo], asked: &AtomicUsize, is_over: impl Fn() -> bool) {
     let mut waiting = Vec::new();
     let mut known = BTreeSet::new();
     for number in 0.. {
-        if asked.load(Ordering::Relaxed) >= runs {
+        if is_over() {
             break;
         }
         let Some(path) = step(fleet, &repos[number % repos.len()], number) else {
@@ -215,26 +257,32 @@ impl Losses {
     }
 }
 
+fn wait_until(is_done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_done() {
+        assert!(began.elapsed() < 2 * SOON, "nothing goes on");
+        sleep(Duration::from_millis(5));
+    }
+}
+
 /// Does each blow when its share of the runs was asked for.
 fn strike(
     storm: &Storm,
     fleet: &Fleet,
     mut server: Option<&mut postgres::Server>,
     asked: &AtomicUsize,
+    trap: &Trap,
 ) -> Losses {
     let blows = storm.blows();
     let mut losses = Losses::default();
     for (number, blow) in blows.iter().enumerate() {
-        let began = Instant::now();
         let due = (number + 1) * storm.runs / (blows.len() + 1);
-        while asked.load(Ordering::Relaxed) < due {
-            assert!(
-                began.elapsed() < 2 * SOON,
-                "nothing goes on after blow {number}"
-            );
-            sleep(Duration::from_millis(5));
-        }
+        wait_until(|| asked.load(Ordering::Relaxed) >= due);
         let at = number % fleet.nodes.len();
+        if !matches!(blow, Blow::Restart(_)) {
+            trap.set(at);
+            wait_until(|| !trap.is_set());
+        }
         match blow {
             Blow::Kill => {
                 losses.add(fleet, at);
@@ -273,13 +321,19 @@ fn weather(storm: &Storm, fleet: &Fleet, server: Option<&mut postgres::Server>) 
         .call(0, "POST", "/v1/default/webhook-targets", Some(&target))
         .ok(201);
     let repos = repos(fleet, &upstream);
+    let trap = Arc::new(Trap::default());
+    trap.lay(&upstream, &repos);
     let asked = AtomicUsize::new(0);
+    let has_struck = Arc::new(AtomicBool::new(false));
+    let is_over =
+        || has_struck.load(Ordering::Relaxed) && asked.load(Ordering::Relaxed) >= storm.runs;
     let mut losses = scope(|scope| {
         for repos in repos.chunks(REPOS) {
-            let asked = &asked;
-            scope.spawn(move || use_it(fleet, repos, asked, storm.runs));
+            let (asked, is_over) = (&asked, &is_over);
+            scope.spawn(move || use_it(fleet, repos, asked, is_over));
         }
-        strike(storm, fleet, server, &asked)
+        let _has_struck = GoOn(Arc::clone(&has_struck));
+        strike(storm, fleet, server, &asked, &trap)
     });
     for (number, repo) in repos.iter().enumerate() {
         let path = format!("/v1/default/{}", repo.name);
