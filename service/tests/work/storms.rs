@@ -69,7 +69,7 @@ impl Storm {
     }
 }
 
-/// What holds the answer to the next attempt of one node at its upstream, so that a blow falls into it. It has the number
+/// A hold on the answer to the next attempt of one node at its upstream, so that a blow falls into it. It has the number
 /// of the node and one, or zero.
 #[derive(Default)]
 struct Trap(AtomicUsize);
