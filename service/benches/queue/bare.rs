@@ -53,7 +53,8 @@ impl Bare {
         }
         let connection = PgConnection::connect(database).await;
         let mut bare = Bare::Postgres(connection.expect("a database"));
-        bare.script("set jit = off").await;
+        bare.script("set jit = off; set plan_cache_mode = force_generic_plan")
+            .await;
         bare
     }
 
