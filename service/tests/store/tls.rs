@@ -9,7 +9,7 @@ use refsync_service::{
 
 use crate::postgres::Server;
 
-/// Of the networks of the machine itself, so that it needs no free port.
+/// An address of the machine itself, on which no port is taken.
 const HOST: &str = "127.83.18.7";
 
 /// An authority with two certificates, that of the server for its address and one for another, and another authority.
