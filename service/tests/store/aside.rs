@@ -159,6 +159,33 @@ fn a_place_of_a_busy_host_goes_to_the_crowd_at_once() {
 }
 
 #[test]
+fn a_free_place_goes_to_whoever_was_served_longest_ago() {
+    on_each_database(async |db| {
+        let one = one_at_a_host();
+        let mut busy = Vec::new();
+        for host in ["a", "z"] {
+            let repo = db.repo_of(&db.org, host, host).await;
+            db.queue(&repo, Direction::Pull, at(0)).await;
+            busy.push(db.claim_as(&one, at(0)).await.expect("a run"));
+        }
+        crowd(&db, "a").await;
+        let repo = db.repo_of(&db.another_org("z").await, "other", "z").await;
+        db.queue(&repo, Direction::Pull, at(0)).await;
+        assert_eq!(nothing(&db, &one, 1).await, None);
+        db.execute("update waits set served_at = 1 where host = 'a'")
+            .await;
+        for job in &busy {
+            complete(&db, job, 2).await;
+        }
+        let job = db.claim_as(&one, at(2)).await.expect("a run");
+        assert_eq!(
+            job.repo.id, repo.id,
+            "a host with an earlier name is free, too"
+        );
+    });
+}
+
+#[test]
 fn those_in_front_that_have_nothing_are_not_looked_at_again() {
     on_each_database(async |db| {
         throttle(&db, "slow", 0, 100).await;
@@ -222,6 +249,35 @@ fn another_host_lets_a_claim_look_again() {
         let changed = db.store.change_repo(&repo.id, change, at(2)).await;
         changed.expect("changed");
         assert!(finds(&db, &repo, 2).await);
+    });
+}
+
+/// The claim reads the host of before, and sets the organization aside or not before the change can be seen.
+#[test]
+fn a_host_that_changes_during_a_claim_lets_the_next_one_look_again() {
+    on_each_database(async |db| {
+        throttle(&db, "slow", 0, 900).await;
+        for round in 0..20 {
+            let org = db.another_org(&format!("o{round}")).await;
+            let repo = db.repo_of(&org, "r", "slow").await;
+            db.queue(&repo, Direction::Pull, at(1)).await;
+            let change = RepoChange {
+                upstream: Change::Set(upstream("fast")),
+                ..RepoChange::default()
+            };
+            let (changed, found) = tokio::join!(
+                db.store.change_repo(&repo.id, change, at(2)),
+                db.claim(at(2))
+            );
+            changed.expect("changed");
+            let found = match found {
+                Some(job) => Some(job),
+                None => db.claim(at(2)).await,
+            };
+            let job = found.unwrap_or_else(|| panic!("round {round}: nothing is found"));
+            assert_eq!(job.repo.id, repo.id);
+            complete(&db, &job, 3).await;
+        }
     });
 }
 

@@ -21,16 +21,15 @@ use crate::{
     },
 };
 
-/// The first host with a free place that organizations of the node `$1` wait for.
-macro_rules! freed_host {
+/// The hosts with a free place that organizations of the node `$1` wait for.
+macro_rules! freed_hosts {
     () => {
         concat!(
-            "(with recursive h (host) as (select (select v.host from waits v where v.home = $1 order by v.host limit 1)
+            "with recursive h (host) as (select (select v.host from waits v where v.home = $1 order by v.host limit 1)
                 union all select (select v.host from waits v where v.home = $1 and v.host > h.host
                     order by v.host limit 1) from h where h.host is not null)
               select h.host from h where h.host is not null and ",
-            has_free_host!("h"),
-            " limit 1)"
+            has_free_host!("h")
         )
     };
 }
@@ -44,13 +43,14 @@ macro_rules! signs {
             $in_vain,
             ") as in_vain,
              exists (select 1 from work w where w.home = $1 and w.queued > 0 and w.look_at > 0 and w.look_at <= $2)
-                as are_due, ",
-            crate::store::sync_runs::aside::freed_host!(),
-            " is not null as is_freed"
+                as are_due,
+             exists (",
+            crate::store::sync_runs::aside::freed_hosts!(),
+            ") as is_freed"
         )
     };
 }
-pub(super) use {freed_host, signs};
+pub(super) use {freed_hosts, signs};
 
 /// Signs that organizations are to be set aside or to be looked at again.
 #[derive(sqlx::FromRow, Clone, Copy)]
@@ -196,16 +196,19 @@ macro_rules! freed {
         concat!(
             "update work set look_at = 0 where home = $1 and org in (
                 select w.org from work w where w.home = $1 and w.org = (select v.org from waits v
-                    where v.home = $1 and v.host = ",
-            freed_host!(),
-            " order by v.served_at, v.org limit 1)",
+                    where v.home = $1 and v.host = (",
+            freed_hosts!(),
+            " order by (select s.served_at from waits s where s.home = $1 and s.host = h.host
+                        order by s.served_at, s.org limit 1), h.host limit 1)
+                    order by v.served_at, v.org limit 1)",
             $lock,
             ") returning org"
         )
     };
 }
 
-/// Takes the organization back that has waited longest for a host with a free place: a claim starts one run.
+/// Takes the organization back that was served longest ago, of those that wait for a host with a free place: a claim
+/// starts one run.
 pub(in crate::store) const FREED: Changing = changing!(freed);
 
 macro_rules! ahead {
@@ -224,9 +227,9 @@ macro_rules! ahead {
 /// Takes organizations back that were set aside until after `$2`.
 const AHEAD: Changing = changing!(ahead);
 
-/// Lets the next claim look at an organization.
-const LOOK_AGAIN: &str =
-    "update work set look_at = 0 where home = $1 and org = $2 and look_at <> 0";
+/// Lets the next claim look at an organization. It writes where nothing changes, too: the lock keeps a claim from setting
+/// the organization aside before this transaction can be seen.
+const LOOK_AGAIN: &str = "update work set look_at = 0 where home = $1 and org = $2";
 
 impl Store {
     /// Lets claims look at the organizations of a node that were set aside until after `limit`, since other times were
