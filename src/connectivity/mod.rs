@@ -24,6 +24,7 @@ use std::{
 use gix::{ObjectId, objs::Kind};
 use gix_pack::index;
 
+mod levels;
 mod object_states;
 mod outside;
 mod reading;

@@ -7,11 +7,11 @@
 //! The answer "complete" needs no trust in the pack: each object was found in the tree of a commit that is reachable from
 //! a ref. Any other answer means that a walk has to decide.
 
-use std::collections::{HashMap, HashSet, VecDeque, hash_map::Entry};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use gix::{ObjectId, objs::Kind};
 
-use super::reading;
+use super::{levels::CountedTrees, object_states::MAX_LEVELS, reading};
 use crate::{
     Error, SyncContext,
     history::CompleteHistory,
@@ -77,6 +77,8 @@ pub(crate) fn are_complete(
 struct Trees {
     /// Trees and blobs that were not found yet, with their depths in the pack's trees.
     missing: HashMap<(Kind, ObjectId), u16>,
+    /// Trees that were found at a smaller depth than they have in the pack's trees: their levels have to be counted.
+    moved_down: Vec<(ObjectId, u16)>,
     seen: HashSet<ObjectId>,
     /// Trees to read with their depths: replaced ones first (`ahead`), any others if these do not suffice (`later`).
     ahead: VecDeque<(ObjectId, u16)>,
@@ -122,21 +124,35 @@ impl Trees {
                 return Ok(false);
             }
         }
-        Ok(self.missing.is_empty())
+        Ok(self.missing.is_empty() && self.have_room_below(objects, context)?)
     }
 
     /// Marks an object as found at `depth` below the root tree of a complete commit. Returns whether it was looked for.
-    ///
-    /// If it is no deeper in the pack's trees than here, the trees below it are within git's limit there as well. A tree
-    /// that has moved further down stays missing: only a walk counts the levels below it.
+    /// If it is no deeper in the pack's trees than here, the trees below it are within git's limit there as well.
     fn meet(&mut self, kind: Kind, id: ObjectId, depth: u16) -> bool {
-        let Entry::Occupied(sought) = self.missing.entry((kind, id)) else {
+        let Some(in_pack) = self.missing.remove(&(kind, id)) else {
             return false;
         };
-        if *sought.get() <= depth {
-            sought.remove();
+        if in_pack > depth {
+            self.moved_down.push((id, in_pack));
         }
         true
+    }
+
+    /// Whether the trees that are deeper in the pack than in the store stay within git's limit.
+    fn have_room_below(
+        &self,
+        objects: &dyn ObjectLookup,
+        context: &SyncContext,
+    ) -> Result<bool, Error> {
+        let mut counted = CountedTrees::default();
+        for (tree, depth) in &self.moved_down {
+            let levels = counted.count(*tree, objects, context)?;
+            if levels.is_none_or(|levels| usize::from(*depth) + levels > MAX_LEVELS) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
