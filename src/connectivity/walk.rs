@@ -168,11 +168,15 @@ impl<'a> Walk<'a> {
 
     /// Marks the commits and tags on the path from the tip to the fault as broken.
     fn abandon(&mut self, fault: &Fault) {
+        self.ahead.clear();
+        // A tip without a path, as each missing one is, would leave a reason that no state names.
+        if self.path.is_empty() {
+            return;
+        }
         let broken = self.broken(fault);
         for step in self.path.drain(..) {
             self.states.set(step.node, broken);
         }
-        self.ahead.clear();
     }
 
     fn broken(&mut self, fault: &Fault) -> State {
