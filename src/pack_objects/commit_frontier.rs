@@ -63,10 +63,11 @@ pub(super) fn find(
     }
     let reached = peel_wants(walk.commits.odb, wants, &mut has, context)?;
     (frontier.tags, frontier.others) = (reached.tags, reached.others);
-    let wanted = reached.commits.iter();
-    let wanted: Vec<_> = wanted
-        .map(|commit| walk.paint(commit, Side::Sender))
-        .collect();
+    let mut wanted = Vec::with_capacity(reached.commits.len());
+    for commit in &reached.commits {
+        context.check()?;
+        wanted.push(walk.paint(commit, Side::Sender));
+    }
     frontier.known = walk.newest_known();
     walk.run(&mut frontier, context)?;
     let FrontierWalk { commits, met, .. } = walk;
