@@ -83,7 +83,8 @@ fn size(delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
 /// deltas with an empty result are that short. Git applies a longer delta with an empty result, but later takes
 /// its size 0 for an error (`packfile.c:packed_object_info()`).
 ///
-/// `may_go_on` is asked after each 64 KiB of the result, about.
+/// `may_go_on` is asked after each 64 KiB of the result, about, and after some thousand instructions: each may copy a
+/// byte from another place of a base on disk.
 pub(crate) fn apply(
     delta: &mut (impl BufRead + ?Sized),
     base: &mut (impl Base + ?Sized),
@@ -93,9 +94,10 @@ pub(crate) fn apply(
 ) -> io::Result<()> {
     to.clear();
     to.reserve_exact(size);
-    let mut next_check = PIECE;
+    let (mut next_check, mut instructions) = (PIECE, 0_u64);
     make(delta, base, size as u64, to, |made| {
-        if made.len() < next_check {
+        instructions += 1;
+        if made.len() < next_check && !instructions.is_multiple_of(CHECKED_INSTRUCTIONS) {
             return Ok(());
         }
         next_check = made.len() + PIECE;
@@ -131,6 +133,8 @@ pub(crate) fn apply_in_pieces(
 }
 
 const PIECE: usize = 64 * 1024;
+/// The number of instructions after which [`apply`] asks whether to go on, however small their results are.
+const CHECKED_INSTRUCTIONS: u64 = 4096;
 
 /// Appends the result to `to`, at most [`PIECE`] bytes between two calls of `settle`, which may take them out.
 fn make(
@@ -307,6 +311,21 @@ mod tests {
         let mut delta = &[0x91, 2, 4, 1, b'-', 0x91, 9, 1][..];
         apply(&mut delta, &mut base, 6, &mut out, || true).expect("applied");
         assert_eq!(out, b"2345-9");
+    }
+
+    #[test]
+    fn many_small_instructions_are_interrupted() {
+        let copies = 2 * CHECKED_INSTRUCTIONS as usize;
+        let delta = [0x90, 1].repeat(copies);
+        let (mut out, mut asked) = (Vec::new(), std::cell::Cell::new(0));
+        let may_go_on = || {
+            asked.set(asked.get() + 1);
+            asked.get() < 2
+        };
+        let base = &mut &b"a"[..];
+        let made = apply(&mut &delta[..], base, copies, &mut out, may_go_on);
+        assert!(made.is_err());
+        assert_eq!((out.len(), *asked.get_mut()), (copies, 2));
     }
 
     #[test]
