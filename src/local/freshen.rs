@@ -17,7 +17,7 @@ use super::quarantine_dir::QuarantineDir;
 use crate::{
     Error, ObjectFormat,
     files::sync_directory,
-    stored_packs::{indices, loose_objects::path_in},
+    stored_packs::{loose_objects::path_in, readable_indices},
 };
 
 impl QuarantineDir {
@@ -98,7 +98,7 @@ fn are_in(folders: &[PathBuf], ids: &[ObjectId], format: ObjectFormat) -> bool {
 /// The indices of the packs in a folder. An index that can't be opened is left out: no object was read from
 /// its pack.
 fn open_indices(folder: &Path, format: ObjectFormat) -> Vec<index::File> {
-    let paths = indices(folder).unwrap_or_default().into_iter();
+    let paths = readable_indices(folder);
     let opened = paths.map(|path| index::File::at(path, format.hash_kind()));
     opened.filter_map(Result::ok).collect()
 }

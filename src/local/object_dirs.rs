@@ -13,7 +13,7 @@ use super::alternates::{alternates_file, lead_back};
 use crate::{
     Error, ObjectFormat,
     files::{sharing::Sharing, temp_dirs::RunFolder},
-    stored_packs::indices,
+    stored_packs::readable_indices,
 };
 
 /// The `objects` folders of the store and its alternates. A folder with a pack that git refuses is replaced by a
@@ -123,9 +123,8 @@ fn link(original: &Path, link: &Path) -> io::Result<()> {
 
 /// The indices of the packs in a folder of objects.
 fn packs(objects: &Path) -> impl Iterator<Item = PathBuf> {
-    let indices = indices(&objects.join("pack")).unwrap_or_default();
     let has_pack = |index: &PathBuf| index.with_extension("pack").exists();
-    indices.into_iter().filter(has_pack)
+    readable_indices(&objects.join("pack")).filter(has_pack)
 }
 
 /// Whether git opens a pack. A pack that has been removed counts as sound.

@@ -228,11 +228,23 @@ impl StoredPacks {
 }
 
 /// The paths of the pack indices in a folder, sorted; none if the folder does not exist.
-pub(crate) fn indices(folder: &Path) -> io::Result<Vec<PathBuf>> {
+fn indices(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = if_exists(fs::read_dir(folder))?.into_iter().flatten();
     let paths = entries.map(|entry| Ok(entry?.path()));
     let mut paths = paths.collect::<io::Result<Vec<_>>>()?;
-    paths.retain(|path| path.extension().is_some_and(|found| found == "idx"));
+    paths.retain(|path| is_index(path));
     paths.sort();
     Ok(paths)
+}
+
+/// The paths of the pack indices in a folder, as far as it can be read.
+pub(crate) fn readable_indices(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| is_index(path))
+}
+
+fn is_index(path: &Path) -> bool {
+    path.extension().is_some_and(|found| found == "idx")
 }
