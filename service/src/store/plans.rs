@@ -166,10 +166,17 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
         &["repos_by_name (org=? AND folded=?)"],
     ),
     (
-        "repositories with old runs",
+        "repositories with many runs",
         retention::NEXT_REPOS,
         &[
             "sqlite_autoindex_repos_1 (id>?)",
+            "sync_runs_of_repo (repo=?)",
+        ],
+    ),
+    (
+        "old runs",
+        retention::HAS_OLD_RUNS,
+        &[
             "sync_runs_of_repo (repo=? AND id<?)",
             "sync_runs_held (stats_of=?)",
         ],

@@ -15,45 +15,34 @@ use crate::{
 /// The number of rows that one transaction removes.
 const BATCH: i64 = 200;
 
-/// The old runs of a repository: neither its last `$2` nor younger than `$3`, or not of its last `$4`.
+/// The old runs of the repository `$1`: neither its last `$2` nor younger than `$3`, or not of its last `$4`.
 /// A run stays that has not ended, that is the last one, that the next run starts from, or whose stats another run has.
 macro_rules! old_runs {
-    ($repo:literal) => {
-        concat!(
-            "select r.id from sync_runs r where r.repo = ",
-            $repo,
-            " and r.finished_at is not null
-            and r.id <= (select k.id from sync_runs k where k.repo = ",
-            $repo,
-            " order by k.id desc limit 1 offset $2)
+    () => {
+        "select r.id from sync_runs r where r.repo = $1 and r.finished_at is not null
+            and r.id <= (select k.id from sync_runs k where k.repo = $1 order by k.id desc limit 1 offset $2)
             and (r.finished_at < $3
-                or r.id <= (select k.id from sync_runs k where k.repo = ",
-            $repo,
-            " order by k.id desc limit 1 offset $4))
-            and r.id <> coalesce((select k.id from sync_runs k where k.repo = ",
-            $repo,
-            " and not k.dry_run
+                or r.id <= (select k.id from sync_runs k where k.repo = $1 order by k.id desc limit 1 offset $4))
+            and r.id <> coalesce((select k.id from sync_runs k where k.repo = $1 and not k.dry_run
                 order by k.id desc limit 1), '')
-            and not exists (select 1 from upstreams u
-                where u.repo = ",
-            $repo,
-            " and (u.last_pull = r.id or u.last_push = r.id))
+            and not exists (select 1 from upstreams u where u.repo = $1 and (u.last_pull = r.id or u.last_push = r.id))
             and not exists (select 1 from sync_runs k where k.stats_of = r.id)"
-        )
     };
 }
 
-/// The next repositories of the node `$5` after `$1`, and whether each has old runs: most have none, which must take
-/// neither the writer nor a statement of its own.
-pub(super) const NEXT_REPOS: &str = concat!(
-    "select p.id, exists (",
-    old_runs!("p.id"),
-    ") from repos p where p.home = $5 and p.id > $1 order by p.id limit $6"
-);
+/// The next repositories of the node `$2` after `$1`, and whether each has more than the last `$3` runs: most have not,
+/// which must not take a statement of its own. More is not asked here, where SQLite would look up the bounds of a
+/// repository again for each of its runs.
+pub(super) const NEXT_REPOS: &str =
+    "select p.id, exists (select 1 from sync_runs k where k.repo = p.id order by k.id desc limit 1 offset $3)
+    from repos p where p.home = $2 and p.id > $1 order by p.id limit $4";
+
+/// Whether a repository has old runs, which is asked before they are removed: that takes the writer.
+pub(super) const HAS_OLD_RUNS: &str = concat!("select exists (", old_runs!(), ")");
 
 const REMOVE_RUNS: &str = concat!(
     "delete from sync_runs where id in (",
-    old_runs!("$1"),
+    old_runs!(),
     " order by r.id limit $5)"
 );
 
@@ -87,12 +76,12 @@ impl Store {
         let mut removed = 0;
         let mut last = String::new();
         loop {
-            let repos = self.next_repos(node, &last, keep, now).await?;
-            for (repo, has_old_runs) in &repos {
+            let repos = self.next_repos(node, &last, keep).await?;
+            for (repo, has_many_runs) in &repos {
                 if is_stopping() {
                     return Ok(removed);
                 }
-                if *has_old_runs {
+                if *has_many_runs && self.has_old_runs(repo, keep, now).await? {
                     removed += self.remove_runs(repo, keep, now).await?;
                 }
             }
@@ -120,14 +109,18 @@ impl Store {
         node: &str,
         last: &str,
         keep: &Retention,
-        now: Time,
     ) -> Result<Vec<(String, bool)>, Error> {
-        let query = db::query_as(NEXT_REPOS).bind(last);
+        let query = db::query_as(NEXT_REPOS).bind(last).bind(node);
+        let query = query.bind(i64::from(keep.runs)).bind(BATCH);
+        Ok(read!(self, c => query.fetch_all(c))?)
+    }
+
+    async fn has_old_runs(&self, repo: &str, keep: &Retention, now: Time) -> Result<bool, Error> {
+        let query = db::query_scalar(HAS_OLD_RUNS).bind(repo);
         let query = query.bind(i64::from(keep.runs));
         let query = query.bind(before(now, keep.run_age).0);
         let query = query.bind(i64::from(keep.most_runs));
-        let query = query.bind(node).bind(BATCH);
-        Ok(read!(self, c => query.fetch_all(c))?)
+        Ok(read!(self, c => query.fetch_one(c))?)
     }
 
     async fn remove_runs(&self, repo: &str, keep: &Retention, now: Time) -> Result<u64, Error> {
