@@ -4,7 +4,7 @@ use std::{borrow::Cow, str::FromStr};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, records::Name};
 
 fn wrong(what: &str) -> Error {
     let message = format!("the database has a value that is no {what}");
@@ -27,6 +27,12 @@ pub(super) fn storable(text: &str) -> Cow<'_, str> {
         return Cow::Owned(text.replace('\0', "\u{fffd}"));
     }
     Cow::Borrowed(text)
+}
+
+/// The form by which a name is looked up. Empty for a text that is no name, which finds nothing: a stranger may ask for
+/// any text, and PostgreSQL refuses some of them.
+pub(super) fn folded(text: &str) -> String {
+    Name::new(text).map_or_else(|_| String::new(), |name| name.folded())
 }
 
 /// The JSON text of a value.

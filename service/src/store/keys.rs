@@ -172,7 +172,7 @@ impl Store {
         name: &str,
     ) -> Result<Option<(Org, Key, Option<Repo>)>, Error> {
         let query = db::query_as(KEY_AND_REPO).bind(&hash[..]);
-        let query = query.bind(name.to_ascii_lowercase());
+        let query = query.bind(cells::folded(name));
         let row: Option<KeyAndRepo> = read!(self, c => query.fetch_optional(c))?;
         let records = |row: KeyAndRepo| {
             let repo = row.repo.0.map(|repo| repo.record(None)).transpose()?;
@@ -194,7 +194,7 @@ impl Store {
             org_columns!(),
             " from keys k join orgs o on o.id = k.org where o.folded = $1 and k.public_key = $2"
         );
-        let query = db::query_as(sql).bind(slug.to_ascii_lowercase());
+        let query = db::query_as(sql).bind(cells::folded(slug));
         let row: Option<KeyOfOrg> = read!(self, c => query.bind(&key[..]).fetch_optional(c))?;
         let records = |row: KeyOfOrg| Ok((row.org.record()?, row.key.record()?));
         row.map(records).transpose()

@@ -73,7 +73,7 @@ impl Store {
             org_columns!(),
             " from orgs o where o.folded = $1"
         );
-        let folded = slug.to_ascii_lowercase();
+        let folded = cells::folded(slug);
         let row: Option<OrgRow> =
             read!(self, c => db::query_as(sql).bind(folded).fetch_optional(c))?;
         row.map(OrgRow::record).transpose()

@@ -264,7 +264,7 @@ impl Store {
         );
         let query = db::query_as(sql)
             .bind(org.as_str())
-            .bind(name.to_ascii_lowercase());
+            .bind(cells::folded(name));
         let row: Option<RepoRow> = read!(self, c => query.fetch_optional(c))?;
         row.map(|row| row.record(None)).transpose()
     }

@@ -61,6 +61,7 @@ fn only_the_paths_of_the_protocol_are_there() {
         ("GET", format!("/default/app{refs}"), "404"),
         ("GET", format!("/other/app.git{refs}"), "404"),
         ("GET", format!("/default/no.git{refs}"), "404"),
+        ("GET", format!("/default/app%00.git{refs}"), "404"),
         ("GET", format!("/default/..%2fapp.git{refs}"), "404"),
         ("GET", format!("/default/%2e%2e.git{refs}"), "404"),
         ("GET", format!("/default/app.git/../app.git{refs}"), "404"),

@@ -42,6 +42,24 @@ fn runs_of_a_removed_upstream_are_cancelled() {
     });
 }
 
+/// Such a text comes from the address of a request or a token, before anybody has shown a key.
+#[test]
+fn a_text_that_is_no_name_finds_nothing() {
+    on_each_database(async |db| {
+        let store = &db.store;
+        for text in ["a\0", "", "a/b"] {
+            let key = store.key_and_repo(&[0; 32], text).await.expect("an answer");
+            assert!(key.is_none(), "{text:?}");
+            let key = store.key_by_public_key(text, &[0; 32]).await;
+            assert!(key.expect("an answer").is_none(), "{text:?}");
+            let repo = store.repo_by_name(&db.org.id, text).await;
+            assert!(repo.expect("an answer").is_none(), "{text:?}");
+            let org = store.org_by_slug(text).await.expect("an answer");
+            assert!(org.is_none(), "{text:?}");
+        }
+    });
+}
+
 #[test]
 fn a_run_of_the_upstream_before_writes_no_profile_and_no_base() {
     on_each_database(async |db| {
