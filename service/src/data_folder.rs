@@ -77,18 +77,32 @@ impl DataFolder {
     /// # Errors
     /// [`ErrorKind::Io`] if it can't be read or written.
     pub(crate) fn id(&self) -> Result<String, Error> {
-        let path = self.path.join("node.id");
-        let id = match fs::read_to_string(&path) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read.map_err(|err| failed("reading", &path, err))?,
-        };
-        if !id.trim().is_empty() {
-            return Ok(id.trim().to_owned());
+        if let Some(id) = self.known_id()? {
+            return Ok(id);
         }
+        let path = self.id_file();
         let id = uuid::Uuid::now_v7().simple().to_string();
         let written = fs::write(&path, format!("{id}\n"));
         written.map_err(|err| failed("writing", &path, err))?;
         Ok(id)
+    }
+
+    /// The identifier of the folder, if one was made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if it can't be read.
+    pub(crate) fn known_id(&self) -> Result<Option<String>, Error> {
+        let path = self.id_file();
+        let id = match fs::read_to_string(&path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|err| failed("reading", &path, err))?,
+        };
+        let id = id.trim();
+        Ok((!id.is_empty()).then(|| id.to_owned()))
+    }
+
+    fn id_file(&self) -> PathBuf {
+        self.path.join("node.id")
     }
 
     /// The master keys. They are made together with the database: a database without keys has lost them.

@@ -28,9 +28,7 @@ pub async fn doctor(config: &Config) -> Result<Vec<String>, Error> {
     if version.found == version.known {
         findings.extend(secrets(&folder, &store).await?);
         findings.extend(runs(&store, clock::now()).await?);
-        let folders = RepoFolders::at(folder.path().join("repos"));
-        findings.extend(lost_folders(config, &folders, &store).await?);
-        findings.extend(unknown_folders(config, &folders, &store).await?);
+        findings.extend(repos(config, &folder, &store).await?);
     } else {
         findings.push(format!(
             "database: it has version {}, and this program works with {}",
@@ -80,6 +78,56 @@ async fn runs(store: &Store, now: Time) -> Result<Vec<String>, Error> {
     Ok(findings)
 }
 
+/// The faults of the repositories. Beside the folder of another node each of them would seem to be one.
+async fn repos(config: &Config, folder: &DataFolder, store: &Store) -> Result<Vec<String>, Error> {
+    let known = Nodes {
+        is_shared: store.is_shared(),
+        folders: store.node_folders().await?,
+    };
+    if let Some(finding) = known.wrong(&config.node, folder.known_id()?.as_deref()) {
+        return Ok(vec![finding]);
+    }
+    let folders = RepoFolders::at(folder.path().join("repos"));
+    let mut findings = lost_folders(config, &folders, store).await?;
+    findings.extend(unknown_folders(config, &folders, store).await?);
+    Ok(findings)
+}
+
+/// The nodes of the database.
+struct Nodes {
+    is_shared: bool,
+    /// Names, each with the identifier of its data folder. It is empty where the name was given away.
+    folders: Vec<(String, String)>,
+}
+
+impl Nodes {
+    /// The finding that the data folder with this identifier is not that of the node `name`. A folder that was restored
+    /// has no identifier before it is served.
+    fn wrong(&self, name: &str, folder: Option<&str>) -> Option<String> {
+        let is_right = match self.folders.iter().find(|(node, _)| node == name) {
+            // A file of SQLite has one node; it may be a backup that was restored into another folder.
+            Some(_) if !self.is_shared => true,
+            Some((_, known)) => known.is_empty() || folder.is_none_or(|folder| folder == known),
+            // Nothing was ever served.
+            None => self.folders.is_empty(),
+        };
+        if is_right {
+            return None;
+        }
+        let owner = self
+            .folders
+            .iter()
+            .find(|(_, known)| Some(known.as_str()) == folder);
+        let text = match owner {
+            Some((owner, _)) => format!("it is that of {owner}: look again with --node {owner}"),
+            None => "look again with --node and the name of its node".to_owned(),
+        };
+        Some(format!(
+            "node: this is not the data folder of {name}; {text}"
+        ))
+    }
+}
+
 /// The number of folders that are looked up at a time.
 const FOLDERS: usize = 500;
 
@@ -125,6 +173,57 @@ async fn lost_folders(
                 let text = "gone or no repository; restore it, or remove the repository";
                 findings.push(format!("repository: {} is {text}", path.display()));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_another_node_is_one_finding() {
+        let nodes = |is_shared, folders: &[(&str, &str)]| Nodes {
+            is_shared,
+            folders: folders
+                .iter()
+                .map(|(name, folder)| (name.to_string(), folder.to_string()))
+                .collect(),
+        };
+        let both = [("a", "1"), ("b", "2"), ("given-away", "")];
+        for (nodes, name, folder, found) in [
+            (nodes(true, &both), "a", Some("1"), None),
+            (nodes(true, &both), "a", None, None),
+            (nodes(true, &both), "given-away", Some("3"), None),
+            (nodes(true, &both), "a", Some("2"), Some("--node b")),
+            (nodes(true, &both), "local", Some("1"), Some("--node a")),
+            (
+                nodes(true, &both),
+                "a",
+                Some("3"),
+                Some("the name of its node"),
+            ),
+            (
+                nodes(true, &both),
+                "local",
+                None,
+                Some("the name of its node"),
+            ),
+            (nodes(true, &[]), "local", None, None),
+            (nodes(false, &[("a", "1")]), "a", Some("2"), None),
+            (
+                nodes(false, &[("a", "1")]),
+                "local",
+                Some("1"),
+                Some("--node a"),
+            ),
+        ] {
+            let finding = nodes.wrong(name, folder);
+            let is_it = match (&finding, found) {
+                (Some(finding), Some(words)) => finding.contains(words),
+                (finding, found) => finding.is_none() && found.is_none(),
+            };
+            assert!(is_it, "{name} in {folder:?}: {finding:?}");
         }
     }
 }

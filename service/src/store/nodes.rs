@@ -94,6 +94,12 @@ impl Store {
         })
     }
 
+    /// The names of all nodes, each with the identifier of its data folder.
+    pub async fn node_folders(&self) -> Result<Vec<(String, String)>, Error> {
+        let sql = "select name, folder from nodes order by name";
+        Ok(read!(self, c => db::query_as(sql).fetch_all(c))?)
+    }
+
     /// Says that the node stops: it gets no new repositories until it is back.
     pub async fn leave_node(&self, node: &NewNode) -> Result<(), Error> {
         self.see_node(node, Time(0)).await.map(|_| ())

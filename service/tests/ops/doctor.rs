@@ -130,6 +130,12 @@ fn each_fault_is_found() {
         assert!(is_well(path), "{words}");
     }
 
+    change(path, "update nodes set name = 'other'");
+    fs::create_dir(folders.join(format!("{stray}.git"))).expect("made");
+    finds(path, &["node", "--node other"]);
+    change(path, "update nodes set name = 'local'");
+    finds(path, &["folder", &stray]);
+
     change(path, "insert into refsync_schema (version) values (99)");
     finds(path, &["database", "version 99"]);
 }
