@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Error, ErrorKind,
+    Error, ErrorKind, files,
     secrets::{MasterKey, Sealer, key_file},
 };
 
@@ -82,7 +82,7 @@ impl DataFolder {
         }
         let path = self.id_file();
         let id = uuid::Uuid::now_v7().simple().to_string();
-        let written = fs::write(&path, format!("{id}\n"));
+        let written = files::replace(&path, format!("{id}\n").as_bytes());
         written.map_err(|err| failed("writing", &path, err))?;
         Ok(id)
     }
@@ -198,6 +198,21 @@ mod tests {
             drop(first);
             second.join().expect("a thread").expect("the folder");
         });
+    }
+
+    #[test]
+    fn a_folder_keeps_its_identifier() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = DataFolder::serve(place.path()).expect("a folder");
+        assert_eq!(folder.known_id().expect("read"), None);
+        let id = folder.id().expect("an identifier");
+        assert_eq!(folder.known_id().expect("read"), Some(id.clone()));
+        assert_eq!(folder.id().expect("read"), id);
+        // As a loss of power leaves a file that was not written as a whole.
+        fs::write(folder.id_file(), "").expect("written");
+        assert_ne!(folder.id().expect("an identifier"), id);
+        let files = fs::read_dir(place.path()).expect("a folder").count();
+        assert_eq!(files, 2, "the lock and the identifier");
     }
 
     #[test]

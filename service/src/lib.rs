@@ -20,6 +20,8 @@ pub mod doctor;
 #[cfg(feature = "server")]
 mod error;
 #[cfg(feature = "server")]
+mod files;
+#[cfg(feature = "server")]
 pub mod git;
 #[cfg(feature = "server")]
 pub mod hooks;

@@ -18,7 +18,10 @@ use refsync::{
     SyncOptions,
 };
 
-use crate::records::{Repo, RepoId};
+use crate::{
+    files,
+    records::{Repo, RepoId},
+};
 
 /// The content of the lock file of a repository whose folder has been made.
 const MADE: &[u8] = b"made\n";
@@ -303,11 +306,7 @@ impl RepoFolders {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
             _ => {}
         }
-        let mut new = tempfile::NamedTempFile::new_in(&path)?;
-        new.write_all(wanted.as_bytes())?;
-        new.as_file().sync_all()?;
-        new.persist(&head)?;
-        File::open(&path)?.sync_all()
+        files::replace(&head, wanted.as_bytes())
     }
 
     /// The tip of the branch with this short name, in hexadecimal digits.

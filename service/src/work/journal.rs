@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::{
@@ -21,7 +21,7 @@ use refsync::{
 };
 
 use super::decisions::update;
-use crate::records::PushUpdate;
+use crate::{files, records::PushUpdate};
 
 type Refs = BTreeMap<BString, ObjectId>;
 
@@ -67,12 +67,7 @@ impl Journal {
             text.extend_from_slice(name);
         }
         text.extend_from_slice(b"\nend\n");
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&text)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        File::open(folder)?.sync_all()
+        files::replace(path, &text)
     }
 
     /// Makes it the journal of `run`, which will tell its changes.
