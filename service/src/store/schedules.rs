@@ -9,7 +9,7 @@ use super::{
     tx::{Wake, execute, on, read},
 };
 use crate::{
-    Error, clock,
+    Error, ErrorKind, clock,
     records::{
         Change, Direction, Globs, Health, Priority, RepoId, Schedule, SyncRun, Time, Upstream,
     },
@@ -17,6 +17,10 @@ use crate::{
 
 /// The number of upstreams that one transaction looks at.
 const BATCH: i64 = 100;
+
+/// The milliseconds for which an upstream is set aside whose rows can't be read or written. The next attempt may be
+/// able to, so its interval, which may be a day, is too long.
+const UNREAD_WAIT: i64 = 10 * 60 * 1_000;
 
 /// The upstreams of a node whose time has come.
 pub(super) const DUE: &str =
@@ -107,7 +111,7 @@ impl HealthRow {
 impl Store {
     /// Queues the runs of a node's upstreams whose time has come, at most a hundred, each with its next time in the
     /// same transaction. One that finds the queue full is put off, and one adds nothing to a run of its kind that is
-    /// under way. Where the database refuses one, the others get their runs one by one.
+    /// under way. Where the database refuses one or can't read it, the others get their runs one by one.
     pub async fn queue_scheduled(
         &self,
         node: &str,
@@ -123,7 +127,7 @@ impl Store {
         // All locks before anything else, in one order: whoever has one of them waits for nothing that this has.
         due.sort();
         let queued = match self.queue_all_due(&due, limits, now).await {
-            Err(err) if !err.is_retryable() => self.queue_each_due(&due, limits, now).await,
+            Err(err) if may_be_of_one(&err) => self.queue_each_due(&due, limits, now).await,
             queued => queued,
         };
         queued.map(|queued| Scheduled { queued, has_more })
@@ -151,41 +155,64 @@ impl Store {
         Ok(queued)
     }
 
-    /// Queues the runs of upstreams in a transaction for each, and sets those aside that the database refuses. The
-    /// number of runs.
+    /// Queues the runs of upstreams in a transaction for each, and sets those aside that fail. The number of runs.
+    ///
+    /// # Errors
+    /// The database is busy or full, or it could do nothing for any of them.
     async fn queue_each_due(
         &self,
         due: &[String],
         limits: RunLimits,
         now: Time,
     ) -> Result<u64, Error> {
-        let mut queued = 0;
+        let (mut queued, mut failed, mut has_moved) = (0, None, false);
         for repo in due {
             match self.queue_all_due(slice::from_ref(repo), limits, now).await {
-                Ok(more) => queued += more,
-                Err(err) if err.is_retryable() => return Err(err),
-                Err(err) => {
-                    log_refused(repo, &err);
-                    self.set_aside(repo, now).await?;
+                Ok(more) => {
+                    queued += more;
+                    has_moved = true;
                 }
+                Err(err) if may_be_of_one(&err) => {
+                    log_failed(repo, &err, "a scheduled run can't be queued");
+                    let wait = err.is_retryable().then_some(UNREAD_WAIT);
+                    match self.set_aside(repo, wait, now).await {
+                        Ok(()) => has_moved = true,
+                        Err(err) => log_failed(repo, &err, "an upstream can't be set aside"),
+                    }
+                    failed = Some(err);
+                }
+                Err(err) => return Err(err),
             }
         }
-        Ok(queued)
+        // The next look would find the same upstreams, so there has to be a pause before it.
+        match failed {
+            Some(err) if !has_moved => Err(err),
+            _ => Ok(queued),
+        }
     }
 
-    /// Moves the next time of an upstream by its interval. Nothing of its row is read, which may be what fails.
-    async fn set_aside(&self, repo: &str, now: Time) -> Result<(), Error> {
+    /// Moves the next time of an upstream by `wait`, in milliseconds, or by its interval. Nothing else of its row is
+    /// read, which may be what fails.
+    async fn set_aside(&self, repo: &str, wait: Option<i64>, now: Time) -> Result<(), Error> {
         let mut tx = self.begin().await?;
         tx.lock_repo(repo).await?;
-        let sql = "update upstreams set next_run_at = $2 + 1000 * coalesce(schedule_seconds, 86400)
+        let sql = "update upstreams set next_run_at = $2 + coalesce($3, 1000 * coalesce(schedule_seconds, 86400))
             where repo = $1 and next_run_at <= $2";
-        execute!(tx, db::query(sql).bind(repo).bind(now.0))?;
+        execute!(tx, db::query(sql).bind(repo).bind(now.0).bind(wait))?;
         tx.commit().await
     }
 }
 
-fn log_refused(repo: &str, err: &(dyn std::error::Error + 'static)) {
-    tracing::error!(repo, err, "a scheduled run can't be queued");
+/// Whether an error may be due to the rows of one upstream: where the database is busy or full, all others fail, too.
+fn may_be_of_one(err: &Error) -> bool {
+    !matches!(
+        err.kind(),
+        ErrorKind::DatabaseBusy | ErrorKind::DatabaseFull
+    )
+}
+
+fn log_failed(repo: &str, err: &(dyn std::error::Error + 'static), what: &str) {
+    tracing::error!(repo, err, "{what}");
 }
 
 impl Tx {

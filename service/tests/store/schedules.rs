@@ -293,6 +293,40 @@ fn a_row_that_the_database_refuses_keeps_no_other_from_its_run() {
     });
 }
 
+/// On PostgreSQL the refusal is an error of the disk, which another attempt might not meet.
+#[test]
+fn a_row_that_cannot_be_written_keeps_no_other_from_its_run() {
+    on_each_database(async |db| {
+        let refused = minutely(&db, "refused").await;
+        for number in 0..3 {
+            minutely(&db, &format!("other{number}")).await;
+        }
+        let of_refused = "update upstreams set schedule_tags = 'refused' where repo in (select id from repos where name = 'refused')";
+        db.execute(of_refused).await;
+        if db.has_many_writers() {
+            db.execute(
+                "create function refuse() returns trigger language plpgsql as
+                'begin raise exception ''unread'' using errcode = ''58030''; end'",
+            )
+            .await;
+        }
+        db.execute_either(
+            "create trigger refused before update on upstreams when old.schedule_tags = 'refused'
+                begin select raise(abort, 'unread'); end",
+            "create trigger refused before update on upstreams for each row
+                when (old.schedule_tags = 'refused') execute function refuse()",
+        )
+        .await;
+        assert_eq!(queued(&db, at(10)).await, 3);
+        assert!(runs(&db, &refused).await.is_empty());
+        // Nothing else is due, so the next look could do nothing.
+        let limits = RunLimits::default();
+        let alone = db.store.queue_scheduled(NODE, limits, at(10)).await;
+        assert!(alone.is_err());
+        db.assert_counted().await;
+    });
+}
+
 #[test]
 fn a_change_of_the_upstream_begins_anew() {
     on_each_database(async |db| {
