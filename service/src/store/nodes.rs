@@ -40,6 +40,10 @@ pub enum Released {
 /// The time after which a node that is silent gets no new repositories, and its name may be given away.
 pub const SILENT: Duration = Duration::from_secs(30);
 
+/// The time by which the clock of a living node may be ahead. One that was further ahead when it died would seem to live
+/// until its time comes.
+const AHEAD: Duration = Duration::from_secs(60);
+
 /// The place for which the proof of the master key is sealed.
 const PROOF: Place<'static> = Place {
     table: "settings",
@@ -59,10 +63,12 @@ impl Store {
             on conflict (name) do update
                 set folder = excluded.folder, process = excluded.process, public_url = excluded.public_url,
                     seen_at = excluded.seen_at
-                where nodes.folder in (excluded.folder, '') or (nodes.repos = 0 and nodes.seen_at < $6) or $7";
+                where nodes.folder in (excluded.folder, '')
+                    or (nodes.repos = 0 and nodes.seen_at not between $6 and $7) or $8";
         let query = db::query(sql).bind(&node.name).bind(&node.folder);
         let query = query.bind(&node.process).bind(&node.public_url);
-        let query = query.bind(now.0).bind(before(now)).bind(is_alone);
+        let (first, last) = lately(now);
+        let query = query.bind(now.0).bind(first).bind(last).bind(is_alone);
         let entered = execute!(tx, query)? > 0;
         tx.commit().await?;
         Ok(entered)
@@ -82,8 +88,11 @@ impl Store {
     /// A process that has it after all ends as soon as it says that it lives.
     pub async fn release_node(&self, name: &str, now: Time) -> Result<Released, Error> {
         let mut tx = self.begin().await?;
-        let sql = "update nodes set folder = '', process = '' where name = $1 and seen_at < $2";
-        let released = execute!(tx, db::query(sql).bind(name).bind(before(now)))? > 0;
+        let sql = "update nodes set folder = '', process = ''
+            where name = $1 and seen_at not between $2 and $3";
+        let (first, last) = lately(now);
+        let query = db::query(sql).bind(name).bind(first).bind(last);
+        let released = execute!(tx, query)? > 0;
         let query = db::query_scalar("select name from nodes where name = $1").bind(name);
         let known: Option<String> = on!(tx, c => query.fetch_optional(c))?;
         tx.commit().await?;
@@ -107,8 +116,10 @@ impl Store {
 
     /// The living node with the fewest repositories; `own` if none was heard.
     pub async fn emptiest_node(&self, own: &str, now: Time) -> Result<String, Error> {
-        let sql = "select name from nodes where seen_at >= $1 order by repos, name limit 1";
-        let query = db::query_scalar(sql).bind(before(now));
+        let sql =
+            "select name from nodes where seen_at between $1 and $2 order by repos, name limit 1";
+        let (first, last) = lately(now);
+        let query = db::query_scalar(sql).bind(first).bind(last);
         let name: Option<String> = read!(self, c => query.fetch_optional(c))?;
         Ok(name.unwrap_or_else(|| own.to_owned()))
     }
@@ -131,7 +142,11 @@ impl Store {
     }
 }
 
-fn before(now: Time) -> i64 {
-    let silent = i64::try_from(SILENT.as_millis()).unwrap_or(i64::MAX);
-    now.0.saturating_sub(silent)
+/// The first and the last time at which a node was heard lately.
+fn lately(now: Time) -> (i64, i64) {
+    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    (
+        now.0.saturating_sub(millis(SILENT)),
+        now.0.saturating_add(millis(AHEAD)),
+    )
 }

@@ -85,3 +85,19 @@ fn an_operator_gives_away_the_name_of_a_node_that_is_silent() {
         assert_eq!(enters(&db, &own, at(1_000)).await, is_alone);
     });
 }
+
+#[test]
+fn a_node_whose_clock_was_far_ahead_is_silent() {
+    on_each_database(async |db| {
+        let own = process("own", "1");
+        assert!(enters(&db, &own, at(3_600)).await);
+        let emptiest = async |now| db.store.emptiest_node("two", now).await.expect("a node");
+        assert_eq!(emptiest(at(3_540)).await, NODE, "clocks differ a little");
+        assert_eq!(emptiest(at(3_539)).await, "two");
+        assert!(enters(&db, &process("other", "2"), at(0)).await);
+        assert!(enters(&db, &process("other", "3"), at(3_600)).await);
+        db.repo("r").await;
+        assert_eq!(release(&db, NODE, at(3_540)).await, Released::Lives);
+        assert_eq!(release(&db, NODE, at(3_539)).await, Released::Done);
+    });
+}
