@@ -129,7 +129,7 @@ fn a_restored_dump_is_the_database_of_before() {
     let Some(server) = postgres::Server::start() else {
         return;
     };
-    for program in ["pg_dump", "pg_restore", "createdb"] {
+    for program in ["pg_dump", "pg_restore", "vacuumdb", "createdb"] {
         if Command::new(program).arg("--version").output().is_err() {
             eprintln!("skipped: the page needs {program}, which is not installed");
             return;
