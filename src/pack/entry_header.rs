@@ -11,6 +11,9 @@ use crate::buffered::invalid_data;
 /// more than nine bytes.
 const MAX_SHIFT: u32 = u64::BITS - 7;
 
+/// The longest header of an entry: a size of 64 bits, and the longest distance or id.
+pub(crate) const MAX_HEADER: usize = 10 + 32;
+
 /// Reads the header of an entry, and the inflated size of the object or delta in it, in bytes.
 ///
 /// Numbers that don't fit are errors: gix would wrap them around, and `git index-pack` takes what git

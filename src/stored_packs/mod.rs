@@ -29,20 +29,13 @@ use self::{
     rev_index::RevIndex,
     stored_pack::StoredPack,
 };
-use crate::{
-    Error, SyncContext,
-    files::if_exists,
-    pack::fan_out::{FanOut, prefix},
-};
+use crate::{Error, SyncContext, files::if_exists, pack::entry_header::MAX_HEADER};
 
 /// The packs of a store and of its alternates.
 pub(crate) struct StoredPacks {
     packs: Vec<StoredPack>,
     open: RefCell<OpenFiles>,
 }
-
-/// The largest header that an entry can have: a size of 64 bits and the longest id.
-const MAX_HEADER: usize = 10 + 32;
 
 /// Bytes of an entry that are read at a time.
 const CHUNK: u64 = 64 * 1024;
@@ -85,8 +78,8 @@ impl StoredPacks {
 
     /// The number of objects of the largest pack.
     pub(crate) fn most_objects(&self) -> usize {
-        let counts = self.packs.iter().map(|pack| pack.index.num_objects());
-        counts.max().unwrap_or_default() as usize
+        let largest = self.largest();
+        largest.map_or(0, |pack| pack.index.num_objects() as usize)
     }
 
     fn largest(&self) -> Option<&StoredPack> {
@@ -120,9 +113,6 @@ impl StoredPacks {
             return Ok(None);
         };
         pack.scanned.get_or_init(|| scanned);
-        let prefix_at = |entry| prefix(pack.index.oid_at_index(entry));
-        let count = pack.index.num_objects();
-        pack.fan_out.get_or_init(|| FanOut::of(count, prefix_at));
         Ok(self.scanned())
     }
 

@@ -9,14 +9,14 @@ use std::{
     path::Path,
 };
 
-use gix::{hash::Kind as HashKind, objs::Kind};
+use gix::objs::Kind;
 use gix_pack::data;
 
 use super::{pack_location::PackLocation, rev_index::RevIndex};
 use crate::{
     SyncContext,
-    buffered::read_buffered,
-    pack::delta_tree::NO_BASE,
+    buffered::each_piece,
+    pack::{delta_tree::NO_BASE, entry_header::MAX_HEADER},
     scoped_workers::{cores, run_workers},
 };
 
@@ -69,66 +69,53 @@ impl PackScan<'_> {
     }
 }
 
-/// An entry as the index describes it.
-pub(crate) struct IndexedEntry {
-    pub(crate) offset: data::Offset,
-    /// The CRC-32 of the entry. `None` in version 1 of the index format, which has none.
-    pub(crate) checksum: Option<u32>,
-}
-
-/// Reads `entries`, which lie in a pack one behind the other and up to `end`.
+/// Reads the entries of a pack. `offsets` are those of the entries, by pack position.
 pub(crate) fn scan_entries(
     pack: &Path,
-    entries: &[IndexedEntry],
-    end: data::Offset,
-    hash: HashKind,
+    rev_index: RevIndex<'_>,
+    offsets: &[data::Offset],
     context: &SyncContext,
 ) -> io::Result<Vec<ScannedEntry>> {
-    let threads = cores().min(entries.len().div_ceil(ENTRIES_PER_THREAD));
-    let shares = shares(entries, end, threads.max(1));
+    let threads = cores().min(offsets.len().div_ceil(ENTRIES_PER_THREAD));
+    let shares = shares(offsets, rev_index.end, threads.max(1));
     let scanned = run_workers(shares, |share| {
-        scan_share(pack, entries, share, end, hash, context)
+        scan_share(pack, rev_index, offsets, share, context)
     })?;
     Ok(scanned.concat())
 }
 
 fn scan_share(
     pack: &Path,
-    entries: &[IndexedEntry],
+    rev_index: RevIndex<'_>,
+    offsets: &[data::Offset],
     share: Range<usize>,
-    end: data::Offset,
-    hash: HashKind,
     context: &SyncContext,
 ) -> io::Result<Vec<ScannedEntry>> {
-    let Some(first) = entries.get(share.start).filter(|_| !share.is_empty()) else {
+    let Some(first) = offsets.get(share.start).filter(|_| !share.is_empty()) else {
         return Ok(Vec::new());
     };
     let mut file = File::open(pack)?;
-    file.seek(SeekFrom::Start(first.offset))?;
-    let mut reader = ChecksummedReader {
-        inner: BufReader::with_capacity(CHUNK, file),
-        checksum: crc32fast::Hasher::new(),
-    };
+    file.seek(SeekFrom::Start(*first))?;
+    let mut reader = BufReader::with_capacity(CHUNK, file);
     let mut scanned = Vec::with_capacity(share.len());
     for at in share {
         context.check().map_err(io::Error::other)?;
-        let end = entries.get(at + 1).map_or(end, |next| next.offset);
-        scanned.push(scan_entry(&mut reader, entries, at, end, hash)?);
+        scanned.push(scan_entry(&mut reader, rev_index, offsets, at)?);
     }
     Ok(scanned)
 }
 
 /// The entries of each thread: about the same number of bytes.
-fn shares(entries: &[IndexedEntry], end: data::Offset, threads: usize) -> Vec<Range<usize>> {
-    let first = entries.first().map_or(end, |entry| entry.offset);
+fn shares(offsets: &[data::Offset], end: data::Offset, threads: usize) -> Vec<Range<usize>> {
+    let first = offsets.first().copied().unwrap_or(end);
     let bytes = end.saturating_sub(first) / threads as u64;
     // Every entry has a share, also where a damaged reverse index has the offsets in no order.
     let start_of = |share: usize| match share {
         0 => 0,
-        _ if share == threads => entries.len(),
+        _ if share == threads => offsets.len(),
         _ => {
             let start = first + bytes * share as u64;
-            entries.partition_point(|entry| entry.offset < start)
+            offsets.partition_point(|offset| *offset < start)
         }
     };
     (0..threads)
@@ -136,32 +123,43 @@ fn shares(entries: &[IndexedEntry], end: data::Offset, threads: usize) -> Vec<Ra
         .collect()
 }
 
+/// Reads the entry at the position of `reader`, up to the next one.
 fn scan_entry(
-    reader: &mut ChecksummedReader<impl BufRead>,
-    entries: &[IndexedEntry],
+    reader: &mut impl BufRead,
+    rev_index: RevIndex<'_>,
+    offsets: &[data::Offset],
     at: usize,
-    end: data::Offset,
-    hash: HashKind,
 ) -> io::Result<ScannedEntry> {
-    let IndexedEntry { offset, checksum } = entries[at];
-    reader.checksum = crc32fast::Hasher::new();
-    let entry = data::Entry::from_read(reader, offset, hash.len_in_bytes())?;
-    let rest = end.checked_sub(entry.data_offset);
-    let rest = rest.ok_or(io::ErrorKind::InvalidData)?;
-    io::copy(&mut reader.by_ref().take(rest), &mut io::sink())?;
-    if checksum.is_some_and(|known| known != reader.checksum.clone().finalize()) {
+    let RevIndex { index, end, .. } = rev_index;
+    let end = offsets.get(at + 1).copied().unwrap_or(end);
+    let size = end.checked_sub(offsets[at]);
+    let size = size.ok_or(io::ErrorKind::InvalidData)?;
+    // Padded, so that the parser can't run out of bytes: a header that is cut off seems to go on beyond the entry.
+    let mut header = [0; MAX_HEADER];
+    let known = &mut header[..size.min(MAX_HEADER as u64) as usize];
+    reader.read_exact(known)?;
+    let rest = size - known.len() as u64;
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(known);
+    each_piece(reader.by_ref().take(rest), |piece| {
+        checksum.update(piece);
+        Ok(())
+    })?;
+    let entry = data::Entry::from_bytes(&header, offsets[at], index.object_hash());
+    let entry = entry.map_err(io::Error::other)?;
+    if entry.data_offset > end {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    // The first version of the index format has no checksums.
+    let expected = index.crc32_at_index(rev_index.by_offset[at]);
+    if expected.is_some_and(|expected| expected != checksum.finalize()) {
         return Ok(ScannedEntry::Damaged);
     }
     Ok(match entry.header {
         data::entry::Header::RefDelta { .. } => ScannedEntry::DeltaById,
         data::entry::Header::OfsDelta { base_distance } => {
             let base = entry.checked_base_pack_offset(base_distance);
-            let find = |base| {
-                entries
-                    .binary_search_by_key(&base, |entry| entry.offset)
-                    .ok()
-            };
-            base.and_then(find)
+            base.and_then(|base| offsets.binary_search(&base).ok())
                 .filter(|base| *base < at)
                 .map_or(ScannedEntry::Damaged, |base| {
                     ScannedEntry::Delta(base as u32)
@@ -188,44 +186,12 @@ pub(crate) fn bases_and_kinds(entries: &[ScannedEntry]) -> (Vec<u32>, Vec<Option
     (bases.collect(), kinds)
 }
 
-/// Counts the bytes that are read into a checksum.
-struct ChecksummedReader<R> {
-    inner: R,
-    checksum: crc32fast::Hasher,
-}
-
-impl<R: BufRead> BufRead for ChecksummedReader<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.inner.fill_buf()
-    }
-
-    fn consume(&mut self, amount: usize) {
-        if let Ok(ready) = self.inner.fill_buf() {
-            self.checksum.update(&ready[..amount]);
-        }
-        self.inner.consume(amount);
-    }
-}
-
-impl<R: BufRead> Read for ChecksummedReader<R> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        read_buffered(self, to)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn each_entry_is_looked_at_once_and_the_bytes_are_shared() {
-        let entries = |offsets: &[u64]| -> Vec<IndexedEntry> {
-            let entry = |offset: &u64| IndexedEntry {
-                offset: *offset,
-                checksum: None,
-            };
-            offsets.iter().map(entry).collect()
-        };
         let table = [
             (&[][..], 12, 2, &[(0, 0), (0, 0)][..]),
             (&[12], 100, 1, &[(0, 1)]),
@@ -240,7 +206,7 @@ mod tests {
             (&[42, 32, 22, 12], 52, 2, &[(0, 4), (4, 4)]),
         ];
         for (offsets, end, threads, expected) in table {
-            let found = shares(&entries(offsets), end, threads).into_iter();
+            let found = shares(offsets, end, threads).into_iter();
             let found: Vec<_> = found.map(|share| (share.start, share.end)).collect();
             assert_eq!(found, expected, "{offsets:?} by {threads}");
         }

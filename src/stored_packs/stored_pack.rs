@@ -12,10 +12,13 @@ use gix_pack::{data, index};
 
 use super::{
     pack_location::{PackLocation, StoredEncoding},
-    pack_scan::{IndexedEntry, ScannedEntry, scan_entries},
+    pack_scan::{ScannedEntry, scan_entries},
     rev_index::{self, RevIndex},
 };
-use crate::{SyncContext, pack::fan_out::FanOut};
+use crate::{
+    SyncContext,
+    pack::fan_out::{FanOut, prefix},
+};
 
 /// Limits of a `.bitmap` file, which is read as a whole. Git's own history takes 6 bytes for each object.
 const MAX_BITMAPS: u64 = 64 * 1024;
@@ -33,13 +36,13 @@ pub(crate) struct StoredPack {
     pack_positions: OnceCell<Vec<u32>>,
     /// Present once the pack was [scanned](super::StoredPacks::scan_largest).
     pub(crate) scanned: OnceCell<ScannedPack>,
-    pub(crate) fan_out: OnceCell<FanOut>,
 }
 
 /// The entries and offsets of a pack, by pack position.
 pub(crate) struct ScannedPack {
     pub(crate) entries: Vec<ScannedEntry>,
     pub(crate) offsets: Vec<data::Offset>,
+    fan_out: FanOut,
 }
 
 impl StoredPack {
@@ -63,7 +66,6 @@ impl StoredPack {
             by_offset: OnceCell::new(),
             pack_positions: OnceCell::new(),
             scanned: OnceCell::new(),
-            fan_out: OnceCell::new(),
         };
         Ok((pack, file))
     }
@@ -88,23 +90,17 @@ impl StoredPack {
     }
 
     pub(crate) fn scan(&self, context: &SyncContext) -> io::Result<ScannedPack> {
-        let by_offset = self.by_offset();
-        let indexed = by_offset.iter().map(|entry| IndexedEntry {
-            offset: self.index.pack_offset_at_index(*entry),
-            checksum: self.index.crc32_at_index(*entry),
-        });
-        let indexed: Vec<_> = indexed.collect();
-        let entries = scan_entries(
-            &self.path,
-            &indexed,
-            self.end,
-            self.index.object_hash(),
-            context,
-        )?;
-        let mut offsets: Vec<_> = indexed.into_iter().map(|entry| entry.offset).collect();
-        // They were collected in place, where entries of twice the size were.
-        offsets.shrink_to_fit();
-        Ok(ScannedPack { entries, offsets })
+        let rev_index = self.rev_index();
+        let positions = 0..rev_index.len() as u32;
+        let offsets: Vec<_> = positions
+            .map(|pack_pos| rev_index.offset(pack_pos))
+            .collect();
+        let prefix_at = |entry| prefix(self.index.oid_at_index(entry));
+        Ok(ScannedPack {
+            entries: scan_entries(&self.path, rev_index, &offsets, context)?,
+            offsets,
+            fan_out: FanOut::of(self.index.num_objects(), prefix_at),
+        })
     }
 
     /// The encoding of an entry if the pack was scanned; `Some(None)` for a damaged entry.
@@ -167,7 +163,7 @@ impl StoredPack {
     pub(crate) fn rev_index(&self) -> RevIndex<'_> {
         RevIndex {
             index: &self.index,
-            fan_out: self.fan_out.get(),
+            fan_out: self.scanned.get().map(|scanned| &scanned.fan_out),
             by_offset: self.by_offset(),
             pack_positions: self.pack_positions(),
             end: self.end,

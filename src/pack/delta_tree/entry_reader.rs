@@ -9,10 +9,7 @@ use std::{
 use gix_pack::data;
 
 use super::{Inflater, Inflating};
-use crate::buffered::invalid_data;
-
-/// The longest header of an entry: a size of 64 bits, and the longest distance or id.
-const MAX_HEADER: usize = 10 + 32;
+use crate::{buffered::invalid_data, pack::entry_header::MAX_HEADER};
 
 /// The bytes of a large entry that are read at a time.
 const CHUNK: usize = 64 * 1024;
