@@ -5,9 +5,15 @@ use std::collections::HashMap;
 use gix::{ObjectId, objs::Kind};
 
 use super::Arrived;
+use crate::pack::tree_depths::MAX_PASSES;
 
 /// The most levels of nested trees that git reads (`core.maxTreeDepth` in git-config(1)).
 pub(crate) const MAX_LEVELS: usize = 2048;
+
+const _: () = assert!(
+    MAX_PASSES < MAX_LEVELS,
+    "trees whose depths are found out in passes are within the limit"
+);
 
 /// The number of an object: for a received one its position in the pack's index, for an object of the store the next
 /// number after these when the walk meets it.

@@ -4,7 +4,7 @@ use gix::{ObjectId, objs::Kind};
 
 use super::{
     Fault, Objects,
-    object_states::{MAX_LEVELS, Node, ObjectStates, State},
+    object_states::{Node, ObjectStates, State},
     reading::{self, incomplete, missing, other_kind, unparsable},
     tree_visitor::{Stop, TreeVisitor, Visit},
     trees::Trees,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Error, Phase, SyncContext,
     object::{commit::tree_and_parents, tag::tag_target, tree_entries::MAX_COMPARED},
-    stored_packs::self_contained::{ScanDemand, SelfContainedPack},
+    stored_packs::self_contained::SelfContainedPack,
 };
 
 pub(super) struct Walk<'a> {
@@ -143,13 +143,11 @@ impl<'a> Walk<'a> {
         if self.objects.arrived.is_some() || !self.objects.refused.is_empty() {
             return Ok(None);
         }
-        let worth = ScanDemand {
-            commits: self.entered_commits,
-            levels: MAX_LEVELS as u16,
-            memory: self.states.room(),
+        let Some(pack) = &mut self.objects.largest_pack else {
+            return Ok(None);
         };
-        let pack = self.objects.largest_pack.as_mut();
-        pack.map_or(Ok(None), |pack| pack.kind(id, worth, self.context))
+        let memory = self.states.room();
+        pack.kind(id, self.entered_commits, memory, self.context)
     }
 
     fn check_tree(&mut self, node: Node, others: Vec<ObjectId>) -> Result<(), Stop> {

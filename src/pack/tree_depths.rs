@@ -3,8 +3,8 @@
 use super::delta_tree::NO_BASE;
 use crate::{Error, SyncContext};
 
-/// The most passes over all trees. Each settles one more level.
-const MAX_PASSES: usize = 64;
+/// The most passes over all trees. Each settles one more level, so no depth that is found is larger.
+pub(crate) const MAX_PASSES: usize = 64;
 
 /// The depth of each tree below a tree that is in no other one, or more. `None` if that takes too many passes.
 ///

@@ -22,7 +22,7 @@ use crate::{
         delta_chains::ChainMemory,
         pack_scan::PackScan,
         rev_index::RevIndex,
-        tree_graph::{EdgeList, EdgeTarget, TreeEdge, TreeGraph, TreeGraphMemory},
+        tree_graph::{EdgeList, EdgeTarget, TreeEdge, TreeGraph},
     },
 };
 
@@ -34,15 +34,13 @@ pub(super) fn find(
     context: &SyncContext,
 ) -> Result<Option<Vec<SelectedObject>>, NoPack> {
     let plan = context.memory_plan();
-    let memory = TreeGraphMemory {
-        chains: ChainMemory {
-            contents: plan.graph_contents,
-            // No remote chose the objects of the store.
-            largest: u64::MAX,
-        },
+    let memory = ChainMemory {
+        contents: plan.graph_contents,
+        // No remote chose the objects of the store.
+        largest: u64::MAX,
         edges: plan.graph_edges,
     };
-    let Some(graph) = TreeGraph::read(scan, &memory, Phase::Count, context)? else {
+    let Some(graph) = TreeGraph::read(scan, memory, Phase::Count, context)? else {
         return Ok(None);
     };
     let none = vec![false; scan.rev_index.len()];

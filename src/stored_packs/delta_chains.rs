@@ -20,19 +20,8 @@ pub(crate) struct DeltaChains<'a> {
     pub(crate) scan: &'a PackScan<'a>,
     pub(crate) bases: &'a [u32],
     pub(crate) kinds: &'a [Option<Kind>],
-    pub(crate) deltas: Deltas,
+    pub(crate) memory: ChainMemory,
     pub(crate) context: &'a SyncContext,
-}
-
-/// A visitor of the objects of a pack.
-pub(crate) trait ChainVisitor {
-    /// Visits one object. `base` is the object that the content was made from, if that is in memory.
-    fn visit(
-        &mut self,
-        pack_pos: u32,
-        content: &[u8],
-        base: Option<&[u8]>,
-    ) -> Result<(), ChainError>;
 }
 
 /// The reason why a walk did not visit all objects.
@@ -47,32 +36,40 @@ impl From<io::Error> for ChainError {
     }
 }
 
-/// Memory of a walk in bytes.
+/// Memory for reading the trees and commits of a pack, in bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct ChainMemory {
     /// For contents that wait for the visit of their deltas, in all threads together.
     pub(crate) contents: usize,
     /// For one object. A larger one counts as unreadable.
     pub(crate) largest: u64,
+    /// For the edges of trees. Trees that aren't deltas of each other have very many.
+    pub(crate) edges: usize,
 }
 
 impl DeltaChains<'_> {
-    /// Visits all objects of a kind, on every core, with a visitor for each number of a thread. The first
-    /// error ends the walk.
-    pub(crate) fn visit_all<V: ChainVisitor + Send>(
+    /// Visits all objects of a kind, on every core, and returns the state of each thread. The first error ends the walk.
+    ///
+    /// `state` makes the state of a thread from its number. `visit` is called with the pack position and the content of
+    /// an object, and with the content of the object that it was made from, if that is in memory.
+    pub(crate) fn visit_all<T: Send>(
         &self,
         kind: Kind,
-        memory: ChainMemory,
-        visitor: impl Fn(u32) -> V + Sync,
-    ) -> Result<Vec<V>, ChainError> {
+        state: impl Fn(u32) -> T + Sync,
+        visit: impl Fn(&mut T, u32, &[u8], Option<&[u8]>) -> Result<(), ChainError> + Sync,
+    ) -> Result<Vec<T>, ChainError> {
+        let deltas = &Deltas::of_bases(self.bases);
         let threads = cores();
-        let content_memory = ContentMemory::new(memory.contents, threads);
+        let content_memory = ContentMemory::new(self.memory.contents, threads);
         let next = AtomicUsize::new(0);
         run_workers(0..threads as u32, |number| {
-            let mut adapter = VisitorAdapter {
+            let mut state = state(number);
+            let mut visitor = ChainVisitor {
                 chains: self,
-                largest: memory.largest,
-                visitor: visitor(number),
+                deltas,
+                visit: |pack_pos, content: &[u8], base: Option<&[u8]>| {
+                    visit(&mut state, pack_pos, content, base)
+                },
             };
             let hash = self.scan.rev_index.index.object_hash();
             let mut traversal =
@@ -80,10 +77,10 @@ impl DeltaChains<'_> {
             loop {
                 let root = next.fetch_add(1, Relaxed);
                 let Some(found) = self.kinds.get(root) else {
-                    return Ok(adapter.visitor);
+                    return Ok(state);
                 };
                 if *found == Some(kind) && self.bases[root] == NO_BASE {
-                    let done = traversal.traverse(root as u32, &mut adapter);
+                    let done = traversal.traverse(root as u32, &mut visitor);
                     // No thread takes another root after an error.
                     done.inspect_err(|_| next.store(self.kinds.len(), Relaxed))?;
                 }
@@ -92,14 +89,17 @@ impl DeltaChains<'_> {
     }
 }
 
-/// A [`ChainVisitor`] as the traversal of the deltas sees it.
-struct VisitorAdapter<'a, V> {
+/// The visit of one object, as the traversal of the deltas sees it.
+struct ChainVisitor<'a, V> {
     chains: &'a DeltaChains<'a>,
-    largest: u64,
-    visitor: V,
+    deltas: &'a Deltas,
+    visit: V,
 }
 
-impl<V: ChainVisitor> ObjectVisitor for VisitorAdapter<'_, V> {
+impl<V> ObjectVisitor for ChainVisitor<'_, V>
+where
+    V: FnMut(u32, &[u8], Option<&[u8]>) -> Result<(), ChainError>,
+{
     type Error = ChainError;
 
     fn place(&self, entry: u32) -> Range<u64> {
@@ -114,11 +114,11 @@ impl<V: ChainVisitor> ObjectVisitor for VisitorAdapter<'_, V> {
         base: Option<&[u8]>,
     ) -> Result<(), ChainError> {
         self.chains.context.check().map_err(ChainError::Stopped)?;
-        self.visitor.visit(entry, content, base)
+        (self.visit)(entry, content, base)
     }
 
     fn deltas(&mut self, entry: u32, to: &mut Vec<u32>) -> Result<(), ChainError> {
-        to.extend_from_slice(self.chains.deltas.of(entry));
+        to.extend_from_slice(self.deltas.of(entry));
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl<V: ChainVisitor> ObjectVisitor for VisitorAdapter<'_, V> {
         size: u64,
         _depth: u32,
     ) -> Result<bool, ChainError> {
-        let is_allowed = size <= self.largest;
+        let is_allowed = size <= self.chains.memory.largest;
         is_allowed.then_some(true).ok_or(ChainError::Unreadable)
     }
 
@@ -144,7 +144,7 @@ impl<V: ChainVisitor> ObjectVisitor for VisitorAdapter<'_, V> {
     }
 
     fn may_lead_on(&self, entry: u32) -> bool {
-        !self.chains.deltas.of(entry).is_empty()
+        !self.deltas.of(entry).is_empty()
     }
 
     fn may_go_on(&self) -> bool {

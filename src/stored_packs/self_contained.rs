@@ -4,15 +4,12 @@ use gix::{ObjectId, objs::Kind, oid};
 
 use super::{
     StoredPacks,
-    delta_chains::{ChainError, ChainMemory, ChainVisitor, DeltaChains},
+    delta_chains::{ChainError, ChainMemory, DeltaChains},
     odb::Odb,
     pack_scan::PackScan,
-    rev_index::RevIndex,
-    tree_graph::{MANY_COMMITS, TreeGraph, TreeGraphMemory, is_worth_it},
+    tree_graph::{MANY_COMMITS, TreeGraph, is_worth_it},
 };
-use crate::{
-    Error, Phase, SyncContext, object::commit::tree_and_parents, pack::delta_tree::Deltas,
-};
+use crate::{Error, Phase, SyncContext, object::commit::tree_and_parents};
 
 /// Memory for each object of the pack in bytes: without the edges of trees, and with the usual number of
 /// edges.
@@ -37,16 +34,6 @@ struct SelfContained {
     has_commits: bool,
 }
 
-/// The demand that decides whether reading the pack pays off.
-pub(crate) struct ScanDemand {
-    /// Number of commits whose trees would be followed otherwise, as far as the caller knows.
-    pub(crate) commits: usize,
-    /// Limit of nested trees.
-    pub(crate) levels: u16,
-    /// Limit of the memory in bytes.
-    pub(crate) memory: usize,
-}
-
 impl<'a> SelfContainedPack<'a> {
     pub(crate) fn new(odb: &'a Odb) -> Self {
         SelfContainedPack {
@@ -64,36 +51,37 @@ impl<'a> SelfContainedPack<'a> {
     }
 
     /// The kind of a tree or commit of the pack, if everything behind it is in the pack, too.
+    ///
+    /// `commits` is the number of commits whose trees would be followed otherwise, as far as the caller knows: it decides
+    /// whether reading the pack pays off, for which there are `memory` bytes.
     pub(crate) fn kind(
         &mut self,
         id: &oid,
-        demand: ScanDemand,
+        commits: usize,
+        memory: usize,
         context: &SyncContext,
     ) -> Result<Option<Kind>, Error> {
-        if demand.commits < MANY_COMMITS || (self.was_read && self.found.kinds.is_empty()) {
+        if commits < MANY_COMMITS || (self.was_read && self.found.kinds.is_empty()) {
             return Ok(None);
         }
         let packs = match &mut self.packs {
             Some(packs) => packs,
             none => none.insert(self.odb.open_packs()?),
         };
-        let contents = demand.memory / 4;
-        let left = demand.memory - contents;
+        let contents = memory / 4;
+        let left = memory - contents;
         let objects = packs.most_objects();
         if !self.was_read
-            && is_worth_it(demand.commits, packs)
+            && is_worth_it(commits, packs)
             && objects.saturating_mul(EACH_WITH_EDGES) <= left
         {
             self.was_read = true;
-            let edges = left - objects * EACH;
-            let memory = TreeGraphMemory {
-                chains: ChainMemory {
-                    contents,
-                    largest: contents as u64,
-                },
-                edges,
+            let memory = ChainMemory {
+                contents,
+                largest: contents as u64,
+                edges: left - objects * EACH,
             };
-            self.found = read(packs, demand.levels, &memory, context)?;
+            self.found = read(packs, memory, context)?;
         }
         let scan = packs.scanned();
         let pack_pos = scan.and_then(|scan| scan.rev_index.find(id));
@@ -108,8 +96,7 @@ impl<'a> SelfContainedPack<'a> {
 
 fn read(
     packs: &StoredPacks,
-    levels: u16,
-    memory: &TreeGraphMemory,
+    memory: ChainMemory,
     context: &SyncContext,
 ) -> Result<SelfContained, Error> {
     let Some(scan) = packs.scan_largest(context)? else {
@@ -118,7 +105,7 @@ fn read(
     let Some(trees) = TreeGraph::read(&scan, memory, Phase::Verify, context)? else {
         return Ok(SelfContained::default());
     };
-    let are_self_contained = trees.is_self_contained(levels, context)?;
+    let are_self_contained = trees.is_self_contained(context)?;
     let TreeGraph { bases, kinds, .. } = trees;
     let has_commits =
         are_self_contained && are_commits_self_contained(&scan, &bases, &kinds, memory, context)?;
@@ -140,54 +127,34 @@ fn are_commits_self_contained(
     scan: &PackScan<'_>,
     bases: &[u32],
     kinds: &[Option<Kind>],
-    memory: &TreeGraphMemory,
+    memory: ChainMemory,
     context: &SyncContext,
 ) -> Result<bool, Error> {
     let chains = DeltaChains {
         scan,
         bases,
         kinds,
-        deltas: Deltas::of_bases(bases),
+        memory,
         context,
     };
-    let checker = |_| CommitChecker {
-        rev_index: scan.rev_index,
-        kinds,
-        parents: Vec::new(),
+    let format = scan.rev_index.index.object_hash();
+    let is_in_pack = |id: &oid, kind| {
+        let pack_pos = scan.rev_index.find(id);
+        pack_pos.is_some_and(|pack_pos| kinds[pack_pos as usize] == Some(kind))
     };
-    match chains.visit_all(Kind::Commit, memory.chains, checker) {
+    let visit = |parents: &mut Vec<ObjectId>, _, content: &[u8], _: Option<&[u8]>| {
+        parents.clear();
+        let tree = tree_and_parents(content, format, parents).ok_or(ChainError::Unreadable)?;
+        let all_are_in_pack = is_in_pack(&tree, Kind::Tree)
+            && parents
+                .iter()
+                .all(|parent| is_in_pack(parent, Kind::Commit));
+        all_are_in_pack.then_some(()).ok_or(ChainError::Unreadable)
+    };
+    match chains.visit_all(Kind::Commit, |_| Vec::new(), visit) {
         Ok(_) => Ok(true),
         Err(ChainError::Unreadable) => Ok(false),
         Err(ChainError::Stopped(err)) => Err(err),
-    }
-}
-
-/// Looks the tree and the parents of each commit up.
-struct CommitChecker<'a> {
-    rev_index: RevIndex<'a>,
-    kinds: &'a [Option<Kind>],
-    parents: Vec<ObjectId>,
-}
-
-impl ChainVisitor for CommitChecker<'_> {
-    fn visit(
-        &mut self,
-        _entry: u32,
-        content: &[u8],
-        _base: Option<&[u8]>,
-    ) -> Result<(), ChainError> {
-        self.parents.clear();
-        let format = self.rev_index.index.object_hash();
-        let tree = tree_and_parents(content, format, &mut self.parents);
-        let tree = tree.ok_or(ChainError::Unreadable)?;
-        let is_in_pack = |id: &oid, kind| {
-            let pack_pos = self.rev_index.find(id);
-            pack_pos.is_some_and(|pack_pos| self.kinds[pack_pos as usize] == Some(kind))
-        };
-        let mut parents = self.parents.iter();
-        let all_are_in_pack =
-            is_in_pack(&tree, Kind::Tree) && parents.all(|parent| is_in_pack(parent, Kind::Commit));
-        all_are_in_pack.then_some(()).ok_or(ChainError::Unreadable)
     }
 }
 
@@ -196,14 +163,13 @@ mod tests {
     use super::*;
     use crate::{
         SyncOptions,
+        pack::tree_depths::MAX_PASSES,
         test_support::test_store::{TestStore, commit, tree},
     };
 
-    const MEMORY: TreeGraphMemory = TreeGraphMemory {
-        chains: ChainMemory {
-            contents: 1 << 20,
-            largest: 1 << 20,
-        },
+    const MEMORY: ChainMemory = ChainMemory {
+        contents: 1 << 20,
+        largest: 1 << 20,
         edges: 1 << 20,
     };
 
@@ -223,7 +189,7 @@ mod tests {
         add(&mut store, [one, two, new, second]);
         let (_dir, packs, _) = store.write();
         let context = SyncContext::new(&SyncOptions::default());
-        let found = read(&packs, 3, &MEMORY, &context).expect("readable");
+        let found = read(&packs, MEMORY, &context).expect("readable");
         (!found.kinds.is_empty(), found.has_commits)
     }
 
@@ -250,7 +216,7 @@ mod tests {
             assert_eq!(with(Kind::Tree, content), (false, false));
         }
         // They go as deep as they may, and deeper.
-        for (levels, expected) in [(2, true), (3, false)] {
+        for (levels, expected) in [(MAX_PASSES - 1, true), (MAX_PASSES, false)] {
             let found = are_self_contained(|store, [_, _, new, _]| {
                 let mut below = new;
                 for _ in 0..levels {
@@ -304,7 +270,7 @@ mod tests {
         let folders = [dir.path().join("objects")];
         let packs = StoredPacks::at(&folders, gix::hash::Kind::Sha1).expect("a pack");
         let context = SyncContext::new(&SyncOptions::default());
-        let found = read(&packs, 3, &MEMORY, &context).expect("no failure");
+        let found = read(&packs, MEMORY, &context).expect("no failure");
         assert!(found.kinds.is_empty());
         assert!(packs.scanned().is_none());
     }

@@ -18,21 +18,14 @@ use gix::{
 
 use super::{
     StoredPacks,
-    delta_chains::{ChainError, ChainMemory, ChainVisitor, DeltaChains},
+    delta_chains::{ChainError, ChainMemory, DeltaChains},
     pack_scan::{PackScan, bases_and_kinds},
 };
 use crate::{
     Error, Phase, SyncContext,
     object::tree_entries::{each_new, kind_of},
-    pack::{delta_tree::Deltas, name_hash::name_hash, tree_depths::tree_depths},
+    pack::{name_hash::name_hash, tree_depths::tree_depths},
 };
-
-/// Memory for reading the trees of a pack, in bytes.
-pub(crate) struct TreeGraphMemory {
-    pub(crate) chains: ChainMemory,
-    /// For the graph. Trees that aren't deltas of each other have very many edges.
-    pub(crate) edges: usize,
-}
 
 /// The memory of an object outside of the pack beside its edge, in edges.
 const EDGES_OF_OUTSIDE: usize = 3;
@@ -89,7 +82,7 @@ impl TreeGraph {
     /// Reads the trees of a pack. `None` if a tree can't be made from its delta, or if `memory` is too small.
     pub(crate) fn read(
         scan: &PackScan<'_>,
-        memory: &TreeGraphMemory,
+        memory: ChainMemory,
         phase: Phase,
         context: &SyncContext,
     ) -> Result<Option<Self>, Error> {
@@ -113,10 +106,10 @@ impl TreeGraph {
             scan,
             bases: &bases,
             kinds: &kinds,
-            deltas: Deltas::of_bases(&bases),
+            memory,
             context,
         };
-        match chains.visit_all(Kind::Tree, memory.chains, collector) {
+        match chains.visit_all(Kind::Tree, collector, EdgeCollector::visit) {
             Ok(collectors) => Ok(Some(TreeGraph {
                 bases,
                 kinds,
@@ -139,12 +132,8 @@ impl TreeGraph {
     }
 
     /// Whether every tree leads only to objects of the pack, of the kind that the tree says, and trees are
-    /// nested at most `levels` deep.
-    pub(crate) fn is_self_contained(
-        &self,
-        levels: u16,
-        context: &SyncContext,
-    ) -> Result<bool, Error> {
+    /// nested no deeper than [`tree_depths()`] finds out, which git reads.
+    pub(crate) fn is_self_contained(&self, context: &SyncContext) -> Result<bool, Error> {
         let is_in_pack = |edge: &TreeEdge| match edge.to {
             EdgeTarget::InPack(pack_pos) => self.kinds[pack_pos as usize] == Some(edge.kind),
             EdgeTarget::Outside(_) => false,
@@ -157,7 +146,7 @@ impl TreeGraph {
             return Ok(false);
         }
         let depths = tree_depths(&self.bases, || self.subtrees(), context)?;
-        Ok(depths.is_some_and(|depths| depths.iter().all(|depth| *depth < levels)))
+        Ok(depths.is_some())
     }
 
     /// Each tree with each subtree of it that its base lacks.
@@ -207,9 +196,7 @@ impl EdgeCollector<'_> {
             name_length: entry.filename.len().min(16) as u8,
         });
     }
-}
 
-impl ChainVisitor for EdgeCollector<'_> {
     fn visit(&mut self, entry: u32, content: &[u8], base: Option<&[u8]>) -> Result<(), ChainError> {
         let count = self.count.fetch_add(1, Relaxed) as u64;
         if count.is_multiple_of(1024) {
