@@ -32,6 +32,8 @@ mod tests;
 pub(crate) use graph::PositionedGraph;
 pub use graph::{Commit, CommitGraph, Hole};
 
+use std::cmp::Ordering;
+
 use crate::{Error, ObjectId, Relation, tuning::Tuning};
 use graph::ById;
 use walked_history::WalkedHistory;
@@ -104,47 +106,32 @@ fn relate(
     history: &mut WalkedHistory<'_>,
     pairs: Vec<walk::Pair>,
 ) -> Result<Vec<walk::Answer>, Error> {
-    let no = walk::Answer {
-        new_reaches_old: Reach::No,
-        old_reaches_new: Reach::No,
-    };
-    let mut answers = vec![no; pairs.len()];
-    let (mut others, mut others_at) = (Vec::new(), Vec::new());
-    let (mut searches, mut searches_at) = (Vec::new(), Vec::new());
-    for (at, pair) in pairs.into_iter().enumerate() {
-        match (history.level(pair.old), history.level(pair.new)) {
-            (Some(old), Some(new)) if old < new => {
-                searches.push(descent::Search {
-                    from: pair.new,
-                    to: pair.old,
-                });
-                searches_at.push((at, true));
-            }
-            (Some(old), Some(new)) if old > new => {
-                searches.push(descent::Search {
-                    from: pair.old,
-                    to: pair.new,
-                });
-                searches_at.push((at, false));
-            }
-            (Some(_), Some(_)) => {}
-            _ => {
-                others.push(pair);
-                others_at.push(at);
-            }
-        }
+    let mut answers = vec![walk::Answer::NO; pairs.len()];
+    let (mut searches, mut reaches) = (Vec::new(), Vec::new());
+    let (mut others, mut other_answers) = (Vec::new(), Vec::new());
+    for (pair, answer) in pairs.into_iter().zip(&mut answers) {
+        let (Some(old), Some(new)) = (history.level(pair.old), history.level(pair.new)) else {
+            others.push(pair);
+            other_answers.push(answer);
+            continue;
+        };
+        let (from, to, reach) = match new.cmp(&old) {
+            Ordering::Greater => (pair.new, pair.old, &mut answer.new_reaches_old),
+            Ordering::Less => (pair.old, pair.new, &mut answer.old_reaches_new),
+            Ordering::Equal => continue,
+        };
+        searches.push(descent::Search { from, to });
+        reaches.push(reach);
     }
-    let reaches = descent::search(history, &searches)?;
-    for ((at, from_new), reach) in searches_at.into_iter().zip(reaches) {
-        let answer = &mut answers[at];
-        if from_new {
-            answer.new_reaches_old = reach;
-        } else {
-            answer.old_reaches_new = reach;
-        }
+    for (reach, found) in reaches
+        .into_iter()
+        .zip(descent::search(history, &searches)?)
+    {
+        *reach = found;
     }
-    for (at, answer) in others_at.into_iter().zip(walk::relate(history, &others)?) {
-        answers[at] = answer;
+    let found = walk::relate(history, &others)?;
+    for (answer, found) in other_answers.into_iter().zip(found) {
+        *answer = found;
     }
     Ok(answers)
 }

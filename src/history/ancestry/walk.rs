@@ -20,6 +20,13 @@ pub(super) struct Answer {
     pub(super) old_reaches_new: Reach,
 }
 
+impl Answer {
+    pub(super) const NO: Answer = Answer {
+        new_reaches_old: Reach::No,
+        old_reaches_new: Reach::No,
+    };
+}
+
 /// The answer for each pair, in the order given. Pairs that don't fit into one pass get another one over the same
 /// `history`, which looks no commit up twice.
 pub(super) fn relate(
