@@ -128,16 +128,19 @@ pub(super) fn select(
     if found.iter().any(is_unfit) {
         return Ok(None);
     }
-    let is_commit = kinds.iter().map(|kind| *kind == Some(Kind::Commit));
-    let expected = ExpectedCommits {
-        rev_index: scan.rev_index,
-        in_pack: is_commit
-            .zip(&marked)
-            .map(|(is_commit, is_marked)| *is_marked && is_commit)
-            .collect(),
-        read: reached.read.iter().map(|(commit, _)| *commit).collect(),
-    };
-    if !expected.are_behind(&wanted, commits, context)? {
+    let commits_in_pack = kinds.iter().zip(&marked);
+    let commits_in_pack: Vec<_> = commits_in_pack
+        .map(|(kind, is_marked)| *is_marked && *kind == Some(Kind::Commit))
+        .collect();
+    let read = reached.read.iter().map(|(commit, _)| *commit).collect();
+    if !are_behind(
+        &wanted,
+        commits,
+        scan.rev_index,
+        &commits_in_pack,
+        &read,
+        context,
+    )? {
         let pack = rev_index.index.path().display();
         tracing::warn!(%pack, "a bitmap is of other parents");
         return Ok(None);
@@ -178,49 +181,37 @@ struct Reached {
     read: Vec<(ObjectId, ObjectId)>,
 }
 
-/// The commits that the bitmaps select.
-struct ExpectedCommits<'a> {
-    rev_index: RevIndex<'a>,
-    /// By pack position.
-    in_pack: Vec<bool>,
-    /// The commits that no bitmap has, some of them outside of the pack.
-    read: HashSet<ObjectId>,
-}
-
-impl ExpectedCommits<'_> {
-    /// Whether exactly these commits are behind the wants.
-    fn are_behind(
-        &self,
-        wanted: &[ObjectId],
-        commits: &mut StoreCommits<'_>,
-        context: &SyncContext,
-    ) -> Result<bool, Error> {
-        let mut left = self.in_pack.iter().filter(|is_there| **is_there).count();
-        let mut seen = vec![false; self.in_pack.len()];
-        let mut outside = HashSet::new();
-        let mut pending = wanted.to_vec();
-        while let Some(commit) = pending.pop() {
-            context.check()?;
-            let pack_pos = self
-                .rev_index
-                .find(&commit)
-                .map(|pack_pos| pack_pos as usize);
-            match pack_pos {
-                Some(pack_pos) if mem::replace(&mut seen[pack_pos], true) => continue,
-                Some(pack_pos) if !self.in_pack[pack_pos] => return Ok(false),
-                Some(_) => left -= 1,
-                None if !self.read.contains(&commit) => return Ok(false),
-                None if !outside.insert(commit) => continue,
-                None => {}
-            }
-            let mut parents = Vec::new();
-            if commits.commit(&commit, &mut parents).is_err() {
-                return Ok(false);
-            }
-            pending.append(&mut parents);
+/// Whether exactly the commits that the bitmaps select are behind the wants: those `in_pack`, by pack position, and those
+/// that no bitmap has, which were `read`, some of them outside of the pack.
+fn are_behind(
+    wanted: &[ObjectId],
+    commits: &mut StoreCommits<'_>,
+    rev_index: RevIndex<'_>,
+    in_pack: &[bool],
+    read: &HashSet<ObjectId>,
+    context: &SyncContext,
+) -> Result<bool, Error> {
+    let mut left = in_pack.iter().filter(|is_there| **is_there).count();
+    let mut seen = vec![false; in_pack.len()];
+    let mut outside = HashSet::new();
+    let mut pending = wanted.to_vec();
+    while let Some(commit) = pending.pop() {
+        context.check()?;
+        match rev_index.find(&commit).map(|pack_pos| pack_pos as usize) {
+            Some(pack_pos) if mem::replace(&mut seen[pack_pos], true) => continue,
+            Some(pack_pos) if !in_pack[pack_pos] => return Ok(false),
+            Some(_) => left -= 1,
+            None if !read.contains(&commit) => return Ok(false),
+            None if !outside.insert(commit) => continue,
+            None => {}
         }
-        Ok(left == 0)
+        let mut parents = Vec::new();
+        if commits.commit(&commit, &mut parents).is_err() {
+            return Ok(false);
+        }
+        pending.append(&mut parents);
     }
+    Ok(left == 0)
 }
 
 /// A commit of the queue. The highest generation comes out first, then the newest date, as in the
