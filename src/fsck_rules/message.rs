@@ -1,6 +1,7 @@
 //! The messages of git's fsck, and their levels.
 //!
-//! The messages and their severity are those of git's `fsck.h`, described in git-fsck(1).
+//! The messages are those of git's `fsck.h`, described in git-fsck(1). Their levels are those of `git index-pack --strict`,
+//! which makes errors of git's warnings.
 
 use std::{fmt, str::FromStr};
 
@@ -17,20 +18,8 @@ pub enum FsckLevel {
     Error,
 }
 
-/// Git's own severities, from which the default levels follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Severity {
-    /// An error whose level cannot be lowered.
-    Fatal,
-    Error,
-    /// A warning that `git index-pack --strict` promotes to an error.
-    Warn,
-    Info,
-    Unset,
-}
-
 macro_rules! messages {
-    ($($(#[$doc:meta])+ $id:ident = $name:literal, $severity:ident;)+) => {
+    ($($(#[$doc:meta])+ $id:ident = $name:literal, $level:ident;)+) => {
         /// A fault of an object, with git's message id ("FSCK MESSAGES" in git-fsck(1)).
         ///
         /// Git's messages about refs are left out.
@@ -41,16 +30,16 @@ macro_rules! messages {
         }
 
         /// In the order of the enum.
-        const MESSAGES: &[(FsckMessage, &str, Severity)] =
-            &[$((FsckMessage::$id, $name, Severity::$severity),)+];
+        const MESSAGES: &[(FsckMessage, &str, FsckLevel)] =
+            &[$((FsckMessage::$id, $name, FsckLevel::$level),)+];
     };
 }
 
 messages! {
     /// A NUL byte in the header of a commit or tag.
-    NulInHeader = "nulInHeader", Fatal;
+    NulInHeader = "nulInHeader", Error;
     /// The last header line of a commit or tag has no end.
-    UnterminatedHeader = "unterminatedHeader", Fatal;
+    UnterminatedHeader = "unterminatedHeader", Error;
     /// A date that isn't a number.
     BadDate = "badDate", Error;
     /// A date beyond what the system can hold.
@@ -134,39 +123,39 @@ messages! {
     /// A date that starts with a zero.
     ZeroPaddedDate = "zeroPaddedDate", Error;
     /// A tree entry without a name.
-    EmptyName = "emptyName", Warn;
+    EmptyName = "emptyName", Error;
     /// A tree entry with a `/` in its name.
-    FullPathname = "fullPathname", Warn;
+    FullPathname = "fullPathname", Error;
     /// A tree entry named `.`.
-    HasDot = "hasDot", Warn;
+    HasDot = "hasDot", Error;
     /// A tree entry named `..`.
-    HasDotdot = "hasDotdot", Warn;
+    HasDotdot = "hasDotdot", Error;
     /// A tree entry that some file system takes for `.git`.
-    HasDotgit = "hasDotgit", Warn;
+    HasDotgit = "hasDotgit", Error;
     /// A tree entry with a name of more than 4,096 bytes, or more than [`FsckRules::set`](crate::FsckRules::set) allows.
-    LargePathname = "largePathname", Warn;
+    LargePathname = "largePathname", Error;
     /// A tree entry with the null id.
-    NullSha1 = "nullSha1", Warn;
+    NullSha1 = "nullSha1", Error;
     /// A NUL byte in a commit's message.
-    NulInCommit = "nulInCommit", Warn;
+    NulInCommit = "nulInCommit", Error;
     /// A tree entry whose mode starts with a zero.
-    ZeroPaddedFilemode = "zeroPaddedFilemode", Warn;
+    ZeroPaddedFilemode = "zeroPaddedFilemode", Error;
     /// A tree entry with a mode that git doesn't write.
-    BadFilemode = "badFilemode", Info;
+    BadFilemode = "badFilemode", Warn;
     /// A tag with a name that is not a valid ref name.
-    BadTagName = "badTagName", Info;
+    BadTagName = "badTagName", Warn;
     /// `.gitattributes` is a symbolic link.
-    GitattributesSymlink = "gitattributesSymlink", Info;
+    GitattributesSymlink = "gitattributesSymlink", Warn;
     /// `.gitignore` is a symbolic link.
-    GitignoreSymlink = "gitignoreSymlink", Info;
+    GitignoreSymlink = "gitignoreSymlink", Warn;
     /// A `.gitmodules` that can't be parsed to its end.
-    GitmodulesParse = "gitmodulesParse", Info;
+    GitmodulesParse = "gitmodulesParse", Warn;
     /// `.mailmap` is a symbolic link.
-    MailmapSymlink = "mailmapSymlink", Info;
+    MailmapSymlink = "mailmapSymlink", Warn;
     /// A tag without a tagger, as early ones are.
-    MissingTaggerEntry = "missingTaggerEntry", Info;
+    MissingTaggerEntry = "missingTaggerEntry", Warn;
     /// A tag with more headers than it should have.
-    ExtraHeaderEntry = "extraHeaderEntry", Unset;
+    ExtraHeaderEntry = "extraHeaderEntry", Ignore;
 }
 
 pub(super) const MESSAGE_COUNT: usize = MESSAGES.len();
@@ -190,17 +179,9 @@ impl FsckMessage {
         MESSAGES[self as usize].1
     }
 
-    fn severity(self) -> Severity {
-        MESSAGES[self as usize].2
-    }
-
     /// The level with `git index-pack --strict`, which `fetch.fsckObjects` runs.
     pub(super) fn strict_level(self) -> FsckLevel {
-        match self.severity() {
-            Severity::Fatal | Severity::Error | Severity::Warn => FsckLevel::Error,
-            Severity::Info => FsckLevel::Warn,
-            Severity::Unset => FsckLevel::Ignore,
-        }
+        MESSAGES[self as usize].2
     }
 
     pub(super) fn default_level(self) -> FsckLevel {
@@ -213,7 +194,10 @@ impl FsckMessage {
 
     /// Whether a level other than [`FsckLevel::Error`] can be set.
     pub(crate) fn can_be_ignored(self) -> bool {
-        self.severity() != Severity::Fatal
+        !matches!(
+            self,
+            FsckMessage::NulInHeader | FsckMessage::UnterminatedHeader
+        )
     }
 }
 

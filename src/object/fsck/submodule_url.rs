@@ -3,6 +3,8 @@
 
 use std::num::NonZeroU16;
 
+use bstr::ByteSlice;
+
 pub(super) fn is_allowed(url: &[u8]) -> bool {
     if url.starts_with(b"-") {
         return false;
@@ -71,8 +73,7 @@ fn normalize(url: &[u8]) -> Option<Vec<u8>> {
     let is_file = normal == b"file";
     normal.extend(b"://");
 
-    let authority_end = end_of_segment_or(rest, b"/?#");
-    let (authority, rest) = rest.split_at(authority_end);
+    let (authority, rest) = rest.split_at(segment_len(rest));
     let host_and_port = match authority.iter().position(|byte| *byte == b'@') {
         Some(at) => {
             append(&mut normal, &authority[..at])?;
@@ -86,9 +87,8 @@ fn normalize(url: &[u8]) -> Option<Vec<u8>> {
     Some(normal)
 }
 
-fn end_of_segment_or(url: &[u8], ends: &[u8]) -> usize {
-    let end = url.iter().position(|byte| ends.contains(byte));
-    end.unwrap_or(url.len())
+fn segment_len(url: &[u8]) -> usize {
+    url.find_byteset(b"/?#").unwrap_or(url.len())
 }
 
 fn append_host(normal: &mut Vec<u8>, host_and_port: &[u8], is_file: bool) -> Option<()> {
@@ -133,7 +133,7 @@ fn append_path(normal: &mut Vec<u8>, path: &[u8]) -> Option<()> {
     let mut rest = path.strip_prefix(b"/").unwrap_or(path);
     loop {
         let segment_start = normal.len();
-        let (segment, after) = rest.split_at(end_of_segment_or(rest, b"/?#"));
+        let (segment, after) = rest.split_at(segment_len(rest));
         append(normal, segment)?;
         let mut needs_slash = true;
         match &normal[segment_start..] {
