@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use gix::objs::Kind;
 
-use super::excess::Excess;
+use super::excess::excess;
 use crate::{Error, Limits, error::check_limit, memory_plan::MemoryPlan};
 
 /// The ratio of declared object bytes to pack bytes from which on windows are held back. Large histories have some 60.
@@ -58,9 +58,9 @@ impl<'a> Budget<'a> {
         }
     }
 
-    /// The limit that a single object of this size exceeds, if any.
-    pub(super) fn excess(&self, kind: Kind, size: u64) -> Option<Excess> {
-        Excess::of(kind, size, self.limits)
+    /// The limit that a single object of this size exceeds, if any, in words.
+    pub(super) fn excess(&self, kind: Kind, size: u64) -> Option<String> {
+        excess(kind, size, self.limits)
     }
 
     /// Adds the declared size of an object, or of a delta that is larger than an object may be.

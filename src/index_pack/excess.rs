@@ -4,41 +4,25 @@ use gix::{ObjectId, objs::Kind};
 
 use crate::{Limits, Reason, memory_plan::MemoryPlan};
 
-/// The limit that a single object exceeds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Excess {
-    ObjectSize(u64),
-    /// The limit for trees, commits and tags, which are held in memory as a whole, now and by later readers.
-    Memory {
-        all: u64,
-        for_one: u64,
-    },
+/// The first limit that a single object of this size exceeds, in words. In real history the largest trees have some MiB,
+/// the largest commits and tags some hundred KiB.
+pub(super) fn excess(kind: Kind, size: u64, limits: &Limits) -> Option<String> {
+    let (most, memory) = (limits.object_size, limits.memory);
+    let for_one = MemoryPlan::of(limits).parsed_object;
+    match kind {
+        _ if size > most => Some(format!("object_size {most}")),
+        // They are held in memory as a whole, now and by later readers.
+        Kind::Tree | Kind::Commit | Kind::Tag if size > for_one as u64 => Some(format!(
+            "memory {memory}, of which one {kind} may take {for_one}"
+        )),
+        _ => None,
+    }
 }
 
-impl Excess {
-    /// The first limit that such an object exceeds. In real history the largest trees have some MiB, the largest
-    /// commits and tags some hundred KiB.
-    pub(super) fn of(kind: Kind, size: u64, limits: &Limits) -> Option<Self> {
-        let (all, for_one) = (limits.memory, MemoryPlan::of(limits).parsed_object as u64);
-        match kind {
-            _ if size > limits.object_size => Some(Excess::ObjectSize(limits.object_size)),
-            Kind::Tree | Kind::Commit | Kind::Tag if size > for_one => {
-                Some(Excess::Memory { all, for_one })
-            }
-            _ => None,
-        }
-    }
-
-    pub(super) fn reason(self, id: &ObjectId, kind: Kind, size: u64) -> Reason {
-        let limit = match self {
-            Excess::ObjectSize(most) => format!("object_size {most}"),
-            Excess::Memory { all, for_one } => {
-                format!("memory {all}, of which one {kind} may take {for_one}")
-            }
-        };
-        let detail = format!("{id}, {size} bytes, limit {limit}");
-        Reason::TooLarge { detail }
-    }
+/// The reason of an object that exceeds `limit`.
+pub(super) fn too_large(id: &ObjectId, size: u64, limit: &str) -> Reason {
+    let detail = format!("{id}, {size} bytes, limit {limit}");
+    Reason::TooLarge { detail }
 }
 
 #[cfg(test)]
@@ -75,8 +59,8 @@ mod tests {
             ..Limits::default()
         };
         for (kind, size, limit) in table {
-            let found = Excess::of(kind, size, &limits);
-            let found = found.map(|excess| excess.reason(&id, kind, size).to_string());
+            let found = excess(kind, size, &limits);
+            let found = found.map(|limit| too_large(&id, size, &limit).to_string());
             let expected = format!("too large: {id}, {size} bytes, {limit}");
             assert_eq!(found, (!limit.is_empty()).then_some(expected), "{kind}");
         }

@@ -14,6 +14,7 @@ use gix_pack::data::{self, entry::Header};
 
 use super::{
     budget::Budget,
+    excess::too_large,
     inflated_cache::InflatedCache,
     inspection::Inspection,
     ref_deltas::RefDeltas,
@@ -301,8 +302,8 @@ impl Entries<'_, '_, '_> {
         let id = hasher.try_finalize().map_err(|_| collision())?;
         let is_sound = match excess {
             None => self.inspection.look_at(kind, id, &self.content, None)?,
-            Some(excess) => {
-                let reason = excess.reason(&id, kind, size);
+            Some(limit) => {
+                let reason = too_large(&id, size, &limit);
                 self.inspection.leave_out(id, reason)?;
                 false
             }

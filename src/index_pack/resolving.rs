@@ -13,6 +13,7 @@ use gix::{hash::Hasher, objs::Kind};
 use super::{
     budget::Budget,
     delta_batch::DeltaBatch,
+    excess::too_large,
     inflated_cache::InflatedCache,
     inspection::{Inspection, SharedFindings},
     pack_reader::{collision, damaged},
@@ -208,10 +209,10 @@ impl ObjectVisitor for Resolver<'_, '_> {
         hasher: Hasher,
     ) -> Result<(), Error> {
         let excess = self.pack.budget.excess(kind, size);
-        if let Some(excess) = excess.filter(|_| self.is_to_be_resolved(entry)) {
+        if let Some(limit) = excess.filter(|_| self.is_to_be_resolved(entry)) {
             let id = hasher.try_finalize().map_err(|_| collision())?;
             self.pack.table.resolve(entry, kind, &id);
-            let reason = excess.reason(&id, kind, size);
+            let reason = too_large(&id, size, &limit);
             self.inspection.leave_out(id, reason)?;
         }
         Ok(())
