@@ -9,12 +9,12 @@ use super::{
     packets::{Frame, frames},
 };
 use crate::{
-    Error, Limits, ObjectFormat, ObjectId, PackRequest,
+    Error, Limits, ObjectFormat, ObjectId, PackRequest, RefList,
     http::services::UploadPackService,
     protocol::{
         advertisement::{self, Advertisement},
         fetch::{self, Dialect},
-        ls_refs::{Listing, listing},
+        ls_refs::listing,
         ref_line::{V0Lines, parse_v2},
     },
     refs::table::RefTable,
@@ -135,12 +135,17 @@ pub fn ls_refs(data: &[u8]) {
     let limits = small_limits(seed);
     let whole = listing(bytes.0, format, &limits);
     let pieces = listing(Pieces::new(bytes.0, seed), format, &limits);
-    let text = |listed: &Result<Listing, Error>| {
+    let text = |listed: &Result<RefList, Error>| {
         let listed = listed.as_ref().map_err(Error::to_string);
-        listed.map(|listed| (listed.refs.clone(), listed.head.clone()))
+        listed.map(|listed| (listed.refs.clone(), listed.default_branch.clone()))
     };
     assert_eq!(text(&whole), text(&pieces));
-    let Ok(Listing { refs, head }) = whole else {
+    let Ok(RefList {
+        refs,
+        default_branch: head,
+        ..
+    }) = whole
+    else {
         return;
     };
     assert!(head.is_none_or(|head| bytes.0.contains_str(head)));

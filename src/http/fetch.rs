@@ -4,16 +4,14 @@ use bstr::{BString, ByteSlice as _};
 
 use super::{AGENT, services::UploadPackService, session::Session};
 use crate::{
-    Error, ErrorKind, PackAnswer, PackReceiver, PackRequest, SyncContext,
+    Error, ErrorKind, PackAnswer, PackReceiver, PackRequest, RefList, Service, SyncContext,
     protocol::{
         ended_early,
         fetch::{self, Dialect, Preface, refused_want},
-        ls_refs::{self, Listing},
-        printable, refused,
+        ls_refs, printable, refused,
         side_band::{SideBand, Trouble},
         sideband_budget::SidebandBudget,
     },
-    transport::Call,
 };
 
 impl Session {
@@ -23,17 +21,13 @@ impl Session {
         attributes: &[&str],
         known: &UploadPackService,
         context: &SyncContext,
-    ) -> Result<Listing, Error> {
+    ) -> Result<RefList, Error> {
         let dialect = &known.dialect;
         let format = dialect.names_format().then_some(known.format);
         let unborn = ["unborn"].iter().filter(|_| dialect.lists_unborn());
         let attributes: Vec<_> = attributes.iter().chain(unborn).copied().collect();
         let body = ls_refs::request(prefixes, &attributes, format, AGENT);
-        let call = Call {
-            repository: &self.base,
-            service: "git-upload-pack",
-            version: Some("2"),
-        };
+        let call = self.call(Service::UploadPack, true);
         let answer = self.client.upload_bytes(&call, &body)?;
         let listed = ls_refs::listing(answer, known.format, context.limits());
         listed.map_err(|err| self.client.take_failure().unwrap_or(err))
@@ -47,11 +41,8 @@ impl Session {
         context: &SyncContext,
     ) -> Result<PackAnswer, Error> {
         let body = fetch::request(request, &known.dialect, known.format, AGENT)?;
-        let call = Call {
-            repository: &self.base,
-            service: "git-upload-pack",
-            version: matches!(known.dialect, Dialect::V2(_)).then_some("2"),
-        };
+        let is_v2 = matches!(known.dialect, Dialect::V2(_));
+        let call = self.call(Service::UploadPack, is_v2);
         let mut answer = self.client.upload_bytes(&call, &body)?;
         let mut budget = SidebandBudget::up_to(context.limits().noise);
         let preface = fetch::preface(&mut answer, &known.dialect, &mut budget);

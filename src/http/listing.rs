@@ -37,12 +37,12 @@ impl SmartHttp {
                 self.remember(found);
                 return Ok(confirmed);
             }
-            let listing = match advertised {
-                Some(listing) => listing,
+            let list = match advertised {
+                Some(list) => list,
                 None => session.ls_refs(prefixes, attributes, &known, context)?,
             };
             self.remember(found);
-            Ok(listing.into_list(known.format))
+            Ok(list)
         })
     }
 }
@@ -56,20 +56,20 @@ impl Session {
         attributes: &[&str],
         context: &SyncContext,
     ) -> Result<Option<RefList>, Error> {
-        let format = profile.object_format();
-        let known = UploadPackService::known(format);
+        let known = UploadPackService::known(profile.object_format());
         self.base = profile.url().clone();
-        let listing = match self.ls_refs(prefixes, attributes, &known, context) {
-            Ok(listing) => listing,
+        match self.ls_refs(prefixes, attributes, &known, context) {
+            Ok(list) => {
+                self.upload_pack = Some(known);
+                Ok(Some(list))
+            }
             Err(err) if is_surprise(&err) => {
                 tracing::debug!(%err, "the server is not as it was");
                 self.client.abandon();
-                return Ok(None);
+                Ok(None)
             }
-            Err(err) => return Err(err),
-        };
-        self.upload_pack = Some(known);
-        Ok(Some(listing.into_list(format)))
+            Err(err) => Err(err),
+        }
     }
 }
 

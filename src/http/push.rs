@@ -20,10 +20,8 @@ use crate::{
         sideband_budget::SidebandBudget,
     },
     text::repeatable,
-    transport::{Call, Unanswered},
+    transport::Unanswered,
 };
-
-const SERVICE: &str = "git-receive-pack";
 
 impl SmartHttp {
     /// Lists the refs through receive-pack, with further objects that the server has (`.have`, other namespaces).
@@ -152,11 +150,7 @@ impl Session {
         };
         let commands = receive_pack::commands(updates, capabilities, *format, AGENT)?;
         let mut request = Cursor::new(commands).chain(pack);
-        let call = Call {
-            repository: &self.base,
-            service: SERVICE,
-            version: None,
-        };
+        let call = self.call(Service::ReceivePack, false);
         let answer = match self.client.upload(&call, &mut request) {
             Ok(answer) => answer,
             Err(unanswered) if !unanswered.may_have_acted => return Err(unanswered.error),

@@ -7,11 +7,10 @@ use super::{
     services::{ReceivePackService, UploadPackService},
 };
 use crate::{
-    Error, ErrorKind, RemoteUrl, Service, SyncContext,
+    Error, ErrorKind, RefList, RemoteUrl, Service, SyncContext,
     protocol::{
         advertisement::{self, Advertisement},
         fetch::shallow_source,
-        ls_refs::Listing,
         ref_line::V0Lines,
     },
     scoped_workers::lock,
@@ -72,7 +71,7 @@ impl Session {
     pub(super) fn discover_upload_pack(
         &mut self,
         context: &SyncContext,
-    ) -> Result<(UploadPackService, Option<Listing>), Error> {
+    ) -> Result<(UploadPackService, Option<RefList>), Error> {
         let advertisement = self.discover(Service::UploadPack, context)?;
         let is_shallow = |listed: &V0Lines| !listed.shallow.is_empty();
         if advertisement.listed.as_ref().is_some_and(is_shallow) {
@@ -81,11 +80,12 @@ impl Session {
         let known = UploadPackService::new(&advertisement);
         self.upload_pack = Some(known.clone());
         let head = advertisement.head();
-        let listing = advertisement.listed.map(|listed| Listing {
-            refs: listed.refs,
-            head,
+        let list = advertisement.listed.map(|listed| {
+            let mut list = RefList::of(advertisement.format, listed.refs);
+            list.default_branch = head;
+            list
         });
-        Ok((known, listing))
+        Ok((known, list))
     }
 
     /// Requests the advertisement of a service, which includes all refs unless the server speaks v2. The request goes to
@@ -111,19 +111,23 @@ impl Session {
         service: Service,
         context: &SyncContext,
     ) -> Result<Advertisement, Error> {
-        // In v2, receive-pack doesn't exist.
-        let (service, version) = match service {
-            Service::UploadPack => ("git-upload-pack", Some("2")),
-            Service::ReceivePack => ("git-receive-pack", None),
-        };
         self.base = base;
-        let call = Call {
-            repository: &self.base,
-            service,
-            version,
-        };
+        // In v2, receive-pack doesn't exist.
+        let call = self.call(service, service == Service::UploadPack);
         let answer = self.client.discover(&call)?;
-        let advertisement = advertisement::read(answer, service, context.limits());
+        let advertisement = advertisement::read(answer, call.service, context.limits());
         advertisement.map_err(|err| self.client.take_failure().unwrap_or(err))
+    }
+
+    /// A call to a service of the repository, which requests protocol v2 or none.
+    pub(super) fn call(&self, service: Service, is_v2: bool) -> Call<'_> {
+        Call {
+            repository: &self.base,
+            service: match service {
+                Service::UploadPack => "git-upload-pack",
+                Service::ReceivePack => "git-receive-pack",
+            },
+            version: is_v2.then_some("2"),
+        }
     }
 }

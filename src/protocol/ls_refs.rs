@@ -38,29 +38,12 @@ pub(crate) fn request(
     said.0
 }
 
-/// The refs of an answer.
-#[derive(Default)]
-pub(crate) struct Listing {
-    /// All refs but HEAD.
-    pub(crate) refs: RefTable,
-    /// The target of HEAD, if HEAD was requested and is a symbolic ref.
-    pub(crate) head: Option<BString>,
-}
-
-impl Listing {
-    pub(crate) fn into_list(self, format: ObjectFormat) -> RefList {
-        let mut list = RefList::of(format, self.refs);
-        list.default_branch = self.head;
-        list
-    }
-}
-
-/// Reads the refs of an answer.
+/// Reads the refs of an answer: all but HEAD, whose target is the default branch if HEAD was requested and is symbolic.
 pub(crate) fn listing(
     from: impl Read,
     format: ObjectFormat,
     limits: &Limits,
-) -> Result<Listing, Error> {
+) -> Result<RefList, Error> {
     let mut packets = Packets::new(from);
     let mut refs = RefTable::default();
     let mut head = None;
@@ -81,10 +64,9 @@ pub(crate) fn listing(
         length.add(parsed.as_ref().map_or(0, |new| new.name.len()))?;
         refs.extend(parsed);
     }
-    Ok(Listing {
-        refs,
-        head: head.flatten(),
-    })
+    let mut list = RefList::of(format, refs);
+    list.default_branch = head.flatten();
+    Ok(list)
 }
 
 /// The target of HEAD (if it is symbolic) from its line; `None` for any other line.
@@ -99,7 +81,7 @@ mod tests {
     use super::*;
     use crate::protocol::pkt_line::HEAD_LEN;
 
-    fn listed(lines: &[&str], limits: &Limits) -> Result<Listing, Error> {
+    fn listed(lines: &[&str], limits: &Limits) -> Result<RefList, Error> {
         let packet = |line: &&str| format!("{:04x}{line}", line.len() + HEAD_LEN);
         let answer = lines.iter().map(packet).collect::<String>() + "0000";
         listing(answer.as_bytes(), ObjectFormat::Sha1, limits)
@@ -131,11 +113,11 @@ mod tests {
             for lines in [[&*head, &*main], [&*main, &*head]] {
                 let listed = listed(&lines, &limits).expect("a listing");
                 assert_eq!(listed.refs.len(), 1, "{head}");
-                assert_eq!(listed.head, expected.map(BString::from), "{head}");
+                assert_eq!(listed.default_branch, expected.map(BString::from), "{head}");
             }
             assert!(listed(&[&head, &head, &main], &limits).is_err(), "{head}");
         }
         let listed = listed(&[&main], &limits).expect("a listing");
-        assert_eq!(listed.head, None);
+        assert_eq!(listed.default_branch, None);
     }
 }
