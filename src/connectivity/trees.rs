@@ -9,7 +9,7 @@ use super::{
     tree_cache::TreeCache,
     tree_visitor::{Stop, TreeVisitor, Visit},
 };
-use crate::object::tree_entries::{Entries, decode, is_readable, kind_of};
+use crate::object::tree_entries::{Entries, decode, kind_of};
 
 /// The longest path of trees. The upper half of such a path has more levels than git reads, so it is at fault. The trees
 /// in the lower half may be within the limit; they stay unknown, and are walked again if another tree has them.
@@ -277,8 +277,7 @@ impl Tree {
                 self.has_uncounted |= may_be_tree(raw);
                 continue;
             }
-            let entry = decode(raw, format).filter(|entry| is_readable(raw, entry));
-            let entry = entry.ok_or_else(unparsable)?;
+            let entry = decode(raw, format).ok_or_else(unparsable)?;
             let same_name: Vec<_> = others
                 .iter_mut()
                 .filter_map(|other| other.advance_to(&entry))

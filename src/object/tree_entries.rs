@@ -75,7 +75,7 @@ pub(crate) fn each_new<'a, 'b>(
             base.rest = &base.rest[raw.len()..];
             continue;
         }
-        let entry = decode(raw, format).filter(|entry| is_readable(raw, entry))?;
+        let entry = decode(raw, format)?;
         let before = base.advance_to(&entry);
         if !before.is_some_and(|before| before.oid == entry.oid && before.mode == entry.mode) {
             take(entry, before);
@@ -136,15 +136,11 @@ pub(crate) fn kind_of(entry: &EntryRef<'_>) -> Option<Kind> {
     }
 }
 
-/// Whether git reads the entry: git refuses a tree with an entry without mode or name
+/// Parses one entry, if git reads it: git refuses a tree with an entry without mode or name
 /// (`tree-walk.c:decode_tree_entry()`).
-pub(crate) fn is_readable(raw: &[u8], entry: &EntryRef<'_>) -> bool {
-    !raw.starts_with(b" ") && !entry.filename.is_empty()
-}
-
-/// Parses one entry.
 pub(crate) fn decode(raw: &[u8], format: gix::hash::Kind) -> Option<EntryRef<'_>> {
-    TreeRefIter::from_bytes(raw, format).next()?.ok()
+    let entry = TreeRefIter::from_bytes(raw, format).next()?.ok()?;
+    (!raw.starts_with(b" ") && !entry.filename.is_empty()).then_some(entry)
 }
 
 /// Length of the longest common prefix.
@@ -202,8 +198,7 @@ mod tests {
         ] {
             let raw = [entry, &id].concat();
             let decoded = decode(&raw, gix::hash::Kind::Sha1);
-            let found = decoded.is_some_and(|entry| is_readable(&raw, &entry));
-            assert_eq!(found, readable, "{}", entry.as_bstr());
+            assert_eq!(decoded.is_some(), readable, "{}", entry.as_bstr());
         }
     }
 

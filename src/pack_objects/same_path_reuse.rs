@@ -8,7 +8,7 @@ use gix::{ObjectId, objs::Kind};
 use super::{NoPack, selection::SelectedObject, tree_walk::tree_content};
 use crate::{
     SyncContext,
-    object::tree_entries::{Entries, decode, kind_of},
+    object::tree_entries::{each_new, kind_of},
     pack::name_hash::name_hash,
     stored_packs::odb::Odb,
 };
@@ -49,13 +49,8 @@ pub(super) fn find(
         let Ok(data) = tree_content(odb, &tree) else {
             continue;
         };
-        let format = tree.kind();
-        let mut entries = Entries {
-            rest: &data,
-            format,
-        };
         let directory = path.len();
-        while let Some(entry) = entries.next_raw().and_then(|raw| decode(raw, format)) {
+        let _ = each_new(&data, &[], tree.kind(), |entry, _| {
             let kind = kind_of(&entry);
             let is_shared = kind.is_some() && sent.contains(entry.oid);
             if is_shared {
@@ -68,7 +63,7 @@ pub(super) fn find(
                     pending.push((entry.oid.to_owned(), [&path, &b"/"[..]].concat()));
                 }
             }
-        }
+        });
     }
     Ok(shared)
 }

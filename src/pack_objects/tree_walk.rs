@@ -25,7 +25,7 @@ use gix::{
 use super::{NoPack, selection::SelectedObject, tree_cache::TreeCache};
 use crate::{
     Phase, SyncContext,
-    object::tree_entries::{Entries, decode, is_readable, kind_of},
+    object::tree_entries::{Entries, decode, kind_of},
     pack::name_hash::name_hash,
     stored_packs::loose_objects::{LooseObjects, built_in},
     stored_packs::odb::Odb,
@@ -185,9 +185,7 @@ impl<'a> TreeWalk<'a> {
             if others.iter_mut().any(|other| other.skip(raw)) {
                 continue;
             }
-            let entry = decode(raw, format)
-                .filter(|entry| is_readable(raw, entry))
-                .ok_or_else(|| NoPack::unreadable(tree))?;
+            let entry = decode(raw, format).ok_or_else(|| NoPack::unreadable(tree))?;
             let Some(kind) = kind_of(&entry) else {
                 continue;
             };
