@@ -13,6 +13,7 @@ use crate::{Error, ErrorKind, ObjectId, Reason, RefList, SyncContext, Traffic};
 /// and [`LocalStore`](crate::LocalStore); a service whose objects are not in a `.git` folder implements its own.
 ///
 /// Ends are shared between threads and between runs. The data of one run is in the [`SyncContext`].
+#[allow(unused_variables, reason = "the names are for implementors")]
 pub trait RefSource: Send + Sync {
     /// Lists the refs whose full names start with one of `prefixes`, as `service` shows them: an end may show
     /// different refs for a fetch and for a push.
@@ -35,7 +36,6 @@ pub trait RefSource: Send + Sync {
         prefixes: &[BString],
         context: &SyncContext,
     ) -> Result<Option<RefList>, Error> {
-        let _ = (prefixes, context);
         Ok(None)
     }
 
@@ -44,7 +44,6 @@ pub trait RefSource: Send + Sync {
     ///
     /// They are needed of a source in a [`Push`], which decides about refs before objects are sent.
     fn objects(&self, context: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
-        let _ = context;
         Ok(None)
     }
 
@@ -59,7 +58,6 @@ pub trait RefSource: Send + Sync {
         receive: &mut PackReceiver<'_>,
         context: &SyncContext,
     ) -> Result<PackAnswer, Error> {
-        let _ = (request, receive, context);
         Err(Error::new(
             ErrorKind::Unsupported,
             "this end cannot be a source: it sends no objects",
@@ -68,7 +66,6 @@ pub trait RefSource: Send + Sync {
 
     /// Begins to receive objects and ref updates. The default is for an end that cannot be a destination.
     fn receive_pack(&self, context: &SyncContext) -> Result<ReceivePack<'_>, Error> {
-        let _ = context;
         Err(Error::new(
             ErrorKind::Unsupported,
             "this end cannot be a destination: it receives no objects",
@@ -86,7 +83,6 @@ pub trait RefSource: Send + Sync {
     ///
     /// The default is for an end whose HEAD cannot be set, such as a remote.
     fn set_unborn_head(&self, branch: &BStr, context: &SyncContext) -> Result<(), Error> {
-        let _ = (branch, context);
         Ok(())
     }
 }
@@ -209,6 +205,7 @@ pub enum Relation {
 /// and the received ones.
 ///
 /// Dropping it removes the received objects. Only [`apply`](Quarantine::apply) makes objects and refs visible to others.
+#[allow(unused_variables, reason = "the names are for implementors")]
 pub trait Quarantine: Objects {
     /// The commits to offer to the source, at most `limit`, the most useful ones first. `near` are the tips of the refs
     /// to move.
@@ -232,7 +229,6 @@ pub trait Quarantine: Objects {
     /// objects reachable from them count as complete, as those reachable from refs do. Returns whether the quarantine
     /// supports this; the default is for one that does not.
     fn keep(&mut self, tips: &[ObjectId]) -> Result<bool, Error> {
-        let _ = tips;
         Ok(false)
     }
 
@@ -258,7 +254,6 @@ pub trait Quarantine: Objects {
         haves: &[ObjectId],
         context: &SyncContext,
     ) -> Result<bool, Error> {
-        let _ = (haves, context);
         Ok(false)
     }
 

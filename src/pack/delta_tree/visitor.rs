@@ -5,6 +5,7 @@ use std::{io, ops::Range};
 use gix::{hash::Hasher, objs::Kind};
 
 /// The work on the objects of a pack: lookups before an object is reconstructed, and the visit of its content.
+#[allow(unused_variables, reason = "the names are for implementors")]
 pub(crate) trait ObjectVisitor {
     type Error;
 
@@ -25,13 +26,11 @@ pub(crate) trait ObjectVisitor {
 
     /// Replaces `to` by the whole object of an entry and returns its kind, if the visitor has kept it inflated.
     fn whole(&self, entry: u32, to: &mut Vec<u8>) -> Option<Kind> {
-        let _ = (entry, to);
         None
     }
 
     /// Replaces `to` by the delta of an entry, if the visitor has kept it inflated and it has at most `most` bytes.
     fn inflated(&self, entry: u32, most: usize, to: &mut Vec<u8>) -> bool {
-        let _ = (entry, most, to);
         false
     }
 
@@ -63,7 +62,6 @@ pub(crate) trait ObjectVisitor {
 
     /// Checks the limit on disk space when a traversal exceeds its previous maximum by `more` bytes.
     fn allows_on_disk(&mut self, more: u64) -> Result<(), Self::Error> {
-        let _ = more;
         Ok(())
     }
 
