@@ -26,9 +26,7 @@ impl<'a> Entries<'a> {
     /// The bytes of the next entry. `None` at the end, or if the rest is cut off within an entry.
     pub(crate) fn next_raw(&mut self) -> Option<&'a [u8]> {
         let length = self.rest.find_byte(0)? + 1 + self.format.len_in_bytes();
-        let (raw, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(raw)
+        self.rest.split_off(..length)
     }
 
     /// Moves past the next entry if its bytes are `raw`.

@@ -60,7 +60,7 @@ impl<'a> Bitmaps<'a> {
             return None;
         }
         let count = u32::from_be_bytes(reader.array()?);
-        if reader.bytes(pack.kind().len_in_bytes())? != pack.as_bytes() {
+        if reader.0.split_off(..pack.kind().len_in_bytes())? != pack.as_bytes() {
             return None;
         }
         let name_hashes = match flags & HASH_CACHE {
@@ -104,10 +104,6 @@ impl<'a> Bitmaps<'a> {
         let hash = hashes.get(entry as usize).copied();
         u32::from_be_bytes(hash.unwrap_or_default())
     }
-
-    fn base(&self, number: u32) -> Option<u32> {
-        self.entries[number as usize].base
-    }
 }
 
 fn checksum_of(content: &[u8], format: HashKind) -> Option<gix::ObjectId> {
@@ -120,22 +116,13 @@ fn checksum_of(content: &[u8], format: HashKind) -> Option<gix::ObjectId> {
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn bytes(&mut self, size: usize) -> Option<&'a [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(size)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
     fn array<const SIZE: usize>(&mut self) -> Option<[u8; SIZE]> {
-        let (bytes, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*bytes)
+        self.0.split_off(..SIZE)?.try_into().ok()
     }
 
     fn split_off_end(&mut self, numbers: u32) -> Option<&'a [[u8; 4]]> {
         let size = usize::try_from(numbers).ok()?.checked_mul(4)?;
-        let (rest, table) = self.0.split_at_checked(self.0.len().checked_sub(size)?)?;
-        self.0 = rest;
+        let table = self.0.split_off(self.0.len().checked_sub(size)?..)?;
         Some(table.as_chunks().0)
     }
 
@@ -186,7 +173,7 @@ impl<'a> Decoded<'a> {
             // Bases come first, so the higher of the two is no base of the other.
             let higher = if from > to { &mut from } else { &mut to };
             let entry = (*higher)?;
-            *higher = self.bitmaps.base(entry);
+            *higher = self.bitmaps.entries[entry as usize].base;
             self.is_spoilt = true;
             self.toggle(entry).filter(|()| may_go_on())?;
             self.is_spoilt = false;

@@ -32,16 +32,11 @@ impl Deflater {
         if *done == 0 {
             self.0.reset();
         }
-        let filled = to.len();
-        to.resize(filled + CHUNK.min(content.len() - *done + 64), 0);
-        let before = self.0.total_out();
-        let status = self
-            .0
-            .compress(&content[*done..], &mut to[filled..], FlushCompress::Finish)
-            .expect("the state is whole and never out of memory");
-        *done = self.0.total_in() as usize;
-        to.truncate(filled + (self.0.total_out() - before) as usize);
-        status != Status::StreamEnd
+        let rest = &content[*done..];
+        let room = CHUNK.min(rest.len() + 64);
+        let (taken, goes_on) = self.compress(rest, FlushCompress::Finish, room, to);
+        *done += taken;
+        goes_on
     }
 
     /// Begins a stream for [`append`](Self::append).
@@ -57,8 +52,19 @@ impl Deflater {
         } else {
             FlushCompress::None
         };
+        self.compress(content, flush, CHUNK, to)
+    }
+
+    /// Appends at most `room` bytes to `to`.
+    fn compress(
+        &mut self,
+        content: &[u8],
+        flush: FlushCompress,
+        room: usize,
+        to: &mut Vec<u8>,
+    ) -> (usize, bool) {
         let filled = to.len();
-        to.resize(filled + CHUNK, 0);
+        to.resize(filled + room, 0);
         let (read, written) = (self.0.total_in(), self.0.total_out());
         let status = self
             .0
