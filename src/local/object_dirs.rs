@@ -129,19 +129,13 @@ fn packs(objects: &Path) -> impl Iterator<Item = PathBuf> {
 
 /// Whether git opens a pack. A pack that has been removed counts as sound.
 fn is_opened(index: &Path, id_len: usize) -> bool {
-    let read = || {
-        Ok((
-            Ends::of_index(index, id_len)?,
-            Ends::of_pack(index, id_len)?,
-        ))
+    let fits = || {
+        let pack = index.with_extension("pack");
+        let index = Ends::read(index, INDEX_HEADER + FAN_OUT, 2 * id_len, id_len)?;
+        let pack = Ends::read(&pack, PACK_HEADER, id_len, id_len)?;
+        Ok(do_fit(&index, &pack, id_len))
     };
-    match read() {
-        Ok((index, pack)) => do_fit(&index, &pack, id_len),
-        Err(err) => {
-            let err: io::Error = err;
-            err.kind() == io::ErrorKind::NotFound
-        }
-    }
+    fits().unwrap_or_else(|err: io::Error| err.kind() == io::ErrorKind::NotFound)
 }
 
 /// The bytes of an index or a pack that git reads when it opens a pack.
@@ -160,14 +154,7 @@ const INDEX_HEADER: usize = 8;
 const FAN_OUT: usize = 4 * 256;
 
 impl Ends {
-    fn of_index(path: &Path, id_len: usize) -> io::Result<Self> {
-        Ends::read(path, INDEX_HEADER + FAN_OUT, 2 * id_len, id_len)
-    }
-
-    fn of_pack(index: &Path, id_len: usize) -> io::Result<Self> {
-        Ends::read(&index.with_extension("pack"), PACK_HEADER, id_len, id_len)
-    }
-
+    /// The first `start` bytes, and the checksum that begins `from_end` bytes before the end.
     fn read(path: &Path, start: usize, from_end: usize, id_len: usize) -> io::Result<Self> {
         let mut file = File::open(path)?;
         let size = file.metadata()?.len();
