@@ -13,22 +13,10 @@ pub(super) struct DotName {
     short: [u8; 6],
 }
 
-pub(super) const GITMODULES: DotName = DotName {
-    name: b"gitmodules",
-    short: *b"gi7eba",
-};
-pub(super) const GITATTRIBUTES: DotName = DotName {
-    name: b"gitattributes",
-    short: *b"gi7d29",
-};
-pub(super) const GITIGNORE: DotName = DotName {
-    name: b"gitignore",
-    short: *b"gi250a",
-};
-pub(super) const MAILMAP: DotName = DotName {
-    name: b"mailmap",
-    short: *b"maba30",
-};
+pub(super) const GITMODULES: DotName = DotName::new(b"gitmodules", *b"gi7eba");
+pub(super) const GITATTRIBUTES: DotName = DotName::new(b"gitattributes", *b"gi7d29");
+pub(super) const GITIGNORE: DotName = DotName::new(b"gitignore", *b"gi250a");
+pub(super) const MAILMAP: DotName = DotName::new(b"mailmap", *b"maba30");
 
 /// Whether checking the name out could write into a repository.
 pub(super) fn is_dot_git(name: &[u8]) -> bool {
@@ -36,12 +24,17 @@ pub(super) fn is_dot_git(name: &[u8]) -> bool {
 }
 
 impl DotName {
+    const fn new(name: &'static [u8], short: [u8; 6]) -> Self {
+        DotName { name, short }
+    }
+
     pub(super) fn matches(self, name: &[u8]) -> bool {
         is_hfs(name, self.name) || self.matches_on_ntfs(name)
     }
 
     pub(super) fn matches_on_ntfs(self, name: &[u8]) -> bool {
-        if let Some(rest) = strip_dot(name).and_then(|rest| strip_prefix_folded(rest, self.name)) {
+        let without_dot = name.strip_prefix(b".");
+        if let Some(rest) = without_dot.and_then(|rest| strip_prefix_folded(rest, self.name)) {
             return is_dropped_by_ntfs(rest);
         }
         if let Some([b'~', b'1'..=b'4', rest @ ..]) = strip_prefix_folded(name, &self.name[..6]) {
@@ -77,10 +70,6 @@ pub(super) fn is_ntfs_dot_git(name: &[u8]) -> bool {
 fn is_dropped_by_ntfs(rest: &[u8]) -> bool {
     let end = rest.iter().find(|byte| !matches!(byte, b'.' | b' '));
     matches!(end, None | Some(b':'))
-}
-
-fn strip_dot(name: &[u8]) -> Option<&[u8]> {
-    name.strip_prefix(b".")
 }
 
 fn strip_prefix_folded<'a>(name: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {

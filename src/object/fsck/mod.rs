@@ -100,14 +100,11 @@ impl<'a> Fsck<'a> {
             Kind::Commit => tree_and_parents(data, self.hash, &mut Vec::new()).is_some(),
             Kind::Tag => tag_target(data, self.hash).is_some(),
             Kind::Tree => {
-                let was_parsed = self.rejects_bad_trees() && !self.rules.skips(id);
+                let rejects_bad_trees = self.rules.level(FsckMessage::BadTree) == FsckLevel::Error;
+                let was_parsed = rejects_bad_trees && !self.rules.skips(id);
                 was_parsed || tree::can_be_parsed(data, self.hash.len_in_bytes())
             }
         }
-    }
-
-    fn rejects_bad_trees(&self) -> bool {
-        self.rules.level(FsckMessage::BadTree) == FsckLevel::Error
     }
 
     /// Whether the verdict on an object is about the skip list rather than about its content.
