@@ -126,9 +126,9 @@ fn read_commit(
         return None;
     }
     let tree = tree_and_parents(object.data, id.kind(), parents)?;
-    let mut tokens = CommitRefIter::from_bytes(object.data, id.kind());
+    let committer = CommitRefIter::from_bytes(object.data, id.kind()).committer();
     // A date only orders a walk, so any value does for a malformed one.
-    let date = tokens.find_map(committer_date).unwrap_or_default();
+    let date = committer.map_or(0, |committer| committer.seconds());
     let read = Commit {
         generation: None,
         date,
@@ -150,11 +150,4 @@ fn from_graph(
     }
     let found = from_graph_data(commit.generation(), commit.committer_timestamp());
     Some((found, commit.root_tree_id().to_owned()))
-}
-
-fn committer_date(token: gix::Result<gix::objs::commit::ref_iter::Token<'_>>) -> Option<i64> {
-    match token.ok()? {
-        gix::objs::commit::ref_iter::Token::Committer { signature } => Some(signature.seconds()),
-        _ => None,
-    }
 }
