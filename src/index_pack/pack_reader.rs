@@ -67,7 +67,7 @@ impl<'a, 's> PackReader<'a, 's> {
         budget: &'s Budget<'s>,
         context: &'a SyncContext,
     ) -> Result<Self, Error> {
-        let reader = HashingReader {
+        let mut reader = HashingReader {
             pack,
             file,
             context,
@@ -78,14 +78,13 @@ impl<'a, 's> PackReader<'a, 's> {
             failure: None,
             budget,
         };
-        let mut pack_reader = PackReader {
+        let count = reader.receive_header(hash);
+        let count = count.map_err(|stop| reader.error(stop))?;
+        Ok(PackReader {
             reader,
             hash,
-            count: 0,
-        };
-        let count = pack_reader.receive_header();
-        pack_reader.count = count.map_err(|stop| pack_reader.reader.error(stop))?;
-        Ok(pack_reader)
+            count,
+        })
     }
 
     /// Receives the rest of the pack: its entries and its checksum. Its file ends with the last
@@ -113,19 +112,6 @@ impl<'a, 's> PackReader<'a, 's> {
         };
         let arrived = self.receive_entries(entries, window, hand_over);
         arrived.map_err(|stop| self.reader.error(stop))
-    }
-
-    fn receive_header(&mut self) -> Result<u32, ReadError> {
-        let mut header = [0; HEADER];
-        self.reader.read_exact(&mut header)?;
-        let (version, count) =
-            data::header::decode(&header).map_err(|_| invalid_data("is no pack"))?;
-        if version != data::Version::V2 {
-            return Err(invalid_data("is of an unknown version").into());
-        }
-        let memory = Table::memory_of_an_entry(self.hash);
-        self.reader.budget.check_count(count.into(), memory)?;
-        Ok(count)
     }
 
     fn receive_entries(
@@ -332,6 +318,19 @@ struct HashingReader<'a, 's> {
 }
 
 impl HashingReader<'_, '_> {
+    fn receive_header(&mut self, hash: HashKind) -> Result<u32, ReadError> {
+        let mut header = [0; HEADER];
+        self.read_exact(&mut header)?;
+        let (version, count) =
+            data::header::decode(&header).map_err(|_| invalid_data("is no pack"))?;
+        if version != data::Version::V2 {
+            return Err(invalid_data("is of an unknown version").into());
+        }
+        let memory = Table::memory_of_an_entry(hash);
+        self.budget.check_count(count.into(), memory)?;
+        Ok(count)
+    }
+
     /// Hashes and writes the consumed bytes, and checks the limits.
     fn flush_taken(&mut self) -> io::Result<()> {
         if self.taken == 0 {
