@@ -8,10 +8,7 @@ use std::{
 use bstr::{BStr, BString, ByteSlice};
 use gix::path::RelativePath;
 
-use super::{
-    alternates::alternates, init, objects::LocalObjects, quarantine::LocalQuarantine, repository,
-    stale,
-};
+use super::{init, objects::LocalObjects, quarantine::LocalQuarantine, repository, stale};
 use crate::{
     Error, ErrorKind, ObjectFormat, Objects, PackAnswer, PackReceiver, PackRequest, ReceivePack,
     RefList, RefSource, Service, SyncContext,
@@ -216,10 +213,8 @@ fn prepare<'a>(
     request: &PackRequest,
     context: &'a SyncContext,
 ) -> Result<OutgoingPack<'a>, NoPack> {
-    let mut folders = vec![repo.common_dir().join("objects")];
-    folders.extend(alternates(repo)?);
     let (commits, peeled) = (objects.commits(), peeled_tags(repo));
-    let history = pack_objects::walk_history(commits, folders, peeled, request, context)?;
+    let history = pack_objects::walk_history(commits, peeled, request, context)?;
     // The walk leaves packs mapped as far as they were read, which is all of them for a long history.
     objects.reopen()?;
     pack_objects::prepare(history, &objects.odb, request, context)

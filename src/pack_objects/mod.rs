@@ -11,14 +11,14 @@
 //! A pack begins with the number of its objects, so every object is found before the first byte is made, and
 //! unreadable ones are known by then.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::collections::HashMap;
 
 use gix::ObjectId;
 
 use crate::{
     Error, PackRequest, SyncContext,
     history::store_commits::StoreCommits,
-    stored_packs::{StoredPacks, loose_objects::LooseObjects, odb::Odb},
+    stored_packs::{StoredPacks, odb::Odb},
 };
 
 mod bitmap_selection;
@@ -77,11 +77,10 @@ impl From<Error> for NoPack {
     }
 }
 
-/// The history that a pack is about, and the places where the store has its objects.
+/// The history that a pack is about, and the packs of the store.
 pub(crate) struct History {
     walked: WalkedHistory,
     packs: StoredPacks,
-    folders: Vec<PathBuf>,
 }
 
 enum WalkedHistory {
@@ -93,16 +92,14 @@ enum WalkedHistory {
 
 /// Walks over the history that `request` asks for.
 ///
-/// `folders` are the store's `objects` folder and those of its alternates. `peeled` has the targets of tags, as far as
-/// the refs of the store tell.
+/// `peeled` has the targets of tags, as far as the refs of the store tell.
 pub(crate) fn walk_history(
     mut commits: StoreCommits<'_>,
-    folders: Vec<PathBuf>,
     peeled: HashMap<ObjectId, ObjectId>,
     request: &PackRequest,
     context: &SyncContext,
 ) -> Result<History, NoPack> {
-    let packs = StoredPacks::at(&folders, commits.odb.store_ref().object_hash())?;
+    let packs = commits.odb.open_packs()?;
     let may_use_bitmaps = request.haves.is_empty() && commits.shallow.is_empty();
     let walked = if may_use_bitmaps
         && let Some(selection) = bitmap_selection::select(&mut commits, &packs, request, context)?
@@ -116,11 +113,7 @@ pub(crate) fn walk_history(
             context,
         )?)
     };
-    Ok(History {
-        walked,
-        packs,
-        folders,
-    })
+    Ok(History { walked, packs })
 }
 
 /// Prepares the pack that `request` asks for.
@@ -130,23 +123,17 @@ pub(crate) fn prepare<'a>(
     request: &PackRequest,
     context: &'a SyncContext,
 ) -> Result<OutgoingPack<'a>, NoPack> {
-    let History {
-        walked,
-        packs,
-        folders,
-    } = history;
+    let History { walked, packs } = history;
     let selection = match walked {
         WalkedHistory::Commits(frontier) => {
-            object_selection::select(odb, &packs, &folders, &frontier, context)?
+            object_selection::select(odb, &packs, &frontier, context)?
         }
         WalkedHistory::Bitmaps(found) => found.into_selection(&packs, context)?,
     };
-    let planned = pack_plan::plan_entries(odb, &packs, &folders, selection, request.thin, context)?;
-    let loose = LooseObjects::at(&folders);
+    let planned = pack_plan::plan_entries(odb, &packs, selection, request.thin, context)?;
     let odb = odb.clone();
     Ok(OutgoingPack::new(
         odb,
-        loose,
         packs,
         planned,
         request.ofs_delta,

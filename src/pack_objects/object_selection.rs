@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, HashSet},
     iter, mem,
-    path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -36,7 +35,6 @@ const SHARES_PER_THREAD: usize = 8;
 pub(super) fn select(
     odb: &Odb,
     packs: &StoredPacks,
-    folders: &[PathBuf],
     frontier: &CommitFrontier,
     context: &SyncContext,
 ) -> Result<Selection, NoPack> {
@@ -61,7 +59,7 @@ pub(super) fn select(
             ..Selection::default()
         });
     }
-    let (found, trees) = read_trees(odb, folders, frontier, !boundary.is_empty(), context)?;
+    let (found, trees) = read_trees(odb, frontier, !boundary.is_empty(), context)?;
     let mut sent = HashSet::new();
     let mut others = HashMap::new();
     for WalkedObjects {
@@ -135,13 +133,12 @@ fn tree_of(frontier: &CommitFrontier, commit: CommitNumber) -> Result<ObjectId, 
 /// common.
 fn read_trees(
     odb: &Odb,
-    folders: &[PathBuf],
     frontier: &CommitFrontier,
     has_boundary: bool,
     context: &SyncContext,
 ) -> Result<(Vec<WalkedObjects>, TreeCache), NoPack> {
     let threads = (frontier.commits.len() / COMMITS_PER_THREAD).clamp(1, cores());
-    let walk = || TreeWalk::new(odb, folders, has_boundary, threads, context);
+    let walk = || TreeWalk::new(odb, has_boundary, threads, context);
     let mut first = walk();
     for (id, kind) in &frontier.others {
         first.read_wanted(*id, *kind)?;

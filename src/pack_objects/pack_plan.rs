@@ -7,7 +7,6 @@ use std::{
     cell::OnceCell,
     collections::{HashMap, HashSet},
     io,
-    path::PathBuf,
     sync::Mutex,
 };
 
@@ -41,7 +40,6 @@ use crate::{
 pub(super) fn plan_entries(
     odb: &Odb,
     packs: &StoredPacks,
-    folders: &[PathBuf],
     selection: Selection,
     thin: bool,
     context: &SyncContext,
@@ -55,7 +53,6 @@ pub(super) fn plan_entries(
     let planner = Planner {
         odb,
         packs,
-        folders,
         trees: &trees,
     };
     let encodings = planner.stored_encodings(&objects, &bases, context)?;
@@ -114,7 +111,6 @@ impl<'a> ScannedObjects<'a> {
 struct Planner<'a> {
     odb: &'a Odb,
     packs: &'a StoredPacks,
-    folders: &'a [PathBuf],
     trees: &'a TreeCache,
 }
 
@@ -136,7 +132,7 @@ impl Planner<'_> {
             None => bases.contains(&id).then(|| BaseRef::AtReceiver(id.into())),
         };
         let total = Some(objects.len() as u64);
-        let mut loose = LooseObjects::at(self.folders);
+        let mut loose = self.odb.loose_objects();
         let mut encodings = Vec::with_capacity(objects.len());
         for object in objects {
             context.check()?;
@@ -293,7 +289,7 @@ impl Planner<'_> {
         let trees = self.trees;
         let open = |threads| {
             let odb = lock(&odb).with_delta_bases(plan.delta_readers / threads);
-            let mut loose = LooseObjects::at(self.folders);
+            let mut loose = odb.loose_objects();
             let (fault, not_sent, not_packed) = (&fault, &not_sent, &not_packed);
             move |id: &oid, content: &mut Vec<u8>| {
                 if read_cached(trees, id, content)
@@ -330,7 +326,7 @@ impl Planner<'_> {
         planned: &mut PlannedObjects,
         context: &SyncContext,
     ) -> Result<(), NoPack> {
-        let mut loose = LooseObjects::at(self.folders);
+        let mut loose = self.odb.loose_objects();
         let mut buffer = Vec::new();
         for (object, encoding) in planned.objects.iter().zip(&mut planned.encodings) {
             if !matches!(encoding, Encoding::Whole(_)) {

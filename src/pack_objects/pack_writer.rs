@@ -61,7 +61,6 @@ enum WriterState {
 enum Unfinished {
     Deflate { content: Vec<u8>, done: usize },
     DeflateStream(Box<LooseStream>),
-    Compressed(Vec<u8>),
     Copy(EntryBytes),
 }
 
@@ -74,13 +73,13 @@ impl Unfinished {
 impl<'a> OutgoingPack<'a> {
     pub(super) fn new(
         odb: Odb,
-        loose: LooseObjects,
         packs: StoredPacks,
         planned: PlannedObjects,
         ofs_delta: bool,
         context: &'a SyncContext,
     ) -> Self {
         let hash = odb.store_ref().object_hash();
+        let loose = odb.loose_objects();
         let mut odb = odb;
         // From here on hardly any object is read twice.
         odb.unset_pack_cache();
@@ -188,11 +187,13 @@ impl<'a> OutgoingPack<'a> {
             }
             Encoding::Delta(delta, base) => {
                 let header = self.delta_header(base, offset);
-                let unfinished = match &delta.data {
-                    Some(data) => Unfinished::Compressed(data.clone()),
-                    None => Unfinished::deflate(self.make_delta(&object.id, base, delta.size)?),
-                };
-                (header, delta.size, unfinished)
+                if let Some(data) = &delta.data {
+                    header.write_to(delta.size, &mut self.buffer)?;
+                    self.buffer.extend_from_slice(data);
+                    return Ok(());
+                }
+                let delta = self.make_delta(&object.id, base, delta.size)?;
+                (header, delta.len() as u64, Unfinished::deflate(delta))
             }
         };
         header.write_to(size, &mut self.buffer)?;
@@ -202,10 +203,6 @@ impl<'a> OutgoingPack<'a> {
     fn go_on(&mut self, mut unfinished: Unfinished) -> io::Result<()> {
         let more = match &mut unfinished {
             Unfinished::Copy(rest) => self.packs.copy(rest, &mut self.buffer)?,
-            Unfinished::Compressed(data) => {
-                self.buffer.append(data);
-                false
-            }
             Unfinished::DeflateStream(content) => {
                 let ready = content.fill_buf()?;
                 let (taken, goes_on) = self.deflater.append(ready, &mut self.buffer);

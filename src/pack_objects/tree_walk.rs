@@ -13,7 +13,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::PathBuf,
     sync::Arc,
 };
 
@@ -69,10 +68,9 @@ struct PendingTree {
 }
 
 impl<'a> TreeWalk<'a> {
-    /// One of `threads` walks. `folders` are those of the store's objects.
+    /// One of `threads` walks.
     pub(super) fn new(
         odb: &Odb,
-        folders: &[PathBuf],
         has_boundary: bool,
         threads: usize,
         context: &'a SyncContext,
@@ -80,7 +78,7 @@ impl<'a> TreeWalk<'a> {
         let plan = context.memory_plan();
         TreeWalk {
             odb: odb.with_delta_bases(plan.tree_walks / threads),
-            loose: LooseObjects::at(folders),
+            loose: odb.loose_objects(),
             context,
             has_boundary,
             sent: HashSet::new(),

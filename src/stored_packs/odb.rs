@@ -41,12 +41,7 @@ pub(crate) struct Odb {
     /// Limit of an object's size in bytes.
     largest: Option<usize>,
     /// Opened when the handle fails to read an object.
-    copies: OnceCell<Option<Copies>>,
-}
-
-struct Copies {
-    folders: Vec<PathBuf>,
-    packs: StoredPacks,
+    packs: OnceCell<Option<StoredPacks>>,
 }
 
 impl Odb {
@@ -55,7 +50,7 @@ impl Odb {
         Odb {
             handle,
             largest,
-            copies: OnceCell::new(),
+            packs: OnceCell::new(),
         }
     }
 
@@ -77,6 +72,11 @@ impl Odb {
         StoredPacks::at(&self.folders()?, self.handle.store_ref().object_hash())
     }
 
+    /// A reader of the loose objects; of none if the alternates are unusable, which the handle reports.
+    pub(crate) fn loose_objects(&self) -> LooseObjects {
+        LooseObjects::at(&self.folders().unwrap_or_default())
+    }
+
     /// The `objects` folders of the store and of its alternates.
     fn folders(&self) -> Result<Vec<PathBuf>, Error> {
         let store = self.handle.store_ref();
@@ -86,21 +86,13 @@ impl Odb {
         Ok([vec![store.path().to_owned()], alternates].concat())
     }
 
-    fn copies(&self) -> Option<&Copies> {
-        let open = || {
-            let folders = self.folders().ok()?;
-            let packs = self.open_packs().ok()?;
-            Some(Copies { folders, packs })
-        };
-        self.copies.get_or_init(open).as_ref()
-    }
-
     /// The kind of an object, whose content is left in `content`, from any copy that has this id.
     ///
     /// `left` are the unreadable objects that may still be met.
     fn read_any(&self, id: &oid, content: &mut Vec<u8>, left: &Cell<usize>) -> Option<Kind> {
         left.set(left.get().checked_sub(1)?);
-        let Copies { folders, packs } = self.copies()?;
+        let packs = self.packs.get_or_init(|| self.open_packs().ok());
+        let packs = packs.as_ref()?;
         let is_sound = |kind, content: &[u8]| {
             compute_hash(id.kind(), kind, content).is_ok_and(|made| *made == *id)
         };
@@ -110,7 +102,7 @@ impl Odb {
                 return Some(kind);
             }
         }
-        let mut loose = LooseObjects::at(folders);
+        let mut loose = self.loose_objects();
         if let Some(kind) = loose.read_sound(id, content) {
             return Some(kind);
         }
