@@ -3,7 +3,10 @@
 use bstr::{BStr, BString, ByteSlice};
 use globset::{Candidate, GlobBuilder, GlobMatcher};
 
-use crate::{Error, ErrorKind, refs::Namespace};
+use crate::{
+    Error, ErrorKind,
+    refs::{Namespace, paths_of},
+};
 
 /// A glob for branch names and one for tag names.
 ///
@@ -73,35 +76,23 @@ impl RefGlobs {
     /// The literal heads of the globs as prefixes of full names, for a listing: every selected ref starts
     /// with one of them.
     pub fn prefixes(&self) -> Vec<BString> {
-        let mut out = Vec::new();
-        for namespace in Namespace::ALL {
-            for head in self
-                .of(namespace)
-                .iter()
-                .flat_map(|glob| &glob.literal_heads)
-            {
-                let mut prefix = BString::from(namespace.prefix());
-                prefix.extend_from_slice(head);
-                out.push(prefix);
-            }
-        }
-        without_covered(out)
+        let prefixes = Namespace::ALL.into_iter().flat_map(|namespace| {
+            let heads = self.of(namespace).map(|glob| &glob.literal_heads);
+            let prefix = namespace.prefix().as_bytes();
+            let heads = heads.into_iter().flatten();
+            heads.map(move |head| [prefix, head].concat().into())
+        });
+        without_covered(prefixes.collect())
     }
 
     /// The [`prefixes`](Self::prefixes) and each of their parent directories, which a destination has to list
     /// so that name conflicts show: `refs/heads/release` conflicts with `refs/heads/release/1`.
     pub(crate) fn prefixes_with_parents(&self) -> Vec<BString> {
-        let mut out = self.prefixes();
-        for prefix in self.prefixes() {
-            let namespace = Namespace::split(prefix.as_bstr()).map_or(0, |(n, _)| n.prefix().len());
-            let slashes = prefix.iter().enumerate().skip(namespace);
-            out.extend(
-                slashes
-                    .filter(|(_, byte)| **byte == b'/')
-                    .map(|(at, _)| prefix[..at].into()),
-            );
-        }
-        without_covered(out)
+        let prefixes = self.prefixes();
+        let paths = prefixes
+            .iter()
+            .flat_map(|prefix| paths_of(prefix.as_bstr()));
+        without_covered(paths.map(BString::from).collect())
     }
 
     fn of(&self, namespace: Namespace) -> Option<&RefGlob> {
