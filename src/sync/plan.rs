@@ -63,7 +63,7 @@ pub(crate) fn plan<'a>(
             check()?;
         }
         // Both are sorted, so one pass over them is enough.
-        let destination_ref = loop {
+        let found = loop {
             match rest
                 .peek()
                 .map(|(_, destination_ref)| destination_ref.name.cmp(source_ref.name))
@@ -73,18 +73,13 @@ pub(crate) fn plan<'a>(
                 Some(Ordering::Greater) | None => break None,
             };
         };
-        let Some(step) = planner.step(
-            &source_ref,
-            destination_ref
-                .as_ref()
-                .map(|(_, destination_ref)| destination_ref),
-        ) else {
+        let (destination_at, destination_ref) = found.unzip();
+        let Some(step) = planner.step(&source_ref, destination_ref.as_ref()) else {
             continue;
         };
         if Namespace::split(source_ref.name).is_none() {
             continue;
         }
-        let destination_at = destination_ref.map(|(at, _)| at);
         planned.push(PlannedRef::new(
             (source, at),
             (destination, destination_at),
