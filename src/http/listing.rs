@@ -16,14 +16,12 @@ impl SmartHttp {
     ) -> Result<RefList, Error> {
         self.in_session(context, |session| {
             let profile = self.profile();
-            let empty = match &profile {
-                Some(profile) => {
-                    match session.list_known(profile, prefixes, attributes, context)? {
-                        Some(listed) if !listed.is_empty() => return Ok(listed),
-                        found => found,
-                    }
-                }
-                None => None,
+            let listed = profile
+                .as_ref()
+                .map(|profile| session.list_known(profile, prefixes, attributes, context));
+            let empty = match listed.transpose()?.flatten() {
+                Some(listed) if !listed.is_empty() => return Ok(listed),
+                empty => empty,
             };
             self.remember(None);
             let (known, advertised) = session.discover_upload_pack(context)?;

@@ -7,7 +7,7 @@ use std::{
 
 use bstr::{BString, ByteSlice as _};
 
-use super::{AGENT, SmartHttp, services::ReceivePackService, session::Session};
+use super::{AGENT, SmartHttp, session::Session};
 use crate::{
     Error, ErrorKind, Namespace, ObjectFormat, PackFeatures, Push, PushAnswer, PushReport, RefList,
     RefUpdate, Service, SyncContext,
@@ -119,15 +119,11 @@ impl Push for &SmartHttp {
 
 impl Session {
     fn list_for_push(&mut self, context: &SyncContext) -> Result<(ObjectFormat, V0Lines), Error> {
-        let advertisement = self.discover(Service::ReceivePack, context)?;
-        let format = advertisement.format;
-        let capabilities = advertisement.capabilities;
-        tracing::debug!(%format, ?capabilities, "receive-pack");
-        self.receive_pack = Some(ReceivePackService {
-            capabilities,
-            format,
-        });
-        let Some(listed) = advertisement.listed else {
+        let mut advertisement = self.discover(Service::ReceivePack, context)?;
+        let (format, listed) = (advertisement.format, advertisement.listed.take());
+        tracing::debug!(%format, capabilities = ?advertisement.capabilities, "receive-pack");
+        self.receive_pack = Some(advertisement);
+        let Some(listed) = listed else {
             let text = "the server answered a push in protocol v2, which has none";
             return Err(Error::new(ErrorKind::Protocol, text));
         };
@@ -140,15 +136,12 @@ impl Session {
         pack: &mut dyn BufRead,
         context: &SyncContext,
     ) -> Result<PushReport, Error> {
-        let Some(ReceivePackService {
-            capabilities,
-            format,
-        }) = &self.receive_pack
-        else {
+        let Some(advertisement) = &self.receive_pack else {
             let text = "a push was started before the server had listed its refs";
             return Err(Error::new(ErrorKind::Protocol, text));
         };
-        let commands = receive_pack::commands(updates, capabilities, *format, AGENT)?;
+        let (capabilities, format) = (&advertisement.capabilities, advertisement.format);
+        let commands = receive_pack::commands(updates, capabilities, format, AGENT)?;
         let mut request = Cursor::new(commands).chain(pack);
         let call = self.call(Service::ReceivePack, false);
         let answer = match self.client.upload(&call, &mut request) {

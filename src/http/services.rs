@@ -1,4 +1,4 @@
-//! The two services of a server, with the advertised capabilities that requests depend on.
+//! The upload-pack of a server, with the advertised capabilities that requests depend on.
 
 use crate::{
     ObjectFormat, PackRequest,
@@ -46,11 +46,4 @@ impl UploadPackService {
     pub(super) fn suffices_for(&self, request: &PackRequest) -> bool {
         request.shallow.is_empty() || !self.is_assumed
     }
-}
-
-/// The receive-pack of a server, as advertised.
-#[derive(Debug, Clone)]
-pub(super) struct ReceivePackService {
-    pub(super) capabilities: Capabilities,
-    pub(super) format: ObjectFormat,
 }

@@ -2,10 +2,7 @@
 
 use std::sync::MutexGuard;
 
-use super::{
-    SmartHttp,
-    services::{ReceivePackService, UploadPackService},
-};
+use super::{SmartHttp, services::UploadPackService};
 use crate::{
     Error, ErrorKind, RefList, RemoteUrl, Service, SyncContext,
     protocol::{
@@ -24,7 +21,8 @@ pub(super) struct Session {
     pub(super) base: RemoteUrl,
     pub(super) client: HttpClient,
     pub(super) upload_pack: Option<UploadPackService>,
-    pub(super) receive_pack: Option<ReceivePackService>,
+    /// Without its refs.
+    pub(super) receive_pack: Option<Advertisement>,
     /// Whether the session cannot be reused, although its last operation has a result.
     pub(super) is_broken: bool,
 }
