@@ -223,7 +223,7 @@ impl HttpClient {
             ));
         }
         if let Some(authorization) = &self.authorization {
-            let stand_in = authorization.stand_in().clone();
+            let stand_in = authorization.stand_in.clone();
             let headers = request.headers_mut();
             headers.insert(header::AUTHORIZATION, stand_in);
         }

@@ -77,7 +77,7 @@ impl Credentials {
 /// the placeholder with the value.
 pub(super) struct Authorization {
     value: Zeroizing<String>,
-    stand_in: HeaderValue,
+    pub(super) stand_in: HeaderValue,
     secret: Zeroizing<String>,
 }
 
@@ -103,10 +103,6 @@ impl Authorization {
     /// The length of the longest of these forms.
     pub(super) fn len(&self) -> usize {
         self.value.len()
-    }
-
-    pub(super) fn stand_in(&self) -> &HeaderValue {
-        &self.stand_in
     }
 
     /// The three parts to send in place of `head`, with the value in the middle; `None` if the placeholder is not in it.
@@ -202,8 +198,8 @@ mod tests {
     fn they_come_in_place_of_what_stands_for_them() {
         let new = || Authorization::new(&Credentials::token("t0k3n")).expect("valid");
         let (one, another) = (new(), new());
-        assert_ne!(one.stand_in(), another.stand_in());
-        let head = [b"a: b\r\nc: ", one.stand_in().as_bytes(), b"\r\n\r\n"].concat();
+        assert_ne!(one.stand_in, another.stand_in);
+        let head = [b"a: b\r\nc: ", one.stand_in.as_bytes(), b"\r\n\r\n"].concat();
         let sent = one.put_in(&head).expect("it is there").concat();
         let expected = b"a: b\r\nc: Basic eC1hY2Nlc3MtdG9rZW46dDBrM24=\r\n\r\n";
         assert_eq!(sent.as_bstr(), expected.as_bstr());
