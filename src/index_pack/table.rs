@@ -159,12 +159,9 @@ impl Table {
 
     /// The kind of the entry's object; `None` while the entry is not resolved.
     pub(super) fn kind(&self, entry: u32) -> Option<Kind> {
-        match (self.kinds[entry as usize].load(Relaxed) & !SOUND).checked_sub(1)? {
-            kind if kind == Kind::Tree as u8 => Some(Kind::Tree),
-            kind if kind == Kind::Blob as u8 => Some(Kind::Blob),
-            kind if kind == Kind::Commit as u8 => Some(Kind::Commit),
-            _ => Some(Kind::Tag),
-        }
+        let kind = (self.kinds[entry as usize].load(Relaxed) & !SOUND).checked_sub(1)?;
+        let mut kinds = [Kind::Tree, Kind::Blob, Kind::Commit, Kind::Tag].into_iter();
+        kinds.find(|known| *known as u8 == kind)
     }
 
     pub(super) fn mark_sound(&self, entry: u32) {
