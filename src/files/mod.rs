@@ -25,6 +25,17 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Writes a complete file at `made` and links it to `at`. False if `at` exists.
+pub(crate) fn create(made: &Path, at: &Path, content: &str) -> io::Result<bool> {
+    let mut file = File::create(made)?;
+    file.write_all(content.as_bytes())?;
+    file.sync_all()?;
+    match link(made, at) {
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        linked => linked.map(|()| true),
+    }
+}
+
 /// Links the complete file at `made` to `at`, so that `at` never has a part of it. Fails with
 /// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if `at` exists.
 pub(crate) fn link(made: &Path, at: &Path) -> io::Result<()> {

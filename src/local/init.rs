@@ -1,10 +1,6 @@
 //! Making a bare repository, as `git init --bare` does (gitrepository-layout(5)).
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use crate::{
     ObjectFormat,
@@ -74,11 +70,5 @@ fn config(format: ObjectFormat, folds_case: bool) -> String {
 /// Writes a file completely in the folder of a run, and moves it into place unless one exists there.
 fn write_new(made: &RunFolder, at: &Path, content: &str) -> io::Result<()> {
     let path = made.path().join(at.file_name().unwrap_or_default());
-    let mut file = File::create(&path)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    match files::link(&path, at) {
-        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    }
+    files::create(&path, at, content).map(|_| ())
 }

@@ -1,8 +1,7 @@
 //! `.keep` files, which protect packs from `git repack` until refs point to their objects (git-repack(1)).
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -63,18 +62,11 @@ impl Keeps {
         if self.held.contains(&keep) {
             return Ok(true);
         }
-        let mut file = File::create(&self.made)?;
-        file.write_all(self.text.as_bytes())?;
-        file.sync_all()?;
-        let linked = files::link(&self.made, &keep);
+        let is_new = files::create(&self.made, &keep, &self.text)?;
         // The next `.keep` has to be another file: this one must not change any more.
         fs::remove_file(&self.made)?;
-        match linked {
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-            linked => linked?,
-        }
-        self.held.push(keep);
-        Ok(true)
+        self.held.extend(is_new.then_some(keep));
+        Ok(is_new)
     }
 }
 
