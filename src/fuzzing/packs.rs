@@ -204,7 +204,7 @@ pub fn outgoing_pack(data: &[u8]) {
         ..PackRequest::default()
     };
     let mut pack = Vec::new();
-    let answer = source.store().upload_pack(
+    let answer = source.store.upload_pack(
         &request,
         &mut |stream| {
             stream.read_to_end(&mut pack).expect("a pack");
@@ -213,8 +213,7 @@ pub fn outgoing_pack(data: &[u8]) {
         &context,
     );
     assert_eq!(answer.expect("an answer"), PackAnswer::Sent);
-    let mut received =
-        receive(destination.store(), &mut &pack[..], &context).expect("our own pack");
+    let mut received = receive(&destination.store, &mut &pack[..], &context).expect("our own pack");
     let announced = u32::from_be_bytes(pack[8..12].try_into().expect("a header"));
     check_sent(&mut received, &needed, &held, &request, announced, &all);
     let incomplete = received
@@ -325,10 +324,10 @@ impl Mode {
     /// In pieces it comes to the same, and so it does in windows but for which of several faults is
     /// told.
     fn receive(&self, store: &Scratch, pack: &[u8]) -> Result<LocalQuarantine, Error> {
-        let whole = receive(store.store(), &mut &*pack, &self.context);
+        let whole = receive(&store.store, &mut &*pack, &self.context);
         if self.in_pieces {
             let pieces = receive(
-                store.store(),
+                &store.store,
                 &mut Pieces::new(pack, self.seed),
                 &self.context,
             );
@@ -338,7 +337,7 @@ impl Mode {
             };
             assert_eq!(said(&whole), said(&pieces));
 
-            let windows = receive(store.store(), &mut &*pack, &self.in_windows);
+            let windows = receive(&store.store, &mut &*pack, &self.in_windows);
             assert_eq!(said(&whole).ok(), said(&windows).ok(), "{}", self.seed);
         }
         whole
@@ -407,7 +406,7 @@ pub(super) fn store_of(
     let format = ObjectFormat::of(hash);
     let store = Scratch::create(None, format).expect("a folder");
     let pack = write(objects, &[], forms, hash);
-    let mut received = receive(store.store(), &mut &pack[..], context).expect("a pack");
+    let mut received = receive(&store.store, &mut &pack[..], context).expect("a pack");
     received.apply(&[], context).expect("moved in");
     store
 }

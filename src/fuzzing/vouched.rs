@@ -51,7 +51,7 @@ pub fn vouched_pack(data: &[u8]) {
         new: crate::ObjectId(*tip),
     });
     let updates: Vec<_> = updates.collect();
-    let mut quarantine = store.store().quarantine(&context).expect("a folder");
+    let mut quarantine = store.store.quarantine(&context).expect("a folder");
     let moved = quarantine.apply(&updates, &context).expect("written");
     assert!(moved.iter().all(Result::is_ok));
 
@@ -62,7 +62,7 @@ pub fn vouched_pack(data: &[u8]) {
     let objects = make(&known, hash, &mut bytes);
     let forms = forms(&objects, &known, &mut bytes);
     let pack = write(&objects, &known, &forms, hash);
-    let mut quarantine = store.store().quarantine(&context).expect("a folder");
+    let mut quarantine = store.store.quarantine(&context).expect("a folder");
     if mode & 4 != 0 {
         context.tuning.window = 1 + u64::from(mode >> 3);
     }

@@ -12,7 +12,7 @@ use crate::{Error, SyncContext};
 /// Reachable means complete: git never lets a ref point to something that isn't all there, while an object
 /// that merely exists may be the debris of a fetch that was cut off.
 pub(crate) struct ReachableFromRefs {
-    tips: HashSet<ObjectId>,
+    pub(crate) tips: HashSet<ObjectId>,
     seen: HashSet<ObjectId>,
     /// Commits in `seen` whose parents may not be. `None` until the first walk.
     frontier: Option<BinaryHeap<Explored>>,
@@ -34,10 +34,6 @@ impl ReachableFromRefs {
             seen: HashSet::new(),
             frontier: None,
         }
-    }
-
-    pub(crate) fn tips(&self) -> &HashSet<ObjectId> {
-        &self.tips
     }
 
     fn is_known(

@@ -51,6 +51,9 @@ pub(crate) struct LocalQuarantine {
     unreferenced: Vec<gix::ObjectId>,
 }
 
+/// Incomplete tips, and the first fault beside them.
+type Walked = (connectivity::FaultsOfTips, Option<Reason>);
+
 impl LocalQuarantine {
     pub(super) fn open(repo: gix::Repository, limits: &Limits) -> Result<Self, Error> {
         let object_format = object_format(&repo);
@@ -152,11 +155,7 @@ impl LocalQuarantine {
         };
         connectivity::find_incomplete_and_first_beside(objects, &tips, others, context)
     }
-}
 
-type Walked = (connectivity::FaultsOfTips, Option<Reason>);
-
-impl LocalQuarantine {
     /// The fault of an object that the source sent. Objects of the store are not checked.
     fn faulty_sent(&self) -> Option<&Reason> {
         let last = self.stage.last()?;
@@ -333,7 +332,7 @@ impl Quarantine for LocalQuarantine {
 
     fn keep(&mut self, tips: &[ObjectId]) -> Result<bool, Error> {
         self.stage.keep_last();
-        let vouching = self.reachable_from_refs.tips().iter().copied();
+        let vouching = self.reachable_from_refs.tips.iter().copied();
         let vouching = vouching.chain(tips.iter().map(|tip| tip.0));
         self.reachable_from_refs = ReachableFromRefs::new(vouching.collect());
         self.has_sent_haves |= !tips.is_empty();

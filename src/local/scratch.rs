@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::{LocalStore, objects::LocalObjects};
-use crate::{Error, ObjectFormat, Objects, SyncContext};
+use super::LocalStore;
+use crate::{Error, ObjectFormat};
 
 pub(crate) struct Scratch {
-    store: LocalStore,
+    pub(crate) store: LocalStore,
     /// Removed with everything in it when it is dropped.
     _folder: tempfile::TempDir,
 }
@@ -28,15 +28,5 @@ impl Scratch {
             store: LocalStore::init(folder.path(), format)?,
             _folder: folder,
         })
-    }
-
-    pub(crate) fn store(&self) -> &LocalStore {
-        &self.store
-    }
-
-    pub(crate) fn objects(&self, context: &SyncContext) -> Result<Box<dyn Objects + '_>, Error> {
-        let memory = context.memory_plan().own_store;
-        let objects = LocalObjects::open(&self.store.repo.to_thread_local(), memory)?;
-        Ok(Box::new(objects))
     }
 }

@@ -110,6 +110,15 @@ impl LocalStore {
         self.object_format
     }
 
+    pub(crate) fn open_objects(
+        &self,
+        context: &SyncContext,
+    ) -> Result<Box<dyn Objects + '_>, Error> {
+        let memory = context.memory_plan().own_store;
+        let objects = LocalObjects::open(&self.repo.to_thread_local(), memory)?;
+        Ok(Box::new(objects))
+    }
+
     pub(crate) fn quarantine(&self, context: &SyncContext) -> Result<LocalQuarantine, Error> {
         LocalQuarantine::open(self.repo.to_thread_local(), context.limits())
     }
@@ -152,9 +161,7 @@ impl RefSource for LocalStore {
     }
 
     fn objects(&self, context: &SyncContext) -> Result<Option<Box<dyn Objects + '_>>, Error> {
-        let memory = context.memory_plan().own_store;
-        let objects = LocalObjects::open(&self.repo.to_thread_local(), memory)?;
-        Ok(Some(Box::new(objects)))
+        self.open_objects(context).map(Some)
     }
 
     fn upload_pack(

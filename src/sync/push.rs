@@ -50,8 +50,9 @@ pub(super) fn push(
         None => {
             let format = listed.destination.object_format;
             scratch = Scratch::create(options.scratch.as_deref(), format)?;
-            pull::into_scratch(source, scratch.store(), planned, options, context)?;
-            (scratch.store() as &dyn RefSource, scratch.objects(context)?)
+            let store = &scratch.store;
+            pull::into_scratch(source, store, planned, options, context)?;
+            (store as &dyn RefSource, store.open_objects(context)?)
         }
     };
     let absent = &Reason::DestinationUnknown;
