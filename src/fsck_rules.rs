@@ -46,7 +46,8 @@ pub struct FsckRules {
     /// Objects that are accepted whatever their faults (`fetch.fsck.skipList`).
     pub skip: HashSet<ObjectId>,
     levels: [FsckLevel; MESSAGE_COUNT],
-    max_name: usize,
+    /// The length in bytes above which a name is a `largePathname`.
+    pub(crate) max_name: usize,
 }
 
 /// `max_tree_entry_len` in git's `fsck.c`, in bytes.
@@ -144,11 +145,6 @@ impl FsckRules {
     /// Whether an object is taken whatever is wrong with it.
     pub(crate) fn skips(&self, id: &gix::oid) -> bool {
         self.skip.contains(&ObjectId(id.to_owned()))
-    }
-
-    /// The length in bytes above which a name is a `largePathname`.
-    pub(crate) fn max_name(&self) -> usize {
-        self.max_name
     }
 
     /// A text of all rules that is the same for equal rules.

@@ -130,8 +130,9 @@ impl Inspection<'_> {
             return Ok(true);
         }
         self.collector.note(kind, &id, content, base);
-        let mut is_sound = !fsck.skips(&id);
-        if fsck.has_rules()
+        // The verdict on an object to skip is not about its content.
+        let mut is_sound = !fsck.rules.skips(&id);
+        if !fsck.rules.is_none()
             && let Err(finding) = fsck.object(kind, &id, content, &mut self.found.special)
         {
             is_sound = false;

@@ -31,7 +31,7 @@ const MAX_INSERT: usize = 0x7f;
 
 /// The base of deltas, indexed when the first of them is made.
 pub(crate) struct DeltaBase {
-    content: Vec<u8>,
+    pub(crate) content: Vec<u8>,
     index: OnceCell<Index>,
 }
 
@@ -41,10 +41,6 @@ impl DeltaBase {
             content,
             index: OnceCell::new(),
         }
-    }
-
-    pub(crate) fn content(&self) -> &[u8] {
-        &self.content
     }
 
     /// Memory of an indexed base of `size` bytes, about.

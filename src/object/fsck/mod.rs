@@ -37,7 +37,7 @@ const MAX_ATTRIBUTES_LINE: usize = 2048;
 /// The rules applied to objects of one format.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fsck<'a> {
-    rules: &'a FsckRules,
+    pub(crate) rules: &'a FsckRules,
     hash: gix::hash::Kind,
 }
 
@@ -71,11 +71,6 @@ impl<'a> Fsck<'a> {
         Fsck { rules, hash }
     }
 
-    /// Whether the rules refuse any fault.
-    pub(crate) fn has_rules(&self) -> bool {
-        !self.rules.is_none()
-    }
-
     /// Finds the first fault of an object that the rules call an error.
     pub(crate) fn object(
         &self,
@@ -107,11 +102,6 @@ impl<'a> Fsck<'a> {
         }
     }
 
-    /// Whether the verdict on an object is about the skip list rather than about its content.
-    pub(crate) fn skips(&self, id: &oid) -> bool {
-        self.rules.skips(id)
-    }
-
     /// Whether these entries, which replace others of the same names in a sound tree, leave it sound. `false` if that
     /// takes a look at the whole tree.
     pub(crate) fn are_ids_sound<'e>(&self, entries: impl Iterator<Item = &'e [u8]>) -> bool {
@@ -122,8 +112,7 @@ impl<'a> Fsck<'a> {
         let id_len = self.hash.len_in_bytes();
         let _ = match kind {
             Kind::Tree => {
-                let max_name = self.rules.max_name();
-                return tree::check(data, id_len, max_name, special, report);
+                return tree::check(data, id_len, self.rules.max_name, special, report);
             }
             Kind::Commit => headers::commit(data, id_len, report),
             Kind::Tag => headers::tag(data, id_len, report),

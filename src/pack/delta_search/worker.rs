@@ -188,7 +188,7 @@ where
         let (Some(base), Some(content)) = (&source.base, &target.base) else {
             return Ok(None);
         };
-        let delta = base.encode(content.content(), max_size as usize);
+        let delta = base.encode(&content.content, max_size as usize);
         let better = delta.map(|delta| Best {
             slot,
             depth: source.depth + 1,
@@ -210,7 +210,7 @@ where
         match (self.read)(&candidate.id, &mut self.buffer) {
             Ok(()) => {
                 let base = DeltaBase::new(copy_or_take(&mut self.buffer));
-                self.memory += DeltaBase::memory(base.content().len());
+                self.memory += DeltaBase::memory(base.content.len());
                 Ok(Some(base))
             }
             // The pack can do without an object that is not sent.
@@ -225,7 +225,7 @@ where
 
     fn forget_oldest(&mut self) {
         if let Some(base) = self.window.pop_back().and_then(|slot| slot.base) {
-            self.memory -= DeltaBase::memory(base.content().len());
+            self.memory -= DeltaBase::memory(base.content.len());
         }
     }
 }
