@@ -57,7 +57,7 @@ create table repos (
     removed_at bigint
 );
 create unique index repos_by_name on repos (org, folded) where removed_at is null;
-create index repos_of_org on repos (org, id) where removed_at is null;
+create index repos_of_org on repos (org, id);
 create index repos_removed on repos (home, id) where removed_at is not null;
 
 -- version: counts the changes of url, so that a run of the upstream before does not write its profile here.

@@ -48,10 +48,21 @@ const PARAMETERS: &[&str] = &[
     "user",
 ];
 
-/// The limits of every session, in milliseconds. A process that stands still in a transaction must not keep its locks
-/// for as long as its lease; one that waits for a lock asks again. No statement is worth being compiled, nor being planned
-/// for the values that it is given: that would take many times as long as the search for a run.
-const LIMITS: [(&str, &str); 5] = [
+/// The settings of every session; times are in milliseconds.
+///
+/// A process that stands still in a transaction must not keep its locks for as long as its lease; one that waits for a
+/// lock asks again. No statement is worth being compiled, nor being planned for the values that it is given: that would
+/// take many times as long as the search for a run.
+///
+/// A plan is made once, often of tables that are empty or small, where reading all of one is the cheapest way to a row.
+/// It stays when they have grown, so no plan may read a table as a whole where an index has the rows, or in another
+/// order than wanted. A way that is off is still taken where there is no other one.
+const SETTINGS: [(&str, &str); 10] = [
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_seqscan", "off"),
+    ("enable_sort", "off"),
     ("idle_in_transaction_session_timeout", "10000"),
     ("jit", "off"),
     ("lock_timeout", "15000"),
@@ -100,7 +111,7 @@ impl PostgresUrl {
     pub(super) fn options(&self) -> Result<PgConnectOptions, Error> {
         let failed = |_| Error::new(ErrorKind::Config, UNUSABLE.to_string());
         let options: PgConnectOptions = self.0.parse().map_err(failed)?;
-        Ok(options.options(LIMITS))
+        Ok(options.options(SETTINGS))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     NewUpstream, Store, Tx, cells, db,
-    repos::{RepoRow, repo_columns, repo_tables},
+    repos::{RepoRow, is_there, repo_columns, repo_tables},
     tx::{execute, is_unique_violation, on},
 };
 use crate::{
@@ -97,7 +97,11 @@ impl Store {
     /// is none. [`Store::removed_repos`] has it until [`Store::forget_repo`].
     pub async fn delete_repo(&self, id: &RepoId, now: Time) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
-        let sql = "update repos set removed_at = $2 where id = $1 and removed_at is null returning org, home";
+        let sql = concat!(
+            "update repos as p set removed_at = $2 where p.id = $1 and ",
+            is_there!(),
+            " returning org, home"
+        );
         let query = db::query_as(sql).bind(id.as_str()).bind(now.0);
         let found: Option<(String, String)> = on!(tx, c => query.fetch_optional(c))?;
         let Some((org, home)) = found else {
@@ -120,7 +124,8 @@ impl Tx {
             repo_columns!(),
             " from ",
             repo_tables!(),
-            " where p.id = $1 and p.removed_at is null"
+            " where p.id = $1 and ",
+            is_there!()
         );
         let query = db::query_as(sql).bind(id.as_str());
         let row: Option<RepoRow> = on!(self, c => query.fetch_optional(c))?;

@@ -113,7 +113,7 @@ impl Tx {
             Far::Run => {
                 self.lock_repo_of(id).await?;
                 self.wake(Wake::All);
-                "update sync_runs set run_at = $2 where id = $1 and run_at > $3"
+                "update sync_runs set run_at = $2 where id = $1 and coalesce(run_at, 0) > $3"
             }
             Far::Lease => {
                 self.lock_repo_of(id).await?;
@@ -126,7 +126,7 @@ impl Tx {
             Far::Delivery => {
                 self.lock_target_of(id).await?;
                 self.deliveries_change();
-                "update deliveries set next_at = $2 where id = $1 and state = 'pending' and next_at > $3"
+                "update deliveries set next_at = $2 where id = $1 and finished_at is null and next_at > $3"
             }
             Far::Host => {
                 self.wake(Wake::All);

@@ -111,17 +111,18 @@ struct DueRow {
     old_until: Option<i64>,
 }
 
-/// Whether no earlier delivery of the same target and subject is to be made.
+/// Whether no earlier delivery of the same target and subject is to be made. The order is that of one index: while few
+/// deliveries are pending, PostgreSQL plans to read all of them.
 macro_rules! is_first {
     ($row:literal) => {
         concat!(
-            "not exists (select 1 from deliveries p where p.state = 'pending' and p.target = ",
+            "(select p.id from deliveries p where p.state = 'pending' and p.target = ",
             $row,
             ".target and p.subject = ",
             $row,
             ".subject and p.sequence < ",
             $row,
-            ".sequence)"
+            ".sequence order by p.sequence limit 1) is null"
         )
     };
 }
@@ -179,7 +180,7 @@ impl Store {
         for (id, _) in found {
             // Another node may have been faster.
             let sql = "update deliveries set attempt = attempt + 1, next_at = $3, node = $4
-                where id = $1 and state = 'pending' and next_at <= $2";
+                where id = $1 and finished_at is null and next_at <= $2";
             let query = db::query(sql).bind(&id).bind(now.0);
             let leased = execute!(tx, query.bind(lease_until.0).bind(node))? > 0;
             if !leased {
@@ -260,7 +261,7 @@ impl Store {
         let mut tx = self.begin().await?;
         tx.lock_target_of(id.as_str()).await?;
         let sql = "update deliveries set state = 'delivered', next_at = null, node = null, finished_at = $2,
-            last_status = $3, last_error = null, last_body = $4 where id = $1 and state = 'pending'
+            last_status = $3, last_error = null, last_body = $4 where id = $1 and finished_at is null
             returning target, subject, sequence";
         let query = db::query_as(sql).bind(id.as_str()).bind(now.0);
         let query = query.bind(status).bind(cells::storable(body));
@@ -289,7 +290,7 @@ impl Store {
             None => (DeliveryState::Failed, Some(now.0)),
         };
         let sql = "update deliveries set state = $2, next_at = $3, node = null, finished_at = $4, last_status = $5,
-            last_error = $6, last_body = $7 where id = $1 and state = 'pending' returning target, subject, sequence";
+            last_error = $6, last_body = $7 where id = $1 and finished_at is null returning target, subject, sequence";
         let query = db::query_as(sql).bind(id.as_str()).bind(state.as_str());
         let query = query.bind(next.map(|at| at.0)).bind(finished_at);
         let query = query.bind(attempted.status);
@@ -377,8 +378,10 @@ struct Place {
 impl Tx {
     /// Makes the later deliveries of the subject due at `at`, so that they are not looked at before.
     async fn successors_due(&mut self, place: &Place, at: Time) -> Result<(), Error> {
-        let sql = "update deliveries set next_at = $4 where target = $1 and subject = $2 and sequence > $3
-            and state = 'pending' and node is null";
+        // The order is that of one index, see [`is_first`].
+        let sql = "update deliveries set next_at = $4 where finished_at is null and node is null and id in (
+            select d.id from deliveries d where d.target = $1 and d.subject = $2 and d.sequence > $3
+                and d.state = 'pending' order by d.sequence)";
         let query = db::query(sql).bind(&place.target).bind(&place.subject);
         if execute!(self, query.bind(place.sequence).bind(at.0))? > 0 {
             self.deliveries_change();

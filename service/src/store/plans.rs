@@ -218,6 +218,9 @@ async fn statements_search_by_indices() {
     }
 }
 
+mod early;
+mod uses;
+
 #[path = "../../tests/support/postgres.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs)]
 mod postgres;

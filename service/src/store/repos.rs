@@ -115,7 +115,14 @@ macro_rules! repo_tables {
         "repos p left join upstreams u on u.repo = p.id"
     };
 }
-pub(super) use {repo_columns, repo_tables};
+/// Whether the repository `p`, which is looked up by its id, is not removed. The indices of those that are not removed
+/// do not have these words: PostgreSQL would read one as a whole for an id while it has no rows.
+macro_rules! is_there {
+    () => {
+        "coalesce(p.removed_at, -1) = -1"
+    };
+}
+pub(super) use {is_there, repo_columns, repo_tables};
 
 /// The id of the last run of the repository `p` that was not a dry run.
 macro_rules! latest_sync {
@@ -291,7 +298,8 @@ impl Store {
             repo_columns!(),
             " from ",
             repo_tables!(),
-            " where p.id = $1 and p.removed_at is null"
+            " where p.id = $1 and ",
+            is_there!()
         );
         let query = db::query_as(sql).bind(id.as_str());
         let row: Option<RepoRow> = read!(self, c => query.fetch_optional(c))?;

@@ -49,7 +49,7 @@ const REMOVE_RUNS: &str = concat!(
 /// The events before `$1` that no delivery needs.
 const OLD_EVENTS: &str = "delete from events where sequence in (
     select e.sequence from events e where e.at < $1
-        and not exists (select 1 from deliveries d where d.event = e.id and d.state = 'pending')
+        and (select d.id from deliveries d where d.event = e.id and d.state = 'pending' limit 1) is null
     order by e.at limit $2)";
 
 const OLD_DELIVERIES: &str = "delete from deliveries where id in (

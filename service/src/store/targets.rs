@@ -308,7 +308,9 @@ impl Tx {
     ) -> Result<(), Error> {
         let sql =
             "update deliveries set state = 'failed', next_at = null, node = null, finished_at = $2,
-            last_error = coalesce(last_error, $3) where target = $1 and state = 'pending'";
+            last_error = coalesce(last_error, $3) where finished_at is null and id in (
+                select d.id from deliveries d where d.target = $1 and d.state = 'pending'
+                order by d.subject, d.sequence)";
         let query = db::query(sql).bind(id.as_str()).bind(now.0);
         execute!(self, query.bind(reason))?;
         Ok(())

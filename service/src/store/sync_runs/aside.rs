@@ -117,14 +117,31 @@ macro_rules! mark {
 /// from here on they wait: the statements after this see all that they have done, and they undo what those write.
 pub(in crate::store) const MARK: Changing = changing!(mark);
 
+/// Whether a run of the organization `w` with one priority is due and of the host `b`. PostgreSQL may begin an `exists`
+/// with the due runs of all organizations; this has one index with its order.
+macro_rules! has_due {
+    ($priority:literal) => {
+        concat!(
+            "(select f.id from ",
+            waiting!($priority),
+            " and f.host = b.host and f.run_at <= $2 order by f.run_at, f.id limit 1) is not null"
+        )
+    };
+}
+
 /// Lets the marked organizations wait for the hosts of their due runs that have no free place.
-pub(in crate::store) const WAIT: &str = "insert into waits (home, org, host, served_at)
+pub(in crate::store) const WAIT: &str = concat!(
+    "insert into waits (home, org, host, served_at)
     select w.home, w.org, b.host, w.served_at from work w
     cross join (select l.host from sync_runs l where l.lease_until is not null group by l.host having count(*) >= $3) b
-    where w.home = $1 and w.queued > 0 and w.look_at = -1
-        and exists (select 1 from sync_runs f where f.home = w.home and f.org = w.org and f.priority in (0, 1, 2)
-            and f.host = b.host and f.run_at is not null and f.run_at <= $2)
-    on conflict (home, org, host) do update set served_at = excluded.served_at";
+    where w.home = $1 and w.queued > 0 and w.look_at = -1 and (",
+    has_due!("0"),
+    " or ",
+    has_due!("1"),
+    " or ",
+    has_due!("2"),
+    ") on conflict (home, org, host) do update set served_at = excluded.served_at"
+);
 
 /// Whether a run of the organization `w` with one priority can start, as far as `waits` says.
 macro_rules! can_start {
@@ -135,11 +152,11 @@ macro_rules! can_start {
             " select 1 from h where h.host is not null
                 and not exists (select 1 from hosts t where t.host = h.host and t.not_before > $2)
                 and not exists (select 1 from waits v where v.home = w.home and v.org = w.org and v.host = h.host)
-                and exists (select 1 from ",
+                and (select f.id from ",
             waiting!($priority),
             " and f.host = h.host and f.run_at <= $2 and ",
             has_free_repo!("f"),
-            "))"
+            " order by f.run_at, f.id limit 1) is not null)"
         )
     };
 }
@@ -152,7 +169,7 @@ macro_rules! earliest {
             hosts!($priority),
             " select min(coalesce(t.not_before, (select f.run_at from ",
             waiting!($priority),
-            " and f.host = h.host and f.run_at > $2 order by f.run_at limit 1)))
+            " and f.host = h.host and f.run_at > $2 order by f.run_at, f.id limit 1)))
                 from h left join hosts t on t.host = h.host and t.not_before > $2 where h.host is not null)"
         )
     };

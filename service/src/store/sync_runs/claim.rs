@@ -283,7 +283,7 @@ impl Tx {
     }
 
     async fn move_run(&mut self, id: &str, run_at: Time) -> Result<(), Error> {
-        let sql = "update sync_runs set run_at = $2 where id = $1 and run_at is not null";
+        let sql = "update sync_runs set run_at = $2 where id = $1 and lease_until is null and finished_at is null";
         execute!(self, db::query(sql).bind(id).bind(run_at.0))?;
         Ok(())
     }
@@ -298,7 +298,7 @@ impl Tx {
     ) -> Result<Option<Started>, Error> {
         let sql = "update sync_runs set status = 'in_progress', attempt = attempt + 1, claim = claim + 1,
                 run_at = null, lease_until = $3, node = $4, worker = $5, started_at = coalesce(started_at, $6)
-            where id = $1 and claim = $2 and run_at is not null";
+            where id = $1 and claim = $2 and lease_until is null and finished_at is null";
         let query = db::query(sql).bind(&row.run.id).bind(row.more.claim);
         let query = query.bind(lease_until.0).bind(&claimer.node);
         let query = query.bind(&claimer.worker).bind(now.0);

@@ -7,6 +7,7 @@ use crate::{
     store::{
         Store, Tx, db,
         events::{NewEvent, has_targets},
+        repos::is_there,
         schedules::{HealthRow, health_columns},
         tx::{Wake, execute, on},
     },
@@ -93,7 +94,8 @@ pub(in crate::store) const FIND: &str = concat!(
     has_targets!("p.org"),
     ", ",
     health_columns!(),
-    " from repos p join upstreams u on u.repo = p.id where p.id = $1 and p.removed_at is null"
+    " from repos p join upstreams u on u.repo = p.id where p.id = $1 and ",
+    is_there!()
 );
 
 impl Store {
@@ -176,7 +178,7 @@ impl Tx {
         let sql =
             "update sync_runs set priority = case when priority > $2 then $2 else priority end,
                 run_at = case when run_at > $3 then $3 else run_at end
-            where id = $1 and status = 'queued' and run_at is not null";
+            where id = $1 and attempt = 0 and finished_at is null";
         let query = db::query(sql).bind(id).bind(new.priority.number());
         if execute!(self, query.bind(new.run_at.0))? == 0 {
             return Ok(None);

@@ -1,0 +1,194 @@
+//! Plans that PostgreSQL makes before there is anything in the tables. A connection keeps them when the tables grow.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+
+use super::{super::*, postgres, uses};
+use crate::clock;
+
+/// The tables that grow with the use of the service.
+const GROWING: &[&str] = &[
+    "audit",
+    "deliveries",
+    "events",
+    "hooks",
+    "keys",
+    "orgs",
+    "repos",
+    "sync_runs",
+    "upstreams",
+    "waits",
+    "work",
+];
+
+/// The indices that may be read as a whole: those of the runs that are worked on.
+const SHORT: &[&str] = &["sync_runs_leases", "sync_runs_of_host"];
+
+/// Statements that look at all rows of a table, by their beginnings: a process executes each at its start or for a
+/// person who looks at the whole service.
+const OF_ALL: &[&str] = &[
+    "insert into nodes",
+    "select cast(coalesce(sum(queued), 0) as bigint)",
+    "select (select count(*) from deliveries",
+    "select c.home, c.org, c.queued",
+    "select id, repo from sync_runs",
+    "update deliveries set next_at = $2, node = null where node = $1",
+];
+
+/// The statements of a store, each with the types of its parameters.
+type Statements = BTreeSet<(String, String)>;
+
+/// The columns that a step looks up by an index, never row by row.
+const KEYS: &[&str] = &[
+    "folded", "hash", "host", "org", "priority", "repo", "subject", "target",
+];
+
+/// The steps of a plan that read a growing table without the first column of an index, unless they end with the first
+/// rows, those that look for a key in each row, and those that answer a question for all rows at once.
+fn long_steps<'p>(plan: &'p [String], firsts: &BTreeMap<String, String>) -> Vec<&'p String> {
+    let begins = |line: &str, word| line.trim_start().starts_with(word);
+    let is_of_step = |line: &&String| {
+        !["->", "SubPlan", "InitPlan", "CTE"]
+            .iter()
+            .any(|word| begins(line, word))
+    };
+    let mut long = Vec::new();
+    for (at, step) in plan.iter().enumerate() {
+        let is_growing = |table: &str| step.split(' ').any(|word| word == table);
+        let is_scan = step.contains(" Scan ") && GROWING.iter().any(|table| is_growing(table));
+        let conditions: Vec<_> = plan[at + 1..].iter().take_while(is_of_step).collect();
+        let says = |kind, column: &str| {
+            let column = format!("({column} ");
+            let is_said = |line: &&&String| line.contains(kind) && line.contains(&column);
+            conditions.iter().any(|line| is_said(&line))
+        };
+        let index = step.split(' ').skip_while(|word| *word != "using").nth(1);
+        let has_key = index.is_some_and(|index| says("Index Cond:", &firsts[index]));
+        let is_first = index.is_some() && at > 0 && plan[at - 1].contains("Limit");
+        let is_short = index.is_some_and(|index| SHORT.contains(&index));
+        let is_filtered = KEYS.iter().any(|key| says("Filter:", &format!("{key} =")));
+        let is_by_index = (has_key || is_first || is_short) && !is_filtered;
+        if is_scan && !is_by_index || step.contains("hashed SubPlan") {
+            long.push(step);
+        }
+    }
+    long
+}
+
+/// Adds the statements that the connections of the store have prepared.
+async fn collect(store: &Store, statements: &mut Statements) {
+    let Pools::Postgres(pool) = &store.inner.pools else {
+        panic!("the database is no PostgreSQL");
+    };
+    let mut connections = Vec::new();
+    // One listens.
+    while connections.len() + 1 < pool.size() as usize {
+        connections.push(pool.acquire().await.expect("a connection"));
+    }
+    let sql =
+        "select statement, array_to_string(parameter_types, ', ') from pg_prepared_statements";
+    for connection in &mut connections {
+        let found: Vec<(String, String)> = sqlx::query_as(sql)
+            .fetch_all(&mut **connection)
+            .await
+            .expect("statements");
+        statements.extend(found.into_iter().filter(|(sql, _)| {
+            let verb = sql.split(' ').next().unwrap_or_default();
+            ["select", "update", "delete", "insert", "with"].contains(&verb)
+                && !sql.contains("pg_prepared_statements")
+        }));
+    }
+}
+
+/// The first column of each index.
+async fn first_columns(connection: &mut PgConnection) -> BTreeMap<String, String> {
+    let sql = "select c.relname::text, pg_get_indexdef(i.indexrelid, 1, true)
+        from pg_index i join pg_class c on c.oid = i.indexrelid";
+    let found: Vec<(String, String)> = sqlx::query_as(sql)
+        .fetch_all(connection)
+        .await
+        .expect("indices");
+    found.into_iter().collect()
+}
+
+/// The plan of a statement for whatever values.
+async fn plan(connection: &mut PgConnection, sql: &str, types: &str) -> Vec<String> {
+    let (types, given) = match types.split(", ").filter(|kind| !kind.is_empty()).count() {
+        0 => (String::new(), String::new()),
+        count => (
+            format!("({types})"),
+            format!("({})", vec!["null"; count].join(", ")),
+        ),
+    };
+    let prepare = AssertSqlSafe(format!("deallocate all; prepare it {types} as {sql}"));
+    let prepared = sqlx::raw_sql(prepare).execute(&mut *connection).await;
+    prepared.unwrap_or_else(|err| panic!("{sql}: {err}"));
+    let explain = AssertSqlSafe(format!("explain (costs off) execute it{given}"));
+    let rows = sqlx::raw_sql(explain).fetch_all(connection).await;
+    let rows = rows.unwrap_or_else(|err| panic!("{sql}: {err}"));
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn no_plan_of_empty_tables_reads_them_as_a_whole() {
+    let (Some(used), Some(empty)) = (postgres::database(), postgres::database()) else {
+        return;
+    };
+    let open = async |text: &str| {
+        let address: DatabaseAddress = text.parse().expect("an address");
+        (Store::open(&address).await.expect("a store"), address)
+    };
+    let (store, _) = open(&used).await;
+    let mut statements = Statements::new();
+    let (org, repo) = uses::org_and_repo(&store).await;
+    uses::requests(&store, &org, &repo).await;
+    collect(&store, &mut statements).await;
+    let now = clock::now().plus(Duration::from_secs(100));
+    uses::work(&store, now).await;
+    collect(&store, &mut statements).await;
+    uses::deliver(&store, &org, &repo, now).await;
+    uses::upkeep(&store, now).await;
+    collect(&store, &mut statements).await;
+    store.close().await;
+    for (_, sql) in super::CLAIM {
+        let types = if sql.contains("$3") {
+            "text, bigint, bigint"
+        } else {
+            "text, bigint"
+        };
+        statements.insert(((*sql).to_owned(), types.to_owned()));
+    }
+
+    let (store, address) = open(&empty).await;
+    store.close().await;
+    let DatabaseAddress::Postgres(url) = &address else {
+        panic!("the database is no PostgreSQL");
+    };
+    // With the settings of the store's own connections.
+    let connected = PgConnection::connect_with(&url.options().expect("options")).await;
+    let mut connection = connected.expect("a connection");
+    let firsts = first_columns(&mut connection).await;
+    let mut long = Vec::new();
+    assert!(statements.len() > 90, "{}", statements.len());
+    for (sql, types) in &statements {
+        if OF_ALL.iter().any(|beginning| sql.starts_with(beginning)) {
+            continue;
+        }
+        let plan = plan(&mut connection, sql, types).await;
+        let steps = long_steps(&plan, &firsts);
+        if !steps.is_empty() {
+            long.push(format!("{sql}\n{steps:#?}\n{plan:#?}"));
+        }
+    }
+    assert!(
+        long.is_empty(),
+        "{} of {}:\n{}",
+        long.len(),
+        statements.len(),
+        long.join("\n\n")
+    );
+}
