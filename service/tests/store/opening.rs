@@ -79,11 +79,11 @@ fn a_connection_that_can_only_be_read_is_not_kept() {
         };
         set("alter role postgres set default_transaction_read_only = on").await;
         let (store, _) = Store::open_as_it_is(&address).await.expect("a store");
-        set("alter role postgres reset default_transaction_read_only").await;
         let slug = name("refused");
         let refused = store.create_org(&slug, "refused", at(0)).await;
         let refused = refused.expect_err("the session can only be read");
         assert!(refused.is_retryable(), "{refused:?}");
+        set("alter role postgres reset default_transaction_read_only").await;
         for number in 0..8 {
             let slug = name(&format!("o{number}"));
             let made = store.create_org(&slug, "made", at(0)).await;
