@@ -100,7 +100,8 @@ macro_rules! looked_at {
     };
 }
 
-/// The run to claim: of the first organization that has one, in there by priority.
+/// The run to claim: of the first organization that has one, in there by priority. The inner limit keeps SQLite from
+/// searching twice, for the condition and for its value.
 macro_rules! candidate {
     () => {
         concat!(
@@ -118,7 +119,7 @@ macro_rules! candidate {
             far!("2"),
             ") as id from (",
             looked_at!(""),
-            ") w) c where c.id is not null limit 1"
+            ") w limit 16) c where c.id is not null limit 1"
         )
     };
 }
