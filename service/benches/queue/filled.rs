@@ -12,13 +12,14 @@ use refsync_service::{
     store::{Claimed, Claimer, Completed, NewRepo, NewRun, NewUpstream, RunLimits, Store},
     work::{self, Engine, RepoFolders, Report, Task},
 };
-use tokio::sync::broadcast::error::RecvError;
 
 use super::place::address;
 
 /// The home of all repositories.
 pub const NODE: &str = "local";
 pub const WORKERS: usize = 4;
+/// The time between two looks at whether the queue is empty.
+const LOOKED_AFTER: Duration = Duration::from_millis(5);
 
 /// An engine that does nothing.
 struct Nothing;
@@ -90,16 +91,14 @@ impl Filled {
     /// Queues so many runs; the time in which workers carry them through.
     pub async fn worked(&self, runs: usize) -> Duration {
         self.queue(runs).await;
-        let mut ended = self.service.store.ended();
         let began = std::time::Instant::now();
         let workers = work::start_with(self.service.clone(), Arc::new(Nothing));
-        let mut left = runs as u64;
-        while left > 0 {
-            left -= match ended.recv().await {
-                Ok(_) => 1,
-                Err(RecvError::Lagged(missed)) => missed,
-                Err(RecvError::Closed) => panic!("the store is gone"),
-            };
+        loop {
+            tokio::time::sleep(LOOKED_AFTER).await;
+            let left = self.service.store.queue_length().await.expect("counted");
+            if left.queued + left.running == 0 {
+                break;
+            }
         }
         let time = began.elapsed();
         workers.stop().await;

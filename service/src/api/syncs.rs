@@ -122,7 +122,7 @@ async fn run_at_end(
     until: Instant,
 ) -> Result<(SyncRun, Option<StatsJson>), ApiError> {
     // Before the row is read, or an end in between would be missed.
-    let mut ended = service.store.ended();
+    let mut ended = service.store.ended(id);
     loop {
         let found = service.store.sync_run_full(&repo.id, id).await?;
         let found = found.ok_or_else(|| ApiError::not_found("sync"))?;

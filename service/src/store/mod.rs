@@ -143,8 +143,8 @@ const TRIED_AFTER: Duration = Duration::from_millis(50);
 /// The refusals in a row after which an upstream is parked, unless the configuration says otherwise.
 const PARK_AFTER: i64 = 5;
 
-/// The number of ends of runs that a slow receiver of [`Store::ended`] or [`Store::cancels`] may be behind.
-const ENDED_KEPT: usize = 1024;
+/// The number of cancels that a slow receiver of [`Store::cancels`] may be behind.
+const CANCELS_KEPT: usize = 1024;
 
 impl Store {
     /// Opens the database; makes its file, or brings it to this version, where needed.
@@ -163,8 +163,8 @@ impl Store {
         let standby = Standby::default();
         let pools = Pools::open(&address.into(), &standby).await?;
         let local = Local {
-            ended: broadcast::Sender::new(ENDED_KEPT),
-            to_stop: broadcast::Sender::new(ENDED_KEPT),
+            ended: signals::Ends::default(),
+            to_stop: broadcast::Sender::new(CANCELS_KEPT),
             queue: Arc::default(),
             deliveries: Arc::default(),
         };
@@ -243,9 +243,9 @@ impl Store {
         self.has_orgs().await.map(|_| ())
     }
 
-    /// The ids of runs that have ended, from now on.
-    pub fn ended(&self) -> broadcast::Receiver<SyncId> {
-        self.inner.local.ended.subscribe()
+    /// The ids of runs that have ended, from now on: that of this run, and those of some others.
+    pub fn ended(&self, id: &SyncId) -> broadcast::Receiver<SyncId> {
+        self.inner.local.ended.of(id).subscribe()
     }
 
     /// The ids of running runs that this process was asked to cancel, from now on. [`Store::renew`] says the same.

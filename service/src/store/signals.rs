@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -24,10 +25,32 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The most signals of one notification, whose text has at most 8,000 bytes.
 const AT_ONCE: usize = 100;
 
+/// The number of channels for the ends of runs, and of the ends that a slow receiver of one may be behind.
+const CHANNELS: usize = 64;
+const ENDS_KEPT: usize = 64;
+
+/// The ends of runs. Each id has its channel: whoever waits for a run is woken by all ends on the channel.
+#[derive(Clone)]
+pub(super) struct Ends(Arc<[broadcast::Sender<SyncId>]>);
+
+impl Ends {
+    pub(super) fn of(&self, id: &SyncId) -> &broadcast::Sender<SyncId> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id.as_str());
+        &self.0[hash as usize % CHANNELS]
+    }
+}
+
+impl Default for Ends {
+    fn default() -> Self {
+        let channel = |_| broadcast::Sender::new(ENDS_KEPT);
+        Ends((0..CHANNELS).map(channel).collect())
+    }
+}
+
 /// The receivers of signals in this process.
 #[derive(Clone)]
 pub(super) struct Local {
-    pub(super) ended: broadcast::Sender<SyncId>,
+    pub(super) ended: Ends,
     pub(super) to_stop: broadcast::Sender<SyncId>,
     pub(super) queue: Arc<Notify>,
     pub(super) deliveries: Arc<Notify>,
@@ -75,7 +98,7 @@ impl Local {
     pub(super) fn tell(&self, signal: &Signal) {
         match signal {
             // Nobody may be waiting.
-            Signal::Ended(id) => drop(self.ended.send(id.clone())),
+            Signal::Ended(id) => drop(self.ended.of(id).send(id.clone())),
             Signal::Stop(id) => drop(self.to_stop.send(id.clone())),
             Signal::Deliveries => self.deliveries.notify_one(),
             Signal::Queue(Wake::None) => {}

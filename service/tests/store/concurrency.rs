@@ -167,12 +167,13 @@ fn another_process_hears_what_was_committed() {
             return;
         }
         let other = Store::open(&db.address).await.expect("a store");
-        let (queue, mut ended) = (other.queue_changed(), other.ended());
+        let queue = other.queue_changed();
         // It listens: what it has missed before may be something to claim.
         soon(queue.notified()).await;
         let repo = db.repo("r").await;
         let run = db.queue(&repo, Direction::Pull, at(0)).await;
         soon(queue.notified()).await;
+        let mut ended = other.ended(&run.id);
         let cancelled = db.store.cancel(&repo.id, &run.id, at(1)).await;
         cancelled.expect("cancelled");
         assert_eq!(soon(ended.recv()).await, Ok(run.id));
