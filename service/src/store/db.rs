@@ -3,6 +3,7 @@
 
 use std::marker::PhantomData;
 
+use futures_util::TryStreamExt as _;
 use sqlx::{
     Arguments as _, Database, Encode, Executor, FromRow, IntoArguments, Postgres, Sqlite, Type,
     error::BoxDynError, postgres::PgArguments, sqlite::SqliteArguments,
@@ -85,6 +86,8 @@ impl Query {
         self
     }
 
+    /// Runs the statement, which is a single one: its first answer is the last. To wait until there is no other costs
+    /// another change of threads on SQLite.
     pub(super) async fn execute<'c, D: Driver>(
         self,
         on: impl Executor<'c, Database = D>,
@@ -93,7 +96,8 @@ impl Query {
         D::Arguments: IntoArguments<D>,
     {
         let (sql, arguments) = self.parts::<D>()?;
-        sqlx::query_with(sql, arguments).execute(on).await
+        let mut answers = on.execute_many(sqlx::query_with(sql, arguments));
+        Ok(answers.try_next().await?.unwrap_or_default())
     }
 
     fn parts<D: Driver>(mut self) -> Result<(&'static str, D::Arguments), sqlx::Error> {

@@ -11,7 +11,7 @@ async fn org(store: &Store, number: usize) -> Result<(), Error> {
 
 /// Limits the pages of the database to those that it has, or to none.
 async fn limit(store: &Store, pages: &str) {
-    let mut writer = store.sqlite_writer().acquire().await.expect("a connection");
+    let mut writer = store.sqlite_writer().await;
     sqlx::query(sqlx::AssertSqlSafe(format!(
         "pragma max_page_count = {pages}"
     )))

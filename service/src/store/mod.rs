@@ -9,6 +9,7 @@ mod backlog;
 mod cells;
 mod change_repo;
 mod clock_steps;
+mod connections;
 mod crash;
 mod db;
 mod deliveries;
@@ -46,13 +47,14 @@ use std::{
 };
 
 use sqlx::{
-    PgPool, SqlitePool,
+    PgPool,
     postgres::PgPoolOptions,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::sync::{Notify, broadcast};
 
 use crate::{Error, metrics::Metrics, records::SyncId};
+use connections::Connections;
 use signals::{Local, Remote};
 use standby::Standby;
 use tx::Tx;
@@ -88,8 +90,8 @@ pub struct Store {
 enum Pools {
     Sqlite {
         /// One connection: SQLite has one writer, and waiting for it here is fair.
-        writer: SqlitePool,
-        reader: SqlitePool,
+        writer: Connections,
+        readers: Connections,
     },
     Postgres(PgPool),
 }
@@ -217,8 +219,8 @@ impl Store {
             remote.stop().await;
         }
         match &self.inner.pools {
-            Pools::Sqlite { writer, reader } => {
-                reader.close().await;
+            Pools::Sqlite { writer, readers } => {
+                readers.close().await;
                 writer.close().await;
             }
             Pools::Postgres(pool) => pool.close().await,
@@ -226,9 +228,9 @@ impl Store {
     }
 
     #[cfg(test)]
-    fn sqlite_writer(&self) -> &SqlitePool {
+    async fn sqlite_writer(&self) -> connections::Lent {
         match &self.inner.pools {
-            Pools::Sqlite { writer, .. } => writer,
+            Pools::Sqlite { writer, .. } => writer.lend().await.expect("a connection"),
             Pools::Postgres(_) => panic!("the database is no SQLite"),
         }
     }
@@ -291,9 +293,10 @@ impl Pools {
                     .synchronous(SqliteSynchronous::Full)
                     .busy_timeout(BUSY_TIMEOUT)
                     .foreign_keys(true);
-                let writer = sqlite_pool(1).connect_with(options.clone()).await?;
-                let reader = sqlite_pool(READERS).connect_lazy_with(options.read_only(true));
-                Ok(Pools::Sqlite { writer, reader })
+                let readers = Connections::new(options.clone().read_only(true), READERS);
+                let writer = Connections::new(options, 1);
+                drop(writer.lend().await?);
+                Ok(Pools::Sqlite { writer, readers })
             }
             DatabaseAddress::Postgres(url) => {
                 let pool = postgres_pool(standby.clone())
@@ -303,21 +306,6 @@ impl Pools {
             }
         }
     }
-}
-
-fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .min_connections(1)
-        .max_connections(connections)
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .test_before_acquire(false)
-        // SQLite rolls back by itself when the disk is full or fails, which the driver does not notice: it would
-        // refuse to begin a transaction on this connection for ever.
-        .before_acquire(|connection, _| {
-            Box::pin(async move { Ok(!sqlx::Connection::is_in_transaction(connection)) })
-        })
-        .acquire_timeout(SQLITE_WAIT)
 }
 
 fn postgres_pool(standby: Standby) -> PgPoolOptions {

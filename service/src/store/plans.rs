@@ -191,7 +191,7 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
 async fn plan(store: &Store, sql: &str) -> Vec<String> {
     let explained = sqlx::AssertSqlSafe(format!("explain query plan {sql}"));
     let rows = sqlx::query(explained)
-        .fetch_all(store.sqlite_writer())
+        .fetch_all(&mut *store.sqlite_writer().await)
         .await;
     let rows = rows.expect("a plan");
     rows.iter().map(|row| row.get("detail")).collect()
@@ -203,8 +203,10 @@ async fn statements_search_by_indices() {
     let store = Store::open(&folder.path().join("db"))
         .await
         .expect("a store");
-    let writer = store.sqlite_writer();
-    sqlx::raw_sql(QUEUE).execute(writer).await.expect("filled");
+    let mut writer = store.sqlite_writer().await;
+    let filled = sqlx::raw_sql(QUEUE).execute(&mut *writer).await;
+    filled.expect("filled");
+    drop(writer);
     // The program never gathers statistics, so the plan depends on the schema alone.
     for (name, sql, expected) in EXPECTED {
         let plan = plan(&store, sql).await;

@@ -12,9 +12,15 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{Postgres, Transaction};
 
-use super::{Pools, Store, crash, signals::Signal, standby::Standby};
+use super::{
+    Pools, Store,
+    connections::{self, Begun},
+    crash,
+    signals::Signal,
+    standby::Standby,
+};
 use crate::{
     Error,
     records::{Direction, SyncId, SyncRun},
@@ -22,7 +28,7 @@ use crate::{
 
 /// The connection of a transaction.
 pub(super) enum On {
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(Begun),
     Postgres(Transaction<'static, Postgres>),
 }
 
@@ -81,7 +87,7 @@ macro_rules! on {
         crate::store::crash::point();
         match &mut $tx.on {
             crate::store::tx::On::Sqlite(tx) => {
-                let $c = &mut **tx;
+                let $c = &mut ***tx;
                 $e.await
             }
             crate::store::tx::On::Postgres(tx) => {
@@ -101,7 +107,7 @@ macro_rules! execute {
         // The two results have no trait in common.
         match &mut $tx.on {
             crate::store::tx::On::Sqlite(tx) => {
-                let done = $e.execute(&mut **tx).await;
+                let done = $e.execute(&mut ***tx).await;
                 done.map(|done| done.rows_affected())
             }
             crate::store::tx::On::Postgres(tx) => {
@@ -121,10 +127,18 @@ macro_rules! read {
             .reads
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         match &inner.pools {
-            crate::store::Pools::Sqlite { reader, .. } => {
-                let $c = reader;
-                $e.await
-            }
+            crate::store::Pools::Sqlite { readers, .. } => match readers.lend().await {
+                Ok(mut lent) => {
+                    let $c = &mut *lent;
+                    let done = $e.await;
+                    // It may be broken, and another one is soon opened.
+                    if done.is_err() {
+                        crate::store::connections::close(lent);
+                    }
+                    done
+                }
+                Err(err) => Err(err),
+            },
             crate::store::Pools::Postgres(pool) => {
                 let $c = pool;
                 crate::store::tx::in_time($e).await
@@ -152,7 +166,7 @@ impl Store {
     /// Begins a transaction that will write.
     pub(super) async fn begin(&self) -> Result<Tx, Error> {
         let on = match &self.inner.pools {
-            Pools::Sqlite { writer, .. } => On::Sqlite(writer.begin_with("begin immediate").await?),
+            Pools::Sqlite { writer, .. } => On::Sqlite(writer.begin().await?),
             // Each statement sees what was committed before it. An operator may have another default.
             Pools::Postgres(pool) => {
                 let begin = "begin isolation level read committed";
@@ -214,7 +228,7 @@ impl Tx {
     pub(super) async fn commit(self) -> Result<(), Error> {
         crash::point();
         match self.on {
-            On::Sqlite(tx) => tx.commit().await?,
+            On::Sqlite(tx) => connections::commit(tx).await?,
             On::Postgres(tx) => in_time(tx.commit()).await?,
         }
         crash::point();
