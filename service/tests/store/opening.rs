@@ -72,8 +72,9 @@ fn a_connection_that_can_only_be_read_is_not_kept() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         Store::open(&address).await.expect("a store").close().await;
-        // A session has the setting that its role had when it began.
-        let operator = sqlx::PgPool::connect(&url).await.expect("a connection");
+        // A session has the setting that its role had when it began: the operator needs a single one.
+        let single = sqlx::postgres::PgPoolOptions::new().max_connections(1);
+        let operator = single.connect(&url).await.expect("a connection");
         let set = async |sql: &'static str| {
             sqlx::query(sql).execute(&operator).await.expect("set");
         };
