@@ -39,6 +39,10 @@ macro_rules! on {
     };
 }
 
+/// The settings of the store's own sessions that make plans.
+const SESSION: &str = "set jit = off; set plan_cache_mode = force_generic_plan; set enable_bitmapscan = off;
+    set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off; set enable_sort = off";
+
 impl Bare {
     /// A connection with the settings of the store's own.
     pub async fn open(database: &str) -> Self {
@@ -53,8 +57,7 @@ impl Bare {
         }
         let connection = PgConnection::connect(database).await;
         let mut bare = Bare::Postgres(connection.expect("a database"));
-        bare.script("set jit = off; set plan_cache_mode = force_generic_plan")
-            .await;
+        bare.script(SESSION).await;
         bare
     }
 
