@@ -14,6 +14,8 @@ pub enum ErrorKind {
     DatabaseFull,
     /// The database could not be read or written: an error of the disk or the file system.
     DatabaseIo,
+    /// The server of the database cannot be reached, or it is stopping. Another attempt may succeed.
+    DatabaseAway,
     /// The file is no database, or it is damaged.
     DatabaseCorrupt,
     /// The database was written by a newer version of the program.
@@ -72,7 +74,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.kind,
-            ErrorKind::DatabaseBusy | ErrorKind::DatabaseFull | ErrorKind::DatabaseIo
+            ErrorKind::DatabaseBusy
+                | ErrorKind::DatabaseFull
+                | ErrorKind::DatabaseIo
+                | ErrorKind::DatabaseAway
         )
     }
 }

@@ -49,7 +49,7 @@ const FULL: (ErrorKind, &str) = (
     ErrorKind::DatabaseFull,
     "the disk with the database is full",
 );
-const AWAY: (ErrorKind, &str) = (ErrorKind::DatabaseIo, "the database cannot be reached");
+const AWAY: (ErrorKind, &str) = (ErrorKind::DatabaseAway, "the database cannot be reached");
 const CORRUPT: (ErrorKind, &str) = (ErrorKind::DatabaseCorrupt, "the database is damaged");
 const OTHER: (ErrorKind, &str) = (ErrorKind::Database, "the database failed");
 
@@ -98,7 +98,7 @@ fn of_sqlstate(code: &str) -> (ErrorKind, &'static str) {
         "53100" => FULL,
         // The server is stopping, starting or has lost its memory; the next one may be another one.
         // 25006: a server that may only be read, which another one has replaced.
-        "57P01" | "57P02" | "57P03" | "57P05" | "25006" => AWAY,
+        "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25006" => AWAY,
         // Given up for another transaction, a lock or a statement that took too long, or a session that did nothing.
         "40001" | "40P01" | "55P03" | "57014" | "25P03" => BUSY,
         "XX001" | "XX002" => CORRUPT,
@@ -127,10 +127,10 @@ mod tests {
             ("53300", ErrorKind::DatabaseBusy),
             ("55P03", ErrorKind::DatabaseBusy),
             ("53100", ErrorKind::DatabaseFull),
-            ("57P01", ErrorKind::DatabaseIo),
-            ("57P03", ErrorKind::DatabaseIo),
-            ("25006", ErrorKind::DatabaseIo),
-            ("08006", ErrorKind::DatabaseIo),
+            ("57P01", ErrorKind::DatabaseAway),
+            ("57P03", ErrorKind::DatabaseAway),
+            ("25006", ErrorKind::DatabaseAway),
+            ("08006", ErrorKind::DatabaseAway),
             ("58030", ErrorKind::DatabaseIo),
             ("XX001", ErrorKind::DatabaseCorrupt),
             ("42P01", ErrorKind::Database),
@@ -155,7 +155,9 @@ mod tests {
     #[test]
     fn a_lost_connection_is_worth_another_attempt() {
         let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        assert!(Error::from(sqlx::Error::Io(lost)).is_retryable());
+        let lost = Error::from(sqlx::Error::Io(lost));
+        assert_eq!(lost.kind(), ErrorKind::DatabaseAway);
+        assert!(lost.is_retryable());
         assert!(Error::from(sqlx::Error::PoolTimedOut).is_retryable());
     }
 }

@@ -158,7 +158,7 @@ impl Store {
     /// Queues the runs of upstreams in a transaction for each, and sets those aside that fail. The number of runs.
     ///
     /// # Errors
-    /// The database is busy or full, or it could do nothing for any of them.
+    /// The database is busy, full or away, or it could do nothing for any of them.
     async fn queue_each_due(
         &self,
         due: &[String],
@@ -203,11 +203,12 @@ impl Store {
     }
 }
 
-/// Whether an error may be due to the rows of one upstream: where the database is busy or full, all others fail, too.
+/// Whether an error may be due to the rows of one upstream: where the database is busy, full or away, all others fail,
+/// too.
 fn may_be_of_one(err: &Error) -> bool {
     !matches!(
         err.kind(),
-        ErrorKind::DatabaseBusy | ErrorKind::DatabaseFull
+        ErrorKind::DatabaseBusy | ErrorKind::DatabaseFull | ErrorKind::DatabaseAway
     )
 }
 

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use refsync_service::{
+    ErrorKind,
     records::{
         Change, Direction, Globs, Health, HealthState, Priority, Repo, Schedule, SyncRun, Time,
         Upstream,
@@ -323,6 +324,36 @@ fn a_row_that_cannot_be_written_keeps_no_other_from_its_run() {
         let limits = RunLimits::default();
         let alone = db.store.queue_scheduled(NODE, limits, at(10)).await;
         assert!(alone.is_err());
+        db.assert_counted().await;
+    });
+}
+
+/// The connection ends both when the run is queued with the others and when it would be queued alone.
+#[test]
+fn a_server_that_ends_connections_puts_no_schedule_off() {
+    on_each_database(async |db| {
+        if !db.has_many_writers() {
+            return;
+        }
+        let repo = minutely(&db, "first").await;
+        minutely(&db, "other").await;
+        let before = health(&db, &repo).await.next_run_at;
+        db.execute(
+            "create function stop() returns trigger language plpgsql as
+            'begin perform pg_terminate_backend(pg_backend_pid()); return new; end'",
+        )
+        .await;
+        db.execute("update upstreams set schedule_tags = 'ends' where repo in (select id from repos where name = 'first')")
+            .await;
+        db.execute("create trigger ends before insert on sync_runs for each row when (new.tags = 'ends') execute function stop()")
+            .await;
+        let stopped = db.store.queue_scheduled(NODE, RunLimits::default(), at(10));
+        let stopped = stopped.await.expect_err("the connection ends");
+        assert_eq!(stopped.kind(), ErrorKind::DatabaseAway, "{stopped:?}");
+        assert!(stopped.is_retryable());
+        assert_eq!(health(&db, &repo).await.next_run_at, before);
+        db.execute("drop trigger ends on sync_runs").await;
+        assert_eq!(queued(&db, at(10)).await, 2);
         db.assert_counted().await;
     });
 }

@@ -86,7 +86,7 @@ fn a_server_is_as_trusted_as_the_address_says() {
         let what = format!("{chosen} {parameters}: {opened:?}");
         assert_eq!(opened.is_ok(), is_trusted, "{what}");
         if let Err(err) = opened {
-            let is_known = matches!(err.kind(), ErrorKind::DatabaseIo | ErrorKind::Database);
+            let is_known = matches!(err.kind(), ErrorKind::DatabaseAway | ErrorKind::Database);
             assert!(is_known, "{what}");
         }
     }
