@@ -19,7 +19,7 @@ pub struct NewNode {
     pub name: String,
     /// The identifier of the data folder, which has the node's repositories.
     pub folder: String,
-    /// The identifier of the process. One process serves a folder, so an earlier one of the same folder has ended, or
+    /// The identifier of the process, after those of earlier ones in their order. One process serves a folder, so an earlier one of the same folder has ended, or
     /// serves a copy and has to end.
     pub process: String,
     /// The address under which clients reach it.
@@ -74,12 +74,16 @@ impl Store {
         Ok(entered)
     }
 
-    /// Says that the node lives. False if another process has its name.
+    /// Says that the node lives. False if another process has its name. The row of an older process with the same
+    /// folder, which has ended, is from a restore to an earlier point or a failover that has lost the last seconds:
+    /// the name is taken once more.
     pub async fn see_node(&self, node: &NewNode, now: Time) -> Result<bool, Error> {
         let mut tx = self.begin().await?;
-        let sql = "update nodes set seen_at = $3 where name = $1 and process = $2";
+        let sql = "update nodes set seen_at = $3, process = $2, public_url = $5
+            where name = $1 and (process = $2 or (folder = $4 and process < $2))";
         let query = db::query(sql).bind(&node.name).bind(&node.process);
-        let is_known = execute!(tx, query.bind(now.0))? > 0;
+        let query = query.bind(now.0).bind(&node.folder).bind(&node.public_url);
+        let is_known = execute!(tx, query)? > 0;
         tx.commit().await?;
         Ok(is_known)
     }

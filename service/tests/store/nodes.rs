@@ -69,6 +69,29 @@ fn a_process_whose_folder_another_one_serves_is_replaced() {
     });
 }
 
+/// A restore to an earlier point, or a failover that has lost the last seconds, brings the row of a process that has ended.
+#[test]
+fn a_row_of_an_older_process_with_the_same_folder_is_taken_again() {
+    on_each_database(async |db| {
+        let (older, newer) = (process("own", "01"), process("own", "0b"));
+        assert!(enters(&db, &newer, at(0)).await);
+        db.execute("update nodes set process = '01', public_url = 'old'")
+            .await;
+        assert!(is_seen(&db, &newer, at(1)).await);
+        assert_eq!(
+            db.number(
+                "select count(*) from nodes where process = '0b' and public_url = 'http://one'"
+            )
+            .await,
+            1
+        );
+        assert!(!is_seen(&db, &older, at(2)).await);
+        db.execute("update nodes set process = '01', folder = 'other'")
+            .await;
+        assert!(!is_seen(&db, &newer, at(3)).await, "it was given away");
+    });
+}
+
 #[test]
 fn an_operator_gives_away_the_name_of_a_node_that_is_silent() {
     on_each_database(async |db| {
