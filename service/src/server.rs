@@ -60,7 +60,6 @@ pub struct Running {
     /// The parts that others share.
     pub service: Service,
     accepting: JoinHandle<Connections>,
-    stop: CancellationToken,
     git: Option<GitHttp>,
     workers: Workers,
     deliveries: Option<Deliveries>,
@@ -108,13 +107,14 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         sealer: Arc::new(sealer),
         repos,
         config: Arc::new(config),
+        stop: CancellationToken::new(),
     };
     let git = if service.config.git.http {
         Some(GitHttp::start(service.clone()).await?)
     } else {
         None
     };
-    let stop = CancellationToken::new();
+    let stop = service.stop.clone();
     let replaced = CancellationToken::new();
     let beat = service.store.is_shared().then(|| {
         let (stop, replaced) = (stop.clone(), replaced.clone());
@@ -125,14 +125,13 @@ pub async fn start(mut config: Config) -> Result<Running, Error> {
         listener,
         router: router(&service, git.as_ref()),
         places: Arc::new(Semaphore::new(service.config.connections)),
-        stop: stop.clone(),
+        stop,
         stall: service.config.stall,
     };
     Ok(Running {
         address,
         admin_key,
         accepting: tokio::spawn(accepting.run()),
-        stop,
         git,
         workers: work::start(service.clone()),
         deliveries: start_deliveries(&service)?,
@@ -162,7 +161,7 @@ impl Running {
     /// Stops: nothing new is accepted, requests under way have the time of `Config::drain` to end, and runs and
     /// deliveries under way are given back.
     pub async fn stop(self) {
-        self.stop.cancel();
+        self.service.stop.cancel();
         let leaving = async {
             if let Err(err) = self.service.store.leave_node(&self.node).await {
                 let err = crate::chain(&err);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{config::Config, metrics::Metrics, secrets::Sealer, store::Store, work::RepoFolders};
 
 /// The parts of a process that requests, workers and deliveries share.
@@ -17,4 +19,6 @@ pub struct Service {
     pub config: Arc<Config>,
     /// The numbers for `/metrics`.
     pub metrics: Metrics,
+    /// Cancelled when the process begins to stop: no answer waits for the end of a run any more.
+    pub stop: CancellationToken,
 }

@@ -12,6 +12,7 @@ use refsync_service::{
     store::{Claimed, Claimer, Completed, NewRepo, NewRun, NewUpstream, RunLimits, Store},
     work::{self, Engine, RepoFolders, Report, Task},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::place::address;
 
@@ -51,6 +52,7 @@ impl Filled {
             repos: RepoFolders::open(folder.join("repos")).expect("a folder"),
             config: Arc::new(config),
             metrics: Metrics::default(),
+            stop: CancellationToken::new(),
         };
         let (store, slug) = (&service.store, Name::new("acme").expect("a name"));
         let org = store.create_org(&slug, "Acme", clock::now()).await;

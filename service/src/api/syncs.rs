@@ -114,7 +114,7 @@ pub(super) async fn get(
     }
 }
 
-/// The run once it has ended, or at `until` as it is, and the JSON of all of its stats.
+/// The run once it has ended, or at `until` or when the process stops as it is, and the JSON of all of its stats.
 async fn run_at_end(
     service: &Service,
     repo: &Repo,
@@ -126,10 +126,14 @@ async fn run_at_end(
     loop {
         let found = service.store.sync_run_full(&repo.id, id).await?;
         let found = found.ok_or_else(|| ApiError::not_found("sync"))?;
-        if found.0.status.is_end() || Instant::now() >= until {
+        let is_over = Instant::now() >= until || service.stop.is_cancelled();
+        if found.0.status.is_end() || is_over {
             return Ok(found);
         }
-        wait_for_end(&mut ended, id, until).await;
+        tokio::select! {
+            () = wait_for_end(&mut ended, id, until) => {}
+            () = service.stop.cancelled() => {}
+        }
     }
 }
 

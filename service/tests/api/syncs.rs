@@ -1,6 +1,6 @@
 //! Runs through the API: asking for them, waiting, reading, listing, cancelling.
 
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
 use refsync_service::store::Counters;
 use serde_json::{Value, json};
@@ -230,6 +230,26 @@ fn a_wait_ends_with_the_run() {
         .refused(400, "INVALID_QUERY");
     let unknown = format!("{SYNCS}/sync_00000000000000000000000000000000?wait=60");
     client.get(&unknown).refused(404, "NOT_FOUND");
+}
+
+#[test]
+fn a_wait_ends_with_the_process() {
+    let server = Server::start_with(|config| {
+        config.workers = 0;
+        config.drain = Duration::from_secs(5);
+    });
+    server.repo(json!({ "name": "app", "upstream": { "url": "https://example.com/a.git" } }));
+    let client = server.client();
+    let run = client.post(SYNCS, json!({ "direction": "pull" })).ok(201);
+    let path = format!("{SYNCS}/{}?wait=60", run["id"].as_str().expect("an id"));
+    let asked = server.service().store.counters().reads;
+    let waiting = std::thread::spawn(move || client.get(&path).ok(200));
+    while server.service().store.counters().reads < asked + 2 {
+        std::thread::yield_now();
+    }
+    drop(server);
+    // It would be cut off at the end of the time to drain.
+    assert_eq!(waiting.join().expect("an answer")["status"], "queued");
 }
 
 #[test]

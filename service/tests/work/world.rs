@@ -23,6 +23,7 @@ use refsync_service::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::{
     git::{self, ObjectFormat, Sandbox},
@@ -222,6 +223,7 @@ pub async fn open(config: Config) -> Service {
         sealer: Arc::new(Sealer::new(&key, &[])),
         repos: RepoFolders::open(config.data.join("repos")).expect("a folder"),
         config: Arc::new(config),
+        stop: CancellationToken::new(),
     }
 }
 
