@@ -194,6 +194,7 @@ impl FsckMessage {
 
     /// Whether a level other than [`FsckLevel::Error`] can be set.
     pub(crate) fn can_be_ignored(self) -> bool {
+        // Git calls these two fatal.
         !matches!(
             self,
             FsckMessage::NulInHeader | FsckMessage::UnterminatedHeader
