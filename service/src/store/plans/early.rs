@@ -48,7 +48,8 @@ const KEYS: &[&str] = &[
 ];
 
 /// The steps of a plan that read a growing table without the first column of an index, unless they end with the first
-/// rows, those that look for a key in each row, and those that answer a question for all rows at once.
+/// rows, those that look for a key in each row, those that answer a question for all rows at once, and those that keep the
+/// rows of a search to compare each of a table with them.
 fn long_steps<'p>(plan: &'p [String], firsts: &BTreeMap<String, String>) -> Vec<&'p String> {
     let begins = |line: &str, word| line.trim_start().starts_with(word);
     let is_of_step = |line: &&String| {
@@ -72,7 +73,10 @@ fn long_steps<'p>(plan: &'p [String], firsts: &BTreeMap<String, String>) -> Vec<
         let is_short = index.is_some_and(|index| SHORT.contains(&index));
         let is_filtered = KEYS.iter().any(|key| says("Filter:", &format!("{key} =")));
         let is_by_index = (has_key || is_first || is_short) && !is_filtered;
-        if is_scan && !is_by_index || step.contains("hashed SubPlan") {
+        let is_search = |step: &String| step.contains("Subquery Scan");
+        let is_joined = step.contains("Materialize") && plan.get(at + 1).is_some_and(is_search);
+        let is_of_all = step.contains("hashed SubPlan") || is_joined;
+        if is_scan && !is_by_index || is_of_all {
             long.push(step);
         }
     }

@@ -116,7 +116,7 @@ pub(super) async fn work(store: &Store, now: Time) {
         worker: "w".into(),
         per_host: 1,
     };
-    let claim = async || {
+    let claim = async |now: Time| {
         let until = now.plus(Duration::from_secs(60));
         let claimed = store.claim(&claimer, now, until, |_| Ok(Some(()))).await;
         match claimed.expect("an answer") {
@@ -128,6 +128,10 @@ pub(super) async fn work(store: &Store, now: Time) {
         .queue_scheduled(NODE, RunLimits::default(), now)
         .await
         .expect("looked at");
+    let taken = store.claim(&claimer, now, now, |_| Ok(None::<()>)).await;
+    assert!(matches!(taken, Ok(Claimed::Nothing { .. })));
+    let now = now.plus(Duration::from_secs(2));
+    let claim = async || claim(now).await;
     let job = claim().await.expect("a run");
     assert!(claim().await.is_none());
     store.renew(&job.fence, now).await.expect("written");
@@ -189,6 +193,8 @@ pub(super) async fn deliver(store: &Store, org: &Org, repo: &Repo, now: Time) {
             }
         }
     }
+    let none = store.due_deliveries(NODE, Time(0), now, 10, &[]).await;
+    assert!(none.expect("read").is_empty());
     store.next_due_delivery(now).await.expect("read");
     let page = Page {
         after: None,
@@ -199,6 +205,8 @@ pub(super) async fn deliver(store: &Store, org: &Org, repo: &Repo, now: Time) {
     ended.await.expect("written");
     let gone = store.disable_target(&target.id, &target.url, "gone", now);
     gone.await.expect("written");
+    let removed = store.delete_repo(&repo.id, now).await;
+    assert!(removed.expect("written"));
 }
 
 fn attempted() -> Attempted {

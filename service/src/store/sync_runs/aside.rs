@@ -87,19 +87,24 @@ pub(in crate::store) const OUTLOOK: &str = concat!(
 );
 
 /// A statement that changes rows which it finds. PostgreSQL passes over those that others change meanwhile, so that
-/// this waits for nobody.
+/// this waits for nobody, and gets them as one value: it might join them with all organizations.
 type Changing = [&'static str; 2];
 
 macro_rules! changing {
     ($text:ident) => {
-        [$text!(""), $text!(" for no key update skip locked")]
+        [
+            $text!("in ", "", ")"),
+            $text!("= any (array", " for no key update skip locked", "))"),
+        ]
     };
 }
 
 macro_rules! mark {
-    ($lock:literal) => {
+    ($in:literal, $lock:literal, $end:literal) => {
         concat!(
-            "update work set look_at = -1 where home = $1 and org in (
+            "update work set look_at = -1 where home = $1 and org ",
+            $in,
+            "(
                 select c.org from (select w.org, coalesce(",
             far!("0"),
             ", ",
@@ -108,7 +113,8 @@ macro_rules! mark {
             far!("2"),
             ") as id from (",
             looked_at!($lock),
-            ") w) c where c.id is null)"
+            ") w) c where c.id is null",
+            $end
         )
     };
 }
@@ -194,13 +200,15 @@ pub(in crate::store) const SET_ASIDE: &str = concat!(
 );
 
 macro_rules! due {
-    ($lock:literal) => {
+    ($in:literal, $lock:literal, $end:literal) => {
         concat!(
-            "update work set look_at = 0 where home = $1 and org in (
+            "update work set look_at = 0 where home = $1 and org ",
+            $in,
+            "(
                 select w.org from work w where w.home = $1 and w.queued > 0 and w.look_at > 0 and w.look_at <= $2
                 order by w.look_at, w.running, w.served_at, w.org limit 16",
             $lock,
-            ")"
+            $end
         )
     };
 }
@@ -209,9 +217,11 @@ macro_rules! due {
 pub(in crate::store) const DUE: Changing = changing!(due);
 
 macro_rules! freed {
-    ($lock:literal) => {
+    ($in:literal, $lock:literal, $end:literal) => {
         concat!(
-            "update work set look_at = 0 where home = $1 and org in (
+            "update work set look_at = 0 where home = $1 and org ",
+            $in,
+            "(
                 select w.org from work w where w.home = $1 and w.org = (select v.org from waits v
                     where v.home = $1 and v.host = (",
             freed_hosts!(),
@@ -219,7 +229,8 @@ macro_rules! freed {
                         order by s.served_at, s.org limit 1), h.host limit 1)
                     order by v.served_at, v.org limit 1)",
             $lock,
-            ") returning org"
+            $end,
+            " returning org"
         )
     };
 }
@@ -229,14 +240,16 @@ macro_rules! freed {
 pub(in crate::store) const FREED: Changing = changing!(freed);
 
 macro_rules! ahead {
-    ($lock:literal) => {
+    ($in:literal, $lock:literal, $end:literal) => {
         concat!(
-            "update work set look_at = 0 where home = $1 and org in (
+            "update work set look_at = 0 where home = $1 and org ",
+            $in,
+            "(
                 select w.org from work w where w.home = $1 and w.queued > 0 and w.look_at > $2
                     and w.look_at < 9223372036854775807
                 order by w.look_at limit 100",
             $lock,
-            ")"
+            $end
         )
     };
 }
