@@ -18,8 +18,6 @@ use crate::{
         checked_out::CheckedOut,
         config::{is_bare, object_format},
         head, listing,
-        packed_lines::Records,
-        packed_refs,
         ref_lock::LOCK_SUFFIX,
     },
     refs::Namespace,
@@ -229,9 +227,16 @@ fn prepare<'a>(
 
 /// The peeled targets of annotated tags, by `packed-refs`.
 fn peeled_tags(repo: &gix::Repository) -> HashMap<gix::ObjectId, gix::ObjectId> {
-    let file = packed_refs::read(&repo.common_dir().join("packed-refs")).unwrap_or_default();
-    let records = Records::sound(&file, object_format(repo));
-    let peeled = records.filter_map(|found| Some((found.target.0, found.peeled?.0)));
+    let Ok(Some(packed)) = repo.refs.open_packed_buffer() else {
+        return HashMap::new();
+    };
+    let Ok(refs) = packed.iter() else {
+        return HashMap::new();
+    };
+    let peeled = refs.filter_map(|found| {
+        let found = found.ok()?;
+        found.object.map(|_| (found.target(), found.object()))
+    });
     peeled.collect()
 }
 
