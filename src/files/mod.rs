@@ -25,14 +25,18 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a complete file at `made` and links it to `at`. False if `at` exists.
+/// Writes a complete file at `made` and links it to `at`. False if `at` exists. `made` goes if it cannot be linked.
 pub(crate) fn create(made: &Path, at: &Path, content: &str) -> io::Result<bool> {
     let mut file = File::create(made)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()?;
     match link(made, at) {
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        linked => linked.map(|()| true),
+        Err(err) => {
+            fs::remove_file(made).ok();
+            Err(err)
+        }
+        Ok(()) => Ok(true),
     }
 }
 

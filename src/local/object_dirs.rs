@@ -103,7 +103,11 @@ fn link_objects(objects: &Path, to: &Path, id_len: usize) -> io::Result<()> {
             tracing::warn!(index = %index.display(), "git refuses this pack");
             continue;
         }
-        for file in [index.with_extension("pack"), index] {
+        for extension in ["pack", "rev", "bitmap", "idx"] {
+            let file = index.with_extension(extension);
+            if !file.exists() {
+                continue;
+            }
             let name = file.file_name().unwrap_or_default();
             // A hard link survives a repack.
             let linked = fs::hard_link(&file, to.join("pack").join(name));

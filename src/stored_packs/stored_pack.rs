@@ -38,7 +38,7 @@ pub(crate) struct StoredPack {
     pub(crate) scanned: OnceCell<ScannedPack>,
 }
 
-/// The entries and offsets of a pack, by pack position.
+/// The entries and offsets of a pack, by pack position, and the places of ids in its index by prefix.
 pub(crate) struct ScannedPack {
     pub(crate) entries: Vec<ScannedEntry>,
     pub(crate) offsets: Vec<data::Offset>,
