@@ -176,12 +176,14 @@ pub(super) const LATEST_SYNCS: &str = concat!(
 );
 
 /// The repositories of the organization `$2` with the names in `$1`, in lower case. Each name has 100 characters there,
-/// with spaces at its end, as no name has them.
+/// with spaces at its end, as no name has them. Each is a question of its own: PostgreSQL would join the names with all
+/// repositories of an organization that has more than others.
 pub(super) const IDS_OF_NAMES: &str = "with recursive names (name, rest) as (
         select rtrim(substr(cast($1 as text), 1, 100)), substr(cast($1 as text), 101)
         union all select rtrim(substr(n.rest, 1, 100)), substr(n.rest, 101) from names n where n.rest <> '')
-    select p.folded, p.id from names cross join repos p
-    where p.org = $2 and p.folded = names.name and p.removed_at is null";
+    select f.folded, f.id from (select names.name as folded,
+            (select p.id from repos p where p.org = $2 and p.folded = names.name and p.removed_at is null) as id
+        from names) f where f.id is not null";
 
 impl RepoRow {
     pub(super) fn record(self, latest_sync: Option<SyncRun>) -> Result<Repo, Error> {

@@ -108,6 +108,16 @@ async fn collect(store: &Store, statements: &mut Statements) {
     }
 }
 
+/// A connection with the settings of the store's own.
+async fn connect(address: &DatabaseAddress) -> PgConnection {
+    let DatabaseAddress::Postgres(url) = address else {
+        panic!("the database is no PostgreSQL");
+    };
+    let options = url.options().expect("options");
+    let connected = PgConnection::connect_with(&options).await;
+    connected.expect("a connection")
+}
+
 /// The first column of each index.
 async fn first_columns(connection: &mut PgConnection) -> BTreeMap<String, String> {
     let sql = "select c.relname::text, pg_get_indexdef(i.indexrelid, 1, true)
@@ -169,12 +179,7 @@ async fn no_plan_of_empty_tables_reads_them_as_a_whole() {
 
     let (store, address) = open(&empty).await;
     store.close().await;
-    let DatabaseAddress::Postgres(url) = &address else {
-        panic!("the database is no PostgreSQL");
-    };
-    // With the settings of the store's own connections.
-    let connected = PgConnection::connect_with(&url.options().expect("options")).await;
-    let mut connection = connected.expect("a connection");
+    let mut connection = connect(&address).await;
     let firsts = first_columns(&mut connection).await;
     let mut long = Vec::new();
     assert!(statements.len() > 90, "{}", statements.len());
@@ -195,4 +200,30 @@ async fn no_plan_of_empty_tables_reads_them_as_a_whole() {
         statements.len(),
         long.join("\n\n")
     );
+}
+
+/// An organization with most of the repositories, among many that have one: the planner expects few of each.
+const LARGE_ORG: &str = "
+    insert into orgs (id, slug, folded, name, created_at)
+        select 'org_' || i, 'o' || i, 'o' || i, 'o', 0 from generate_series(1, 1000) i;
+    insert into repos (id, org, name, folded, default_bookmark, default_given, tags, home, created_at)
+        select 'repo_' || i, 'org_' || case when i <= 1000 then i else 1 end, 'r' || i, 'r' || i, 'main', false, '{}',
+            'one', 0 from generate_series(1, 4000) i;
+    analyze;
+";
+
+#[tokio::test]
+async fn names_in_a_large_organization_are_looked_up_one_by_one() {
+    let Some(text) = postgres::database() else {
+        return;
+    };
+    let address: DatabaseAddress = text.parse().expect("an address");
+    let store = Store::open(&address).await.expect("a store");
+    store.close().await;
+    let mut connection = connect(&address).await;
+    let filled = sqlx::raw_sql(LARGE_ORG).execute(&mut connection).await;
+    filled.expect("filled");
+    let plan = plan(&mut connection, repos::IDS_OF_NAMES, "text, text").await;
+    let compares = |step: &String| step.contains("Join Filter");
+    assert!(!plan.iter().any(compares), "{plan:#?}");
 }
