@@ -13,7 +13,7 @@ use scopeguard::ScopeGuard;
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::timeout,
 };
 
@@ -21,7 +21,7 @@ use super::{SQLITE_WAIT, db};
 
 /// A number of connections, which are opened when they are needed.
 pub(super) struct Connections {
-    options: SqliteConnectOptions,
+    options: Box<SqliteConnectOptions>,
     most: u32,
     free: Arc<Semaphore>,
     idle: Idle,
@@ -30,8 +30,16 @@ pub(super) struct Connections {
 /// The connections that nobody has.
 type Idle = Arc<Mutex<Vec<SqliteConnection>>>;
 
-/// A connection that goes back when it is dropped. [`close`] ends it instead.
-pub(super) type Lent = ScopeGuard<SqliteConnection, Box<dyn FnOnce(SqliteConnection) + Send>>;
+/// A connection and its place. One that is not given back ends, and rolls back what it has begun.
+pub(super) struct Lent {
+    pub(super) connection: SqliteConnection,
+    idle: Idle,
+    permit: OwnedSemaphorePermit,
+}
+
+/// A connection that ends unless it is [given back](give_back): whoever was waiting for its answer may have gone away,
+/// and it would make the next one wait.
+pub(super) type Reading = ScopeGuard<Lent, fn(Lent)>;
 
 /// A connection in a transaction, which is rolled back unless it is [committed](commit).
 pub(super) type Begun = ScopeGuard<Lent, fn(Lent)>;
@@ -39,15 +47,35 @@ pub(super) type Begun = ScopeGuard<Lent, fn(Lent)>;
 impl Connections {
     pub(super) fn new(options: SqliteConnectOptions, most: u32) -> Self {
         Connections {
-            options,
+            options: Box::new(options),
             most,
             free: Arc::new(Semaphore::new(most as usize)),
             idle: Idle::default(),
         }
     }
 
+    /// A connection for statements without a transaction.
+    pub(super) async fn read(&self) -> Result<Reading, sqlx::Error> {
+        let ended = |lent: Lent| afterwards(lent.end());
+        Ok(scopeguard::guard(self.lend().await?, ended))
+    }
+
+    /// Begins a transaction that will write.
+    pub(super) async fn begin(&self) -> Result<Begun, sqlx::Error> {
+        let rolled_back = |lent: Lent| afterwards(lent.roll_back());
+        let mut begun: Begun = scopeguard::guard(self.lend().await?, rolled_back);
+        let done = db::query("begin immediate").execute(&mut begun.connection);
+        match done.await {
+            Err(err) if is_busy(&err) => {
+                give_back(begun);
+                Err(err)
+            }
+            done => done.map(|_| begun),
+        }
+    }
+
     /// A connection, for which this waits in turn.
-    pub(super) async fn lend(&self) -> Result<Lent, sqlx::Error> {
+    async fn lend(&self) -> Result<Lent, sqlx::Error> {
         let permit = timeout(SQLITE_WAIT, Arc::clone(&self.free).acquire_owned()).await;
         let permit = permit.map_err(|_| sqlx::Error::PoolTimedOut)?;
         let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
@@ -56,21 +84,11 @@ impl Connections {
             Some(connection) => connection,
             None => self.options.connect().await?,
         };
-        let idle = Arc::clone(&self.idle);
-        let give_back = move |connection| {
-            lock(&idle).push(connection);
-            drop(permit);
-        };
-        Ok(scopeguard::guard(connection, Box::new(give_back)))
-    }
-
-    /// Begins a transaction that will write.
-    pub(super) async fn begin(&self) -> Result<Begun, sqlx::Error> {
-        let lent = self.lend().await?;
-        // From here on it is rolled back, since whoever waits for the answer may go away.
-        let mut begun = scopeguard::guard(lent, roll_back as fn(Lent));
-        db::query("begin immediate").execute(&mut **begun).await?;
-        Ok(begun)
+        Ok(Lent {
+            connection,
+            idle: Arc::clone(&self.idle),
+            permit,
+        })
     }
 
     /// Ends all connections, each once it is back. None is lent any more.
@@ -87,28 +105,50 @@ impl Connections {
 
 /// Commits a transaction. One whose commit fails is rolled back.
 pub(super) async fn commit(mut begun: Begun) -> Result<(), sqlx::Error> {
-    db::query("commit").execute(&mut **begun).await?;
-    drop(ScopeGuard::into_inner(begun));
+    db::query("commit").execute(&mut begun.connection).await?;
+    give_back(begun);
     Ok(())
 }
 
-/// Ends a connection in place of giving it back, which rolls back what it has begun.
-pub(super) fn close(lent: Lent) {
-    drop(ScopeGuard::into_inner(lent));
+/// Gives back a connection that has answered and has nothing begun.
+pub(super) fn give_back(lent: ScopeGuard<Lent, fn(Lent)>) {
+    ScopeGuard::into_inner(lent).give_back();
 }
 
-/// Rolls a transaction back before anybody else gets the connection. A connection that cannot do so is closed: SQLite may have
-/// rolled back by itself, as it does on a full disk, or the connection may be broken.
-fn roll_back(mut lent: Lent) {
-    let Ok(runtime) = Handle::try_current() else {
-        return close(lent);
-    };
-    runtime.spawn(async move {
-        let done = db::query("rollback").execute(&mut *lent).await;
+impl Lent {
+    /// Ends the connection. Its place is taken until its thread has let go of the file.
+    async fn end(self) {
+        self.connection.close().await.ok();
+        drop(self.permit);
+    }
+
+    /// Rolls back. A connection that cannot do so ends: SQLite may have rolled back by itself, as it does on a full disk, or
+    /// the connection may be broken.
+    async fn roll_back(mut self) {
+        let done = db::query("rollback").execute(&mut self.connection).await;
         if done.is_err() {
-            close(lent);
+            return self.end().await;
         }
-    });
+        self.give_back();
+    }
+
+    fn give_back(self) {
+        lock(&self.idle).push(self.connection);
+        drop(self.permit);
+    }
+}
+
+/// Lets the runtime do something that a drop cannot wait for. Without a runtime it is dropped.
+fn afterwards(work: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(work);
+    }
+}
+
+/// Whether another process has the lock, so that nothing was begun.
+fn is_busy(err: &sqlx::Error) -> bool {
+    let code = err.as_database_error().and_then(|err| err.code());
+    code.as_deref() == Some("5")
 }
 
 fn lock(idle: &Idle) -> MutexGuard<'_, Vec<SqliteConnection>> {
@@ -133,15 +173,17 @@ mod tests {
 
     async fn write(begun: &mut Begun, sql: &'static str) {
         db::query(sql)
-            .execute(&mut ***begun)
+            .execute(&mut begun.connection)
             .await
             .expect("written");
     }
 
     async fn rows(of: &Connections) -> i64 {
-        let mut lent = of.lend().await.expect("a connection");
-        let counted = db::query_scalar("select count(*) from t").fetch_one(&mut *lent);
-        counted.await.expect("counted")
+        let mut reading = of.read().await.expect("a connection");
+        let counted = db::query_scalar("select count(*) from t").fetch_one(&mut reading.connection);
+        let counted = counted.await.expect("counted");
+        give_back(reading);
+        counted
     }
 
     async fn with_table(of: &Connections) {
@@ -198,13 +240,48 @@ mod tests {
     async fn the_end_waits_for_those_that_are_lent() {
         let folder = tempfile::tempdir().expect("a folder");
         let readers = connections(folder.path(), 2);
-        let lent = readers.lend().await.expect("a connection");
+        let reading = readers.read().await.expect("a connection");
         let mut end = std::pin::pin!(readers.close());
         assert!(timeout(Duration::from_millis(20), &mut end).await.is_err());
-        drop(lent);
+        drop(reading);
         end.await;
-        let refused = readers.lend().await;
+        let refused = readers.read().await.map(drop);
         assert!(matches!(refused, Err(sqlx::Error::PoolClosed)));
         readers.close().await;
+    }
+
+    #[tokio::test]
+    async fn nobody_gets_a_connection_that_still_works_for_one_who_has_gone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let readers = connections(folder.path(), 2);
+        let endless = "with recursive n (i) as (select 1 union all select i + 1 from n) select max(i) from n where i < 0";
+        let mut reading = readers.read().await.expect("a connection");
+        let reads = db::query_as::<(Option<i64>,)>(endless).fetch_one(&mut reading.connection);
+        assert!(timeout(Duration::from_millis(50), reads).await.is_err());
+        drop(reading);
+        assert_eq!(readers.free.available_permits(), 1);
+        let mut other = readers.read().await.expect("a connection");
+        let one = db::query_as::<(i64,)>("select 1").fetch_one(&mut other.connection);
+        assert_eq!(one.await.expect("an answer"), (1,));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_finds_the_file_locked_is_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut writer, other) = (connections(folder.path(), 1), connections(folder.path(), 1));
+        *writer.options = writer.options.busy_timeout(Duration::ZERO);
+        let mut begun = writer.begin().await.expect("begun");
+        write(&mut begun, "create temp table mark (n bigint)").await;
+        commit(begun).await.expect("committed");
+        let held = other.begin().await.expect("begun");
+        assert!(writer.begin().await.is_err());
+        drop(held);
+        drop(other.begin().await.expect("the lock is free again"));
+        let mut begun = loop {
+            if let Ok(begun) = writer.begin().await {
+                break begun;
+            }
+        };
+        write(&mut begun, "insert into mark values (1)").await;
     }
 }

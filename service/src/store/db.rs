@@ -86,8 +86,9 @@ impl Query {
         self
     }
 
-    /// Runs the statement, which is a single one: its first answer is the last. To wait until there is no other costs
-    /// another change of threads on SQLite.
+    /// Runs the statement, which is a single one in a transaction: its first answer is the last. To wait until there is
+    /// no other costs another change of threads on SQLite. Outside of a transaction PostgreSQL would say afterwards
+    /// whether it was committed.
     pub(super) async fn execute<'c, D: Driver>(
         self,
         on: impl Executor<'c, Database = D>,

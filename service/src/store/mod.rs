@@ -228,9 +228,9 @@ impl Store {
     }
 
     #[cfg(test)]
-    async fn sqlite_writer(&self) -> connections::Lent {
+    async fn sqlite_writer(&self) -> connections::Reading {
         match &self.inner.pools {
-            Pools::Sqlite { writer, .. } => writer.lend().await.expect("a connection"),
+            Pools::Sqlite { writer, .. } => writer.read().await.expect("a connection"),
             Pools::Postgres(_) => panic!("the database is no SQLite"),
         }
     }
@@ -295,7 +295,7 @@ impl Pools {
                     .foreign_keys(true);
                 let readers = Connections::new(options.clone().read_only(true), READERS);
                 let writer = Connections::new(options, 1);
-                drop(writer.lend().await?);
+                connections::give_back(writer.read().await?);
                 Ok(Pools::Sqlite { writer, readers })
             }
             DatabaseAddress::Postgres(url) => {

@@ -87,7 +87,7 @@ macro_rules! on {
         crate::store::crash::point();
         match &mut $tx.on {
             crate::store::tx::On::Sqlite(tx) => {
-                let $c = &mut ***tx;
+                let $c = &mut tx.connection;
                 $e.await
             }
             crate::store::tx::On::Postgres(tx) => {
@@ -107,7 +107,7 @@ macro_rules! execute {
         // The two results have no trait in common.
         match &mut $tx.on {
             crate::store::tx::On::Sqlite(tx) => {
-                let done = $e.execute(&mut ***tx).await;
+                let done = $e.execute(&mut tx.connection).await;
                 done.map(|done| done.rows_affected())
             }
             crate::store::tx::On::Postgres(tx) => {
@@ -127,13 +127,12 @@ macro_rules! read {
             .reads
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         match &inner.pools {
-            crate::store::Pools::Sqlite { readers, .. } => match readers.lend().await {
-                Ok(mut lent) => {
-                    let $c = &mut *lent;
+            crate::store::Pools::Sqlite { readers, .. } => match readers.read().await {
+                Ok(mut reading) => {
+                    let $c = &mut reading.connection;
                     let done = $e.await;
-                    // It may be broken, and another one is soon opened.
-                    if done.is_err() {
-                        crate::store::connections::close(lent);
+                    if done.is_ok() {
+                        crate::store::connections::give_back(reading);
                     }
                     done
                 }
