@@ -56,7 +56,8 @@ create table repos (
     created_at bigint not null,
     removed_at bigint
 );
-create unique index repos_by_name on repos (org, folded) where removed_at is null;
+-- One value, so that no other index begins with a part of what is looked up.
+create unique index repos_by_name on repos ((org || '/' || folded)) where removed_at is null;
 create index repos_of_org on repos (org, id);
 create index repos_removed on repos (home, id) where removed_at is not null;
 

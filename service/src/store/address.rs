@@ -55,7 +55,7 @@ const PARAMETERS: &[&str] = &[
 /// take many times as long as the search for a run.
 ///
 /// A plan is made once, often of tables that are empty or small, where reading all of one is the cheapest way to a row.
-/// It stays when they have grown, so no plan may read a table as a whole where an index has the rows, or in another
+/// It stays until the table is analyzed, so no plan may read a table as a whole where an index has the rows, or in another
 /// order than wanted. A way that is off is still taken where there is no other one.
 const SETTINGS: [(&str, &str); 10] = [
     ("enable_bitmapscan", "off"),

@@ -81,7 +81,7 @@ pub(super) const KEY_AND_REPO: &str = concat!(
     ", ",
     repo_columns!(),
     " from keys k join orgs o on o.id = k.org
-      left join repos p on p.org = o.id and p.folded = $2 and p.removed_at is null
+      left join repos p on p.org || '/' || p.folded = o.id || '/' || $2 and p.removed_at is null
       left join upstreams u on u.repo = p.id where k.hash = $1"
 );
 

@@ -1,6 +1,6 @@
 //! Plans of the statements that run most often, with a long queue.
 
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::Row as _;
 
 use super::{Store, deliveries, keys, repos, retention, schedules, sync_runs, upstream_hooks};
 
@@ -151,19 +151,19 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
         keys::KEY_AND_REPO,
         &[
             "sqlite_autoindex_keys_2 (hash=?)",
-            "repos_by_name (org=? AND folded=?)",
+            "repos_by_name (<expr>=?)",
         ],
     ),
     ("repositories", repos::ALL_REPOS, &["repos_of_org"]),
     (
         "some repositories",
         repos::SOME_REPOS,
-        &["repos_of_org (org=? AND id=?)"],
+        &["sqlite_autoindex_repos_1 (id=?)"],
     ),
     (
         "repositories by name",
         repos::IDS_OF_NAMES,
-        &["repos_by_name (org=? AND folded=?)"],
+        &["repos_by_name (<expr>=?)"],
     ),
     (
         "repositories with many runs",
@@ -243,7 +243,6 @@ const POSTGRES_QUEUE: &str = "
     insert into waits (home, org, host, served_at)
         select 'one', 'org_' || i, 'host' || i % 3, 0 from generate_series(1, 5000) i;
     analyze;
-    set plan_cache_mode = force_generic_plan;
 ";
 
 /// The statements of a claim on PostgreSQL.
@@ -266,8 +265,7 @@ async fn postgresql_searches_by_indices_in_a_claim() {
     let of_store: super::DatabaseAddress = address.parse().expect("an address");
     let store = Store::open(&of_store).await.expect("a store");
     store.close().await;
-    let connected = PgConnection::connect(&address).await;
-    let mut connection = connected.expect("a connection");
+    let mut connection = early::connect(&of_store).await;
     let filled = sqlx::raw_sql(POSTGRES_QUEUE).execute(&mut connection);
     filled.await.expect("filled");
     for (name, sql) in CLAIM {

@@ -155,14 +155,17 @@ pub(super) const ALL_REPOS: &str = concat!(
     " where p.org = $1 and p.id > $2 and p.removed_at is null order by p.id limit $3"
 );
 
-/// A cross join keeps its order in SQLite, which would go through all of the organization's repositories otherwise.
+/// A cross join keeps its order in SQLite, which would go through all of the organization's repositories otherwise. So
+/// would PostgreSQL if `p` had a condition beside its key, or an order that an index has.
 pub(super) const SOME_REPOS: &str = concat!(
     with_ids!(),
     "select ",
     repo_columns!(),
     " from ids cross join ",
     repo_tables!(),
-    " where p.id = ids.id and p.org = $2 and p.id > $3 and p.removed_at is null order by p.id limit $4"
+    " where p.id = (select k.id from repos k where k.id = ids.id and k.org = $2 and k.id > $3
+        and coalesce(k.removed_at, -1) = -1)
+      order by p.id || '' limit $4"
 );
 
 pub(super) const LATEST_SYNCS: &str = concat!(
@@ -182,7 +185,8 @@ pub(super) const IDS_OF_NAMES: &str = "with recursive names (name, rest) as (
         select rtrim(substr(cast($1 as text), 1, 100)), substr(cast($1 as text), 101)
         union all select rtrim(substr(n.rest, 1, 100)), substr(n.rest, 101) from names n where n.rest <> '')
     select f.folded, f.id from (select names.name as folded,
-            (select p.id from repos p where p.org = $2 and p.folded = names.name and p.removed_at is null) as id
+            (select p.id from repos p where p.org || '/' || p.folded = $2 || '/' || names.name
+                and p.removed_at is null) as id
         from names) f where f.id is not null";
 
 impl RepoRow {
@@ -221,7 +225,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let sql = "insert into repos (id, org, name, folded, default_bookmark, default_given, tags, home, created_at)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-            on conflict (org, folded) where removed_at is null do nothing";
+            on conflict ((org || '/' || folded)) where removed_at is null do nothing";
         let query = db::query(sql).bind(new.id.as_str()).bind(new.org.as_str());
         let query = query.bind(new.name.as_str()).bind(new.name.folded());
         let query = query.bind(&new.default_bookmark).bind(new.default_given);
@@ -269,7 +273,7 @@ impl Store {
             repo_columns!(),
             " from ",
             repo_tables!(),
-            " where p.org = $1 and p.folded = $2 and p.removed_at is null"
+            " where p.org || '/' || p.folded = $1 || '/' || $2 and p.removed_at is null"
         );
         let query = db::query_as(sql)
             .bind(org.as_str())

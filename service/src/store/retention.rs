@@ -164,8 +164,9 @@ impl Store {
     /// The removed repositories of a node whose runs have ended, so that their folders may go.
     pub async fn removed_repos(&self, node: &str) -> Result<Vec<RepoId>, Error> {
         let sql = "select p.id from repos p where p.home = $1 and p.removed_at is not null
-                and not exists (select 1 from sync_runs r where r.repo = p.id and r.run_at is not null)
-                and not exists (select 1 from sync_runs r where r.repo = p.id and r.lease_until is not null)
+                and (select q.id from sync_runs q where q.repo = p.id and q.run_at >= 0
+                    order by q.run_at limit 1) is null
+                and (select l.id from sync_runs l where l.repo = p.id and l.lease_until is not null limit 1) is null
             order by p.id limit $2";
         let query = db::query_scalar(sql).bind(node).bind(BATCH);
         let ids: Vec<String> = read!(self, c => query.fetch_all(c))?;

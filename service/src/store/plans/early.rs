@@ -1,7 +1,9 @@
-//! Plans that PostgreSQL makes before there is anything in the tables. A connection keeps them when the tables grow.
+//! Plans that PostgreSQL makes before there is anything in the tables, or anything to be done. A connection keeps them when
+//! the tables grow, until they are analyzed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     time::Duration,
 };
 
@@ -26,7 +28,7 @@ const GROWING: &[&str] = &[
 ];
 
 /// The indices that may be read as a whole: those of the runs that are worked on.
-const SHORT: &[&str] = &["sync_runs_leases", "sync_runs_of_host"];
+const SHORT: &[&str] = &["sync_runs_leased", "sync_runs_leases", "sync_runs_of_host"];
 
 /// Statements that look at all rows of a table, by their beginnings: a process executes each at its start or for a
 /// person who looks at the whole service.
@@ -72,7 +74,7 @@ fn long_steps<'p>(plan: &'p [String], firsts: &BTreeMap<String, String>) -> Vec<
         let is_first = index.is_some() && at > 0 && plan[at - 1].contains("Limit");
         let is_short = index.is_some_and(|index| SHORT.contains(&index));
         let is_filtered = KEYS.iter().any(|key| says("Filter:", &format!("{key} =")));
-        let is_by_index = (has_key || is_first || is_short) && !is_filtered;
+        let is_by_index = is_short || (has_key || is_first) && !is_filtered;
         let is_search = |step: &String| step.contains("Subquery Scan");
         let is_joined = step.contains("Materialize") && plan.get(at + 1).is_some_and(is_search);
         let is_of_all = step.contains("hashed SubPlan") || is_joined;
@@ -109,7 +111,7 @@ async fn collect(store: &Store, statements: &mut Statements) {
 }
 
 /// A connection with the settings of the store's own.
-async fn connect(address: &DatabaseAddress) -> PgConnection {
+pub(super) async fn connect(address: &DatabaseAddress) -> PgConnection {
     let DatabaseAddress::Postgres(url) = address else {
         panic!("the database is no PostgreSQL");
     };
@@ -147,8 +149,40 @@ async fn plan(connection: &mut PgConnection, sql: &str, types: &str) -> Vec<Stri
     rows.iter().map(|row| row.get(0)).collect()
 }
 
+/// A long history and nothing to be done, as statistics are gathered of a service at night: an index of what is to be done
+/// is empty, and reading all of it then costs as little as a key.
+const HISTORY: [&str; 2] = [
+    "insert into orgs (id, slug, folded, name, created_at)
+        select 'org_' || i, 'o' || i, 'o' || i, 'o', 0 from generate_series(1, 2000) i;
+    insert into repos (id, org, name, folded, default_bookmark, default_given, tags, home, created_at, removed_at)
+        select 'repo_' || i, 'org_' || i, 'r' || i, 'r' || i, 'main', false, '{}', 'one', 0,
+            case when i % 100 = 0 then 1 end from generate_series(1, 2000) i;
+    insert into upstreams (repo, home, url, origin, host, version)
+        select id, 'one', 'u', 'o', 'host', 1 from repos where removed_at is null;
+    insert into sync_runs (id, repo, org, home, host, direction, branches, tags, dry_run, priority, status, attempt,
+            tries, claim, cancelled, created_at, finished_at)
+        select 'sync_' || i, 'repo_' || 1 + i % 2000, 'org_' || 1 + i % 2000, 'one', 'host', 'pull', '*', '*',
+            false, 1, 'completed', 1, 0, 1, false, i, i from generate_series(1, 20000) i;
+    insert into work (home, org, queued, running, served_at)
+        select 'one', 'org_' || i, 0, 0, i from generate_series(1, 2000) i;
+    insert into hooks (id, repo, provider, token, secret, created_at)
+        select 'hook_' || repo, repo, 'github', 'x', 's', 0 from upstreams;
+    insert into events (id, org, subject, type, at)
+        select 'evt_' || i, 'org_1', 'sync_' || i, 'sync.completed', i from generate_series(1, 20000) i;
+    insert into targets (id, org, url, events, enabled, secret, created_at, updated_at)
+        select 'tgt_' || i, 'org_' || i, 'u', '[]', true, 's', 0, 0 from generate_series(1, 10) i;
+    insert into deliveries (id, event, sequence, target, subject, type, state, attempt, created_at, finished_at)
+        select 'dlv_' || i, 'evt_' || i, i, 'tgt_' || 1 + i % 10, 'sync_' || i, 'sync.completed', 'delivered', 1, i, i
+            from generate_series(1, 20000) i;
+    insert into keys (id, org, hash, scopes, created_at)
+        select 'key_' || i, 'org_' || 1 + i % 100, int4send(i), '[]', 0 from generate_series(1, 2000) i;
+    insert into audit (at, org, actor, action, subject)
+        select i, 'org_1', 'a', 'b', 'c' from generate_series(1, 5000) i",
+    "vacuum analyze",
+];
+
 #[tokio::test]
-async fn no_plan_of_empty_tables_reads_them_as_a_whole() {
+async fn no_plan_reads_a_growing_table_as_a_whole() {
     let (Some(used), Some(empty)) = (postgres::database(), postgres::database()) else {
         return;
     };
@@ -181,25 +215,33 @@ async fn no_plan_of_empty_tables_reads_them_as_a_whole() {
     store.close().await;
     let mut connection = connect(&address).await;
     let firsts = first_columns(&mut connection).await;
-    let mut long = Vec::new();
     assert!(statements.len() > 90, "{}", statements.len());
-    for (sql, types) in &statements {
+    assert_eq!(long_plans(&mut connection, &statements, &firsts).await, "");
+    for sql in HISTORY {
+        let done = sqlx::raw_sql(sql).execute(&mut connection).await;
+        done.expect("filled");
+    }
+    assert_eq!(long_plans(&mut connection, &statements, &firsts).await, "");
+}
+
+/// The statements with plans that read a growing table as a whole.
+async fn long_plans(
+    connection: &mut PgConnection,
+    statements: &Statements,
+    firsts: &BTreeMap<String, String>,
+) -> String {
+    let mut long = String::new();
+    for (sql, types) in statements {
         if OF_ALL.iter().any(|beginning| sql.starts_with(beginning)) {
             continue;
         }
-        let plan = plan(&mut connection, sql, types).await;
-        let steps = long_steps(&plan, &firsts);
+        let plan = plan(connection, sql, types).await;
+        let steps = long_steps(&plan, firsts);
         if !steps.is_empty() {
-            long.push(format!("{sql}\n{steps:#?}\n{plan:#?}"));
+            write!(long, "{sql}\n{steps:#?}\n{plan:#?}\n\n").expect("a string");
         }
     }
-    assert!(
-        long.is_empty(),
-        "{} of {}:\n{}",
-        long.len(),
-        statements.len(),
-        long.join("\n\n")
-    );
+    long
 }
 
 /// An organization with most of the repositories, among many that have one: the planner expects few of each.
