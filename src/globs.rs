@@ -137,7 +137,8 @@ impl RefGlob {
         let mut heads = self.literal_heads.iter();
         let matches =
             |matcher: &GlobMatcher| matcher.is_match_candidate(&Candidate::from_bytes(short_name));
-        heads.any(|head| short_name.starts_with(head)) && self.matcher.as_ref().is_none_or(matches)
+        heads.any(|head| head.is_empty() || short_name.starts_with(head))
+            && self.matcher.as_ref().is_none_or(matches)
     }
 }
 

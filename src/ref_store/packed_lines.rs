@@ -98,11 +98,12 @@ impl<'a> Records<'a> {
     /// The next line, without its line feed.
     fn line(&mut self) -> Result<&'a [u8], BadLine<'a>> {
         self.number += 1;
-        let (line, rest) = self.rest.split_once_str("\n").ok_or(BadLine {
+        let end = self.rest.find_byte(b'\n').ok_or(BadLine {
             number: self.number,
             text: self.rest.as_bstr(),
         })?;
-        self.rest = rest;
+        let line = &self.rest[..end];
+        self.rest = &self.rest[end + 1..];
         Ok(match line.strip_suffix(b"\r") {
             Some(line) if self.allows_cr => line,
             _ => line,
