@@ -19,8 +19,8 @@ pub struct NewNode {
     pub name: String,
     /// The identifier of the data folder, which has the node's repositories.
     pub folder: String,
-    /// The identifier of the process, after those of earlier ones in their order. One process serves a folder, so an earlier one of the same folder has ended, or
-    /// serves a copy and has to end.
+    /// The identifier of the process, after those of earlier ones in their order. One process serves a folder, so an
+    /// earlier one of the same folder has ended, or serves a copy and has to end.
     pub process: String,
     /// The address under which clients reach it.
     pub public_url: String,

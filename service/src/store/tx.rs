@@ -4,8 +4,8 @@
 //! without a cast, `on conflict` with the index's predicate. A statement that fails ends a transaction on PostgreSQL:
 //! after a unique violation it is dropped and another one begun. PostgreSQL keeps its plans, which it often makes while
 //! few rows are in an index of some rows: a row that is found by its id has no words of such an index beside it, and
-//! others are found in the order of the one that is meant. SQLite has one writer at a time; what PostgreSQL
-//! needs in its place is in `locks.rs`.
+//! others are found in the order of the one that is meant. SQLite has one writer at a time; what PostgreSQL needs in its
+//! place is in `locks.rs`.
 
 use std::{
     sync::{Arc, atomic::Ordering},

@@ -126,8 +126,8 @@ struct JobRow {
 enum Found {
     /// A run, with whose repository and host nobody else begins anything.
     Run(Box<JobRow>),
-    /// The answer that another run is the next one, since the locked one changed before. It is searched in a transaction of its
-    /// own: one that kept the locks of several repositories could wait in a circle.
+    /// The answer that another run is the next one, since the locked one changed before. It is searched in a transaction
+    /// of its own: one that kept the locks of several repositories could wait in a circle.
     Another,
     Nothing(Outlook),
 }
