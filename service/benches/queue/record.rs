@@ -69,9 +69,9 @@ impl Recorder {
     }
 }
 
-/// The statements that are executed in other ways: the driver logs commits for PostgreSQL alone, and the store tells
-/// other processes after its commits.
-const OTHERS: [&str; 2] = ["commit", "select pg_notify"];
+/// The statements that are executed in other ways: those that begin and end transactions, and the one that tells other
+/// processes after a commit.
+const OTHERS: [&str; 4] = ["begin immediate", "commit", "rollback", "select pg_notify"];
 
 impl<S: tracing::Subscriber> Layer<S> for Recorder {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
