@@ -115,11 +115,14 @@ macro_rules! repo_tables {
         "repos p left join upstreams u on u.repo = p.id"
     };
 }
-/// Whether the repository `p`, which is looked up by its id, is not removed. The indices of those that are not removed
+/// Whether the repository of a row, which is looked up by its id, is not removed. The indices of those that are not removed
 /// do not have these words: PostgreSQL would read one as a whole for an id while it has no rows.
 macro_rules! is_there {
     () => {
-        "coalesce(p.removed_at, -1) = -1"
+        is_there!("p")
+    };
+    ($row:literal) => {
+        concat!("coalesce(", $row, ".removed_at, -1) = -1")
     };
 }
 pub(super) use {is_there, repo_columns, repo_tables};
@@ -163,9 +166,9 @@ pub(super) const SOME_REPOS: &str = concat!(
     repo_columns!(),
     " from ids cross join ",
     repo_tables!(),
-    " where p.id = (select k.id from repos k where k.id = ids.id and k.org = $2 and k.id > $3
-        and coalesce(k.removed_at, -1) = -1)
-      order by p.id || '' limit $4"
+    " where p.id = (select k.id from repos k where k.id = ids.id and k.org = $2 and k.id > $3 and ",
+    is_there!("k"),
+    ") order by p.id || '' limit $4"
 );
 
 pub(super) const LATEST_SYNCS: &str = concat!(
@@ -184,10 +187,8 @@ pub(super) const LATEST_SYNCS: &str = concat!(
 pub(super) const IDS_OF_NAMES: &str = "with recursive names (name, rest) as (
         select rtrim(substr(cast($1 as text), 1, 100)), substr(cast($1 as text), 101)
         union all select rtrim(substr(n.rest, 1, 100)), substr(n.rest, 101) from names n where n.rest <> '')
-    select f.folded, f.id from (select names.name as folded,
-            (select p.id from repos p where p.org || '/' || p.folded = $2 || '/' || names.name
-                and p.removed_at is null) as id
-        from names) f where f.id is not null";
+    select names.name, (select p.id from repos p where p.org || '/' || p.folded = $2 || '/' || names.name
+            and p.removed_at is null) from names";
 
 impl RepoRow {
     pub(super) fn record(self, latest_sync: Option<SyncRun>) -> Result<Repo, Error> {
@@ -291,10 +292,11 @@ impl Store {
         let names = names.filter(|name| Name::new(*name).is_ok());
         let names: String = names.map(|name| format!("{name:100}")).collect();
         let query = db::query_as(IDS_OF_NAMES).bind(names).bind(org.as_str());
-        let rows: Vec<(String, String)> = read!(self, c => query.fetch_all(c))?;
+        let rows: Vec<(String, Option<String>)> = read!(self, c => query.fetch_all(c))?;
+        let found = rows.into_iter().filter_map(|(name, id)| Some((name, id?)));
         let parsed =
             |(name, id): (String, String)| Ok((name, cells::parsed(&id, "id of a repository")?));
-        rows.into_iter().map(parsed).collect()
+        found.map(parsed).collect()
     }
 
     /// The repository.
