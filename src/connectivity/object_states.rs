@@ -24,7 +24,9 @@ pub(super) enum State {
     Unknown,
     /// On the path of the walk: an object that it references is still to be visited.
     Entered,
-    Complete(Kind),
+    CompleteBlob,
+    CompleteCommit,
+    CompleteTag,
     CompleteTree(Levels),
     /// Not complete, for the reason with this number.
     Broken(usize),
@@ -39,17 +41,22 @@ pub(super) enum Levels {
 }
 
 impl State {
-    pub(super) fn complete(kind: Kind) -> Self {
+    /// The state of a complete object. The levels of a tree are not counted.
+    pub(super) fn of_complete(kind: Kind) -> Self {
         match kind {
+            Kind::Blob => State::CompleteBlob,
+            Kind::Commit => State::CompleteCommit,
+            Kind::Tag => State::CompleteTag,
             Kind::Tree => State::CompleteTree(Levels::FitAt(0)),
-            kind => State::Complete(kind),
         }
     }
 
     /// The kind of an object that is complete.
     pub(super) fn kind(self) -> Option<Kind> {
         match self {
-            State::Complete(kind) => Some(kind),
+            State::CompleteBlob => Some(Kind::Blob),
+            State::CompleteCommit => Some(Kind::Commit),
+            State::CompleteTag => Some(Kind::Tag),
             State::CompleteTree(_) => Some(Kind::Tree),
             State::Unknown | State::Entered | State::Broken(_) => None,
         }
@@ -121,9 +128,9 @@ impl<'a> ObjectStates<'a> {
         match self.states[node as usize] {
             0 => State::Unknown,
             1 => State::Entered,
-            2 => State::Complete(Kind::Blob),
-            3 => State::Complete(Kind::Commit),
-            4 => State::Complete(Kind::Tag),
+            2 => State::CompleteBlob,
+            3 => State::CompleteCommit,
+            4 => State::CompleteTag,
             levels if levels < FITTING => {
                 State::CompleteTree(Levels::Counted((levels - COUNTED) as u16))
             }
@@ -136,10 +143,9 @@ impl<'a> ObjectStates<'a> {
         self.states[node as usize] = match state {
             State::Unknown => 0,
             State::Entered => 1,
-            State::Complete(Kind::Blob) => 2,
-            State::Complete(Kind::Commit) => 3,
-            State::Complete(Kind::Tag) => 4,
-            State::Complete(Kind::Tree) => FITTING,
+            State::CompleteBlob => 2,
+            State::CompleteCommit => 3,
+            State::CompleteTag => 4,
             State::CompleteTree(Levels::Counted(levels)) => COUNTED + u32::from(levels),
             State::CompleteTree(Levels::FitAt(depth)) => FITTING + u32::from(depth),
             State::Broken(reason) => BROKEN + reason as u32,
@@ -166,7 +172,7 @@ mod tests {
         let node = known.add(id(1), 0).expect("room");
         assert_eq!(known.state(node), State::Unknown);
         let kinds = [Kind::Tree, Kind::Blob, Kind::Commit, Kind::Tag];
-        let mut states: Vec<_> = kinds.map(State::complete).into();
+        let mut states: Vec<_> = kinds.map(State::of_complete).into();
         for levels in [0, 1, MAX_LEVELS as u16] {
             let levels = [Levels::Counted(levels), Levels::FitAt(levels)];
             states.extend(levels.map(State::CompleteTree));

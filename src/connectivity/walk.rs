@@ -107,16 +107,16 @@ impl<'a> Walk<'a> {
             return Ok(());
         };
         let (node, first) = (step.node, step.first as usize);
-        let kind = match step.behind {
-            Behind::Target(_) => Kind::Tag,
+        let complete = match step.behind {
+            Behind::Target(_) => State::CompleteTag,
             Behind::Tree(tree) => {
                 let tree = self.states.id(tree);
                 self.check_root(tree, first)?;
                 self.last = Some((node, tree));
-                Kind::Commit
+                State::CompleteCommit
             }
         };
-        self.states.set(node, State::Complete(kind));
+        self.states.set(node, complete);
         self.ahead.truncate(first);
         self.path.pop();
         Ok(())
@@ -128,7 +128,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         };
         if self.kind_in_self_contained_pack(&tree)? == Some(Kind::Tree) {
-            self.states.set(node, State::complete(Kind::Tree));
+            self.states.set(node, State::of_complete(Kind::Tree));
             return Ok(());
         }
         let parents = self.ahead[first..].iter().take(MAX_COMPARED);
@@ -231,7 +231,10 @@ impl<'a> Walk<'a> {
             return Err(other_kind(&id, kind, expected).into());
         }
         match state {
-            State::Complete(_) | State::Entered => return Ok(Visit::Nothing),
+            State::CompleteBlob | State::CompleteCommit | State::CompleteTag => {
+                return Ok(Visit::Nothing);
+            }
+            State::Entered => return Ok(Visit::Nothing),
             State::CompleteTree(levels) => return Ok(Visit::Complete(node, levels)),
             State::Broken(reason) => return Err(self.reasons[reason].clone().into()),
             State::Unknown => {}
@@ -253,12 +256,12 @@ impl<'a> Walk<'a> {
             && let Some(found) = self.kind_in_self_contained_pack(&id)?
             && expected.is_none_or(|expected| expected == found)
         {
-            self.states.set(node, State::complete(found));
+            self.states.set(node, State::of_complete(found));
             return Ok(Visit::Nothing);
         }
         if expected == Some(Kind::Blob) {
             reading::check_blob(self.objects.lookup, &id)?;
-            self.states.set(node, State::Complete(Kind::Blob));
+            self.states.set(node, State::CompleteBlob);
             return Ok(Visit::Nothing);
         }
         Ok(Visit::Enter(node))
@@ -276,7 +279,7 @@ impl<'a> Walk<'a> {
             Some(_) => false,
         };
         if is_verified {
-            self.states.set(node, State::Complete(Kind::Commit));
+            self.states.set(node, State::CompleteCommit);
         }
         Ok(is_verified)
     }
@@ -303,7 +306,7 @@ impl<'a> Walk<'a> {
         let mut buffer = Vec::new();
         match reading::read(self.objects.lookup, &id, expected, &mut buffer)? {
             Kind::Blob => {
-                self.states.set(node, State::Complete(Kind::Blob));
+                self.states.set(node, State::CompleteBlob);
                 return Ok(());
             }
             Kind::Tree => return self.check_tree(node, Vec::new()),
