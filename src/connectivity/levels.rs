@@ -21,10 +21,12 @@ pub(super) struct CountedTrees {
     levels: HashMap<ObjectId, usize>,
 }
 
-/// A tree on the way down.
-struct Step {
+/// A tree on the path that is not counted yet.
+struct OpenTree {
     tree: ObjectId,
-    below: Vec<ObjectId>,
+    /// The subtrees that are still to be counted.
+    subtrees: Vec<ObjectId>,
+    /// The most levels so far, the tree itself included.
     levels: usize,
 }
 
@@ -43,31 +45,31 @@ impl CountedTrees {
             if let Some(tree) = next.take() {
                 context.check()?;
                 let has_room = path.len() < MAX_LEVELS && self.levels.len() + path.len() < MAX_READ;
-                let Some(below) = has_room.then(|| trees_in(&tree, objects)).flatten() else {
+                let Some(subtrees) = has_room.then(|| trees_in(&tree, objects)).flatten() else {
                     return Ok(None);
                 };
                 let levels = 1;
-                path.push(Step {
+                path.push(OpenTree {
                     tree,
-                    below,
+                    subtrees,
                     levels,
                 });
             }
-            let Some(step) = path.last_mut() else {
+            let Some(open) = path.last_mut() else {
                 return Ok(self.levels.get(&tree).copied());
             };
-            let Some(below) = step.below.pop() else {
-                self.levels.insert(step.tree, step.levels);
-                let levels = step.levels + 1;
+            let Some(subtree) = open.subtrees.pop() else {
+                self.levels.insert(open.tree, open.levels);
+                let levels = open.levels + 1;
                 path.pop();
                 if let Some(above) = path.last_mut() {
                     above.levels = above.levels.max(levels);
                 }
                 continue;
             };
-            match self.levels.get(&below) {
-                Some(levels) => step.levels = step.levels.max(levels + 1),
-                None => next = Some(below),
+            match self.levels.get(&subtree) {
+                Some(levels) => open.levels = open.levels.max(levels + 1),
+                None => next = Some(subtree),
             }
         }
     }

@@ -45,8 +45,8 @@ use crate::{
     object::lookup::ObjectLookup, stored_packs::self_contained::SelfContainedPack,
 };
 
-/// The objects that the walk reads, and the facts about them.
-pub(crate) struct Objects<'a> {
+/// The input of a check: the objects that the walk reads, and the facts about them.
+pub(crate) struct Check<'a> {
     /// The objects of the store and the quarantine.
     pub lookup: &'a dyn ObjectLookup,
     /// The commits that exist without their parents.
@@ -75,25 +75,24 @@ pub(crate) struct Arrived<'a> {
 
 /// The incomplete ones of `tips`, each with the first fault that was found.
 pub(crate) fn find_incomplete<'a>(
-    objects: Objects<'a>,
+    check: Check<'a>,
     tips: &[ObjectId],
     context: &'a SyncContext,
 ) -> Result<Vec<(ObjectId, Reason)>, Error> {
-    find_incomplete_and_first_beside(objects, tips, iter::empty(), context)
-        .map(|(faults, _)| faults)
+    find_incomplete_and_first_beside(check, tips, iter::empty(), context).map(|(faults, _)| faults)
 }
 
 /// The incomplete ones of `tips` and, if there are none, the first fault behind the `others`.
 pub(crate) fn find_incomplete_and_first_beside<'a>(
-    objects: Objects<'a>,
+    check: Check<'a>,
     tips: &[ObjectId],
     mut others: impl Iterator<Item = ObjectId>,
     context: &'a SyncContext,
 ) -> Result<(FaultsOfTips, Option<Reason>), Error> {
-    let mut walk = Walk::new(objects, context);
+    let mut walk = Walk::new(check, context);
     let mut faults = Vec::new();
     for tip in tips {
-        if let Some(fault) = walk.check(*tip)? {
+        if let Some(fault) = walk.find_fault(*tip)? {
             faults.push((*tip, fault));
         }
     }
@@ -102,7 +101,7 @@ pub(crate) fn find_incomplete_and_first_beside<'a>(
         && beside.is_none()
         && let Some(other) = others.next()
     {
-        beside = walk.check(other)?;
+        beside = walk.find_fault(other)?;
     }
     context.advance(Phase::Verify, walk.visited, Some(walk.visited));
     Ok((faults, beside))

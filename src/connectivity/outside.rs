@@ -48,13 +48,13 @@ pub(crate) fn are_complete(
     if outside.needed.is_empty() {
         return Ok(true);
     }
-    let mut trees = Trees::default();
+    let mut search = TreeSearch::default();
     for (kind, id) in &outside.needed {
         context.check()?;
         match kind {
             Kind::Commit if complete.has_commit(id, context)? => {
                 match reading::tree_of(objects, id) {
-                    Some(tree) => trees.ahead.push_back((tree, 0)),
+                    Some(tree) => search.ahead.push_back((tree, 0)),
                     None => return Ok(false),
                 }
             }
@@ -62,19 +62,19 @@ pub(crate) fn are_complete(
             Kind::Commit | Kind::Tag => return Ok(false),
             Kind::Tree | Kind::Blob => {
                 let depth = depths.get(id).copied().unwrap_or_default();
-                trees.missing.insert((*kind, *id), depth);
+                search.missing.insert((*kind, *id), depth);
             }
         }
     }
-    for (root, depth) in trees.ahead.clone() {
-        trees.meet(Kind::Tree, root, depth);
+    for (root, depth) in search.ahead.clone() {
+        search.meet(Kind::Tree, root, depth);
     }
-    trees.find_all(outside, objects, context)
+    search.find_all(outside, objects, context)
 }
 
 /// The search in the trees of complete commits.
 #[derive(Default)]
-struct Trees {
+struct TreeSearch {
     /// Trees and blobs that were not found yet, with their depths in the pack's trees.
     missing: HashMap<(Kind, ObjectId), u16>,
     /// Trees that were found at a smaller depth than they have in the pack's trees: their levels have to be counted.
@@ -85,7 +85,7 @@ struct Trees {
     later: VecDeque<(ObjectId, u16)>,
 }
 
-impl Trees {
+impl TreeSearch {
     fn find_all(
         &mut self,
         outside: &Outside,
@@ -106,17 +106,19 @@ impl Trees {
                 Ok(Some(tree)) if tree.kind == Kind::Tree => {}
                 _ => return Ok(false),
             }
-            let below = depth.saturating_add(1);
+            let entry_depth = depth.saturating_add(1);
             let read = each_new(&buffer, &[], next.kind(), |entry, _| {
                 let Some(kind) = kind_of(&entry) else {
                     return;
                 };
                 let id = entry.oid.to_owned();
-                let is_needed = self.meet(kind, id, below);
+                let is_needed = self.meet(kind, id, entry_depth);
                 let has_room = self.ahead.len() + self.later.len() < most;
                 match kind == Kind::Tree && has_room {
-                    true if outside.replaced.contains(&id) => self.ahead.push_back((id, below)),
-                    true if !is_needed => self.later.push_back((id, below)),
+                    true if outside.replaced.contains(&id) => {
+                        self.ahead.push_back((id, entry_depth))
+                    }
+                    true if !is_needed => self.later.push_back((id, entry_depth)),
                     _ => {}
                 }
             });
@@ -285,13 +287,13 @@ mod tests {
         git_cli::git(dir.path(), &["fast-import", "--quiet"], stream.as_bytes());
         let odb = Odb::at(dir.path().join("objects"), Hash::Sha1).expect("a store");
         let of = |name: &str| git(dir.path(), &["rev-parse", name], "");
-        let mut trees = Trees::default();
-        trees.ahead.push_back((of("main^{tree}"), 0));
-        trees.missing.insert((Kind::Blob, of("main:499/file")), 0);
+        let mut search = TreeSearch::default();
+        search.ahead.push_back((of("main^{tree}"), 0));
+        search.missing.insert((Kind::Blob, of("main:499/file")), 0);
         let context = SyncContext::new(&SyncOptions::default());
-        let found = trees.find_all(&Outside::default(), &odb, &context);
+        let found = search.find_all(&Outside::default(), &odb, &context);
         assert!(!found.expect("not cancelled"));
-        assert_eq!(trees.seen.len(), MIN_TREES);
-        assert!(trees.later.len() < MIN_TREES, "there are 400");
+        assert_eq!(search.seen.len(), MIN_TREES);
+        assert!(search.later.len() < MIN_TREES, "there are 400");
     }
 }

@@ -109,7 +109,7 @@ impl Progress for Visited {
 fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId, Reason)>, u64) {
     let odb = Odb::at(store.path().join("objects"), Hash::Sha1).expect("a store");
     let (shallow, refused) = (HashSet::new(), HashMap::new());
-    let objects = Objects {
+    let check = Check {
         lookup: &odb,
         shallow: &shallow,
         largest_pack: Some(SelfContainedPack::new(&odb)),
@@ -128,7 +128,7 @@ fn faults_in(store: &TempDir, tips: &[ObjectId], memory: u64) -> (Vec<(ObjectId,
         ..SyncOptions::default()
     };
     let context = SyncContext::new(&options);
-    let faults = find_incomplete(objects, tips, &context).expect("not cancelled");
+    let faults = find_incomplete(check, tips, &context).expect("not cancelled");
     let for_want_of_memory =
         |(_, reason): &(_, Reason)| reason.to_string().contains("limit `memory`");
     assert_eq!(
@@ -178,7 +178,7 @@ fn there_is_an_end_to_what_is_looked_at() {
 
 /// A commit may name any number of parents, over and over.
 #[test]
-fn there_is_an_end_to_what_is_ahead() {
+fn there_is_an_end_to_parents() {
     for (commits, is_complete) in [(5, true), (20, false)] {
         let mut store = TestStore::default();
         let tree = store.add(Kind::Tree, b"");

@@ -86,7 +86,7 @@ mod tests {
             Ok(())
         }
         fn set(&mut self, _: Node, _: State) {}
-        fn link(&mut self, _: ObjectId, _: Kind) -> Result<Visit, Stop> {
+        fn visit_entry(&mut self, _: ObjectId, _: Kind) -> Result<Visit, Stop> {
             Ok(Visit::Nothing)
         }
     }

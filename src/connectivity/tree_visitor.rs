@@ -17,7 +17,7 @@ pub(super) trait TreeVisitor {
     fn set(&mut self, tree: Node, state: State);
 
     /// Visits an object that a tree entry references as one of this kind.
-    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Visit, Stop>;
+    fn visit_entry(&mut self, id: ObjectId, kind: Kind) -> Result<Visit, Stop>;
 }
 
 /// The next step for an object.

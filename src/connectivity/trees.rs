@@ -13,7 +13,7 @@ use crate::object::tree_entries::{Entries, decode, kind_of};
 
 /// The longest path of trees. The upper half of such a path has more levels than git reads, so it is at fault. The trees
 /// in the lower half may be within the limit; they stay unknown, and are walked again if another tree has them.
-const MAX_WAY: usize = 2 * MAX_LEVELS;
+const MAX_PATH: usize = 2 * MAX_LEVELS;
 
 /// The path from a root tree to the current one: the trees that were entered and not left.
 ///
@@ -35,12 +35,12 @@ struct Tree {
     id: ObjectId,
     at: usize,
     /// The most levels below this tree, as far as they were counted.
-    below: usize,
+    levels_below: usize,
     /// Whether some subtrees were not counted, because a complete tree has them at the same depth or deeper: there they
     /// do not exceed the limit, so neither do they here.
     has_uncounted: bool,
-    /// Whether all subtrees have to be counted.
-    is_counted: bool,
+    /// Whether the levels of all subtrees have to be counted.
+    must_count: bool,
     others: Vec<Other>,
     content: Option<Vec<u8>>,
 }
@@ -52,11 +52,11 @@ struct Other {
     content: Vec<u8>,
 }
 
-/// A subtree to enter, with the trees that complete commits have at the same path.
-struct Below {
+/// A tree to enter, with the trees that complete commits have at the same path.
+struct Subtree {
     node: Node,
     id: ObjectId,
-    is_counted: bool,
+    must_count: bool,
     others: Vec<ObjectId>,
 }
 
@@ -79,10 +79,10 @@ impl Trees {
         others: Vec<ObjectId>,
         visitor: &mut impl TreeVisitor,
     ) -> Result<(), Stop> {
-        let root = Below {
+        let root = Subtree {
             node,
             id,
-            is_counted: false,
+            must_count: false,
             others,
         };
         self.enter(root, visitor)?;
@@ -96,7 +96,7 @@ impl Trees {
                 continue;
             }
             match tree.next(depth, visitor)? {
-                Some(below) => self.enter(below, visitor)?,
+                Some(subtree) => self.enter(subtree, visitor)?,
                 None => self.leave(visitor)?,
             }
         }
@@ -105,7 +105,7 @@ impl Trees {
     /// Clears the path after a fault. Returns its trees, each with whether it is known to be at fault.
     pub(super) fn abandon(&mut self) -> impl Iterator<Item = (Node, bool)> {
         (self.without, self.held) = (0, 0);
-        let known = if self.path.len() < MAX_WAY {
+        let known = if self.path.len() < MAX_PATH {
             self.path.len()
         } else {
             MAX_LEVELS
@@ -114,14 +114,14 @@ impl Trees {
         path.map(move |(depth, tree)| (tree.node, depth < known))
     }
 
-    fn enter(&mut self, below: Below, visitor: &mut impl TreeVisitor) -> Result<(), Fault> {
-        let Below {
+    fn enter(&mut self, subtree: Subtree, visitor: &mut impl TreeVisitor) -> Result<(), Fault> {
+        let Subtree {
             node,
             id,
-            is_counted,
+            must_count,
             others,
-        } = below;
-        if self.path.len() >= MAX_WAY {
+        } = subtree;
+        if self.path.len() >= MAX_PATH {
             return Err(too_deep(&self.path[0].id));
         }
         let content = self.cache.read(&id, visitor)?;
@@ -135,9 +135,9 @@ impl Trees {
             node,
             id,
             at: 0,
-            below: 0,
+            levels_below: 0,
             has_uncounted: false,
-            is_counted,
+            must_count,
             others: others.collect(),
             content: Some(content),
         };
@@ -176,7 +176,7 @@ impl Trees {
         let Some(mut tree) = self.path.pop() else {
             return Ok(());
         };
-        let (depth, levels) = (self.path.len(), tree.below + 1);
+        let (depth, levels) = (self.path.len(), tree.levels_below + 1);
         if levels > MAX_LEVELS {
             let fault = too_deep(&tree.id);
             self.path.push(tree);
@@ -189,7 +189,7 @@ impl Trees {
         }
         self.held -= tree.size();
         if let Some(above) = self.path.last_mut() {
-            above.below = above.below.max(levels);
+            above.levels_below = above.levels_below.max(levels);
             above.has_uncounted |= tree.has_uncounted;
         }
         let levels = if tree.has_uncounted {
@@ -248,7 +248,7 @@ impl Tree {
     fn count_anew(&mut self) {
         self.at = 0;
         self.has_uncounted = false;
-        self.is_counted = true;
+        self.must_count = true;
         for other in &mut self.others {
             // An entry of a complete tree is not skipped any more, because its levels have to be counted.
             other.at = other.content.len();
@@ -260,7 +260,7 @@ impl Tree {
         &mut self,
         depth: usize,
         visitor: &mut impl TreeVisitor,
-    ) -> Result<Option<Below>, Stop> {
+    ) -> Result<Option<Subtree>, Stop> {
         let format = self.id.kind();
         let content = self.content.as_deref().unwrap_or_default();
         let unparsable = || unparsable(Kind::Tree, &self.id);
@@ -291,14 +291,14 @@ impl Tree {
                 continue;
             };
             let id = entry.oid.to_owned();
-            let (node, others, is_counted) = match visitor.link(id, kind)? {
+            let (node, others, must_count) = match visitor.visit_entry(id, kind)? {
                 Visit::Nothing => continue,
                 Visit::Complete(_, Levels::Counted(levels)) => {
-                    self.below = self.below.max(levels.into());
+                    self.levels_below = self.levels_below.max(levels.into());
                     continue;
                 }
                 Visit::Complete(_, Levels::FitAt(known))
-                    if !self.is_counted && depth <= known.into() =>
+                    if !self.must_count && depth <= known.into() =>
                 {
                     self.has_uncounted = true;
                     continue;
@@ -308,13 +308,13 @@ impl Tree {
                 Visit::Enter(node) => {
                     let trees = same_name.iter().filter(|other| other.mode.is_tree());
                     let others = trees.map(|other| other.oid.to_owned()).collect();
-                    (node, others, self.is_counted)
+                    (node, others, self.must_count)
                 }
             };
-            found = Some(Below {
+            found = Some(Subtree {
                 node,
                 id,
-                is_counted,
+                must_count,
                 others,
             });
             break;

@@ -3,7 +3,7 @@
 use gix::{ObjectId, objs::Kind};
 
 use super::{
-    Fault, Objects,
+    Check, Fault,
     object_states::{Node, ObjectStates, State},
     reading::{self, incomplete, missing, other_kind, unparsable},
     tree_visitor::{Stop, TreeVisitor, Visit},
@@ -15,16 +15,18 @@ use crate::{
     stored_packs::self_contained::SelfContainedPack,
 };
 
+/// The walk from one tip after another. Between two tips `path` and `references` are empty: each tip was completed or
+/// abandoned.
 pub(super) struct Walk<'a> {
-    objects: Objects<'a>,
+    check: Check<'a>,
     context: &'a SyncContext,
     states: ObjectStates<'a>,
     /// The reasons of all broken objects, by their number in [`State::Broken`].
     reasons: Vec<Fault>,
     /// The path of commits and tags from the tip.
-    path: Vec<Step>,
+    path: Vec<PathEntry>,
     /// The parents and targets of the commits and tags in `path`, one after the other.
-    ahead: Vec<Node>,
+    references: Vec<Node>,
     /// The path of trees below the last commit of `path`.
     trees: Trees,
     /// The commit that was completed last, and its tree. It often is a parent of the next commit.
@@ -35,10 +37,10 @@ pub(super) struct Walk<'a> {
 }
 
 /// A commit or a tag that was entered and not left. There may be as many as the pack has objects, so it is small.
-struct Step {
+struct PathEntry {
     node: Node,
     behind: Behind,
-    /// The start of its parents or target in [`Walk::ahead`], and the next one to visit.
+    /// The start of its parents or target in [`Walk::references`], and the next one to visit.
     first: u32,
     next: u32,
 }
@@ -51,15 +53,15 @@ enum Behind {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(objects: Objects<'a>, context: &'a SyncContext) -> Self {
+    pub(super) fn new(check: Check<'a>, context: &'a SyncContext) -> Self {
         Walk {
             context,
-            states: ObjectStates::new(objects.arrived, objects.memory.store),
-            trees: Trees::new(objects.memory.trees),
-            objects,
+            states: ObjectStates::new(check.arrived, check.memory.store),
+            trees: Trees::new(check.memory.trees),
+            check,
             reasons: Vec::new(),
             path: Vec::new(),
-            ahead: Vec::new(),
+            references: Vec::new(),
             last: None,
             entered_commits: 0,
             visited: 0,
@@ -67,7 +69,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Finds the fault of a tip, if it has one.
-    pub(super) fn check(&mut self, tip: ObjectId) -> Result<Option<Fault>, Error> {
+    pub(super) fn find_fault(&mut self, tip: ObjectId) -> Result<Option<Fault>, Error> {
         match self.walk_from(tip) {
             Ok(()) => Ok(None),
             Err(Stop::Failed(err)) => Err(err),
@@ -82,13 +84,14 @@ impl<'a> Walk<'a> {
         if let Visit::Enter(node) = self.visit(tip, None)? {
             self.enter(node, None)?;
         }
-        while let Some(step) = self.path.last_mut() {
-            let Some(node) = self.ahead.get(step.next as usize).copied() else {
+        while let Some(entry) = self.path.last_mut() {
+            // Later entries have left and taken their references with them, so the rest is all of this entry's.
+            let Some(node) = self.references.get(entry.next as usize).copied() else {
                 self.leave()?;
                 continue;
             };
-            step.next += 1;
-            let expected = match step.behind {
+            entry.next += 1;
+            let expected = match entry.behind {
                 Behind::Tree(_) => Kind::Commit,
                 Behind::Target(kind) => kind,
             };
@@ -103,11 +106,11 @@ impl<'a> Walk<'a> {
     /// Completes the last commit or tag of the path, whose parents or target are complete; a commit's tree is checked
     /// now.
     fn leave(&mut self) -> Result<(), Stop> {
-        let Some(step) = self.path.last() else {
+        let Some(entry) = self.path.last() else {
             return Ok(());
         };
-        let (node, first) = (step.node, step.first as usize);
-        let complete = match step.behind {
+        let (node, first) = (entry.node, entry.first as usize);
+        let complete = match entry.behind {
             Behind::Target(_) => State::CompleteTag,
             Behind::Tree(tree) => {
                 let tree = self.states.id(tree);
@@ -117,12 +120,12 @@ impl<'a> Walk<'a> {
             }
         };
         self.states.set(node, complete);
-        self.ahead.truncate(first);
+        self.references.truncate(first);
         self.path.pop();
         Ok(())
     }
 
-    /// Checks the root tree of a commit whose parents are at `first` and after it in `ahead`.
+    /// Checks the root tree of a commit whose parents are at `first` and after it in `references`.
     fn check_root(&mut self, tree: ObjectId, first: usize) -> Result<(), Stop> {
         let Visit::Enter(node) = self.visit(tree, Some(Kind::Tree))? else {
             return Ok(());
@@ -131,7 +134,7 @@ impl<'a> Walk<'a> {
             self.states.set(node, State::of_complete(Kind::Tree));
             return Ok(());
         }
-        let parents = self.ahead[first..].iter().take(MAX_COMPARED);
+        let parents = self.references[first..].iter().take(MAX_COMPARED);
         let others: Vec<_> = parents.filter_map(|parent| self.tree_of(*parent)).collect();
         self.check_tree(node, others)
     }
@@ -140,10 +143,10 @@ impl<'a> Walk<'a> {
     fn kind_in_self_contained_pack(&mut self, id: &ObjectId) -> Result<Option<Kind>, Error> {
         // The shortcut is for stores: received objects have been read already, and a refused object would need a
         // walk to find the tips that need it.
-        if self.objects.arrived.is_some() || !self.objects.refused.is_empty() {
+        if self.check.arrived.is_some() || !self.check.refused.is_empty() {
             return Ok(None);
         }
-        let Some(pack) = &mut self.objects.largest_pack else {
+        let Some(pack) = &mut self.check.largest_pack else {
             return Ok(None);
         };
         let memory = self.states.room();
@@ -151,6 +154,7 @@ impl<'a> Walk<'a> {
     }
 
     fn check_tree(&mut self, node: Node, others: Vec<ObjectId>) -> Result<(), Stop> {
+        // The walk over the trees calls back to `self`.
         let mut trees = std::mem::replace(&mut self.trees, Trees::new(0));
         let walked = trees.walk(node, self.states.id(node), others, self);
         if let Err(Stop::Fault(fault)) = &walked {
@@ -166,18 +170,19 @@ impl<'a> Walk<'a> {
 
     /// Marks the commits and tags on the path from the tip to the fault as broken.
     fn abandon(&mut self, fault: &Fault) {
-        self.ahead.clear();
+        self.references.clear();
         // A tip without a path, as each missing one is, would leave a reason that no state names.
         if self.path.is_empty() {
             return;
         }
         let broken = self.broken(fault);
-        for step in self.path.drain(..) {
-            self.states.set(step.node, broken);
+        for entry in self.path.drain(..) {
+            self.states.set(entry.node, broken);
         }
     }
 
     fn broken(&mut self, fault: &Fault) -> State {
+        // After a fault below a tree, the trees and then the commits are marked for the same reason.
         if self.reasons.last() != Some(fault) {
             self.reasons.push(fault.clone());
         }
@@ -186,7 +191,7 @@ impl<'a> Walk<'a> {
 
     fn visit(&mut self, id: ObjectId, expected: Option<Kind>) -> Result<Visit, Stop> {
         let node = self.node(&id, expected);
-        let refused = |fault| self.objects.refused.get(&id).cloned().unwrap_or(fault);
+        let refused = |fault| self.check.refused.get(&id).cloned().unwrap_or(fault);
         let node = node.map_err(refused)?;
         self.visit_node(node, id, expected)
     }
@@ -196,10 +201,10 @@ impl<'a> Walk<'a> {
         if let Some(node) = self.states.find(id) {
             return Ok(node);
         }
-        if !self.objects.lookup.exists(id) {
+        if !self.check.lookup.exists(id) {
             return Err(missing(id, expected));
         }
-        let pack = self.objects.largest_pack.as_ref();
+        let pack = self.check.largest_pack.as_ref();
         let beside = pack.map_or(0, SelfContainedPack::memory);
         let node = self.states.add(*id, beside);
         node.ok_or_else(|| self.too_much(id, "leads to more of the store"))
@@ -234,12 +239,14 @@ impl<'a> Walk<'a> {
             State::CompleteBlob | State::CompleteCommit | State::CompleteTag => {
                 return Ok(Visit::Nothing);
             }
+            // Ids are hashes, so only a damaged store leads from an object back to itself. The walk has to end there,
+            // and the path visits whatever else is behind the object.
             State::Entered => return Ok(Visit::Nothing),
             State::CompleteTree(levels) => return Ok(Visit::Complete(node, levels)),
             State::Broken(reason) => return Err(self.reasons[reason].clone().into()),
             State::Unknown => {}
         }
-        if let Some(reason) = self.objects.refused.get(&id) {
+        if let Some(reason) = self.check.refused.get(&id) {
             return Err(reason.clone().into());
         }
         if kind == Some(Kind::Blob) {
@@ -250,8 +257,9 @@ impl<'a> Walk<'a> {
             if self.is_verified(node, &id, expected)? {
                 return Ok(Visit::Nothing);
             }
-            self.objects.to_freshen.push(id);
+            self.check.to_freshen.push(id);
         }
+        // Root trees are looked up by `check_root`.
         if let None | Some(Kind::Commit) = expected
             && let Some(found) = self.kind_in_self_contained_pack(&id)?
             && expected.is_none_or(|expected| expected == found)
@@ -260,7 +268,7 @@ impl<'a> Walk<'a> {
             return Ok(Visit::Nothing);
         }
         if expected == Some(Kind::Blob) {
-            reading::check_blob(self.objects.lookup, &id)?;
+            reading::check_blob(self.check.lookup, &id)?;
             self.states.set(node, State::CompleteBlob);
             return Ok(Visit::Nothing);
         }
@@ -274,8 +282,8 @@ impl<'a> Walk<'a> {
         expected: Option<Kind>,
     ) -> Result<bool, Error> {
         let is_verified = match expected {
-            None if self.objects.complete.is_tip(id) => return Ok(true),
-            None | Some(Kind::Commit) => self.objects.complete.has_commit(id, self.context)?,
+            None if self.check.complete.is_tip(id) => return Ok(true),
+            None | Some(Kind::Commit) => self.check.complete.has_commit(id, self.context)?,
             Some(_) => false,
         };
         if is_verified {
@@ -288,7 +296,7 @@ impl<'a> Walk<'a> {
     fn tree_of(&self, commit: Node) -> Option<ObjectId> {
         match self.last {
             Some((last, tree)) if last == commit => Some(tree),
-            _ => reading::tree_of(self.objects.lookup, &self.states.id(commit)),
+            _ => reading::tree_of(self.check.lookup, &self.states.id(commit)),
         }
     }
 
@@ -299,12 +307,13 @@ impl<'a> Walk<'a> {
             return self.check_tree(node, Vec::new());
         }
         // A remote can name any number of parents, over and over.
-        if size_of_val(&self.path[..]) + size_of_val(&self.ahead[..]) > self.objects.memory.path {
+        if size_of_val(&self.path[..]) + size_of_val(&self.references[..]) > self.check.memory.path
+        {
             let fault = self.too_much(&id, "is behind more commits and parents");
             return Err(fault.into());
         }
         let mut buffer = Vec::new();
-        match reading::read(self.objects.lookup, &id, expected, &mut buffer)? {
+        match reading::read(self.check.lookup, &id, expected, &mut buffer)? {
             Kind::Blob => {
                 self.states.set(node, State::CompleteBlob);
                 return Ok(());
@@ -321,8 +330,8 @@ impl<'a> Walk<'a> {
         let target = tag_target(tag, id.kind());
         let (target, kind) = target.ok_or_else(|| unparsable(Kind::Tag, id))?;
         let target = self.node(&target, Some(kind))?;
-        self.step(node, Behind::Target(kind), self.ahead.len());
-        self.ahead.push(target);
+        self.push(node, Behind::Target(kind), self.references.len());
+        self.references.push(target);
         Ok(())
     }
 
@@ -330,24 +339,24 @@ impl<'a> Walk<'a> {
         let mut parents = Vec::new();
         let tree = tree_and_parents(commit, id.kind(), &mut parents);
         let tree = tree.ok_or_else(|| unparsable(Kind::Commit, id))?;
-        if self.objects.shallow.contains(id) {
+        if self.check.shallow.contains(id) {
             parents.clear();
         }
-        let first = self.ahead.len();
+        let first = self.references.len();
         for parent in &parents {
-            // After a fault the walk is abandoned, and all of `ahead` with it.
+            // After a fault the walk is abandoned, and all of `references` with it.
             let parent = self.node(parent, Some(Kind::Commit))?;
-            self.ahead.push(parent);
+            self.references.push(parent);
         }
         let tree = self.node(&tree, Some(Kind::Tree))?;
         self.entered_commits += 1;
-        self.step(node, Behind::Tree(tree), first);
+        self.push(node, Behind::Tree(tree), first);
         Ok(())
     }
 
-    fn step(&mut self, node: Node, behind: Behind, first: usize) {
+    fn push(&mut self, node: Node, behind: Behind, first: usize) {
         let first = first as u32;
-        self.path.push(Step {
+        self.path.push(PathEntry {
             node,
             behind,
             first,
@@ -357,8 +366,8 @@ impl<'a> Walk<'a> {
 }
 
 impl TreeVisitor for Walk<'_> {
-    fn read(&mut self, tree: &ObjectId, text: &mut Vec<u8>) -> Result<(), Fault> {
-        reading::read(self.objects.lookup, tree, Some(Kind::Tree), text)?;
+    fn read(&mut self, tree: &ObjectId, content: &mut Vec<u8>) -> Result<(), Fault> {
+        reading::read(self.check.lookup, tree, Some(Kind::Tree), content)?;
         Ok(())
     }
 
@@ -366,7 +375,7 @@ impl TreeVisitor for Walk<'_> {
         self.states.set(tree, state);
     }
 
-    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Visit, Stop> {
+    fn visit_entry(&mut self, id: ObjectId, kind: Kind) -> Result<Visit, Stop> {
         self.visit(id, Some(kind))
     }
 }

@@ -83,7 +83,7 @@ impl LocalObjects {
             ReachableFromRefs::new(haves.filter(|have| self.odb.exists(have)).collect());
         let detail = fault.detail.clone();
         let refused = HashMap::from_iter([(fault.object, Reason::Incomplete { detail })]);
-        let objects = connectivity::Objects {
+        let check = connectivity::Check {
             lookup: &self.odb,
             shallow: &self.shallow,
             largest_pack: None,
@@ -96,7 +96,7 @@ impl LocalObjects {
             to_freshen: &mut Vec::new(),
             memory: ConnectivityMemory::within(u64::MAX),
         };
-        let faults = connectivity::find_incomplete(objects, &to_gix(&request.wants), context)?;
+        let faults = connectivity::find_incomplete(check, &to_gix(&request.wants), context)?;
         if faults.is_empty() {
             let text = format!("object {}", fault.detail);
             return Err(Error::new(ErrorKind::Corrupt, text));

@@ -137,7 +137,7 @@ impl LocalQuarantine {
             ids.filter(|id| !last.pack.is_added(id))
         });
         let none = HashMap::new();
-        let objects = connectivity::Objects {
+        let check = connectivity::Check {
             lookup: &self.view.odb,
             shallow: &self.view.shallow,
             largest_pack: Some(SelfContainedPack::new(&self.view.odb)),
@@ -153,7 +153,7 @@ impl LocalQuarantine {
             to_freshen: &mut self.unreferenced,
             memory: context.memory_plan().connectivity,
         };
-        connectivity::find_incomplete_and_first_beside(objects, &tips, others, context)
+        connectivity::find_incomplete_and_first_beside(check, &tips, others, context)
     }
 
     /// The fault of an object that the source sent. Objects of the store are not checked.
@@ -361,7 +361,7 @@ impl Quarantine for LocalQuarantine {
         haves: &[ObjectId],
         context: &SyncContext,
     ) -> Result<bool, Error> {
-        let objects = connectivity::Objects {
+        let check = connectivity::Check {
             lookup: &self.view.odb,
             shallow: &self.view.shallow,
             largest_pack: Some(SelfContainedPack::new(&self.view.odb)),
@@ -374,7 +374,7 @@ impl Quarantine for LocalQuarantine {
             to_freshen: &mut Vec::new(),
             memory: ConnectivityMemory::within(context.limits().memory / 4),
         };
-        Ok(connectivity::find_incomplete(objects, &to_gix(haves), context)?.is_empty())
+        Ok(connectivity::find_incomplete(check, &to_gix(haves), context)?.is_empty())
     }
 
     fn apply(

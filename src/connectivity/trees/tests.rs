@@ -66,7 +66,7 @@ impl TreeVisitor for Forest {
         }
     }
 
-    fn link(&mut self, id: ObjectId, kind: Kind) -> Result<Visit, Stop> {
+    fn visit_entry(&mut self, id: ObjectId, kind: Kind) -> Result<Visit, Stop> {
         let number = id.as_bytes()[0];
         self.to_freshen.push(number);
         Ok(match self.levels.get(&number) {
@@ -134,7 +134,7 @@ fn there_is_an_end_to_nesting() {
             Ok(())
         }
         fn set(&mut self, _: Node, _: State) {}
-        fn link(&mut self, _: ObjectId, _: Kind) -> Result<Visit, Stop> {
+        fn visit_entry(&mut self, _: ObjectId, _: Kind) -> Result<Visit, Stop> {
             self.0 += 1;
             Ok(Visit::Enter(self.0))
         }
@@ -146,7 +146,7 @@ fn there_is_an_end_to_nesting() {
         panic!("{walked:?}");
     };
     assert!(fault.to_string().contains("2048 levels"), "{fault}");
-    assert_eq!(down.0 as usize, MAX_WAY);
+    assert_eq!(down.0 as usize, MAX_PATH);
     let at_fault = trees.abandon().filter(|(_, is_at_fault)| *is_at_fault);
     assert_eq!(at_fault.count(), MAX_LEVELS);
 }
