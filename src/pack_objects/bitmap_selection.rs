@@ -15,7 +15,7 @@ use gix::{ObjectId, objs::Kind};
 
 use super::{
     NoPack,
-    commit_frontier::peel_wants,
+    commit_frontier::{WalkOrder, peel_wants, walk_order},
     full_clone,
     selection::{SelectedObject, Selection},
 };
@@ -99,11 +99,11 @@ pub(super) fn select(
     for (commit, tree) in &reached.read {
         roots.extend([(*commit, Kind::Commit), (*tree, Kind::Tree)]);
     }
-    let no_graph = TreeGraph::default();
     let (found, marked) = full_clone::find_beyond(
         commits.odb,
         rev_index,
-        &no_graph,
+        // Bitmaps mark most trees. The few beyond them are read one by one.
+        &TreeGraph::default(),
         reached.in_pack,
         &roots,
         context,
@@ -114,6 +114,7 @@ pub(super) fn select(
         found = found.len(),
         "a bitmap tells what to send"
     );
+    // The scan reads all of the pack, which does not pay off for few of its objects.
     if count < rev_index.len() / MIN_SHARE {
         return Ok(None);
     }
@@ -125,9 +126,11 @@ pub(super) fn select(
         let kind = object.pack_pos.map(|pack_pos| kinds[pack_pos as usize]);
         kind.is_some_and(|kind| kind != Some(object.kind))
     };
+    // The walk over commits finds a sound copy, or names the object at fault.
     if found.iter().any(is_unfit) {
         return Ok(None);
     }
+    // The parents are compared last: that takes all marks, also those of commits that were read, and the scanned kinds.
     let commits_in_pack = kinds.iter().zip(&marked);
     let commits_in_pack: Vec<_> = commits_in_pack
         .map(|(kind, is_marked)| *is_marked && *kind == Some(Kind::Commit))
@@ -141,8 +144,7 @@ pub(super) fn select(
         &read,
         context,
     )? {
-        let pack = rev_index.index.path().display();
-        tracing::warn!(%pack, "a bitmap is of other parents");
+        tracing::warn!(pack = %rev_index.index.path().display(), "a bitmap is of other parents");
         return Ok(None);
     }
     let in_pack = objects_in_pack(rev_index, &bitmaps, &marked, &kinds, count);
@@ -217,9 +219,8 @@ fn are_behind(
 /// A commit of the queue. The highest generation comes out first, then the newest date, as in the
 /// [`commit_frontier`](super::commit_frontier): the newest commit has the most behind it.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Queued {
-    generation: u32,
-    date: i64,
+struct BitmapCommit {
+    order: WalkOrder,
     id: ObjectId,
     tree: ObjectId,
     parents: Vec<ObjectId>,
@@ -228,7 +229,7 @@ struct Queued {
 /// The commits whose turn comes next, each queued once.
 #[derive(Default)]
 struct CommitQueue {
-    queue: BinaryHeap<Queued>,
+    queue: BinaryHeap<BitmapCommit>,
     queued: HashSet<ObjectId>,
 }
 
@@ -246,9 +247,8 @@ impl CommitQueue {
             let Ok((commit, tree)) = commits.commit_and_tree(id, &mut parents) else {
                 return Ok(false);
             };
-            self.queue.push(Queued {
-                generation: commit.generation.unwrap_or(u32::MAX),
-                date: commit.date,
+            self.queue.push(BitmapCommit {
+                order: walk_order(&commit),
                 id: *id,
                 tree,
                 parents,

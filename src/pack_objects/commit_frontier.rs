@@ -3,7 +3,8 @@
 //! The walk goes from both sides at once, the highest commits first, until every queued commit is
 //! known to be the receiver's. Commits are ordered by generation where a commit-graph has one and by
 //! date elsewhere. A wrong date can make the walk stop too early, and then a commit is sent that the
-//! receiver has; never the other way round.
+//! receiver has. No commit that the receiver lacks is left out: the walk never ends while a commit to send is
+//! queued, so every commit behind a want was visited as one to send, or is behind a commit of the receiver's.
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
@@ -17,8 +18,12 @@ use super::{
     commit_table::{CommitNumber, CommitTable, Painted, Side},
 };
 use crate::{
-    Error, PackRequest, SyncContext, history::ancestry::Hole, history::store_commits::StoreCommits,
-    object_id::to_gix, stored_packs::loose_objects::built_in, stored_packs::odb::Odb,
+    Error, PackRequest, SyncContext,
+    history::ancestry::{Commit, Hole},
+    history::store_commits::StoreCommits,
+    object_id::to_gix,
+    stored_packs::loose_objects::built_in,
+    stored_packs::odb::Odb,
 };
 
 /// Number of the receiver's commits that the walk visits beyond the first at which it could stop if all dates
@@ -147,22 +152,26 @@ struct FrontierWalk<'a, 'b> {
     /// Commits that the receiver has without their parents.
     shallow: HashSet<ObjectId>,
     met: CommitTable,
-    queue: BinaryHeap<Queued>,
+    queue: BinaryHeap<FrontierCommit>,
     /// Number of queued commits that are still to be sent.
     wanted_in_queue: usize,
 }
 
 /// A commit of the queue. The highest generation comes out first, then the newest date.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Queued {
-    height: Height,
+struct FrontierCommit {
+    order: WalkOrder,
     id: ObjectId,
     number: CommitNumber,
     parents: Vec<ObjectId>,
 }
 
 /// Generation and date. A commit without generation is newer than the commit-graph, and has `u32::MAX`.
-type Height = (u32, i64);
+pub(super) type WalkOrder = (u32, i64);
+
+pub(super) fn walk_order(commit: &Commit) -> WalkOrder {
+    (commit.generation.unwrap_or(u32::MAX), commit.date)
+}
 
 impl<'a, 'b> FrontierWalk<'a, 'b> {
     fn new(commits: &'a mut StoreCommits<'b>, shallow: Vec<ObjectId>) -> Self {
@@ -183,12 +192,12 @@ impl<'a, 'b> FrontierWalk<'a, 'b> {
             let side = self.met.leave_queue(next.number);
             if side == Side::Sender {
                 self.wanted_in_queue -= 1;
-                lowest_sent = lowest_sent.min(next.height);
+                lowest_sent = lowest_sent.min(next.order);
                 slop = SLOP;
-            } else if self.wanted_in_queue == 0 && next.height < lowest_sent {
+            } else if self.wanted_in_queue == 0 && next.order < lowest_sent {
                 // A commit of the receiver's can only change those to send that are its ancestors, and these have lower
                 // generations. Dates prove nothing, so without generations the walk goes on for `SLOP` commits.
-                let is_certain = next.height.0 < lowest_sent.0;
+                let is_certain = next.order.0 < lowest_sent.0;
                 slop -= 1;
                 if is_certain || slop == 0 {
                     break;
@@ -254,8 +263,8 @@ impl<'a, 'b> FrontierWalk<'a, 'b> {
                 self.met.set_tree(number, tree);
                 self.met.enter_queue(number);
                 self.wanted_in_queue += usize::from(side == Side::Sender);
-                self.queue.push(Queued {
-                    height: (commit.generation.unwrap_or(u32::MAX), commit.date),
+                self.queue.push(FrontierCommit {
+                    order: walk_order(&commit),
                     id: *id,
                     number,
                     parents,

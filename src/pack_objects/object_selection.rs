@@ -50,7 +50,7 @@ pub(super) fn select(
         .map(|(id, kind)| SelectedObject::new(id, kind, 0))
         .collect();
     if boundary.is_empty()
-        && let Some(found) = read_everything(odb, packs, frontier, context)?
+        && let Some(found) = select_full_clone(odb, packs, frontier, context)?
     {
         objects.reserve_exact(found.len());
         objects.extend(found);
@@ -102,7 +102,7 @@ fn boundary(frontier: &CommitFrontier) -> Vec<CommitNumber> {
 
 /// The trees and blobs for a receiver that has nothing. `None` if a pass over the largest pack doesn't pay off or
 /// can't be made.
-fn read_everything(
+fn select_full_clone(
     odb: &Odb,
     packs: &StoredPacks,
     frontier: &CommitFrontier,
