@@ -57,6 +57,7 @@ pub(super) fn plan_entries(
     };
     let encodings = planner.stored_encodings(&objects, &bases, context)?;
     let mut planned = PlannedObjects { objects, encodings };
+    // Once is enough: the search makes deltas of whole objects on whole objects only, and none on a later one.
     break_cycles(&mut planned.encodings);
     planner.find_deltas(&mut planned, &bases, context)?;
     planner.check_readable(&mut planned, context)?;
@@ -99,6 +100,7 @@ impl<'a> ScannedObjects<'a> {
                 let delta = || Encoding::StoredDelta(location, BaseRef::Planned(base));
                 (base != NOT_SENT).then(delta)
             }
+            // Another pack may have a delta that can be reused.
             ScannedEntry::Whole(kind, size) if self.is_only_pack && kind == object.kind => {
                 Some(Encoding::StoredWhole(location, size))
             }
@@ -122,6 +124,7 @@ impl Planner<'_> {
         context: &SyncContext,
     ) -> Result<Vec<Encoding>, NoPack> {
         let scanned = ScannedObjects::new(self.packs, objects);
+        // Not needed if the scan knows every encoding.
         let numbers = OnceCell::new();
         let numbers = || -> &HashMap<ObjectId, u32> {
             numbers.get_or_init(|| objects.iter().map(|object| object.id).zip(0..).collect())
@@ -165,7 +168,7 @@ impl Planner<'_> {
                 Some(StoredEncoding::Whole(..)) => return Err(NoPack::unfit(object.id)),
                 Some(StoredEncoding::Delta(base)) => match base_of(base) {
                     Some(base) => return Ok(Encoding::StoredDelta(location, base)),
-                    None => Encoding::Whole(None),
+                    None => Encoding::Undeltified,
                 },
                 None => {
                     is_damaged = true;
@@ -195,13 +198,11 @@ impl Planner<'_> {
         if let Some((kind, size)) = cached.or_else(|| loose.header(&object.id))
             && kind == object.kind
         {
-            return Ok(Encoding::Whole(Some(size)));
+            return Ok(Encoding::Unpacked(size));
         }
         // A damaged copy may have a sound sibling elsewhere.
         match self.odb.try_header(&object.id) {
-            Ok(Some(header)) if header.kind == object.kind => {
-                Ok(Encoding::Whole(Some(header.size)))
-            }
+            Ok(Some(header)) if header.kind == object.kind => Ok(Encoding::Unpacked(header.size)),
             Ok(Some(_)) => Err(NoPack::unfit(object.id)),
             Ok(None) if !is_damaged => Err(NoPack::missing(object.id)),
             Ok(None) | Err(_) => Err(NoPack::unreadable(object.id)),
@@ -243,7 +244,8 @@ impl Planner<'_> {
         for (number, (object, encoding)) in planned.iter().enumerate() {
             context.check()?;
             let (whole_in, size) = match encoding {
-                Encoding::Whole(size) => (None, size.or_else(|| self.size(&object.id))),
+                Encoding::Unpacked(size) => (None, Some(*size)),
+                Encoding::Undeltified => (None, self.size(&object.id)),
                 Encoding::StoredWhole(location, size) => (Some(location.pack), Some(*size)),
                 Encoding::LooseWhole(_) | Encoding::StoredDelta(..) | Encoding::Delta(..) => {
                     continue;
@@ -275,7 +277,7 @@ impl Planner<'_> {
         let not_sent: HashSet<ObjectId> = bases.iter().map(|base| base.id).collect();
         let not_packed = planned
             .iter()
-            .filter(|(_, encoding)| encoding.is_not_packed());
+            .filter(|(_, encoding)| matches!(encoding, Encoding::Unpacked(_)));
         let not_packed: HashSet<ObjectId> = not_packed.map(|(object, _)| object.id).collect();
         let fault = Mutex::new(None);
         let plan = context.memory_plan();
@@ -292,6 +294,7 @@ impl Planner<'_> {
             let mut loose = odb.loose_objects();
             let (fault, not_sent, not_packed) = (&fault, &not_sent, &not_packed);
             move |id: &oid, content: &mut Vec<u8>| {
+                // The database looks into every pack before it comes to loose objects.
                 if read_cached(trees, id, content)
                     || not_packed.contains(id) && loose.read(id, content).is_some()
                     || matches!(odb.try_find(id, content), Ok(Some(_)))
@@ -319,8 +322,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Reads every object that the plan sends whole and nobody has read so far: a pack that has begun can
-    /// only be broken off.
+    /// Reads every object that the writer will deflate, but for cached trees: a pack that has begun can only be broken
+    /// off. Entries to copy were compared with their checksums.
     fn check_readable(
         &self,
         planned: &mut PlannedObjects,
@@ -329,7 +332,7 @@ impl Planner<'_> {
         let mut loose = self.odb.loose_objects();
         let mut buffer = Vec::new();
         for (object, encoding) in planned.objects.iter().zip(&mut planned.encodings) {
-            if !matches!(encoding, Encoding::Whole(_)) {
+            if !matches!(encoding, Encoding::Unpacked(_) | Encoding::Undeltified) {
                 continue;
             }
             context.check()?;
@@ -373,7 +376,7 @@ fn streamed_size(
 fn is_one_pack(encodings: &[Encoding]) -> bool {
     let mut packs = encodings.iter().filter_map(|encoding| match encoding {
         Encoding::StoredWhole(location, _) => Some(Some(location.pack)),
-        Encoding::Whole(_) | Encoding::LooseWhole(_) => Some(None),
+        Encoding::Unpacked(_) | Encoding::Undeltified | Encoding::LooseWhole(_) => Some(None),
         Encoding::StoredDelta(..) | Encoding::Delta(..) => None,
     });
     let Some(first) = packs.next() else {

@@ -33,10 +33,11 @@ pub(crate) struct OutgoingPack<'a> {
     loose: RefCell<LooseObjects>,
     packs: StoredPacks,
     planned: PlannedObjects,
-    /// The offset of each object that was begun.
+    /// The offset of each object that was begun. The plan has the base of a delta before it, so its offset is known.
     offsets: Vec<u64>,
     ofs_delta: bool,
     hasher: Hasher,
+    /// At most one object is unfinished, so one deflater does for all.
     unfinished: Option<Unfinished>,
     deflater: Deflater,
     state: WriterState,
@@ -128,6 +129,7 @@ impl<'a> OutgoingPack<'a> {
                     .map_err(io::Error::other)?;
                 self.buffer.extend_from_slice(checksum.as_slice());
                 self.state = WriterState::Over;
+                // The checksum does not cover itself.
                 return Ok(());
             }
             WriterState::Over => return Ok(()),
@@ -154,13 +156,15 @@ impl<'a> OutgoingPack<'a> {
         let offset = self.length + self.buffer.len() as u64;
         self.offsets.push(offset);
         let object = &self.planned.objects[number];
+        // The plan has compared the entry with its checksum. Damage since then is found by the receiver, which computes
+        // the id of each object.
         let stored = |location| {
             self.packs
                 .open(location)
                 .ok_or_else(|| unreadable(&object.id))
         };
         let (header, size, unfinished) = match &self.planned.encodings[number] {
-            Encoding::Whole(_) => {
+            Encoding::Unpacked(_) | Encoding::Undeltified => {
                 let (size, unfinished) = self.whole(&object.id)?;
                 (header_of(object.kind), size, unfinished)
             }
@@ -187,6 +191,7 @@ impl<'a> OutgoingPack<'a> {
             }
             Encoding::Delta(delta, base) => {
                 let header = self.delta_header(base, offset);
+                // The search has deflated it.
                 if let Some(data) = &delta.data {
                     header.write_to(delta.size, &mut self.buffer)?;
                     self.buffer.extend_from_slice(data);

@@ -22,8 +22,10 @@ impl PlannedObjects {
 
 /// The encoding of an object in the pack to send. Rare data is boxed.
 pub(super) enum Encoding {
-    /// Whole, deflated when its turn comes. The size is known unless a pack holds the object as a delta.
-    Whole(Option<u64>),
+    /// Whole and of this size, deflated when its turn comes: the object is loose, or only in a damaged pack.
+    Unpacked(u64),
+    /// Whole, deflated when its turn comes: a pack has the object as a delta that cannot be reused.
+    Undeltified,
     /// Whole and of this size, from a loose object that is too large for memory: deflated anew as it is read.
     LooseWhole(u64),
     /// Whole and of this size, copied from a pack.
@@ -44,11 +46,6 @@ pub(super) enum BaseRef {
 }
 
 impl Encoding {
-    /// Whether the object is loose, or only in a damaged pack.
-    pub(super) fn is_not_packed(&self) -> bool {
-        matches!(self, Encoding::Whole(Some(_)))
-    }
-
     /// The planned object that has to be written before.
     fn base(&self) -> Option<usize> {
         match self {
@@ -76,7 +73,7 @@ pub(super) fn break_cycles(encodings: &mut [Encoding]) {
             path.push(at);
             next = encodings[at].base();
             if next.is_some_and(|next| states[next] == Visit::OnPath) {
-                encodings[at] = Encoding::Whole(None);
+                encodings[at] = Encoding::Undeltified;
             }
         }
         for at in path.drain(..) {
@@ -115,7 +112,10 @@ pub(super) fn order(mut planned: PlannedObjects) -> PlannedObjects {
         Encoding::StoredWhole(location, _) | Encoding::StoredDelta(location, _) => {
             Some((location.pack, location.offset))
         }
-        Encoding::Whole(_) | Encoding::LooseWhole(_) | Encoding::Delta(..) => None,
+        Encoding::Unpacked(_)
+        | Encoding::Undeltified
+        | Encoding::LooseWhole(_)
+        | Encoding::Delta(..) => None,
     });
     let mut positions = vec![u32::MAX; encodings.len()];
     let mut written = 0;

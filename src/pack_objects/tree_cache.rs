@@ -46,7 +46,8 @@ impl TreeCache {
         }
     }
 
-    /// Adds the trees that another thread has kept.
+    /// Adds the trees that another thread has kept. The result is only to be read: the memory and the order do not
+    /// count the added trees.
     pub(super) fn merge(&mut self, other: TreeCache) {
         self.trees.extend(other.trees);
     }
