@@ -60,12 +60,12 @@ struct Descent<'h, 'g, const W: usize> {
     doubtful: Colours<W>,
 }
 
-/// The state of a commit: [`NEW`], [`DONE`], or the slot in which it waits.
+/// The state of a commit: [`NOT_MET`], [`DONE`], or the slot in which it waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Mark(u32);
 
 const NONE: u32 = u32::MAX;
-const NEW: Mark = Mark(NONE);
+const NOT_MET: Mark = Mark(NONE);
 const DONE: Mark = Mark(NONE - 1);
 
 struct Waiting<const W: usize> {
@@ -79,7 +79,7 @@ impl<'h, 'g, const W: usize> Descent<'h, 'g, W> {
     fn new(history: &'h mut WalkedHistory<'g>, searches: &'h [Search]) -> Self {
         let none = [0; W];
         let mut descent = Descent {
-            commits: vec![NEW; history.len()],
+            commits: vec![NOT_MET; history.len()],
             ends: vec![false; history.len()],
             history,
             searches,
@@ -124,13 +124,16 @@ impl<'h, 'g, const W: usize> Descent<'h, 'g, W> {
                 self.visit(commit, colours, level)?;
             }
         }
-        let has =
-            |colours: &Colours<W>, search: usize| colours[search / 64] >> (search % 64) & 1 == 1;
         let (found, doubtful) = (self.found, self.doubtful);
-        Ok((0..self.searches.len()).map(move |search| match () {
-            () if has(&found, search) => Reach::Yes,
-            () if has(&doubtful, search) => Reach::Unknown,
-            () => Reach::No,
+        Ok((0..self.searches.len()).map(move |search| {
+            let has = |colours: &Colours<W>| colours[search / 64] >> (search % 64) & 1 == 1;
+            if has(&found) {
+                Reach::Yes
+            } else if has(&doubtful) {
+                Reach::Unknown
+            } else {
+                Reach::No
+            }
         }))
     }
 
@@ -163,10 +166,10 @@ impl<'h, 'g, const W: usize> Descent<'h, 'g, W> {
         }
         let at = commit as usize;
         if at >= self.commits.len() {
-            self.commits.resize(self.history.len(), NEW);
+            self.commits.resize(self.history.len(), NOT_MET);
         }
         match self.commits[at] {
-            NEW => {}
+            NOT_MET => {}
             // Only a graph with wrong generations comes back to a visited commit.
             DONE => return add(&mut self.doubtful, colours),
             Mark(slot) => return add(&mut self.waiting[slot as usize].colours, colours),

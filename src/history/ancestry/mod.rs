@@ -102,6 +102,9 @@ pub(crate) fn compare_by_position(
     Ok(relations)
 }
 
+/// The answer for each pair, in the order given. A pair with two levels is one [search](descent::search) from the
+/// higher end, or none if they are equal: neither can lead to the other. All other pairs share the
+/// [walk](walk::relate).
 fn relate(
     history: &mut WalkedHistory<'_>,
     pairs: Vec<walk::Pair>,
