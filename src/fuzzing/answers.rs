@@ -148,7 +148,7 @@ pub fn report_status(data: &[u8]) {
     for report in [&report, &read(seed.into(), true)] {
         assert_eq!(report.verdicts.len(), updates.len());
         let is_done = report.verdicts.contains(&Verdict::Done);
-        assert!(!is_done || reports && report.has_begun && report.unpack_error.is_none());
+        assert!(!is_done || reports && report.unpack == Some(Ok(())));
     }
     if !reports || report.trouble.is_some() {
         return;
@@ -159,7 +159,7 @@ pub fn report_status(data: &[u8]) {
         bytes.0.to_vec()
     };
     let (unpack, expected) = plain_report(&matter, &updates);
-    assert_eq!((report.has_begun, report.unpack_error), unpack);
+    assert_eq!(report.unpack, unpack);
     assert_eq!(report.verdicts, expected);
 }
 
@@ -286,15 +286,20 @@ fn plain_bands(frames: &[Frame<'_>]) -> (Vec<u8>, End) {
 }
 
 /// The plain reading of a complete report.
-fn plain_report(matter: &[u8], updates: &[RefUpdate]) -> ((bool, Option<String>), Vec<Verdict>) {
+fn plain_report(
+    matter: &[u8],
+    updates: &[RefUpdate],
+) -> (Option<Result<(), String>>, Vec<Verdict>) {
     let frames = frames(matter);
     let lines = frames.iter().map_while(|frame| match frame {
         Frame::Data(line) => Some(without_newlines(line)),
         _ => None,
     });
     let mut lines = lines.fuse();
-    let unpack = lines.next().map(|line| &line[b"unpack ".len()..]);
-    let error = unpack.filter(|text| *text != b"ok").map(printable);
+    let unpack = lines.next().map(|line| match &line[b"unpack ".len()..] {
+        b"ok" => Ok(()),
+        text => Err(printable(text)),
+    });
     let lines: Vec<_> = lines.collect();
     let verdict = |update: &RefUpdate| {
         let ok = [&b"ok "[..], update.name].concat();
@@ -310,7 +315,7 @@ fn plain_report(matter: &[u8], updates: &[RefUpdate]) -> ((bool, Option<String>)
             (Some(at), None) if is_ng(lines[at]) => {
                 Verdict::Refused(printable(lines[at].get(ng.len() + 1..).unwrap_or_default()))
             }
-            (Some(_), None) if error.is_some() => Verdict::Silent,
+            (Some(_), None) if unpack != Some(Ok(())) => Verdict::Silent,
             (Some(at), None) => {
                 let options = lines[at + 1..]
                     .iter()
@@ -327,7 +332,7 @@ fn plain_report(matter: &[u8], updates: &[RefUpdate]) -> ((bool, Option<String>)
         }
     };
     let verdicts = updates.iter().map(verdict).collect();
-    ((unpack.is_some(), error), verdicts)
+    (unpack, verdicts)
 }
 
 fn says_otherwise(option: &[u8], update: &RefUpdate) -> bool {

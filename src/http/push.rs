@@ -232,11 +232,14 @@ fn all_unclear(err: &Error, updates: &[RefUpdate]) -> Vec<PushAnswer> {
 /// The answer to each update, from a report. `failure` is the error that ended the report early.
 fn answers(report: Report, failure: Option<&Error>) -> Result<Vec<PushAnswer>, Error> {
     if let Some(Trouble::Refused(text)) = &report.trouble
-        && !report.has_begun
+        && report.unpack.is_none()
     {
         return Err(refused(text.as_bytes()));
     }
-    let unpack_error = report.unpack_error.as_deref().map(repeatable);
+    let unpack_error = report
+        .unpack
+        .and_then(Result::err)
+        .map(|text| repeatable(&text));
     let unpack_error = unpack_error.as_deref();
     let silence = match (report.trouble, failure, unpack_error) {
         (Some(Trouble::Fatal(text)), ..) => format!("the server gave up: {text}"),

@@ -29,10 +29,8 @@ const USUAL_REASON: usize = 64;
 pub(crate) struct Report {
     /// The verdict on each update, in order.
     pub(crate) verdicts: Vec<Verdict>,
-    /// Whether any line of the report was received.
-    pub(crate) has_begun: bool,
-    /// The server's message if it could not unpack the pack.
-    pub(crate) unpack_error: Option<String>,
+    /// The first line of the report: the server's message if it could not unpack the pack. `None` without any line.
+    pub(crate) unpack: Option<Result<(), String>>,
     /// The error that ended the report early.
     pub(crate) trouble: Option<Trouble>,
     /// The lines that the server and its hooks printed.
@@ -245,8 +243,7 @@ impl<'a> ReportLines<'a> {
     fn close(self, trouble: Option<Trouble>, messages: Vec<String>) -> Report {
         Report {
             verdicts: self.verdicts,
-            has_begun: self.unpack.is_some(),
-            unpack_error: self.unpack.and_then(Result::err),
+            unpack: self.unpack,
             trouble,
             messages,
         }

@@ -128,10 +128,12 @@ fn recorded_answers_say_what_happened() {
         let report = read(bytes, &capabilities, &creations(&names));
         assert_eq!(report.verdicts, verdicts, "{}", bytes.as_bstr());
         assert_eq!(report.trouble, None);
-        assert!(report.has_begun);
-        let unpack_error =
-            (bytes == recorded!("unpacked")).then(|| "unpack-objects abnormal exit".to_owned());
-        assert_eq!(report.unpack_error, unpack_error);
+        let unpack = if bytes == recorded!("unpacked") {
+            Err("unpack-objects abnormal exit".to_owned())
+        } else {
+            Ok(())
+        };
+        assert_eq!(report.unpack, Some(unpack));
     }
 }
 
@@ -235,7 +237,7 @@ fn what_a_server_says_instead_of_a_report() {
         let said = Trouble::Refused("access denied".to_owned());
         assert_eq!(report.trouble, Some(said), "{capabilities:?}");
         assert_eq!(report.verdicts, [Verdict::Silent]);
-        assert!(!report.has_begun);
+        assert!(report.unpack.is_none());
     }
 
     let begun = lines(&["unpack ok", "ok refs/heads/a"]);
@@ -245,7 +247,7 @@ fn what_a_server_says_instead_of_a_report() {
     let said = Trouble::Fatal("disk full".to_owned());
     assert_eq!(report.trouble, Some(said));
     assert_eq!(report.verdicts, [Verdict::Silent]);
-    assert!(report.has_begun);
+    assert_eq!(report.unpack, Some(Ok(())));
 }
 
 #[test]
@@ -272,7 +274,7 @@ fn a_server_that_does_not_report_is_silent() {
         );
         assert_eq!(report.verdicts, [Verdict::Silent], "{answer}");
         assert_eq!(report.trouble, None, "{answer}");
-        assert!(!report.has_begun);
+        assert!(report.unpack.is_none());
     }
 }
 
