@@ -62,7 +62,7 @@ fn unsupported(repo: &gix::Repository) -> Option<String> {
     if let Some(extension) = unknown_extension(&config) {
         return Some(format!("uses an extension that is not known: {extension}"));
     }
-    let text = "is a partial clone: it counts on a remote to have what it lacks";
+    let text = "is a partial clone: it may lack objects that its remote has";
     is_partial_clone(repo, &config).then(|| text.to_owned())
 }
 

@@ -98,7 +98,7 @@ impl RefLock<'_> {
                     pause = (2 * pause).min(LONGEST_PAUSE);
                 }
                 io::ErrorKind::AlreadyExists => {
-                    let text = "somebody else holds the lock";
+                    let text = "another process holds the lock";
                     return Err(io::Error::new(err.kind(), text));
                 }
                 io::ErrorKind::NotFound if directories < MOST_DIRECTORIES => {

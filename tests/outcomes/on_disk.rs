@@ -134,7 +134,7 @@ fn of_many_new_refs_the_one_that_somebody_has_locked_is_not_written() {
     fs::create_dir_all(&heads).unwrap();
     fs::write(heads.join("7.lock"), "").unwrap();
     let pulled = pair.try_pull(&SyncOptions::default()).unwrap();
-    let detail = "somebody else holds the lock".to_owned();
+    let detail = "another process holds the lock".to_owned();
     let stayed = rejected(None, &pair.tip, Reason::NotWritten { detail });
     assert_eq!(fate_in(&pulled, &names[7]), stayed);
     assert_eq!(
