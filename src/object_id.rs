@@ -174,7 +174,8 @@ pub(crate) fn parse_hex(hex: &[u8], format: ObjectFormat) -> Option<ObjectId> {
     Some(ObjectId(id))
 }
 
-/// All digits in the same way, whatever they are, so that many are taken at a time.
+/// The bytes that hex digits stand for. Valid and invalid digits take the same path, so that many are converted at a
+/// time.
 fn bytes_of<const DIGITS: usize, const BYTES: usize>(hex: &[u8; DIGITS]) -> Option<[u8; BYTES]> {
     let mut values = [0; DIGITS];
     let mut all = true;

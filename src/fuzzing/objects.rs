@@ -30,7 +30,7 @@ pub(super) type Store = BTreeMap<ObjectId, (Kind, Vec<u8>)>;
 pub(super) struct Maker<'a> {
     pub(super) hash: HashKind,
     pub(super) holes: bool,
-    /// Which are there before the first one is made.
+    /// The objects that exist before the first one is made.
     pub(super) known: &'a [Object],
     pub(super) made: Vec<Object>,
 }

@@ -21,7 +21,7 @@ pub(super) struct Session {
     pub(super) base: RemoteUrl,
     pub(super) client: HttpClient,
     pub(super) upload_pack: Option<UploadPackService>,
-    /// Without its refs.
+    /// The advertisement of receive-pack without its refs.
     pub(super) receive_pack: Option<Advertisement>,
     /// Whether the session cannot be reused, although its last operation has a result.
     pub(super) is_broken: bool,

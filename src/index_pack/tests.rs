@@ -161,7 +161,7 @@ fn what_a_base_of_the_store_needs_is_not_in_the_pack() {
     }
 }
 
-/// It completes the pack, and nobody has looked at what it needs.
+/// The base completes the thin pack and was not inspected: what it references may be missing.
 #[test]
 fn a_base_of_the_store_that_is_needed_is_not_in_the_pack() {
     let base = tree(&[("a", &NO_BLOB)]);

@@ -11,7 +11,7 @@ pub(crate) struct Capabilities {
     separator: u8,
 }
 
-/// Without the text: a server may repeat a credential in it.
+/// The number of bytes in place of the text: a server may repeat a credential in it.
 impl fmt::Debug for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.text.len())

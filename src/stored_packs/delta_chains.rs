@@ -39,11 +39,11 @@ impl From<io::Error> for ChainError {
 /// Memory for reading the trees and commits of a pack, in bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct ChainMemory {
-    /// For contents that wait for the visit of their deltas, in all threads together.
+    /// The share of contents that wait for the visit of their deltas, in all threads together.
     pub(crate) contents: usize,
-    /// For one object. A larger one counts as unreadable.
+    /// The limit of one object. A larger one counts as unreadable.
     pub(crate) largest: u64,
-    /// For the edges of trees. Trees that aren't deltas of each other have very many.
+    /// The share of the edges of trees. Trees that aren't deltas of each other have very many.
     pub(crate) edges: usize,
 }
 

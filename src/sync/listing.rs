@@ -92,7 +92,7 @@ impl Listed {
     }
 }
 
-/// Lists the destination again, as to those who push, for what has become of the selected refs.
+/// Lists the selected refs of the destination again, through receive-pack: the run has moved some of them.
 pub(super) fn list_again(
     destination: &dyn RefSource,
     options: &SyncOptions,

@@ -9,7 +9,9 @@ use crate::modules::Sources;
 
 const MAX_LINES: usize = 450;
 const MAX_FUNCTION_LINES: usize = 80;
-const PRONOUNS: [&str; 5] = ["What", "Who", "How", "Of", "Where"];
+const PRONOUNS: [&str; 9] = [
+    "What", "Who", "How", "Of", "Where", "Which", "It", "They", "Without",
+];
 
 /// Files and functions that are too long.
 pub(crate) fn too_long(sources: &Sources) -> Vec<String> {

@@ -7,7 +7,7 @@
 /// A name that git gives a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DotName {
-    /// Without its dot, lowercase.
+    /// The name without its dot, lowercase.
     name: &'static [u8],
     /// The start of the short name that NTFS falls back to, which holds a hash.
     short: [u8; 6],

@@ -11,7 +11,7 @@ use super::{
 
 const DIRECTORY: u16 = 0o040000;
 const SYMLINK: u16 = 0o120000;
-/// Which bits of a mode say the kind of file.
+/// The bits of a mode that tell the kind of file.
 const KIND: u16 = 0o170000;
 
 /// The faults of a tree, a bit for each message: each is reported once, however many of the tree's entries have it.
@@ -26,7 +26,7 @@ const _: () = assert!(
 /// One entry, as offsets into the tree.
 #[derive(Clone, Copy)]
 struct Entry {
-    /// Git truncates it in the same way.
+    /// The mode, truncated to 16 bits as git does.
     mode: u16,
     name: usize,
     name_end: usize,

@@ -55,7 +55,7 @@ impl<'de> Visitor<'de> for Refs {
 #[derive(Deserialize)]
 struct Found {
     name: String,
-    /// It may be none, but it may not be missing.
+    /// The tip before the run. It may be `null`, but not missing.
     #[serde(deserialize_with = "Option::deserialize")]
     before: Option<ObjectId>,
     after: ObjectId,

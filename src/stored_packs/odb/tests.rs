@@ -149,7 +149,7 @@ fn a_packed_copy_is_read_instead_within_the_limit() {
     assert!(!store.is_read(Some(size - 1)));
 }
 
-/// They are in memory as well, and a stream may have any number of blocks with nothing in them.
+/// Stored bytes are in memory as well, and a stream may have any number of empty blocks.
 #[test]
 fn the_stored_bytes_of_a_copy_have_the_limit_too() {
     let content = b"0123456789".to_vec();
