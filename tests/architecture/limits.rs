@@ -1,14 +1,21 @@
 //! The limits of the house that are no matter of arrows. Test code counts.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use syn::{
     ImplItemFn, ItemFn, TraitItemFn,
     visit::{self, Visit},
 };
 
-use crate::modules::Sources;
+use crate::{
+    modules::{Modules, Sources},
+    rooms::Rooms,
+};
 
 const MAX_LINES: usize = 450;
 const MAX_FUNCTION_LINES: usize = 80;
+/// A room may have one in so many of the code lines of the house.
+const MIN_SHARE: usize = 10;
 const PRONOUNS: [&str; 9] = [
     "What", "Who", "How", "Of", "Where", "Which", "It", "They", "Without",
 ];
@@ -60,6 +67,31 @@ impl Visit<'_> for Functions {
         }
         visit::visit_trait_item_fn(self, function);
     }
+}
+
+/// Rooms that are too large. Test code does not count here.
+pub(crate) fn large_rooms(sources: &Sources, rooms: &Rooms) -> Vec<String> {
+    let modules = Modules::parse(sources);
+    let files: BTreeSet<_> = modules.iter().map(|module| &module.file).collect();
+    let mut lines = BTreeMap::new();
+    for file in files {
+        *lines.entry(rooms.of(file)).or_insert(0) += code_lines(&sources[file]);
+    }
+    let house: usize = lines.values().sum();
+    lines.retain(|_, lines| MIN_SHARE * *lines > house);
+    let places = lines.into_keys().flatten();
+    places
+        .map(|place| format!("large {}", rooms.names()[place]))
+        .collect()
+}
+
+/// The number of lines that are neither blank nor comment, up to the tests at the end of a file.
+fn code_lines(text: &str) -> usize {
+    let code = text.split("#[cfg(test)]\nmod tests {").next();
+    let lines = code.unwrap_or_default().lines().map(str::trim_start);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with("//"))
+        .count()
 }
 
 /// Docs whose first word stands in place of a noun.

@@ -135,6 +135,24 @@ fn a_file_belongs_to_the_innermost_room() {
 }
 
 #[test]
+fn a_room_above_a_tenth_is_found_and_its_tests_do_not_count() {
+    let large_with = |roof: usize| {
+        let roof = "struct A;\n".repeat(roof);
+        let files = house(&[
+            ("lib.rs", "mod roof;\nmod cellar;\n"),
+            (
+                "roof/mod.rs",
+                &format!("{roof}\n// No code.\n#[cfg(test)]\nmod tests {{\n{roof}}}\n"),
+            ),
+            ("cellar.rs", &"struct A;\n".repeat(16)),
+        ]);
+        limits::large_rooms(&files, &rooms())
+    };
+    assert_eq!(large_with(2), ["large cellar.rs"]);
+    assert_eq!(large_with(3), ["large roof/", "large cellar.rs"]);
+}
+
+#[test]
 fn long_files_and_functions_and_pronouns_are_found() {
     let long = format!("fn f() {{\n{}}}\n", "\n".repeat(79));
     let fine = format!("fn f() {{\n{}}}\n", "\n".repeat(78));
