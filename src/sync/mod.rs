@@ -23,6 +23,9 @@ mod planned_ref;
 mod pull;
 mod push;
 
+/// The detail of a ref for which the destination gave no answer.
+const NO_ANSWER: &str = "the destination did not answer for each update";
+
 /// Brings the destination's branches and tags up to the source's, as far as that is safe.
 ///
 /// Refs are created and fast-forwarded; never deleted, never forced. A ref that cannot be updated safely is left
@@ -57,7 +60,9 @@ pub fn sync(
     };
     let default_branch = listed.source.default_branch.as_ref();
     set_head(destination, default_branch, options, context);
-    let outcomes = planned.into_iter().map(outcome).collect();
+    let outcomes = planned.into_iter();
+    let outcomes = outcomes.map(|planned| outcome(planned, options.dry_run));
+    let outcomes = outcomes.collect();
     stats(listed, outcomes, rules, settled, context)
 }
 
@@ -137,14 +142,20 @@ fn set_head(
     }
 }
 
-/// The outcome of a ref. A ref that is still open by now has moved, or would have in a dry run.
-fn outcome(planned: PlannedRef<'_>) -> RefOutcome {
+/// The outcome of a ref. A ref that is still open by now would have moved in a dry run; in any other run the destination
+/// did not answer for it.
+fn outcome(planned: PlannedRef<'_>, is_dry_run: bool) -> RefOutcome {
     let (at, source) = (planned.at(), planned.source());
     let (before, unmoved) = (planned.before(), planned.unmoved());
     let name = planned.name();
     let outcome = match planned.step {
-        Step::Settled(outcome) => *outcome,
-        Step::Create | Step::Compare => Outcome::Updated,
+        Step::Filtered(reason) => Outcome::Filtered(*reason),
+        Step::Rejected(reason) => Outcome::Rejected(*reason),
+        Step::Moved => Outcome::Updated,
+        Step::Create | Step::Compare if is_dry_run => Outcome::Updated,
+        Step::Create | Step::Compare => Outcome::Rejected(Reason::Unconfirmed {
+            detail: NO_ANSWER.to_owned(),
+        }),
     };
     tracing::debug!(?name, %outcome);
     let is_refused = matches!(

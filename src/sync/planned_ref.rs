@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bstr::BStr;
 
 use crate::{
-    FilterReason, ObjectId, Outcome, Reason, RefUpdate, Refusal,
+    FilterReason, ObjectId, Reason, RefUpdate, Refusal,
     refs::{AdvertisedRef, Namespace, RefList, table::RefTable},
 };
 
@@ -28,11 +28,15 @@ pub(crate) struct PlannedRef<'a> {
     pub(super) refused: Option<Box<Refused>>,
 }
 
-/// The next step for a ref.
+/// The next step for a ref, or its end. Reasons are boxed, because most refs have none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// None: the outcome is known.
-    Settled(Box<Outcome>),
+    /// The ref takes no part in syncs.
+    Filtered(Box<FilterReason>),
+    /// The ref stays as it is.
+    Rejected(Box<Reason>),
+    /// The destination has confirmed that the ref has the source's tip.
+    Moved,
     /// Creating the ref, which the destination doesn't have.
     Create,
     /// Comparing the histories of the tips, which decide whether the ref moves.
@@ -91,8 +95,9 @@ impl<'a> PlannedRef<'a> {
         self.seen = (tip != self.before()).then(|| Box::new(tip));
     }
 
+    /// Whether a step is left.
     pub(crate) fn is_open(&self) -> bool {
-        !matches!(self.step, Step::Settled(..))
+        matches!(self.step, Step::Create | Step::Compare)
     }
 
     /// The update for the destination.
@@ -111,8 +116,8 @@ impl<'a> PlannedRef<'a> {
     /// The reason, if the ref is rejected already.
     pub(crate) fn rejection(&self) -> Option<&Reason> {
         match &self.step {
-            Step::Settled(outcome) => outcome.rejection(),
-            Step::Create | Step::Compare => None,
+            Step::Rejected(reason) => Some(reason),
+            Step::Filtered(_) | Step::Moved | Step::Create | Step::Compare => None,
         }
     }
 }
@@ -132,11 +137,11 @@ impl Refused {
 }
 
 pub(super) fn filtered(reason: FilterReason) -> Step {
-    Step::Settled(Box::new(Outcome::Filtered(reason)))
+    Step::Filtered(Box::new(reason))
 }
 
 pub(super) fn rejected(reason: Reason) -> Step {
-    Step::Settled(Box::new(Outcome::Rejected(reason)))
+    Step::Rejected(Box::new(reason))
 }
 
 /// The tip of a ref; `None` for a damaged or unborn one.

@@ -131,35 +131,44 @@ fn apply(
     let answers = quarantine.apply(&updates, context)?;
     let open = planned.iter_mut().filter(|planned| planned.is_open());
     for (planned, answer) in open.zip(answers) {
-        if let Err(reason) = answer {
-            if matches!(reason, Reason::Incomplete { .. }) {
-                // The tip was complete before, so the store has lost an object in the meantime.
-                context.doubt_destination();
+        match answer {
+            Ok(()) => planned.step = Step::Moved,
+            Err(reason) => {
+                if matches!(reason, Reason::Incomplete { .. }) {
+                    // The tip was complete before, so the store has lost an object in the meantime.
+                    context.doubt_destination();
+                }
+                planned.reject(reason);
             }
-            planned.reject(reason);
         }
     }
     Ok(())
 }
 
-/// Lists the destination again for the tips of the refs that another process has moved.
+/// Lists the destination again for the tips of the refs that another process has moved, and of those for which a
+/// quarantine of an application gave no answer.
 fn look_again(
     destination: &dyn RefSource,
     planned: &mut [PlannedRef<'_>],
     options: &SyncOptions,
     context: &SyncContext,
 ) {
-    let is_raced = |planned: &PlannedRef<'_>| planned.rejection() == Some(&Reason::Raced);
-    if !planned.iter().any(is_raced) {
+    let is_uncertain =
+        |planned: &PlannedRef<'_>| planned.is_open() || planned.rejection() == Some(&Reason::Raced);
+    if !planned.iter().any(is_uncertain) {
         return;
     }
     // Refs have moved by now, so a failure of this listing does not fail the run.
     let Ok(now) = list_again(destination, options, context) else {
         return;
     };
-    for planned in planned.iter_mut().filter(|planned| is_raced(planned)) {
-        let found = now.find(planned.name());
-        planned.see(found.map(|found| found.target));
+    for planned in planned.iter_mut().filter(|planned| is_uncertain(planned)) {
+        let found = now.find(planned.name()).map(|found| found.target);
+        if planned.is_open() && found == Some(planned.source()) {
+            planned.step = Step::Moved;
+        } else {
+            planned.see(found);
+        }
     }
 }
 
@@ -179,7 +188,8 @@ mod tests {
     use crate::{
         AdvertisedRef, ErrorKind, ObjectFormat, Objects, Outcome, PackAnswer, PackReceiver,
         PackRequest, Progress, RefList, RefUpdate, Relation, Service, SyncRunRef, SyncRunStats,
-        TipKind, Traffic, sync::plan::plan,
+        TipKind, Traffic,
+        sync::{outcome, plan::plan},
     };
 
     /// Notes what it was asked for.
@@ -191,6 +201,8 @@ mod tests {
         is_applied: bool,
         /// The reason for which each ref is not applied.
         lost: Option<Reason>,
+        /// The number of updates that get no answer.
+        unanswered: usize,
     }
 
     impl Objects for Noting {
@@ -200,10 +212,11 @@ mod tests {
 
         fn relate(
             &mut self,
-            _: &[(ObjectId, ObjectId)],
+            pairs: &[(ObjectId, ObjectId)],
             _: &dyn Fn() -> bool,
         ) -> Result<Vec<Relation>, Error> {
-            Err(Error::new(ErrorKind::Unsupported, "nothing is compared"))
+            assert!(pairs.is_empty(), "nothing is compared");
+            Ok(Vec::new())
         }
     }
 
@@ -250,7 +263,7 @@ mod tests {
         ) -> Result<Vec<Result<(), Reason>>, Error> {
             self.is_applied = true;
             let answer = self.lost.clone().map_or(Ok(()), Err);
-            Ok(vec![answer; updates.len()])
+            Ok(vec![answer; updates.len() - self.unanswered])
         }
     }
 
@@ -275,12 +288,9 @@ mod tests {
 
     /// Refs on the objects whose ids repeat one byte.
     fn list(refs: &[(&str, u8)]) -> RefList {
-        let listed = refs.iter().map(|(name, id)| AdvertisedRef {
-            name: (*name).into(),
-            target: ObjectId::from([*id; 20]),
-            annotated: false,
-            symbolic: false,
-        });
+        let listed = refs
+            .iter()
+            .map(|(name, id)| AdvertisedRef::new((*name).into(), ObjectId::from([*id; 20])));
         RefList::new(ObjectFormat::Sha1, listed)
     }
 
@@ -348,6 +358,30 @@ mod tests {
             apply(&mut quarantine, &mut planned, &context).expect("an answer");
             assert_eq!(context.doubts_destination(), is_in_doubt);
         }
+    }
+
+    #[test]
+    fn a_ref_without_an_answer_is_updated_only_if_it_is_listed_so() {
+        let refs = [
+            ("refs/heads/a", 1),
+            ("refs/heads/b", 1),
+            ("refs/heads/c", 1),
+        ];
+        let (source, destination) = (list(&refs), list(&[]));
+        let options = SyncOptions::default();
+        let context = SyncContext::new(&options);
+        let mut quarantine = Noting {
+            unanswered: 2,
+            ..Noting::default()
+        };
+        let mut planned = planned(&source, &destination, &options);
+        let ends: (&dyn RefSource, &dyn RefSource) =
+            (&Giving(source.clone()), &Giving(list(&refs[..2])));
+        pull(ends, &mut quarantine, &mut planned, &options, &context).expect("a pull");
+        let outcomes = planned.into_iter().map(|planned| outcome(planned, false));
+        let outcomes: Vec<_> = outcomes.map(|found| found.outcome.to_string()).collect();
+        let unanswered = "rejected: unconfirmed: the destination did not answer for each update";
+        assert_eq!(outcomes, ["updated", "updated", unanswered]);
     }
 
     /// Cancels as soon as it is told that refs are about to move.

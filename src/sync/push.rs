@@ -13,6 +13,7 @@ use crate::{
     Reason, RefList, RefSource, RefUpdate, SyncContext, SyncOptions, Traffic,
     local::Scratch,
     sync::{
+        NO_ANSWER,
         compare::compare,
         listing::{Listed, list_again},
         planned_ref::{MAX_UNAVAILABLE, PlannedRef, reject_tips},
@@ -198,7 +199,7 @@ impl Sent {
     /// Ends the pushes after one without answers. Refs that were declined before stay declined.
     fn give_up(&mut self, err: Error) {
         // The caller gets the error, whose text may be the server's.
-        tracing::warn!(kind = err.kind().as_str(), "what is left is not pushed");
+        tracing::warn!(kind = err.kind().as_str(), "the other refs are not pushed");
         self.failure = Some(err);
     }
 }
@@ -325,8 +326,9 @@ impl Sender<'_, '_> {
         let given = self.source.upload_pack(&request, &mut receive, context);
         // Once the destination has answered, refs may have moved, even if the source reports an error afterwards.
         if let Some(mut report) = report {
-            let detail = "the destination did not answer for each update".to_owned();
-            let missing = PushAnswer::Unclear { detail };
+            let missing = PushAnswer::Unclear {
+                detail: NO_ANSWER.to_owned(),
+            };
             report.answers.resize(updates.len(), missing);
             return Ok(Some(report));
         }

@@ -1,5 +1,16 @@
 use super::*;
-use crate::{ObjectFormat, ObjectId, Outcome, RefGlobs, SyncRunStats};
+use crate::{ObjectFormat, ObjectId, Outcome, RefGlobs, SyncRunStats, sync::planned_ref};
+
+const CREATE: Option<Step> = Some(Step::Create);
+const COMPARE: Option<Step> = Some(Step::Compare);
+
+fn filtered(reason: FilterReason) -> Option<Step> {
+    Some(planned_ref::filtered(reason))
+}
+
+fn rejected(reason: Reason) -> Option<Step> {
+    Some(planned_ref::rejected(reason))
+}
 
 fn id(digit: char) -> ObjectId {
     ObjectId::from_hex(digit.to_string().repeat(40).as_bytes()).expect("hex")
@@ -21,27 +32,25 @@ fn list(refs: &[&str]) -> RefList {
     RefList::new(ObjectFormat::Sha1, refs)
 }
 
-fn unchanged() -> Step {
-    Step::Settled(Box::new(Outcome::Unchanged))
-}
-
-fn steps(source: &RefList, destination: &RefList, options: &SyncOptions) -> Vec<(String, Step)> {
+/// The step of each ref; `None` for one that is the same at both ends.
+fn steps(
+    source: &RefList,
+    destination: &RefList,
+    options: &SyncOptions,
+) -> Vec<(String, Option<Step>)> {
     let mut source = source.clone();
     select(&mut source, options);
-    let mut steps: Vec<_> = source
-        .iter()
-        .map(|r| (r.name.to_string(), unchanged()))
-        .collect();
+    let mut steps: Vec<_> = source.iter().map(|r| (r.name.to_string(), None)).collect();
     let planned = plan(&source, destination, options, || Ok(()));
     for planned in planned.expect("nothing stops it") {
         let (name, step) = &mut steps[planned.at()];
         assert_eq!(*name, planned.name().to_string());
-        *step = planned.step;
+        *step = Some(planned.step);
     }
     steps
 }
 
-fn step(source: &str, destination: &[&str]) -> Step {
+fn step(source: &str, destination: &[&str]) -> Option<Step> {
     let mut steps = steps(
         &list(&[source]),
         &list(destination),
@@ -51,7 +60,7 @@ fn step(source: &str, destination: &[&str]) -> Step {
     steps.remove(0).1
 }
 
-fn conflict(with: &str) -> Step {
+fn conflict(with: &str) -> Option<Step> {
     rejected(Reason::NameConflict { with: with.into() })
 }
 
@@ -59,14 +68,14 @@ fn conflict(with: &str) -> Step {
 fn the_listings_alone_decide_what_they_can() {
     let detail = "the source lists no tip for it".to_owned();
     let nowhere = rejected(Reason::Unavailable { detail });
-    let table: &[(&str, &[&str], Step)] = &[
-        ("refs/heads/a=1", &[], Step::Create),
-        ("refs/heads/a=1", &["refs/heads/a=1"], unchanged()),
-        ("refs/heads/a=1", &["refs/heads/a=2"], Step::Compare),
+    let table: &[(&str, &[&str], Option<Step>)] = &[
+        ("refs/heads/a=1", &[], CREATE),
+        ("refs/heads/a=1", &["refs/heads/a=1"], None),
+        ("refs/heads/a=1", &["refs/heads/a=2"], COMPARE),
         ("refs/heads/a=0", &[], nowhere.clone()),
         ("refs/heads/a=0", &["refs/heads/a=2"], nowhere),
-        ("refs/tags/a=1", &["refs/tags/a=2"], Step::Compare),
-        ("refs/tags/a=1^3", &["refs/tags/a=1^3"], unchanged()),
+        ("refs/tags/a=1", &["refs/tags/a=2"], COMPARE),
+        ("refs/tags/a=1^3", &["refs/tags/a=1^3"], None),
         (
             "refs/tags/a=1^3",
             &["refs/tags/a=2"],
@@ -120,7 +129,7 @@ fn the_listings_alone_decide_what_they_can() {
 
 #[test]
 fn names_that_cannot_coexist_conflict() {
-    let table: &[(&str, &[&str], Step)] = &[
+    let table: &[(&str, &[&str], Option<Step>)] = &[
         (
             "refs/heads/a/b=1",
             &["refs/heads/a=2"],
@@ -136,10 +145,10 @@ fn names_that_cannot_coexist_conflict() {
             &["refs/heads/a/b=2"],
             conflict("refs/heads/a/b"),
         ),
-        ("refs/heads/a/b=1", &["refs/heads/a/c=2"], Step::Create),
-        ("refs/heads/ab=1", &["refs/heads/a=2"], Step::Create),
-        ("refs/heads/a/b=1", &["refs/tags/a=2"], Step::Create),
-        ("refs/heads/A=1", &["refs/heads/a=2"], Step::Create),
+        ("refs/heads/a/b=1", &["refs/heads/a/c=2"], CREATE),
+        ("refs/heads/ab=1", &["refs/heads/a=2"], CREATE),
+        ("refs/heads/a/b=1", &["refs/tags/a=2"], CREATE),
+        ("refs/heads/A=1", &["refs/heads/a=2"], CREATE),
     ];
     for (source, destination, expected) in table {
         assert_eq!(
@@ -154,7 +163,7 @@ fn names_that_cannot_coexist_conflict() {
 fn of_two_new_names_that_conflict_the_first_one_wins() {
     let source = list(&["refs/heads/a=1", "refs/heads/a/b=1", "refs/heads/c=1"]);
     let steps = steps(&source, &list(&[]), &SyncOptions::default());
-    let expected = [Step::Create, conflict("refs/heads/a"), Step::Create];
+    let expected = [CREATE, conflict("refs/heads/a"), CREATE];
     assert_eq!(
         steps.into_iter().map(|(_, step)| step).collect::<Vec<_>>(),
         expected
@@ -170,7 +179,7 @@ fn case_matters_unless_the_destination_folds_it() {
         "refs/heads/main=1",
     ]);
     let mut destination = list(&["refs/heads/main=1"]);
-    let create = [Step::Create, Step::Create, Step::Create, unchanged()];
+    let create = [CREATE, CREATE, CREATE, None];
     let found = steps(&source, &destination, &SyncOptions::default());
     assert_eq!(
         found.into_iter().map(|(_, step)| step).collect::<Vec<_>>(),
@@ -180,10 +189,10 @@ fn case_matters_unless_the_destination_folds_it() {
     destination.folds_case = true;
     let found = steps(&source, &destination, &SyncOptions::default());
     let expected = [
-        Step::Create,
+        CREATE,
         conflict("refs/heads/main"),
         conflict("refs/heads/DIR/x"),
-        unchanged(),
+        None,
     ];
     assert_eq!(
         found.into_iter().map(|(_, step)| step).collect::<Vec<_>>(),
@@ -229,13 +238,13 @@ fn excluded_refs_are_left_out_or_listed() {
     };
     assert_eq!(
         steps(&source, &list(&[]), &options),
-        [("refs/heads/main".into(), Step::Create)]
+        [("refs/heads/main".into(), CREATE)]
     );
     options.list_excluded = true;
     let excluded = filtered(FilterReason::Excluded);
     let expected = [
         ("refs/heads/dev".into(), excluded.clone()),
-        ("refs/heads/main".into(), Step::Create),
+        ("refs/heads/main".into(), CREATE),
         ("refs/tags/v1".into(), excluded),
     ];
     assert_eq!(steps(&source, &list(&[]), &options), expected);
@@ -268,7 +277,7 @@ fn a_known_rejection_stays_while_both_tips_do() {
     let source = list(&["refs/heads/a=1", "refs/heads/b=1", "refs/heads/c=1"]);
     let destination = list(&["refs/heads/a=2", "refs/heads/b=2", "refs/heads/c=2"]);
     let found = steps(&source, &destination, &options);
-    let expected = [rejected(Reason::Diverged), Step::Compare, Step::Compare];
+    let expected = [rejected(Reason::Diverged), COMPARE, COMPARE];
     assert_eq!(
         found.into_iter().map(|(_, step)| step).collect::<Vec<_>>(),
         expected
@@ -313,13 +322,9 @@ fn a_rejection_by_the_rules_holds_as_long_as_these_are_the_same() {
         };
         let found = steps(&source, &destination, &options).into_iter();
         let found: Vec<_> = found.map(|(_, step)| step).collect();
-        let expected = reasons.clone().map(|reason| {
-            if holds {
-                rejected(reason)
-            } else {
-                Step::Compare
-            }
-        });
+        let expected = reasons
+            .clone()
+            .map(|reason| if holds { rejected(reason) } else { COMPARE });
         assert_eq!(found, expected, "{rules:?}");
     }
 }

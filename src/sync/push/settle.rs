@@ -11,7 +11,7 @@ use crate::{
     Error, ObjectId, PushAnswer, Reason, RefSource, Refusal, SyncContext, SyncOptions,
     sync::{
         listing::list_again,
-        planned_ref::{PlannedRef, Refused},
+        planned_ref::{PlannedRef, Refused, Step},
     },
 };
 
@@ -59,7 +59,7 @@ pub(super) fn settle(
             // Its text may be the server's, which may repeat a credential.
             Err(err) => {
                 let kind = err.kind().as_str();
-                tracing::warn!(kind, "what refused refs are at now can't be listed");
+                tracing::warn!(kind, "the present tips of refused refs can't be listed");
             }
         }
     }
@@ -74,7 +74,10 @@ pub(super) fn settle(
         let again = refusal(&judged, options.refusal_backoff, clock);
         let is_answered = !is_unclear(&judged.answer);
         match verdict(judged, planned, found) {
-            Ok(()) => moved += 1,
+            Ok(()) => {
+                moved += 1;
+                planned.step = Step::Moved;
+            }
             Err(reason) => {
                 moved += usize::from(reason == Reason::Raced);
                 if is_answered || again.is_some() {
