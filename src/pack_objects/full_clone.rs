@@ -179,6 +179,7 @@ impl Marking<'_> {
     fn settle(&mut self) -> Result<(), NoPack> {
         let mut unsettled = VecDeque::from(std::mem::take(&mut self.unsettled));
         while let Some((pack_pos, path)) = unsettled.pop_front() {
+            self.context.check()?;
             let base = self.graph.bases[pack_pos as usize];
             if !self.is_marked[base as usize] {
                 self.read_in_full(self.rev_index.id(pack_pos), path)?;

@@ -41,8 +41,9 @@ pub(super) struct TreeWalk<'a> {
     /// Whether the receiver has anything that a delta could build on.
     has_boundary: bool,
     sent: HashSet<ObjectId>,
-    /// Trees that were read, and the sets of versions that they were read against.
-    read: HashMap<ObjectId, Vec<Vec<ObjectId>>>,
+    /// Trees that were read, each with the versions that it was read against. There may be as many sets of versions of one
+    /// tree as there are commits.
+    read: HashSet<(ObjectId, Vec<ObjectId>)>,
     pending: Vec<PendingTree>,
     /// The last version of each path. Empty where the receiver has something.
     latest: HashMap<Vec<u8>, Arc<[u8]>>,
@@ -82,7 +83,7 @@ impl<'a> TreeWalk<'a> {
             context,
             has_boundary,
             sent: HashSet::new(),
-            read: HashMap::new(),
+            read: HashSet::new(),
             pending: Vec::new(),
             latest: HashMap::new(),
             cache: TreeCache::new(plan.recent_trees / threads),
@@ -143,12 +144,10 @@ impl<'a> TreeWalk<'a> {
         if !self.has_boundary {
             others.clear();
         }
-        let before = self.read.entry(tree).or_default();
         // A tree that was read against nothing was read in full.
-        if before.iter().any(|seen| seen.is_empty() || *seen == others) {
+        if self.read.contains(&(tree, Vec::new())) || !self.read.insert((tree, others.clone())) {
             return;
         }
-        before.push(others.clone());
         self.pending.push(PendingTree {
             tree,
             path: path.to_owned(),
