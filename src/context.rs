@@ -119,6 +119,11 @@ impl SyncContext {
         self.doubts_destination.load(Ordering::Relaxed)
     }
 
+    /// The folder for temporary files: the caller's or the system's.
+    pub(crate) fn scratch_folder(&self) -> PathBuf {
+        self.budget.scratch_folder()
+    }
+
     #[cfg(feature = "http")]
     pub(crate) fn budget(&self) -> &Arc<RunBudget> {
         &self.budget
@@ -207,10 +212,11 @@ impl RunBudget {
 
     /// An unnamed temporary file, in the caller's folder or the system's.
     pub(crate) fn temporary_file(&self) -> io::Result<File> {
-        match &self.scratch {
-            Some(folder) => tempfile::tempfile_in(folder),
-            None => tempfile::tempfile(),
-        }
+        tempfile::tempfile_in(self.scratch_folder())
+    }
+
+    fn scratch_folder(&self) -> PathBuf {
+        self.scratch.clone().unwrap_or_else(std::env::temp_dir)
     }
 
     /// Fails if `bytes` on disk exceed the limit.

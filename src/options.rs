@@ -72,8 +72,8 @@ pub struct SyncOptions {
     /// The limits of the run, in time, traffic, memory and disk.
     pub limits: Limits,
     /// The folder for temporary data outside of the destination: the temporary repository of a sync between
-    /// two remotes (a killed process leaves it behind), and a pack whose length a remote has to know before it is
-    /// sent. `None` is the system's folder for temporary files.
+    /// two remotes (a killed process leaves it behind), a pack whose length a remote has to know before it is sent,
+    /// and contents of a stored pack beyond the memory for them. `None` is the system's folder for temporary files.
     pub scratch: Option<PathBuf>,
     /// The flag that cancels the run: set to true from any thread, it ends the run within a second with
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). A run that has begun to move objects and refs into

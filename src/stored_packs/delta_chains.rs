@@ -3,7 +3,7 @@
 use std::{
     io,
     ops::Range,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 use gix::{hash::Hasher, objs::Kind};
@@ -61,19 +61,21 @@ impl DeltaChains<'_> {
         let deltas = &Deltas::of_bases(self.bases);
         let threads = cores();
         let content_memory = ContentMemory::new(self.memory.contents, threads);
-        let next = AtomicUsize::new(0);
+        let (next, on_disk) = (AtomicUsize::new(0), AtomicU64::new(0));
+        let scratch = &self.context.scratch_folder();
         run_workers(0..threads as u32, |number| {
             let mut state = state(number);
             let mut visitor = ChainVisitor {
                 chains: self,
                 deltas,
+                on_disk: &on_disk,
                 visit: |pack_pos, content: &[u8], base: Option<&[u8]>| {
                     visit(&mut state, pack_pos, content, base)
                 },
             };
             let hash = self.scan.rev_index.index.object_hash();
             let mut traversal =
-                DeltaTraversal::new(self.scan.path, hash, &content_memory, &std::env::temp_dir())?;
+                DeltaTraversal::new(self.scan.path, hash, &content_memory, scratch)?;
             loop {
                 let root = next.fetch_add(1, Relaxed);
                 let Some(found) = self.kinds.get(root) else {
@@ -93,6 +95,8 @@ impl DeltaChains<'_> {
 struct ChainVisitor<'a, V> {
     chains: &'a DeltaChains<'a>,
     deltas: &'a Deltas,
+    /// The bytes in temporary files, of all threads together.
+    on_disk: &'a AtomicU64,
     visit: V,
 }
 
@@ -141,6 +145,13 @@ where
         _hasher: Hasher,
     ) -> Result<(), ChainError> {
         Err(ChainError::Unreadable)
+    }
+
+    /// Beyond the limit of a quarantine the pack counts as unreadable: it is not worth more.
+    fn allows_on_disk(&mut self, more: u64) -> Result<(), ChainError> {
+        let total = self.on_disk.fetch_add(more, Relaxed).saturating_add(more);
+        let is_allowed = total <= self.chains.context.limits().quarantine_bytes;
+        is_allowed.then_some(()).ok_or(ChainError::Unreadable)
     }
 
     fn may_lead_on(&self, entry: u32) -> bool {
