@@ -63,9 +63,9 @@ impl SyncContext {
         self.budget.cancel.load(Ordering::Relaxed)
     }
 
-    /// The caller's cancel flag, for code that can only watch a flag. Unlike [`check()`](SyncContext::check), it
-    /// does not reflect the time.
-    pub fn cancel_flag(&self) -> &Arc<AtomicBool> {
+    /// The caller's cancel flag.
+    #[cfg(test)]
+    pub(crate) fn cancel_flag(&self) -> &Arc<AtomicBool> {
         &self.budget.cancel
     }
 
@@ -105,8 +105,7 @@ impl SyncContext {
         self.faulty_objects.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// The number of received objects that the [fsck rules](SyncContext::fsck) refused so far.
-    pub fn faulty_objects(&self) -> u64 {
+    pub(crate) fn faulty_objects(&self) -> u64 {
         self.faulty_objects.load(Ordering::Relaxed)
     }
 

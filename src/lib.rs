@@ -138,7 +138,8 @@ pub use transport::{
 
 pub use error::{Error, ErrorKind};
 pub use outcome::{
-    FilterReason, Outcome, Reason, Refusal, SyncRunRef, SyncRunRefs, SyncRunStats, Traffic,
+    FilterReason, Outcome, Reason, Refusal, SyncRunRef, SyncRunRefs, SyncRunRefsIter, SyncRunStats,
+    Traffic,
 };
 
 pub use context::SyncContext;

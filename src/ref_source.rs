@@ -354,7 +354,16 @@ pub struct RefUpdate<'a> {
     pub new: ObjectId,
 }
 
-impl RefUpdate<'_> {
+impl<'a> RefUpdate<'a> {
+    /// An update of the ref of this full name from `expected` to `new`.
+    pub fn new(name: &'a BStr, expected: Option<ObjectId>, new: ObjectId) -> Self {
+        RefUpdate {
+            name,
+            expected,
+            new,
+        }
+    }
+
     /// Whether the ref must not exist yet.
     pub(crate) fn is_creation(&self) -> bool {
         self.expected.is_none()

@@ -51,11 +51,11 @@ impl RefSource for OwnSource {
         _context: &SyncContext,
     ) -> Result<RefList, Error> {
         let refs = self.0.for_each_ref();
-        let advertised = refs.iter().map(|(name, id)| AdvertisedRef {
-            name: name.as_str().into(),
-            target: ObjectId::from_hex(id.as_bytes()).expect("hex"),
-            annotated: false,
-            symbolic: false,
+        let advertised = refs.iter().map(|(name, id)| {
+            AdvertisedRef::new(
+                name.as_str().into(),
+                ObjectId::from_hex(id.as_bytes()).expect("hex"),
+            )
         });
         Ok(RefList::new(ObjectFormat::Sha1, advertised))
     }
@@ -401,4 +401,18 @@ fn a_service_can_bring_its_own_store() {
     let diverged = vec!["rejected: diverged".to_owned()];
     assert_eq!(outcomes(&source, &destination), (3, diverged));
     own.fsck();
+}
+
+/// A service tests its own end with the messages that a run sends.
+#[test]
+fn an_own_quarantine_can_be_asked_without_a_run() {
+    let sandbox = Sandbox::new();
+    let own = sandbox.init_bare("own.git", support::ObjectFormat::Sha1);
+    let one = own.commit("main", &[], "one", &[("a", "1")], 1_000);
+    let one = ObjectId::from_hex(one.as_bytes()).expect("an id");
+    let mut quarantine = OwnStore(own.clone());
+    let context = SyncContext::new(&SyncOptions::default());
+    let new = RefUpdate::new("refs/heads/new".into(), None, one);
+    let answers = quarantine.apply(&[new, new], &context).expect("answers");
+    assert_eq!(answers, [Ok(()), Err(Reason::Raced)]);
 }

@@ -30,26 +30,21 @@ fn refs(count: usize) -> RefList {
     let tags = (count / 2..count).map(|number| format!("refs/tags/v{number:05}"));
     let mut names: Vec<_> = branches.chain(tags).collect();
     names.sort();
-    let refs = names
-        .iter()
-        .enumerate()
-        .map(|(number, name)| AdvertisedRef {
-            annotated: name.starts_with("refs/tags/") && number % 5 == 0,
-            name: name.as_str().into(),
-            target: id(number),
-            symbolic: false,
-        });
+    let refs = names.iter().enumerate().map(|(number, name)| {
+        let mut listed = AdvertisedRef::new(name.as_str().into(), id(number));
+        listed.annotated = name.starts_with("refs/tags/") && number % 5 == 0;
+        listed
+    });
     RefList::new(ObjectFormat::Sha1, refs)
 }
 
 /// The same refs, each one commit further.
 fn moved(refs: &RefList) -> RefList {
-    let further = |(number, old)| AdvertisedRef {
-        target: id(number + 1),
-        annotated: false,
-        ..old
-    };
-    RefList::new(ObjectFormat::Sha1, refs.iter().enumerate().map(further))
+    let further = refs
+        .iter()
+        .enumerate()
+        .map(|(number, old)| AdvertisedRef::new(old.name, id(number + 1)));
+    RefList::new(ObjectFormat::Sha1, further)
 }
 
 #[divan::bench(args = SIZES)]
@@ -194,10 +189,9 @@ fn all_new(bencher: Bencher<'_, '_>, count: usize) {
 #[divan::bench(args = SIZES)]
 fn all_moved(bencher: Bencher<'_, '_>, count: usize) {
     let plain = refs(count);
-    let plain = plain.iter().map(|held| AdvertisedRef {
-        annotated: false,
-        ..held
-    });
+    let plain = plain
+        .iter()
+        .map(|held| AdvertisedRef::new(held.name, held.target));
     let destination = RefList::new(ObjectFormat::Sha1, plain);
     run(bencher, moved(&destination), destination, count);
 }

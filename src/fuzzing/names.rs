@@ -27,11 +27,11 @@ pub fn ref_names(data: &[u8]) {
         }
     }
     let names = data.split_str("\n").enumerate();
-    let refs = names.map(|(at, name)| AdvertisedRef {
-        name: name.into(),
-        target: ObjectId::from_hex(format!("{at:040x}").as_bytes()).expect("hex"),
-        annotated: false,
-        symbolic: false,
+    let refs = names.map(|(at, name)| {
+        AdvertisedRef::new(
+            name.into(),
+            ObjectId::from_hex(format!("{at:040x}").as_bytes()).expect("hex"),
+        )
     });
     let refs: Vec<_> = refs.collect();
     let list = RefList::new(ObjectFormat::Sha1, refs.iter().copied());

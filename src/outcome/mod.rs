@@ -11,7 +11,7 @@ mod wire;
 
 pub use reason::{FilterReason, Reason};
 pub(crate) use refs::RefOutcome;
-pub use refs::SyncRunRefs;
+pub use refs::{SyncRunRefs, SyncRunRefsIter};
 pub use stats::{SyncRunStats, Traffic};
 pub use sync_run_ref::{Refusal, SyncRunRef};
 

@@ -44,8 +44,8 @@ impl SyncRunRefs {
     }
 
     /// The refs, sorted by name.
-    pub fn iter(&self) -> Iter<'_> {
-        Iter {
+    pub fn iter(&self) -> SyncRunRefsIter<'_> {
+        SyncRunRefsIter {
             refs: self,
             at: 0,
             other: 0,
@@ -98,15 +98,15 @@ fn unchanged(name: &bstr::BStr, tip: ObjectId) -> SyncRunRef<'_> {
     }
 }
 
-/// The refs of a run.
+/// An iterator over the refs of a run: see [`SyncRunRefs::iter`].
 #[derive(Clone)]
-pub struct Iter<'a> {
+pub struct SyncRunRefsIter<'a> {
     refs: &'a SyncRunRefs,
     at: usize,
     other: usize,
 }
 
-impl<'a> Iterator for Iter<'a> {
+impl<'a> Iterator for SyncRunRefsIter<'a> {
     type Item = SyncRunRef<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -130,13 +130,13 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-impl ExactSizeIterator for Iter<'_> {}
+impl ExactSizeIterator for SyncRunRefsIter<'_> {}
 
 impl<'a> IntoIterator for &'a SyncRunRefs {
     type Item = SyncRunRef<'a>;
-    type IntoIter = Iter<'a>;
+    type IntoIter = SyncRunRefsIter<'a>;
 
-    fn into_iter(self) -> Iter<'a> {
+    fn into_iter(self) -> SyncRunRefsIter<'a> {
         self.iter()
     }
 }

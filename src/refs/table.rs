@@ -6,6 +6,7 @@ use crate::ObjectId;
 
 /// One ref as an end lists it: an *advertised ref*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AdvertisedRef<'a> {
     /// The full name, such as `refs/heads/main`. It comes from the end unchecked and may hold any bytes.
     pub name: &'a BStr,
@@ -20,7 +21,7 @@ pub struct AdvertisedRef<'a> {
 
 impl<'a> AdvertisedRef<'a> {
     /// A ref that is neither an annotated tag nor symbolic, as far as the end reports.
-    pub(crate) fn new(name: &'a BStr, target: ObjectId) -> Self {
+    pub fn new(name: &'a BStr, target: ObjectId) -> Self {
         AdvertisedRef {
             name,
             target,

@@ -195,12 +195,7 @@ mod tests {
         at_the_hundredth: impl Fn(&SyncContext),
     ) -> (Option<Error>, usize) {
         let list = |line| {
-            let listed = AdvertisedRef {
-                name: "refs/heads/main".into(),
-                target: id(line, 0),
-                annotated: false,
-                symbolic: false,
-            };
+            let listed = AdvertisedRef::new("refs/heads/main".into(), id(line, 0));
             RefList::new(ObjectFormat::Sha1, [listed])
         };
         let (source, destination) = (list(1), list(2));

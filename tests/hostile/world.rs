@@ -189,12 +189,10 @@ impl Offer {
 
 impl RefSource for Offer {
     fn list(&self, _: Service, _: &[BString], _: &SyncContext) -> Result<RefList, Error> {
-        let advertised = self.refs.iter().map(|(name, id)| AdvertisedRef {
-            name: name.as_ref(),
-            target: *id,
-            annotated: false,
-            symbolic: false,
-        });
+        let advertised = self
+            .refs
+            .iter()
+            .map(|(name, id)| AdvertisedRef::new(name.as_ref(), *id));
         let format = self.refs.first().map(|(_, id)| id.format());
         let format = format.unwrap_or(ObjectFormat::Sha1);
         Ok(RefList::new(format, advertised))

@@ -126,12 +126,9 @@ mod tests {
     use crate::{AdvertisedRef, ErrorKind, ObjectFormat, ObjectId, SyncOptions, sync::plan};
 
     fn list(names: &[String]) -> RefList {
-        let listed = names.iter().map(|name| AdvertisedRef {
-            name: name.as_str().into(),
-            target: ObjectId::from([1; 20]),
-            annotated: false,
-            symbolic: false,
-        });
+        let listed = names
+            .iter()
+            .map(|name| AdvertisedRef::new(name.as_str().into(), ObjectId::from([1; 20])));
         RefList::new(ObjectFormat::Sha1, listed)
     }
 

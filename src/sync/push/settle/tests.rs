@@ -21,12 +21,7 @@ fn unclear() -> PushAnswer {
 fn what_each_answer_means() {
     use Company::*;
     let list = |tip| {
-        let found = AdvertisedRef {
-            name: "refs/heads/a".into(),
-            target: id(tip),
-            annotated: false,
-            symbolic: false,
-        };
+        let found = AdvertisedRef::new("refs/heads/a".into(), id(tip));
         RefList::new(ObjectFormat::Sha1, [found])
     };
     let (source, destination) = (list('2'), list('1'));
