@@ -5,11 +5,9 @@ use std::io::Read;
 use super::bytes::{Bytes, Pieces};
 use crate::pack::{
     deflate::Deflater,
+    delta_apply::{apply, sizes},
     delta_encode::DeltaBase,
-    delta_tree::{
-        Inflater,
-        apply::{apply, sizes},
-    },
+    inflate::Inflater,
 };
 
 /// A base, and a target made from parts of it and new ones; then a delta that may be none.

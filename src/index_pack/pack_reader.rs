@@ -25,8 +25,9 @@ use crate::{
     Error, ErrorKind, Phase, SyncContext,
     buffered::{each_piece, invalid_data, read_buffered},
     pack::{
-        delta_tree::{Inflater, apply::sizes},
+        delta_apply::sizes,
         entry_header::read_header,
+        inflate::Inflater,
     },
 };
 

@@ -15,7 +15,7 @@ use gix::{
     zlib::{Decompress, FlushDecompress, Status},
 };
 
-use crate::pack::delta_tree::{Inflater, Inflating};
+use crate::pack::inflate::{Inflater, Inflating};
 
 /// The longest header of a loose object: a kind, a size and their separators.
 const MAX_HEADER: usize = "commit ".len() + 20 + 1;

@@ -23,9 +23,9 @@ use super::{
 };
 use crate::{
     Error, ErrorKind,
-    pack::delta_tree::{
-        Inflater,
-        apply::{apply, sizes},
+    pack::{
+        delta_apply::{apply, sizes},
+        inflate::Inflater,
     },
 };
 

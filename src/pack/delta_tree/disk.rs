@@ -2,16 +2,14 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::PathBuf,
 };
 
 use gix::{hash, objs::Kind};
 
-use super::{
-    ObjectVisitor,
-    apply::{Base, OnDisk, interrupted},
-};
+use super::ObjectVisitor;
+use crate::pack::delta_apply::{Base, interrupted};
 
 /// The content of an object with remaining deltas.
 pub(super) enum Content {
@@ -25,6 +23,26 @@ impl Content {
             Content::InMemory(content) => Box::new(&content[..]),
             Content::OnDisk { file, size } => Box::new(OnDisk { file, size: *size }),
         }
+    }
+}
+
+/// A base that is too large for memory, in a file.
+struct OnDisk<'a> {
+    file: &'a File,
+    size: u64,
+}
+
+impl Base for OnDisk<'_> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn copy(&mut self, offset: u64, size: usize, to: &mut Vec<u8>) -> io::Result<()> {
+        let filled = to.len();
+        to.resize(filled + size, 0);
+        let mut file = self.file;
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(&mut to[filled..])
     }
 }
 
@@ -140,5 +158,25 @@ impl Oversized {
         let (size, file) = (self.size, self.file);
         work.oversized(self.entry, self.kind, size, self.hasher)?;
         Ok(file.map(|file| Content::OnDisk { file, size }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::delta_apply::apply;
+
+    #[test]
+    fn a_base_on_disk_is_like_one_in_memory() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"0123456789").expect("written");
+        let mut base = OnDisk {
+            file: &file,
+            size: 10,
+        };
+        let mut out = Vec::new();
+        let mut delta = &[0x91, 2, 4, 1, b'-', 0x91, 9, 1][..];
+        apply(&mut delta, &mut base, 6, &mut out, || true).expect("applied");
+        assert_eq!(out, b"2345-9");
     }
 }

@@ -8,8 +8,13 @@ use std::{
 
 use gix_pack::data;
 
-use super::{Inflater, Inflating};
-use crate::{buffered::invalid_data, pack::entry_header::MAX_HEADER};
+use crate::{
+    buffered::invalid_data,
+    pack::{
+        entry_header::MAX_HEADER,
+        inflate::{Inflater, Inflating},
+    },
+};
 
 /// The bytes of a large entry that are read at a time.
 const CHUNK: usize = 64 * 1024;

@@ -16,24 +16,23 @@ use std::{
 use gix::objs::Kind;
 use gix_pack::data;
 
-pub(crate) mod apply;
 mod deltas;
 mod disk;
 mod entry_reader;
 mod memory;
 mod visitor;
-mod zlib;
 
-use apply::{Base, apply, apply_in_pieces, size_on};
 pub(crate) use deltas::{Deltas, NO_BASE};
 use disk::{Content, Disk, Oversized};
 use entry_reader::{EntryReader, not_as_it_was};
 pub(crate) use memory::ContentMemory;
 use memory::Permit;
 pub(crate) use visitor::ObjectVisitor;
-pub(crate) use zlib::{Inflater, Inflating};
 
-use crate::buffered::each_piece;
+use crate::{
+    buffered::each_piece,
+    pack::delta_apply::{Base, apply, apply_in_pieces, size_on},
+};
 
 /// A traversal of the delta trees of one pack, one tree at a time.
 pub(crate) struct DeltaTraversal<'a> {

@@ -1,9 +1,6 @@
 //! Applying one delta to its base (gitformat-pack(5), "Deltified representation").
 
-use std::{
-    fs::File,
-    io::{self, BufRead, Read, Seek, SeekFrom},
-};
+use std::io::{self, BufRead};
 
 use crate::buffered::invalid_data;
 
@@ -27,33 +24,13 @@ impl Base for &[u8] {
     }
 }
 
-/// A base that is too large for memory, in a file.
-pub(super) struct OnDisk<'a> {
-    pub(super) file: &'a File,
-    pub(super) size: u64,
-}
-
-impl Base for OnDisk<'_> {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn copy(&mut self, offset: u64, size: usize, to: &mut Vec<u8>) -> io::Result<()> {
-        let filled = to.len();
-        to.resize(filled + size, 0);
-        let mut file = self.file;
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(&mut to[filled..])
-    }
-}
-
 /// The sizes of the base and of the result, which a delta begins with.
 pub(crate) fn sizes(delta: &mut (impl BufRead + ?Sized)) -> io::Result<(u64, u64)> {
     Ok((size(delta)?, size(delta)?))
 }
 
 /// The declared size of a delta's result. Fails if the delta declares another size than `base` for its base.
-pub(super) fn size_on(base: u64, delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
+pub(crate) fn size_on(base: u64, delta: &mut (impl BufRead + ?Sized)) -> io::Result<u64> {
     let (base_size, size) = sizes(delta)?;
     if base_size != base {
         return Err(invalid_data("a delta of another base"));
@@ -110,7 +87,7 @@ pub(crate) fn apply(
 }
 
 /// The error of an object whose reconstruction has to end.
-pub(super) fn interrupted() -> io::Error {
+pub(crate) fn interrupted() -> io::Error {
     io::Error::other("there is no time to go on")
 }
 
@@ -219,7 +196,6 @@ fn next(delta: &mut (impl BufRead + ?Sized)) -> io::Result<Option<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     fn applied(base: &[u8], delta: &[u8]) -> io::Result<Vec<u8>> {
         let mut delta = delta;
@@ -297,20 +273,6 @@ mod tests {
         for (mut bytes, expected) in table {
             assert_eq!(size(&mut bytes).ok(), expected);
         }
-    }
-
-    #[test]
-    fn a_base_on_disk_is_like_one_in_memory() {
-        let mut file = tempfile::tempfile().expect("a file");
-        file.write_all(b"0123456789").expect("written");
-        let mut base = OnDisk {
-            file: &file,
-            size: 10,
-        };
-        let mut out = Vec::new();
-        let mut delta = &[0x91, 2, 4, 1, b'-', 0x91, 9, 1][..];
-        apply(&mut delta, &mut base, 6, &mut out, || true).expect("applied");
-        assert_eq!(out, b"2345-9");
     }
 
     #[test]
