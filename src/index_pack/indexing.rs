@@ -89,7 +89,7 @@ impl<'a> ById<'a> {
         let index_entry = |entry: &u32| IndexEntry {
             id: self.table.id(*entry),
             checksum: self.table.checksum(*entry),
-            offset: self.table.place(*entry).start,
+            offset: self.table.byte_range(*entry).start,
         };
         let entries = || self.entries.iter().map(index_entry);
         write_index(path, self.table.hash, entries, pack)

@@ -217,8 +217,8 @@ impl Entries<'_, '_, '_> {
             }
         };
         let checksum = mem::take(&mut reader.checksum).finalize();
-        let place = start..reader.offset;
-        let entry = self.table.push(place, checksum, base, size);
+        let range = start..reader.offset;
+        let entry = self.table.push(range, checksum, base, size);
         if let Some((kind, id, is_sound)) = whole {
             self.table.resolve(entry, kind, &id);
             if is_sound {

@@ -95,8 +95,8 @@ impl Pack<'_> {
         }
     }
 
-    pub(super) fn content_memory(&self, descents: usize) -> ContentMemory {
-        ContentMemory::new(self.context.memory_plan().contents, descents)
+    pub(super) fn content_memory(&self, traversals: usize) -> ContentMemory {
+        ContentMemory::new(self.context.memory_plan().contents, traversals)
     }
 
     pub(super) fn traversal<'r>(
@@ -128,8 +128,8 @@ impl Resolver<'_, '_> {
 impl ObjectVisitor for Resolver<'_, '_> {
     type Error = Error;
 
-    fn place(&self, entry: u32) -> Range<u64> {
-        self.pack.table.place(entry)
+    fn byte_range(&self, entry: u32) -> Range<u64> {
+        self.pack.table.byte_range(entry)
     }
 
     fn visit(

@@ -91,8 +91,8 @@ impl Table {
         self.len.load(Relaxed)
     }
 
-    /// Adds the entry at the offsets `place`, which declares `size` bytes for its object. The table must have room.
-    pub(super) fn push(&self, place: Range<u64>, checksum: u32, base: Base, size: u64) -> u32 {
+    /// Adds the entry at the offsets `range`, which declares `size` bytes for its object. The table must have room.
+    pub(super) fn push(&self, range: Range<u64>, checksum: u32, base: Base, size: u64) -> u32 {
         let entry = self.len();
         let at = entry as usize;
         let base = match base {
@@ -100,8 +100,8 @@ impl Table {
             Base::Entry(base) => base,
             Base::Named => NAMED,
         };
-        self.offsets[at].store(place.start, Relaxed);
-        self.offsets[at + 1].store(place.end, Relaxed);
+        self.offsets[at].store(range.start, Relaxed);
+        self.offsets[at + 1].store(range.end, Relaxed);
         self.checksums[at].store(checksum, Relaxed);
         self.bases[at].store(base, Relaxed);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
@@ -117,7 +117,8 @@ impl Table {
         found.ok().map(|entry| entry as u32)
     }
 
-    pub(super) fn place(&self, entry: u32) -> Range<u64> {
+    /// The range of bytes of an entry in the pack, its header included.
+    pub(super) fn byte_range(&self, entry: u32) -> Range<u64> {
         let [start, end] = [0, 1].map(|next| &self.offsets[entry as usize + next]);
         start.load(Relaxed)..end.load(Relaxed)
     }

@@ -106,7 +106,7 @@ where
 {
     type Error = ChainError;
 
-    fn place(&self, entry: u32) -> Range<u64> {
+    fn byte_range(&self, entry: u32) -> Range<u64> {
         self.chains.scan.range(entry)
     }
 

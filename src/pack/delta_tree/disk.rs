@@ -8,7 +8,7 @@ use std::{
 
 use gix::{hash, objs::Kind};
 
-use super::ObjectVisitor;
+use super::{ObjectVisitor, Reconstructed};
 use crate::pack::delta_apply::{Base, interrupted};
 
 /// The content of an object with remaining deltas.
@@ -18,31 +18,61 @@ pub(super) enum Content {
 }
 
 impl Content {
-    pub(super) fn as_base(&self) -> Box<dyn Base + '_> {
+    /// The content for applying a delta to it. One on disk is read back into `buffer` unless it is over `large` bytes.
+    pub(super) fn as_base<'c>(
+        &'c self,
+        large: usize,
+        buffer: &'c mut Vec<u8>,
+    ) -> io::Result<BaseContent<'c>> {
         match self {
-            Content::InMemory(content) => Box::new(&content[..]),
-            Content::OnDisk { file, size } => Box::new(OnDisk { file, size: *size }),
+            Content::InMemory(content) => Ok(BaseContent::InMemory(content)),
+            Content::OnDisk { file, size } if *size > large as u64 => {
+                Ok(BaseContent::OnDisk { file, size: *size })
+            }
+            Content::OnDisk { file, size } => {
+                let mut file = file;
+                buffer.resize(*size as usize, 0);
+                file.rewind()?;
+                file.read_exact(buffer)?;
+                Ok(BaseContent::InMemory(buffer))
+            }
         }
     }
 }
 
-/// A base that is too large for memory, in a file.
-struct OnDisk<'a> {
-    file: &'a File,
-    size: u64,
+/// The content that a delta is applied to.
+pub(super) enum BaseContent<'a> {
+    InMemory(&'a [u8]),
+    OnDisk { file: &'a File, size: u64 },
 }
 
-impl Base for OnDisk<'_> {
+impl BaseContent<'_> {
+    pub(super) fn in_memory(&self) -> Option<&[u8]> {
+        match self {
+            BaseContent::InMemory(content) => Some(content),
+            BaseContent::OnDisk { .. } => None,
+        }
+    }
+}
+
+impl Base for BaseContent<'_> {
     fn size(&self) -> u64 {
-        self.size
+        match self {
+            BaseContent::InMemory(content) => content.size(),
+            BaseContent::OnDisk { size, .. } => *size,
+        }
     }
 
     fn copy(&mut self, offset: u64, size: usize, to: &mut Vec<u8>) -> io::Result<()> {
-        let filled = to.len();
-        to.resize(filled + size, 0);
-        let mut file = self.file;
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(&mut to[filled..])
+        match self {
+            BaseContent::InMemory(content) => content.copy(offset, size, to),
+            BaseContent::OnDisk { file, .. } => {
+                let filled = to.len();
+                to.resize(filled + size, 0);
+                file.seek(SeekFrom::Start(offset))?;
+                file.read_exact(&mut to[filled..])
+            }
+        }
     }
 }
 
@@ -63,27 +93,27 @@ impl Disk {
     }
 
     /// Makes a file for `size` bytes, which count against the limit until [`let_go`](Disk::let_go).
-    pub(super) fn file<W: ObjectVisitor>(
+    pub(super) fn file<V: ObjectVisitor>(
         &mut self,
         size: u64,
-        work: &mut W,
-    ) -> Result<File, W::Error> {
+        visitor: &mut V,
+    ) -> Result<File, V::Error> {
         let held = self.held.saturating_add(size);
-        work.allows_on_disk(held.saturating_sub(self.most_held))?;
+        visitor.allows_on_disk(held.saturating_sub(self.most_held))?;
         self.held = held;
         self.most_held = self.most_held.max(held);
-        tempfile::tempfile_in(&self.folder).map_err(|err| work.failed(err))
+        tempfile::tempfile_in(&self.folder).map_err(|err| visitor.failed(err))
     }
 
-    pub(super) fn put<W: ObjectVisitor>(
+    pub(super) fn put<V: ObjectVisitor>(
         &mut self,
         content: &[u8],
-        work: &mut W,
-    ) -> Result<Content, W::Error> {
+        visitor: &mut V,
+    ) -> Result<Content, V::Error> {
         let size = content.len() as u64;
-        let mut file = self.file(size, work)?;
+        let mut file = self.file(size, visitor)?;
         let written = file.write_all(content);
-        written.map_err(|err| work.failed(err))?;
+        written.map_err(|err| visitor.failed(err))?;
         Ok(Content::OnDisk { file, size })
     }
 
@@ -92,30 +122,30 @@ impl Disk {
     }
 }
 
-/// An object that isn't to be in memory, whatever room there is: it is hashed as it is made, and written
-/// to a file only if something may be built on it.
+/// An object over a size limit, which must not be in memory: it is hashed while it is reconstructed, and written to a
+/// file only if it may have deltas.
 pub(super) struct Oversized {
     entry: u32,
     kind: Kind,
     size: u64,
     hasher: hash::Hasher,
     file: Option<File>,
-    /// The failure of our own disk, and no fault of the pack.
+    /// The failure of the local disk, which is no fault of the pack.
     failure: Option<io::Error>,
 }
 
 impl Oversized {
-    pub(super) fn begin<W: ObjectVisitor>(
+    pub(super) fn begin<V: ObjectVisitor>(
         entry: u32,
         kind: Kind,
         size: u64,
         (hash, disk): (hash::Kind, &mut Disk),
-        work: &mut W,
-    ) -> Result<Self, W::Error> {
+        visitor: &mut V,
+    ) -> Result<Self, V::Error> {
         let mut hasher = hash::hasher(hash);
         hasher.update(&gix::objs::encode::loose_header(kind, size));
-        let file = if work.may_lead_on(entry) {
-            Some(disk.file(size, work)?)
+        let file = if visitor.may_lead_on(entry) {
+            Some(disk.file(size, visitor)?)
         } else {
             None
         };
@@ -129,8 +159,8 @@ impl Oversized {
         })
     }
 
-    pub(super) fn add(&mut self, piece: &[u8], work: &impl ObjectVisitor) -> io::Result<()> {
-        if !work.may_go_on() {
+    pub(super) fn add(&mut self, piece: &[u8], visitor: &impl ObjectVisitor) -> io::Result<()> {
+        if !visitor.may_go_on() {
             return Err(interrupted());
         }
         self.hasher.update(piece);
@@ -143,21 +173,24 @@ impl Oversized {
         Err(told)
     }
 
-    /// Ends the object once it is `made`. Returns no content if the object has no deltas.
-    pub(super) fn end<W: ObjectVisitor>(
+    /// Ends the object once it is `made`.
+    pub(super) fn end<V: ObjectVisitor>(
         self,
         made: io::Result<()>,
-        work: &mut W,
-    ) -> Result<Option<Content>, W::Error> {
+        visitor: &mut V,
+    ) -> Result<Reconstructed<'static>, V::Error> {
         if let Err(err) = made {
             return Err(match self.failure {
-                Some(own) => work.failed(own),
-                None => work.unreadable(self.entry, err),
+                Some(own) => visitor.failed(own),
+                None => visitor.unreadable(self.entry, err),
             });
         }
         let (size, file) = (self.size, self.file);
-        work.oversized(self.entry, self.kind, size, self.hasher)?;
-        Ok(file.map(|file| Content::OnDisk { file, size }))
+        visitor.oversized(self.entry, self.kind, size, self.hasher)?;
+        Ok(match file {
+            Some(file) => Reconstructed::OnDisk { file, size },
+            None => Reconstructed::NotKept,
+        })
     }
 }
 
@@ -170,7 +203,7 @@ mod tests {
     fn a_base_on_disk_is_like_one_in_memory() {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(b"0123456789").expect("written");
-        let mut base = OnDisk {
+        let mut base = BaseContent::OnDisk {
             file: &file,
             size: 10,
         };

@@ -40,9 +40,9 @@ impl EntryReader {
         }
     }
 
-    /// Reads the header of the entry at the offsets `place`, and the rest of a small entry with it.
-    pub(super) fn header(&mut self, place: &Range<u64>) -> io::Result<data::Entry> {
-        let size = place.end.saturating_sub(place.start);
+    /// Reads the header of the entry at the offsets `range`, and the rest of a small entry with it.
+    pub(super) fn header(&mut self, range: &Range<u64>) -> io::Result<data::Entry> {
+        let size = range.end.saturating_sub(range.start);
         let is_small = size <= self.large;
         let ahead = if is_small {
             size
@@ -50,9 +50,9 @@ impl EntryReader {
             size.min(MAX_HEADER as u64)
         };
         self.raw.resize(ahead as usize, 0);
-        self.pack.seek(SeekFrom::Start(place.start))?;
+        self.pack.seek(SeekFrom::Start(range.start))?;
         self.pack.read_exact(&mut self.raw)?;
-        let header = data::Entry::from_bytes(&self.raw, place.start, self.hash)
+        let header = data::Entry::from_bytes(&self.raw, range.start, self.hash)
             .map_err(|_| not_as_it_was())?;
         if !is_small {
             self.raw.clear();
@@ -69,7 +69,7 @@ impl EntryReader {
     pub(super) fn inflate(
         &mut self,
         header: &data::Entry,
-        place: &Range<u64>,
+        range: &Range<u64>,
         content: &mut Vec<u8>,
     ) -> io::Result<()> {
         let size = header.decompressed_size as usize;
@@ -79,7 +79,7 @@ impl EntryReader {
         }
         content.clear();
         content.reserve_exact(size);
-        self.stream(header, place)?.read_to_end(content)?;
+        self.stream(header, range)?.read_to_end(content)?;
         Ok(())
     }
 
@@ -87,11 +87,11 @@ impl EntryReader {
     pub(super) fn stream<'s>(
         &'s mut self,
         header: &data::Entry,
-        place: &Range<u64>,
+        range: &Range<u64>,
     ) -> io::Result<Inflating<&'s mut Inflater, Box<dyn BufRead + 's>>> {
         let from: Box<dyn BufRead + 's> = if self.raw.is_empty() {
             self.pack.seek(SeekFrom::Start(header.data_offset))?;
-            let rest = place.end.saturating_sub(header.data_offset);
+            let rest = range.end.saturating_sub(header.data_offset);
             Box::new(BufReader::with_capacity(CHUNK, (&self.pack).take(rest)))
         } else {
             Box::new(&self.raw[header.header_size()..])

@@ -15,14 +15,15 @@ pub(crate) struct ContentMemory {
     pub(super) one_at_a_time: Mutex<()>,
 }
 
-/// The right to have a large object in memory.
+/// The right to have a large object in memory. It is the guard of a mutex, so a thread that holds one must drop it before it
+/// asks for another: [`enter`](super::DeltaTraversal::enter) does so before the next object is reconstructed.
 pub(super) type Permit<'a> = MutexGuard<'a, ()>;
 
 impl ContentMemory {
-    /// Divides `memory` bytes between `descents` concurrent traversals. One large object comes on top.
-    pub(crate) fn new(memory: usize, descents: usize) -> Self {
+    /// Divides `memory` bytes between `traversals` concurrent traversals. One large object comes on top.
+    pub(crate) fn new(memory: usize, traversals: usize) -> Self {
         // A quarter each for a delta, its base, its result, and the contents on the path.
-        let share = memory / descents.max(1);
+        let share = memory / traversals.max(1);
         ContentMemory {
             large: (share / 4).clamp(4096, 16 * 1024 * 1024),
             waiting: share / 4,

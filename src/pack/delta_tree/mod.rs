@@ -8,8 +8,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, Read, Seek},
-    ops::Range,
+    io::{self, BufRead},
     path::Path,
 };
 
@@ -23,7 +22,7 @@ mod memory;
 mod visitor;
 
 pub(crate) use deltas::{Deltas, NO_BASE};
-use disk::{Content, Disk, Oversized};
+use disk::{BaseContent, Content, Disk, Oversized};
 use entry_reader::{EntryReader, not_as_it_was};
 pub(crate) use memory::ContentMemory;
 use memory::Permit;
@@ -31,7 +30,10 @@ pub(crate) use visitor::ObjectVisitor;
 
 use crate::{
     buffered::each_piece,
-    pack::delta_apply::{Base, apply, apply_in_pieces, size_on},
+    pack::{
+        delta_apply::{Base, apply, apply_in_pieces, size_on},
+        inflate::{Inflater, Inflating},
+    },
 };
 
 /// A traversal of the delta trees of one pack, one tree at a time.
@@ -44,15 +46,16 @@ pub(crate) struct DeltaTraversal<'a> {
     base: Vec<u8>,
     /// The path: entries that still have deltas to reconstruct, from the root down.
     path: Vec<Waiting>,
-    /// The remaining deltas of all entries on the path, in the order of the path.
+    /// The remaining deltas of all entries on the path, in the order of the path. Those of an entry reach from its
+    /// [`first`](Waiting::first) to that of the next entry, or to the end. Each entry on the path has at least one.
     deltas: Vec<u32>,
     in_memory: usize,
     disk: Disk,
     spare: Vec<Vec<u8>>,
 }
 
+/// An entry on the path. All entries of a delta tree are of the kind of its root.
 struct Waiting {
-    kind: Kind,
     depth: u32,
     content: Content,
     /// The start of the entry's deltas in [`DeltaTraversal::deltas`].
@@ -63,28 +66,45 @@ struct Waiting {
 const MAX_SPARE: usize = 4;
 const MAX_SPARE_SIZE: usize = 1024 * 1024;
 
-/// An object that was just visited, with the permit if it is a large one.
-struct Reconstructed<'a> {
-    kind: Kind,
-    /// `None` for an object over a size limit that has no deltas.
-    content: Option<Content>,
-    permit: Option<Permit<'a>>,
+/// An object that was just reconstructed.
+enum Reconstructed<'a> {
+    /// A visited object, with the permit if it is a large one.
+    InMemory(Vec<u8>, Option<Permit<'a>>),
+    /// An object over a size limit.
+    OnDisk { file: File, size: u64 },
+    /// An object over a size limit that has no deltas.
+    NotKept,
 }
 
-impl<'a> Reconstructed<'a> {
-    fn in_memory(kind: Kind, content: Vec<u8>, permit: Option<Permit<'a>>) -> Self {
-        Reconstructed {
-            kind,
-            content: Some(Content::InMemory(content)),
-            permit,
+/// A delta: its sizes, and the instructions after them.
+enum Delta<'a> {
+    InMemory(&'a [u8]),
+    /// A large delta, inflated while it is applied.
+    Streamed(Inflating<&'a mut Inflater, Box<dyn BufRead + 'a>>),
+}
+
+impl Delta<'_> {
+    fn reader(&mut self) -> &mut dyn BufRead {
+        match self {
+            Delta::InMemory(delta) => delta,
+            Delta::Streamed(delta) => delta,
         }
     }
 
-    fn on_disk(kind: Kind, content: Option<Content>) -> Self {
-        Reconstructed {
-            kind,
-            content,
-            permit: None,
+    /// Replaces `to` by the result of `size` bytes. The sizes of the delta were read.
+    fn apply(
+        &mut self,
+        base: &mut BaseContent<'_>,
+        size: usize,
+        to: &mut Vec<u8>,
+        may_go_on: impl Fn() -> bool,
+    ) -> io::Result<()> {
+        match (self, base) {
+            // The usual case. With base and delta known to be slices, applying takes a third of the time.
+            (Delta::InMemory(delta), BaseContent::InMemory(base)) => {
+                apply(delta, base, size, to, may_go_on)
+            }
+            (delta, base) => apply(delta.reader(), base, size, to, may_go_on),
         }
     }
 }
@@ -112,118 +132,115 @@ impl<'a> DeltaTraversal<'a> {
     }
 
     /// Visits the whole object `root` and all direct and indirect deltas of it.
-    pub(crate) fn traverse<W: ObjectVisitor>(
+    pub(crate) fn traverse<V: ObjectVisitor>(
         &mut self,
         root: u32,
-        work: &mut W,
-    ) -> Result<(), W::Error> {
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
         self.begin();
-        let whole = self.whole(root, work)?;
-        self.walk_down(root, whole, work)
+        let (kind, whole) = self.whole(root, visitor)?;
+        self.walk_down(root, kind, whole, visitor)
     }
 
     /// Walks the deltas of a root as [`traverse`](Self::traverse) does; the content of the root is given.
-    pub(crate) fn traverse_from<W: ObjectVisitor>(
+    pub(crate) fn traverse_from<V: ObjectVisitor>(
         &mut self,
         root: u32,
         kind: Kind,
         content: Vec<u8>,
-        work: &mut W,
-    ) -> Result<(), W::Error> {
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
         self.begin();
         let permit = self.memory.permit_for(content.len() as u64);
-        work.visit(root, kind, &content, None)?;
-        let whole = Reconstructed::in_memory(kind, content, permit);
-        self.walk_down(root, whole, work)
+        visitor.visit(root, kind, &content, None)?;
+        let whole = Reconstructed::InMemory(content, permit);
+        self.walk_down(root, kind, whole, visitor)
     }
 
+    /// Empties the path, which a failed traversal has left as it was.
     fn begin(&mut self) {
         self.path.clear();
         self.deltas.clear();
         (self.in_memory, self.disk.held) = (0, 0);
     }
 
-    fn walk_down<W: ObjectVisitor>(
+    fn walk_down<V: ObjectVisitor>(
         &mut self,
         root: u32,
+        kind: Kind,
         whole: Reconstructed<'a>,
-        work: &mut W,
-    ) -> Result<(), W::Error> {
-        self.enter(root, 0, whole, work)?;
-        while let Some(base) = self.path.pop() {
-            let Some(entry) = self.deltas.pop() else {
-                break;
-            };
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
+        self.enter(root, 0, whole, visitor)?;
+        // Both end together: the last delta is one of the last entry on the path.
+        while let (Some(base), Some(entry)) = (self.path.pop(), self.deltas.pop()) {
             let depth = base.depth + 1;
-            let made = self.made(entry, &base, work)?;
+            let made = self.reconstruct(entry, kind, &base, visitor)?;
             if self.deltas.len() == base.first {
                 self.leave(base.content)
             } else {
                 self.path.push(base)
             }
-            self.enter(entry, depth, made, work)?;
+            self.enter(entry, depth, made, visitor)?;
         }
         Ok(())
     }
 
-    fn whole<W: ObjectVisitor>(
+    fn whole<V: ObjectVisitor>(
         &mut self,
         entry: u32,
-        work: &mut W,
-    ) -> Result<Reconstructed<'a>, W::Error> {
-        let unreadable = |work: &W, err| work.unreadable(entry, err);
+        visitor: &mut V,
+    ) -> Result<(Kind, Reconstructed<'a>), V::Error> {
+        let unreadable = |visitor: &V, err| visitor.unreadable(entry, err);
         let mut content = self.spare.pop().unwrap_or_default();
-        if let Some(kind) = work.whole(entry, &mut content) {
+        if let Some(kind) = visitor.whole(entry, &mut content) {
             // Contents that the visitor has kept are small: they need no permit.
-            work.allows(entry, kind, content.len() as u64, 0)?;
-            work.visit(entry, kind, &content, None)?;
-            return Ok(Reconstructed::in_memory(kind, content, None));
+            visitor.allows(entry, kind, content.len() as u64, 0)?;
+            visitor.visit(entry, kind, &content, None)?;
+            return Ok((kind, Reconstructed::InMemory(content, None)));
         }
-        let place = work.place(entry);
-        let header = self.entries.header(&place);
-        let header = header.map_err(|err| unreadable(work, err))?;
+        let range = visitor.byte_range(entry);
+        let header = self.entries.header(&range);
+        let header = header.map_err(|err| unreadable(visitor, err))?;
         let size = header.decompressed_size;
         let kind = header.header.as_kind();
-        let kind = kind.ok_or_else(|| unreadable(work, not_as_it_was()))?;
-        if !work.allows(entry, kind, size, 0)? {
-            return self.oversized_whole(entry, kind, &header, work);
+        let kind = kind.ok_or_else(|| unreadable(visitor, not_as_it_was()))?;
+        if !visitor.allows(entry, kind, size, 0)? {
+            let whole = self.oversized_whole(entry, kind, &header, visitor)?;
+            return Ok((kind, whole));
         }
         let permit = self.memory.permit_for(size);
-        let read = self.entries.inflate(&header, &place, &mut content);
-        read.map_err(|err| unreadable(work, err))?;
-        work.visit(entry, kind, &content, None)?;
-        Ok(Reconstructed::in_memory(kind, content, permit))
+        let read = self.entries.inflate(&header, &range, &mut content);
+        read.map_err(|err| unreadable(visitor, err))?;
+        visitor.visit(entry, kind, &content, None)?;
+        Ok((kind, Reconstructed::InMemory(content, permit)))
     }
 
     /// Hashes a whole object over a size limit as a stream, and writes it to disk if it may have deltas.
-    fn oversized_whole<W: ObjectVisitor>(
+    fn oversized_whole<V: ObjectVisitor>(
         &mut self,
         entry: u32,
         kind: Kind,
         header: &data::Entry,
-        work: &mut W,
-    ) -> Result<Reconstructed<'a>, W::Error> {
-        let (size, place) = (header.decompressed_size, work.place(entry));
-        let mut whole = Oversized::begin(entry, kind, size, (self.hash, &mut self.disk), work)?;
-        let stream = self.entries.stream(header, &place);
-        let read = stream.and_then(|stream| each_piece(stream, |piece| whole.add(piece, work)));
-        Ok(Reconstructed::on_disk(kind, whole.end(read, work)?))
+        visitor: &mut V,
+    ) -> Result<Reconstructed<'a>, V::Error> {
+        let (size, range) = (header.decompressed_size, visitor.byte_range(entry));
+        let disk = (self.hash, &mut self.disk);
+        let mut whole = Oversized::begin(entry, kind, size, disk, visitor)?;
+        let stream = self.entries.stream(header, &range);
+        let read = stream.and_then(|stream| each_piece(stream, |piece| whole.add(piece, visitor)));
+        whole.end(read, visitor)
     }
 
-    fn made<W: ObjectVisitor>(
+    /// Applies the delta of an entry to `base`, and visits the object. An object over a size limit is hashed as a stream.
+    fn reconstruct<V: ObjectVisitor>(
         &mut self,
         entry: u32,
+        kind: Kind,
         base: &Waiting,
-        work: &mut W,
-    ) -> Result<Reconstructed<'a>, W::Error> {
-        let unreadable = |work: &W, err| work.unreadable(entry, err);
-        let place = work.place(entry);
-        let large_delta = self
-            .delta(entry, &place, work)
-            .map_err(|err| unreadable(work, err))?;
-        let read_back = self
-            .read_back(&base.content)
-            .map_err(|err| unreadable(work, err))?;
+        visitor: &mut V,
+    ) -> Result<Reconstructed<'a>, V::Error> {
+        let unreadable = |visitor: &V, err| visitor.unreadable(entry, err);
         let memory = self.memory;
         let mut content = self.spare.pop().unwrap_or_default();
         let DeltaTraversal {
@@ -234,107 +251,60 @@ impl<'a> DeltaTraversal<'a> {
             hash,
             ..
         } = self;
-        let kind = base.kind;
-        let base_content = match (&base.content, read_back) {
-            (Content::InMemory(content), _) => Some(&content[..]),
-            (Content::OnDisk { .. }, true) => Some(&buffer[..]),
-            (Content::OnDisk { .. }, false) => None,
-        };
-        let mut from: Box<dyn Base + '_> = match base_content {
-            Some(content) => Box::new(content),
-            None => base.content.as_base(),
-        };
-        let (mut small, mut large);
-        let instructions: &mut dyn BufRead = match &large_delta {
-            None => {
-                small = &delta[..];
-                &mut small
-            }
-            Some(header) => {
-                let stream = entries.stream(header, &place);
-                large = stream.map_err(|err| unreadable(work, err))?;
-                &mut large
-            }
-        };
-        let size = size_on(from.size(), instructions).map_err(|err| unreadable(work, err))?;
-        if !work.allows(entry, kind, size, base.depth + 1)? {
-            let mut made = Oversized::begin(entry, kind, size, (*hash, disk), work)?;
-            let applied = apply_in_pieces(instructions, &mut *from, size, |piece| {
-                made.add(piece, work)
+        let delta = read_delta(entry, entries, memory.large, delta, visitor);
+        let mut delta = delta.map_err(|err| unreadable(visitor, err))?;
+        let from = base.content.as_base(memory.large, buffer);
+        let mut from = from.map_err(|err| unreadable(visitor, err))?;
+        let size = size_on(from.size(), delta.reader());
+        let size = size.map_err(|err| unreadable(visitor, err))?;
+        if !visitor.allows(entry, kind, size, base.depth + 1)? {
+            let mut made = Oversized::begin(entry, kind, size, (*hash, disk), visitor)?;
+            let applied = apply_in_pieces(delta.reader(), &mut from, size, |piece| {
+                made.add(piece, visitor)
             });
-            return Ok(Reconstructed::on_disk(kind, made.end(applied, work)?));
+            return made.end(applied, visitor);
         }
         let permit = memory.permit_for(size);
-        let may_go_on = || work.may_go_on();
-        let applied = match base_content {
-            // The usual case. With base and delta known to be slices, applying takes a third of the time.
-            Some(mut base) if large_delta.is_none() => {
-                let mut rest = instructions.fill_buf().unwrap_or_default();
-                apply(&mut rest, &mut base, size as usize, &mut content, may_go_on)
-            }
-            _ => apply(
-                instructions,
-                &mut *from,
-                size as usize,
-                &mut content,
-                may_go_on,
-            ),
-        };
-        applied.map_err(|err| unreadable(work, err))?;
-        drop(from);
-        work.visit(entry, kind, &content, base_content)?;
-        Ok(Reconstructed::in_memory(kind, content, permit))
-    }
-
-    /// Reads the delta of an entry into [`DeltaTraversal::delta`]. For a large delta it returns the header instead, and
-    /// the caller streams the delta.
-    fn delta<W: ObjectVisitor>(
-        &mut self,
-        entry: u32,
-        place: &Range<u64>,
-        work: &W,
-    ) -> io::Result<Option<data::Entry>> {
-        if work.inflated(entry, self.memory.large, &mut self.delta) {
-            return Ok(None);
-        }
-        let header = self.entries.header(place)?;
-        if self.entries.is_large(&header) {
-            return Ok(Some(header));
-        }
-        self.entries.inflate(&header, place, &mut self.delta)?;
-        Ok(None)
+        let applied = delta.apply(&mut from, size as usize, &mut content, || {
+            visitor.may_go_on()
+        });
+        applied.map_err(|err| unreadable(visitor, err))?;
+        visitor.visit(entry, kind, &content, from.in_memory())?;
+        Ok(Reconstructed::InMemory(content, permit))
     }
 
     /// Puts an object with deltas on the path; drops the content of an object without.
-    fn enter<W: ObjectVisitor>(
+    ///
+    /// The permit of a large object ends here, when its content is on disk or dropped: a thread that held it while it
+    /// reconstructs the next object would wait for itself.
+    fn enter<V: ObjectVisitor>(
         &mut self,
         entry: u32,
         depth: u32,
         made: Reconstructed<'a>,
-        work: &mut W,
-    ) -> Result<(), W::Error> {
-        let Reconstructed {
-            kind,
-            content,
-            permit: _permit,
-        } = made;
+        visitor: &mut V,
+    ) -> Result<(), V::Error> {
+        let (content, _permit) = match made {
+            Reconstructed::InMemory(content, permit) => (Content::InMemory(content), permit),
+            Reconstructed::OnDisk { file, size } => (Content::OnDisk { file, size }, None),
+            Reconstructed::NotKept => return Ok(()),
+        };
         let first = self.deltas.len();
-        work.deltas(entry, &mut self.deltas)?;
-        if self.deltas.len() == first {
-            match content {
-                Some(Content::InMemory(content)) => self.keep_buffer(content),
-                Some(Content::OnDisk { size, .. }) => self.disk.let_go(size),
-                None => {}
-            }
-            return Ok(());
-        }
+        visitor.deltas(entry, &mut self.deltas)?;
+        let has_deltas = self.deltas.len() > first;
         let content = match content {
-            Some(Content::InMemory(content)) => self.keep(content, work)?,
-            Some(on_disk) => on_disk,
-            None => return Err(work.unreadable(entry, io::ErrorKind::NotFound.into())),
+            Content::InMemory(content) if has_deltas => self.keep(content, visitor)?,
+            on_disk if has_deltas => on_disk,
+            Content::InMemory(content) => {
+                self.keep_buffer(content);
+                return Ok(());
+            }
+            Content::OnDisk { size, .. } => {
+                self.disk.let_go(size);
+                return Ok(());
+            }
         };
         self.path.push(Waiting {
-            kind,
             depth,
             content,
             first,
@@ -343,18 +313,18 @@ impl<'a> DeltaTraversal<'a> {
     }
 
     /// Keeps a content in memory, or on disk if it is large or the memory is used up.
-    fn keep<W: ObjectVisitor>(
+    fn keep<V: ObjectVisitor>(
         &mut self,
         mut content: Vec<u8>,
-        work: &mut W,
-    ) -> Result<Content, W::Error> {
+        visitor: &mut V,
+    ) -> Result<Content, V::Error> {
         // The buffer may have held a larger content before: count and keep only what this one needs.
         if content.capacity() / 2 > content.len() {
             content.shrink_to_fit();
         }
         let fits = self.in_memory + content.capacity() <= self.memory.waiting;
         if !fits || content.len() > self.memory.large {
-            return self.disk.put(&content, work);
+            return self.disk.put(&content, visitor);
         }
         self.in_memory += content.capacity();
         Ok(Content::InMemory(content))
@@ -375,21 +345,26 @@ impl<'a> DeltaTraversal<'a> {
             self.spare.push(buffer);
         }
     }
+}
 
-    /// Reads a content on disk into [`DeltaTraversal::base`] if it is not large. Returns whether it did.
-    fn read_back(&mut self, content: &Content) -> io::Result<bool> {
-        let &Content::OnDisk { ref file, size } = content else {
-            return Ok(false);
-        };
-        if size > self.memory.large as u64 {
-            return Ok(false);
-        }
-        self.base.resize(size as usize, 0);
-        let mut file = file;
-        file.rewind()?;
-        file.read_exact(&mut self.base)?;
-        Ok(true)
+/// The delta of an entry: inflated into `buffer`, or as a stream if it is large, which is over `large` bytes.
+fn read_delta<'e>(
+    entry: u32,
+    entries: &'e mut EntryReader,
+    large: usize,
+    buffer: &'e mut Vec<u8>,
+    visitor: &impl ObjectVisitor,
+) -> io::Result<Delta<'e>> {
+    if visitor.inflated(entry, large, buffer) {
+        return Ok(Delta::InMemory(buffer));
     }
+    let range = visitor.byte_range(entry);
+    let header = entries.header(&range)?;
+    if entries.is_large(&header) {
+        return entries.stream(&header, &range).map(Delta::Streamed);
+    }
+    entries.inflate(&header, &range, buffer)?;
+    Ok(Delta::InMemory(buffer))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use std::{cell::Cell, sync::Mutex};
+use std::{cell::Cell, ops::Range, sync::Mutex};
 
 use gix::hash::Hasher;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use crate::pack::deflate::Deflater;
 /// Entries of a pack: each a whole object or a delta of one before it.
 struct Pack {
     bytes: Vec<u8>,
-    places: Vec<Range<u64>>,
+    ranges: Vec<Range<u64>>,
     contents: Vec<Vec<u8>>,
     /// Those contents and deltas, as they are without their headers.
     streams: Vec<Vec<u8>>,
@@ -19,7 +19,7 @@ struct Pack {
 /// `plan` has a base for each entry, among those before it or none, and how much it adds.
 fn pack(plan: &[(Option<usize>, usize)]) -> Pack {
     let mut bytes = b"PACK, or what stands in for its header".to_vec();
-    let (mut places, mut contents, mut bases) =
+    let (mut ranges, mut contents, mut bases) =
         (Vec::<Range<u64>>::new(), Vec::<Vec<u8>>::new(), Vec::new());
     let mut streams = Vec::new();
     for (entry, &(base, added)) in plan.iter().enumerate() {
@@ -31,7 +31,7 @@ fn pack(plan: &[(Option<usize>, usize)]) -> Pack {
                 let before = &contents[base];
                 let kept = before.len() - before.len() / 3;
                 let content = [&before[..kept], &own].concat();
-                let base_distance = start - places[base].start;
+                let base_distance = start - ranges[base].start;
                 let header = data::entry::Header::OfsDelta { base_distance };
                 (header, delta(before.len(), kept, &own), content)
             }
@@ -40,14 +40,14 @@ fn pack(plan: &[(Option<usize>, usize)]) -> Pack {
             .write_to(stream.len() as u64, &mut bytes)
             .expect("written to memory");
         bytes.extend(Deflater::new().deflate(&stream));
-        places.push(start..bytes.len() as u64);
+        ranges.push(start..bytes.len() as u64);
         contents.push(content);
         streams.push(stream);
         bases.push(base.map_or(NO_BASE, |base| base as u32));
     }
     Pack {
         bytes,
-        places,
+        ranges,
         contents,
         streams,
         deltas: Deltas::of_bases(&bases),
@@ -95,8 +95,8 @@ struct Check<'a> {
 impl ObjectVisitor for Check<'_> {
     type Error = String;
 
-    fn place(&self, entry: u32) -> Range<u64> {
-        self.pack.places[entry as usize].clone()
+    fn byte_range(&self, entry: u32) -> Range<u64> {
+        self.pack.ranges[entry as usize].clone()
     }
 
     fn visit(
@@ -220,7 +220,7 @@ fn check_with(
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pack");
     std::fs::write(&path, &pack.bytes).expect("a pack");
-    let mut work = Check {
+    let mut visitor = Check {
         pack: &pack,
         seen: vec![0; plan.len()],
         one_waits: false,
@@ -234,13 +234,19 @@ fn check_with(
         DeltaTraversal::new(&path, gix::hash::Kind::Sha1, memory, folder.path()).expect("a pack");
     for root in 0..plan.len() as u32 {
         if plan[root as usize].0.is_none() {
-            traversal.traverse(root, &mut work).expect("a sound pack");
+            traversal
+                .traverse(root, &mut visitor)
+                .expect("a sound pack");
             assert_eq!((traversal.in_memory, traversal.disk.held), (0, 0));
             // One byte more shows that a delta has ended.
             assert!(traversal.delta.len() <= memory.large + 1);
         }
     }
-    assert!(work.seen.iter().all(|seen| *seen == 1), "{:?}", work.seen);
+    assert!(
+        visitor.seen.iter().all(|seen| *seen == 1),
+        "{:?}",
+        visitor.seen
+    );
 }
 
 fn plans() -> impl Strategy<Value = Vec<(Option<usize>, usize)>> {
@@ -285,7 +291,7 @@ fn what_waits_has_no_buffer_of_something_larger() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pack");
     std::fs::write(&path, &pack.bytes).expect("a pack");
-    let mut work = Check {
+    let mut visitor = Check {
         pack: &pack,
         seen: vec![0; plan.len()],
         one_waits: true,
@@ -298,7 +304,9 @@ fn what_waits_has_no_buffer_of_something_larger() {
     let memory = memory(30_000, 100_000);
     let mut traversal =
         DeltaTraversal::new(&path, gix::hash::Kind::Sha1, &memory, folder.path()).expect("a pack");
-    traversal.traverse(0, &mut work).expect_err("the last one");
+    traversal
+        .traverse(0, &mut visitor)
+        .expect_err("the last one");
     let buffers = traversal.path.iter().map(|waiting| match &waiting.content {
         Content::InMemory(buffer) => buffer.capacity(),
         Content::OnDisk { .. } => panic!("there is room in memory"),
@@ -330,7 +338,7 @@ fn what_is_too_large_is_made_in_pieces() {
         (9, 0, "0 can't be read: there is no time to go on"),
         (11, 1, "1 can't be read: there is no time to go on"),
     ] {
-        let mut work = Check {
+        let mut visitor = Check {
             pack: &pack,
             seen: vec![0; plan.len()],
             one_waits: false,
@@ -341,13 +349,13 @@ fn what_is_too_large_is_made_in_pieces() {
             goes_on: Cell::new(goes_on),
         };
         let traversal = DeltaTraversal::new(&path, gix::hash::Kind::Sha1, &memory, folder.path());
-        let done = traversal.expect("a pack").traverse(0, &mut work);
+        let done = traversal.expect("a pack").traverse(0, &mut visitor);
         assert_eq!(done.err().unwrap_or_default(), said);
-        assert_eq!(work.seen.iter().sum::<usize>(), seen);
+        assert_eq!(visitor.seen.iter().sum::<usize>(), seen);
         if said.is_empty() {
             let sizes = pack.contents.iter().map(|content| content.len() as u64);
             assert_eq!(sizes.clone().max(), Some(size), "{sizes:?}");
-            assert!(work.on_disk <= 2 * size, "{}", work.on_disk);
+            assert!(visitor.on_disk <= 2 * size, "{}", visitor.on_disk);
         }
     }
 }

@@ -10,7 +10,7 @@ pub(crate) trait ObjectVisitor {
     type Error;
 
     /// The range of bytes of an entry in the pack, its header included.
-    fn place(&self, entry: u32) -> Range<u64>;
+    fn byte_range(&self, entry: u32) -> Range<u64>;
 
     /// Visits an object. `base` is the object that it is a delta of, if that is in memory.
     fn visit(
@@ -53,7 +53,8 @@ pub(crate) trait ObjectVisitor {
         hasher: Hasher,
     ) -> Result<(), Self::Error>;
 
-    /// Whether an entry may have deltas, as far as that is known before its id is.
+    /// Whether an entry may have deltas, as far as that is known before its id is. `false` if it has none for certain:
+    /// [`deltas`](ObjectVisitor::deltas) is not called for an object over a size limit then.
     fn may_lead_on(&self, entry: u32) -> bool;
 
     /// Whether the run goes on. It is called regularly while one object is reconstructed;
