@@ -67,9 +67,9 @@ impl DeltaBatch {
         let mut entries = path_to(before, table, allowance);
         entries.extend(window.filter(|entry| is_needed[(entry - first) as usize]));
         drop(is_needed);
-        let place = |base| entries.binary_search(&base).map_or(NO_BASE, |at| at as u32);
+        let position = |base| entries.binary_search(&base).map_or(NO_BASE, |at| at as u32);
         let bases = entries.iter().map(|entry| match table.base(*entry) {
-            Base::Entry(base) => place(base),
+            Base::Entry(base) => position(base),
             Base::None | Base::Named => NO_BASE,
         });
         DeltaBatch {
@@ -102,8 +102,8 @@ impl DeltaBatch {
 
     /// The deltas of an entry in this batch, the one with the largest subtree first.
     pub(super) fn deltas_of(&self, entry: u32) -> impl Iterator<Item = u32> {
-        let place = self.entries.binary_search(&entry);
-        let own = place.map_or(&[][..], |at| self.deltas.of(at as u32));
+        let position = self.entries.binary_search(&entry);
+        let own = position.map_or(&[][..], |at| self.deltas.of(at as u32));
         own.iter().map(|at| self.entries[*at as usize])
     }
 }

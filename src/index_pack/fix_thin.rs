@@ -65,7 +65,7 @@ fn add_bases(
         .map_err(completing)?;
     let content_memory = pack.content_memory(1);
     let mut traversal = pack.traversal(&content_memory)?;
-    let mut inspection = pack.found.inspection();
+    let mut inspection = pack.findings.inspection();
     let mut deflater = Deflater::quick();
     let (mut added, mut size) = (0, 0);
     for base in absent {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Mutex};
 use gix::{ObjectId, objs::Kind};
 
 use super::{
-    references::{DeltaBase, Depths, ReferenceCollector, References},
+    references::{BaseObject, BaseState, Depths, ReferenceCollector, References},
     tree_pairs::TreePairs,
 };
 use crate::{
@@ -28,12 +28,12 @@ const MAX_LEFT_OUT: usize = 50_000;
 pub(super) struct SharedFindings<'a> {
     pub(super) references: References,
     fsck: Fsck<'a>,
-    found: Mutex<Found>,
+    merged: Mutex<ThreadFindings>,
 }
 
-/// The findings of one thread, or of several.
+/// The findings of one thread, or those of several that were merged.
 #[derive(Default)]
-struct Found {
+struct ThreadFindings {
     faulty: HashMap<ObjectId, Reason>,
     left_out: HashMap<ObjectId, Reason>,
     special: Special,
@@ -62,7 +62,7 @@ impl<'a> SharedFindings<'a> {
         SharedFindings {
             references: References::new(hash, objects, memory),
             fsck: Fsck::new(rules, hash),
-            found: Mutex::default(),
+            merged: Mutex::default(),
         }
     }
 
@@ -70,7 +70,7 @@ impl<'a> SharedFindings<'a> {
         Inspection {
             shared: self,
             collector: ReferenceCollector::new(&self.references),
-            found: Found::default(),
+            findings: ThreadFindings::default(),
         }
     }
 
@@ -80,17 +80,17 @@ impl<'a> SharedFindings<'a> {
         outside: Option<Vec<(Kind, ObjectId)>>,
         depths: impl FnOnce(TreePairs, &[(Kind, ObjectId)]) -> Result<Option<Depths>, Error>,
     ) -> Result<Findings, Error> {
-        let mut found = into_inner(self.found);
-        found.faulty.extend(found.left_out);
+        let mut merged = into_inner(self.merged);
+        merged.faulty.extend(merged.left_out);
         Ok(Findings {
-            faulty: found.faulty,
-            special: found.special.into_files(),
+            faulty: merged.faulty,
+            special: merged.special.into_files(),
             outside: self.references.into_outside(outside, depths)?,
         })
     }
 }
 
-impl Found {
+impl ThreadFindings {
     fn check(&self) -> Result<(), Error> {
         check_count(self.faulty.len(), MAX_FINDINGS, FAULTY)?;
         check_count(
@@ -107,7 +107,7 @@ impl Found {
 pub(super) struct Inspection<'a> {
     shared: &'a SharedFindings<'a>,
     collector: ReferenceCollector<'a>,
-    found: Found,
+    findings: ThreadFindings,
 }
 
 impl Inspection<'_> {
@@ -118,11 +118,11 @@ impl Inspection<'_> {
         kind: Kind,
         id: ObjectId,
         content: &[u8],
-        base: Option<DeltaBase<'_>>,
+        base: Option<BaseObject<'_>>,
     ) -> Result<bool, Error> {
         let fsck = &self.shared.fsck;
         if kind == Kind::Tree
-            && let Some(base) = base.as_ref().filter(|base| base.is_sound)
+            && let Some(base) = base.as_ref().filter(|base| base.state == BaseState::Sound)
             && let Some(changed) = changed_ids(content, base.content, id.kind())
             && fsck.are_ids_sound(changed.iter().map(|(entry, _)| *entry))
         {
@@ -133,36 +133,36 @@ impl Inspection<'_> {
         // The verdict on an object to skip is not about its content.
         let mut is_sound = !fsck.rules.skips(&id);
         if !fsck.rules.is_none()
-            && let Err(finding) = fsck.object(kind, &id, content, &mut self.found.special)
+            && let Err(finding) = fsck.object(kind, &id, content, &mut self.findings.special)
         {
             is_sound = false;
             let is_parsed =
                 finding.message != FsckMessage::BadTree && fsck.can_be_parsed(kind, &id, content);
-            add(&mut self.found.faulty, finding, is_parsed)?;
+            add(&mut self.findings.faulty, finding, is_parsed)?;
         } else if !fsck.can_be_parsed(kind, &id, content) {
             is_sound = false;
             let detail = format!("object {id}: git can't parse this {kind}, whatever the rules");
-            self.found.faulty.insert(id, Reason::Faulty { detail });
+            self.findings.faulty.insert(id, Reason::Faulty { detail });
         }
-        self.found.check()?;
+        self.findings.check()?;
         Ok(is_sound)
     }
 
     /// Records an object that is not inspected. Its references are unknown, so connectivity needs a walk.
     pub(super) fn leave_out(&mut self, id: ObjectId, reason: Reason) -> Result<(), Error> {
         self.collector.stop();
-        self.found.left_out.insert(id, reason);
-        self.found.check()
+        self.findings.left_out.insert(id, reason);
+        self.findings.check()
     }
 
     /// Merges the findings into those of the pack. Every inspection has to end with it.
     pub(super) fn finish(self) -> Result<(), Error> {
         self.collector.finish();
-        let mut all = lock(&self.shared.found);
-        all.faulty.extend(self.found.faulty);
-        all.left_out.extend(self.found.left_out);
-        all.special.merge(self.found.special);
-        all.check()
+        let mut merged = lock(&self.shared.merged);
+        merged.faulty.extend(self.findings.faulty);
+        merged.left_out.extend(self.findings.left_out);
+        merged.special.merge(self.findings.special);
+        merged.check()
     }
 }
 

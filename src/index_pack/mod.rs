@@ -103,16 +103,17 @@ impl IndexPack<'_> {
         };
         let pack_reader = PackReader::begin(pack, &mut file, hash, &budget, context)?;
         let announced = pack_reader.count;
-        let found = SharedFindings::new(context.fsck(), hash, announced as usize, outside_memory);
+        let shared_findings =
+            SharedFindings::new(context.fsck(), hash, announced as usize, outside_memory);
         let mut pack = Pack {
             path: &path,
             folder: self.folder,
             table: Table::new(hash, announced as usize),
-            found: &found,
+            findings: &shared_findings,
             budget: &budget,
             context,
         };
-        let mut inspection = found.inspection();
+        let mut inspection = shared_findings.inspection();
         let ((arrived, early_sync), _) = pack.resolve_while(|hand_over| {
             let arrived = pack_reader.receive(
                 &pack.table,
@@ -141,12 +142,17 @@ impl IndexPack<'_> {
         if !context.fsck().is_none() {
             by_id.check_that_each_is_there_once()?;
         }
-        let outside =
-            index_and_find_outside(&by_id, &found.references, announced, &index, &checksum)?;
+        let outside = index_and_find_outside(
+            &by_id,
+            &shared_findings.references,
+            announced,
+            &index,
+            &checksum,
+        )?;
         let synced = early_sync.finish();
         synced.map_err(|err| Error::io("writing the pack", err))?;
         fs::rename(&path, &data).map_err(|err| Error::io("naming a pack", err))?;
-        let findings = found.into_findings(outside, |pairs, needed| {
+        let findings = shared_findings.into_findings(outside, |pairs, needed| {
             nesting::depths(pairs, &table, &by_id, announced, needed, context)
         })?;
         Ok(Some(ReceivedPack {

@@ -24,11 +24,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Phase, SyncContext,
     buffered::{each_piece, invalid_data, read_buffered},
-    pack::{
-        delta_apply::sizes,
-        entry_header::read_header,
-        inflate::Inflater,
-    },
+    pack::{delta_apply::sizes, entry_header::read_header, inflate::Inflater},
 };
 
 /// A pack's signature, version and count (gitformat-pack(5)).

@@ -182,12 +182,20 @@ pub(super) struct ReferenceCollector<'a> {
 }
 
 /// The object that an inspected object is a delta of.
-pub(super) struct DeltaBase<'a> {
+pub(super) struct BaseObject<'a> {
     pub(super) content: &'a [u8],
-    /// Whether the base is an entry of the same pack, whose references are recorded.
-    pub(super) is_inspected: bool,
-    /// Whether nothing is wrong with the base. `false` if that is unknown.
-    pub(super) is_sound: bool,
+    pub(super) state: BaseState,
+}
+
+/// The state of a delta base.
+#[derive(PartialEq, Eq)]
+pub(super) enum BaseState {
+    /// The base may be an object of the receiver, which nobody inspects.
+    NotInspected,
+    /// The base is an entry of the same pack, whose references are recorded. It may be faulty.
+    Inspected,
+    /// The base is an entry of the same pack in which nothing is wrong.
+    Sound,
 }
 
 /// The number of recent references, a power of two.
@@ -214,14 +222,14 @@ impl<'a> ReferenceCollector<'a> {
         kind: Kind,
         id: &oid,
         content: &[u8],
-        base: Option<DeltaBase<'_>>,
+        base: Option<BaseObject<'_>>,
     ) {
         if self.references.are_unknown() {
             return;
         }
         let noted = match (kind, base) {
             (Kind::Blob, _) => Some(()),
-            (Kind::Tree, Some(base)) if base.is_inspected => {
+            (Kind::Tree, Some(base)) if base.state != BaseState::NotInspected => {
                 self.note_entries(id, content, base.content)
             }
             (Kind::Tree, base) => {

@@ -18,7 +18,7 @@ use super::{
     inspection::{Inspection, SharedFindings},
     pack_reader::{collision, damaged},
     ref_deltas::RefDeltas,
-    references::DeltaBase,
+    references::{BaseObject, BaseState},
     table::{Base, Table},
 };
 use crate::{
@@ -35,7 +35,7 @@ pub(super) struct Pack<'a> {
     pub(super) path: &'a Path,
     pub(super) folder: &'a Path,
     pub(super) table: Table,
-    pub(super) found: &'a SharedFindings<'a>,
+    pub(super) findings: &'a SharedFindings<'a>,
     pub(super) budget: &'a Budget<'a>,
     pub(super) context: &'a SyncContext,
 }
@@ -56,7 +56,7 @@ impl Pack<'_> {
         let content_memory = self.content_memory(threads);
         let (next, is_given_up) = (AtomicUsize::new(0), AtomicBool::new(false));
         let work = || -> Result<(), Error> {
-            let mut inspection = self.found.inspection();
+            let mut inspection = self.findings.inspection();
             let mut traversal = self.traversal(&content_memory)?;
             let mut resolver = Resolver {
                 pack: self,
@@ -150,13 +150,12 @@ impl ObjectVisitor for Resolver<'_, '_> {
         let table = &self.pack.table;
         let id = gix::objs::compute_hash(table.hash, kind, content).map_err(|_| collision())?;
         table.resolve(entry, kind, &id);
-        // A base that is named by id may be the receiver's: nobody inspected that.
-        let base_entry = table.base(entry);
-        let base = base.map(|content| DeltaBase {
-            content,
-            is_inspected: base_entry != Base::Named,
-            is_sound: matches!(base_entry, Base::Entry(base) if table.is_sound(base)),
-        });
+        let state = match table.base(entry) {
+            Base::Entry(base) if table.is_sound(base) => BaseState::Sound,
+            Base::Entry(_) | Base::None => BaseState::Inspected,
+            Base::Named => BaseState::NotInspected,
+        };
+        let base = base.map(|content| BaseObject { content, state });
         if self.inspection.look_at(kind, id, content, base)? {
             table.mark_sound(entry);
         }

@@ -92,12 +92,13 @@ struct Windows<'a, 's> {
     has_come: Condvar,
     /// Whether the stream has failed, so that no result is needed.
     is_given_up: AtomicBool,
-    /// The first failure, with its place.
-    failure: Mutex<Option<(Place, Error)>>,
+    /// The failure that comes first in the order of the pack.
+    failure: Mutex<Option<(EntryOrder, Error)>>,
 }
 
-/// The start of a window, and of a whole object in it.
-type Place = (u32, u32);
+/// The order of failures: the first entry of a window, and a whole object in it. A base of an earlier window may be
+/// reconstructed again for a later one, so the object alone does not tell the order.
+type EntryOrder = (u32, u32);
 
 #[derive(Default)]
 struct Queue<'s> {
@@ -185,7 +186,7 @@ impl<'s> Windows<'_, 's> {
         self.is_given_up.load(Relaxed) || lock(&self.failure).is_some()
     }
 
-    fn fail(&self, at: Place, err: Error) {
+    fn fail(&self, at: EntryOrder, err: Error) {
         let mut failure = lock(&self.failure);
         if failure.as_ref().is_none_or(|(first, _)| at < *first) {
             *failure = Some((at, err));
@@ -255,7 +256,7 @@ impl<'w, 'a, 's> Worker<'w, 'a, 's> {
         } = self.windows;
         let (traversal, inspection) = match &mut self.tools {
             Some(tools) => tools,
-            none => none.insert((pack.traversal(content_memory)?, pack.found.inspection())),
+            none => none.insert((pack.traversal(content_memory)?, pack.findings.inspection())),
         };
         let mut resolver = Resolver {
             pack,

@@ -22,14 +22,14 @@ fn very_much_is_summed_before_any_of_it_is_made() {
         options.limits.inflated_bytes = limit;
         let context = SyncContext::new(&options);
         let budget = Budget::new(context.limits());
-        let found = SharedFindings::new(context.fsck(), HashKind::Sha1, 0, 0);
+        let findings = SharedFindings::new(context.fsck(), HashKind::Sha1, 0, 0);
         let (mut file, mut reader) = (tempfile::tempfile().expect("a file"), &bytes[..]);
         let begun = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &context);
         let pack_reader = begun.expect("a header");
         let count = pack_reader.count;
         let table = Table::new(HashKind::Sha1, count as usize);
         let mut arrived_by_then = Vec::new();
-        let received = pack_reader.receive(&table, &mut found.inspection(), 1000, &mut |_| {
+        let received = pack_reader.receive(&table, &mut findings.inspection(), 1000, &mut |_| {
             arrived_by_then.push(table.len());
         });
         assert_eq!(received.is_ok(), is_enough, "{limit}");

@@ -143,7 +143,7 @@ fn early(entries: &Entries, window: u64, piece: usize) -> Early {
     let mut file = File::create(&path).expect("a file");
     let context = SyncContext::new(&SyncOptions::default());
     let budget = Budget::new(context.limits());
-    let found = SharedFindings::new(context.fsck(), HashKind::Sha1, 0, 0);
+    let findings = SharedFindings::new(context.fsck(), HashKind::Sha1, 0, 0);
     let bytes = entries.pack();
     let mut reader = io::BufReader::with_capacity(piece, &bytes[..]);
     let pack_reader = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &context)
@@ -152,11 +152,11 @@ fn early(entries: &Entries, window: u64, piece: usize) -> Early {
         path: &path,
         folder: folder.path(),
         table: Table::new(HashKind::Sha1, pack_reader.count as usize),
-        found: &found,
+        findings: &findings,
         budget: &budget,
         context: &context,
     };
-    let mut inspection = found.inspection();
+    let mut inspection = findings.inspection();
     let mut windows = Vec::new();
     let arrived: Result<(Arrived, _), _> = pack.resolve_while(|hand_over| {
         pack_reader.receive(&pack.table, &mut inspection, window, &mut |window| {

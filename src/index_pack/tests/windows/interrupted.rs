@@ -54,7 +54,7 @@ fn what_breaks_off_is_not_worked_on_any_longer() {
     let mut file = File::create(&path).expect("a file");
     let context = SyncContext::new(&SyncOptions::default());
     let budget = Budget::new(context.limits());
-    let found = SharedFindings::new(context.fsck(), HashKind::Sha1, 0, 0);
+    let findings = SharedFindings::new(context.fsck(), HashKind::Sha1, 0, 0);
     let bytes = versions.entries.pack();
     let mut reader = &bytes[..];
     let pack_reader = PackReader::begin(&mut reader, &mut file, HashKind::Sha1, &budget, &context)
@@ -63,11 +63,11 @@ fn what_breaks_off_is_not_worked_on_any_longer() {
         path: &path,
         folder: folder.path(),
         table: Table::new(HashKind::Sha1, pack_reader.count as usize),
-        found: &found,
+        findings: &findings,
         budget: &budget,
         context: &context,
     };
-    let mut inspection = found.inspection();
+    let mut inspection = findings.inspection();
     let given_up: Result<((), _), _> = pack.resolve_while(|hand_over| {
         pack_reader.receive(&pack.table, &mut inspection, u64::MAX, &mut |_| {})?;
         hand_over(Window {
