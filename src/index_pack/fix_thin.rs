@@ -13,7 +13,7 @@ use gix_pack::data;
 use super::{
     delta_batch::DeltaBatch,
     inflated_cache::InflatedCache,
-    pack_reader::{Arrived, collision},
+    pack_reader::collision,
     ref_deltas::RefDeltas,
     resolving::{Pack, Resolver},
     table::{Base, Table},
@@ -24,29 +24,12 @@ use crate::{
     pack::{deflate::Deflater, entry_header::header_of},
 };
 
-/// Resolves the remaining deltas. Bases that the pack lacks are read from the receiver's store and appended to the
-/// pack. Returns the number of appended bases.
-pub(super) fn resolve_rest(
-    pack: &mut Pack<'_>,
-    arrived: Arrived<'_>,
-    bases: &dyn ObjectLookup,
-) -> Result<usize, Error> {
-    let Arrived {
-        mut ref_deltas,
-        inflated,
-        ..
-    } = arrived;
-    ref_deltas.sort();
-    let rest = DeltaBatch::rest(&pack.table, &ref_deltas);
-    pack.resolve(&rest, &inflated, &ref_deltas)?;
-    pack.budget.nothing_waits();
-    let added = add_bases(pack, &rest, &inflated, &ref_deltas, bases)?;
-    pack.check_that_all_is_resolved()?;
-    Ok(added)
-}
-
-/// Appends the bases that a thin pack lacks, as whole objects, and resolves the deltas of each.
-fn add_bases(
+/// Appends the bases that a thin pack lacks, as whole objects, and resolves the deltas of each. Returns the number of
+/// appended bases.
+///
+/// The deltas whose bases are in the pack must be resolved before. A base that is left then is absent from the pack, or a
+/// delta that is not resolved. If the store lacks it as well, its deltas stay unresolved.
+pub(super) fn add_bases(
     pack: &mut Pack<'_>,
     batch: &DeltaBatch,
     inflated: &InflatedCache<'_>,
@@ -101,6 +84,7 @@ fn add_bases(
         let entry = pack
             .table
             .push(start..start + length, checksum, Base::None, header.size);
+        // Done before the traversal, so that the visitor does not inspect an object of the receiver.
         pack.table.resolve(entry, kind, &base);
         added += 1;
         let mut resolver = Resolver {
@@ -165,7 +149,8 @@ pub(super) fn write_trailer(path: &Path, checksum: ObjectId) -> Result<ObjectId,
     Ok(checksum)
 }
 
-/// Writes a new count and a new trailer for a pack with appended bases.
+/// Writes a new count and a new trailer for a pack with appended bases. The checksum covers the count, so the whole pack is
+/// hashed again.
 pub(super) fn rewrite_trailer(
     path: &Path,
     table: &Table,

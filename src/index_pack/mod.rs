@@ -1,8 +1,8 @@
 //! git index-pack: a pack stream in, a verified pack and its index out. It knows no repository.
 //!
 //! [`pack_reader`] cuts the stream into entries and writes them to disk. [`windows`] resolves deltas while the pack
-//! arrives, [`resolving`] and [`fix_thin`] resolve the rest once it has arrived. [`inspection`] checks every object
-//! and records its references. [`indexing`] writes the index.
+//! arrives, [`resolving`] the rest once it has arrived, and [`fix_thin`] those whose bases are not in the pack.
+//! [`inspection`] checks every object and records its references. [`indexing`] writes the index.
 //!
 //! A pack gets its final name only after its checksum was compared, all of its deltas were resolved, and its index was
 //! written.
@@ -38,9 +38,10 @@ mod windows;
 
 use self::{
     budget::Budget,
+    delta_batch::DeltaBatch,
     indexing::ById,
     inspection::{Findings, SharedFindings},
-    pack_reader::PackReader,
+    pack_reader::{Arrived, PackReader},
     references::References,
     resolving::Pack,
     table::Table,
@@ -88,7 +89,7 @@ impl IndexPack<'_> {
     /// without objects.
     pub(crate) fn receive(
         &self,
-        pack: &mut dyn BufRead,
+        stream: &mut dyn BufRead,
         context: &SyncContext,
     ) -> Result<Option<ReceivedPack>, Error> {
         let path = self.folder.join("incoming");
@@ -101,19 +102,18 @@ impl IndexPack<'_> {
         } else {
             0
         };
-        let pack_reader = PackReader::begin(pack, &mut file, hash, &budget, context)?;
+        let pack_reader = PackReader::begin(stream, &mut file, hash, &budget, context)?;
         let announced = pack_reader.count;
-        let shared_findings =
-            SharedFindings::new(context.fsck(), hash, announced as usize, outside_memory);
+        let shared = SharedFindings::new(context.fsck(), hash, announced as usize, outside_memory);
         let mut pack = Pack {
             path: &path,
             folder: self.folder,
             table: Table::new(hash, announced as usize),
-            findings: &shared_findings,
+            findings: &shared,
             budget: &budget,
             context,
         };
-        let mut inspection = shared_findings.inspection();
+        let mut inspection = shared.inspection();
         let ((arrived, early_sync), _) = pack.resolve_while(|hand_over| {
             let arrived = pack_reader.receive(
                 &pack.table,
@@ -121,7 +121,9 @@ impl IndexPack<'_> {
                 context.tuning.window,
                 hand_over,
             )?;
+            // Merged before any other thread's, so that a failure here does not depend on their speed.
             inspection.finish()?;
+            // All entries are written: the system syncs them while the last windows are resolved.
             let early_sync = EarlySync::begin(same_file, pack.table.end());
             Ok((arrived, early_sync))
         })?;
@@ -129,30 +131,21 @@ impl IndexPack<'_> {
         if announced == 0 {
             return Ok(None);
         }
-        let checksum = arrived.checksum;
-        let added = fix_thin::resolve_rest(&mut pack, arrived, self.bases)?;
+        let checksum = complete(&mut pack, arrived, self.bases)?;
         let table = pack.table;
-        let checksum = match added {
-            0 => fix_thin::write_trailer(&path, checksum)?,
-            _ => fix_thin::rewrite_trailer(&path, &table, context)?,
-        };
         let data = self.folder.join(format!("pack-{checksum}.pack"));
         let index = data.with_extension("idx");
         let by_id = ById::new(&table);
         if !context.fsck().is_none() {
             by_id.check_that_each_is_there_once()?;
         }
-        let outside = index_and_find_outside(
-            &by_id,
-            &shared_findings.references,
-            announced,
-            &index,
-            &checksum,
-        )?;
+        let outside =
+            index_and_find_outside(&by_id, &shared.references, announced, &index, &checksum)?;
+        // The system reports a write error to the first sync alone, so the pack gets its name after that sync's result.
         let synced = early_sync.finish();
         synced.map_err(|err| Error::io("writing the pack", err))?;
         fs::rename(&path, &data).map_err(|err| Error::io("naming a pack", err))?;
-        let findings = shared_findings.into_findings(outside, |pairs, needed| {
+        let findings = shared.into_findings(outside, |pairs, needed| {
             nesting::depths(pairs, &table, &by_id, announced, needed, context)
         })?;
         Ok(Some(ReceivedPack {
@@ -216,6 +209,31 @@ impl ReceivedPack {
             }
         }
         Ok(())
+    }
+}
+
+/// Completes a pack that has arrived: resolves the remaining deltas, appends the bases that a thin pack lacks, and writes
+/// the trailer. Returns the pack's checksum.
+fn complete(
+    pack: &mut Pack<'_>,
+    arrived: Arrived<'_>,
+    bases: &dyn ObjectLookup,
+) -> Result<ObjectId, Error> {
+    let Arrived {
+        checksum,
+        mut ref_deltas,
+        inflated,
+    } = arrived;
+    ref_deltas.sort();
+    let rest = DeltaBatch::rest(&pack.table, &ref_deltas);
+    pack.resolve(&rest, &inflated, &ref_deltas)?;
+    pack.budget.nothing_waits();
+    // A delta may arrive before the base that it names by id, so the bases that the pack lacks are known only now.
+    let added = fix_thin::add_bases(pack, &rest, &inflated, &ref_deltas, bases)?;
+    pack.check_that_all_is_resolved()?;
+    match added {
+        0 => fix_thin::write_trailer(pack.path, checksum),
+        _ => fix_thin::rewrite_trailer(pack.path, &pack.table, pack.context),
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) struct Pack<'a> {
 }
 
 impl Pack<'_> {
-    /// Resolves the remaining deltas whose bases are in the pack.
+    /// Resolves the remaining deltas whose bases are in the pack. Each is reached from the whole object at the root of its
+    /// delta chain, which one thread takes with all deltas of it.
     pub(super) fn resolve(
         &self,
         batch: &DeltaBatch,
@@ -207,6 +208,7 @@ impl ObjectVisitor for Resolver<'_, '_> {
         size: u64,
         hasher: Hasher,
     ) -> Result<(), Error> {
+        // A base of an earlier window was recorded with that window.
         let excess = self.pack.budget.excess(kind, size);
         if let Some(limit) = excess.filter(|_| self.is_to_be_resolved(entry)) {
             let id = hasher.try_finalize().map_err(|_| collision())?;
@@ -218,6 +220,7 @@ impl ObjectVisitor for Resolver<'_, '_> {
     }
 
     fn may_lead_on(&self, entry: u32) -> bool {
+        // Any object may be named by id: its own is known only after it was reconstructed.
         let are_named = self.ref_deltas.is_some_and(|named| !named.is_empty());
         are_named || self.batch.deltas_of(entry).next().is_some()
     }
