@@ -190,10 +190,13 @@ impl Entries<'_, '_, '_> {
         let (base, size, whole) = match header {
             Header::OfsDelta { base_distance } => {
                 let base = start.checked_sub(base_distance);
-                let base = base.ok_or_else(|| invalid_data("has a delta of what is before it"))?;
+                let base = base.ok_or_else(|| {
+                    invalid_data("has a delta whose base would lie before the pack")
+                })?;
                 let size = self.delta(reader, size)?;
                 let base = self.table.entry_at(base);
-                let base = base.ok_or_else(|| invalid_data("has a delta of what is no entry"))?;
+                let base =
+                    base.ok_or_else(|| invalid_data("has a delta whose base offset is no entry"))?;
                 (Base::Entry(base), size, None)
             }
             Header::RefDelta { .. } => {

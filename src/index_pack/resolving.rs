@@ -90,7 +90,7 @@ impl Pack<'_> {
         {
             0 => Ok(()),
             count => {
-                let text = format!("the pack has {count} deltas whose base is nowhere");
+                let text = format!("the pack has {count} deltas whose bases are missing");
                 Err(Error::new(ErrorKind::Protocol, text))
             }
         }

@@ -7,9 +7,9 @@ use crate::world::{Case, EVIL, Offer, World, all_fail, breaks, exceeds, rejected
 use gix::objs::Kind;
 use refsync::ObjectId;
 
-const NO_ENTRY: &str = "has a delta of what is no entry";
+const NO_ENTRY: &str = "has a delta whose base offset is no entry";
 const EMPTY: &str = "a delta with an empty result";
-const NOWHERE: &str = "deltas whose base is nowhere";
+const MISSING: &str = "deltas whose bases are missing";
 
 const BASE: &[u8] = b"The base of all deltas: forty-seven bytes long.";
 const BASE_SIZE: u64 = BASE.len() as u64;
@@ -50,12 +50,12 @@ pub(crate) fn by_distance_cases() -> Vec<Case> {
         breaks("the start of the pack", NO_ENTRY, at(|end| end)),
         breaks(
             "one byte before the pack",
-            "of what is before it",
+            "whose base would lie before the pack",
             at(|end| end + 1),
         ),
         breaks(
             "far before the pack",
-            "of what is before it",
+            "whose base would lie before the pack",
             at(|_| u64::MAX >> 8),
         ),
         breaks(
@@ -101,7 +101,7 @@ fn circle(length: u8) -> impl Fn(&World) -> Offer {
 
 fn by_id_cases() -> Vec<Case> {
     vec![
-        breaks("the null id", NOWHERE, |world| {
+        breaks("the null id", MISSING, |world| {
             let mut pack = world.pack();
             pack.ref_delta(
                 &ObjectId::from(world.hash.null()),
@@ -109,7 +109,7 @@ fn by_id_cases() -> Vec<Case> {
             );
             offer(world, pack)
         }),
-        breaks("the null id with a base of its size", NOWHERE, |world| {
+        breaks("the null id with a base of its size", MISSING, |world| {
             let mut pack = world.pack();
             pack.ref_delta(
                 &ObjectId::from(world.hash.null()),
@@ -117,16 +117,16 @@ fn by_id_cases() -> Vec<Case> {
             );
             offer(world, pack)
         }),
-        breaks("the id of its own result", NOWHERE, |world| {
+        breaks("the id of its own result", MISSING, |world| {
             let mut pack = world.pack();
             let own = world.id(Kind::Blob, BASE);
             pack.ref_delta(&own, &delta::of(BASE_SIZE, BASE_SIZE, &delta::insert(BASE)));
             offer(world, pack)
         }),
-        breaks("itself", NOWHERE, circle(1)),
-        breaks("a circle of two", NOWHERE, circle(2)),
-        breaks("a circle of three", NOWHERE, circle(3)),
-        breaks("a circle of two that one can enter", NOWHERE, |world| {
+        breaks("itself", MISSING, circle(1)),
+        breaks("a circle of two", MISSING, circle(2)),
+        breaks("a circle of three", MISSING, circle(3)),
+        breaks("a circle of two that one can enter", MISSING, |world| {
             let mut pack = world.pack();
             let (one, two) = (b"one", b"two");
             let of = |text: &[u8]| delta::of(3, 3, &delta::insert(text));
@@ -135,7 +135,7 @@ fn by_id_cases() -> Vec<Case> {
             pack.ofs_delta(12, &of(b"six"));
             offer(world, pack)
         }),
-        breaks("what nobody has", NOWHERE, |world| {
+        breaks("what nobody has", MISSING, |world| {
             let mut pack = world.pack();
             pack.ref_delta(&world.nowhere(3), &delta::append(BASE_SIZE, b"!"));
             offer(world, pack)
@@ -565,7 +565,7 @@ fn thin_cases() -> Vec<Case> {
             .with(|options| options.limits.thin_bases = 2000),
         breaks(
             "a base that another thin one leads to, and one that none does",
-            NOWHERE,
+            MISSING,
             |world| {
                 let mut pack = world.pack();
                 let base = world.repo.git(&["cat-file", "-s", &world.blob.to_string()]);
