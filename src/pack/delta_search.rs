@@ -27,13 +27,28 @@ pub(crate) struct Candidate {
     /// The [hash](crate::pack::name_hash::name_hash) of the path, which groups the versions of one file.
     pub name_hash: u32,
     pub size: u64,
-    /// The receiver has the object: it may be a base and is not sent.
-    pub is_base_only: bool,
-    /// The number of the pack that holds the object whole. Two objects of one pack were compared when the pack
-    /// was written.
-    pub whole_in: Option<u32>,
-    /// The height of the chains of reused deltas on top of this object.
-    pub height: u32,
+    pub role: Role,
+}
+
+/// The role of a candidate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Role {
+    /// An object that is sent: it may become a delta, or a base.
+    Sent {
+        /// The number of the pack that holds the object whole. Two objects of one pack were compared when the pack
+        /// was written.
+        whole_in: Option<u32>,
+        /// The height of the chains of reused deltas on top of this object.
+        height: u32,
+    },
+    /// An object that the receiver has: it may be a base and is not sent.
+    BaseOnly,
+}
+
+impl Candidate {
+    fn is_base_only(&self) -> bool {
+        matches!(self.role, Role::BaseOnly)
+    }
 }
 
 /// A delta to send in place of an object.
@@ -129,7 +144,7 @@ fn order(candidates: &[Candidate], limits: &SearchLimits) -> Vec<usize> {
         (
             candidate.kind,
             Reverse(candidate.name_hash),
-            !candidate.is_base_only,
+            !candidate.is_base_only(),
             Reverse(candidate.size),
             *index,
         )
@@ -178,14 +193,15 @@ fn max_size(
     best: Option<(u64, u32)>,
     max_depth: u32,
 ) -> Option<u64> {
-    if target.is_base_only || source.kind != target.kind {
+    let Role::Sent { whole_in, height } = target.role else {
+        return None;
+    };
+    let were_compared =
+        matches!(source.role, Role::Sent { whole_in: Some(pack), .. } if whole_in == Some(pack));
+    if source.kind != target.kind || were_compared {
         return None;
     }
-    let were_compared = source.whole_in.is_some() && source.whole_in == target.whole_in;
-    if were_compared && !source.is_base_only {
-        return None;
-    }
-    let max_depth = max_depth.saturating_sub(target.height);
+    let max_depth = max_depth.saturating_sub(height);
     if source_depth >= max_depth || target.size < source.size / 32 {
         return None;
     }

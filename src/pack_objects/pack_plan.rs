@@ -25,7 +25,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Phase, SyncContext,
     buffered::each_piece,
-    pack::delta_search::{self, Candidate, SearchLimits},
+    pack::delta_search::{self, Candidate, Role, SearchLimits},
     scoped_workers::{into_inner, lock},
     stored_packs::{
         StoredPacks,
@@ -253,14 +253,14 @@ impl Planner<'_> {
             };
             let size = size.ok_or_else(|| NoPack::unreadable(object.id))?;
             let height = heights[number];
-            candidates.push(candidate(object, size, false, whole_in, height));
+            candidates.push(candidate(object, size, Role::Sent { whole_in, height }));
             refs.push(BaseRef::Planned(number as u32));
         }
         for base in bases {
             context.check()?;
             // The search does without a base that can't be read.
             if let Some(size) = self.size(&base.id) {
-                candidates.push(candidate(base, size, true, None, 0));
+                candidates.push(candidate(base, size, Role::BaseOnly));
                 refs.push(BaseRef::AtReceiver(base.id.into()));
             }
         }
@@ -394,20 +394,12 @@ fn read_cached(trees: &TreeCache, id: &oid, content: &mut Vec<u8>) -> bool {
     true
 }
 
-fn candidate(
-    object: &SelectedObject,
-    size: u64,
-    is_base_only: bool,
-    whole_in: Option<u32>,
-    height: u32,
-) -> Candidate {
+fn candidate(object: &SelectedObject, size: u64, role: Role) -> Candidate {
     Candidate {
         id: object.id,
         kind: object.kind,
         name_hash: object.name_hash,
         size,
-        is_base_only,
-        whole_in,
-        height,
+        role,
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Shared<'a> {
     /// Bytes that are left for the deltas of all workers.
     pub(super) delta_memory: AtomicUsize,
     pub(super) next_chunk: AtomicUsize,
-    /// A worker has failed, so the result is not needed any more.
+    /// Whether a worker has failed, so that no result is needed.
     pub(super) has_failed: AtomicBool,
 }
 
@@ -59,7 +59,7 @@ struct Slot {
 
 /// The best delta so far.
 struct Best {
-    /// The place of its base in the window.
+    /// The position of its base in the window.
     slot: usize,
     depth: u32,
     delta: Vec<u8>,
@@ -214,7 +214,7 @@ where
                 Ok(Some(base))
             }
             // The pack can do without an object that is not sent.
-            Err(_) if candidate.is_base_only => Ok(None),
+            Err(_) if candidate.is_base_only() => Ok(None),
             Err(err) => Err(Error::new(
                 err.kind(),
                 format!("{} {} can't be read", candidate.kind, candidate.id),

@@ -46,9 +46,7 @@ impl Objects {
             kind,
             name_hash,
             size,
-            is_base_only: false,
-            whole_in: None,
-            height: 0,
+            role: sent(None, 0),
         });
         &mut self.candidates[number]
     }
@@ -94,11 +92,14 @@ impl Objects {
                 continue;
             };
             let base = &self.candidates[delta.base];
-            assert!(depth + target.height <= limits.depth);
-            assert!(!target.is_base_only);
+            let Role::Sent { whole_in, height } = target.role else {
+                panic!("a delta that is not sent")
+            };
+            assert!(depth + height <= limits.depth);
             assert_eq!(base.kind, target.kind);
-            let were_compared = base.whole_in.is_some() && base.whole_in == target.whole_in;
-            assert!(base.is_base_only || !were_compared);
+            if let Role::Sent { whole_in: own, .. } = base.role {
+                assert!(own.is_none() || own != whole_in);
+            }
             assert!(delta.size < target.size / 2);
             let data = match &delta.data {
                 Some(data) => inflate(data, delta.size as usize),
@@ -112,6 +113,10 @@ impl Objects {
         }
         depths
     }
+}
+
+fn sent(whole_in: Option<u32>, height: u32) -> Role {
+    Role::Sent { whole_in, height }
 }
 
 fn one_thread() -> SearchLimits {
@@ -134,7 +139,7 @@ fn versions_become_deltas_of_the_largest() {
 #[test]
 fn a_version_that_the_receiver_has_comes_first() {
     let mut objects = Objects::versions(3);
-    objects.candidates[2].is_base_only = true;
+    objects.candidates[2].role = Role::BaseOnly;
     let deltas = objects.deltas(&one_thread());
     objects.check(&deltas, &one_thread());
     assert_eq!(deltas[0].as_ref().map(|delta| delta.base), Some(2));
@@ -163,7 +168,7 @@ fn chains_end_at_the_depth() {
 fn a_chain_leaves_room_for_the_deltas_that_are_reused() {
     let mut objects = Objects::versions(9);
     for candidate in &mut objects.candidates {
-        candidate.height = 48;
+        candidate.role = sent(None, 48);
     }
     let limits = SearchLimits {
         window: 1,
@@ -171,7 +176,7 @@ fn a_chain_leaves_room_for_the_deltas_that_are_reused() {
     };
     let depths = objects.check(&objects.deltas(&limits), &limits);
     assert_eq!(depths.iter().max(), Some(&2));
-    objects.candidates[4].height = 50;
+    objects.candidates[4].role = sent(None, 50);
     let deltas = objects.deltas(&limits);
     objects.check(&deltas, &limits);
     assert_eq!(deltas[4], None);
@@ -181,9 +186,13 @@ fn a_chain_leaves_room_for_the_deltas_that_are_reused() {
 fn who_is_not_compared_is_not_even_read() {
     type Change = fn(&mut Candidate);
     let cases: [(&str, Change, SearchLimits); 5] = [
-        ("compared before", |c| c.whole_in = Some(3), one_thread()),
-        ("base only", |c| c.is_base_only = true, one_thread()),
-        ("no room for any", |c| c.height = 50, one_thread()),
+        (
+            "compared before",
+            |c| c.role = sent(Some(3), 0),
+            one_thread(),
+        ),
+        ("base only", |c| c.role = Role::BaseOnly, one_thread()),
+        ("no room for any", |c| c.role = sent(None, 50), one_thread()),
         (
             "large",
             |_| (),
@@ -216,7 +225,10 @@ fn a_delta_that_hardly_can_be_smaller_ends_the_search() {
         for version in 0..4 {
             let mut content = noise(4000, 1);
             content[2000..2000 + changed].fill(version);
-            objects.push(Kind::Tree, 7, content).is_base_only = version > 0;
+            let candidate = objects.push(Kind::Tree, 7, content);
+            if version > 0 {
+                candidate.role = Role::BaseOnly;
+            }
         }
         let deltas = objects.deltas(&one_thread());
         objects.check(&deltas, &one_thread());
@@ -229,9 +241,9 @@ fn a_delta_that_hardly_can_be_smaller_ends_the_search() {
 fn different_packs_and_bases_are_compared() {
     let mut objects = Objects::versions(4);
     for (candidate, pack) in objects.candidates.iter_mut().zip([1, 2, 1, 1]) {
-        candidate.whole_in = Some(pack);
+        candidate.role = sent(Some(pack), 0);
     }
-    objects.candidates[3].is_base_only = true;
+    objects.candidates[3].role = Role::BaseOnly;
     let deltas = objects.deltas(&one_thread());
     objects.check(&deltas, &one_thread());
     assert_eq!(deltas.iter().flatten().count(), 3);
@@ -345,7 +357,7 @@ fn an_object_that_cannot_be_read_is_named() {
         let err = objects.search(&limits).expect_err("it is needed");
         assert_eq!(err.kind(), ErrorKind::Corrupt);
         assert_eq!(err.to_string(), format!("blob {id} can't be read"));
-        objects.candidates[40].is_base_only = true;
+        objects.candidates[40].role = Role::BaseOnly;
         let deltas = objects.search(&limits).expect("nobody needs it");
         assert_eq!(deltas.iter().flatten().count(), 24 * 3 - 1);
     }
@@ -397,9 +409,11 @@ fn objects() -> impl Strategy<Value = Objects> {
             .concat();
             let kind = if is_tree { Kind::Tree } else { Kind::Blob };
             let candidate = objects.push(kind, name, content);
-            candidate.is_base_only = is_base_only;
-            candidate.whole_in = whole_in;
-            candidate.height = height;
+            candidate.role = if is_base_only {
+                Role::BaseOnly
+            } else {
+                sent(whole_in, height)
+            };
         }
         objects
     })
