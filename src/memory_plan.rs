@@ -22,8 +22,8 @@ use crate::Limits;
 /// | · selecting | 24 | delta bases for walking trees, in all threads together | `pack_objects/tree_walk` |
 /// | | 4 | trees that were read last, in all threads together, until the search for deltas is over | `pack_objects/tree_cache` |
 /// | · or a full clone | 24+4 | the edges of all trees of a pack, and contents while they are read | `stored_packs/tree_graph` |
-/// | · deltas | 14 | windows of the search for deltas, in all threads together | `pack_objects/delta_search` |
-/// | | 6 | deltas that were found, until they are sent | `pack_objects/delta_search` |
+/// | · deltas | 14 | windows of the search for deltas, in all threads together | `pack/delta_search` |
+/// | | 6 | deltas that were found, until they are sent | `pack/delta_search` |
 /// | | 4 | delta bases for reading the windows' objects, in all threads together | `pack_objects/pack_plan` |
 ///
 /// Listing has no share: [`Limits::refs`] and [`Limits::ref_names`] bound it. Comparing histories takes up to 260 bytes

@@ -1,4 +1,4 @@
-//! The README, compared with the code.
+//! The README and other documents, compared with the code.
 
 use refsync::{FilterReason, Reason};
 
@@ -77,13 +77,52 @@ fn rows(readme: &str) -> Vec<(String, String)> {
 /// A threat that is said to be tested is.
 #[test]
 fn every_path_in_security_md_exists() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(root.join("SECURITY.md")).expect("SECURITY.md");
-    let quoted = text.split('`').skip(1).step_by(2);
-    let paths = quoted.filter(|path| path.starts_with("src/") || path.starts_with("tests/"));
+    let paths = quoted(include_str!("../SECURITY.md"));
+    let paths = paths.filter(|path| path.starts_with("src/") || path.starts_with("tests/"));
     let paths: Vec<_> = paths.collect();
     assert!(paths.len() > 20, "{paths:?}");
     for path in paths {
-        assert!(root.join(path).exists(), "{path}");
+        assert!(exists(path), "{path}");
     }
+}
+
+/// Files of `src/` are named from there, and on the page of how a pack is made from its folder.
+#[test]
+fn every_path_in_the_architecture_exists() {
+    let words = quoted(include_str!("../docs/architecture.md"));
+    let paths = words.filter(|word| word.contains('/') || word.ends_with(".rs"));
+    let paths: Vec<_> = paths.collect();
+    assert!(paths.len() > 50, "{paths:?}");
+    for path in paths {
+        let mut folders = ["", "src/", "src/pack_objects/"].into_iter();
+        let is_in = |folder| exists(&format!("{folder}{path}"));
+        assert!(folders.any(is_in), "{path}");
+    }
+}
+
+#[test]
+fn every_file_in_the_table_of_memory_exists() {
+    let lines = include_str!("../src/memory_plan.rs").lines();
+    let rows = lines.filter(|line| line.starts_with("/// |"));
+    let files: Vec<_> = rows.flat_map(quoted).collect();
+    assert!(files.len() > 15, "{files:?}");
+    for file in files {
+        // `folder/{one,other}` names two files.
+        let (folder, names) = file.split_once('{').unwrap_or(("", file));
+        for name in names.trim_end_matches('}').split(',') {
+            let path = format!("src/{folder}{name}");
+            assert!(exists(&path) || exists(&format!("{path}.rs")), "{path}");
+        }
+    }
+}
+
+/// The words in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(|word| !word.contains(char::is_whitespace))
+}
+
+fn exists(path: &str) -> bool {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    root.join(path).exists()
 }
