@@ -5,7 +5,6 @@
 
 use std::{
     fs::{self, File},
-    io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -15,7 +14,7 @@ use gix_pack::index;
 
 use super::quarantine_dir::QuarantineDir;
 use crate::{
-    Error, ObjectFormat,
+    Error, ObjectFormat, SyncContext,
     files::sync_directory,
     stored_packs::{loose_objects::path_in, readable_indices},
 };
@@ -24,30 +23,22 @@ impl QuarantineDir {
     /// Protects objects of the store as git does (`odb.c:freshen_object()`): their packs get a `.keep`, loose objects get
     /// a new mtime. Objects in alternates are not protected, because they belong to another repository. Returns
     /// `false` if an object has been moved or removed since the check.
+    ///
+    /// There may be a million ids and thousands of packs, and no ref has moved yet: the run can still be cancelled.
     pub(crate) fn hold(
         &mut self,
         ids: &[ObjectId],
         alternates: &[PathBuf],
         format: ObjectFormat,
+        context: &SyncContext,
     ) -> Result<bool, Error> {
-        if ids.is_empty() {
-            return Ok(true);
-        }
-        self.try_hold(ids, alternates, format)
-            .map_err(|err| Error::io("holding on to objects of the store", err))
-    }
-
-    fn try_hold(
-        &mut self,
-        ids: &[ObjectId],
-        alternates: &[PathBuf],
-        format: ObjectFormat,
-    ) -> io::Result<bool> {
+        let failed = |err| Error::io("holding on to objects of the store", err);
         let folder = self.store_objects.join("pack");
         let packs = open_indices(&folder, format);
         let mut is_needed = vec![false; packs.len()];
         let mut elsewhere = Vec::new();
         for id in ids {
+            context.check()?;
             let mut is_packed = false;
             for (pack, is_needed) in packs.iter().zip(&mut is_needed) {
                 let has_it = pack.lookup(id).is_some();
@@ -57,15 +48,17 @@ impl QuarantineDir {
                 elsewhere.push(*id);
             }
         }
-        let mut are_there = are_in(alternates, &elsewhere, format);
+        let mut are_there = are_in(alternates, &elsewhere, format, context)?;
         let needed = packs.iter().zip(is_needed).filter(|(_, needed)| *needed);
         for (index, _) in needed {
+            context.check()?;
             let pack = index.path().with_extension("pack");
-            self.keeps.hold(&pack, &pack, format.hash_kind())?;
+            let held = self.keeps.hold(&pack, &pack, format.hash_kind());
+            held.map_err(failed)?;
             // The pack may have been removed before the `.keep` was made.
             are_there &= pack.exists() && index.path().exists();
         }
-        sync_directory(&folder)?;
+        sync_directory(&folder).map_err(failed)?;
         Ok(are_there)
     }
 
@@ -82,9 +75,14 @@ impl QuarantineDir {
 }
 
 /// Whether each of these objects is in one of the folders of objects.
-fn are_in(folders: &[PathBuf], ids: &[ObjectId], format: ObjectFormat) -> bool {
+fn are_in(
+    folders: &[PathBuf],
+    ids: &[ObjectId],
+    format: ObjectFormat,
+    context: &SyncContext,
+) -> Result<bool, Error> {
     if ids.is_empty() {
-        return true;
+        return Ok(true);
     }
     let packs = folders.iter().map(|folder| folder.join("pack"));
     let packs: Vec<_> = packs
@@ -92,7 +90,13 @@ fn are_in(folders: &[PathBuf], ids: &[ObjectId], format: ObjectFormat) -> bool {
         .collect();
     let is_loose = |id| folders.iter().any(|folder| path_in(folder, id).exists());
     let is_packed = |id| packs.iter().any(|pack| pack.lookup(id).is_some());
-    ids.iter().all(|id| is_packed(id) || is_loose(id))
+    for id in ids {
+        context.check()?;
+        if !is_packed(id) && !is_loose(id) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The indices of the packs in a folder. An index that can't be opened is left out: no object was read from
@@ -101,4 +105,55 @@ fn open_indices(folder: &Path, format: ObjectFormat) -> Vec<index::File> {
     let paths = readable_indices(folder);
     let opened = paths.map(|path| index::File::at(path, format.hash_kind()));
     opened.filter_map(Result::ok).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, atomic::AtomicBool};
+
+    use gix::objs::Kind;
+
+    use super::*;
+    use crate::{
+        ErrorKind, SyncOptions, files::sharing::Sharing, test_support::test_store::TestStore,
+    };
+
+    fn quarantine(store: &Path) -> QuarantineDir {
+        QuarantineDir::open(&store.join("objects"), &[], Sharing::Umask).expect("a folder")
+    }
+
+    /// The names in `objects/pack` with this extension.
+    fn packs(store: &Path, extension: &str) -> Vec<PathBuf> {
+        let found = store.join("objects/pack").read_dir().expect("a folder");
+        let found = found.map(|entry| entry.expect("an entry").path());
+        found
+            .filter(|path| path.extension().is_some_and(|found| found == extension))
+            .collect()
+    }
+
+    #[test]
+    fn a_cancelled_run_holds_nothing() {
+        let mut store = TestStore::default();
+        let blobs = (0..1000).map(|number| format!("blob {number}"));
+        let ids: Vec<_> = blobs
+            .map(|blob| store.add(Kind::Blob, blob.as_bytes()))
+            .collect();
+        let (folder, ..) = store.write();
+        for is_cancelled in [true, false] {
+            let mut options = SyncOptions::default();
+            options.cancel = Some(Arc::new(AtomicBool::new(is_cancelled)));
+            let context = SyncContext::new(&options);
+            let mut dir = quarantine(folder.path());
+            let held = dir.hold(&ids, &[], ObjectFormat::Sha1, &context);
+            let expected = if is_cancelled {
+                Err(ErrorKind::Cancelled)
+            } else {
+                Ok(true)
+            };
+            assert_eq!(held.map_err(|err| err.kind()), expected);
+            assert_eq!(packs(folder.path(), "keep").is_empty(), is_cancelled);
+            drop(dir);
+            assert_eq!(packs(folder.path(), "keep"), [""; 0].map(PathBuf::from));
+        }
+    }
 }

@@ -258,12 +258,16 @@ impl LocalQuarantine {
     ) -> Result<HashMap<gix::ObjectId, Reason>, Error> {
         let mut faults = HashMap::new();
         for _ in 0..MOST_LOOKS {
-            let unreferenced = std::mem::take(&mut self.unreferenced);
+            let mut unreferenced = std::mem::take(&mut self.unreferenced);
             if unreferenced.is_empty() {
                 break;
             }
+            // Each walk adds the objects that it has found.
+            unreferenced.sort_unstable();
+            unreferenced.dedup();
             let mut dir = self.take_dir()?;
-            let held = dir.hold(&unreferenced, &self.dirs.folders()[1..], self.object_format);
+            let alternates = &self.dirs.folders()[1..];
+            let held = dir.hold(&unreferenced, alternates, self.object_format, context);
             self.stage = Stage::Applying(dir);
             if held? {
                 break;
