@@ -12,11 +12,9 @@ use std::{
 use gix::ObjectId;
 use gix_pack::index;
 
-use super::quarantine_dir::QuarantineDir;
+use super::{object_dirs::sound_packs, quarantine_dir::QuarantineDir};
 use crate::{
-    Error, ObjectFormat, SyncContext,
-    files::sync_directory,
-    stored_packs::{loose_objects::path_in, readable_indices},
+    Error, ObjectFormat, SyncContext, files::sync_directory, stored_packs::loose_objects::path_in,
 };
 
 impl QuarantineDir {
@@ -33,8 +31,7 @@ impl QuarantineDir {
         context: &SyncContext,
     ) -> Result<bool, Error> {
         let failed = |err| Error::io("holding on to objects of the store", err);
-        let folder = self.store_objects.join("pack");
-        let packs = open_indices(&folder, format);
+        let packs = open_indices(&self.store_objects, format);
         let mut is_needed = vec![false; packs.len()];
         let mut elsewhere = Vec::new();
         for id in ids {
@@ -58,7 +55,7 @@ impl QuarantineDir {
             // The pack may have been removed before the `.keep` was made.
             are_there &= pack.exists() && index.path().exists();
         }
-        sync_directory(&folder).map_err(failed)?;
+        sync_directory(&self.store_objects.join("pack")).map_err(failed)?;
         Ok(are_there)
     }
 
@@ -84,9 +81,9 @@ fn are_in(
     if ids.is_empty() {
         return Ok(true);
     }
-    let packs = folders.iter().map(|folder| folder.join("pack"));
+    let packs = folders.iter();
     let packs: Vec<_> = packs
-        .flat_map(|packs| open_indices(&packs, format))
+        .flat_map(|folder| open_indices(folder, format))
         .collect();
     let is_loose = |id| folders.iter().any(|folder| path_in(folder, id).exists());
     let is_packed = |id| packs.iter().any(|pack| pack.lookup(id).is_some());
@@ -99,23 +96,27 @@ fn are_in(
     Ok(true)
 }
 
-/// The indices of the packs in a folder. An index that can't be opened is left out: no object was read from
-/// its pack.
-fn open_indices(folder: &Path, format: ObjectFormat) -> Vec<index::File> {
-    let paths = readable_indices(folder);
-    let opened = paths.map(|path| index::File::at(path, format.hash_kind()));
+/// The indices of the packs in a folder of objects. For git the objects of other packs do not exist: neither a `.keep`
+/// nor a copy there protects them.
+fn open_indices(objects: &Path, format: ObjectFormat) -> Vec<index::File> {
+    let opened = sound_packs(objects, format).map(|path| index::File::at(path, format.hash_kind()));
     opened.filter_map(Result::ok).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, atomic::AtomicBool};
+    use std::{
+        sync::{Arc, atomic::AtomicBool},
+        time::Duration,
+    };
 
     use gix::objs::Kind;
 
     use super::*;
     use crate::{
-        ErrorKind, SyncOptions, files::sharing::Sharing, test_support::test_store::TestStore,
+        ErrorKind, SyncOptions,
+        files::sharing::Sharing,
+        test_support::{git_cli, test_store::TestStore},
     };
 
     fn quarantine(store: &Path) -> QuarantineDir {
@@ -129,6 +130,31 @@ mod tests {
         found
             .filter(|path| path.extension().is_some_and(|found| found == extension))
             .collect()
+    }
+
+    /// An index without its pack, and a pack that git refuses.
+    #[test]
+    fn a_loose_object_is_freshened_beside_an_unusable_pack() {
+        for is_cut_off in [false, true] {
+            let mut store = TestStore::default();
+            let id = store.add(Kind::Blob, b"content");
+            let (folder, ..) = store.write();
+            let pack = &packs(folder.path(), "pack")[0];
+            fs::remove_file(pack).expect("a pack");
+            git_cli::git(folder.path(), &["hash-object", "-w", "--stdin"], b"content");
+            if is_cut_off {
+                fs::write(pack, "PACK").expect("a pack");
+            }
+            let loose = path_in(&folder.path().join("objects"), &id);
+            let old = SystemTime::now() - Duration::from_secs(30 * 24 * 3600);
+            let file = File::open(&loose).expect("a loose object");
+            file.set_modified(old).expect("a file of the user");
+            let context = SyncContext::new(&SyncOptions::default());
+            let held = quarantine(folder.path()).hold(&[id], &[], ObjectFormat::Sha1, &context);
+            assert!(held.expect("no failure"));
+            let modified = file.metadata().and_then(|file| file.modified());
+            assert!(modified.expect("a time") > old + Duration::from_secs(1));
+        }
     }
 
     #[test]

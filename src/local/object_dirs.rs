@@ -131,6 +131,12 @@ fn packs(objects: &Path) -> impl Iterator<Item = PathBuf> {
     readable_indices(&objects.join("pack")).filter(has_pack)
 }
 
+/// The indices of the packs in a folder of objects that git opens.
+pub(super) fn sound_packs(objects: &Path, format: ObjectFormat) -> impl Iterator<Item = PathBuf> {
+    let id_len = format.hash_kind().len_in_bytes();
+    packs(objects).filter(move |index| is_opened(index, id_len))
+}
+
 /// Whether git opens a pack. A pack that has been removed counts as sound.
 fn is_opened(index: &Path, id_len: usize) -> bool {
     let fits = || {

@@ -257,10 +257,14 @@ impl LocalQuarantine {
         context: &SyncContext,
     ) -> Result<HashMap<gix::ObjectId, Reason>, Error> {
         let mut faults = HashMap::new();
-        for _ in 0..MOST_LOOKS {
+        for look in 0.. {
             let mut unreferenced = std::mem::take(&mut self.unreferenced);
             if unreferenced.is_empty() {
                 break;
+            }
+            if look == MOST_LOOKS {
+                let text = "other processes keep moving objects that no ref of the store reaches";
+                return Err(Error::new(ErrorKind::LocalIo, text));
             }
             // Each walk adds the objects that it has found.
             unreferenced.sort_unstable();
