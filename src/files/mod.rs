@@ -60,6 +60,17 @@ fn copy(made: &Path, at: &Path) -> io::Result<()> {
     written.inspect_err(|_| drop(fs::remove_file(at)))
 }
 
+/// Replaces the file at `path` by a copy of it, which is complete and on disk before it gets the name. The copy is made
+/// at `made`; a file that an earlier failure left there may be read-only.
+pub(crate) fn replace_by_copy(path: &Path, made: &Path) -> io::Result<()> {
+    ignore_missing(fs::remove_file(made))?;
+    let copied = fs::copy(path, made)
+        .and_then(|_| File::open(made)?.sync_all())
+        .and_then(|()| fs::rename(made, path));
+    copied.inspect_err(|_| drop(fs::remove_file(made)))?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
 /// The number of links that git follows from a file that it locks (`lockfile.c`, `MAXDEPTH`).
 const MAX_LINKS: usize = 5;
 
@@ -87,11 +98,43 @@ pub(crate) fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
-#[test]
-fn a_directory_that_cannot_be_synced_is_no_failure() {
-    // EINVAL is what fsync says of it.
-    assert!(File::open("/proc/self").is_ok_and(|folder| folder.sync_all().is_err()));
-    sync_directory(Path::new("/proc/self")).expect("nothing to sync");
-    sync_directory(Path::new("/proc/self/none")).expect_err("no directory");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_directory_that_cannot_be_synced_is_no_failure() {
+        // EINVAL is what fsync says of it.
+        assert!(File::open("/proc/self").is_ok_and(|folder| folder.sync_all().is_err()));
+        sync_directory(Path::new("/proc/self")).expect("nothing to sync");
+        sync_directory(Path::new("/proc/self/none")).expect_err("no directory");
+    }
+
+    #[test]
+    fn a_copy_is_not_written_to_a_file_that_is_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [path, made, other] = ["path", "made", "other"].map(|name| folder.path().join(name));
+        fs::write(&path, "content").expect("a file");
+        fs::write(&other, "other").expect("a file");
+        // A user who may write to any file overwrites it, others fail.
+        let mut permissions = other.metadata().expect("a file").permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&other, permissions).expect("a file of the user");
+        fs::hard_link(&other, &made).expect("a link");
+        replace_by_copy(&path, &made).expect("a copy");
+        let read = |path: &Path| fs::read_to_string(path).expect("a file");
+        assert_eq!((&*read(&path), &*read(&other)), ("content", "other"));
+        assert!(!made.exists());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_copy_that_fails_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = folder.path().join("made");
+        // Nothing is mapped at its first address.
+        replace_by_copy(Path::new("/proc/self/mem"), &made).expect_err("unreadable");
+        assert!(!made.exists());
+    }
 }

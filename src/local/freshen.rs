@@ -4,7 +4,7 @@
 //! Until a ref points to them, `git repack -ad` and `git prune` may remove them.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -14,7 +14,9 @@ use gix_pack::index;
 
 use super::{object_dirs::sound_packs, quarantine_dir::QuarantineDir};
 use crate::{
-    Error, ObjectFormat, SyncContext, files::sync_directory, stored_packs::loose_objects::path_in,
+    Error, ObjectFormat, SyncContext,
+    files::{replace_by_copy, sync_directory},
+    stored_packs::loose_objects::path_in,
 };
 
 impl QuarantineDir {
@@ -63,10 +65,7 @@ impl QuarantineDir {
     fn freshen(&self, id: &ObjectId) -> bool {
         let path = path_in(&self.store_objects, id);
         let touch = || File::open(&path)?.set_modified(SystemTime::now());
-        let copy = |_| {
-            let made = self.objects.path().join("loose");
-            fs::copy(&path, &made).and_then(|_| fs::rename(&made, &path))
-        };
+        let copy = |_| replace_by_copy(&path, &self.objects.path().join("loose"));
         touch().or_else(copy).is_ok()
     }
 }
@@ -106,6 +105,7 @@ fn open_indices(objects: &Path, format: ObjectFormat) -> Vec<index::File> {
 #[cfg(test)]
 mod tests {
     use std::{
+        fs,
         sync::{Arc, atomic::AtomicBool},
         time::Duration,
     };
