@@ -45,13 +45,17 @@ impl Keeps {
         if !self.link(&apart)? {
             return Ok(());
         }
+        let link = |extension| {
+            let file = pack.with_extension(extension);
+            fs::hard_link(file, apart.with_extension(extension))
+        };
         // The index comes last: git does not see a pack without it.
-        for extension in ["pack", "idx"] {
-            let to = apart.with_extension(extension);
-            if let Err(err) = fs::hard_link(pack.with_extension(extension), &to) {
-                tracing::debug!(to = %to.display(), %err, "the other run holds the pack");
-                break;
-            }
+        let linked = link("pack").and_then(|()| {
+            // No sweep finds a pack without an index once its `.keep` is gone.
+            link("idx").inspect_err(|_| drop(fs::remove_file(&apart)))
+        });
+        if let Err(err) = linked {
+            tracing::debug!(to = %apart.display(), %err, "the other run holds the pack");
         }
         Ok(())
     }
@@ -83,4 +87,27 @@ impl Drop for Keeps {
 
 pub(super) fn file_name(path: &Path) -> &Path {
     Path::new(path.file_name().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pack_whose_index_cannot_be_linked_is_not_linked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = folder.path().join("refsync-this");
+        fs::create_dir(&run).expect("a folder");
+        let pack = folder.path().join("pack-1.pack");
+        fs::write(&pack, "").expect("a pack");
+        let keep = format!("{KEEP_PREFIX}refsync-other\n");
+        fs::write(pack.with_extension("keep"), keep).expect("the file of another run");
+        let mut keeps = Keeps::of_run(&run);
+        keeps.hold(&pack, &pack, Hash::Sha1).expect("no failure");
+        drop(keeps);
+        let left = folder.path().read_dir().expect("a folder");
+        let mut left: Vec<_> = left.map(|entry| entry.expect("one").file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["pack-1.keep", "pack-1.pack", "refsync-this"]);
+    }
 }

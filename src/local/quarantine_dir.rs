@@ -135,8 +135,15 @@ impl QuarantineDir {
             self.keeps.hold(&pack.data, &data, pack.hash)?;
             // An existing file is replaced without a look at it: the name is a checksum, so a sound file is replaced by
             // an equal one, and only reading it all would show a damaged one.
+            let is_new = !data.exists();
             fs::rename(&pack.data, &data)?;
-            fs::rename(&pack.index, &index)?;
+            fs::rename(&pack.index, &index).inspect_err(|_| {
+                // No sweep finds a pack without an index once its `.keep` is gone. Another run may have moved the
+                // same pack there.
+                if is_new && !index.is_file() {
+                    fs::remove_file(&data).ok();
+                }
+            })?;
             ignore_missing(fs::remove_file(data.with_extension("rev")))?;
             sync_directory(&packs)
         };
@@ -162,4 +169,38 @@ fn seal(path: &Path, directory: &Path, sharing: Sharing) -> io::Result<()> {
     file.set_permissions(permissions)?;
     sharing.apply(path)?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pack_whose_index_cannot_be_moved_does_not_stay() {
+        for was_there in [false, true] {
+            let store = tempfile::tempdir().expect("a folder");
+            let mut dir = QuarantineDir::open(store.path(), &[], Sharing::Umask).expect("a folder");
+            let [data, index] = ["pack", "idx"].map(|extension| {
+                let path = dir.objects().join("pack/pack-1").with_extension(extension);
+                fs::write(&path, "").expect("a file");
+                path
+            });
+            let hash = gix::hash::Kind::Sha1;
+            dir.kept.push(KeptPack {
+                data,
+                index,
+                hash,
+                bytes: 0,
+            });
+            let packs = store.path().join("pack");
+            fs::create_dir_all(packs.join("pack-1.idx/full")).expect("a directory in the way");
+            if was_there {
+                fs::write(packs.join("pack-1.pack"), "").expect("a pack");
+            }
+            dir.migrate().expect_err("a directory in the way");
+            drop(dir);
+            assert_eq!(packs.join("pack-1.pack").exists(), was_there);
+            assert!(!packs.join("pack-1.keep").exists());
+        }
+    }
 }
