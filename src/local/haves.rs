@@ -19,6 +19,7 @@ use crate::{
     history::store_commits::StoreCommits,
     ref_store::{
         config::object_format,
+        listing::REFS_PER_CHECK,
         loose_refs::{self, Target},
         packed_lines::Records,
         packed_refs,
@@ -53,12 +54,13 @@ enum Rank {
 pub(super) fn ref_tips(
     repo: &gix::Repository,
     alternates: &[PathBuf],
+    context: &SyncContext,
 ) -> Result<Vec<RefTip>, Error> {
     let format = object_format(repo);
     let head = repo.head_name().ok().flatten();
     let head = head.as_ref().map(|head| head.as_bstr());
-    let unread = |err| Error::io("reading the refs of the store", err);
-    let mut tips = tips_of(repo.common_dir(), format, head).map_err(unread)?;
+    let unread = |err| Error::own_or_io("reading the refs of the store", err);
+    let mut tips = tips_of(repo.common_dir(), format, head, context).map_err(unread)?;
     for objects in alternates {
         let Some(git_dir) = objects.parent() else {
             continue;
@@ -67,13 +69,20 @@ pub(super) fn ref_tips(
             continue;
         }
         // An alternate without refs, or one that does not exist, vouches for nothing.
-        tips.extend(tips_of(git_dir, format, None).unwrap_or_default());
+        tips.extend(tips_of(git_dir, format, None, context).unwrap_or_default());
+        context.check()?;
     }
     tips.sort_by_key(|tip| tip.rank);
     Ok(tips)
 }
 
-fn tips_of(git_dir: &Path, format: ObjectFormat, head: Option<&BStr>) -> io::Result<Vec<RefTip>> {
+fn tips_of(
+    git_dir: &Path,
+    format: ObjectFormat,
+    head: Option<&BStr>,
+    context: &SyncContext,
+) -> io::Result<Vec<RefTip>> {
+    let check = || context.check().map_err(io::Error::other);
     let tip = |name: &BStr, id, peeled| RefTip {
         id,
         peeled,
@@ -87,6 +96,7 @@ fn tips_of(git_dir: &Path, format: ObjectFormat, head: Option<&BStr>) -> io::Res
     // A packed ref that a loose one overrides vouches for nothing.
     let mut loose = HashSet::new();
     loose_refs::walk(git_dir, "refs/".into(), &mut |name| {
+        check()?;
         let path = git_dir.join(gix::path::from_bstr(name.as_bstr()).unwrap_or_default());
         if let Ok(Some(Target::Object(id))) = loose_refs::read(&path, format) {
             tips.push(tip(name.as_bstr(), id.0, None));
@@ -97,10 +107,13 @@ fn tips_of(git_dir: &Path, format: ObjectFormat, head: Option<&BStr>) -> io::Res
     let file = packed_refs::read(&git_dir.join("packed-refs"))?;
     let packed = Records::sound(&file, format);
     let packed = packed.filter(|found| !loose.contains(found.name));
-    tips.extend(packed.map(|found| {
+    for (at, found) in packed.enumerate() {
+        if at % REFS_PER_CHECK == 0 {
+            check()?;
+        }
         let peeled = found.peeled.map(|peeled| peeled.0);
-        tip(found.name, found.target.0, peeled)
-    }));
+        tips.push(tip(found.name, found.target.0, peeled));
+    }
     Ok(tips)
 }
 
@@ -202,4 +215,32 @@ fn steps_back(mut commits: StoreCommits<'_>, tip: ObjectId) -> Vec<ObjectId> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        sync::{Arc, atomic::AtomicBool},
+    };
+
+    use crate::{ErrorKind, LocalStore, ObjectFormat, SyncContext, SyncOptions};
+
+    #[test]
+    fn a_cancelled_run_does_not_read_all_refs() {
+        let id = "a".repeat(40);
+        for (file, content) in [
+            ("refs/heads/main", format!("{id}\n")),
+            ("packed-refs", format!("{id} refs/heads/main\n")),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let store = LocalStore::init(folder.path(), ObjectFormat::Sha1).expect("a store");
+            fs::write(folder.path().join(file), content).expect("a ref");
+            let mut options = SyncOptions::default();
+            options.cancel = Some(Arc::new(AtomicBool::new(true)));
+            let opened = store.quarantine(&SyncContext::new(&options));
+            let kind = opened.err().map(|err| err.kind());
+            assert_eq!(kind, Some(ErrorKind::Cancelled), "{file}");
+        }
+    }
 }

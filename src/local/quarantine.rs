@@ -18,11 +18,11 @@ use super::{
     quarantine_stage::{LastPack, Stage},
 };
 use crate::{
-    Error, ErrorKind, Limits, ObjectFormat, ObjectId, Objects, Quarantine, Reason, RefUpdate,
-    Relation, SyncContext, TipKind, Traffic, connectivity,
+    Error, ErrorKind, ObjectFormat, ObjectId, Objects, Quarantine, Reason, RefUpdate, Relation,
+    SyncContext, TipKind, Traffic, connectivity,
     files::sharing::Sharing,
     history::reachable_from_refs::{ReachableFromRefs, StoreHistory},
-    memory_plan::{ConnectivityMemory, MemoryPlan},
+    memory_plan::ConnectivityMemory,
     object_id::to_gix,
     ref_store::{config::object_format, ref_transaction},
     stored_packs::self_contained::SelfContainedPack,
@@ -55,18 +55,18 @@ pub(crate) struct LocalQuarantine {
 type Walked = (connectivity::FaultsOfTips, Option<Reason>);
 
 impl LocalQuarantine {
-    pub(super) fn open(repo: gix::Repository, limits: &Limits) -> Result<Self, Error> {
+    pub(super) fn open(repo: gix::Repository, context: &SyncContext) -> Result<Self, Error> {
         let object_format = object_format(&repo);
         let objects = repo.common_dir().join("objects");
         let alternates = alternates(&repo)?;
-        let memory = MemoryPlan::of(limits).received_store;
+        let memory = context.memory_plan().received_store;
         let sharing = Sharing::of(&repo.config_snapshot())?;
         let dirs = ObjectDirs::of(&objects, &alternates, object_format, sharing)?;
         let mut view = LocalObjects::open(&repo, memory)?;
         if dirs.main() != objects {
             view.read_from(dirs.main())?;
         }
-        let tips = ref_tips(&repo, &alternates)?;
+        let tips = ref_tips(&repo, &alternates, context)?;
         let reachable_from_refs = ReachableFromRefs::new(tips.iter().map(|tip| tip.id).collect());
         Ok(LocalQuarantine {
             object_format,
@@ -89,7 +89,7 @@ impl LocalQuarantine {
     pub(crate) fn received(&self) -> (Option<&index::File>, crate::stored_packs::odb::Odb) {
         let dir = self.stage.dir().map(QuarantineDir::objects);
         let objects = dir.unwrap_or(self.dirs.main());
-        let memory = MemoryPlan::of(&Limits::default()).own_store;
+        let memory = crate::memory_plan::MemoryPlan::of(&crate::Limits::default()).own_store;
         let odb = open_odb(objects, self.object_format, memory);
         let index = self.stage.last().map(|last| &last.index);
         (index, odb.expect("a folder of objects"))

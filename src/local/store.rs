@@ -118,7 +118,7 @@ impl LocalStore {
     }
 
     pub(crate) fn quarantine(&self, context: &SyncContext) -> Result<LocalQuarantine, Error> {
-        LocalQuarantine::open(self.repo.to_thread_local(), context.limits())
+        LocalQuarantine::open(self.repo.to_thread_local(), context)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The number of packed refs between two checks of the deadline: a check takes as long as reading a ref.
-const REFS_PER_CHECK: usize = 1024;
+pub(crate) const REFS_PER_CHECK: usize = 1024;
 
 /// Lists the refs below `prefixes`.
 ///
