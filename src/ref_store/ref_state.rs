@@ -16,12 +16,11 @@ use crate::{Reason, RefUpdate, refs};
 pub(crate) fn obstacle(repo: &gix::Repository, update: &RefUpdate) -> Option<Reason> {
     let name = update.name.as_bstr();
     let look = || -> io::Result<Option<Reason>> {
-        let packed = Snapshot::open(repo)?;
-        if current_beside(repo, &packed, name)? != update.expected.map(Target::Object) {
+        if current(repo, name)? != update.expected.map(Target::Object) {
             return Ok(Some(Reason::Raced));
         }
         if update.expected.is_none()
-            && let Some(with) = in_the_way(repo, &packed, name)?
+            && let Some(with) = in_the_way(repo, name)?
         {
             return Ok(Some(Reason::NameConflict { with }));
         }
@@ -31,34 +30,25 @@ pub(crate) fn obstacle(repo: &gix::Repository, update: &RefUpdate) -> Option<Rea
 }
 
 /// The present target of a ref, read without a cache.
+///
+/// Loose refs are read first, here and for conflicts, as git does: a ref that is being packed is then found twice, never
+/// missed.
 pub(crate) fn current(repo: &gix::Repository, name: &BStr) -> io::Result<Option<Target>> {
-    current_beside(repo, &Snapshot::open(repo)?, name)
-}
-
-fn current_beside(
-    repo: &gix::Repository,
-    packed: &Snapshot,
-    name: &BStr,
-) -> io::Result<Option<Target>> {
     match loose_refs::read(&loose(repo, name), object_format(repo))? {
         Some(target) => Ok(Some(target)),
-        None => Ok(packed.find(name)?.map(Target::Object)),
+        None => Ok(Snapshot::open(repo)?.find(name)?.map(Target::Object)),
     }
 }
 
 /// A ref whose name conflicts with a new ref of this name.
-fn in_the_way(
-    repo: &gix::Repository,
-    packed: &Snapshot,
-    name: &BStr,
-) -> io::Result<Option<BString>> {
+fn in_the_way(repo: &gix::Repository, name: &BStr) -> io::Result<Option<BString>> {
     let above = refs::paths_of(name).map(BStr::new);
     for path in above.filter(|path| *path != name) {
-        if current_beside(repo, packed, path)?.is_some() {
+        if current(repo, path)?.is_some() {
             return Ok(Some(path.to_owned()));
         }
     }
-    let mut below = packed.find_below(name)?;
+    let mut below = None;
     let directory = BString::from([name.as_bytes(), b"/"].concat());
     loose_refs::walk(repo.common_dir(), directory.as_bstr(), &mut |found| {
         if below.is_none() && loose_refs::is_ref_file(found.as_bstr()) {
@@ -66,7 +56,10 @@ fn in_the_way(
         }
         Ok(())
     })?;
-    Ok(below)
+    match below {
+        Some(below) => Ok(Some(below)),
+        None => Snapshot::open(repo)?.find_below(name),
+    }
 }
 
 /// The path of a ref's loose file, which may not exist.
@@ -86,5 +79,32 @@ pub(crate) fn not_written(err: &dyn std::error::Error) -> Reason {
     let (what, _) = text.split_once(" at path ").unwrap_or((&text, ""));
     Reason::NotWritten {
         detail: what.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_conflicting_ref_is_seen_while_it_is_packed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let repo = gix::init_bare(folder.path()).expect("a repository");
+        let [packed, made, loose] =
+            ["packed-refs", "made", "refs/heads/a/b"].map(|name| folder.path().join(name));
+        let id = "a".repeat(40);
+        fs::create_dir_all(folder.path().join("refs/heads/a")).expect("a directory");
+        for _ in 0..300 {
+            fs::write(&loose, format!("{id}\n")).expect("a ref");
+            fs::write(&packed, "").expect("a file");
+            fs::write(&made, format!("{id} refs/heads/a/b\n")).expect("a file");
+            let found = thread::scope(|scope| {
+                scope.spawn(|| fs::rename(&made, &packed).and_then(|()| fs::remove_file(&loose)));
+                in_the_way(&repo, "refs/heads/a".into()).expect("no failure")
+            });
+            assert_eq!(found, Some("refs/heads/a/b".into()));
+        }
     }
 }
