@@ -17,7 +17,7 @@ use super::{
     checked_out::CheckedOut,
     config::object_format,
     loose_refs::{self, Target},
-    packed_refs::{self, Line, PackedRefs},
+    packed_refs::{self, LatestSnapshot, Line, PackedRefs},
     ref_lock::{LOCK_SUFFIX, RefLock, RefLocks},
     ref_state::{current, loose, not_written},
     reflog::Reflogs,
@@ -139,6 +139,7 @@ fn look_again(
 ) -> io::Result<()> {
     let files = LooseRefs::list(repo)?;
     let mut free = BStr::new("");
+    let mut latest = LatestSnapshot::of(repo);
     let mut lost = Vec::new();
     for (update, answer) in updates.iter().zip(answers) {
         let name = update.name;
@@ -148,7 +149,7 @@ fn look_again(
         let again = match may_create(&PackedRefs::default(), &files, name, &mut free) {
             // A loose ref with the same tip is no conflict.
             Some(Err(Reason::Raced))
-                if current(repo, name)? == Some(Target::Object(update.new)) =>
+                if current(&mut latest, name)? == Some(Target::Object(update.new)) =>
             {
                 continue;
             }

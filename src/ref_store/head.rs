@@ -7,7 +7,10 @@ use std::{
 
 use bstr::{BStr, BString, ByteSlice};
 
-use super::{checked_out::Worktree, loose_refs::Target, ref_lock::RefLocks, ref_state};
+use super::{
+    checked_out::Worktree, loose_refs::Target, packed_refs::LatestSnapshot, ref_lock::RefLocks,
+    ref_state::current,
+};
 use crate::{files::sharing::Sharing, refs};
 
 /// The wait for a lock of HEAD that another process holds: git waits 100 ms.
@@ -39,9 +42,10 @@ pub(crate) fn set_unborn(repo: &gix::Repository, branch: &BStr) -> io::Result<()
 }
 
 fn is_to_be_set(repo: &gix::Repository, branch: &BStr) -> io::Result<bool> {
-    let Some(Target::Symbolic(named)) = ref_state::current(repo, "HEAD".into())? else {
+    let mut packed = LatestSnapshot::of(repo);
+    let Some(Target::Symbolic(named)) = current(&mut packed, "HEAD".into())? else {
         return Ok(false);
     };
-    let is_there = |name: &BStr| Ok::<_, io::Error>(ref_state::current(repo, name)?.is_some());
+    let mut is_there = |name: &BStr| Ok::<_, io::Error>(current(&mut packed, name)?.is_some());
     Ok(refs::is_branch(named.as_bstr()) && !is_there(named.as_bstr())? && is_there(branch)?)
 }

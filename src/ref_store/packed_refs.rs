@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fs,
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -99,6 +99,73 @@ impl Snapshot {
             None => Ok(None),
         }
     }
+}
+
+/// The latest state of the file, for lookups of many refs. The file is read again only once it has changed, because lines
+/// without the trait `sorted` are sorted at each reading.
+pub(crate) struct LatestSnapshot<'r> {
+    pub(super) repo: &'r gix::Repository,
+    last: Option<Last>,
+    #[cfg(test)]
+    pub(super) reads: usize,
+}
+
+struct Last {
+    snapshot: Snapshot,
+    stamp: Option<Stamp>,
+    /// Open, so that its inode is not given to the file that replaces it.
+    _file: Option<File>,
+}
+
+/// Device, inode and size; times of modification and change.
+type Stamp = ([u64; 3], (i64, i64), (i64, i64));
+
+impl<'r> LatestSnapshot<'r> {
+    pub(crate) fn of(repo: &'r gix::Repository) -> Self {
+        LatestSnapshot {
+            repo,
+            last: None,
+            #[cfg(test)]
+            reads: 0,
+        }
+    }
+
+    /// Git compares the same facts (`statinfo.c:match_stat_data()`), and writers replace the file.
+    pub(crate) fn get(&mut self) -> io::Result<&Snapshot> {
+        // On NFS, the metadata of a path may be old, those of a file that was just opened are not.
+        let file = files::if_exists(File::open(self.repo.common_dir().join("packed-refs")))?;
+        let found = file.as_ref().map(File::metadata).transpose()?;
+        let stamp = found.and_then(|found| stamp(&found));
+        let last = match self.last.take() {
+            Some(last) if stamp.is_some() && last.stamp == stamp => last,
+            _ => {
+                #[cfg(test)]
+                {
+                    self.reads += 1;
+                }
+                Last {
+                    snapshot: Snapshot::open(self.repo)?,
+                    stamp,
+                    _file: file,
+                }
+            }
+        };
+        Ok(&self.last.insert(last).snapshot)
+    }
+}
+
+#[cfg(unix)]
+fn stamp(found: &fs::Metadata) -> Option<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let modified = (found.mtime(), found.mtime_nsec());
+    let changed = (found.ctime(), found.ctime_nsec());
+    Some(([found.dev(), found.ino(), found.size()], modified, changed))
+}
+
+/// `None`: the standard library cannot compare files on this platform.
+#[cfg(not(unix))]
+fn stamp(_: &fs::Metadata) -> Option<Stamp> {
+    None
 }
 
 /// The lines of the file, sorted by name, to be merged with new ones.

@@ -14,6 +14,7 @@ use bstr::{BStr, ByteSlice};
 
 use super::{
     bulk_create,
+    packed_refs::LatestSnapshot,
     ref_lock::RefLocks,
     ref_state::{loose, not_written, obstacle},
     reflog::Reflogs,
@@ -57,13 +58,14 @@ pub(crate) fn apply(
     };
     let total = Some(updates.len() as u64);
     let mut patience = LOCK_WAIT;
+    let mut packed = LatestSnapshot::of(repo);
     let mut moved = Vec::new();
     let answers = created.into_iter().zip(updates).zip(0..);
     // Mapped in place, because there may be a million answers.
     let answers = answers.map(|((created, update), done)| {
         context.advance(Phase::Apply, done, total);
         created.unwrap_or_else(|| {
-            move_one(repo, &mut locks, &logs, update, &mut patience)
+            move_one(&mut packed, &mut locks, &logs, update, &mut patience)
                 .inspect(|()| moved.push(update.name.as_bstr()))
         })
     });
@@ -76,29 +78,29 @@ pub(crate) fn apply(
 /// Moves one ref. `patience` is the remaining time that the run waits for locks of other processes: stale locks cost this
 /// time once, not for every ref.
 fn move_one(
-    repo: &gix::Repository,
+    packed: &mut LatestSnapshot<'_>,
     locks: &mut RefLocks,
     logs: &Reflogs<'_>,
     update: &RefUpdate,
     patience: &mut Duration,
 ) -> Result<(), Reason> {
     let start = Instant::now();
-    commit(repo, locks, logs, update, *patience)
+    commit(packed, locks, logs, update, *patience)
         .inspect_err(|_| *patience = patience.saturating_sub(start.elapsed()))
 }
 
 /// Moves a ref under its lock, after checking again what the listing showed: its tip, conflicts and worktrees.
 fn commit(
-    repo: &gix::Repository,
+    packed: &mut LatestSnapshot<'_>,
     locks: &mut RefLocks,
     logs: &Reflogs<'_>,
     update: &RefUpdate,
     patience: Duration,
 ) -> Result<(), Reason> {
     let name = update.name.as_bstr();
-    let failed = |err: io::Error| obstacle(repo, update).unwrap_or_else(|| not_written(&err));
-    let mut lock = locks.lock(loose(repo, name), patience).map_err(failed)?;
-    if let Some(reason) = obstacle(repo, update) {
+    let lock = locks.lock(loose(packed.repo, name), patience);
+    let mut lock = lock.map_err(|err| not_moved(packed, update, &err))?;
+    if let Some(reason) = obstacle(packed, update) {
         return Err(reason);
     }
     let write = || {
@@ -106,7 +108,12 @@ fn commit(
         logs.append(name, update.expected, update.new)?;
         lock.commit()
     };
-    write().map_err(failed)
+    write().map_err(|err| not_moved(packed, update, &err))
+}
+
+/// The reason of a ref whose update failed.
+fn not_moved(packed: &mut LatestSnapshot<'_>, update: &RefUpdate, err: &io::Error) -> Reason {
+    obstacle(packed, update).unwrap_or_else(|| not_written(err))
 }
 
 /// Syncs the directories of these refs, each once. The refs have moved, so a failure is not an error of theirs.
