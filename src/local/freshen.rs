@@ -19,6 +19,34 @@ use crate::{
     stored_packs::loose_objects::path_in,
 };
 
+/// Objects of the store that the tips need and that no ref reaches.
+#[derive(Default)]
+pub(super) struct Unreferenced {
+    pub(super) ids: Vec<ObjectId>,
+    /// The number of ids that were found before the last pack was received. The others are dropped with that pack:
+    /// tips without it are walked again.
+    before_last: usize,
+}
+
+impl Unreferenced {
+    /// Removes the duplicates among the ids that were found since the last pack was received.
+    pub(super) fn deduplicate(&mut self) {
+        self.ids[self.before_last..].sort_unstable();
+        self.ids.dedup();
+    }
+
+    /// Keeps all ids, each once, before a pack is received.
+    pub(super) fn keep(&mut self) {
+        self.before_last = 0;
+        self.deduplicate();
+        self.before_last = self.ids.len();
+    }
+
+    pub(super) fn discard(&mut self) {
+        self.ids.truncate(self.before_last);
+    }
+}
+
 impl QuarantineDir {
     /// Protects objects of the store as git does (`odb.c:freshen_object()`): their packs get a `.keep`, loose objects get
     /// a new mtime. Objects in alternates are not protected, because they belong to another repository. Returns

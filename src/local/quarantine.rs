@@ -11,6 +11,7 @@ use gix_pack::index;
 
 use super::{
     alternates::{alternates, lead_back},
+    freshen::Unreferenced,
     haves::{self, RefTip, ref_tips},
     object_dirs::ObjectDirs,
     objects::{LocalObjects, open_odb},
@@ -47,8 +48,7 @@ pub(crate) struct LocalQuarantine {
     tips: Vec<RefTip>,
     reachable_from_refs: ReachableFromRefs,
     sharing: Sharing,
-    /// Objects of the store that the tips need and that no ref reaches.
-    unreferenced: Vec<gix::ObjectId>,
+    unreferenced: Unreferenced,
 }
 
 /// Incomplete tips, and the first fault beside them.
@@ -79,7 +79,7 @@ impl LocalQuarantine {
             tips,
             reachable_from_refs,
             sharing,
-            unreferenced: Vec::new(),
+            unreferenced: Unreferenced::default(),
             repo,
         })
     }
@@ -150,10 +150,12 @@ impl LocalQuarantine {
                 kinds: &last.pack.kinds,
             }),
             refused: last.map_or(&none, |last| last.pack.faulty()),
-            to_freshen: &mut self.unreferenced,
+            to_freshen: &mut self.unreferenced.ids,
             memory: context.memory_plan().connectivity,
         };
-        connectivity::find_incomplete_and_first_beside(check, &tips, others, context)
+        let walked = connectivity::find_incomplete_and_first_beside(check, &tips, others, context);
+        self.unreferenced.deduplicate();
+        walked
     }
 
     /// The fault of an object that the source sent. Objects of the store are not checked.
@@ -259,19 +261,17 @@ impl LocalQuarantine {
         let mut faults = HashMap::new();
         for look in 0.. {
             let mut unreferenced = std::mem::take(&mut self.unreferenced);
-            if unreferenced.is_empty() {
+            if unreferenced.ids.is_empty() {
                 break;
             }
             if look == MOST_LOOKS {
                 let text = "other processes keep moving objects that no ref of the store reaches";
                 return Err(Error::new(ErrorKind::LocalIo, text));
             }
-            // Each walk adds the objects that it has found.
-            unreferenced.sort_unstable();
-            unreferenced.dedup();
+            unreferenced.keep();
             let mut dir = self.take_dir()?;
             let alternates = &self.dirs.folders()[1..];
-            let held = dir.hold(&unreferenced, alternates, self.object_format, context);
+            let held = dir.hold(&unreferenced.ids, alternates, self.object_format, context);
             self.stage = Stage::Applying(dir);
             if held? {
                 break;
@@ -322,6 +322,7 @@ impl Quarantine for LocalQuarantine {
 
     fn receive(&mut self, pack: &mut dyn BufRead, context: &SyncContext) -> Result<Traffic, Error> {
         let dir = self.take_dir()?;
+        self.unreferenced.keep();
         let received = self.receive_into(&dir, pack, context);
         let (last, objects) = match received {
             Ok(last) => {
@@ -348,6 +349,9 @@ impl Quarantine for LocalQuarantine {
     }
 
     fn discard(&mut self) -> Result<(), Error> {
+        if self.stage.last().is_some() {
+            self.unreferenced.discard();
+        }
         self.stage.discard_last()?;
         self.refresh()
     }
@@ -420,3 +424,6 @@ impl Quarantine for LocalQuarantine {
 fn unreadable_pack(err: gix::Error) -> Error {
     Error::new(ErrorKind::Corrupt, "the received pack can't be opened").with_source(err)
 }
+
+#[cfg(test)]
+mod tests;
