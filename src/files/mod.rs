@@ -112,6 +112,14 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_linked_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = folder.path().join("made");
+        create(&made, &folder.path().join("none/at"), "content").expect_err("no directory");
+        assert!(!made.exists());
+    }
+
+    #[test]
     fn a_copy_is_not_written_to_a_file_that_is_left() {
         let folder = tempfile::tempdir().expect("a folder");
         let [path, made, other] = ["path", "made", "other"].map(|name| folder.path().join(name));

@@ -216,3 +216,35 @@ fn count_and_sizes(start: &[u8], id_len: u64) -> Option<(u32, std::ops::RangeInc
     // At most, all entries but the first have an offset of 64 bits.
     Some((count, least..=least + 8 * entries.saturating_sub(1)))
 }
+
+#[cfg(test)]
+mod tests {
+    use gix::objs::Kind;
+
+    use super::*;
+    use crate::test_support::test_store::TestStore;
+
+    #[test]
+    fn folders_in_a_loop_have_all_files_of_their_packs() {
+        let mut store = TestStore::default();
+        store.add(Kind::Blob, b"content");
+        let (folder, ..) = store.write();
+        let objects = folder.path().join("objects");
+        let index = packs(&objects).next().expect("a pack");
+        for extension in ["rev", "bitmap"] {
+            let file = index.with_extension(extension);
+            // Git may have made it, read-only.
+            if !file.exists() {
+                fs::write(file, "").expect("a file");
+            }
+        }
+        let dirs = ObjectDirs::of_loop(&objects, &[], ObjectFormat::Sha1).expect("folders");
+        let linked = dirs
+            .main()
+            .join("pack")
+            .join(index.file_name().expect("a name"));
+        for extension in ["pack", "idx", "rev", "bitmap"] {
+            assert!(linked.with_extension(extension).exists(), "{extension}");
+        }
+    }
+}
