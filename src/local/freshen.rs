@@ -194,8 +194,10 @@ mod tests {
             .collect();
         let (folder, ..) = store.write();
         for is_cancelled in [true, false] {
-            let mut options = SyncOptions::default();
-            options.cancel = Some(Arc::new(AtomicBool::new(is_cancelled)));
+            let options = SyncOptions {
+                cancel: Some(Arc::new(AtomicBool::new(is_cancelled))),
+                ..SyncOptions::default()
+            };
             let context = SyncContext::new(&options);
             let mut dir = quarantine(folder.path());
             let held = dir.hold(&ids, &[], ObjectFormat::Sha1, &context);

@@ -236,8 +236,10 @@ mod tests {
             let folder = tempfile::tempdir().expect("a folder");
             let store = LocalStore::init(folder.path(), ObjectFormat::Sha1).expect("a store");
             fs::write(folder.path().join(file), content).expect("a ref");
-            let mut options = SyncOptions::default();
-            options.cancel = Some(Arc::new(AtomicBool::new(true)));
+            let options = SyncOptions {
+                cancel: Some(Arc::new(AtomicBool::new(true))),
+                ..SyncOptions::default()
+            };
             let opened = store.quarantine(&SyncContext::new(&options));
             let kind = opened.err().map(|err| err.kind());
             assert_eq!(kind, Some(ErrorKind::Cancelled), "{file}");
