@@ -27,8 +27,8 @@ use crate::{
 /// Appends the bases that a thin pack lacks, as whole objects, and resolves the deltas of each. Returns the number of
 /// appended bases.
 ///
-/// The deltas whose bases are in the pack must be resolved before. A base that is left then is absent from the pack, or a
-/// delta that is not resolved. If the store lacks it as well, its deltas stay unresolved.
+/// The deltas whose bases are in the pack must be resolved before. A base that is left then is absent from the pack,
+/// or a delta that is not resolved. If the store lacks it as well, its deltas stay unresolved.
 pub(super) fn add_bases(
     pack: &mut Pack<'_>,
     batch: &DeltaBatch,
@@ -149,8 +149,8 @@ pub(super) fn write_trailer(path: &Path, checksum: ObjectId) -> Result<ObjectId,
     Ok(checksum)
 }
 
-/// Writes a new count and a new trailer for a pack with appended bases. The checksum covers the count, so the whole pack is
-/// hashed again.
+/// Writes a new count and a new trailer for a pack with appended bases. The checksum covers the count, so the whole
+/// pack is hashed again.
 pub(super) fn rewrite_trailer(
     path: &Path,
     table: &Table,

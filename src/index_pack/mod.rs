@@ -212,8 +212,8 @@ impl ReceivedPack {
     }
 }
 
-/// Completes a pack that has arrived: resolves the remaining deltas, appends the bases that a thin pack lacks, and writes
-/// the trailer. Returns the pack's checksum.
+/// Completes a pack that has arrived: resolves the remaining deltas, appends the bases that a thin pack lacks, and
+/// writes the trailer. Returns the pack's checksum.
 fn complete(
     pack: &mut Pack<'_>,
     arrived: Arrived<'_>,

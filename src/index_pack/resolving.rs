@@ -41,8 +41,8 @@ pub(super) struct Pack<'a> {
 }
 
 impl Pack<'_> {
-    /// Resolves the remaining deltas whose bases are in the pack. Each is reached from the whole object at the root of its
-    /// delta chain, which one thread takes with all deltas of it.
+    /// Resolves the remaining deltas whose bases are in the pack. Each is reached from the whole object at the root of
+    /// its delta chain, which one thread takes with all deltas of it.
     pub(super) fn resolve(
         &self,
         batch: &DeltaBatch,

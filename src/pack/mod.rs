@@ -1,4 +1,5 @@
-//! The pack format (gitformat-pack(5)): entry headers, deltas and the search for them, zlib streams, bitmaps, the index file.
+//! The pack format (gitformat-pack(5)): entry headers, deltas and the search for them, zlib streams, bitmaps, and
+//! writing the index.
 
 pub(crate) mod bitmap;
 pub(crate) mod deflate;

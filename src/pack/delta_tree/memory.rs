@@ -15,8 +15,8 @@ pub(crate) struct ContentMemory {
     pub(super) one_at_a_time: Mutex<()>,
 }
 
-/// The right to have a large object in memory. It is the guard of a mutex, so a thread that holds one must drop it before it
-/// asks for another: [`enter`](super::DeltaTraversal::enter) does so before the next object is reconstructed.
+/// The right to have a large object in memory. It is the guard of a mutex, so a thread that holds one must drop it
+/// before it asks for another: [`enter`](super::DeltaTraversal::enter) does so before the next object is reconstructed.
 pub(super) type Permit<'a> = MutexGuard<'a, ()>;
 
 impl ContentMemory {

@@ -232,7 +232,7 @@ impl<'a> DeltaTraversal<'a> {
         whole.end(read, visitor)
     }
 
-    /// Applies the delta of an entry to `base`, and visits the object. An object over a size limit is hashed as a stream.
+    /// Applies the delta of an entry to `base`, and visits the object; hashes an object over a size limit as a stream.
     fn reconstruct<V: ObjectVisitor>(
         &mut self,
         entry: u32,
