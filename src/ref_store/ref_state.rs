@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    /// Without the trait `sorted`, the lines are sorted each time that the file is read.
+    /// The lines of a file without the trait `sorted` are sorted each time that it is read.
     #[test]
     fn an_unsorted_file_is_read_once_for_many_refs_and_again_once_it_has_changed() {
         let folder = tempfile::tempdir().expect("a folder");
