@@ -48,6 +48,10 @@ pub struct Limits {
     /// Deltas in one delta chain of a received pack. 4095 by default, the maximum of git's `pack.depth`
     /// (git-config(1)), whose own default is 50.
     pub delta_depth: u32,
+    /// Bytes of all objects in the delta chain of a tree, commit or tag in a received pack. 1 GiB by default, more than 50
+    /// deltas of 16 MiB each. Whoever reads the last object, git included, reconstructs all of them, without a look at
+    /// anything else.
+    pub delta_chain_bytes: u64,
     /// Bytes of the bases that are appended to a thin pack to complete it: objects of the destination that
     /// the remote's deltas name. 256 MiB by default. If they exceed it, the pack is requested once more
     /// without `thin-pack`.
@@ -83,6 +87,7 @@ impl Default for Limits {
             object_size: 256 * MIB,
             inflated_bytes: 128 * GIB,
             delta_depth: 4095,
+            delta_chain_bytes: GIB,
             thin_bases: 256 * MIB,
             quarantine_bytes: 12 * GIB,
             memory: 256 * MIB,

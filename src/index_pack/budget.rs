@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use gix::objs::Kind;
 
 use super::excess::excess;
-use crate::{Error, Limits, error::check_limit, memory_plan::MemoryPlan};
+use crate::{Error, Limits, error::check_limit, memory_plan::MemoryPlan, pack::delta_tree::Chain};
 
 /// The ratio of declared object bytes to pack bytes from which on windows are held back. Large histories have some 60.
 const USUAL_RATIO: u64 = 256;
@@ -76,10 +76,16 @@ impl<'a> Budget<'a> {
         self.declared.load(Relaxed) / USUAL_RATIO > arrived
     }
 
-    /// Checks the number of deltas between an object and the whole object below it.
-    pub(super) fn check_depth(&self, depth: u32) -> Result<(), Error> {
-        let most = self.limits.delta_depth.into();
-        check_limit("delta_depth", "deltas", depth.into(), most)
+    /// Checks the number of deltas in the chain of an object, and the bytes in the chain of one that is read again, which a
+    /// blob is not.
+    pub(super) fn check_chain(&self, kind: Kind, chain: Chain) -> Result<(), Error> {
+        let (deltas, most) = (chain.objects.saturating_sub(1), self.limits.delta_depth);
+        check_limit("delta_depth", "deltas", deltas.into(), most.into())?;
+        if kind == Kind::Blob {
+            return Ok(());
+        }
+        let most = self.limits.delta_chain_bytes;
+        check_limit("delta_chain_bytes", "bytes", chain.bytes, most)
     }
 
     pub(super) fn check_bases(&self, size: u64) -> Result<(), Error> {

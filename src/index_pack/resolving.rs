@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, SyncContext,
-    pack::delta_tree::{ContentMemory, DeltaTraversal, ObjectVisitor},
+    pack::delta_tree::{Chain, ContentMemory, DeltaTraversal, ObjectVisitor},
     scoped_workers::{cores, run_workers},
 };
 
@@ -196,8 +196,8 @@ impl ObjectVisitor for Resolver<'_, '_> {
         delta.is_some()
     }
 
-    fn allows(&mut self, _entry: u32, kind: Kind, size: u64, depth: u32) -> Result<bool, Error> {
-        self.pack.budget.check_depth(depth)?;
+    fn allows(&mut self, _entry: u32, kind: Kind, size: u64, chain: Chain) -> Result<bool, Error> {
+        self.pack.budget.check_chain(kind, chain)?;
         Ok(self.pack.budget.excess(kind, size).is_none())
     }
 

@@ -11,7 +11,7 @@ use gix::{hash::Hasher, objs::Kind};
 use super::pack_scan::PackScan;
 use crate::{
     Error, SyncContext,
-    pack::delta_tree::{ContentMemory, DeltaTraversal, Deltas, NO_BASE, ObjectVisitor},
+    pack::delta_tree::{Chain, ContentMemory, DeltaTraversal, Deltas, NO_BASE, ObjectVisitor},
     scoped_workers::{cores, run_workers},
 };
 
@@ -131,7 +131,7 @@ where
         _entry: u32,
         _kind: Kind,
         size: u64,
-        _depth: u32,
+        _chain: Chain,
     ) -> Result<bool, ChainError> {
         let is_allowed = size <= self.chains.memory.largest;
         is_allowed.then_some(true).ok_or(ChainError::Unreadable)

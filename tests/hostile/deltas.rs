@@ -405,7 +405,25 @@ fn depth_cases() -> Vec<Case> {
             offer(world, pack)
         }
     };
+    let trees = |world: &World| {
+        let mut pack = world.pack();
+        let tree = |id: &ObjectId| [&b"100644 a\0"[..], id.as_bytes()].concat();
+        let whole = tree(&world.id(Kind::Blob, BASE));
+        pack.place(Kind::Tree, &whole);
+        let name = b"100644 a\0".len();
+        let id = world.id(Kind::Blob, b"");
+        let instructions = [delta::copy(0, name as u32), delta::insert(id.as_bytes())].concat();
+        let (base, size) = (world.id(Kind::Tree, &whole), whole.len() as u64);
+        pack.ref_delta(&base, &delta::of(size, size, &instructions));
+        offer(world, pack)
+    };
     vec![
+        rejected("as many bytes as allowed", "is missing", trees)
+            .with(|options| options.limits.delta_chain_bytes = 2 * 29),
+        exceeds("more bytes", "limit `delta_chain_bytes`", trees)
+            .with(|options| options.limits.delta_chain_bytes = 2 * 29 - 1),
+        rejected("more bytes, of blobs", "is missing", deep(1))
+            .with(|options| options.limits.delta_chain_bytes = 1),
         rejected("as deep as allowed", "is missing", deep(4095)),
         exceeds("one deeper", "limit `delta_depth`", deep(4096)),
         exceeds("deeper than 16 bits", "limit `delta_depth`", deep(65_536)),

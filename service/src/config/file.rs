@@ -93,6 +93,7 @@ pub(super) struct LimitsTable {
     pub(super) object_size: Option<u64>,
     pub(super) inflated_bytes: Option<u64>,
     pub(super) delta_depth: Option<u32>,
+    pub(super) delta_chain_bytes: Option<u64>,
     pub(super) thin_bases: Option<u64>,
     pub(super) quarantine_bytes: Option<u64>,
     pub(super) memory: Option<u64>,

@@ -288,6 +288,7 @@ fn limits(table: &LimitsTable) -> Result<Limits, InvalidConfig> {
         object_size,
         inflated_bytes,
         delta_depth,
+        delta_chain_bytes,
         thin_bases,
         quarantine_bytes,
         memory

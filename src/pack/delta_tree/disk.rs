@@ -18,6 +18,13 @@ pub(super) enum Content {
 }
 
 impl Content {
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Content::InMemory(content) => content.len() as u64,
+            Content::OnDisk { size, .. } => *size,
+        }
+    }
+
     /// The content for applying a delta to it. One on disk is read back into `buffer` unless it is over `large` bytes.
     pub(super) fn as_base<'c>(
         &'c self,

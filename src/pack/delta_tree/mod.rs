@@ -56,10 +56,29 @@ pub(crate) struct DeltaTraversal<'a> {
 
 /// An entry on the path. All entries of a delta tree are of the kind of its root.
 struct Waiting {
-    depth: u32,
+    /// The entry's delta chain, the entry included.
+    chain: Chain,
     content: Content,
     /// The start of the entry's deltas in [`DeltaTraversal::deltas`].
     first: usize,
+}
+
+/// The objects that have to be reconstructed for the last of them, from a whole one on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Chain {
+    pub(crate) objects: u32,
+    /// The bytes of all these objects.
+    pub(crate) bytes: u64,
+}
+
+impl Chain {
+    /// The chain of a delta of its last object.
+    fn with(self, size: u64) -> Self {
+        Chain {
+            objects: self.objects.saturating_add(1),
+            bytes: self.bytes.saturating_add(size),
+        }
+    }
 }
 
 /// The number of buffers that are kept for reuse, and their largest size in bytes.
@@ -171,17 +190,17 @@ impl<'a> DeltaTraversal<'a> {
         whole: Reconstructed<'a>,
         visitor: &mut V,
     ) -> Result<(), V::Error> {
-        self.enter(root, 0, whole, visitor)?;
+        self.enter(root, Chain::default(), whole, visitor)?;
         // Both end together: the last delta is one of the last entry on the path.
         while let (Some(base), Some(entry)) = (self.path.pop(), self.deltas.pop()) {
-            let depth = base.depth + 1;
+            let above = base.chain;
             let made = self.reconstruct(entry, kind, &base, visitor)?;
             if self.deltas.len() == base.first {
                 self.leave(base.content)
             } else {
                 self.path.push(base)
             }
-            self.enter(entry, depth, made, visitor)?;
+            self.enter(entry, above, made, visitor)?;
         }
         Ok(())
     }
@@ -195,7 +214,8 @@ impl<'a> DeltaTraversal<'a> {
         let mut content = self.spare.pop().unwrap_or_default();
         if let Some(kind) = visitor.whole(entry, &mut content) {
             // Contents that the visitor has kept are small: they need no permit.
-            visitor.allows(entry, kind, content.len() as u64, 0)?;
+            let size = content.len() as u64;
+            visitor.allows(entry, kind, size, Chain::default().with(size))?;
             visitor.visit(entry, kind, &content, None)?;
             return Ok((kind, Reconstructed::InMemory(content, None)));
         }
@@ -205,7 +225,7 @@ impl<'a> DeltaTraversal<'a> {
         let size = header.decompressed_size;
         let kind = header.header.as_kind();
         let kind = kind.ok_or_else(|| unreadable(visitor, not_as_it_was()))?;
-        if !visitor.allows(entry, kind, size, 0)? {
+        if !visitor.allows(entry, kind, size, Chain::default().with(size))? {
             let whole = self.oversized_whole(entry, kind, &header, visitor)?;
             return Ok((kind, whole));
         }
@@ -257,7 +277,7 @@ impl<'a> DeltaTraversal<'a> {
         let mut from = from.map_err(|err| unreadable(visitor, err))?;
         let size = size_on(from.size(), delta.reader());
         let size = size.map_err(|err| unreadable(visitor, err))?;
-        if !visitor.allows(entry, kind, size, base.depth + 1)? {
+        if !visitor.allows(entry, kind, size, base.chain.with(size))? {
             let mut made = Oversized::begin(entry, kind, size, (*hash, disk), visitor)?;
             let applied = apply_in_pieces(delta.reader(), &mut from, size, |piece| {
                 made.add(piece, visitor)
@@ -280,7 +300,7 @@ impl<'a> DeltaTraversal<'a> {
     fn enter<V: ObjectVisitor>(
         &mut self,
         entry: u32,
-        depth: u32,
+        above: Chain,
         made: Reconstructed<'a>,
         visitor: &mut V,
     ) -> Result<(), V::Error> {
@@ -289,6 +309,7 @@ impl<'a> DeltaTraversal<'a> {
             Reconstructed::OnDisk { file, size } => (Content::OnDisk { file, size }, None),
             Reconstructed::NotKept => return Ok(()),
         };
+        let chain = above.with(content.size());
         let first = self.deltas.len();
         visitor.deltas(entry, &mut self.deltas)?;
         let has_deltas = self.deltas.len() > first;
@@ -305,7 +326,7 @@ impl<'a> DeltaTraversal<'a> {
             }
         };
         self.path.push(Waiting {
-            depth,
+            chain,
             content,
             first,
         });

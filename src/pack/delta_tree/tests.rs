@@ -147,7 +147,7 @@ impl ObjectVisitor for Check<'_> {
         is_at_hand
     }
 
-    fn allows(&mut self, _: u32, _: Kind, size: u64, _: u32) -> Result<bool, String> {
+    fn allows(&mut self, _: u32, _: Kind, size: u64, _: Chain) -> Result<bool, String> {
         Ok(size <= self.most)
     }
 

@@ -4,6 +4,8 @@ use std::{io, ops::Range};
 
 use gix::{hash::Hasher, objs::Kind};
 
+use super::Chain;
+
 /// The work on the objects of a pack: lookups before an object is reconstructed, and the visit of its content.
 #[allow(unused_variables, reason = "the names are for implementors")]
 pub(crate) trait ObjectVisitor {
@@ -34,14 +36,14 @@ pub(crate) trait ObjectVisitor {
         false
     }
 
-    /// Whether an object of this kind and size, at this depth in its delta chain, may be in memory and visited.
+    /// Whether an object of this kind and size, the last one of its `chain`, may be in memory and visited.
     /// Otherwise it is reconstructed as a stream, because deltas of it may need it.
     fn allows(
         &mut self,
         entry: u32,
         kind: Kind,
         size: u64,
-        depth: u32,
+        chain: Chain,
     ) -> Result<bool, Self::Error>;
 
     /// Records an object that was reconstructed and not visited. The hasher has its header and content.
