@@ -125,7 +125,7 @@ fn apply(
     if updates.is_empty() {
         return Ok(());
     }
-    // The last chance to cancel: a run that has begun to move refs moves them all.
+    // A run that has begun to move refs moves them all: the quarantine can still be cancelled before the first one.
     context.advance(Phase::Apply, 0, Some(updates.len() as u64));
     context.check()?;
     let answers = quarantine.apply(&updates, context)?;
