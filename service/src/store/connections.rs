@@ -31,18 +31,20 @@ pub(super) struct Connections {
 type Idle = Arc<Mutex<Vec<SqliteConnection>>>;
 
 /// A connection and its place. One that is not given back ends, and rolls back what it has begun.
-pub(super) struct Lent {
-    pub(super) connection: SqliteConnection,
+struct Lent {
+    connection: SqliteConnection,
     idle: Idle,
     permit: OwnedSemaphorePermit,
 }
 
-/// A connection that ends unless it is [given back](give_back): whoever was waiting for its answer may have gone away,
-/// and it would make the next one wait.
-pub(super) type Reading = ScopeGuard<Lent, fn(Lent)>;
+/// A connection that ends unless it is [given back](Reading::give_back): whoever was waiting for its answer may have gone
+/// away, and it would make the next one wait.
+pub(super) struct Reading(Guarded);
 
-/// A connection in a transaction, which is rolled back unless it is [committed](commit).
-pub(super) type Begun = ScopeGuard<Lent, fn(Lent)>;
+/// A connection in a transaction, which is rolled back unless it is [committed](Begun::commit).
+pub(super) struct Begun(Guarded);
+
+type Guarded = ScopeGuard<Lent, fn(Lent)>;
 
 impl Connections {
     pub(super) fn new(options: SqliteConnectOptions, most: u32) -> Self {
@@ -57,17 +59,17 @@ impl Connections {
     /// A connection for statements without a transaction.
     pub(super) async fn read(&self) -> Result<Reading, sqlx::Error> {
         let ended = |lent: Lent| afterwards(lent.end());
-        Ok(scopeguard::guard(self.lend().await?, ended))
+        Ok(Reading(scopeguard::guard(self.lend().await?, ended)))
     }
 
     /// Begins a transaction that will write.
     pub(super) async fn begin(&self) -> Result<Begun, sqlx::Error> {
         let rolled_back = |lent: Lent| afterwards(lent.roll_back());
-        let mut begun: Begun = scopeguard::guard(self.lend().await?, rolled_back);
-        let done = db::query("begin immediate").execute(&mut begun.connection);
+        let mut begun = Begun(scopeguard::guard(self.lend().await?, rolled_back));
+        let done = db::query("begin immediate").execute(begun.connection());
         match done.await {
             Err(err) if is_busy(&err) => {
-                give_back(begun);
+                ScopeGuard::into_inner(begun.0).give_back();
                 Err(err)
             }
             done => done.map(|_| begun),
@@ -103,16 +105,28 @@ impl Connections {
     }
 }
 
-/// Commits a transaction. One whose commit fails is rolled back.
-pub(super) async fn commit(mut begun: Begun) -> Result<(), sqlx::Error> {
-    db::query("commit").execute(&mut begun.connection).await?;
-    give_back(begun);
-    Ok(())
+impl Reading {
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.0.connection
+    }
+
+    /// Gives back a connection that has answered.
+    pub(super) fn give_back(self) {
+        ScopeGuard::into_inner(self.0).give_back();
+    }
 }
 
-/// Gives back a connection that has answered and has nothing begun.
-pub(super) fn give_back(lent: ScopeGuard<Lent, fn(Lent)>) {
-    ScopeGuard::into_inner(lent).give_back();
+impl Begun {
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.0.connection
+    }
+
+    /// Commits the transaction. One whose commit fails is rolled back.
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        db::query("commit").execute(self.connection()).await?;
+        ScopeGuard::into_inner(self.0).give_back();
+        Ok(())
+    }
 }
 
 impl Lent {
@@ -173,23 +187,23 @@ mod tests {
 
     async fn write(begun: &mut Begun, sql: &'static str) {
         db::query(sql)
-            .execute(&mut begun.connection)
+            .execute(begun.connection())
             .await
             .expect("written");
     }
 
     async fn rows(of: &Connections) -> i64 {
         let mut reading = of.read().await.expect("a connection");
-        let counted = db::query_scalar("select count(*) from t").fetch_one(&mut reading.connection);
+        let counted = db::query_scalar("select count(*) from t").fetch_one(reading.connection());
         let counted = counted.await.expect("counted");
-        give_back(reading);
+        reading.give_back();
         counted
     }
 
     async fn with_table(of: &Connections) {
         let mut begun = of.begin().await.expect("begun");
         write(&mut begun, "create table t (n bigint)").await;
-        commit(begun).await.expect("committed");
+        begun.commit().await.expect("committed");
     }
 
     #[tokio::test]
@@ -201,7 +215,7 @@ mod tests {
             let mut begun = writer.begin().await.expect("begun");
             write(&mut begun, "insert into t values (1)").await;
             if expected == 1 {
-                commit(begun).await.expect("committed");
+                begun.commit().await.expect("committed");
             } else {
                 drop(begun);
             }
@@ -217,10 +231,10 @@ mod tests {
         let held = other.begin().await.expect("begun");
         let begins = timeout(Duration::from_millis(50), writer.begin()).await;
         assert!(begins.is_err(), "the other one has the lock");
-        commit(held).await.expect("committed");
+        held.commit().await.expect("committed");
         let mut begun = writer.begin().await.expect("begun");
         write(&mut begun, "insert into t values (1)").await;
-        commit(begun).await.expect("committed");
+        begun.commit().await.expect("committed");
         drop(other.begin().await.expect("the lock is free"));
     }
 
@@ -256,12 +270,12 @@ mod tests {
         let readers = connections(folder.path(), 2);
         let endless = "with recursive n (i) as (select 1 union all select i + 1 from n) select max(i) from n where i < 0";
         let mut reading = readers.read().await.expect("a connection");
-        let reads = db::query_as::<(Option<i64>,)>(endless).fetch_one(&mut reading.connection);
+        let reads = db::query_as::<(Option<i64>,)>(endless).fetch_one(reading.connection());
         assert!(timeout(Duration::from_millis(50), reads).await.is_err());
         drop(reading);
         assert_eq!(readers.free.available_permits(), 1);
         let mut other = readers.read().await.expect("a connection");
-        let one = db::query_as::<(i64,)>("select 1").fetch_one(&mut other.connection);
+        let one = db::query_as::<(i64,)>("select 1").fetch_one(other.connection());
         assert_eq!(one.await.expect("an answer"), (1,));
     }
 
@@ -272,7 +286,7 @@ mod tests {
         *writer.options = writer.options.busy_timeout(Duration::ZERO);
         let mut begun = writer.begin().await.expect("begun");
         write(&mut begun, "create temp table mark (n bigint)").await;
-        commit(begun).await.expect("committed");
+        begun.commit().await.expect("committed");
         let held = other.begin().await.expect("begun");
         assert!(writer.begin().await.is_err());
         drop(held);

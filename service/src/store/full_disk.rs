@@ -1,6 +1,6 @@
 //! Tests of a disk that fills up and has room again.
 
-use super::{Store, connections};
+use super::Store;
 use crate::{Error, ErrorKind, clock, records::Name};
 
 async fn org(store: &Store, number: usize) -> Result<(), Error> {
@@ -15,10 +15,10 @@ async fn limit(store: &Store, pages: &str) {
     sqlx::query(sqlx::AssertSqlSafe(format!(
         "pragma max_page_count = {pages}"
     )))
-    .execute(&mut writer.connection)
+    .execute(writer.connection())
     .await
     .expect("a limit");
-    connections::give_back(writer);
+    writer.give_back();
 }
 
 #[tokio::test]

@@ -295,7 +295,7 @@ impl Pools {
                     .foreign_keys(true);
                 let readers = Connections::new(options.clone().read_only(true), READERS);
                 let writer = Connections::new(options, 1);
-                connections::give_back(writer.read().await?);
+                writer.read().await?.give_back();
                 Ok(Pools::Sqlite { writer, readers })
             }
             DatabaseAddress::Postgres(url) => {

@@ -191,7 +191,7 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
 async fn plan(store: &Store, sql: &str) -> Vec<String> {
     let explained = sqlx::AssertSqlSafe(format!("explain query plan {sql}"));
     let rows = sqlx::query(explained)
-        .fetch_all(&mut store.sqlite_writer().await.connection)
+        .fetch_all(store.sqlite_writer().await.connection())
         .await;
     let rows = rows.expect("a plan");
     rows.iter().map(|row| row.get("detail")).collect()
@@ -204,7 +204,7 @@ async fn statements_search_by_indices() {
         .await
         .expect("a store");
     let mut writer = store.sqlite_writer().await;
-    let filled = sqlx::raw_sql(QUEUE).execute(&mut writer.connection).await;
+    let filled = sqlx::raw_sql(QUEUE).execute(writer.connection()).await;
     filled.expect("filled");
     drop(writer);
     // The program never gathers statistics, so the plan depends on the schema alone.

@@ -14,13 +14,7 @@ use std::{
 
 use sqlx::{Postgres, Transaction};
 
-use super::{
-    Pools, Store,
-    connections::{self, Begun},
-    crash,
-    signals::Signal,
-    standby::Standby,
-};
+use super::{Pools, Store, connections::Begun, crash, signals::Signal, standby::Standby};
 use crate::{
     Error,
     records::{Direction, SyncId, SyncRun},
@@ -87,7 +81,7 @@ macro_rules! on {
         crate::store::crash::point();
         match &mut $tx.on {
             crate::store::tx::On::Sqlite(tx) => {
-                let $c = &mut tx.connection;
+                let $c = tx.connection();
                 $e.await
             }
             crate::store::tx::On::Postgres(tx) => {
@@ -107,7 +101,7 @@ macro_rules! execute {
         // The two results have no trait in common.
         match &mut $tx.on {
             crate::store::tx::On::Sqlite(tx) => {
-                let done = $e.execute(&mut tx.connection).await;
+                let done = $e.execute(tx.connection()).await;
                 done.map(|done| done.rows_affected())
             }
             crate::store::tx::On::Postgres(tx) => {
@@ -129,10 +123,10 @@ macro_rules! read {
         match &inner.pools {
             crate::store::Pools::Sqlite { readers, .. } => match readers.read().await {
                 Ok(mut reading) => {
-                    let $c = &mut reading.connection;
+                    let $c = reading.connection();
                     let done = $e.await;
                     if done.is_ok() {
-                        crate::store::connections::give_back(reading);
+                        reading.give_back();
                     }
                     done
                 }
@@ -227,7 +221,7 @@ impl Tx {
     pub(super) async fn commit(self) -> Result<(), Error> {
         crash::point();
         match self.on {
-            On::Sqlite(tx) => connections::commit(tx).await?,
+            On::Sqlite(tx) => tx.commit().await?,
             On::Postgres(tx) => in_time(tx.commit()).await?,
         }
         crash::point();
