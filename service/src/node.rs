@@ -60,7 +60,13 @@ pub(crate) async fn beat(
     while tokio::time::timeout(BEAT, stop.cancelled()).await.is_err() {
         match store.see_node(&node, clock::now()).await {
             Ok(true) => {}
-            Ok(false) => return replaced.cancel(),
+            Ok(false) => {
+                tracing::error!(
+                    node = node.name,
+                    "another process has the name of this node"
+                );
+                return replaced.cancel();
+            }
             Err(err) => {
                 let err = crate::chain(&err);
                 tracing::warn!(err, "the database was not told that this node lives");
