@@ -190,10 +190,11 @@ impl StoredPacks {
             ahead: Vec::new(),
             bytes,
         };
-        let mut ahead = Vec::new();
+        // Padded, so that the parser can't run out of bytes; a cut off header is noticed below.
+        let most = CHUNK.min(rest.bytes.end.saturating_sub(rest.bytes.start)) as usize;
+        let mut ahead = Vec::with_capacity(most + MAX_HEADER);
         self.copy(&mut rest, &mut ahead).ok()?;
         let size = ahead.len();
-        // Padded, so that the parser can't run out of bytes; a cut off header is noticed below.
         ahead.resize(size + MAX_HEADER, 0);
         let entry =
             data::Entry::from_bytes(&ahead, location.offset, pack.index.object_hash()).ok()?;
