@@ -159,8 +159,8 @@ reasons! {
             /// The remote's message, made safe to print.
             text: String
         } = "remote";
-        /// The destination, a remote, did not report the status of this ref, and the ref is not at the source's
-        /// tip now. The update may still be in progress there.
+        /// The destination, most often a remote, did not report the status of this ref, and the ref is not at the
+        /// source's tip now. The update may still be in progress there.
         Unconfirmed {
             /// The fault of its answer.
             detail: String

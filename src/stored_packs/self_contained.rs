@@ -25,8 +25,8 @@ pub(crate) struct SelfContainedPack<'a> {
     found: SelfContained,
 }
 
-#[derive(Default)]
 /// The verdict on a pack. The default knows nothing.
+#[derive(Default)]
 struct SelfContained {
     /// By pack position; empty if its trees are not self-contained.
     kinds: Vec<Option<Kind>>,
