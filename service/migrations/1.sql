@@ -142,7 +142,8 @@ create index sync_runs_due on sync_runs (home, org, priority, run_at, id)
     where run_at is not null and lease_until is null;
 create index sync_runs_by_host on sync_runs (home, org, priority, host, run_at, id) where run_at is not null;
 create index sync_runs_next on sync_runs (home, run_at) where run_at is not null;
-create index sync_runs_open on sync_runs (repo, run_at) where run_at is not null;
+-- These words keep PostgreSQL from reading sync_runs_next as a whole for a repository while it has no rows.
+create index sync_runs_open on sync_runs (repo, run_at) where coalesce(run_at, -1) >= 0;
 create index sync_runs_leases on sync_runs (lease_until) where lease_until is not null;
 create index sync_runs_of_host on sync_runs (host) where lease_until is not null;
 create index sync_runs_of_repo on sync_runs (repo, id);

@@ -111,7 +111,7 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
     (
         "queue",
         sync_runs::QUEUE,
-        &["sync_runs_open (repo=? AND run_at>?)", "work_of_org"],
+        &["sync_runs_open (repo=?)", "work_of_org"],
     ),
     ("list of runs", sync_runs::LIST, &["sync_runs_of_repo"]),
     (
@@ -122,10 +122,7 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
     (
         "run under way",
         schedules::UNDER_WAY,
-        &[
-            "sync_runs_open (repo=? AND run_at>?)",
-            "sync_runs_leased (repo=?)",
-        ],
+        &["sync_runs_open (repo=?)", "sync_runs_leased (repo=?)"],
     ),
     ("leases", sync_runs::LEASES_OF_NODE, &["sync_runs_leases"]),
     (
@@ -143,7 +140,7 @@ const EXPECTED: &[(&str, &str, &[&str])] = &[
         upstream_hooks::CALLED,
         &[
             "sqlite_autoindex_hooks_1 (id=?)",
-            "sync_runs_open (repo=? AND run_at<?)",
+            "sync_runs_queued (repo=? AND direction=?",
         ],
     ),
     (

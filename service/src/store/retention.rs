@@ -164,7 +164,7 @@ impl Store {
     /// The removed repositories of a node whose runs have ended, so that their folders may go.
     pub async fn removed_repos(&self, node: &str) -> Result<Vec<RepoId>, Error> {
         let sql = "select p.id from repos p where p.home = $1 and p.removed_at is not null
-                and (select q.id from sync_runs q where q.repo = p.id and q.run_at >= 0
+                and (select q.id from sync_runs q where q.repo = p.id and coalesce(q.run_at, -1) >= 0
                     order by q.run_at limit 1) is null
                 and (select l.id from sync_runs l where l.repo = p.id and l.lease_until is not null limit 1) is null
             order by p.id limit $2";

@@ -29,7 +29,7 @@ pub(super) const DUE: &str =
 
 /// Whether a run of the upstream that has not ended does the same.
 pub(super) const UNDER_WAY: &str = "select
-    (select q.id from sync_runs q where q.repo = $1 and q.run_at >= 0 and q.direction = $2
+    (select q.id from sync_runs q where q.repo = $1 and coalesce(q.run_at, -1) >= 0 and q.direction = $2
         and q.branches = $3 and q.tags = $4 and not q.dry_run order by q.run_at limit 1) is not null
     or exists (select 1 from sync_runs l where l.repo = $1 and l.lease_until is not null and l.direction = $2
         and l.branches = $3 and l.tags = $4 and not l.dry_run)";

@@ -151,8 +151,8 @@ async fn plan(connection: &mut PgConnection, sql: &str, types: &str) -> Vec<Stri
 
 /// A long history and nothing to be done, as statistics are gathered of a service at night: an index of what is to be done
 /// is empty, and reading all of it then costs as little as a key.
-const HISTORY: [&str; 2] = [
-    "insert into orgs (id, slug, folded, name, created_at)
+const HISTORY: &str = "
+    insert into orgs (id, slug, folded, name, created_at)
         select 'org_' || i, 'o' || i, 'o' || i, 'o', 0 from generate_series(1, 2000) i;
     insert into repos (id, org, name, folded, default_bookmark, default_given, tags, home, created_at, removed_at)
         select 'repo_' || i, 'org_' || i, 'r' || i, 'r' || i, 'main', false, '{}', 'one', 0,
@@ -177,9 +177,7 @@ const HISTORY: [&str; 2] = [
     insert into keys (id, org, hash, scopes, created_at)
         select 'key_' || i, 'org_' || 1 + i % 100, int4send(i), '[]', 0 from generate_series(1, 2000) i;
     insert into audit (at, org, actor, action, subject)
-        select i, 'org_1', 'a', 'b', 'c' from generate_series(1, 5000) i",
-    "vacuum analyze",
-];
+        select i, 'org_1', 'a', 'b', 'c' from generate_series(1, 5000) i";
 
 #[tokio::test]
 async fn no_plan_reads_a_growing_table_as_a_whole() {
@@ -217,11 +215,25 @@ async fn no_plan_reads_a_growing_table_as_a_whole() {
     let firsts = first_columns(&mut connection).await;
     assert!(statements.len() > 90, "{}", statements.len());
     assert_eq!(long_plans(&mut connection, &statements, &firsts).await, "");
-    for sql in HISTORY {
-        let done = sqlx::raw_sql(sql).execute(&mut connection).await;
-        done.expect("filled");
+    // What an older transaction may not see yet, as one of a backup or of the gathering of statistics, has to be looked up
+    // in the table: no index alone answers a question.
+    let mut older = connect(&address).await;
+    let begin = "begin isolation level repeatable read; select count(*) from nodes";
+    execute(&mut older, begin).await;
+    execute(&mut connection, HISTORY).await;
+    for is_seen_by_all in [false, true] {
+        if is_seen_by_all {
+            execute(&mut older, "commit").await;
+        }
+        execute(&mut connection, "vacuum analyze").await;
+        let long = long_plans(&mut connection, &statements, &firsts).await;
+        assert_eq!(long, "", "{is_seen_by_all}");
     }
-    assert_eq!(long_plans(&mut connection, &statements, &firsts).await, "");
+}
+
+async fn execute(connection: &mut PgConnection, sql: &'static str) {
+    let done = sqlx::raw_sql(sql).execute(connection).await;
+    done.expect("executed");
 }
 
 /// The statements with plans that read a growing table as a whole.

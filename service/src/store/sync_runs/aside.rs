@@ -335,8 +335,8 @@ impl Tx {
         repo: &str,
         host: &str,
     ) -> Result<(), Error> {
-        let sql = "update sync_runs set host = $2 where coalesce(run_at, -1) >= 0 and host <> $2 and id in (
-                select q.id from sync_runs q where q.repo = $1 and q.run_at >= 0 order by q.run_at)
+        let sql = "update sync_runs set host = $2 where coalesce(run_at, -1) <> -1 and host <> $2 and id in (
+                select q.id from sync_runs q where q.repo = $1 and coalesce(q.run_at, -1) >= 0 order by q.run_at)
             returning home, org";
         let query = db::query_as(sql).bind(repo).bind(host);
         let changed: Vec<(String, String)> = on!(self, c => query.fetch_all(c))?;

@@ -89,7 +89,7 @@ pub(in crate::store) const FIND: &str = concat!(
     "select u.host, p.home, p.org, p.name as repo_name,
         (select e.id from sync_runs e where e.repo = p.id and e.status = 'queued' and e.direction = $2
             and e.branches = $3 and e.tags = $4 and e.dry_run = $5) as equal,
-        (select count(*) from sync_runs q where q.repo = p.id and q.run_at >= 0) as of_repo,
+        (select count(*) from sync_runs q where q.repo = p.id and coalesce(q.run_at, -1) >= 0) as of_repo,
         (select cast(coalesce(sum(w.queued), 0) as bigint) from work w where w.org = p.org) as of_org, ",
     has_targets!("p.org"),
     ", ",

@@ -122,7 +122,7 @@ impl Tx {
     /// The runs of the repository that have not ended. The repository is locked by the caller.
     pub(super) async fn open_runs(&mut self, repo: &str) -> Result<Vec<OpenRun>, Error> {
         let query = db::query_as(open_run!(
-            "r.repo = $1 and (r.run_at is not null or r.lease_until is not null) order by r.id"
+            "r.repo = $1 and (coalesce(r.run_at, -1) >= 0 or r.lease_until is not null) order by r.id"
         ));
         let rows: Vec<OpenRow> = on!(self, c => query.bind(repo).fetch_all(c))?;
         rows.into_iter().map(OpenRow::open).collect()
