@@ -77,7 +77,8 @@ struct Place {
     upstream: Repo,
     destination: Repo,
     server: GitServer,
-    /// Git's own programs, too, lose objects that nothing points to yet to a `gc --prune=now`.
+    /// Git's own programs lose objects that nothing points to yet: loose ones to `gc --prune=now`, and those that a fetch
+    /// finds in a pack to `repack -a -d`. Runs of refsync lose none to the second.
     pruning: Mutex<()>,
     _sandbox: Sandbox,
 }
@@ -232,16 +233,17 @@ impl Place {
 
     fn tidy_up(&self, round: usize) {
         let repo = &self.destination;
+        let remove = |args: &[&str]| {
+            let _alone = self.pruning.lock().unwrap();
+            repo.git(args);
+        };
         match round % 4 {
-            PRUNES => {
-                let _alone = self.pruning.lock().unwrap();
-                repo.git(&["gc", "--quiet", "--prune=now"]);
-            }
-            1 => drop(repo.git(&["repack", "-a", "-d", "--quiet"])),
+            PRUNES => remove(&["gc", "--quiet", "--prune=now"]),
+            1 => remove(&["repack", "-a", "-d", "--quiet"]),
             2 => drop(repo.git(&["pack-refs", "--all", "--prune"])),
             _ => {
                 self.upstream.git(&["pack-refs", "--all", "--prune"]);
-                repo.git(&["repack", "-a", "-d", "--quiet"]);
+                remove(&["repack", "-a", "-d", "--quiet"]);
                 repo.git(&["pack-refs", "--all", "--prune"]);
             }
         }

@@ -48,9 +48,9 @@ impl Unreferenced {
 }
 
 impl QuarantineDir {
-    /// Protects objects of the store as git does (`odb.c:freshen_object()`): their packs get a `.keep`, loose objects get
-    /// a new mtime. Objects in alternates are not protected, because they belong to another repository. Returns
-    /// `false` if an object has been moved or removed since the check.
+    /// Protects objects of the store: for each, a pack that has it is held ([`Keeps::hold`]), and a loose object gets a new
+    /// mtime, as git does it (`odb.c:freshen_object()`). Objects in alternates are not protected, because they belong to
+    /// another repository. Returns `false` if an object has been moved or removed since the check.
     ///
     /// There may be a million ids and thousands of packs, and no ref has moved yet: the run can still be cancelled.
     pub(crate) fn hold(
@@ -62,28 +62,26 @@ impl QuarantineDir {
     ) -> Result<bool, Error> {
         let failed = |err| Error::io("holding on to objects of the store", err);
         let packs = open_indices(&self.store_objects, format);
-        let mut is_needed = vec![false; packs.len()];
+        let mut needed: Vec<&index::File> = Vec::new();
         let mut elsewhere = Vec::new();
         for id in ids {
             context.check()?;
-            let mut is_packed = false;
-            for (pack, is_needed) in packs.iter().zip(&mut is_needed) {
-                let has_it = pack.lookup(id).is_some();
-                (is_packed, *is_needed) = (is_packed | has_it, *is_needed | has_it);
+            let has_it = |pack: &index::File| pack.lookup(id).is_some();
+            if needed.iter().any(|pack| has_it(pack)) {
+                continue;
             }
-            if !is_packed && !self.freshen(id) {
-                elsewhere.push(*id);
+            match packs.iter().find(|pack| has_it(pack)) {
+                Some(pack) => needed.push(pack),
+                None if self.freshen(id) => {}
+                None => elsewhere.push(*id),
             }
         }
         let mut are_there = are_in(alternates, &elsewhere, format, context)?;
-        let needed = packs.iter().zip(is_needed).filter(|(_, needed)| *needed);
-        for (index, _) in needed {
+        for index in needed {
             context.check()?;
             let pack = index.path().with_extension("pack");
             let held = self.keeps.hold(&pack, &pack, format.hash_kind());
-            held.map_err(failed)?;
-            // The pack may have been removed before the `.keep` was made.
-            are_there &= pack.exists() && index.path().exists();
+            are_there &= held.map_err(failed)?;
         }
         sync_directory(&self.store_objects.join("pack")).map_err(failed)?;
         Ok(are_there)

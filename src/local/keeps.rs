@@ -1,4 +1,5 @@
-//! `.keep` files, which protect packs from `git repack` until refs point to their objects (git-repack(1)).
+//! `.keep` files, which protect packs from `git repack` until refs point to their objects (git-repack(1)), and links to
+//! packs that it may have listed already.
 
 use std::{
     fs, io,
@@ -20,7 +21,12 @@ pub(super) struct Keeps {
     /// The path at which a file is written before it is linked.
     made: PathBuf,
     held: Vec<PathBuf>,
+    linked: LinkedPacks,
 }
+
+/// Packs of the store that were linked under names of the run's own.
+#[derive(Default)]
+pub(super) struct LinkedPacks(Vec<PathBuf>);
 
 impl Keeps {
     pub(super) fn of_run(folder: &Path) -> Self {
@@ -28,40 +34,49 @@ impl Keeps {
             text: format!("{KEEP_PREFIX}{}\n", file_name(folder).display()),
             made: folder.join("keep"),
             held: Vec::new(),
+            linked: LinkedPacks::default(),
         }
     }
 
-    /// Protects the pack that is or will be at `at`, and whose files are at `pack` now. If another run has a `.keep`
-    /// there, the pack is linked under a further name and protected there. A `.keep` of anybody else is
-    /// relied on, as git does.
-    pub(super) fn hold(&mut self, pack: &Path, at: &Path, hash: Hash) -> io::Result<()> {
-        if self.link(at)? || !temp_dirs::is_of_a_run(&at.with_extension("keep")) {
-            return Ok(());
+    /// Protects the pack that is or will be at `at`, and whose files are at `pack` now. False if they have been removed.
+    ///
+    /// `git repack` lists the packs and their `.keep` files when it begins, and in the end removes those that had none,
+    /// also if they have one by then (`packfile.c:unlink_pack_path()`). So a `.keep` is enough for a new name only: a
+    /// pack that is in the store already, or that another run holds, is linked under a name of the run's own. A
+    /// `.keep` of anybody else is relied on, as git does.
+    pub(super) fn hold(&mut self, pack: &Path, at: &Path, hash: Hash) -> io::Result<bool> {
+        let keep = at.with_extension("keep");
+        if self.held.contains(&keep) {
+            return Ok(true);
+        }
+        if !at.exists() && self.keep(at)? || !temp_dirs::is_of_a_run(&keep) {
+            return Ok(pack.exists() && pack.with_extension("idx").exists());
         }
         let unique = format!("{}{}", self.text, file_name(at).display());
         let name = gix::objs::compute_hash(hash, Kind::Blob, unique.as_bytes());
         let name = name.map_err(io::Error::other)?;
         let apart = at.with_file_name(format!("pack-{name}.pack"));
-        if !self.link(&apart)? {
-            return Ok(());
+        self.keep(&apart)?;
+        match link_pack(pack, &apart) {
+            Ok(()) => self.linked.0.push(apart),
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(false),
+            // Without links, only a `git repack` that begins later leaves the pack.
+            Err(err) => {
+                tracing::debug!(to = %apart.display(), %err, "the pack can't be linked");
+                self.keep(at)?;
+            }
         }
-        let link = |extension| {
-            let file = pack.with_extension(extension);
-            fs::hard_link(file, apart.with_extension(extension))
-        };
-        // The index comes last: git does not see a pack without it.
-        let linked = link("pack").and_then(|()| {
-            // No sweep finds a pack without an index once its `.keep` is gone.
-            link("idx").inspect_err(|_| drop(fs::remove_file(&apart)))
-        });
-        if let Err(err) = linked {
-            tracing::debug!(to = %apart.display(), %err, "the other run holds the pack");
-        }
-        Ok(())
+        Ok(true)
     }
 
-    /// Makes a `.keep` file for this pack. False if one exists.
-    fn link(&mut self, pack: &Path) -> io::Result<bool> {
+    /// The packs that were linked. They stay, unless the caller removes them.
+    pub(super) fn take_linked(&mut self) -> LinkedPacks {
+        std::mem::take(&mut self.linked)
+    }
+
+    /// Makes a `.keep` file for this pack. False if there is one of somebody else.
+    fn keep(&mut self, pack: &Path) -> io::Result<bool> {
         let keep = pack.with_extension("keep");
         if self.held.contains(&keep) {
             return Ok(true);
@@ -74,9 +89,34 @@ impl Keeps {
     }
 }
 
-/// Removes the `.keep` files, also of a run that fails after its packs were moved.
+impl LinkedPacks {
+    /// Removes the packs, which no ref needs. The index goes first: git does not see a pack without it.
+    pub(super) fn remove(self) {
+        let files = |pack: &PathBuf| [pack.with_extension("idx"), pack.clone()];
+        for file in self.0.iter().flat_map(files) {
+            if let Err(err) = ignore_missing(fs::remove_file(&file)) {
+                tracing::warn!(file = %file.display(), %err, "a linked pack stays until git repacks");
+            }
+        }
+    }
+}
+
+/// Links a pack under another name. The index comes last: git does not see a pack without it.
+fn link_pack(pack: &Path, to: &Path) -> io::Result<()> {
+    let link = |extension| {
+        let file = pack.with_extension(extension);
+        fs::hard_link(file, to.with_extension(extension))
+    };
+    link("pack")?;
+    // No sweep finds a pack without an index once its `.keep` is gone.
+    link("idx").inspect_err(|_| drop(fs::remove_file(to)))
+}
+
+/// Removes the `.keep` files, also of a run that fails after its packs were moved, and the linked packs that nobody has
+/// taken.
 impl Drop for Keeps {
     fn drop(&mut self) {
+        self.take_linked().remove();
         for keep in &self.held {
             if let Err(err) = ignore_missing(fs::remove_file(keep)) {
                 tracing::warn!(keep = %keep.display(), %err, "a .keep file stays until the next run");

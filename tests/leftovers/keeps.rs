@@ -2,7 +2,7 @@
 
 use crate::support::Repo;
 use crate::support::pull::{LISTED, Pair, Pulled, created, grow, leftovers};
-use refsync::{LocalStore, Phase, Progress, Reason, RefSource, SyncOptions};
+use refsync::{LocalStore, Outcome, Phase, Progress, Reason, RefGlobs, RefSource, SyncOptions};
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,6 +115,78 @@ fn packed_objects_that_no_ref_leads_to_yet_are_kept() {
     assert_eq!(pulled.fate_of(TOPIC), created(&topic));
 }
 
+/// The two halves of a `git repack -a -d`: it lists and packs, and removes what it has listed, whatever has a `.keep` by
+/// then.
+fn slow_repack(repo: &Repo) -> [Act; 2] {
+    let old = Arc::new(Mutex::new(Vec::new()));
+    let (begun, listed) = (repo.clone(), old.clone());
+    let begin = move || {
+        let before = packs_of(&begun);
+        begun.git(&["repack", "-a", "-q"]);
+        assert!(packs_of(&begun).len() > before.len(), "a new pack");
+        *listed.lock().unwrap() = before;
+    };
+    let end = move || {
+        for file in old.lock().unwrap().iter() {
+            fs::remove_file(file).unwrap();
+        }
+    };
+    [Box::new(begin), Box::new(end)]
+}
+
+#[test]
+fn a_repack_that_began_before_the_run_takes_nothing_that_was_there() {
+    let pair = Pair::in_step();
+    let topic = debris(&pair, "1");
+    let pulled = pull_while(&pair, slow_repack(&pair.destination));
+    assert_eq!(pulled.asked, LISTED, "all of it was there");
+    assert_eq!(pulled.fate_of(TOPIC), created(&topic));
+}
+
+/// The pack of a run that was killed before its refs has the same name.
+#[test]
+fn a_repack_that_began_before_the_run_takes_nothing_that_was_received() {
+    let pair = Pair::in_step();
+    let topic = grow(&pair.upstream, "topic", &[&pair.tip]);
+    let packs = packs_of_another_run(&pair);
+    let objects = pair.destination.git_dir().join("objects");
+    let [begin, end] = slow_repack(&pair.destination);
+    let begin = move || {
+        for from in &packs {
+            let to = objects.join("pack").join(from.file_name().unwrap());
+            fs::copy(from, to).unwrap();
+        }
+        begin();
+    };
+    let pulled = pull_while(&pair, [Box::new(begin), end]);
+    assert_eq!(pulled.fate_of(TOPIC), created(&topic));
+}
+
+#[test]
+fn a_run_that_moves_no_ref_leaves_no_further_pack() {
+    let pair = Pair::in_step();
+    debris(&pair, "1");
+    let mut before = packs_of(&pair.destination);
+    before.sort();
+    let lock = pair
+        .destination
+        .git_dir()
+        .join(TOPIC)
+        .with_extension("lock");
+
+    let block: Act = Box::new(move || fs::write(lock, "").unwrap());
+    let mut options = SyncOptions::default();
+    options.globs = RefGlobs::new(Some("topic"), None).unwrap();
+    options.progress = Some(Arc::new(AtApply(Mutex::new([block].into()))));
+    let stats = pair.try_pull(&options).unwrap();
+    let outcome = &stats.find(TOPIC).unwrap().outcome;
+    let is_rejected = matches!(outcome, Outcome::Rejected(Reason::NotWritten { .. }));
+    assert!(is_rejected, "{outcome:?}");
+    let mut after = packs_of(&pair.destination);
+    after.sort();
+    assert_eq!(after, before);
+}
+
 #[test]
 fn loose_objects_that_no_ref_leads_to_yet_are_as_if_new() {
     let pair = Pair::in_step();
@@ -166,6 +238,19 @@ fn objects_that_were_packed_after_they_were_looked_at() {
     assert_eq!(pulled.fate_of(TOPIC), created(&topic));
 }
 
+/// The pack and the index that a run writes which receives what the next one will.
+fn packs_of_another_run(pair: &Pair) -> Vec<PathBuf> {
+    let twin = Repo::at(pair.sandbox.path().join("twin.git"));
+    pair.destination.copy_to(&twin.path);
+    let old = packs_of(&twin);
+    let into = LocalStore::open(&twin.path).unwrap();
+    crate::support::sync(&pair.remote(), &into, &SyncOptions::default()).unwrap();
+    let mut packs = packs_of(&twin);
+    packs.retain(|file| !old.contains(file));
+    assert_eq!(packs.len(), 2, "a pack and its index");
+    packs
+}
+
 fn packs_of(repo: &Repo) -> Vec<PathBuf> {
     let packs = repo.git_dir().join("objects/pack").read_dir().unwrap();
     packs.map(|entry| entry.unwrap().path()).collect()
@@ -176,13 +261,8 @@ fn packs_of(repo: &Repo) -> Vec<PathBuf> {
 fn a_run_does_not_rely_on_the_keep_file_of_another_one() {
     let pair = Pair::in_step();
     let topic = grow(&pair.upstream, "topic", &[&pair.tip]);
-    let twin = Repo::at(pair.sandbox.path().join("twin.git"));
-    pair.destination.copy_to(&twin.path);
-    let into = LocalStore::open(&twin.path).unwrap();
-    crate::support::sync(&pair.remote(), &into, &SyncOptions::default()).unwrap();
+    let packs = packs_of_another_run(&pair);
     let objects = pair.destination.git_dir().join("objects");
-    let packs = packs_of(&twin);
-    assert_eq!(packs.len(), 2, "a pack and its index");
     let other_run = move || {
         fs::create_dir(objects.join("refsync-dead")).unwrap();
         fs::write(objects.join("refsync-dead/lock"), "").unwrap();
