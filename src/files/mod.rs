@@ -60,15 +60,33 @@ fn copy(made: &Path, at: &Path) -> io::Result<()> {
     written.inspect_err(|_| drop(fs::remove_file(at)))
 }
 
-/// Replaces the file at `path` by a copy of it, which is complete and on disk before it gets the name. The copy is made
-/// at `made`; a file that an earlier failure left there may be read-only.
+/// Replaces the file at `path` by a copy of it, which is made at `made`.
 pub(crate) fn replace_by_copy(path: &Path, made: &Path) -> io::Result<()> {
+    rename_copy(path, made, path)?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+/// Gives a file a second name, which nobody else uses; gives it to a copy, which is made at `made`, if the file can't be
+/// linked: the file system has no links, or the file belongs to another user.
+pub(crate) fn link_or_copy(path: &Path, at: &Path, made: &Path) -> io::Result<()> {
+    use io::ErrorKind::*;
+    match fs::hard_link(path, at) {
+        Err(err) if !matches!(err.kind(), AlreadyExists | NotFound) => {
+            tracing::debug!(path = %path.display(), %err, "the file can't be linked");
+            rename_copy(path, made, at)
+        }
+        linked => linked,
+    }
+}
+
+/// Makes a copy at `made` and renames it to `at`. It is complete and on disk before it gets that name. A file that an
+/// earlier failure left at `made` may be read-only.
+fn rename_copy(path: &Path, made: &Path, at: &Path) -> io::Result<()> {
     ignore_missing(fs::remove_file(made))?;
     let copied = fs::copy(path, made)
         .and_then(|_| File::open(made)?.sync_all())
-        .and_then(|()| fs::rename(made, path));
-    copied.inspect_err(|_| drop(fs::remove_file(made)))?;
-    path.parent().map_or(Ok(()), sync_directory)
+        .and_then(|()| fs::rename(made, at));
+    copied.inspect_err(|_| drop(fs::remove_file(made)))
 }
 
 /// The number of links that git follows from a file that it locks (`lockfile.c`, `MAXDEPTH`).
@@ -109,6 +127,19 @@ mod tests {
         assert!(File::open("/proc/self").is_ok_and(|folder| folder.sync_all().is_err()));
         sync_directory(Path::new("/proc/self")).expect("nothing to sync");
         sync_directory(Path::new("/proc/self/none")).expect_err("no directory");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_cannot_be_linked_is_copied() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [at, made] = ["at", "made"].map(|name| folder.path().join(name));
+        let elsewhere = Path::new("/proc/version");
+        fs::hard_link(elsewhere, &at).expect_err("another file system");
+        link_or_copy(elsewhere, &at, &made).expect("a copy");
+        let [copied, content] = [&at, elsewhere].map(|path| fs::read(path).expect("a file"));
+        assert_eq!(copied, content);
+        assert!(!made.exists());
     }
 
     #[test]

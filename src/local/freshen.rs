@@ -12,7 +12,7 @@ use std::{
 use gix::ObjectId;
 use gix_pack::index;
 
-use super::{object_dirs::sound_packs, quarantine_dir::QuarantineDir};
+use super::{keeps::is_link, object_dirs::sound_packs, quarantine_dir::QuarantineDir};
 use crate::{
     Error, ObjectFormat, SyncContext,
     files::{replace_by_copy, sync_directory},
@@ -48,7 +48,7 @@ impl Unreferenced {
 }
 
 impl QuarantineDir {
-    /// Protects objects of the store: for each, a pack that has it is held ([`Keeps::hold`]), and a loose object gets a new
+    /// Protects objects of the store: for each, a pack that has it is held ([`Keeps::hold_old`]), and a loose object gets a new
     /// mtime, as git does it (`odb.c:freshen_object()`). Objects in alternates are not protected, because they belong to
     /// another repository. Returns `false` if an object has been moved or removed since the check.
     ///
@@ -61,7 +61,9 @@ impl QuarantineDir {
         context: &SyncContext,
     ) -> Result<bool, Error> {
         let failed = |err| Error::io("holding on to objects of the store", err);
-        let packs = open_indices(&self.store_objects, format);
+        let mut packs = open_indices(&self.store_objects, format);
+        // The link that an earlier run left is replaced, so that runs that can't move their refs do not add one each.
+        packs.sort_by_key(|pack| !is_link(pack));
         let mut needed: Vec<&index::File> = Vec::new();
         let mut elsewhere = Vec::new();
         for id in ids {
@@ -79,9 +81,7 @@ impl QuarantineDir {
         let mut are_there = are_in(alternates, &elsewhere, format, context)?;
         for index in needed {
             context.check()?;
-            let pack = index.path().with_extension("pack");
-            let held = self.keeps.hold(&pack, &pack, format.hash_kind());
-            are_there &= held.map_err(failed)?;
+            are_there &= self.keeps.hold_old(index).map_err(failed)?;
         }
         sync_directory(&self.store_objects.join("pack")).map_err(failed)?;
         Ok(are_there)

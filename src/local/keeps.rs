@@ -1,5 +1,9 @@
-//! `.keep` files, which protect packs from `git repack` until refs point to their objects (git-repack(1)), and links to
-//! packs that it may have listed already.
+//! `.keep` files, which protect packs from `git repack` until refs point to their objects (git-repack(1)).
+//!
+//! `git repack` lists the packs without a `.keep` file when it begins, packs no objects of packs that have one by then,
+//! and in the end removes what it has listed, whatever has a `.keep` now (`packfile.c:unlink_pack_path()`). So a `.keep`
+//! protects a pack under a new name. Beside a pack that was listed without one it does harm: even objects that refs
+//! reach would be lost.
 
 use std::{
     fs, io,
@@ -7,6 +11,7 @@ use std::{
 };
 
 use gix::{hash::Kind as Hash, objs::Kind};
+use gix_pack::index;
 
 use crate::files::{
     self, ignore_missing,
@@ -21,12 +26,7 @@ pub(super) struct Keeps {
     /// The path at which a file is written before it is linked.
     made: PathBuf,
     held: Vec<PathBuf>,
-    linked: LinkedPacks,
 }
-
-/// Packs of the store that were linked under names of the run's own.
-#[derive(Default)]
-pub(super) struct LinkedPacks(Vec<PathBuf>);
 
 impl Keeps {
     pub(super) fn of_run(folder: &Path) -> Self {
@@ -34,45 +34,57 @@ impl Keeps {
             text: format!("{KEEP_PREFIX}{}\n", file_name(folder).display()),
             made: folder.join("keep"),
             held: Vec::new(),
-            linked: LinkedPacks::default(),
         }
     }
 
-    /// Protects the pack that is or will be at `at`, and whose files are at `pack` now. False if they have been removed.
-    ///
-    /// `git repack` lists the packs and their `.keep` files when it begins, and in the end removes those that had none,
-    /// also if they have one by then (`packfile.c:unlink_pack_path()`). So a `.keep` is enough for a new name only: a
-    /// pack that is in the store already, or that another run holds, is linked under a name of the run's own. A
-    /// `.keep` of anybody else is relied on, as git does.
-    pub(super) fn hold(&mut self, pack: &Path, at: &Path, hash: Hash) -> io::Result<bool> {
-        let keep = at.with_extension("keep");
-        if self.held.contains(&keep) {
-            return Ok(true);
+    /// Protects a new pack, whose files are at `pack` now and will be at `at`.
+    pub(super) fn hold_new(&mut self, pack: &Path, at: &Path, hash: Hash) -> io::Result<()> {
+        // What is there may be in the list of a `git repack`.
+        if at.exists() || !self.keep(at)? {
+            self.link(pack, at, hash)?;
         }
-        if !at.exists() && self.keep(at)? || !temp_dirs::is_of_a_run(&keep) {
-            return Ok(pack.exists() && pack.with_extension("idx").exists());
+        Ok(())
+    }
+
+    /// Protects a pack of the store. False if it has been removed. A `.keep` of anybody but a run is relied on, as git
+    /// does.
+    pub(super) fn hold_old(&mut self, index: &index::File) -> io::Result<bool> {
+        let pack = index.path().with_extension("pack");
+        let keep = pack.with_extension("keep");
+        if self.held.contains(&keep) || !temp_dirs::is_of_a_run(&keep) {
+            return Ok(pack.exists());
         }
-        let unique = format!("{}{}", self.text, file_name(at).display());
-        let name = gix::objs::compute_hash(hash, Kind::Blob, unique.as_bytes());
-        let name = name.map_err(io::Error::other)?;
-        let apart = at.with_file_name(format!("pack-{name}.pack"));
-        self.keep(&apart)?;
-        match link_pack(pack, &apart) {
-            Ok(()) => self.linked.0.push(apart),
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+        match self.link(&pack, &pack, index.object_hash()) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(false),
-            // Without links, only a `git repack` that begins later leaves the pack.
-            Err(err) => {
-                tracing::debug!(to = %apart.display(), %err, "the pack can't be linked");
-                self.keep(at)?;
-            }
+            linked => linked?,
+        }
+        // The link of an earlier run has done its work.
+        if is_link(index) && !keep.exists() {
+            remove_pack(&pack);
         }
         Ok(true)
     }
 
-    /// The packs that were linked. They stay, unless the caller removes them.
-    pub(super) fn take_linked(&mut self) -> LinkedPacks {
-        std::mem::take(&mut self.linked)
+    /// Links a pack, or copies it where that is impossible, under a name beside `at` that no `git repack` has listed.
+    ///
+    /// The link has to stay when the run ends: a `git repack` that has met its `.keep` has packed none of its objects,
+    /// and may remove the other packs that have them.
+    fn link(&mut self, pack: &Path, at: &Path, hash: Hash) -> io::Result<()> {
+        let unique = format!("{}{}", self.text, file_name(at).display());
+        let name = gix::objs::compute_hash(hash, Kind::Blob, unique.as_bytes());
+        let name = name.map_err(io::Error::other)?;
+        let apart = at.with_file_name(format!("pack-{name}.pack"));
+        if apart.with_extension("idx").exists() {
+            return Ok(());
+        }
+        self.keep(&apart)?;
+        let link = |extension| {
+            let [file, to] = [pack, &apart].map(|pack| pack.with_extension(extension));
+            files::link_or_copy(&file, &to, &self.made)
+        };
+        link("pack")?;
+        // The index comes last: git does not see a pack without it. No sweep finds one once its `.keep` is gone.
+        link("idx").inspect_err(|_| drop(fs::remove_file(&apart)))
     }
 
     /// Makes a `.keep` file for this pack. False if there is one of somebody else.
@@ -89,34 +101,26 @@ impl Keeps {
     }
 }
 
-impl LinkedPacks {
-    /// Removes the packs, which no ref needs. The index goes first: git does not see a pack without it.
-    pub(super) fn remove(self) {
-        let files = |pack: &PathBuf| [pack.with_extension("idx"), pack.clone()];
-        for file in self.0.iter().flat_map(files) {
-            if let Err(err) = ignore_missing(fs::remove_file(&file)) {
-                tracing::warn!(file = %file.display(), %err, "a linked pack stays until git repacks");
-            }
+/// Whether the pack is the link of a run: packs are named by their checksum otherwise.
+pub(super) fn is_link(index: &index::File) -> bool {
+    let name = format!("pack-{}", index.pack_checksum());
+    index.path().file_stem() != Some(name.as_ref())
+}
+
+/// Removes a pack. The index goes first: git does not see a pack without it.
+fn remove_pack(pack: &Path) {
+    for extension in ["idx", "pack"] {
+        let file = pack.with_extension(extension);
+        if let Err(err) = ignore_missing(fs::remove_file(&file)) {
+            tracing::warn!(file = %file.display(), %err, "a linked pack stays until git repacks");
+            return;
         }
     }
 }
 
-/// Links a pack under another name. The index comes last: git does not see a pack without it.
-fn link_pack(pack: &Path, to: &Path) -> io::Result<()> {
-    let link = |extension| {
-        let file = pack.with_extension(extension);
-        fs::hard_link(file, to.with_extension(extension))
-    };
-    link("pack")?;
-    // No sweep finds a pack without an index once its `.keep` is gone.
-    link("idx").inspect_err(|_| drop(fs::remove_file(to)))
-}
-
-/// Removes the `.keep` files, also of a run that fails after its packs were moved, and the linked packs that nobody has
-/// taken.
+/// Removes the `.keep` files, also of a run that fails after its packs were moved.
 impl Drop for Keeps {
     fn drop(&mut self) {
-        self.take_linked().remove();
         for keep in &self.held {
             if let Err(err) = ignore_missing(fs::remove_file(keep)) {
                 tracing::warn!(keep = %keep.display(), %err, "a .keep file stays until the next run");
@@ -133,17 +137,25 @@ pub(super) fn file_name(path: &Path) -> &Path {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_pack_whose_index_cannot_be_linked_is_not_linked() {
+    /// A folder with the folder of a run, and the path of a pack that has the `.keep` of another one.
+    fn folder_of_packs() -> (tempfile::TempDir, Keeps, PathBuf) {
         let folder = tempfile::tempdir().expect("a folder");
         let run = folder.path().join("refsync-this");
         fs::create_dir(&run).expect("a folder");
         let pack = folder.path().join("pack-1.pack");
-        fs::write(&pack, "").expect("a pack");
         let keep = format!("{KEEP_PREFIX}refsync-other\n");
         fs::write(pack.with_extension("keep"), keep).expect("the file of another run");
-        let mut keeps = Keeps::of_run(&run);
-        keeps.hold(&pack, &pack, Hash::Sha1).expect("no failure");
+        (folder, Keeps::of_run(&run), pack)
+    }
+
+    #[test]
+    fn a_pack_whose_index_cannot_be_linked_is_not_linked() {
+        let (folder, mut keeps, pack) = folder_of_packs();
+        fs::write(&pack, "").expect("a pack");
+        let err = keeps
+            .hold_new(&pack, &pack, Hash::Sha1)
+            .expect_err("no index");
+        assert_eq!(err.kind(), io::ErrorKind::NotFound);
         drop(keeps);
         let left = folder.path().read_dir().expect("a folder");
         let mut left: Vec<_> = left.map(|entry| entry.expect("one").file_name()).collect();

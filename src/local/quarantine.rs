@@ -405,11 +405,7 @@ impl Quarantine for LocalQuarantine {
         } else {
             updates.iter().filter(is_sound).cloned().collect()
         };
-        let linked = self.stage.take_linked();
         let moved = ref_transaction::apply(&self.repo, &mut self.view.commits(), &sound, context);
-        if moved.iter().all(Result::is_err) {
-            linked.remove();
-        }
         // Removes the `.keep` files: refs point to the objects now.
         self.stage = Stage::Empty;
         // There may be a million answers: avoid a second list of them.

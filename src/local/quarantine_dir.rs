@@ -132,7 +132,7 @@ impl QuarantineDir {
             for file in [&pack.data, &pack.index] {
                 seal(file, &packs, self.sharing)?;
             }
-            self.keeps.hold(&pack.data, &data, pack.hash)?;
+            self.keeps.hold_new(&pack.data, &data, pack.hash)?;
             // An existing file is replaced without a look at it: the name is a checksum, so a sound file is replaced by
             // an equal one, and only reading it all would show a damaged one.
             let is_new = !data.exists();

@@ -2,7 +2,7 @@
 
 use gix_pack::index;
 
-use super::{keeps::LinkedPacks, quarantine_dir::QuarantineDir};
+use super::quarantine_dir::QuarantineDir;
 use crate::{Error, index_pack::ReceivedPack};
 
 /// The stage that a quarantine is in.
@@ -51,14 +51,6 @@ impl Stage {
             && let Some(last) = last.take()
         {
             dir.keep(last.pack);
-        }
-    }
-
-    /// The packs of the store that were linked while the run held its objects.
-    pub(super) fn take_linked(&mut self) -> LinkedPacks {
-        match self {
-            Stage::Empty => LinkedPacks::default(),
-            Stage::Receiving(_, dir) | Stage::Applying(dir) => dir.keeps.take_linked(),
         }
     }
 

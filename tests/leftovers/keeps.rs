@@ -115,30 +115,52 @@ fn packed_objects_that_no_ref_leads_to_yet_are_kept() {
     assert_eq!(pulled.fate_of(TOPIC), created(&topic));
 }
 
-/// The two halves of a `git repack -a -d`: it lists and packs, and removes what it has listed, whatever has a `.keep` by
-/// then.
-fn slow_repack(repo: &Repo) -> [Act; 2] {
-    let old = Arc::new(Mutex::new(Vec::new()));
-    let (begun, listed) = (repo.clone(), old.clone());
-    let begin = move || {
-        let before = packs_of(&begun);
-        begun.git(&["repack", "-a", "-q"]);
-        assert!(packs_of(&begun).len() > before.len(), "a new pack");
-        *listed.lock().unwrap() = before;
-    };
-    let end = move || {
-        for file in old.lock().unwrap().iter() {
+/// The steps of a `git repack -a -d`, which takes its time between them.
+#[derive(Clone)]
+struct SlowRepack {
+    repo: Repo,
+    listed: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl SlowRepack {
+    fn of(repo: &Repo) -> Self {
+        SlowRepack {
+            repo: repo.clone(),
+            listed: Arc::default(),
+        }
+    }
+
+    fn list(&self) {
+        let mut files = packs_of(&self.repo);
+        let is_kept = |file: &Path| file.with_extension("keep").exists();
+        files.retain(|file| !is_kept(file));
+        *self.listed.lock().unwrap() = files;
+    }
+
+    /// Packs what refs reach and no kept pack has.
+    fn pack(&self) {
+        self.repo.git(&["repack", "-a", "-q"]);
+    }
+
+    /// Removes what was listed, also if it has a `.keep` by now.
+    fn remove(&self) {
+        for file in self.listed.lock().unwrap().iter() {
             fs::remove_file(file).unwrap();
         }
-    };
-    [Box::new(begin), Box::new(end)]
+    }
 }
 
 #[test]
 fn a_repack_that_began_before_the_run_takes_nothing_that_was_there() {
     let pair = Pair::in_step();
     let topic = debris(&pair, "1");
-    let pulled = pull_while(&pair, slow_repack(&pair.destination));
+    let repack = SlowRepack::of(&pair.destination);
+    let begun = repack.clone();
+    let begin = move || {
+        begun.list();
+        begun.pack();
+    };
+    let pulled = pull_while(&pair, [Box::new(begin), Box::new(move || repack.remove())]);
     assert_eq!(pulled.asked, LISTED, "all of it was there");
     assert_eq!(pulled.fate_of(TOPIC), created(&topic));
 }
@@ -150,41 +172,84 @@ fn a_repack_that_began_before_the_run_takes_nothing_that_was_received() {
     let topic = grow(&pair.upstream, "topic", &[&pair.tip]);
     let packs = packs_of_another_run(&pair);
     let objects = pair.destination.git_dir().join("objects");
-    let [begin, end] = slow_repack(&pair.destination);
+    let repack = SlowRepack::of(&pair.destination);
+    let begun = repack.clone();
     let begin = move || {
         for from in &packs {
             let to = objects.join("pack").join(from.file_name().unwrap());
             fs::copy(from, to).unwrap();
         }
-        begin();
+        begun.list();
+        begun.pack();
     };
-    let pulled = pull_while(&pair, [Box::new(begin), end]);
+    let pulled = pull_while(&pair, [Box::new(begin), Box::new(move || repack.remove())]);
     assert_eq!(pulled.fate_of(TOPIC), created(&topic));
 }
 
-#[test]
-fn a_run_that_moves_no_ref_leaves_no_further_pack() {
-    let pair = Pair::in_step();
-    debris(&pair, "1");
-    let mut before = packs_of(&pair.destination);
-    before.sort();
+/// Lets the branch stay as it is.
+fn lock(pair: &Pair) -> PathBuf {
     let lock = pair
         .destination
         .git_dir()
         .join(TOPIC)
         .with_extension("lock");
+    fs::write(&lock, "").unwrap();
+    lock
+}
 
-    let block: Act = Box::new(move || fs::write(lock, "").unwrap());
+/// Pulls the topic branch alone.
+fn pull_topic(pair: &Pair, progress: Option<Arc<dyn Progress>>) -> Outcome {
     let mut options = SyncOptions::default();
     options.globs = RefGlobs::new(Some("topic"), None).unwrap();
-    options.progress = Some(Arc::new(AtApply(Mutex::new([block].into()))));
+    options.progress = progress;
     let stats = pair.try_pull(&options).unwrap();
-    let outcome = &stats.find(TOPIC).unwrap().outcome;
-    let is_rejected = matches!(outcome, Outcome::Rejected(Reason::NotWritten { .. }));
-    assert!(is_rejected, "{outcome:?}");
-    let mut after = packs_of(&pair.destination);
-    after.sort();
-    assert_eq!(after, before);
+    stats.find(TOPIC).unwrap().outcome.clone()
+}
+
+/// A repack does not pack what it finds in kept packs, also if refs reach it.
+#[test]
+fn a_repack_that_meets_the_keep_file_of_a_run_takes_nothing() {
+    for can_move in [true, false] {
+        let pair = Pair::in_step();
+        let topic = debris(&pair, "1");
+        pair.destination.set_ref(TOPIC, &topic);
+        pair.destination.git(&["repack", "-a", "-d", "-q"]);
+        pair.destination.git(&["update-ref", "-d", TOPIC]);
+        let is_pack = |file: &&PathBuf| file.extension() == Some("pack".as_ref());
+        let packs = packs_of(&pair.destination);
+        assert_eq!(packs.iter().filter(is_pack).count(), 1, "for all objects");
+        let lock = (!can_move).then(|| lock(&pair));
+        let repack = SlowRepack::of(&pair.destination);
+        let (listing, packing) = (repack.clone(), repack.clone());
+        let acts: [Act; 2] = [
+            Box::new(move || listing.list()),
+            Box::new(move || packing.pack()),
+        ];
+        let outcome = pull_topic(&pair, Some(Arc::new(AtApply(Mutex::new(acts.into())))));
+        assert_eq!(outcome.is_updated(), can_move, "{outcome:?}");
+        repack.remove();
+        lock.into_iter()
+            .for_each(|lock| fs::remove_file(lock).unwrap());
+        pair.destination.fsck();
+    }
+}
+
+#[test]
+fn runs_that_cannot_move_a_ref_leave_one_further_pack() {
+    let pair = Pair::in_step();
+    debris(&pair, "1");
+    let before = packs_of(&pair.destination).len();
+    lock(&pair);
+    for _ in 0..3 {
+        let outcome = pull_topic(&pair, None);
+        let is_rejected = matches!(outcome, Outcome::Rejected(Reason::NotWritten { .. }));
+        assert!(is_rejected, "{outcome:?}");
+        assert_eq!(
+            packs_of(&pair.destination).len(),
+            before + 2,
+            "with its index"
+        );
+    }
 }
 
 #[test]
