@@ -58,8 +58,12 @@ impl Keeps {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(false),
             linked => linked?,
         }
-        // The link of an earlier run has done its work.
-        if is_link(index) && !keep.exists() {
+        // The link of an earlier run has done its work. A multi-pack-index may name it.
+        let is_there = |name: &&str| pack.with_file_name(name).exists();
+        let has_multi_pack_index = ["multi-pack-index", "multi-pack-index.d"]
+            .iter()
+            .any(is_there);
+        if is_link(index) && !keep.exists() && !has_multi_pack_index {
             remove_pack(&pack);
         }
         Ok(true)

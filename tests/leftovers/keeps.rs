@@ -250,6 +250,9 @@ fn runs_that_cannot_move_a_ref_leave_one_further_pack() {
             "with its index"
         );
     }
+    pair.destination.git(&["multi-pack-index", "write"]);
+    pull_topic(&pair, None);
+    pair.destination.git(&["multi-pack-index", "verify"]);
 }
 
 #[test]
